@@ -1,0 +1,51 @@
+"""Errors a user can act on: what is wrong, where, what was found, what was expected, how to fix it.
+
+Everything a user's input can cause raises :class:`UserError`; the command prints it without a
+traceback and exits with code 2. Any other exception is a fault of crossview (exit code 1).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with an input. ``where`` names the case, the file or the recipe key."""
+
+    what: str
+    where: str = ""
+    found: str = ""
+    expected: str = ""
+    fix: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.what}" if self.where else self.what]
+        for name in ("found", "expected", "fix"):
+            text = getattr(self, name)
+            if text:
+                lines.append(f"  {name + ':':<10}{text}")
+        return "\n".join(lines)
+
+
+class UserError(Exception):
+    """One or more problems in an input, all that could be seen at once. Exit code 2."""
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def raise_all(problems: Sequence[Problem]) -> None:
+    """Raise one :class:`UserError` for all problems, or return if there are none."""
+    if problems:
+        raise UserError(problems)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name: the nearest known ones, else all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"

@@ -1,0 +1,85 @@
+"""The contract of a method: a loss for one batch and a prediction, nothing else.
+
+A method knows nothing of files, devices, precision or loops. It owns its networks, says which stages it trains in,
+and turns a batch into named, weighted loss terms. The training loop does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from crossview.batch import Batch
+
+Terms = dict[str, Tensor]
+BuildNetwork = Callable[..., nn.Module]
+"""Builds one network of the recipe; keyword arguments replace keys of [network] for this one: build(upsample="linear")."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training.
+
+    unlabelled: whether batches carry unlabelled images. start: from the initial weights ("scratch") or from the
+    previous stage's selected checkpoint ("selected"; its last weights under selection "last").
+    keep_optimiser: whether the optimiser's momentum goes on from the previous stage.
+    """
+
+    name: str
+    steps: int
+    unlabelled: bool
+    start: Literal["scratch", "selected"] = "scratch"
+    keep_optimiser: bool = False
+
+
+class MethodOptions(BaseModel):
+    """Keys of [method] that every method has; a method's Options adds its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    variant: Literal["corrected", "released"] = "corrected"
+
+
+class Method(nn.Module):
+    """Base of all methods. Subclasses set ``Options`` and write ``stages`` and ``loss``; the rest has defaults."""
+
+    Options: ClassVar[type[MethodOptions]] = MethodOptions
+    mixes_halves: ClassVar[bool] = False
+    """Whether the method mixes the first half of a batch with the second: batches must then be even."""
+
+    def __init__(self, options: Any, build_network: BuildNetwork) -> None:
+        super().__init__()
+        self.options = options
+        self.show: dict[str, Tensor] = {}
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        raise NotImplementedError
+
+    def loss(self, batch: Batch, stage: Stage, step: int) -> Terms | Iterator[Terms]:
+        """Weighted loss terms by name, or a generator of such dicts; each dict is back-propagated as it comes."""
+        raise NotImplementedError
+
+    def begin(self, stage: Stage) -> None:
+        """Called once when a stage starts, after its weights are in place; never on resume."""
+
+    def after_step(self, stage: Stage, step: int) -> None:
+        """Called after each optimiser step; ``step`` counts within the stage."""
+
+    def views(self, image: Tensor) -> Mapping[str, Tensor]:
+        """Each network's own logits (B, K, *S) by its name: "view1", "view2"; "student", "teacher"."""
+        raise NotImplementedError
+
+    def combine(self, views: Mapping[str, Tensor]) -> Tensor:
+        """The method's class probabilities (B, K, *S) from its views' logits: the softmax of their mean."""
+        return torch.stack(list(views.values())).mean(0).float().softmax(1)
+
+    def predict(self, image: Tensor) -> Tensor:
+        """Class probabilities (B, K, *S)."""
+        return self.combine(self.views(image))
