@@ -1,0 +1,54 @@
+"""crossview: semi-supervised medical image segmentation.
+
+The verbs of the command are functions here: ``crossview.train(recipe, data, out)``, ``crossview.evaluate(run)`` and so on.
+They are imported when they are first used, so that ``import crossview`` and the command's ``--help`` stay quick.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+try:
+    __version__ = version("crossview")
+except PackageNotFoundError:  # run from a source tree by PYTHONPATH
+    __version__ = "0.1.0"
+
+_VERBS = {
+    "train": "crossview.run",
+    "evaluate": "crossview.run",
+    "predict": "crossview.run",
+    "report": "crossview.run",
+    "Run": "crossview.run",
+    "demo": "crossview.demo",
+    "compare": "crossview.evaluation.compare",
+    "resolve": "crossview.resolve",
+    "UserError": "crossview.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _VERBS:
+        return getattr(import_module(_VERBS[name]), name)
+    raise AttributeError(f"module 'crossview' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_VERBS])
+
+
+def commit() -> str:
+    """The commit of the source tree this runs from, "+" where files differ from it; empty for an installed package."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+"], capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -16,6 +16,7 @@ class Batch:
     image: labelled images, float (B, C, *S). label: their classes, int64 (B, *S).
     unlabelled: images without labels, float (B', C, *S), or None in a stage that uses none.
     rng: the random streams of this step. show: whether the method should fill ``self.show`` with tensors for pictures.
+    watch: whether it should fill ``self.health`` with scalars for the journal; neither may change the loss.
     """
 
     image: Tensor
@@ -23,3 +24,4 @@ class Batch:
     unlabelled: Tensor | None
     rng: Randomness
     show: bool = False
+    watch: bool = False

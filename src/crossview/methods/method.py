@@ -25,15 +25,15 @@ BuildNetwork = Callable[..., nn.Module]
 class Stage:
     """A stretch of training.
 
-    unlabelled: whether batches carry unlabelled images. start: from the initial weights ("scratch") or from the
-    previous stage's selected checkpoint ("selected"; its last weights under selection "last").
-    keep_optimiser: whether the optimiser's momentum goes on from the previous stage.
+    unlabelled: whether batches carry unlabelled images. from_selected: whether the stage starts from the previous
+    stage's selected checkpoint (its last weights under selection "last") or just goes on.
+    keep_optimiser: whether the optimiser's momentum comes along from where the weights come from.
     """
 
     name: str
     steps: int
     unlabelled: bool
-    start: Literal["scratch", "selected"] = "scratch"
+    from_selected: bool = False
     keep_optimiser: bool = False
 
 
@@ -57,6 +57,7 @@ class Method(nn.Module):
         super().__init__()
         self.options = options
         self.show: dict[str, Tensor] = {}
+        self.health: dict[str, Tensor] = {}
 
     @property
     def stages(self) -> tuple[Stage, ...]:

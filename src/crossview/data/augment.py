@@ -1,0 +1,222 @@
+"""Random crops, turns, flips, rotations and resizing of stored items, on the device they lie on.
+
+What is drawn is decided on the host (a *plan*, from a numpy generator); what is computed runs on the store's own device, and an image's
+look-up table is applied to the patch only. Semantics of ``crop_released`` and ``resize``: the published code of CML, BCP and SS-Net.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import cosdg, sindg
+from torch import Tensor
+
+from crossview.data.store import Store
+
+
+@dataclass(frozen=True)
+class CropPlan:
+    """A box in the item as it is stored, and what is then done to it.
+
+    start: the box's first corner on each axis; negative, or with an end past the item's, where the box lies in the padding.
+    size: its sides. turns: by 90 degrees in the plane of axes 0 and 1, from 0 towards 1. flip: the axis flipped after that, or None.
+    """
+
+    start: tuple[int, ...]
+    size: tuple[int, ...]
+    turns: int = 0
+    flip: int | None = None
+
+
+def crop_plan(shape: Sequence[int], patch: Sequence[int], *, released: bool, rot90_flip: bool, generator: np.random.Generator) -> CropPlan:
+    """Draw a crop of ``patch`` from an item of ``shape``: turned and flipped first (if asked for), then padded, then cut.
+
+    Turns are 0 to 3 and the flip, along axis 0 or 1, is always done: so with it the identity never occurs, as in the published code.
+    released: padding and corners of the published code (``released_padding``; the last corner is never drawn). Else an axis is padded
+    exactly to the patch, the smaller half in front, and every corner can be drawn. Padding is 0 in image and label.
+    """
+    turns, flip = (int(generator.integers(4)), int(generator.integers(2))) if rot90_flip else (0, None)
+    turned = [shape[1], shape[0], *shape[2:]] if turns % 2 else list(shape)
+    start = []
+    for side, out, (before, after) in zip(turned, patch, _padding(turned, patch, released), strict=True):
+        last = before + side + after - out
+        start.append(int(generator.integers(last if released else last + 1)) - before)
+    return _box_before(turned, start, list(patch), turns, flip)
+
+
+def released_padding(shape: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
+    """Voxels added on BOTH sides of each axis by the published code: max((out - side) // 2 + 3, 0) if any side is <= out, else none."""
+    if all(side > out for side, out in zip(shape, patch, strict=True)):
+        return (0,) * len(patch)
+    return tuple(max((out - side) // 2 + 3, 0) for side, out in zip(shape, patch, strict=True))
+
+
+def _padding(shape: Sequence[int], patch: Sequence[int], released: bool) -> list[tuple[int, int]]:
+    if released:
+        return [(width, width) for width in released_padding(shape, patch)]
+    missing = [max(out - side, 0) for side, out in zip(shape, patch, strict=True)]
+    return [(width // 2, width - width // 2) for width in missing]
+
+
+def _box_before(shape: list[int], start: list[int], size: list[int], turns: int, flip: int | None) -> CropPlan:
+    """The box of the stored item that becomes the given box once the item is turned and flipped; ``shape`` is the turned item's."""
+    if flip is not None:
+        start[flip] = shape[flip] - start[flip] - size[flip]
+    for _ in range(turns):  # turned[i, j] = item[j, W - 1 - i], with W the turned item's first side
+        start[:2] = start[1], shape[0] - start[0] - size[0]
+        size[:2] = size[1], size[0]
+        shape[:2] = shape[1], shape[0]
+    return CropPlan(tuple(start), tuple(size), turns, flip)
+
+
+def crop_image(store: Store, position: int, plan: CropPlan, out: Tensor) -> None:
+    """Write the planned crop of a case's image into ``out``, float32 (C, *patch), contiguous."""
+    item = store.stored(position)
+    inside, target = _overlap(item.shape[1:], plan)
+    piece = item[(slice(None), *inside)]
+    if piece.shape[1:] == plan.size:
+        store.decode(_turned(piece, plan, first=1), position, out=out)
+        return
+    whole = torch.zeros((len(item), *plan.size), device=out.device)
+    whole[(slice(None), *target)] = store.decode(piece, position)
+    out.copy_(_turned(whole, plan, first=1))
+
+
+def crop_label(store: Store, position: int, plan: CropPlan, out: Tensor) -> None:
+    """Write the planned crop of a case's label into ``out``, int64 (*patch)."""
+    item = store.label(position)
+    inside, target = _overlap(item.shape, plan)
+    piece = item[inside]
+    if piece.shape != plan.size:
+        piece, part = item.new_zeros(plan.size), piece
+        piece[target] = part
+    out.copy_(_turned(piece, plan, first=0))
+
+
+def _overlap(shape: Sequence[int], plan: CropPlan) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where the box meets the item: as slices of the item, and of the box."""
+    inside = [
+        (min(max(start, 0), side), min(max(start + size, 0), side)) for start, size, side in zip(plan.start, plan.size, shape, strict=True)
+    ]
+    target = [slice(low - start, high - start) for (low, high), start in zip(inside, plan.start, strict=True)]
+    return tuple(slice(low, high) for low, high in inside), tuple(target)
+
+
+def _turned(piece: Tensor, plan: CropPlan, first: int) -> Tensor:
+    """Turned and flipped in the plane of the axes ``first`` and ``first`` + 1, in one copy: a swap of axes and one reversal."""
+    reversed_axes = {0: set(), 1: {0}, 2: {0, 1}, 3: {1}}[plan.turns] ^ ({plan.flip} if plan.flip is not None else set())
+    if plan.turns % 2:
+        piece = piece.transpose(first, first + 1)
+    return piece.flip([first + axis for axis in reversed_axes]) if reversed_axes else piece
+
+
+@dataclass(frozen=True)
+class ResizePlan:
+    """What is done to a whole slice before it is resized: turns and a flip as in ``CropPlan``, or a rotation by ``angle`` degrees."""
+
+    turns: int = 0
+    flip: int | None = None
+    angle: int = 0
+
+
+def resize_plan(augmentation: str, generator: np.random.Generator) -> ResizePlan:
+    """Draw a slice's augmentation.
+
+    rot90_flip: always. rot90_flip_or_rotate, as published for ACDC: that for one half, a whole angle of -20 to 19 degrees for a
+    quarter, nothing for a quarter.
+    """
+    if augmentation == "none":
+        return ResizePlan()
+    if augmentation == "rot90_flip" or generator.random() > 0.5:
+        return ResizePlan(turns=int(generator.integers(4)), flip=int(generator.integers(2)))
+    return ResizePlan(angle=int(generator.integers(-20, 20))) if generator.random() > 0.5 else ResizePlan()
+
+
+def resize_index(source: int, target: int) -> NDArray[np.int64]:
+    """The source position of each target position along one axis, nearest neighbour, corners on corners: floor(i (n-1)/(m-1) + 0.5).
+
+    (target,). That is ``scipy.ndimage.zoom(..., order=0)``, which the published code uses, but for one thing: for some sizes rounding
+    pushes scipy's last coordinate past the end and it fills that border with 0; here it is the last position.
+    """
+    step = (source - 1) / (target - 1) if target > 1 else 1.0
+    index: NDArray[np.int64] = np.floor(np.arange(target) * step + 0.5).astype(np.int64)
+    return np.minimum(index, source - 1)
+
+
+def resize_batch(store: Store, positions: Sequence[int], plans: Sequence[ResizePlan], patch: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    """Whole slices, augmented and resized: images float32 (B, C, *patch), and labels int64 (B, *patch) if the store has them.
+
+    Equal to rot90 + flip, or ``scipy.ndimage.rotate(order=0, reshape=False)``, followed by a resize by ``resize_index``; a voxel
+    rotated in from outside is 0. One gather for the whole batch.
+    """
+    index, outside = _slice_index(store, positions, plans, patch)
+    image_index = index[:, None]
+    if store.channels > 1:
+        channels = [
+            [(store.channels - 1) * store.offsets[position] + channel * prod(store.shapes[position]) for channel in range(store.channels)]
+            for position in positions
+        ]
+        image_index = image_index + torch.tensor(channels, dtype=index.dtype, device=store.device)[:, :, None, None]
+    stored = store.voxels.index_select(0, image_index.reshape(-1)).view(image_index.shape)
+    image = stored.float()
+    if store.indexed:
+        table = torch.tensor([store.value_offsets[position] for position in positions], dtype=torch.int32, device=store.device)
+        image = store.values.index_select(0, (stored + table[:, None, None, None]).view(-1)).view(stored.shape)
+    label = None if store.labels is None else store.labels.index_select(0, index.view(-1)).view(index.shape).long()
+    for slot, mask in outside.items():
+        image[slot].masked_fill_(mask, 0)
+        if label is not None:
+            label[slot].masked_fill_(mask, 0)
+    return image, label
+
+
+def _slice_index(
+    store: Store, positions: Sequence[int], plans: Sequence[ResizePlan], patch: Sequence[int]
+) -> tuple[Tensor, dict[int, Tensor]]:
+    """For each patch pixel its place in ``store.labels``, (B, *patch); and by slot, where a rotation meets the outside (place 0 there)."""
+    wide = torch.int64 if len(store.voxels) >= 2**31 else torch.int32  # int32 gathers twice as fast on the CPU
+    rows, columns = (np.empty((len(plans), side), np.int64) for side in patch)
+    for slot, (position, plan) in enumerate(zip(positions, plans, strict=True)):
+        base, steps, sides = _turned_layout(store.shapes[position], plan)
+        rows[slot] = store.offsets[position] + base + steps[0] * resize_index(sides[0], patch[0])
+        columns[slot] = steps[1] * resize_index(sides[1], patch[1])
+    index = torch.from_numpy(rows).to(store.device, wide)[:, :, None] + torch.from_numpy(columns).to(store.device, wide)[:, None, :]
+    outside = {}
+    for slot, (position, plan) in enumerate(zip(positions, plans, strict=True)):
+        if plan.angle:
+            place, outside[slot] = _rotated_index(store.shapes[position], plan.angle, patch, store.device)
+            index[slot] = place + store.offsets[position]
+    return index, outside
+
+
+def _turned_layout(shape: Sequence[int], plan: ResizePlan) -> tuple[int, list[int], list[int]]:
+    """Where the turned slice begins in the flat slice, its steps along both axes, and its sides: a view, as numpy would make it."""
+    base, steps, sides = 0, [shape[1], 1], [shape[0], shape[1]]
+    for _ in range(plan.turns):
+        base += (sides[1] - 1) * steps[1]
+        steps, sides = [-steps[1], steps[0]], [sides[1], sides[0]]
+    if plan.flip is not None:
+        base += (sides[plan.flip] - 1) * steps[plan.flip]
+        steps[plan.flip] = -steps[plan.flip]
+    return base, steps, sides
+
+
+def _rotated_index(shape: Sequence[int], angle: int, patch: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """For each patch pixel its place in a slice rotated about its centre, and where that is outside (place 0 there), (*patch).
+
+    In float64 and in scipy's order of operations: a pixel is outside where its exact place is, before it is rounded.
+    """
+    matrix = np.array([[cosdg(angle), sindg(angle)], [-sindg(angle), cosdg(angle)]])
+    centre = (np.array(shape) - 1) / 2
+    shift = centre - matrix @ centre
+    row = torch.from_numpy(resize_index(shape[0], patch[0])).to(device, torch.float64)[:, None]
+    column = torch.from_numpy(resize_index(shape[1], patch[1])).to(device, torch.float64)[None, :]
+    places = [(row * float(matrix[axis, 0]) + float(shift[axis])) + column * float(matrix[axis, 1]) for axis in (0, 1)]
+    outside = (places[0] < 0) | (places[0] > shape[0] - 1) | (places[1] < 0) | (places[1] > shape[1] - 1)
+    rounded = [place.add_(0.5).floor_().int() for place in places]
+    return (rounded[0] * shape[1] + rounded[1]).masked_fill_(outside, 0), outside

@@ -1,0 +1,67 @@
+"""LA: 100 late gadolinium enhanced MR volumes of the left atrium, as published for semi-supervised segmentation.
+
+Layout: ``train.list`` (80 names), ``test.list`` (20 names), ``2018LA_Seg_Training Set/<name>/mri_norm2.h5`` with ``image``
+(float32 H x W x 88, normalised over the uncropped volume) and ``label`` (0 background, 1 left atrium).
+Data: Xiong et al., Medical Image Analysis 2021 (the 2018 challenge); this preprocessing: Yu et al., MICCAI 2019.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from pydantic import Field
+
+from crossview.data.case import Case, Splits
+from crossview.data.sources import lists
+from crossview.data.sources.h5 import read_image, read_label
+from crossview.data.sources.source import DataOptions
+from crossview.errors import raise_all
+
+LAYOUT = "a folder with train.list, test.list and '2018LA_Seg_Training Set/<case>/mri_norm2.h5'"
+NOTES = (
+    "LA volumes, those of the test split too, were cropped around the ground truth when they were published: "
+    "results don't carry over to uncropped scans.",
+    "LA files hold no spacing: distances are in voxels (the challenge's scans have 0.625 mm sides).",
+)
+
+
+class Options(DataOptions):
+    """[data] of the LA setting. The first ``labelled`` volumes of train.list keep their labels; the rest of it is unlabelled."""
+
+    source: str = Field(default="la", description="This source's name.")
+    patch: tuple[int, ...] = Field(default=(112, 112, 80), description="Size of the training crops in voxels (published: 112 x 112 x 80).")
+    classes: int = Field(default=2, ge=2, le=256, description="Background and left atrium.")
+
+
+def splits(root: Path | None, options: Options) -> Splits:
+    """Cases (1, H, W, 88) in the axis order of the files. UserError with every problem of the lists and of absent files."""
+    root = lists.existing_root(root, LAYOUT)
+    train, problems = lists.read_list(root / "train.list")
+    test, test_problems = lists.read_list(root / "test.list")
+    problems += test_problems + lists.shared_names({"train.list": train, "test.list": test}, "case")
+    problems += lists.missing_files(train, partial(_file, root), "train.list")
+    problems += lists.missing_files(test, partial(_file, root), "test.list")
+    if train:
+        problems += lists.too_few(options.labelled, len(train), "cases", root / "train.list")
+    raise_all(problems)
+    cases = [_case(root, name) for name in train]
+    trained = options.labelled - options.validation
+    return Splits(
+        labelled=tuple(cases[:trained]),
+        unlabelled=tuple(case.without_label() for case in cases[options.labelled :]),
+        validation=tuple(cases[trained : options.labelled]),
+        test=tuple(_case(root, name) for name in test),
+        classes=options.classes,
+        class_names=("background", "left atrium"),
+        notes=NOTES,
+    )
+
+
+def _file(root: Path, name: str) -> Path:
+    return root / "2018LA_Seg_Training Set" / name / "mri_norm2.h5"
+
+
+def _case(root: Path, name: str) -> Case:
+    file = _file(root, name)
+    return Case(id=name, patient=name, file=file, read_image=partial(read_image, file, 3), read_label=partial(read_label, file, 3))

@@ -1,0 +1,148 @@
+"""Made-up volumes for the demo and for tests: a bright chamber with a wall, among look-alikes, differently in every case.
+
+Every case is drawn from (seed, split, number): a bumpy ellipsoid (the chamber), a thin wall around it, bright rods and balls that look like
+parts of a chamber, a smooth bias field, blur and noise, then z-scored. Chamber and rods overlap in intensity, so that shape and place
+must be learnt; and contrast, noise and bias vary so much that a few labelled cases don't show it all.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.ndimage import gaussian_filter
+
+from crossview.data.case import Case, Splits
+from crossview.data.sources.source import Augmentation, DataOptions, Sampling
+from crossview.errors import Problem, UserError
+from crossview.rng import Randomness
+
+NOTES = ("These are made-up volumes: they show that the program works, and say nothing about a method on real scans.",)
+Volume = NDArray[np.float32]
+
+
+class Options(DataOptions):
+    """[data] of the phantoms. Training and test cases are drawn apart: more labelled cases don't change the test cases."""
+
+    source: str = Field(default="phantom", description="This source's name.")
+    labelled: int = Field(default=3, ge=1, description="How many training cases keep their labels.")
+    unlabelled: int = Field(default=24, ge=0, description="How many training cases come without labels.")
+    test: int = Field(default=8, ge=1, description="How many test cases there are.")
+    patch: tuple[int, ...] = Field(default=(32, 32, 32), description="Size of the training crops in voxels.")
+    classes: int = Field(default=2, ge=2, le=3, description="2: background and chamber. 3: the chamber's wall too.")
+    sampling: Sampling = Field(default="crop", description="How a case becomes a patch: crop or crop_released.")
+    augmentation: Augmentation = Field(default="rot90_flip", description="none or rot90_flip.")
+    size: int = Field(default=40, ge=16, le=256, description="Side of the volumes in voxels.")
+    seed: int = Field(default=0, ge=0, description="Which phantoms are made; the training seed is another one.")
+    contrast: float = Field(default=1.0, gt=0, description="Mean difference in intensity between chamber and background; varies by 40 %.")
+    noise: float = Field(default=0.3, ge=0, description="Mean standard deviation of the noise, in the units of contrast; varies by 40 %.")
+    bias: float = Field(
+        default=0.6, ge=0, description="Size of the smooth change of intensity across the volume, in the units of contrast."
+    )
+    lookalikes: int = Field(
+        default=6, ge=0, le=50, description="Rods and balls of about the chamber's intensity that belong to the background."
+    )
+
+
+def splits(root: Path | None, options: Options) -> Splits:
+    """Cases (1, size, size, size), made when they are read (milliseconds each). UserError if a folder of data is given."""
+    if root is not None:
+        raise UserError(Problem("phantoms need no data", where="--data", found=str(root), expected="nothing", fix="leave --data out"))
+    train = [_case(options, "train", number) for number in range(options.labelled + options.unlabelled)]
+    trained = options.labelled - options.validation
+    return Splits(
+        labelled=tuple(train[:trained]),
+        unlabelled=tuple(case.without_label() for case in train[options.labelled :]),
+        validation=tuple(train[trained : options.labelled]),
+        test=tuple(_case(options, "test", number) for number in range(options.test)),
+        classes=options.classes,
+        class_names=("background", "chamber", "wall")[: options.classes],
+        notes=NOTES,
+    )
+
+
+def _case(options: Options, split: str, number: int) -> Case:
+    name = f"phantom_{split}_{number:03d}"
+    image, label = partial(_image, options, split, number), partial(_label, options, split, number)
+    return Case(id=name, patient=name, file=Path(name), read_image=image, read_label=label)
+
+
+def _image(options: Options, split: str, number: int) -> Volume:
+    return phantom(options, split, number)[0]
+
+
+def _label(options: Options, split: str, number: int) -> NDArray[np.uint8]:
+    return phantom(options, split, number)[1]
+
+
+def phantom(options: Options, split: str, number: int) -> tuple[Volume, NDArray[np.uint8]]:
+    """One phantom: image float32 (1, S, S, S), zero mean and unit spread; label uint8 (S, S, S)."""
+    generator = Randomness(options.seed).host(f"phantom {split}", number)
+    contrast, noise = generator.uniform(0.6, 1.4, size=2) * (options.contrast, options.noise)
+    depth = _chamber(options.size, generator)
+    chamber, wall = depth < 1, (depth >= 1) & (depth < 1.7)
+    image = 0.25 * contrast * _smooth(options.size, 6, generator)
+    image[wall] -= 0.5 * contrast
+    for _ in range(options.lookalikes):
+        image[_lookalike(options.size, generator) & ~chamber & ~wall] += contrast * generator.uniform(0.6, 1.2)
+    image[chamber] += contrast
+    image = gaussian_filter(image, generator.uniform(0.5, 1.1))
+    image += options.bias * options.contrast * _smooth(options.size, 3, generator)
+    image += (noise * options.contrast) * generator.standard_normal(image.shape, dtype=np.float32)
+    label = chamber.astype(np.uint8)
+    if options.classes == 3:
+        label[wall] = 2
+    image = (image - image.mean()) / image.std()
+    return image[None].astype(np.float32), label
+
+
+def _chamber(size: int, generator: np.random.Generator) -> Volume:
+    """The chamber's depth function: below 1 inside, growing outwards; an ellipsoid turned any way and dented by smooth noise."""
+    centre, sides = generator.uniform(-0.3, 0.3, size=3), generator.uniform(0.4, 0.7, size=3)
+    turn, _ = np.linalg.qr(generator.standard_normal((3, 3)))
+    dents: Volume = np.exp(0.25 * _smooth(size, 5, generator))
+    return dents * _distance(size, centre, turn / sides[:, None])
+
+
+def _lookalike(size: int, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """A rod or a ball, somewhere."""
+    sides = np.full(3, generator.uniform(0.08, 0.18))
+    if generator.random() < 0.6:
+        sides[0] = generator.uniform(0.6, 1.2)
+    turn, _ = np.linalg.qr(generator.standard_normal((3, 3)))
+    inside: NDArray[np.bool_] = _distance(size, generator.uniform(-0.9, 0.9, size=3), turn / sides[:, None]) < 1
+    return inside
+
+
+def _distance(size: int, centre: NDArray[np.float64], matrix: NDArray[np.float64]) -> Volume:
+    """|matrix (x - centre)|^2 over the volume, which spans [-1, 1] on each axis."""
+    line = np.linspace(-1, 1, size, dtype=np.float32)
+    total = np.zeros((size, size, size), np.float32)
+    for row in matrix.astype(np.float32):
+        along = [row[axis] * (line - np.float32(centre[axis])) for axis in range(3)]
+        total += (along[0][:, None, None] + along[1][None, :, None] + along[2][None, None, :]) ** 2
+    return total
+
+
+def _smooth(size: int, points: int, generator: np.random.Generator) -> Volume:
+    """A smooth random field of about unit spread: normal numbers on a coarse grid, interpolated."""
+    coarse = generator.standard_normal((points, points, points)).astype(np.float32)
+    weights = _interpolation(size, points)
+    for _ in range(3):  # each pass interpolates the first axis and moves it to the end
+        coarse = np.tensordot(coarse, weights, axes=(0, 1))
+    return coarse * np.float32(1.8)  # interpolation lowers the spread to about 0.55
+
+
+@lru_cache(maxsize=8)
+def _interpolation(size: int, points: int) -> Volume:
+    """(size, points): cosine interpolation between grid points."""
+    place = np.linspace(0, points - 1, size)
+    below = np.minimum(place.astype(int), points - 2)
+    share = (1 - np.cos(np.pi * (place - below))) / 2
+    weights = np.zeros((size, points), np.float32)
+    weights[np.arange(size), below] = 1 - share
+    weights[np.arange(size), below + 1] = share
+    return weights

@@ -1,0 +1,68 @@
+"""What a source of cases is: typed keys of the recipe's [data] table, and the cases by their role."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from crossview.data.case import Splits
+
+Sampling = Literal["crop", "crop_released", "resize"]
+Augmentation = Literal["none", "rot90_flip", "rot90_flip_or_rotate"]
+
+
+class DataOptions(BaseModel):
+    """Keys of [data] that every source has; a source's Options adds its own or gives defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = Field(description="Where the cases come from: a name of `crossview list sources`.")
+    labelled: int = Field(ge=1, description="How many labelled cases are used (ACDC: patients), the first of the published list.")
+    validation: int = Field(
+        default=0, ge=0, description="How many of the labelled cases are kept for validation, and so not trained on: the last of them."
+    )
+    patch: tuple[int, ...] = Field(
+        description="Size in voxels of what the network sees in training: two numbers for slices, three for volumes."
+    )
+    classes: int = Field(ge=2, le=256, description="Number of classes, the background included.")
+    sampling: Sampling = Field(
+        description="How an item becomes a patch. crop: a random box, the item padded with zeros where it is smaller. crop_released: the "
+        "box of the published LA code (3 voxels more padding; the last corner is never drawn). resize: the whole slice, nearest neighbour."
+    )
+    augmentation: Augmentation = Field(
+        description="none. rot90_flip: a turn by a multiple of 90 degrees, then always a flip (axes 0 and 1). rot90_flip_or_rotate: that "
+        "for one half of the slices, a rotation by -20 to 19 degrees for a quarter, nothing for a quarter (needs sampling = resize)."
+    )
+    normalisation: Literal["none", "z_score", "min_max"] = Field(
+        default="none",
+        description="What is done to the intensities of a NIfTI file that is predicted; the published h5 files are normalised already.",
+    )
+    nifti_axes: tuple[int, ...] = Field(
+        default=(0, 1, 2), description="The order in which a NIfTI array's axes are read, so that a scan lies as the training cases do."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DataOptions:
+        if len(self.patch) not in (2, 3) or min(self.patch) < 1:
+            raise ValueError(f"patch: two or three positive numbers, found {list(self.patch)}")
+        if sorted(self.nifti_axes) != list(range(len(self.nifti_axes))):
+            raise ValueError(f"nifti_axes: each axis once, say [0, 1, 2]; found {list(self.nifti_axes)}")
+        if self.validation >= self.labelled:
+            raise ValueError(f"validation = {self.validation} leaves none of the {self.labelled} labelled cases to train on; lower it")
+        if self.sampling == "resize" and len(self.patch) != 2:
+            raise ValueError(f"sampling = resize is for slices: patch needs two numbers, found {list(self.patch)}")
+        if self.augmentation == "rot90_flip_or_rotate" and self.sampling != "resize":
+            raise ValueError(f"augmentation = rot90_flip_or_rotate needs sampling = resize, found {self.sampling}")
+        return self
+
+
+class Source(Protocol):
+    """A module with these two names. ``splits`` raises one UserError with all problems of the data's root."""
+
+    Options: type[DataOptions]
+
+    def splits(self, root: Path | None, options: Any) -> Splits:
+        """The cases by their role; images are not read yet. ``options`` is an instance of this source's ``Options``."""
+        ...

@@ -1,0 +1,143 @@
+"""Training cases read once, checked, and kept compact in memory or on the GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from math import prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crossview.data.case import Case
+from crossview.data.check import check_case
+from crossview.data.compact import INDEX_KINDS, KINDS, LARGEST_FLOAT16, Compact, compact
+from crossview.errors import Problem, UserError, raise_all
+
+Item = tuple[Compact | None, NDArray[np.uint8] | None, list[Problem]]
+
+
+class Store:
+    """The images (C, *S) of some cases, of any shapes, and their labels if the cases have them; else it holds no labels at all.
+
+    All images lie one after the other in one flat tensor ``voxels`` on ``device``, all labels in ``labels``. Images of at most 32,768
+    distinct values are kept as an index into a table, which loses nothing (LA: one byte a voxel). Where a single image of the store has
+    more, ALL are float16, each value rounded by at most 1 part in 2,048; float32 where a value lies beyond float16's range (65,504).
+
+    Raises one UserError with the problems of all cases: unreadable files, shapes, NaN, label values, channels.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        *,
+        classes: int,
+        channels: int,
+        device: torch.device | str = "cpu",
+        workers: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if not cases:
+            raise UserError(Problem("there are no cases to train on", expected="at least one"))
+        if len({case.labelled for case in cases}) > 1:
+            raise ValueError("a store is of labelled cases or of unlabelled ones, not of both")
+        self.ids = tuple(case.id for case in cases)
+        self.channels = channels
+        images, labels = _read(cases, classes, channels, workers, progress)
+        self.shapes = tuple(image.data.shape[1:] for image in images)
+        """Each case's *S."""
+        self.offsets = tuple(accumulate((prod(shape) for shape in self.shapes), initial=0))
+        """Where each case's voxels begin in ``labels``, and times ``channels`` in ``voxels``."""
+        kind = _common_kind(images)
+        images = [image.widened(kind) for image in images]
+        self.value_offsets = tuple(accumulate((len(image.values) for image in images), initial=0))
+        self.indexed = kind in INDEX_KINDS
+        self.voxels = torch.from_numpy(np.concatenate([image.data.reshape(-1) for image in images])).to(device)
+        self.values = torch.from_numpy(np.concatenate([image.values for image in images])).to(device)
+        self.labels: Tensor | None = (
+            torch.from_numpy(np.concatenate([label.reshape(-1) for label in labels])).to(device) if labels else None
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def device(self) -> torch.device:
+        return self.voxels.device
+
+    @property
+    def dimensions(self) -> int:
+        """Number of spatial axes of the cases: 2 or 3."""
+        return len(self.shapes[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held on the device."""
+        return sum(tensor.nbytes for tensor in (self.voxels, self.values, self.labels) if tensor is not None)
+
+    def stored(self, position: int) -> Tensor:
+        """The image of a case as it is stored, (C, *S); ``decode`` turns any part of it into float32. A view."""
+        start, end = (self.channels * self.offsets[position + step] for step in (0, 1))
+        return self.voxels[start:end].view(self.channels, *self.shapes[position])
+
+    def label(self, position: int) -> Tensor:
+        """The label of a case, uint8 (*S). A view. Only for a store of labelled cases."""
+        if self.labels is None:
+            raise ValueError("this store holds no labels")
+        return self.labels[self.offsets[position] : self.offsets[position + 1]].view(self.shapes[position])
+
+    def decode(self, stored: Tensor, position: int, out: Tensor | None = None) -> Tensor:
+        """A part of a case's stored image as float32, written into the contiguous ``out`` if one is given."""
+        if not self.indexed:
+            return stored.float() if out is None else out.copy_(stored)
+        table = self.values[self.value_offsets[position] : self.value_offsets[position + 1]]
+        index = stored.reshape(-1).int()  # index_select on int32 is the fastest of torch's look-ups on the CPU
+        if out is None:
+            return table.index_select(0, index).view(stored.shape)
+        torch.index_select(table, 0, index, out=out.view(-1))
+        return out
+
+
+def _read(
+    cases: Sequence[Case], classes: int, channels: int, workers: int | None, progress: Callable[[int, int], None] | None
+) -> tuple[list[Compact], list[NDArray[np.uint8]]]:
+    """All images, and all labels or none. Threads: numpy and zlib let go of the interpreter for most of the time."""
+    images, labels, problems = [], [], []
+    axes = set()
+    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+        for done, (image, label, found) in enumerate(pool.map(lambda case: _read_case(case, classes, channels), cases), start=1):
+            problems += found
+            if image is not None:
+                images.append(image)
+                axes.add(image.data.ndim - 1)
+            if label is not None:
+                labels.append(label)
+            if progress:
+                progress(done, len(cases))
+    if len(axes) > 1:
+        problems.append(
+            Problem("slices and volumes are mixed", found=f"images of {min(axes)} and of {max(axes)} axes", expected="one of the two")
+        )
+    raise_all(problems)
+    return images, labels
+
+
+def _read_case(case: Case, classes: int, channels: int) -> Item:
+    try:
+        image = case.read_image()
+        label = case.read_label() if case.read_label else None
+    except UserError as error:
+        return None, None, list(error.problems)
+    problems = check_case(image, label, case, classes, channels)
+    return (None, None, problems) if problems else (compact(image), label, [])
+
+
+def _common_kind(images: Sequence[Compact]) -> str:
+    """The most compact kind that holds every image."""
+    kind = max((image.kind for image in images), key=KINDS.index)
+    too_large = kind == "float16" and any(image.largest() > LARGEST_FLOAT16 for image in images)
+    return "float32" if too_large else kind

@@ -1,0 +1,184 @@
+"""The batch of step k, a pure function of (seed, stage, k); and its preparation ahead of time."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crossview.batch import Batch
+from crossview.data import augment
+from crossview.data.sources.source import Augmentation, Sampling
+from crossview.data.store import Store
+from crossview.errors import Problem, UserError
+from crossview.rng import Randomness
+
+
+class Stream:
+    """Batches from a labelled and, if there is one, an unlabelled store.
+
+    Labelled items come in epochs: each a fresh permutation in chunks of ``labelled_batch``, the incomplete last chunk dropped.
+    Unlabelled items come in reshuffled passes without a break: item p of the run is element p mod n of permutation p div n.
+    Every draw is keyed by (seed, stage, step, slot in the batch), every permutation by (seed, stage, its number).
+    """
+
+    def __init__(
+        self,
+        labelled: Store,
+        unlabelled: Store | None,
+        *,
+        patch: Sequence[int],
+        sampling: Sampling,
+        augmentation: Augmentation,
+        labelled_batch: int,
+        unlabelled_batch: int,
+        seed: int,
+    ) -> None:
+        if labelled.labels is None or (unlabelled is not None and unlabelled.labels is not None):
+            raise ValueError("the labelled store must hold labels and the unlabelled store none")
+        _check(labelled, unlabelled, tuple(patch), labelled_batch)
+        self.labelled, self.unlabelled = labelled, unlabelled
+        self.patch = tuple(patch)
+        self.sampling: Sampling = sampling
+        self.augmentation: Augmentation = augmentation
+        self.labelled_batch, self.unlabelled_batch = labelled_batch, unlabelled_batch
+        self.seed = seed
+
+    def batch(self, stage: int, step: int, *, unlabelled: bool, show: bool = False) -> Batch:
+        """The batch of a step; ``stage`` counts from 0, ``step`` within the stage. On the stores' device.
+
+        UserError where unlabelled images are asked for and there are none.
+        """
+        randomness = Randomness(self.seed, stage, step)
+        image, label = self._drawn(self.labelled, self.labelled_positions(stage, step), randomness, "labelled")
+        assert label is not None  # a labelled store always has labels: checked above
+        without = None
+        if unlabelled:
+            without, _ = self._drawn(self._unlabelled(), self.unlabelled_positions(stage, step), randomness, "unlabelled")
+        return Batch(image=image, label=label, unlabelled=without, rng=randomness, show=show)
+
+    def labelled_positions(self, stage: int, step: int) -> list[int]:
+        """Which items of the labelled store make up the batch."""
+        epoch, chunk = divmod(step, len(self.labelled) // self.labelled_batch)
+        order = self._permutation(stage, "labelled order", epoch, len(self.labelled))
+        return [int(position) for position in order[chunk * self.labelled_batch : (chunk + 1) * self.labelled_batch]]
+
+    def unlabelled_positions(self, stage: int, step: int) -> list[int]:
+        """Which items of the unlabelled store make up the batch."""
+        count = len(self._unlabelled())
+        places = [divmod(step * self.unlabelled_batch + slot, count) for slot in range(self.unlabelled_batch)]
+        orders = {number: self._permutation(stage, "unlabelled order", number, count) for number in {number for number, _ in places}}
+        return [int(orders[number][place]) for number, place in places]
+
+    def _permutation(self, stage: int, purpose: str, number: int, count: int) -> NDArray[np.int64]:
+        return Randomness(self.seed, stage).host(purpose, number).permutation(count)
+
+    def _unlabelled(self) -> Store:
+        if self.unlabelled is None:
+            fix = "add scans without labels, or train with method.name = supervised"
+            raise UserError(Problem("this method needs unlabelled images", where="data", found="none", expected="at least one", fix=fix))
+        return self.unlabelled
+
+    def _drawn(self, store: Store, positions: Sequence[int], randomness: Randomness, kind: str) -> tuple[Tensor, Tensor | None]:
+        """The patches of these items, slot by slot."""
+        generators = [randomness.host(f"{kind} patch", slot) for slot in range(len(positions))]
+        if self.sampling == "resize":
+            plans = [augment.resize_plan(self.augmentation, generator) for generator in generators]
+            return augment.resize_batch(store, positions, plans, self.patch)
+        image = torch.empty((len(positions), store.channels, *self.patch), device=store.device)
+        label = None
+        if store.labels is not None:
+            label = torch.empty((len(positions), *self.patch), dtype=torch.int64, device=store.device)
+        for slot, (position, generator) in enumerate(zip(positions, generators, strict=True)):
+            released, rot90_flip = self.sampling == "crop_released", self.augmentation == "rot90_flip"
+            plan = augment.crop_plan(store.shapes[position], self.patch, released=released, rot90_flip=rot90_flip, generator=generator)
+            augment.crop_image(store, position, plan, image[slot])
+            if label is not None:
+                augment.crop_label(store, position, plan, label[slot])
+        return image, label
+
+
+def _check(labelled: Store, unlabelled: Store | None, patch: tuple[int, ...], labelled_batch: int) -> None:
+    problems = []
+    if len(labelled) < labelled_batch:
+        found, expected = f"{len(labelled)} labelled items", f"at least training.labelled_batch = {labelled_batch}"
+        fix = f"set training.labelled_batch to {len(labelled)} or less, or label more cases"
+        problems.append(
+            Problem("fewer labelled items than a batch takes", where="training.labelled_batch", found=found, expected=expected, fix=fix)
+        )
+    for store in (labelled, unlabelled):
+        if store is not None and store.dimensions != len(patch):
+            found, expected = f"{len(patch)} numbers: {list(patch)}", f"{store.dimensions}, as the images have axes"
+            problems.append(Problem("the patch doesn't fit the images", where="data.patch", found=found, expected=expected))
+    if problems:
+        raise UserError(problems)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which batch is wanted: arguments of ``Stream.batch``."""
+
+    stage: int
+    step: int
+    unlabelled: bool
+
+
+class Prefetcher:
+    """Iterates over the batches of some requests, in their order, and prepares the next ones in threads.
+
+    The batches are the same for any number of workers; 0 prepares each when it is asked for. An error in a worker is raised where its
+    batch would have come. ``waited``: seconds for which the caller has waited for batches so far.
+    """
+
+    def __init__(self, stream: Stream, requests: Iterable[Request], *, workers: int = 1, ahead: int = 2) -> None:
+        self.waited = 0.0
+        self._stream = stream
+        self._requests = iter(requests)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="batch") if workers else None
+        self._pending: deque[Future[Batch]] = deque()
+        if self._pool:
+            for _ in range(max(workers, ahead)):
+                self._submit()
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        started = time.perf_counter()
+        try:
+            if self._pool is None:
+                return self._prepare(next(self._requests))
+            if not self._pending:
+                raise StopIteration
+            future = self._pending.popleft()
+            self._submit()
+            return future.result()
+        finally:
+            self.waited += time.perf_counter() - started
+
+    def close(self) -> None:
+        """Stop preparing; batches under way are dropped."""
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+        self._pending.clear()
+
+    def __enter__(self) -> Prefetcher:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _submit(self) -> None:
+        request = next(self._requests, None)
+        if request is not None and self._pool is not None:
+            self._pending.append(self._pool.submit(self._prepare, request))
+
+    def _prepare(self, request: Request) -> Batch:
+        return self._stream.batch(request.stage, request.step, unlabelled=request.unlabelled)

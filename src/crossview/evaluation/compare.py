@@ -1,0 +1,247 @@
+"""Several runs in one table: means and spread over seeds, intervals over patients, paired differences to a baseline.
+
+A row is a method in a setting: the runs whose recipes differ in their seed only. What can't be compared is refused: other test cases,
+settings, selection policies or checkpoints in one table (unless ``mixed`` says so), unfinished runs, one run twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossview.errors import Problem, UserError, nearest, raise_all
+from crossview.evaluation import bootstrap, comparable
+from crossview.evaluation.bootstrap import Difference
+from crossview.evaluation.finished import FinishedRun, read_run
+from crossview.evaluation.metrics import METRICS
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+BASELINES = ("supervised", "cml, labelled only")
+SIGNIFICANT = 0.05
+ENOUGH_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A measure of a row: mean, SD (n - 1; None for one seed), smallest and largest over seeds; 95% interval over patients, or None.
+
+    mean, minimum and maximum are NaN where nothing counts.
+    """
+
+    mean: float
+    sd: float | None
+    minimum: float
+    maximum: float
+    ci95: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method in a setting. steps: of one run. seconds: of training, the mean over seeds.
+
+    metrics: the mean over classes by metric; classes: the same for every class by its name. empty: how often which kind occurred
+    among ``predictions`` (cases x classes x seeds). differences: to the baseline by metric, {} where there is none to compare with.
+    p: of the Dice difference, by Holm's correction over the rows that are compared. verdict: what the Dice difference shows.
+    """
+
+    method: str
+    setting: str
+    selection: str
+    checkpoint: str
+    unit: str
+    seeds: tuple[int, ...]
+    cases: int
+    predictions: int
+    steps: int
+    seconds: float
+    metrics: Mapping[str, Spread]
+    classes: Mapping[str, Mapping[str, Spread]]
+    empty: Mapping[str, int]
+    is_baseline: bool = False
+    differences: Mapping[str, Difference] = field(default_factory=dict)
+    p: float | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows in the order in which their first runs were given, and the runs with the label of their row."""
+
+    rows: tuple[Row, ...]
+    runs: tuple[tuple[str, FinishedRun], ...]
+    split: str
+    baseline: str | None
+    notes: tuple[str, ...]
+
+    def markdown(self) -> str:
+        """The table in Markdown, with one for the classes where there are several, and what the numbers mean."""
+        from crossview.evaluation.tables import markdown
+
+        return markdown(self)
+
+    def csv(self) -> str:
+        """One row a run: method, setting, seed, steps, dice, jaccard, hd95, asd, ci_low, ci_high (of Dice), selection."""
+        from crossview.evaluation.tables import runs_csv
+
+        return runs_csv(self)
+
+    def table(self) -> Table:
+        """The table for the terminal."""
+        from crossview.evaluation.tables import terminal
+
+        return terminal(self)
+
+
+def compare(runs: Sequence[Path | str], *, split: str = "test", baseline: str | None = None, mixed: bool = False) -> Comparison:
+    """Compare finished, evaluated runs.
+
+    baseline: the label of a row; left out, labelled-only training where there is one, else the first row. mixed: allow different
+    settings, selection policies, checkpoints and cases beside each other; differences are then told only between rows alike.
+    UserError, all problems at once, for folders that are no finished runs and for runs that can't stand in one table.
+    """
+    found = _read_all([Path(run) for run in runs], split)
+    labels = comparable.labels(found)
+    groups: dict[tuple[str, ...], list[FinishedRun]] = {}
+    for label, run in zip(labels, found, strict=True):
+        groups.setdefault((label, run.setting, run.selection, run.checkpoint), []).append(run)
+    raise_all(comparable.problems(found, list(groups.values()), mixed))
+
+    label = _baseline(list(dict.fromkeys(labels)), baseline)
+    rows = [_row(name, group, name == label) for (name, *_), group in groups.items()]
+    notes = _notes(rows, list(groups.values()))
+    rows = _with_differences(rows, list(groups.values()), notes)
+    notes += dict.fromkeys(note for run in found for note in run.notes)
+    return Comparison(tuple(rows), tuple(zip(labels, found, strict=True)), split, label if len(rows) > 1 else None, tuple(notes))
+
+
+def _read_all(paths: Sequence[Path], split: str) -> list[FinishedRun]:
+    found: list[FinishedRun] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            found.append(read_run(path, split))
+        except UserError as error:
+            problems.extend(error.problems)
+    raise_all(problems)
+    if not found:
+        raise UserError(Problem("there are no runs to compare", expected="folders that crossview train and evaluate wrote"))
+    return found
+
+
+def _baseline(labels: Sequence[str], asked: str | None) -> str:
+    if asked is not None and asked not in labels:
+        raise UserError(Problem(f"no run is of the baseline '{asked}'", fix=nearest(asked, labels)))
+    return asked or next((label for label in BASELINES if label in labels), labels[0])
+
+
+def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
+    first, width = runs[0], len(runs[0].class_names)
+    values = np.concatenate([_over_seeds(runs, metric) for metric in METRICS], axis=1)
+    resamples = bootstrap.resample(values, first.patients)
+
+    def spread(metric: str, classes: range) -> Spread:
+        columns = [METRICS.index(metric) * width + index for index in classes]
+        seeds = np.array([bootstrap.mean_of_means(run.values[metric][:, list(classes)]) for run in runs])
+        seeds = seeds[~np.isnan(seeds)]
+        if not seeds.size:
+            return Spread(math.nan, None, math.nan, math.nan, None)
+        sd = float(seeds.std(ddof=1)) if seeds.size > 1 else None
+        return Spread(float(seeds.mean()), sd, float(seeds.min()), float(seeds.max()), resamples.interval(columns))
+
+    kinds = sorted({kind for run in runs for kind in run.empty})
+    return Row(
+        method=label,
+        setting=first.setting,
+        selection=first.selection,
+        checkpoint=first.checkpoint,
+        unit=first.unit,
+        seeds=tuple(sorted(run.seed for run in runs)),
+        cases=len(first.cases),
+        predictions=len(runs) * len(first.cases) * width,
+        steps=first.steps,
+        seconds=float(np.mean([run.seconds for run in runs])),
+        metrics={metric: spread(metric, range(width)) for metric in METRICS},
+        classes={
+            name: {metric: spread(metric, range(index, index + 1)) for metric in METRICS} for index, name in enumerate(first.class_names)
+        },
+        empty={kind: sum(run.empty.get(kind, 0) for run in runs) for kind in kinds},
+        is_baseline=is_baseline,
+    )
+
+
+def _over_seeds(runs: Sequence[FinishedRun], metric: str) -> NDArray[np.float64]:
+    """The mean over seeds of each case and class (cases, classes)."""
+    return bootstrap.mean_of_defined(np.stack([run.values[metric] for run in runs], axis=-1))
+
+
+def _with_differences(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]], notes: list[str]) -> list[Row]:
+    """The rows with their differences to the baseline's row of the same kind, corrected for their number."""
+    found: dict[int, dict[str, Difference]] = {}
+    for index, (row, group) in enumerate(zip(rows, groups, strict=True)):
+        base = next((i for i, other in enumerate(rows) if other.is_baseline and _alike(group[0], groups[i][0])), None)
+        if row.is_baseline or base is None:
+            continue
+        ours, theirs = _same_seeds(group, groups[base], notes, f"{row.method} against {rows[base].method}")
+        pairs = {metric: bootstrap.paired(_over_seeds(ours, metric), _over_seeds(theirs, metric), ours[0].patients) for metric in METRICS}
+        found[index] = {metric: difference for metric, difference in pairs.items() if difference is not None}
+    compared = [index for index, differences in found.items() if "dice" in differences]
+    adjusted = dict(zip(compared, bootstrap.holm([found[index]["dice"].p for index in compared]), strict=True))
+    return [
+        replace(row, differences=found.get(index, {}), p=adjusted.get(index), verdict=_verdict(found.get(index, {}), adjusted.get(index)))
+        for index, row in enumerate(rows)
+    ]
+
+
+def _alike(one: FinishedRun, other: FinishedRun) -> bool:
+    """Whether differences between the two are of the same setting, policy and cases."""
+    names = ("setting", "selection", "checkpoint", "cases", "patients", "class_names", "unit")
+    return all(getattr(one, name) == getattr(other, name) for name in names)
+
+
+def _same_seeds(
+    ours: Sequence[FinishedRun], theirs: Sequence[FinishedRun], notes: list[str], what: str
+) -> tuple[Sequence[FinishedRun], Sequence[FinishedRun]]:
+    """The runs of the seeds that both have; without any, all runs, and a note."""
+    common = {run.seed for run in ours} & {run.seed for run in theirs}
+    if not common:
+        notes.append(f"{what}: no seed in common, so all seeds of each are compared.")
+        return ours, theirs
+    if len(common) < max(len(ours), len(theirs)):
+        notes.append(f"{what}: compared on the seeds that both have ({', '.join(map(str, sorted(common)))}).")
+    return [run for run in ours if run.seed in common], [run for run in theirs if run.seed in common]
+
+
+def _verdict(differences: Mapping[str, Difference], p: float | None) -> str:
+    """What the Dice difference shows: nothing while its interval holds 0, or the corrected p-value is not below 0.05."""
+    if p is None:
+        return ""
+    dice = differences["dice"]
+    if p >= SIGNIFICANT or dice.low <= 0 <= dice.high:
+        return "no difference shown"
+    return "better" if dice.mean > 0 else "worse"
+
+
+def _notes(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]]) -> list[str]:
+    """In what the rows differ beside the method, and what the table can't show."""
+    notes = []
+    few = [row.method for row in rows if len(row.seeds) < ENOUGH_SEEDS]
+    if few:
+        notes.append(f"Fewer than {ENOUGH_SEEDS} seeds, so little is known of the spread over seeds: {', '.join(dict.fromkeys(few))}.")
+    for setting in dict.fromkeys(row.setting for row in rows):
+        heads = [(row.method, group[0]) for row, group in zip(rows, groups, strict=True) if row.setting == setting]
+        recipes = [{"steps": run.steps, **{k: v for k, v in run.identity.items() if not k.startswith("method.")}} for _, run in heads]
+        for key in comparable.differing(recipes):
+            told = ", ".join(f"{label} {recipe.get(key)}" for (label, _), recipe in zip(heads, recipes, strict=True))
+            notes.append(f"The rows of {setting} differ in {key}: {told}.")
+    precisions = {run.precision for group in groups for run in group}
+    if len(precisions) > 1:
+        notes.append(f"Trained in different precisions: {', '.join(sorted(precisions))}.")
+    return notes

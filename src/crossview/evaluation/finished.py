@@ -1,0 +1,143 @@
+"""What :mod:`crossview.evaluation.compare` reads of a run folder: a finished and evaluated run."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossview.errors import Problem, UserError
+from crossview.evaluation.bootstrap import mean_of_means
+from crossview.evaluation.metrics import METRICS
+from crossview.evaluation.scores import COMBINED, STATISTICS, Score, Summary, read_cases, read_summary, table
+
+NOT_IDENTITY = frozenset(
+    {"inference.batch"}
+    | {f"training.{key}" for key in ("seed", "device", "precision", "deterministic", "workers")}
+    | {f"training.{key}_every" for key in ("checkpoint", "evaluate", "log", "picture")}
+)
+"""Keys that may differ between the seeds of one method: they say where and how a run ran, not what it is."""
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """One run's recipe and scores. values: metric -> (cases, classes), NaN where there is none; cases are sorted.
+
+    identity: the flat recipe without what tells seeds apart. empty: how often which kind of empty occurred.
+    """
+
+    path: Path
+    method: str
+    setting: str
+    seed: int
+    steps: int
+    seconds: float
+    selection: str
+    checkpoint: str
+    unit: str
+    precision: str
+    identity: Mapping[str, Any]
+    class_names: tuple[str, ...]
+    cases: tuple[str, ...]
+    patients: tuple[str, ...]
+    values: Mapping[str, NDArray[np.float64]]
+    empty: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    def mean(self, metric: str) -> float:
+        """The mean over cases, then over classes; NaN where nothing counts."""
+        return mean_of_means(self.values[metric])
+
+
+def read_run(path: Path, split: str) -> FinishedRun:
+    """Read a run. UserError if the folder is no run, the run is not finished, or it was not evaluated on the split."""
+    recipe = _recipe(path)
+    finished = _finished(path)
+    folder = path / "evaluation" / split
+    summary = read_summary(folder)
+    if summary.get("split") != split:
+        raise UserError(Problem("the summary is of another split", str(folder), str(summary.get("split")), split, "evaluate the run again"))
+    try:
+        return _assemble(path, recipe, finished, summary, read_cases(folder))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise UserError(Problem("the run's files don't fit together", str(path), found, fix="evaluate the run again")) from error
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    file = path / "recipe.toml"
+    if not file.is_file():
+        found = "a folder without recipe.toml" if path.is_dir() else "no such folder"
+        raise UserError(Problem("this is not a run folder", str(path), found, "a folder that crossview train wrote"))
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(Problem("the run's recipe can't be read", str(file), str(error), "TOML")) from error
+
+
+def _finished(path: Path) -> Mapping[str, Any]:
+    """The journal's row of the end of training."""
+    file = path / "journal.jsonl"
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+    rows = []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:  # a line that a kill cut short
+            continue
+    last = [row for row in rows if isinstance(row, dict) and row.get("kind") == "finished"]
+    if not last:
+        steps = max((int(row.get("total_step", 0)) for row in rows if isinstance(row, dict)), default=0)
+        raise UserError(Problem("the run is not finished", str(path), f"stopped after {steps} steps", fix="crossview train ... --resume"))
+    return last[-1]
+
+
+def _assemble(path: Path, recipe: Mapping[str, Any], finished: Mapping[str, Any], summary: Summary, scores: Sequence[Score]) -> FinishedRun:
+    combined = sorted((score for score in scores if score.view == COMBINED), key=lambda score: score.case)
+    classes = [int(label_class) for label_class in summary["classes"]]
+    cases = tuple(dict.fromkeys(score.case for score in combined))
+    if list(cases) != sorted(summary["cases"]) or len(combined) != len(cases) * len(classes):
+        raise ValueError("cases.csv and summary.json name other cases or classes")
+    values = {metric: table(combined, classes, STATISTICS[metric])[0] for metric in METRICS}
+    kinds = [score.measures.empty for score in combined if score.measures.empty]
+    return FinishedRun(
+        path=path,
+        method=method_label(recipe["method"]),
+        setting=str(recipe.get("setting") or recipe["data"]["source"]),
+        seed=int(recipe["training"]["seed"]),
+        steps=int(finished["total_step"]),
+        seconds=float(finished["seconds"]),
+        selection=str(summary["selection"]),
+        checkpoint=str(summary["checkpoint"]),
+        unit=str(summary["unit"]),
+        precision=str(recipe["training"].get("precision", "")),
+        identity=identity(recipe),
+        class_names=tuple(str(summary["classes"][str(label_class)]["name"]) for label_class in classes),
+        cases=cases,
+        patients=tuple(table(combined, classes, STATISTICS["dice"])[1]),
+        values=values,
+        empty={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
+        notes=tuple(str(note) for note in summary["notes"]),
+    )
+
+
+def method_label(method: Mapping[str, Any]) -> str:
+    """The method's name in a table: a released variant is told, and CML without its second stage is the labelled-only baseline."""
+    label = str(method["name"])
+    if method.get("variant", "corrected") != "corrected":
+        label += f" ({method['variant']})"
+    return f"{label}, labelled only" if method["name"] == "cml" and method.get("train_steps") == 0 else label
+
+
+def identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe is, apart from its seed and the machine: its keys as "table.key", those of NOT_IDENTITY left out."""
+    best = recipe["training"].get("selection", "last") != "last"
+    free = NOT_IDENTITY - {"training.evaluate_every"} if best else NOT_IDENTITY  # how often one looks is part of picking the best
+    flat = {f"{table}.{key}": value for table, keys in recipe.items() if isinstance(keys, Mapping) for key, value in keys.items()}
+    return {key: value for key, value in flat.items() if key not in free}

@@ -1,0 +1,247 @@
+"""From the measures of cases to a run's ``summary.json`` and ``cases.csv``, and back.
+
+Aggregation: per class and case, the mean over cases, then over classes; 95% intervals by bootstrap over patients. What is empty is
+named and counted, never averaged in silently; the literature's convention stands beside ours where the two differ.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossview.errors import Problem, UserError
+from crossview.evaluation import bootstrap
+from crossview.evaluation.metrics import METRICS, Measures
+
+FORMAT = 1
+COMBINED = ""
+"""The view of the method's own prediction, its networks together, cleaned up as the recipe says."""
+OTHER_CLEAN_UP = "other_cleanup"
+LARGEST_COMPONENT = "largest component"
+COLUMNS = ("case", "patient", "view", "class", *METRICS, "empty")
+OPTIMISTIC = "selected on {split}, optimistic"
+
+Summary = dict[str, Any]
+Value = Callable[[Measures], float]
+
+
+class Header(TypedDict):
+    """What a summary says of the run beside its scores. clean_up: of the combined prediction."""
+
+    split: str
+    checkpoint: str
+    step: int
+    selection: str
+    method: str
+    variant: str
+    setting: str
+    seed: int
+    clean_up: str
+    notes: NotRequired[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The measures of one class of one case, as one view or the method as a whole predicted it."""
+
+    case: str
+    patient: str
+    view: str
+    label_class: int
+    measures: Measures
+
+
+def summarise(scores: Sequence[Score], *, class_names: Sequence[str], unit: str, header: Header, seconds: float) -> Summary:
+    """The summary of all scores of an evaluation, in the order of their cases.
+
+    class_names: of all classes, background first. unit: of distances, "mm" or "voxel". seconds: what the evaluation took.
+    """
+    names = {str(index): name for index, name in enumerate(class_names) if index > 0}
+    by_view: dict[str, list[Score]] = {}
+    for score in scores:
+        by_view.setdefault(score.view, []).append(score)
+    combined = by_view[COMBINED]
+    flags = [OPTIMISTIC.format(split=header["selection"])] if _optimistic(header) else []
+    summary: Summary = {
+        "format": FORMAT,
+        **{key: value for key, value in header.items() if key != "notes"},
+        "unit": unit,
+        "cases": list(dict.fromkeys(score.case for score in combined)),
+        **_group(combined, names),
+        "empty": [_empty(score) for score in combined if score.measures.empty],
+        "convention": convention(unit),
+        "released_convention": _released(combined, names),
+        "views": {view: _group(of_view, names) for view, of_view in by_view.items() if view not in (COMBINED, OTHER_CLEAN_UP)},
+        "notes": flags + list(header.get("notes", ())),
+        "optimistic": bool(flags),
+        "seconds": seconds,
+    }
+    if OTHER_CLEAN_UP in by_view:
+        summary["other_cleanup"] = {"largest_component": header["clean_up"] != LARGEST_COMPONENT, **_group(by_view[OTHER_CLEAN_UP], names)}
+    return summary
+
+
+def convention(unit: str) -> str:
+    """What the numbers of a summary mean, in one paragraph."""
+    return (
+        "Per class and case, then the mean over cases, then over classes; 95% intervals by bootstrap over patients. "
+        f"Distances in {unit}: hd95 is the 95th percentile of the surface distances of both directions pooled, asd the mean distance "
+        "from the prediction to the truth, assd of both directions pooled (as in medpy). "
+        "Prediction and truth empty: not counted. Only one empty: Dice and Jaccard 0, no distance; "
+        "hd95_penalised takes the image's diagonal for a missed class."
+    )
+
+
+def _optimistic(header: Header) -> bool:
+    """Whether the checkpoint was picked on the test cases, or on the very cases that are scored."""
+    return header["selection"] in ("test", header["split"])
+
+
+def _empty(score: Score) -> dict[str, str]:
+    return {"case": score.case, "class": str(score.label_class), "kind": score.measures.empty}
+
+
+def penalised(measures: Measures) -> float:
+    """The 95HD with the image's diagonal for a class that was missed."""
+    return measures.diagonal if measures.empty == "missed" else measures.hd95
+
+
+def released(name: str) -> Value:
+    """A metric as released evaluation scripts count it: 0 for whatever is empty."""
+    return lambda measures: 0.0 if measures.empty else float(getattr(measures, name))
+
+
+def _plain(name: str) -> Value:
+    return lambda measures: float(getattr(measures, name))
+
+
+STATISTICS: dict[str, Value] = {**{name: _plain(name) for name in METRICS}, "hd95_penalised": penalised}
+"""How each statistic of a summary is read from the measures of a case."""
+
+
+def table(scores: Sequence[Score], classes: Sequence[int], value: Value) -> tuple[NDArray[np.float64], list[str]]:
+    """The values (cases, classes) of one view's scores, NaN where there is none, and each case's patient."""
+    row = {case: index for index, case in enumerate(dict.fromkeys(score.case for score in scores))}
+    column = {label_class: index for index, label_class in enumerate(classes)}
+    values, patients = np.full((len(row), len(column)), np.nan), [""] * len(row)
+    for score in scores:
+        values[row[score.case], column[score.label_class]] = value(score.measures)
+        patients[row[score.case]] = score.patient
+    return values, patients
+
+
+def _group(scores: Sequence[Score], names: Mapping[str, str]) -> Summary:
+    """The statistics of one view: for every class, and the mean over classes."""
+    tables = [table(scores, [int(label_class) for label_class in names], value) for value in STATISTICS.values()]
+    patients = tables[0][1]
+    values = np.concatenate([of_metric for of_metric, _ in tables], axis=1)
+    resamples = bootstrap.resample(values, patients)
+    classes: dict[str, Summary] = {label_class: {"name": name} for label_class, name in names.items()}
+    mean: Summary = {}
+    for index, metric in enumerate(STATISTICS):
+        columns = range(index * len(names), (index + 1) * len(names))
+        for column, label_class in zip(columns, names, strict=True):
+            classes[label_class][metric] = _statistics(values[:, [column]], resamples.interval([column]))
+        mean[metric] = _statistics(values[:, columns], resamples.interval(columns))
+    return {"classes": classes, "mean": mean}
+
+
+def _statistics(values: NDArray[np.float64], ci95: tuple[float, float] | None) -> Summary:
+    """mean, sd over cases (n - 1), 95% interval and n of values (cases, columns); null where a number is not defined."""
+    of_case = [float(np.nanmean(row)) for row in values if not np.isnan(row).all()]
+    sd = float(np.std(of_case, ddof=1)) if len(of_case) > 1 else math.nan
+    return {"mean": _number(bootstrap.mean_of_means(values)), "sd": _number(sd), "ci95": list(ci95) if ci95 else None, "n": len(of_case)}
+
+
+def _released(scores: Sequence[Score], names: Mapping[str, str]) -> Summary:
+    """The means with 0 for everything empty, as released evaluation scripts count; {} where nothing is empty."""
+    if not any(score.measures.empty for score in scores):
+        return {}
+    classes: dict[str, Summary] = {label_class: {} for label_class in names}
+    mean: Summary = {}
+    for metric in METRICS:
+        values, _ = table(scores, [int(label_class) for label_class in names], released(metric))
+        for column, label_class in enumerate(names):
+            classes[label_class][metric] = _number(bootstrap.mean_of_means(values[:, [column]]))
+        mean[metric] = _number(bootstrap.mean_of_means(values))
+    return {"classes": classes, "mean": mean}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def write(folder: Path, summary: Summary, scores: Sequence[Score]) -> None:
+    """Write ``cases.csv`` and ``summary.json`` into a folder, which is made; each appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for score in scores:
+        numbers = [getattr(score.measures, name) for name in METRICS]
+        cells = ["" if math.isnan(number) else repr(number) for number in numbers]
+        writer.writerow([score.case, score.patient, score.view, score.label_class, *cells, score.measures.empty])
+    write_aside(folder / "cases.csv", text.getvalue())
+    write_aside(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_aside(path: Path, text: str) -> None:
+    """Write a text file beside its place, flush it to the disk, and rename it: readers see the old file or the new one."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_summary(folder: Path) -> Summary:
+    """The summary in an evaluation's folder. UserError if it is missing, broken or of another format."""
+    path = folder / "summary.json"
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(Problem("there is no evaluation", str(path), fix="crossview evaluate RUN")) from None
+    except (OSError, ValueError) as error:
+        raise UserError(Problem("the summary can't be read", str(path), str(error), "JSON", "evaluate the run again")) from error
+    if not isinstance(summary, dict) or summary.get("format") != FORMAT:
+        found = str(summary.get("format")) if isinstance(summary, dict) else type(summary).__name__
+        raise UserError(Problem("the summary has another format", str(path), found, str(FORMAT), "evaluate the run again"))
+    return summary
+
+
+def read_cases(folder: Path) -> list[Score]:
+    """The scores in an evaluation's ``cases.csv``. UserError if it is missing or broken. Diagonals are not kept: NaN."""
+    path = folder / "cases.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            if tuple(rows.fieldnames or ()) != COLUMNS:
+                raise ValueError(f"columns {rows.fieldnames}")
+            return [_score(row) for row in rows]
+    except FileNotFoundError:
+        raise UserError(Problem("there is no table of cases", str(path), fix="crossview evaluate RUN")) from None
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        expected = "columns " + ", ".join(COLUMNS)
+        raise UserError(Problem("the table of cases can't be read", str(path), str(error), expected, "evaluate the run again")) from error
+
+
+def _score(row: Mapping[str, Any]) -> Score:
+    numbers = {name: float(row[name]) if row[name] else math.nan for name in METRICS}
+    if row["empty"] not in ("", "missed", "spurious", "both_empty"):
+        raise ValueError(f"empty {row['empty']!r}")
+    measures = Measures(**numbers, diagonal=math.nan, empty=row["empty"])
+    return Score(row["case"], row["patient"], row["view"], int(row["class"]), measures)

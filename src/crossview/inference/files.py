@@ -1,0 +1,181 @@
+"""Prediction of scans in files: one model for many, one bad file among them loses none of the others."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossview.errors import Problem, UserError, raise_all
+from crossview.inference.ahead import map_ahead
+from crossview.inference.h5 import read_h5
+from crossview.inference.nifti import read_nifti
+from crossview.inference.predict import Prediction, Predictor
+from crossview.inference.scan import Input, MapName, Normalisation, ReadingOptions, Scan, output_files
+
+SUFFIXES = (".nii.gz", ".nii", ".h5")
+LA_FILE = "mri_norm2.h5"
+"""The published LA layout has one file of this name a case, in a folder that bears the case's name."""
+
+_CHANNEL_FILE = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})(?P<suffix>\.nii(\.gz)?)")
+
+
+def predict_files(
+    predictor: Predictor,
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    normalisation: Normalisation,
+    nifti_axes: Sequence[int],
+    channels: int,
+    probabilities: bool = False,
+    disagreement: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Predicts scans (NIfTI, or h5 as LA and ACDC are published) and folders of them into the folder ``out``.
+
+    A label gets its scan's name (``<case>.h5`` for ``<case>/mri_norm2.h5``) and, for NIfTI, its grid; see ``output_files``
+    for the maps. normalisation, nifti_axes, channels: the run's [data] keys. progress: called with (scans done, of all).
+    Returns the labels' files, in the order of the scans.
+
+    Raises UserError at once, before anything is written, if an output would overwrite an input, an existing file (unless
+    ``overwrite``) or another output; and at the end, naming every scan that could not be read, predicted or written, when
+    the others are done. A file is written whole or not at all.
+    """
+    scans, problems = find_scans(inputs, channels)
+    maps: list[MapName] = []
+    if probabilities:
+        maps.append("probability")
+    if disagreement:
+        maps.append("disagreement")
+    raise_all(check_outputs(scans, out, maps, overwrite))
+    options = ReadingOptions(normalisation, tuple(nifti_axes), channels, predictor.dimensions)
+    being_predicted: deque[Input] = deque()
+
+    def images() -> Iterator[NDArray[np.float32]]:
+        for answer in map_ahead(lambda scan: _attempt(scan, options), scans):
+            if isinstance(answer, Input):
+                being_predicted.append(answer)
+                yield answer.image
+            else:
+                problems.extend(answer.problems)
+
+    def write(prediction: Prediction) -> Path | Problem:
+        return _written(being_predicted.popleft(), prediction, out, maps)
+
+    written = []
+    for done, answer in enumerate(map_ahead(write, predictor.predict(images())), 1):
+        if isinstance(answer, Path):
+            written.append(answer)
+        else:
+            problems.append(answer)
+        if progress is not None:
+            progress(done, len(scans))
+    raise_all(problems)
+    return written
+
+
+def read_input(scan: Scan, options: ReadingOptions) -> Input:
+    """Reads a scan. Raises UserError: missing, damaged, of another shape, too large, or not all numbers."""
+    return read_h5(scan, options) if scan.output.endswith(".h5") else read_nifti(scan, options)
+
+
+def _attempt(scan: Scan, options: ReadingOptions) -> Input | UserError:
+    try:
+        return read_input(scan, options)
+    except UserError as error:
+        return error
+
+
+def _written(scan: Input, prediction: Prediction, out: Path, maps: Sequence[MapName]) -> Path | Problem:
+    where = str(scan.scan.files[0])
+    if not prediction.finite:
+        fix = "look at the scan's intensities, and at the run's loss: the weights may be broken"
+        return Problem("the network's answer holds NaN or infinity; nothing was written", where, fix=fix)
+    label = output_files(scan.scan, out, maps)["label"]
+    try:
+        scan.write({name: getattr(prediction, name) for name in (*maps, "label")}, out)
+    except OSError as error:
+        return Problem(
+            "the prediction can't be written", where, f"{label}: {error.strerror or error}", fix="free disk space, or choose another folder"
+        )
+    return label
+
+
+def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[Problem]]:
+    """The scans among files and folders, each file once, folders sorted by name; and what is wrong with the paths.
+
+    Of a folder: every .nii, .nii.gz and .h5 in it, and the LA layout's files up to two folders below. With more than one
+    channel, files <case>_0000.nii.gz, <case>_0001.nii.gz, ... are one scan.
+    """
+    files: dict[Path, Path] = {}
+    problems = []
+    for path in inputs:
+        found = _scans_in(path) if path.is_dir() else [path]
+        if not found:
+            problems.append(Problem("there is no scan in this folder", str(path), expected=f"files {', '.join(SUFFIXES)}"))
+        elif not path.exists():
+            problems.append(Problem("there is no such file or folder", str(path), fix="check the path"))
+        elif not (path.is_dir() or (path.is_file() and path.name.endswith(SUFFIXES))):
+            problems.append(
+                Problem("not a scan that can be read", str(path), path.name, f"a file {', '.join(SUFFIXES)}", "convert it to NIfTI")
+            )
+        else:
+            files |= {file.absolute(): file for file in found}
+    scans, more = _by_case(list(files.values()), channels)
+    return scans, problems + more
+
+
+def _scans_in(folder: Path) -> list[Path]:
+    beside = [file for file in folder.iterdir() if file.name.endswith(SUFFIXES) and not file.name.startswith(".")]
+    below = [file for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{LA_FILE}")]
+    return sorted(file for file in beside + below if file.is_file())
+
+
+def _by_case(files: Iterable[Path], channels: int) -> tuple[list[Scan], list[Problem]]:
+    """Files to scans: one each, or those of a case's channels together."""
+    scans: list[Scan] = []
+    by_case: dict[tuple[Path, str], dict[int, Path]] = defaultdict(dict)
+    for file in files:
+        match = _CHANNEL_FILE.fullmatch(file.name)
+        if channels > 1 and match is not None:
+            by_case[file.parent, match["case"] + match["suffix"]][int(match["channel"])] = file
+        else:
+            scans.append(Scan((file,), f"{file.absolute().parent.name}.h5" if file.name == LA_FILE else file.name))
+    problems = []
+    for (folder, name), by_channel in by_case.items():
+        if sorted(by_channel) == list(range(channels)):
+            scans.append(Scan(tuple(by_channel[channel] for channel in range(channels)), name))
+        else:
+            found, expected = (", ".join(f"_{channel:04d}" for channel in numbers) for numbers in (sorted(by_channel), range(channels)))
+            problems.append(
+                Problem("a scan's channels are not complete", str(folder / name), found, expected, "give one file for each channel")
+            )
+    return scans, problems
+
+
+def check_outputs(scans: Sequence[Scan], out: Path, maps: Sequence[MapName], overwrite: bool) -> list[Problem]:
+    """What stands against writing the predictions of ``scans`` into ``out``."""
+    if out.exists() and not out.is_dir():
+        return [Problem("the output is no folder", str(out), "a file", "a folder, new or not", "choose another --out")]
+    problems = []
+    sources = {(status.st_dev, status.st_ino) for scan in scans for status in (file.stat() for file in scan.files)}
+    owners: dict[Path, Scan] = {}
+    for scan in scans:
+        for file in dict.fromkeys(output_files(scan, out, maps).values()):
+            owner = owners.setdefault(file, scan)
+            if owner is not scan:
+                found = f"{owner.files[0]} and {scan.files[0]}"
+                problems.append(
+                    Problem("two scans have the same output", str(file), found, "names that differ", "predict them into different folders")
+                )
+            elif file.exists() and (file.stat().st_dev, file.stat().st_ino) in sources:
+                problems.append(Problem("the prediction would overwrite an input", str(file), fix="choose another --out"))
+            elif file.exists() and not overwrite:
+                problems.append(Problem("a prediction is here already", str(file), fix="--overwrite replaces it, or choose another --out"))
+    return problems

@@ -1,0 +1,193 @@
+"""A trained method's predictions of whole images."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from crossview.errors import Problem, UserError
+from crossview.inference.ahead import map_ahead
+from crossview.inference.disagreement import disagreement, normalised_entropy
+from crossview.inference.slices import Slices
+from crossview.inference.windows import Parts, Windows, run_batches
+from crossview.methods.method import Method
+from crossview.objectives.pseudo_labels import largest_components
+
+Label = NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+"""Called with (done, total); the total grows as images come in."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a method makes of one image (C, *S).
+
+    label: the most probable class, uint8 (*S); a tie goes to the lower class, so a foreground score must exceed 0.5.
+    probability: class probabilities, float32 (K, *S), the mean over the windows that cover a voxel.
+    views: each network's own label by its name, cleaned as ``label`` is; empty where the method has one network.
+    other: the label with the other clean-up: with the largest component of each class if ``label`` has all, and the reverse.
+    disagreement: float32 (*S) in 0..1: of the views, or with one network its entropy; see :mod:`crossview.inference.disagreement`.
+    """
+
+    label: Label
+    probability: NDArray[np.float32]
+    views: dict[str, Label]
+    other: Label
+    disagreement: NDArray[np.float32]
+
+    @property
+    def finite(self) -> bool:
+        """False where the network answered with NaN or infinity: the label then means nothing."""
+        return bool(np.isfinite(self.probability.sum(dtype=np.float64)))
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """A prediction before the clean-up, off the device. labels: uint8 (1 + views, *S), the combination first."""
+
+    labels: Label
+    probability: NDArray[np.float32]
+    disagreement: NDArray[np.float32]
+
+
+class Predictor:
+    """Predicts whole images with one method, many images with batches that they share.
+
+    mode: "windows" (sliding windows of size ``patch`` every ``stride`` voxels) or "slices" (each slice of a volume (D, H, W)
+    resized to ``patch`` and back; ``stride`` is not used). largest_component: keep the largest component of each class, over
+    the whole volume in both modes (26 neighbours; 8 in an image). batch: windows or slices a forward pass; the result does
+    not depend on it. progress: called after each batch with the windows or slices done and those known so far.
+
+    The method's modes, weights and gradients, and every random state, are as before whenever the caller has control: an
+    evaluation can't disturb training. Raises UserError for a patch and stride that leave voxels uncovered.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        *,
+        mode: Literal["windows", "slices"],
+        patch: Sequence[int],
+        stride: Sequence[int] = (),
+        largest_component: bool,
+        batch: int,
+        device: torch.device,
+        precision: Literal["float32", "bf16"] = "float32",
+        progress: Progress | None = None,
+    ) -> None:
+        if mode == "windows":
+            _check_windows(patch, stride)
+        elif len(patch) != 2:
+            raise UserError(
+                Problem("slices need a patch of two sides", where="[data] patch", found=str(list(patch)), expected="say [256, 256]")
+            )
+        self.method = method.to(device)
+        self.mode, self.patch, self.stride = mode, tuple(patch), tuple(stride)
+        self.largest_component, self.batch = largest_component, batch
+        self.device, self.precision = device, precision
+        self.progress = progress
+        self._views: tuple[str, ...] = ()
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """How many spatial axes an image may have: as many as the patch; with slices two or three."""
+        return (2, 3) if self.mode == "slices" else (len(self.patch),)
+
+    def predict(self, images: Iterable[NDArray[np.float32]]) -> Iterator[Prediction]:
+        """The predictions of images (C, *S), in order, each as soon as its last window has run. Raises ValueError for a wrong shape."""
+        done = total = 0
+
+        def parts(image: NDArray[np.float32]) -> Parts:
+            nonlocal total
+            taken_apart = self._parts(image)
+            total += len(taken_apart)
+            return taken_apart
+
+        def network(image: Tensor) -> Tensor:
+            nonlocal done
+            maps = self._maps(image)
+            done += len(image)
+            if self.progress is not None:
+                self.progress(done, total)
+            return maps
+
+        raw = map(self._raw, run_batches(map(parts, images), network, self.batch))
+        yield from map_ahead(self._clean, raw)
+
+    def _parts(self, image: NDArray[np.float32]) -> Parts:
+        if image.ndim - 1 not in self.dimensions or 0 in image.shape:
+            raise ValueError(f"an image of shape {image.shape} for {self.mode} of {self.patch}; its channels come first")
+        tensor = torch.tensor(np.ascontiguousarray(image, dtype=np.float32), device=self.device)
+        return Slices(tensor, self.patch) if self.mode == "slices" else Windows(tensor, self.patch, self.stride)
+
+    def _maps(self, image: Tensor) -> Tensor:
+        """Foreground probabilities (B, 1 + views, K-1, *patch) of a batch, the combination first; no views where there is one only.
+
+        Probabilities sum to one, so the background needs neither memory nor time.
+        """
+        layout = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
+        with evaluating(self.method), torch.no_grad():
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+                views = self.method.views(image.contiguous(memory_format=layout))
+            views = {name: logits.float() for name, logits in views.items()}
+            probabilities = [self.method.combine(views)]
+            self._views = tuple(views) if len(views) > 1 else ()
+            probabilities += [views[name].softmax(1) for name in self._views]
+        return torch.stack([probability[:, 1:] for probability in probabilities], dim=1)
+
+    def _raw(self, maps: Tensor) -> _Raw:
+        """From the maps (1 + views, K-1, *S) to arrays in the computer's memory."""
+        combined, *views = (_with_background(foreground) for foreground in maps)
+        labels = torch.stack([most_probable(probability) for probability in (combined, *views)])
+        spread = disagreement(views) if views else normalised_entropy(combined)
+        return _Raw(labels.cpu().numpy(), combined.cpu().numpy(), spread.cpu().numpy())
+
+    def _clean(self, raw: _Raw) -> Prediction:
+        classes = len(raw.probability)
+        cleaned = largest_components(raw.labels if self.largest_component else raw.labels[:1], classes)
+        labels, other = (cleaned, raw.labels) if self.largest_component else (raw.labels, cleaned)
+        views = dict(zip(self._views, labels[1:], strict=True))
+        return Prediction(labels[0], raw.probability, views, other[0], raw.disagreement)
+
+
+def _with_background(foreground: Tensor) -> Tensor:
+    """(K-1, *S) -> (K, *S). With two classes arg-max is exact: 1 - p is rounded to less than p only for p > 0.5."""
+    background = (1 - foreground.sum(0, keepdim=True)).clamp_(min=0)
+    return torch.cat([background, foreground])
+
+
+def most_probable(probability: Tensor) -> Tensor:
+    """The class of the largest of (K, *S) probabilities, the first of equal ones: uint8 (*S). On a CPU 15 times as fast as ``argmax``."""
+    best = probability[0].clone()
+    label = torch.zeros_like(best, dtype=torch.uint8)
+    for index, other in enumerate(probability[1:], 1):
+        label.masked_fill_(other > best, index)
+        torch.maximum(best, other, out=best)
+    return label
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode; on leaving, every submodule gets back the mode that it had."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _check_windows(patch: Sequence[int], stride: Sequence[int]) -> None:
+    fits = len(stride) == len(patch) and all(1 <= step <= side for step, side in itertools.zip_longest(stride, patch, fillvalue=0))
+    if not fits:
+        found, expected = f"{list(stride)} for a patch of {list(patch)}", "one number an axis, from 1 to the patch's side"
+        raise UserError(Problem("the windows' stride does not fit the patch", "[inference] stride", found, expected))

@@ -1,0 +1,85 @@
+"""A scan to predict: its files, how it is read, and where its prediction goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossview.errors import Problem, UserError
+
+Normalisation = Literal["none", "z_score", "min_max"]
+MapName = Literal["probability", "disagreement"]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One case: its files (one, or one a channel) and the name of its prediction's file."""
+
+    files: tuple[Path, ...]
+    output: str
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How a run reads scans: keys of its [data] table, and how many spatial axes its model takes.
+
+    normalisation and nifti_axes are for NIfTI files; the published h5 files are normalised and ordered already.
+    """
+
+    normalisation: Normalisation
+    nifti_axes: tuple[int, ...]
+    channels: int
+    dimensions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Input:
+    """A scan that was read.
+
+    image: float32 (C, *S). write: puts arrays of a prediction by their names ("label" uint8 (*S); "probability" float32
+    (K, *S) and "disagreement" float32 (*S) where they are asked for) into a folder, each file whole or not at all.
+    """
+
+    scan: Scan
+    image: NDArray[np.float32]
+    write: Callable[[Mapping[str, NDArray[Any]], Path], None]
+
+
+def output_files(scan: Scan, out: Path, maps: Sequence[MapName]) -> dict[str, Path]:
+    """The file of each array that is written for a scan, the label last, so that a label means that the rest is there.
+
+    NIfTI maps have folders of their own, so that the labels' folder holds labels only; an h5 file holds all arrays.
+    """
+    label = out / scan.output
+    return {name: label if scan.output.endswith(".h5") else out / name / scan.output for name in maps} | {"label": label}
+
+
+def check_finite(image: NDArray[np.float32], path: Path) -> None:
+    """Raises UserError if an image holds NaN or infinity."""
+    # The sum is finite unless a value is not (or the sum overflows): one pass, no array of booleans for a clean image.
+    if not np.isfinite(image.sum(dtype=np.float64)) and (bad := int(image.size - np.isfinite(image).sum())):
+        fix = "repair the scan, say by setting them to the background's value"
+        raise UserError(
+            Problem("the scan holds values that are no numbers", str(path), f"{bad} NaN or infinite voxels", "finite values", fix)
+        )
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A path aside to write to; it becomes ``path`` once it is whole and on the disk, and is removed if anything fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,115 @@
+"""Sliding windows: where they stand, how several images share batches of them, and how they come together again.
+
+The rule is the one of the published LA code (SS-Net, BCP and CML have it from UA-MT, Yu et al., MICCAI 2019): windows
+start at min(stride * k, side - patch), every window weighs the same, and an image smaller than the window is padded
+with zeros on both sides.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FREE_SHARE = 0.5
+"""Maps that need more than this share of a GPU's free memory are summed in the computer's memory."""
+
+
+def window_starts(side: int, patch: int, stride: int) -> list[int]:
+    """Where the windows of one axis start: ceil((side - patch) / stride) + 1 of them, in rising order. ``side`` is at least ``patch``."""
+    steps = -((patch - side) // stride)
+    return [min(stride * k, side - patch) for k in range(steps + 1)]
+
+
+class Parts(Protocol):
+    """One image taken apart into network inputs of one shape; their maps are put together in ``result``."""
+
+    def __len__(self) -> int: ...
+
+    def cut(self, index: int) -> Tensor:
+        """The network's input (C, *patch) of one part."""
+        ...
+
+    def add(self, index: int, maps: Tensor) -> None:
+        """Takes that part's maps (..., *patch)."""
+        ...
+
+    def result(self) -> Tensor:
+        """The whole image's maps (..., *S), float32. Called once, when all parts have been added."""
+        ...
+
+
+class Windows:
+    """The sliding windows of an image (C, *S); ``result`` is the mean over the windows that cover a voxel."""
+
+    def __init__(self, image: Tensor, patch: Sequence[int], stride: Sequence[int]) -> None:
+        sides = image.shape[1:]
+        missing = [max(window - side, 0) for window, side in zip(patch, sides, strict=True)]
+        before = [pad // 2 for pad in missing]
+        padding = [(left, pad - left) for left, pad in zip(before, missing, strict=True)]
+        self.image = F.pad(image, [width for pair in reversed(padding) for width in pair]) if any(missing) else image
+        self.patch = tuple(patch)
+        self.starts = [window_starts(*axis) for axis in zip(self.image.shape[1:], patch, stride, strict=True)]
+        self.corners = list(itertools.product(*self.starts))
+        self.inside: tuple[Any, ...] = (..., *(slice(left, left + side) for left, side in zip(before, sides, strict=True)))
+        self.total: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.corners)
+
+    def _window(self, index: int) -> tuple[Any, ...]:
+        """Indexes the last axes of the image or of its maps."""
+        return (..., *(slice(start, start + side) for start, side in zip(self.corners[index], self.patch, strict=True)))
+
+    def cut(self, index: int) -> Tensor:
+        return self.image[self._window(index)]
+
+    def add(self, index: int, maps: Tensor) -> None:
+        if self.total is None:
+            leading = maps.shape[: maps.ndim - len(self.patch)]
+            self.total = zeros_beside(maps, (*leading, *self.image.shape[1:]))
+        self.total[self._window(index)] += maps.to(self.total.device)
+
+    def result(self) -> Tensor:
+        assert self.total is not None  # every image has at least one window
+        return self.total.div_(self._count(self.total.device))[self.inside]
+
+    def _count(self, device: torch.device) -> Tensor:
+        """How many windows cover each voxel: the product of the axes' own counts."""
+        count = torch.ones((), device=device)
+        for side, window, starts in zip(self.image.shape[1:], self.patch, self.starts, strict=True):
+            covered = torch.zeros(side)
+            for start in starts:
+                covered[start : start + window] += 1
+            count = count.unsqueeze(-1) * covered.to(device)
+        return count
+
+
+def zeros_beside(maps: Tensor, shape: Sequence[int]) -> Tensor:
+    """Float32 zeros on the device of ``maps``, or in the computer's memory where they would crowd a GPU."""
+    device = maps.device
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        if 4 * torch.Size(shape).numel() > FREE_SHARE * (free + reserved):
+            device = torch.device("cpu")
+    return torch.zeros(*shape, dtype=torch.float32, device=device)
+
+
+def run_batches(images: Iterable[Parts], network: Callable[[Tensor], Tensor], batch: int) -> Iterator[Tensor]:
+    """The maps of each image, in order, as soon as its last part has run.
+
+    ``network`` maps (B, C, *patch) to (B, ..., *patch). Every batch but the last holds ``batch`` parts, of as many images
+    as it takes. An image is asked for only when its first part is about to run.
+    """
+    parts = ((image, index) for image in images for index in range(len(image)))
+    while chunk := list(itertools.islice(parts, batch)):
+        maps = network(torch.stack([image.cut(index) for image, index in chunk]))
+        for (image, index), part in zip(chunk, maps, strict=True):
+            image.add(index, part)
+            if index == len(image) - 1:
+                yield image.result()

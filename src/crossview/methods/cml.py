@@ -1,0 +1,139 @@
+"""CML: cross-view mutual learning (Wu et al., ACM Multimedia 2024, doi 10.1145/3664647.3680699).
+
+Two networks ("views") segment the same CutMix image. A discrepancy loss drives their bottleneck features apart while
+each is taught by a patchwork of both views' pseudo-labels. With x images, y labels, M one random box a batch, z_i the
+logits and f_i the bottleneck features of view i, P_i the cleaned pseudo-labels of view i:
+
+    mix(a, b; M) = a outside the box, b inside it
+    L_sup(z, y)  = (cross-entropy + Dice) / 2
+    L_dis(f, g)  = 1 + mean cos(f, stopgrad(g)),   D = L_dis(f_1, f_2) + L_dis(f_2, f_1)
+    labelled:      X = mix(x_a, x_b; M), Y = mix(y_a, y_b; M),  L_l = L_sup(z_1(X), Y) + L_sup(z_2(X), Y)
+    unlabelled:    X = mix(u_a, u_b; M'), T_1 = mix(P_2(u_a), P_1(u_b); M'), T_2 = mix(P_1(u_a), P_2(u_b); M'),
+                   L_u = L_sup(z_1(X), T_1) + L_sup(z_2(X), T_2)
+    stage 1:       L = w_l L_l + w_d D_l
+    stage 2:       L = w_l L_l + w_u L_u + w_d (D_l + D_u)
+
+The equations are read from the release (SongwuJob/CML@1229a71); docs/explanation/cml.md lists where it is departed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from crossview.batch import Batch
+from crossview.methods.method import BuildNetwork, Method, MethodOptions, Stage, Terms
+from crossview.networks.network import Output
+from crossview.objectives.losses import cross_entropy_dice, feature_discrepancy
+from crossview.objectives.mixing import halves, mix, random_box
+from crossview.objectives.pseudo_labels import clean_async, decide
+
+
+class Options(MethodOptions):
+    """The keys of [method] for CML."""
+
+    pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
+    train_steps: int = Field(15000, ge=0, description="steps of stage 2, on both; 0: the labelled stage alone, a baseline")
+    upsample: tuple[str, str] = Field(("transposed", "linear"), description="how each view's decoder goes up: what makes the views differ")
+    shared_views: bool = Field(False, description="one network for both views, as the ACDC release has it by mistake")
+    box: float = Field(2 / 3, gt=0, lt=1, description="r: side of the CutMix box as a share of the patch")
+    labelled_weight: float = Field(1.0, ge=0, description="w_l")
+    unlabelled_weight: float = Field(1.0, ge=0, description="w_u")
+    discrepancy_weight: float = Field(0.2, ge=0, description="w_d")
+    pseudo_labels: Literal["train", "eval"] = Field("train", description="mode of the networks that make pseudo-labels; released: train")
+    largest_component: bool = Field(True, description="keep the largest component of each class of a pseudo-label")
+
+
+class CML(Method):
+    """Two views, two stages."""
+
+    Options = Options
+    mixes_halves = True
+    options: Options
+
+    def __init__(self, options: Options, build_network: BuildNetwork) -> None:
+        super().__init__(options, build_network)
+        first, second = options.upsample
+        self.view1 = build_network(upsample=first)
+        self.view2: nn.Module | None = None if options.shared_views else build_network(upsample=second)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        pretrain = Stage("pretrain", self.options.pretrain_steps, unlabelled=False)
+        train = Stage("train", self.options.train_steps, unlabelled=True, from_selected=pretrain.steps > 0, keep_optimiser=True)
+        return tuple(stage for stage in (pretrain, train) if stage.steps)
+
+    def both(self, image: Tensor) -> tuple[Output, Output]:
+        """The outputs of both views. Shared views are run twice: in training their dropout masks differ."""
+        return self.view1(image), (self.view2 or self.view1)(image)
+
+    def loss(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
+        mixed, label = self.mixed_halves(batch, "labelled", batch.image, batch.label)
+        outputs = self.both(mixed)
+        if batch.show:
+            self.show |= {"labelled mix": mixed, "labelled mix label": label}
+        if batch.watch:
+            self.health |= {f"view{i} labelled Dice": _foreground_dice(out.logits, label) for i, out in enumerate(outputs, 1)}
+        labelled = self.terms(outputs, (label, label), self.options.labelled_weight, "labelled")
+        if batch.unlabelled is None:
+            yield labelled
+            return
+        # The pseudo-labels' forward pass comes before this backward pass, so their clean-up on the CPU overlaps with it.
+        pseudo_labels = self.pseudo_labels(batch.unlabelled)
+        yield labelled
+        del outputs, labelled
+        yield self.unlabelled_terms(batch, [labels() for labels in pseudo_labels])
+
+    def unlabelled_terms(self, batch: Batch, pseudo_labels: list[Tensor]) -> Terms:
+        """L_u and D_u: each view is taught by the other outside the box and by itself inside."""
+        assert batch.unlabelled is not None
+        (p1_a, p1_b), (p2_a, p2_b) = (halves(labels) for labels in pseudo_labels)
+        mixed, target1, target2 = self.mixed_halves(
+            batch, "unlabelled", batch.unlabelled, torch.cat([p2_a, p1_b]), torch.cat([p1_a, p2_b])
+        )
+        if batch.show:
+            self.show |= {"unlabelled mix": mixed, "target view1": target1, "target view2": target2}
+        if batch.watch:
+            self.health |= {f"view{i} pseudo-label share": (p > 0).float().mean() for i, p in enumerate(pseudo_labels, 1)}
+        return self.terms(self.both(mixed), (target1, target2), self.options.unlabelled_weight, "unlabelled")
+
+    def mixed_halves(self, batch: Batch, name: str, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """mix(a, b; M) of each tensor's two halves, all with one random box."""
+        box = random_box(tuple(tensors[0].shape[2:]), self.options.box, batch.rng.host(f"{name} box"))
+        return tuple(mix(*halves(tensor), box) for tensor in tensors)
+
+    def terms(self, outputs: tuple[Output, Output], targets: tuple[Tensor, Tensor], weight: float, name: str) -> Terms:
+        """w (L_sup(z_1, T_1) + L_sup(z_2, T_2)) and w_d D."""
+        first, second = outputs
+        supervised = cross_entropy_dice(first.logits, targets[0]) + cross_entropy_dice(second.logits, targets[1])
+        f, g = first.bottleneck, second.bottleneck
+        discrepancy = feature_discrepancy(f, g) + feature_discrepancy(g, f)
+        return {name: weight * supervised, f"{name} discrepancy": self.options.discrepancy_weight * discrepancy}
+
+    def pseudo_labels(self, image: Tensor) -> list[Callable[[], Tensor]]:
+        """P_1 and P_2 of the unmixed images, being cleaned in a thread: call them when they are needed. No gradient."""
+        training = self.training
+        self.train(training and self.options.pseudo_labels == "train")
+        with torch.no_grad():
+            outputs = self.both(image)
+        self.train(training)
+        labels = [(decide(output.logits), output.logits.shape[1]) for output in outputs]
+        if self.options.largest_component:
+            return [clean_async(label, classes).result for label, classes in labels]
+        return [partial(torch.Tensor.detach, label) for label, _ in labels]
+
+    def views(self, image: Tensor) -> Mapping[str, Tensor]:
+        if self.view2 is None:
+            return {"view1": self.view1(image).logits}
+        return {"view1": self.view1(image).logits, "view2": self.view2(image).logits}
+
+
+def _foreground_dice(logits: Tensor, label: Tensor) -> Tensor:
+    """Hard Dice of the foreground (all classes as one), a scalar on the device."""
+    predicted, true = logits.detach().argmax(1) > 0, label > 0
+    return 2 * (predicted & true).sum() / (predicted.sum() + true.sum()).clamp(min=1)

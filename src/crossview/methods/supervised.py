@@ -1,0 +1,42 @@
+"""Labelled-only training of one network: L = (cross-entropy + Dice) / 2. The baseline every other method must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+from torch import Tensor
+
+from crossview.batch import Batch
+from crossview.methods.method import BuildNetwork, Method, MethodOptions, Stage, Terms
+from crossview.objectives.losses import cross_entropy_dice
+
+
+class Options(MethodOptions):
+    """The keys of [method] for labelled-only training."""
+
+    steps: int = Field(17000, ge=1, description="steps of the only stage")
+
+
+class Supervised(Method):
+    """One network, one stage; unlabelled images are never asked for."""
+
+    Options = Options
+    options: Options
+
+    def __init__(self, options: Options, build_network: BuildNetwork) -> None:
+        super().__init__(options, build_network)
+        self.network = build_network()
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (Stage("train", self.options.steps, unlabelled=False),)
+
+    def loss(self, batch: Batch, stage: Stage, step: int) -> Terms:
+        logits = self.network(batch.image).logits
+        if batch.show:
+            self.show |= {"prediction": logits.detach().argmax(1)}
+        return {"labelled": cross_entropy_dice(logits, batch.label)}
+
+    def views(self, image: Tensor) -> Mapping[str, Tensor]:
+        return {"network": self.network(image).logits}

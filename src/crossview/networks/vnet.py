@@ -1,0 +1,107 @@
+"""V-Net: one encoder and one decoder for 3D images.
+
+F. Milletari, N. Navab, S.-A. Ahmadi. V-Net: Fully Convolutional Neural Networks for Volumetric Medical Image
+Segmentation. 3DV 2016. This is the plain form the semi-supervised papers use: every convolution is followed by batch
+norm and ReLU, stages have no residual, and skips are added. CML's first view upsamples by transposed convolution, its
+second by interpolation.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from crossview.networks.layers import Convolution3d, upsample
+from crossview.networks.network import Output
+
+
+class VNetOptions(BaseModel):
+    """Keys of [network] for the V-Net.
+
+    filters: width of the first level, doubled at each further one. levels: resolutions, the full one included.
+    dropout: probability of dropping a whole channel of the bottleneck, and of the features before the last convolution.
+    upsample: "transposed" convolution, or tri"linear" interpolation (corners aligned) and a 3x3x3 convolution.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["vnet"] = "vnet"
+    filters: int = Field(16, ge=1)
+    levels: int = Field(5, ge=2, le=8)
+    dropout: float = Field(0.5, ge=0, lt=1)
+    upsample: Literal["transposed", "linear"] = "transposed"
+
+
+class Unit(nn.Module):
+    """Convolution (3x3x3 unless another is given), batch norm, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, convolution: nn.Module | None = None) -> None:
+        super().__init__()
+        self.convolution = convolution or Convolution3d(inputs, outputs, kernel_size=3, padding=1)
+        self.norm = nn.BatchNorm3d(outputs)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return F.relu(self.norm(self.convolution(image)), inplace=True)
+
+
+class Down(Unit):
+    """Half the sides, twice the width, by a 2x2x2 convolution of stride 2."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__(inputs, 2 * inputs, Convolution3d(inputs, 2 * inputs, kernel_size=2, stride=2))
+
+
+class TransposedUp(Unit):
+    """Twice the sides, half the width, by a 2x2x2 transposed convolution of stride 2."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__(inputs, inputs // 2, nn.ConvTranspose3d(inputs, inputs // 2, kernel_size=2, stride=2))
+
+
+class LinearUp(Unit):
+    """Twice the sides by trilinear interpolation, then half the width by a 3x3x3 convolution."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__(inputs, inputs // 2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return super().forward(upsample(image, "linear"))
+
+
+def stage(width: int, level: int) -> nn.Sequential:
+    """The units of one level, full resolution first: 1, 2, 3, 3, 3, ... of them."""
+    return nn.Sequential(*(Unit(width, width) for _ in range(min(level + 1, 3))))
+
+
+class VNet(nn.Module):
+    """A V-Net for images (B, channels, X, Y, Z) whose sides divide by 2^(levels-1)."""
+
+    Options: ClassVar[type[VNetOptions]] = VNetOptions
+    dimensions: ClassVar[int] = 3
+
+    def __init__(self, options: VNetOptions, channels: int, classes: int) -> None:
+        super().__init__()
+        self.options = options
+        widths = [options.filters * 2**level for level in range(options.levels)]
+        up = TransposedUp if options.upsample == "transposed" else LinearUp
+        self.first = Unit(channels, options.filters)
+        self.down = nn.ModuleList(Down(width) for width in widths[:-1])
+        self.encoder = nn.ModuleList(stage(width, level) for level, width in enumerate(widths) if level > 0)
+        self.up = nn.ModuleList(up(width) for width in reversed(widths[1:]))
+        self.decoder = nn.ModuleList(stage(widths[level], level) for level in reversed(range(options.levels - 1)))
+        self.last = nn.Conv3d(options.filters, classes, kernel_size=1)
+
+    def forward(self, image: Tensor) -> Output:
+        features = self.first(image)
+        skips = []
+        for down, encoder in zip(self.down, self.encoder, strict=True):
+            skips.append(features)
+            features = encoder(down(features))
+        bottleneck = features = F.dropout3d(features, self.options.dropout, self.training)
+        for up, decoder in zip(self.up, self.decoder, strict=True):
+            features = decoder(up(features) + skips.pop())
+        logits = self.last(F.dropout3d(features, self.options.dropout, self.training))
+        return Output(logits, bottleneck, features)

@@ -1,0 +1,92 @@
+"""Segmentation and feature losses, as in CML (Wu et al., ACM Multimedia 2024) and its peers.
+
+All are computed in float32 at least, under autocast too, and use no operation that is non-deterministic on CUDA.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SMOOTH = 1e-5
+"""Keeps Dice defined where a class is in neither the prediction nor the label."""
+
+
+def cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean over samples and voxels of -log p_y; with a weight w: sum(w CE) / (sum w + 1e-16).
+
+    logits: (B, K, *S). label: classes 0..K-1, any integer type, (B, *S). weight: (B, *S), any type.
+    """
+    logarithms = _log_softmax(logits)
+    return _cross_entropy(logarithms, _one_hot(label, logarithms), weight)
+
+
+def dice_loss(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+    """1 - mean over samples and classes (background included) of (2 sum p t + e) / (sum p + sum t + e), e = 1e-5.
+
+    p: softmax of the logits (B, K, *S). t: one-hot label (B, *S). Every sum over voxels is weighted where a weight
+    (B, *S) is given. No squares in the denominator.
+    """
+    logarithms = _log_softmax(logits)
+    return _dice(logarithms.exp(), _one_hot(label, logarithms), weight)
+
+
+def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+    """L_sup = (CE + Dice) / 2 of the two losses above; arguments as there."""
+    logarithms = _log_softmax(logits)
+    truth = _one_hot(label, logarithms)
+    return (_cross_entropy(logarithms, truth, weight) + _dice(logarithms.exp(), truth, weight)) / 2
+
+
+def feature_discrepancy(features: Tensor, other: Tensor, smallest_norm: float = 1e-6) -> Tensor:
+    """L_dis(f, g) = 1 + mean over samples and positions of cos(f, sg(g)), the cosine over channels.
+
+    features f, other g: (B, C, *S); sg stops the gradient, so only f is driven away from g. Minimised, it makes the
+    features of two views differ. A vector shorter than ``smallest_norm`` has cosine 0 and gradient 0.
+    """
+    f, g = _at_least_float32(features), _at_least_float32(other.detach())
+    cosine = (f * g).sum(1) * _inverse_norm(f, smallest_norm) * _inverse_norm(g, smallest_norm)
+    return 1 + cosine.mean()
+
+
+def _inverse_norm(features: Tensor, smallest_norm: float) -> Tensor:
+    """1 / |f| over channels, and a constant 0 where |f| is too small for its gradient to mean anything."""
+    squares = (features * features).sum(1)
+    long_enough = squares > smallest_norm**2
+    return torch.where(long_enough, torch.where(long_enough, squares, 1).rsqrt(), 0)
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    return F.log_softmax(_at_least_float32(logits), dim=1)
+
+
+def _one_hot(label: Tensor, like: Tensor) -> Tensor:
+    """(B, *S) -> (B, K, *S) in the type and layout of ``like``: products with it are faster than with a bool mask or a gather."""
+    truth = torch.empty_like(like, requires_grad=False)
+    for index in range(like.shape[1]):
+        truth[:, index] = label == index
+    return truth
+
+
+def _cross_entropy(logarithms: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
+    if weight is None:
+        return -(logarithms * truth).sum() * (logarithms.shape[1] / logarithms.numel())
+    weight = weight.to(logarithms.dtype)
+    return -(logarithms * truth * weight.unsqueeze(1)).sum() / (weight.sum() + 1e-16)
+
+
+def _dice(probabilities: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
+    voxels = tuple(range(2, truth.ndim))
+    if weight is not None:
+        truth = truth * weight.to(truth.dtype).unsqueeze(1)
+        overlap = (probabilities * truth).sum(voxels)
+        predicted = (probabilities * weight.to(truth.dtype).unsqueeze(1)).sum(voxels)
+    else:
+        overlap = (probabilities * truth).sum(voxels)
+        predicted = probabilities.sum(voxels)
+    return 1 - ((2 * overlap + SMOOTH) / (predicted + truth.sum(voxels) + SMOOTH)).mean()

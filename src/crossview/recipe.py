@@ -1,0 +1,228 @@
+"""Recipes: every number of a training run, in five tables of a TOML file.
+
+A recipe is put together in layers, each over the one before: the shipped setting (``la-8``), the method's own numbers
+for that setting (``recipes/methods/<name>.toml``), the preset of a variant, a user's file, and ``--set`` keys. The
+tables [data], [network] and [method] belong to the source, network and method they name; they are typed by their
+owner's ``Options`` in :mod:`crossview.resolve`. This module types the two fixed tables and merges raw ones.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from crossview.errors import Problem, UserError, nearest
+
+Table = dict[str, Any]
+Tables = dict[str, Any]
+"""A raw recipe: {"setting": name, "data": {...}, "network": {...}, "method": {...}, "training": {...}, "inference": {...}}."""
+
+TABLES = ("data", "network", "method", "training", "inference")
+OWNED_BY_METHOD = (
+    "labelled_batch",
+    "unlabelled_batch",
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "schedule",
+    "decay_after",
+    "decay_every",
+    "decay_factor",
+    "decay_power",
+    "selection",
+)
+"""Keys of [training] that come with a method's published recipe, replaced together with [method]."""
+
+
+class TrainingOptions(BaseModel):
+    """The table [training]."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(1337, ge=0, lt=2**63, description="seed of every random draw")
+    labelled_batch: int = Field(4, ge=1, description="labelled items a step")
+    unlabelled_batch: int = Field(4, ge=0, description="unlabelled items a step, in stages that use them")
+    learning_rate: float = Field(0.01, gt=0, description="SGD's learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0)
+    schedule: Literal["constant", "step", "polynomial"] = Field(
+        "constant", description="step: times decay_factor every decay_every steps; polynomial: (1 - t/T)^decay_power"
+    )
+    decay_after: int = Field(0, ge=0, description="steps at the full rate before the schedule's counter starts")
+    decay_every: int = Field(2500, ge=1)
+    decay_factor: float = Field(0.1, gt=0, le=1)
+    decay_power: float = Field(0.9, gt=0)
+    selection: Literal["last", "validation", "test"] = Field("last", description="which checkpoint is the result; stated in every output")
+    evaluate_every: int = Field(200, ge=1, description="steps between scorings of the validation cases")
+    checkpoint_every: float = Field(60.0, ge=0, description="seconds between checkpoints; 0: after every step")
+    log_every: int = Field(20, ge=1, description="steps between rows of the journal")
+    picture_every: int = Field(1000, ge=1, description="steps between pictures of a batch; the first of each stage is always drawn")
+    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: what a quick measurement finds faster")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
+    deterministic: bool = Field(False, description="deterministic kernels on CUDA too, where they cost speed")
+    workers: int = Field(1, ge=0, description="threads that prepare batches ahead; the result does not depend on it")
+
+
+class InferenceOptions(BaseModel):
+    """The table [inference]."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["windows", "slices"] = Field("windows", description="3D sliding windows, or slices resized to the patch and back")
+    stride: tuple[int, ...] = Field((18, 18, 4), description="step of the windows along each axis")
+    largest_component: bool = Field(True, description="keep the largest component of each class")
+    batch: int = Field(4, ge=1, description="windows or slices a forward pass; the result does not depend on it")
+
+
+CHANGEABLE_ON_RESUME = ("device", "checkpoint_every", "evaluate_every", "log_every", "picture_every", "workers")
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(model: type[Model], table: Mapping[str, Any], where: str) -> Model:
+    """``model(**table)``, with every problem of the table told at once. Raises UserError; ``where`` is the table's name."""
+    try:
+        return model(**table)
+    except ValidationError as error:
+        raise UserError([_problem(item, model, where) for item in error.errors()]) from None
+
+
+def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
+    key = ".".join(str(part) for part in item["loc"]) or "(table)"
+    if item["type"] == "extra_forbidden":
+        return Problem(f"unknown key '{key}'", where=f"[{where}]", found=f"{key} = {item['input']!r}", fix=nearest(key, model.model_fields))
+    if item["type"] == "missing":
+        return Problem(f"key '{key}' is missing", where=f"[{where}]", fix=f"add {key} to [{where}]")
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return Problem(f"key '{key}' has a wrong value", where=f"[{where}]", found=repr(item["input"]), expected=message)
+
+
+def _read(name: str) -> Tables:
+    return tomllib.loads(resources.files("crossview").joinpath("recipes", *name.split("/")).read_text(encoding="utf-8"))
+
+
+def shipped_settings() -> list[str]:
+    """Names of the shipped settings, say "la-8"."""
+    files = resources.files("crossview").joinpath("recipes").iterdir()
+    names = [Path(file.name).stem for file in files if file.name.endswith(".toml")]
+    return sorted((name for name in names if "base" in _read(f"{name}.toml") or name == "demo"), key=_by_number)
+
+
+def _by_number(name: str) -> tuple[str, int]:
+    stem, _, number = name.partition("-")
+    return stem, int(number) if number.isdigit() else 0
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tables:
+    """Both tables in one; where both have a key the one above wins, tables inside are merged likewise."""
+    result = deepcopy(dict(below))
+    for key, value in above.items():
+        both_tables = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both_tables else deepcopy(value)
+    return result
+
+
+def setting_tables(setting: str) -> tuple[str, Tables]:
+    """The family of a shipped setting ("la") and its raw tables. Raises UserError for an unknown name."""
+    if setting not in shipped_settings():
+        raise UserError(
+            Problem(f"there is no recipe '{setting}'", expected="a shipped setting or a TOML file", fix=nearest(setting, shipped_settings()))
+        )
+    own = _read(f"{setting}.toml")
+    family = own.pop("base", setting)
+    return family, merged(_read(f"{family}.toml"), own) if family != setting else own
+
+
+def shipped_methods() -> list[str]:
+    """Names of the methods that have published numbers here."""
+    files = resources.files("crossview").joinpath("recipes", "methods").iterdir()
+    return sorted(Path(file.name).stem for file in files if file.name.endswith(".toml"))
+
+
+def method_tables(method: str, family: str, variant: str) -> Tables:
+    """A method's own numbers for a family of settings, the variant's preset expanded into plain keys."""
+    if method not in shipped_methods():
+        raise UserError(Problem(f"there is no method '{method}'", where="[method] name", fix=nearest(method, shipped_methods())))
+    numbers = _read(f"methods/{method}.toml").get(family)
+    if numbers is None:
+        raise UserError(Problem(f"method '{method}' has no numbers for '{family}'", where="[method] name", fix="write them into a recipe file"))
+    preset = numbers.pop("released", {})
+    tables = {table: numbers.get(table, {}) for table in ("method", "training", "network", "inference") if table in numbers}
+    if variant == "released":
+        tables = merged(tables, preset)
+    return merged({"method": {"name": method, "variant": variant}}, tables)
+
+
+def parse_set(text: str) -> tuple[str, str, Any]:
+    """One ``--set`` argument "table.key=value" as (table, key, value); the value is read as TOML, else taken as text."""
+    path, equals, value = text.partition("=")
+    table, dot, key = path.strip().partition(".")
+    if not (equals and dot and key):
+        raise UserError(Problem(f"--set '{text}' can't be read", expected="TABLE.KEY=VALUE, say training.seed=1"))
+    if table not in TABLES:
+        raise UserError(Problem(f"unknown table '{table}'", where=f"--set {text}", fix=nearest(table, TABLES)))
+    try:
+        return table, key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return table, key, value.strip()
+
+
+def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Tables:
+    """The raw tables of a shipped setting, a TOML file or a mapping, with ``--set`` texts applied.
+
+    ``method.name`` and ``method.variant`` are applied first, whatever their place: they replace the method's whole table,
+    its batch and its schedule by that method's numbers for this setting. Raises UserError.
+    """
+    own = dict(recipe) if isinstance(recipe, Mapping) else _own_tables(recipe)
+    family, below = setting_tables(own["setting"]) if own.get("setting") else ("", {})
+    sets = [parse_set(text) for text in overrides]
+    first = {key: value for table, key, value in sets if table == "method" and key in ("name", "variant")}
+    chosen = merged(below.get("method", {}), own.get("method", {}))
+    name, variant = (str(first.get(key, chosen.get(key, default))) for key, default in (("name", "cml"), ("variant", "corrected")))
+    if "name" in first or "variant" in first:
+        own = _without_method(own)
+    numbers = method_tables(name, family, variant) if family else {"method": {"name": name, "variant": variant}}
+    tables = merged(merged(below, numbers), own)
+    for table, key, value in sets:
+        if (table, key) not in (("method", "name"), ("method", "variant")):
+            tables.setdefault(table, {})[key] = value
+    return tables
+
+
+def _without_method(own: Tables) -> Tables:
+    kept = {key: value for key, value in own.items() if key != "method"}
+    if "training" in kept:
+        kept["training"] = {key: value for key, value in kept["training"].items() if key not in OWNED_BY_METHOD}
+    return kept
+
+
+def _own_tables(recipe: str | Path) -> Tables:
+    """A shipped setting's name as {"setting": name}, or a file's tables."""
+    path = Path(recipe)
+    if path.suffix != ".toml":
+        setting_tables(str(recipe))
+        return {"setting": str(recipe)}
+    return read_tables(path)
+
+
+def read_tables(path: Path) -> Tables:
+    """The tables of a TOML file. Raises UserError for a file that is missing or is not such a file."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        fix = "crossview recipe la-8 > my.toml makes one to edit"
+        raise UserError(Problem("there is no such recipe file", where=str(path), fix=fix)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(Problem("not a TOML file", where=str(path), found=str(error))) from None
+    unknown = [key for key in tables if key not in (*TABLES, "setting")]
+    problems = [Problem(f"unknown table '{key}'", where=str(path), fix=nearest(key, (*TABLES, "setting"))) for key in unknown]
+    problems += [Problem(f"'{key}' is not a table", where=str(path)) for key in TABLES if not isinstance(tables.get(key, {}), dict)]
+    if problems:
+        raise UserError(problems)
+    return tables

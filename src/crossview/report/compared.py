@@ -1,0 +1,51 @@
+"""A comparison of runs as a file: Markdown, CSV or a page, and the demonstration's report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from crossview.errors import Problem, UserError
+from crossview.evaluation.compare import Comparison, Row
+from crossview.evaluation.metrics import METRICS
+from crossview.evaluation.scores import write_aside
+from crossview.report.comparison import ComparisonTable, write_comparison
+from crossview.report.report import write_report
+
+
+def write_table(comparison: Comparison, path: Path) -> Path:
+    """Write a comparison as .md, .csv or .html, told by the name. Raises UserError for another name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".html":
+        return write_comparison(as_table(comparison), path)
+    texts = {".md": comparison.markdown, ".csv": comparison.csv}
+    if path.suffix not in texts:
+        raise UserError(Problem("a table can't be written to such a file", str(path), expected="a name that ends in .md, .csv or .html"))
+    write_aside(path, texts[path.suffix]())
+    return path
+
+
+def write_demo(folder: Path, comparison: Comparison, shown: Path) -> tuple[Path, Path]:
+    """report.html (the comparison, then the run ``shown``) and compare.csv of the demonstration in ``folder``."""
+    report = write_report(shown, comparison=as_table(comparison), comparison_title="Phantoms", path=folder / "report.html")
+    return report, write_table(comparison, folder / "compare.csv")
+
+
+def as_table(comparison: Comparison) -> ComparisonTable:
+    """What the page shows of a comparison, the baseline first."""
+    rows = sorted(comparison.rows, key=lambda row: not row.is_baseline)
+    points = [{"method": label, "setting": run.setting, "seed": run.seed, "dice": run.mean("dice")} for label, run in comparison.runs]
+    unit = ", ".join(dict.fromkeys(row.unit for row in rows))
+    return ComparisonTable([_cells(row) for row in rows], points, comparison.notes, unit)
+
+
+def _cells(row: Row) -> dict[str, Any]:
+    dice = row.metrics["dice"]
+    low, high = dice.ci95 or (None, None)
+    cells: dict[str, Any] = {name: getattr(row, name) for name in ("method", "setting", "seeds", "steps", "seconds", "selection")}
+    cells |= {metric: row.metrics[metric].mean for metric in METRICS}
+    cells |= {"sd_seeds": dice.sd, "ci_low": low, "ci_high": high, "empty": sum(row.empty.values())}
+    difference = row.differences.get("dice")
+    if difference is not None:
+        cells |= {"difference": difference.mean, "difference_low": difference.low, "difference_high": difference.high}
+    return cells

@@ -1,0 +1,128 @@
+"""Runs side by side: a table and a dot plot, as a page of their own or at the top of a run's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from crossview.report.figures import Compared, dot_plot
+from crossview.report.page import render, write
+from crossview.report.verdict import is_optimistic
+from crossview.report.words import distance, duration, interval, method_name, number, percent, points
+
+
+@dataclass(frozen=True)
+class ComparisonTable:
+    """What a comparison shows.
+
+    rows: one a method and setting, with the keys method, setting, seeds, steps, dice, sd_seeds, ci_low, ci_high, jaccard, hd95, asd,
+    difference, difference_low, difference_high, empty, seconds, selection; overlaps in 0 to 1; a key may be missing or None.
+    difference: of Dice, to the first row. points: one a run, with method, seed, dice. unit: of the distances.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    points: Sequence[Mapping[str, Any]] = ()
+    notes: Sequence[str] = ()
+    unit: str = "voxel"
+
+
+def write_comparison(comparison: ComparisonTable, path: Path, *, title: str = "Comparison", plot: bool = True) -> Path:
+    """Write a comparison as one self-contained HTML page; plot=False leaves the dot plot out."""
+    content = comparison_section(comparison, plot=plot)
+    return write(path, render("comparison.html.j2", title=title, comparison=content))
+
+
+def comparison_section(comparison: ComparisonTable, *, plot: bool = True) -> dict[str, Any]:
+    """What the template shows of a comparison: cells in words, a sentence, and the plot."""
+    settings = {row.get("setting") for row in comparison.rows}
+    names = [_name(row, len(settings) > 1) for row in comparison.rows]
+    return {
+        "rows": [_cells(row, name) for row, name in zip(comparison.rows, names, strict=True)],
+        "several_seeds": any((_seeds(row) or 1) > 1 for row in comparison.rows),
+        "sentences": _sentences(comparison.rows, names),
+        "notes": list(comparison.notes),
+        "unit": comparison.unit,
+        "optimistic": any(is_optimistic(row) for row in comparison.rows),
+        "plot": _plot(comparison, names) if plot else None,
+    }
+
+
+def _name(row: Mapping[str, Any], with_setting: bool) -> str:
+    name = method_name(str(row.get("method", "")))
+    return f"{name}, {row.get('setting')}" if with_setting else name
+
+
+def _seeds(row: Mapping[str, Any]) -> int | None:
+    """How many seeds a row averages: given as a number or as a list."""
+    seeds = row.get("seeds")
+    return len(seeds) if isinstance(seeds, list | tuple) else None if number(seeds) is None else int(seeds or 0)
+
+
+def _cells(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "setting": row.get("setting", ""),
+        "seeds": _seeds(row),
+        "steps": row.get("steps"),
+        "selection": row.get("selection", ""),
+        "optimistic": is_optimistic(row),
+        "dice": percent(row.get("dice")),
+        "interval": interval(row.get("ci_low"), row.get("ci_high")),
+        "sd_seeds": percent(row.get("sd_seeds")),
+        "difference": points(row.get("difference")) if number(row.get("difference")) is not None else "",
+        "difference_interval": interval(row.get("difference_low"), row.get("difference_high"), points),
+        "clear": _direction(row),
+        "jaccard": percent(row.get("jaccard")),
+        "hd95": distance(row.get("hd95")),
+        "asd": distance(row.get("asd")),
+        "empty": _empty(row.get("empty")),
+        "seconds": duration(row.get("seconds")),
+    }
+
+
+def _empty(found: Any) -> str:
+    """Empty cases as a number: given as one, or as a list."""
+    if isinstance(found, list | tuple):
+        return str(len(found))
+    return "" if found is None else str(found)
+
+
+def _direction(row: Mapping[str, Any]) -> str:
+    """ "better" or "worse" where the interval of the difference lies on one side of zero."""
+    low, high = number(row.get("difference_low")), number(row.get("difference_high"))
+    if low is None or high is None or low <= 0 <= high:
+        return ""
+    return "better" if low > 0 else "worse"
+
+
+def _sentences(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """What the table shows, in words; nothing is called better whose interval holds zero."""
+    sentences = []
+    for row, name in zip(rows, names, strict=True):
+        if number(row.get("difference")) is None or not interval(row.get("difference_low"), row.get("difference_high")):
+            continue
+        span = interval(row["difference_low"], row["difference_high"], points)
+        figures = f"{points(row['difference'])} points of Dice, 95 % interval {span}"
+        words = {"better": "is better than", "worse": "is worse than", "": "can't be told from"}[_direction(row)]
+        sentences.append(f"{name} {words} {names[0]} ({figures}).")
+    return sentences
+
+
+def _plot(comparison: ComparisonTable, names: Sequence[str]) -> Markup | None:
+    compared = []
+    for row, name in zip(comparison.rows, names, strict=True):
+        mean, low, high = (number(row.get(key)) for key in ("dice", "ci_low", "ci_high"))
+        if mean is None:
+            continue
+        runs = [point for point in comparison.points if _belongs(point, row)]
+        seeds = [found for point in runs if (found := number(point.get("dice"))) is not None]
+        compared.append(Compared(name, mean, None if low is None or high is None else (low, high), seeds if len(seeds) > 1 else ()))
+    return dot_plot(compared, "mean Dice of each method with its 95 % interval") if compared else None
+
+
+def _belongs(point: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    return all(point[key] == row.get(key) for key in ("method", "setting") if key in point)

@@ -1,0 +1,100 @@
+"""The charts of a report, from the journal: validation Dice, loss terms, learning rate, the networks' health."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Any
+
+from crossview.report.figures import Chart, Point, Series, line_chart
+from crossview.report.folder import Row, RunFolder
+from crossview.report.words import number, table
+
+MOST_LINES = 8
+"""Colours that can be told apart."""
+
+
+def training_charts(run: RunFolder) -> list[Chart]:
+    """What can be drawn of the journal, with the stages marked; empty for a run that has not stepped."""
+    boundaries = [
+        (float(number(row.get("total_step")) or 0), str(row.get("stage", "")))
+        for row in run.journal.of("stage")
+        if number(row.get("steps"))
+    ]
+    names = next((evaluation.classes for evaluation in run.evaluations if evaluation.classes), {})
+    charts = _validation_charts(run, boundaries, names)
+    steps = run.journal.of("step")
+    losses = [Series("loss", _points(steps, lambda row: row.get("loss")), 8, dashed=True)]
+    losses += _lines(steps, "terms")
+    losses = losses[1:] if len(losses) == 2 else losses
+    if any(line.points for line in losses):
+        charts.append(line_chart("Loss and its terms, as weighted", losses, boundaries=boundaries))
+    health = _lines(steps, "health")
+    if health:
+        charts.append(line_chart("The networks' health", health, boundaries=boundaries))
+    rate = [Series("learning rate", _points(steps, lambda row: row.get("learning_rate")))]
+    if rate[0].points:
+        values = [y for _, y in rate[0].points if y > 0]
+        log = bool(values) and max(values) > 20 * min(values)
+        charts.append(line_chart("Learning rate", rate, boundaries=boundaries, log=log))
+    return charts
+
+
+def _validation_charts(run: RunFolder, boundaries: list[tuple[float, str]], names: Mapping[str, str]) -> list[Chart]:
+    """Dice of the validation cases: the mean, each class where there are several, and each view in dashes."""
+    rows = run.journal.of("validation")
+    classes = list(dict.fromkeys(index for row in rows for index in table(row.get("classes"))))
+    views = list(dict.fromkeys(name for row in rows for name in table(row.get("views"))))
+    lines = [Series("mean", _points(rows, lambda row: row.get("mean")), 1)]
+    by_view = [
+        Series(name, _points(rows, lambda row, name=name: table(table(row.get("views")).get(name)).get("mean")), colour, dashed=True)  # type: ignore[misc]
+        for colour, name in enumerate(views[: MOST_LINES - 1], 2)
+    ]
+    by_class = [
+        Series(names.get(index, f"class {index}"), _points(rows, lambda row, index=index: table(row.get("classes")).get(index)), colour)  # type: ignore[misc]
+        for colour, index in enumerate(classes[: MOST_LINES - 1], 2)
+    ]
+    if not lines[0].points:
+        return []
+
+    def draw(title: str, series: list[Series]) -> Chart:
+        return line_chart(title, series, boundaries=boundaries, limits=_dice_limits(series), show=_percent)
+
+    charts = [draw("Validation Dice in %, all and each view" if by_view else "Validation Dice in %", [*lines, *by_view])]
+    return charts + ([draw("Validation Dice in %, each class", [*lines, *by_class])] if len(by_class) > 1 else [])
+
+
+def _dice_limits(series: list[Series]) -> tuple[float, float]:
+    values = [y for line in series for _, y in line.points]
+    low = 0.1 * int(10 * min(values))
+    return (low, 1.0) if low < 0.9 else (0.8, 1.0)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.4g}"
+
+
+def _lines(steps: list[Row], key: str) -> list[Series]:
+    """One line for each name under a key of the step rows."""
+    names = list(dict.fromkeys(name for row in steps for name in table(row.get(key))))
+    return [
+        Series(name, _points(steps, lambda row, name=name: table(row.get(key)).get(name)), colour)  # type: ignore[misc]
+        for colour, name in enumerate(names[:MOST_LINES], 1)
+    ]
+
+
+def _points(rows: list[Row], value: Callable[[Row], Any]) -> list[Point]:
+    """(total step, value) of the rows that have both."""
+    found = ((number(row.get("total_step")), number(value(row))) for row in rows)
+    return [(x, y) for x, y in found if x is not None and y is not None]
+
+
+def speed_sentence(run: RunFolder) -> str:
+    """How fast training went, and how much of it waited for data."""
+    steps = run.journal.of("step")
+    speeds = [found for row in steps if (found := number(row.get("samples_per_second"))) is not None]
+    waits = [found for row in steps if (found := number(row.get("data_wait"))) is not None]
+    if not speeds:
+        return ""
+    waiting = f", with {100 * sum(waits) / len(waits):.1f} % of the time spent waiting for data" if waits else ""
+    return f"{median(speeds):.1f} samples a second (median){waiting}."

@@ -1,0 +1,119 @@
+"""The top of a report: what was trained on what, and its score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from crossview.report.figures import Mark, strip
+from crossview.report.folder import Evaluation, RunFolder
+from crossview.report.results import case_row
+from crossview.report.verdict import bounds, is_optimistic
+from crossview.report.words import METRICS, OVERLAPS, SELECTIONS, count, duration, interval, method_name, metric, number, percent, table
+
+
+def headline(run: RunFolder) -> dict[str, Any]:
+    """Method, setting, the facts below them and the badges."""
+    method = method_name(str(run.option("method", "name") or "?"))
+    setting = str(run.recipe.get("setting") or run.option("data", "source") or "own data")
+    return {
+        "title": f"{method} on {setting}",
+        "method": method,
+        "setting": setting,
+        "facts": _facts(run),
+        "badges": _badges(run),
+        "run": run.path.name,
+    }
+
+
+def _facts(run: RunFolder) -> list[tuple[str, str]]:
+    """(value, what it is) pairs."""
+    facts = _scan_facts(run)
+    steps = run.journal.total_step
+    if steps:
+        facts.append((f"{steps:,}", "steps"))
+    if run.journal.seconds is not None:
+        facts.append((duration(run.journal.seconds), "of training"))
+    seed = run.option("training", "seed")
+    facts += [(str(seed), "is the seed")] if seed is not None else []
+    device = run.environment.get("device_name") or run.environment.get("device")
+    return facts + ([(str(device), "")] if device else [])
+
+
+def _scan_facts(run: RunFolder) -> list[tuple[str, str]]:
+    """How many labelled and unlabelled scans: as the recipe counts the labelled, else as the run found them."""
+    slices = run.option("data", "source") == "acdc"
+    labelled, validation = _amount(run.option("data", "labelled")), _amount(run.environment.get("validation"))
+    found = _amount(run.environment.get("labelled"))
+    amount = labelled or found
+    facts = []
+    if amount:
+        facts.append((f"{amount:,}", f"labelled {'patients' if slices and labelled else 'scans'}"))
+    unlabelled = _amount(run.environment.get("unlabelled"))
+    if unlabelled is not None:
+        facts.append((f"{unlabelled:,}", f"unlabelled {'slices' if slices else 'scans'}"))
+    return facts + ([(f"{validation:,}", "for validation")] if validation else [])
+
+
+def _amount(value: Any) -> int | None:
+    """A count, given as a number or as the list of what is counted."""
+    if isinstance(value, list):
+        return len(value)
+    found = number(value)
+    return None if found is None else int(found)
+
+
+def _badges(run: RunFolder) -> list[tuple[str, str]]:
+    selection = str(run.option("training", "selection") or "last")
+    optimistic = any(is_optimistic(evaluation.summary) for evaluation in run.evaluations) or selection == "test"
+    badges = []
+    if optimistic:
+        badges.append((f"selected on {'test' if selection == 'test' else selection}, optimistic", "bad"))
+    else:
+        badges.append((SELECTIONS.get(selection, f"selection {selection}"), ""))
+    if not run.journal.finished:
+        badges.append(("unfinished", "warn"))
+    if run.option("method", "variant") == "released":
+        badges.append(("as released, with its known defects", "warn"))
+    return badges
+
+
+def planned_steps(run: RunFolder) -> int:
+    """The steps of all stages, from the recipe's [method]; 0 where it does not say."""
+    method = table(run.recipe.get("method"))
+    return sum(int(number(method.get(key)) or 0) for key in ("pretrain_steps", "train_steps", "steps"))
+
+
+def headline_score(run: RunFolder) -> dict[str, Any] | None:
+    """The first evaluation's mean Dice with its interval, the other scores, and a strip of its cases."""
+    if not run.evaluations:
+        return None
+    evaluation = run.evaluations[0]
+    mean = table(evaluation.summary.get("mean"))
+    dice = table(mean.get("dice"))
+    low, high = bounds(dice)
+    cases = len(evaluation.summary.get("cases") or evaluation.cases)
+    return {
+        "on": count(cases, f"{evaluation.split} case"),
+        "dice": percent(dice.get("mean")),
+        "interval": interval(low, high),
+        "tiles": _tiles(mean, str(evaluation.summary.get("unit") or "voxel")),
+        "strip": _strip(evaluation, number(dice.get("mean")), low, high),
+    }
+
+
+def _tiles(mean: Mapping[str, Any], unit: str) -> list[tuple[str, str, str]]:
+    found = [(name, table(mean.get(name)).get("mean")) for name in ("jaccard", "hd95", "asd")]
+    return [(METRICS[name], metric(name, value), "%" if name in OVERLAPS else unit) for name, value in found if number(value) is not None]
+
+
+def _strip(evaluation: Evaluation, mean: float | None, low: Any, high: Any) -> Any:
+    marks = []
+    for index, case in enumerate(evaluation.cases):
+        dice = case.mean("dice")
+        if dice is not None:
+            marks.append(Mark(dice, f"{case.case}: {percent(dice)} %", f"#{case_row(0, index)}"))
+    if len(marks) < 2:
+        return None
+    first, second = number(low), number(high)
+    return strip(marks, mean, None if first is None or second is None else (first, second), "Dice of each case")

@@ -1,0 +1,132 @@
+"""The report of a run: one HTML file that a person looks at, made from what the run folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from crossview.report.comparison import ComparisonTable, comparison_section
+from crossview.report.curves import speed_sentence, training_charts
+from crossview.report.folder import RunFolder, read_run
+from crossview.report.headline import headline, headline_score, planned_steps
+from crossview.report.images import embed
+from crossview.report.page import render, write
+from crossview.report.results import Shown, evaluation_part
+from crossview.report.verdict import cautions, result_sentences, unlabelled_effect
+from crossview.report.words import table
+
+BATCH_BUDGET = 1_000_000
+MOST_BATCHES = 4
+
+
+def write_report(
+    run: Path, *, comparison: ComparisonTable | None = None, comparison_title: str = "Comparison", path: Path | None = None
+) -> Path:
+    """Write run/report.html (or ``path``), a page that needs no other file, and return where it is.
+
+    comparison: rows to show at the top, before the run's own result. Raises UserError where there is no readable run.
+    """
+    folder = read_run(run)
+    shown = Shown.of(folder)
+    evaluations = [evaluation_part(evaluation, index, shown) for index, evaluation in enumerate(folder.evaluations)]
+    batches, more_batches = _batches(folder)
+    content: dict[str, Any] = {
+        "head": headline(folder),
+        "comparison": None if comparison is None else comparison_section(comparison),
+        "comparison_title": comparison_title,
+        "score": headline_score(folder),
+        "sentences": result_sentences(folder.evaluations[0]) if folder.evaluations else [],
+        "unlabelled": unlabelled_effect(folder) if folder.journal.rows else None,
+        "cautions": cautions(folder),
+        "unfinished": _unfinished(folder),
+        "warnings": [str(row.get("text", "")) for row in folder.journal.of("warning")],
+        "featured": shown.featured,
+        "evaluations": evaluations,
+        "charts": training_charts(folder),
+        "speed": speed_sentence(folder),
+        "batches": batches,
+        "more_batches": more_batches,
+        "notes": _notes(folder),
+        "commands": _commands(folder),
+        "recipe": folder.recipe_text,
+        "environment": _environment(folder),
+    }
+    return write(path or run / "report.html", render("page.html.j2", sections=_sections(content), **content))
+
+
+def _sections(content: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the bar at the top leads to."""
+    sections = [("comparison", "Comparison")] if content["comparison"] else []
+    sections += [("result", "Result"), ("words", "In plain words")]
+    sections += [("typical", "Typical case")] if content["featured"] else []
+    for evaluation in content["evaluations"]:
+        sections.append((evaluation["anchor"], f"{evaluation['split'].capitalize()} cases"))
+        if evaluation["gallery"]:
+            sections.append((f"{evaluation['anchor']}-pictures", "Pictures"))
+    sections += [("training", "Training")] if content["charts"] else []
+    sections += [("batches", "Batches")] if content["batches"] else []
+    return [*sections, ("recipe", "Repeat it")]
+
+
+def _unfinished(run: RunFolder) -> str:
+    if run.journal.finished:
+        return ""
+    planned = planned_steps(run)
+    where = f"step {run.journal.total_step:,}" + (f" of {planned:,}" if planned else "")
+    return f"This run has not finished: it stands at {where}. crossview train with --resume goes on with it."
+
+
+def _batches(run: RunFolder) -> tuple[list[dict[str, Any]], str]:
+    """The first picture of every stage and the last one; names are "<stage number>-<stage>-step-<step>"."""
+    firsts: dict[str, Path] = {}
+    for path in run.batches:
+        firsts.setdefault(path.stem.split("-step-")[0], path)
+    chosen = sorted({*list(firsts.values())[: MOST_BATCHES - 1], *run.batches[-1:]})
+    pictures = embed(chosen, BATCH_BUDGET)
+    found = [
+        {"name": _batch_name(path), "anchor": f"batch-{index}", "image": pictures[path]}
+        for index, path in enumerate(chosen)
+        if path in pictures
+    ]
+    more = len(run.batches) - len(found)
+    return found, f"{more} more in pictures/ of the run folder." if more > 0 else ""
+
+
+def _batch_name(path: Path) -> str:
+    stage, _, step = path.stem.partition("-step-")
+    stage = stage.partition("-")[2] or stage
+    return f"stage {stage}, step {int(step):,}" if step.isdecimal() else path.stem
+
+
+def _notes(run: RunFolder) -> list[str]:
+    """What every number of this page must carry, each sentence once."""
+    notes: list[str] = []
+    for evaluation in run.evaluations:
+        notes += [str(note) for note in evaluation.summary.get("notes") or []]
+        notes.append(str(evaluation.summary.get("convention") or ""))
+    notes += [str(note) for note in run.environment.get("notes") or []] if isinstance(run.environment.get("notes"), list) else []
+    notes.append(
+        "The weights were chosen by the policy 'last': those of the last step." if run.option("training", "selection") == "last" else ""
+    )
+    return [note for note in dict.fromkeys(notes) if note]
+
+
+def _commands(run: RunFolder) -> list[str]:
+    made = str(run.environment.get("command") or "crossview train RECIPE --data DATA --out RUN")
+    lines = [made]
+    lines += [f"crossview evaluate {run.path.name} --split {evaluation.split}" for evaluation in run.evaluations]
+    return [*lines, f"crossview report {run.path.name}"]
+
+
+def _environment(run: RunFolder) -> list[tuple[str, str]]:
+    """environment.json but for what stands elsewhere on the page; lists and tables on one line."""
+    shown = []
+    for name, value in run.environment.items():
+        if name in ("command", "notes") or value in ("", None, [], {}):
+            continue
+        if isinstance(value, list):
+            value = ", ".join(str(item) for item in value)
+        elif table(value):
+            value = ", ".join(f"{key} {item}" for key, item in value.items())
+        shown.append((name.replace("_", " "), str(value)))
+    return shown

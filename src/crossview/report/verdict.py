@@ -1,0 +1,192 @@
+"""What a run's figures say in plain words: the result, whether the unlabelled scans helped, and what to be wary of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from crossview.report.folder import Evaluation, Row, RunFolder
+from crossview.report.words import METRICS, count, distance, interval, listed, number, percent, table
+
+CLEAR = 0.01
+"""A smaller change of validation Dice than this is not called help or harm."""
+WEAK = 0.10
+"""A view this far below the best one is named."""
+DEAD_SHARE = 1e-4
+"""A view that finds less foreground than this share of voxels finds nothing."""
+HEALTH_ROWS = 5
+"""Health is averaged over so many of the last rows: a single batch may hold no foreground."""
+
+Help = Literal["helped", "hurt", "unclear", "unknown", "none"]
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """What the unlabelled stage did to the validation Dice, as a word and as a sentence."""
+
+    effect: Help
+    text: str
+
+
+def result_sentences(evaluation: Evaluation) -> list[str]:
+    """The mean, the worst case, the distance and the failures of an evaluation."""
+    summary = evaluation.summary
+    mean = table(summary.get("mean"))
+    dice, hd95 = table(mean.get("dice")), table(mean.get("hd95"))
+    low, high = bounds(dice)
+    span = f" (95 % interval {interval(low, high)})" if interval(low, high) else ""
+    cases = len(summary.get("cases") or evaluation.cases)
+    sentences = [f"On {count(cases, f'{evaluation.split} case')} the mean Dice is {percent(dice.get('mean'))} %{span}."]
+    scored = [case for case in evaluation.cases if case.mean("dice") is not None]
+    if len(scored) > 1:
+        middle, worst = scored[len(scored) // 2], scored[0]
+        half = f"Half of the cases reach {percent(middle.mean('dice'))} % or more"
+        sentences.append(f"{half}; the worst, {worst.case}, has {percent(worst.mean('dice'))} %.")
+    if number(hd95.get("mean")) is not None:
+        unit = summary.get("unit") or "voxel"
+        sentences.append(
+            f"{METRICS['hd95']}, below which 95 % of the surface distances lie, is {distance(hd95['mean'])} {unit} on average."
+        )
+    return sentences + _failures(summary)
+
+
+def _failures(summary: Mapping[str, Any]) -> list[str]:
+    found: dict[str, list[str]] = {"missed": [], "spurious": []}
+    for entry in summary.get("empty") or []:
+        names = found.get(table(entry).get("kind", ""))
+        if names is not None and str(entry.get("case")) not in names:
+            names.append(str(entry.get("case")))
+    sentences = []
+    if found["missed"]:
+        sentences.append(f"A structure was missed altogether in {count(len(found['missed']), 'case')}: {listed(found['missed'])}.")
+    if found["spurious"]:
+        sentences.append(
+            f"A structure was found where there is none in {count(len(found['spurious']), 'case')}: {listed(found['spurious'])}."
+        )
+    return sentences
+
+
+def unlabelled_effect(run: RunFolder) -> Unlabelled:
+    """Compare the labelled-only stage's validation Dice with the result's. It can hurt, and then this says so."""
+    stages = [row for row in run.journal.of("stage") if number(row.get("steps"))]
+    learning = [row for row in stages if uses_unlabelled(row, run)]
+    if stages and not learning:
+        pending = run.option("method", "train_steps") and not run.journal.finished
+        text = "The stage with unlabelled scans has not begun." if pending else "This run trained on labelled scans only."
+        return Unlabelled("none", text)
+    validation = [row for row in run.journal.of("validation") if number(row.get("mean")) is not None]
+    names = {row.get("stage") for row in learning}
+    before = [row for row in validation if row.get("stage") not in names]
+    after = [row for row in validation if row.get("stage") in names]
+    if not before or not after:
+        return Unlabelled("unknown", _unknown(bool(validation), len(stages) > len(learning)))
+    return _compared(before, after, run.option("training", "selection") or "last")
+
+
+def uses_unlabelled(stage: Row, run: RunFolder) -> bool:
+    """Whether a stage of the journal trains on unlabelled scans: as its row says, else by its loss terms, else by its place."""
+    if isinstance(stage.get("unlabelled"), bool):
+        return bool(stage["unlabelled"])
+    if run.option("method", "name") == "supervised" or run.option("training", "unlabelled_batch") == 0:
+        return False
+    terms = next((table(row.get("terms")) for row in run.journal.of("step") if row.get("stage") == stage.get("stage")), {})
+    return any(name.startswith("unlabelled") for name in terms) or bool(stage.get("index"))
+
+
+def _unknown(validated: bool, staged: bool) -> str:
+    why = "no validation cases were scored during training" if not validated else "not both of its stages were validated"
+    if validated and not staged:
+        why = "this method has no labelled-only stage to compare with"
+    return (
+        f"Whether the unlabelled scans helped can't be told from this run: {why}. "
+        "A supervised run of the same steps answers it (crossview compare), or some validation cases (data.validation) give a hint."
+    )
+
+
+def _compared(before: Sequence[Row], after: Sequence[Row], selection: str) -> Unlabelled:
+    start, start_best = before[-1]["mean"], max(row["mean"] for row in before)
+    last, best = after[-1], max(after, key=lambda row: row["mean"])
+    result = last if selection == "last" else best
+    change = result["mean"] - start
+    here = "at the last step" if result is last else f"at its best, step {result.get('total_step', 0):,}"
+    figures = f"the labelled-only stage ended at {percent(start)} % validation Dice"
+    figures += f" (its best was {percent(start_best)} %)" if start_best - start >= CLEAR / 2 else ""
+    figures += f", the stage with unlabelled scans has {percent(result['mean'])} % {here}"
+    caveat = "This is one run; that stage also adds steps, and a supervised run of the same steps tells the two apart."
+    if change <= -CLEAR:
+        advice = "Look at the pseudo-labels below; fewer train_steps, less dropout or a lower unlabelled_weight may help."
+        return Unlabelled("hurt", f"The unlabelled scans did harm, by {percent(-change)} points: {figures}. {advice} {caveat}")
+    fade = ""
+    if selection == "last" and best["mean"] - last["mean"] >= 2 * CLEAR:
+        fade = f" It had reached {percent(best['mean'])} % at step {best.get('total_step', 0):,} and fell again."
+    if change >= CLEAR:
+        return Unlabelled("helped", f"The unlabelled scans helped, by {percent(change)} points: {figures}.{fade} {caveat}")
+    return Unlabelled("unclear", f"The unlabelled scans made no clear difference: {figures}.{fade} {caveat}")
+
+
+def cautions(run: RunFolder) -> list[str]:
+    """What a reader must know before believing the numbers."""
+    found = []
+    for evaluation in run.evaluations:
+        if is_optimistic(evaluation.summary):
+            found.append(
+                f"Selected on {evaluation.summary.get('selection', evaluation.split)}, optimistic: "
+                f"the checkpoint was picked on the very cases that are scored here ({evaluation.split})."
+            )
+    if not run.evaluations and run.option("training", "selection") == "test":
+        found.append("This run selects its checkpoint on the test cases: its scores will be optimistic.")
+    return [*found, *_weak_views(run), *_dead_views(run)]
+
+
+def is_optimistic(summary: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint was picked on the cases that it is scored on, or on the test cases."""
+    return bool(summary.get("optimistic")) or summary.get("selection") == "test"
+
+
+def _weak_views(run: RunFolder) -> list[str]:
+    """Views far below the best one, in the last validation, else in the first evaluation."""
+    rows = [row for row in run.journal.of("validation") if row.get("views")]
+    if rows:
+        dice = {name: number(table(view).get("mean")) for name, view in table(rows[-1]["views"]).items()}
+        where = "the last validation"
+    elif run.evaluations:
+        views = table(run.evaluations[0].summary.get("views"))
+        dice = {name: number(table(table(table(view).get("mean")).get("dice")).get("mean")) for name, view in views.items()}
+        where = f"the {run.evaluations[0].split} cases"
+    else:
+        return []
+    known = {name: value for name, value in dice.items() if value is not None}
+    if len(known) < 2:
+        return []
+    best = max(known, key=lambda name: known[name])
+    return [
+        f"{name} is {'dead' if value < 0.02 else 'weak'}: Dice {percent(value)} % on {where}, where {best} has {percent(known[best])} %. "
+        "Its pseudo-labels teach the other views; more pretrain_steps or less network.dropout usually wakes it."
+        for name, value in known.items()
+        if known[best] - value >= WEAK
+    ]
+
+
+def _dead_views(run: RunFolder) -> list[str]:
+    """Views whose share of foreground in their pseudo-labels is next to nothing at the end."""
+    rows = [table(row.get("health")) for row in run.journal.of("step") if row.get("health")][-HEALTH_ROWS:]
+    if not rows:
+        return []
+    shares: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if ("share" in name or "foreground" in name) and number(value) is not None:
+                shares.setdefault(name, []).append(float(value))
+    means = {name: sum(values) / len(values) for name, values in shares.items()}
+    return [
+        f"{name} is {100 * mean:.3f} % of the voxels at the end: this network finds next to nothing in the unlabelled scans."
+        for name, mean in means.items()
+        if mean < DEAD_SHARE
+    ]
+
+
+def bounds(scores: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The two ends of a score's interval, None where it has none."""
+    found = scores.get("ci95")
+    return (found[0], found[1]) if isinstance(found, list | tuple) and len(found) == 2 else (None, None)

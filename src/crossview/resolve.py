@@ -1,0 +1,122 @@
+"""From raw tables to a typed recipe: each table is typed by its owner, and what the tables ask of each other is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+from pydantic import BaseModel
+from torch import nn
+
+from crossview import methods
+from crossview.data import sources
+from crossview.data.sources.source import DataOptions
+from crossview.errors import Problem, UserError, raise_all
+from crossview.methods.method import Method, MethodOptions, Stage
+from crossview.networks import build
+from crossview.recipe import TABLES, InferenceOptions, Tables, TrainingOptions, load, parse
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A resolved recipe: nothing is left to a default."""
+
+    setting: str
+    data: DataOptions
+    network: Any
+    method: MethodOptions
+    training: TrainingOptions
+    inference: InferenceOptions
+
+    def tables(self) -> Tables:
+        """The raw tables, ready for TOML; resolving them again gives the same recipe."""
+        tables: Tables = {"setting": self.setting} if self.setting else {}
+        for name in TABLES:
+            tables[name] = getattr(self, name).model_dump(mode="json")
+        return tables
+
+    def toml(self) -> str:
+        return tomli_w.dumps(self.tables())
+
+    def build_method(self, channels: int) -> Method:
+        """The method with freshly initialised networks."""
+        network_class = build.find(self.network.name)
+        table = self.network.model_dump()
+
+        def build_network(**replaced: Any) -> nn.Module:
+            options = parse(network_class.Options, {**table, **replaced}, "network")
+            return network_class(options, channels=channels, classes=self.data.classes)
+
+        return methods.find(self.method.name)(self.method, build_network)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of training, told by a method that holds no memory."""
+        with torch.device("meta"):
+            return self.build_method(channels=1).stages
+
+
+def resolve(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """Load and type a recipe. Raises UserError with every problem of its tables."""
+    tables = load(recipe, overrides)
+    problems: list[Problem] = []
+
+    def owned(table: str, key: str, find: Any) -> Any:
+        try:
+            name = tables.get(table, {}).get(key)
+            if name is None:
+                raise UserError(Problem(f"key '{key}' is missing", where=f"[{table}]", fix=f"add {key} to [{table}]"))
+            return parse(find(str(name)).Options, tables[table], table)
+        except UserError as error:
+            problems.extend(error.problems)
+
+    def fixed(table: str, model: type[BaseModel]) -> Any:
+        try:
+            return parse(model, tables.get(table, {}), table)
+        except UserError as error:
+            problems.extend(error.problems)
+
+    recipe_ = Recipe(
+        setting=str(tables.get("setting", "")),
+        data=owned("data", "source", sources.find),
+        network=owned("network", "name", build.find),
+        method=owned("method", "name", methods.find),
+        training=fixed("training", TrainingOptions),
+        inference=fixed("inference", InferenceOptions),
+    )
+    raise_all(problems)
+    raise_all(_conflicts(recipe_))
+    return recipe_
+
+
+def _conflicts(recipe: Recipe) -> list[Problem]:
+    """What one table asks of another."""
+    problems: list[Problem] = []
+    try:
+        build.check_patch(recipe.data.patch, recipe.network.levels, build.find(recipe.network.name).dimensions)
+    except UserError as error:
+        problems.extend(error.problems)
+    if recipe.inference.mode == "slices" and len(recipe.data.patch) != 2:
+        problems.append(Problem("slices need a 2D patch", where="[inference] mode", found=f"patch {list(recipe.data.patch)}"))
+    if recipe.inference.mode == "windows" and len(recipe.inference.stride) != len(recipe.data.patch):
+        found, expected = f"{len(recipe.inference.stride)} numbers", f"{len(recipe.data.patch)}, one an axis of the patch"
+        problems.append(Problem("the stride has another number of axes than the patch", "[inference] stride", found, expected))
+    return problems + _batch_conflicts(recipe)
+
+
+def _batch_conflicts(recipe: Recipe) -> list[Problem]:
+    problems = []
+    stages = recipe.stages()
+    unlabelled = any(stage.unlabelled for stage in stages)
+    method = methods.find(recipe.method.name)
+    for key, needed in (("labelled_batch", True), ("unlabelled_batch", unlabelled)):
+        size = getattr(recipe.training, key)
+        if needed and (size < 1 or (method.mixes_halves and size % 2)):
+            expected = "an even number, as the method mixes one half with the other" if method.mixes_halves else "at least 1"
+            problems.append(Problem(f"'{key}' does not fit the method", f"[training] {key}", str(size), expected))
+    if not stages:
+        problems.append(Problem("the method has no steps", where="[method]", fix="give it at least one"))
+    return problems

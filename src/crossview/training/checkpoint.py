@@ -1,0 +1,78 @@
+"""Checkpoints: weights, optimiser, position, best score. No generator state: randomness is counter-based (crossview.rng).
+
+A checkpoint is written aside, fsynced and renamed, so a kill at any moment leaves the previous one whole. It is read with
+``weights_only=True``: a checkpoint from a stranger can't run code.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crossview.errors import Problem, UserError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands: ``step`` steps of stage ``stage`` are done, ``total_step`` in all.
+
+    best_score, best_step: of the current stage's selected checkpoint (best_step counts within the stage; -1: none yet).
+    """
+
+    stage: int = 0
+    step: int = 0
+    total_step: int = 0
+    best_score: float = float("-inf")
+    best_step: int = -1
+    seconds: float = 0.0
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` aside, make it durable, then rename it over ``path``."""
+    aside = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with aside.open("wb") as file:
+        torch.save({"format": FORMAT, **content}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """A checkpoint's content. Raises UserError for a file that is missing, truncated or of another format version."""
+    if not path.exists():
+        raise UserError(Problem("there is no such checkpoint", where=str(path), fix="train the run first, or name another checkpoint"))
+    try:
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            Problem("this checkpoint can't be read", where=str(path), found=first_line, fix="restore the file, or train again with --overwrite")
+        ) from None
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise UserError(
+            Problem(
+                "this checkpoint has another format",
+                where=str(path),
+                found=f"format {found}",
+                expected=f"format {FORMAT}",
+                fix="read it with the version of crossview that wrote it (environment.json names it)",
+            )
+        )
+    return content
+
+
+def training_state(
+    method: torch.nn.Module, optimiser: torch.optim.Optimizer, position: Position, recipe: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a training checkpoint holds."""
+    return {"weights": method.state_dict(), "optimiser": optimiser.state_dict(), "position": asdict(position), "recipe": dict(recipe)}

@@ -1,0 +1,79 @@
+"""Where and how precisely to compute: the device, the precision, determinism."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from crossview.errors import Problem, UserError
+
+Precision = Literal["float32", "bf16"]
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a recipe: "auto" is the first GPU, else the CPU. Raises UserError for one that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    here = ["auto", "cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    known = device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count())
+    if not known:
+        raise UserError(Problem(f"there is no device '{name}'", where="[training] device", expected=", ".join(here)))
+    return device
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """bfloat16 where it is safe for "bf16", nothing for "float32"."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def choose_precision(network: nn.Module, image: Tensor, device: torch.device) -> tuple[Precision, dict[str, float]]:
+    """The faster of float32 and bf16 for forward and backward passes of ``network`` on ``image`` (B, C, *S), and the seconds of each.
+
+    The network's weights, buffers and gradients are left as they were. bf16 must win by a tenth to be chosen.
+    """
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    seconds = {name: _seconds(lambda name=name: _once(network, image, device, name)) for name in ("float32", "bf16")}  # type: ignore[misc]
+    network.load_state_dict(before)
+    network.zero_grad(set_to_none=True)
+    return ("bf16" if seconds["bf16"] < 0.9 * seconds["float32"] else "float32"), seconds
+
+
+def _once(network: nn.Module, image: Tensor, device: torch.device, precision: Precision) -> None:
+    with autocast(device, precision):
+        logits = network(image).logits
+    logits.float().square().mean().backward()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    work()  # the first pass also chooses kernels
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return round(min(times), 4)
+
+
+def make_deterministic(on: bool) -> None:
+    """Ask CUDA for deterministic kernels (they cost speed); the CPU's are deterministic for a fixed number of threads anyway."""
+    torch.use_deterministic_algorithms(on, warn_only=True)
+    torch.backends.cudnn.deterministic = on
+    torch.backends.cudnn.benchmark = not on
+
+
+def channels_last(dimensions: int) -> torch.memory_format:
+    """The memory layout convolutions are fastest in."""
+    return torch.channels_last_3d if dimensions == 3 else torch.channels_last

@@ -1,0 +1,49 @@
+"""The journal of a run: one JSON object a line, appended as training goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def read_journal(path: Path) -> Iterator[Row]:
+    """The rows of a journal; a last line that a kill cut short is left out."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                return
+
+
+class Journal:
+    """Appends rows. Every row carries ``kind``; rows of training carry ``total_step``, the steps done since the run began."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, kind: str, **values: Any) -> Row:
+        row = {"kind": kind, **values}
+        with self.path.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(row) + "\n")
+        return row
+
+    def cut_after(self, total_step: int) -> None:
+        """Drop the rows written after the checkpoint of ``total_step``: those steps are about to be done again.
+
+        So is the start of a stage of which the checkpoint holds no step.
+        """
+        kept = [row for row in read_journal(self.path) if row.get("total_step", 0) < total_step + (row["kind"] != "stage")]
+        aside = self.path.with_suffix(".part")
+        with aside.open("w", encoding="utf-8") as lines:
+            lines.writelines(json.dumps(row) + "\n" for row in kept)
+            lines.flush()
+            os.fsync(lines.fileno())
+        os.replace(aside, self.path)

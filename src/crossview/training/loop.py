@@ -1,0 +1,334 @@
+"""The training loop. It reads top to bottom: restore, then for each stage its steps, then the end.
+
+Whatever happens at step k depends on (seed, stage, k), the weights and the optimiser only. So a run that was stopped at
+any step goes on exactly as if it had not been.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from crossview.batch import Batch
+from crossview.data.stream import Prefetcher, Request, Stream
+from crossview.errors import Problem, UserError
+from crossview.methods.method import Method, Stage
+from crossview.recipe import TrainingOptions
+from crossview.rng import Randomness
+from crossview.training import checkpoint
+from crossview.training.checkpoint import Position
+from crossview.training.device import Precision, autocast
+from crossview.training.journal import Journal
+from crossview.training.optimiser import Guard, learning_rate, make_optimiser
+from crossview.training.progress import TrainingProgress
+
+DIVERGED_AFTER = 50
+"""So many steps in a row without a finite loss end the run: the weights no longer move."""
+
+Score = Mapping[str, Any]
+"""{"mean": Dice, "classes": {"1": Dice}, "views": {name: {...}}} of the cases that are scored during training."""
+
+
+@dataclass
+class Job:
+    """All that a training run needs. ``score`` scores the validation cases; None where nothing is scored during training."""
+
+    method: Method
+    stream: Stream
+    options: TrainingOptions
+    folder: Path
+    device: torch.device
+    precision: Precision
+    recipe: Mapping[str, Any]
+    score: Callable[[], Score] | None = None
+    draw: Callable[[Batch, Mapping[str, Tensor], Path], None] | None = None
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "checkpoints" / "last.pt"
+
+    @property
+    def selected(self) -> Path:
+        return self.folder / "checkpoints" / "selected.pt"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended: "finished", "paused" at max_steps, or by a signal (its number)."""
+
+    how: Literal["finished", "paused", "interrupted"]
+    total_step: int
+    signal: int = 0
+
+
+@dataclass
+class _Window:
+    """What has gathered since the last row of the journal."""
+
+    since: float = field(default_factory=time.monotonic)
+    waited: float = 0.0
+    steps: int = 0
+    samples: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, terms: Mapping[str, Tensor], samples: int, waited: float) -> None:
+        self.steps, self.samples, self.waited = self.steps + 1, self.samples + samples, self.waited + waited
+        for name, value in terms.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def row(self) -> dict[str, Any]:
+        terms = {name: value.item() / self.steps for name, value in self.sums.items()}
+        seconds = max(1e-9, time.monotonic() - self.since)
+        return {
+            "loss": sum(terms.values()),
+            "terms": terms,
+            "samples_per_second": self.samples / seconds,
+            "data_wait": min(1.0, self.waited / seconds),
+        }
+
+
+class Training:
+    """The state of a run while it trains: position, optimiser, guard, clocks."""
+
+    def __init__(self, job: Job, progress: TrainingProgress) -> None:
+        self.job, self.progress = job, progress
+        self.journal = Journal(job.folder / "journal.jsonl")
+        self.stages = job.method.stages
+        self.steps = sum(stage.steps for stage in self.stages)
+        self.position = Position()
+        self.begun = time.monotonic()
+        self.saved = time.monotonic()
+        self.bad_in_a_row = 0
+        self._new_optimiser()
+
+    def _new_optimiser(self, state: dict[str, Any] | None = None) -> None:
+        self.optimiser = make_optimiser(self.job.method.parameters(), self.job.options)
+        if state is not None:
+            self.optimiser.load_state_dict(state)
+        self.guard = Guard(self.job.method, self.optimiser)
+
+    def seconds(self) -> float:
+        """Seconds of training since the run began, those before a resume included."""
+        return self.position.seconds + time.monotonic() - self.begun
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        position = replace(self.position, seconds=self.seconds())
+        state = checkpoint.training_state(self.job.method, self.optimiser, position, self.job.recipe)
+        checkpoint.write(self.job.last, state)
+        self.saved = time.monotonic()
+
+    def save_selected(self) -> None:
+        """last.pt first: should a kill fall between the two, ``restore`` makes selected.pt from it."""
+        self.save()
+        checkpoint.write(self.job.selected, checkpoint.read(self.job.last))
+
+    def restore(self) -> None:
+        state = checkpoint.read(self.job.last)
+        self.job.method.load_state_dict(state["weights"])
+        self._new_optimiser(state["optimiser"])
+        self.position = Position(**state["position"])
+        self.begun = time.monotonic()
+        self.journal.cut_after(self.position.total_step)
+        self.journal.append("resumed", total_step=self.position.total_step)
+        if self.job.options.selection != "last" and self.position.best_step == self.position.step:
+            checkpoint.write(self.job.selected, state)
+
+    # -- one stage -----------------------------------------------------------------------------------------------
+
+    def start_stage(self, index: int, stage: Stage) -> None:
+        selected = stage.from_selected and self.job.options.selection != "last" and self.job.selected.exists()
+        state = checkpoint.read(self.job.selected) if selected else None
+        if state is not None:
+            self.job.method.load_state_dict(state["weights"])
+        if not stage.keep_optimiser:
+            self._new_optimiser()
+        elif state is not None:
+            self._new_optimiser(state["optimiser"])
+        self.position = replace(self.position, stage=index, step=0, best_score=float("-inf"), best_step=-1)
+        self.job.method.begin(stage)
+        row = self.journal.append("stage", stage=stage.name, index=index, steps=stage.steps, total_step=self.position.total_step)
+        self.progress.show(row)
+
+    def run_stage(self, stage: Stage, stop: Callable[[], bool]) -> bool:
+        """The steps of a stage from the position on; whether it came to its end."""
+        window = _Window()
+        index, first = self.position.stage, self.position.step
+        requests = (Request(index, step, stage.unlabelled) for step in range(first, stage.steps))
+        with Prefetcher(self.job.stream, requests, workers=self.job.options.workers) as batches:
+            for step in range(first, stage.steps):
+                if stop():
+                    return False
+                waited = batches.waited
+                batch = self._marked(next(batches), stage, step)
+                terms = self.step(batch, stage, step)
+                samples = len(batch.image) + (0 if batch.unlabelled is None else len(batch.unlabelled))
+                window.add(terms, samples, batches.waited - waited)
+                self.position = replace(self.position, step=step + 1, total_step=self.position.total_step + 1)
+                self.progress.advance(self.position.total_step, stage.name)
+                if batch.watch:
+                    self.log(stage, window)
+                    window = _Window()
+                if batch.show and self.job.draw is not None:
+                    self.job.draw(batch, self.job.method.show, self._picture(stage, step))
+                self.job.method.show.clear()
+                self.after(stage)
+        return True
+
+    def _marked(self, batch: Batch, stage: Stage, step: int) -> Batch:
+        done = self.position.total_step + 1
+        watch = done % self.job.options.log_every == 0 or step + 1 == stage.steps
+        return replace(batch, watch=watch, show=self.job.draw is not None and step % self.job.options.picture_every == 0)
+
+    def _picture(self, stage: Stage, step: int) -> Path:
+        return self.job.folder / "pictures" / f"{self.position.stage + 1:02d}-{stage.name}-step-{step:06d}.png"
+
+    def step(self, batch: Batch, stage: Stage, step: int) -> dict[str, Tensor]:
+        """One optimiser step; the loss terms, on the device."""
+        method, job = self.job.method, self.job
+        method.train()
+        torch.manual_seed(Randomness(job.options.seed, self.position.stage, step).number("dropout"))
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(job.options, self.position.total_step, self.steps)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.guard.open()
+        terms: dict[str, Tensor] = {}
+        parts = method.loss(batch, stage, step)
+        parts = iter((parts,)) if isinstance(parts, dict) else parts
+        while True:
+            with autocast(job.device, job.precision):
+                part = next(parts, None)
+            if part is None:
+                break
+            torch.stack(list(part.values())).sum().backward()  # type: ignore[no-untyped-call]
+            terms |= {name: value.detach() for name, value in part.items()}
+        self.guard.step(step, list(terms.values()))
+        method.after_step(stage, step)
+        return terms
+
+    def log(self, stage: Stage, window: _Window) -> None:
+        self.check_finite(stage)
+        health = {name: value.item() for name, value in self.job.method.health.items()}
+        self.job.method.health.clear()
+        row = self.journal.append(
+            "step",
+            stage=stage.name,
+            step=self.position.step,
+            total_step=self.position.total_step,
+            learning_rate=self.optimiser.param_groups[0]["lr"],
+            seconds=round(self.seconds(), 3),
+            health=health,
+            **window.row(),
+        )
+        self.progress.show(row)
+
+    def check_finite(self, stage: Stage) -> None:
+        """Name the batches whose update was skipped. Raises UserError when nothing but such steps is left."""
+        window = len(self.guard.verdicts)
+        bad = self.guard.bad_steps()
+        self.bad_in_a_row = self.bad_in_a_row + window if len(bad) == window else 0
+        for step in bad:
+            cases = ", ".join(case_ids(self.job.stream, self.position.stage, step, stage.unlabelled))
+            text = f"the loss of stage {stage.name}, step {step} was not finite and its update was skipped; its batch: {cases}"
+            self.progress.show(self.journal.append("warning", total_step=self.position.total_step, text=text))
+        if self.bad_in_a_row >= DIVERGED_AFTER:
+            raise UserError(
+                Problem(
+                    "training has diverged",
+                    where=str(self.job.folder),
+                    found=f"no finite loss in the last {self.bad_in_a_row} steps",
+                    fix="a lower training.learning_rate, or training.precision=float32",
+                )
+            )
+
+    def after(self, stage: Stage) -> None:
+        """Score and save where they are due."""
+        position, options = self.position, self.job.options
+        due = position.step % options.evaluate_every == 0 or position.step == stage.steps
+        if due and self.job.score is not None:
+            score = self.job.score()
+            row = self.journal.append("validation", stage=stage.name, step=position.step, total_step=position.total_step, **score)
+            self.progress.show(row)
+            if score["mean"] > position.best_score:
+                self.position = replace(position, best_score=score["mean"], best_step=position.step)
+                if options.selection != "last":
+                    self.save_selected()
+        if time.monotonic() - self.saved >= options.checkpoint_every:
+            self.save()
+
+
+def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
+    """Train ``job`` to its end, to ``max_steps`` optimiser steps since the run began, or to a signal; always saved.
+
+    Raises UserError when training diverges or the checkpoint can't be read.
+    """
+    last = position_of(job.last) if resume and job.last.exists() else Position()
+    with TrainingProgress(sum(stage.steps for stage in job.method.stages), last.total_step) as progress, stop_signals() as caught:
+        training = Training(job, progress)
+        if resume and job.last.exists():
+            training.restore()
+        else:
+            training.save()  # from here on the run can be resumed, whatever happens
+
+        def stop() -> bool:
+            return bool(caught) or (max_steps is not None and training.position.total_step >= max_steps)
+
+        for index, stage in enumerate(training.stages):
+            if index < training.position.stage or (index == training.position.stage and training.position.step >= stage.steps):
+                continue
+            if stop():
+                break
+            if index > training.position.stage or training.position.step == 0:
+                training.start_stage(index, stage)
+            training.run_stage(stage, stop)
+        training.save()
+        finished = training.position.total_step == training.steps
+        if finished:
+            training.journal.append("finished", total_step=training.steps, seconds=round(training.seconds(), 3))
+        how: Literal["finished", "paused", "interrupted"] = "finished" if finished else "interrupted" if caught else "paused"
+        return Outcome(how, training.position.total_step, signal=caught[0] if caught else 0)
+
+
+def case_ids(stream: Stream, stage: int, step: int, unlabelled: bool) -> list[str]:
+    """The cases of a step's batch, told from its number alone."""
+    ids = [stream.labelled.ids[position] for position in stream.labelled_positions(stage, step)]
+    if unlabelled and stream.unlabelled is not None:
+        ids += [stream.unlabelled.ids[position] for position in stream.unlabelled_positions(stage, step)]
+    return ids
+
+
+def position_of(path: Path) -> Position:
+    """Where a checkpoint stands."""
+    return Position(**checkpoint.read(path)["position"])
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Catch SIGINT and SIGTERM into a list, so that the step in progress ends and is saved. A second one takes its usual course."""
+    caught: list[int] = []
+    handled = (signal.SIGINT, signal.SIGTERM)
+
+    def catch(number: int, frame: object) -> None:
+        caught.append(number)
+        for each in handled:
+            signal.signal(each, usual[each])
+
+    try:
+        usual = {number: signal.signal(number, catch) for number in handled}
+    except ValueError:  # not the main thread: whoever runs it there handles signals
+        yield caught
+        return
+    try:
+        yield caught
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)

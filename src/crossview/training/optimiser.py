@@ -1,0 +1,75 @@
+"""SGD that a non-finite loss can't reach, without waiting for the device to say whether it is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from crossview.recipe import TrainingOptions
+
+
+def learning_rate(options: TrainingOptions, total_step: int, steps: int) -> float:
+    """The learning rate of the step after ``total_step`` steps, in a run of ``steps`` in all.
+
+    constant: base. step: base * factor^(t // every). polynomial: base * (1 - t/T)^power; t counts from ``decay_after``.
+    """
+    t = max(0, total_step - options.decay_after)
+    if options.schedule == "step":
+        return options.learning_rate * options.decay_factor ** (t // options.decay_every)
+    if options.schedule == "polynomial":
+        return options.learning_rate * (1 - t / max(1, steps - options.decay_after)) ** options.decay_power
+    return options.learning_rate
+
+
+def make_optimiser(parameters: Iterable[nn.Parameter], options: TrainingOptions) -> torch.optim.SGD:
+    """Fused SGD over the parameters that are trained.
+
+    The momentum buffers are made here, as zeros: the fused kernel leaves a buffer that it makes itself uninitialised when
+    the very first step is skipped (seen in torch 2.13), and zeros give the same first step.
+    """
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    optimiser = torch.optim.SGD(
+        trained, lr=options.learning_rate, momentum=options.momentum, weight_decay=options.weight_decay, fused=True
+    )
+    for parameter in trained if options.momentum else ():
+        optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimiser
+
+
+class Guard:
+    """Skips the update of a step whose loss or gradient is not finite, and keeps such a step out of the batch-norm statistics.
+
+    The verdict stays on the device; ``bad_steps`` reads the verdicts of the steps since it was last called.
+    """
+
+    def __init__(self, method: nn.Module, optimiser: torch.optim.SGD) -> None:
+        self.optimiser = optimiser
+        self.buffers = [buffer for buffer in method.buffers() if buffer.is_floating_point()]
+        self.verdicts: list[tuple[int, Tensor]] = []
+        self.before: list[Tensor] = []
+
+    def open(self) -> None:
+        """Before a step's forward passes: remember the running statistics."""
+        self.before = [buffer.clone() for buffer in self.buffers]
+
+    def step(self, number: int, losses: Sequence[Tensor]) -> None:
+        """The optimiser's step, or none. ``number`` names the step in ``bad_steps``."""
+        gradients = [p.grad for group in self.optimiser.param_groups for p in group["params"] if p.grad is not None]
+        norms = torch.stack([*torch._foreach_norm(gradients), *(loss.detach().to(gradients[0].dtype) for loss in losses)])
+        bad = ~torch.isfinite(norms.sum())
+        self.optimiser.found_inf = bad.float()  # type: ignore[attr-defined]
+        self.optimiser.step()
+        for buffer, before in zip(self.buffers, self.before, strict=True):
+            torch.where(bad, before, buffer, out=buffer)
+        self.verdicts.append((number, bad))
+
+    def bad_steps(self) -> list[int]:
+        """The numbers of the steps skipped since the last call. Waits for the device."""
+        if not self.verdicts:
+            return []
+        flags = torch.stack([bad for _, bad in self.verdicts]).tolist()
+        numbers = [number for (number, _), bad in zip(self.verdicts, flags, strict=True) if bad]
+        self.verdicts.clear()
+        return numbers

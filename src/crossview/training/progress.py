@@ -1,0 +1,80 @@
+"""What a person sees while a run trains: a bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+PLAIN_EVERY = 10.0
+"""Seconds between plain lines."""
+
+
+def describe(row: dict[str, Any]) -> str:
+    """A journal row of kind "step" or "validation" in one short line."""
+    if row["kind"] == "validation":
+        views = ", ".join(f"{name} {100 * view['mean']:.2f}" for name, view in row["views"].items())
+        return f"validation Dice {100 * row['mean']:.2f}" + (f" ({views})" if views else "")
+    terms = "  ".join(f"{name} {value:.3f}" for name, value in row["terms"].items())
+    waiting = f"waiting for data {row['data_wait']:.0%}"
+    return f"loss {row['loss']:.3f}  {terms}  {row['samples_per_second']:.1f} samples/s  {waiting}"
+
+
+class TrainingProgress:
+    """Shows stages, loss terms, speed, the share of time spent waiting for data, and the time left."""
+
+    def __init__(self, steps: int, done: int = 0, stream: TextIO | None = None) -> None:
+        self.console = Console(file=stream or sys.stderr)
+        self.steps, self.done = steps, done
+        self.started, self.first = time.monotonic(), done
+        self.last_line = -PLAIN_EVERY
+        self.bar: Progress | None = None
+        if self.console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"))
+            self.bar = Progress(*columns, console=self.console)
+            self.task = self.bar.add_task("starting", total=steps, completed=done, text="")
+
+    def __enter__(self) -> TrainingProgress:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def advance(self, total_step: int, stage: str) -> None:
+        """One more step is done."""
+        self.done = total_step
+        if self.bar:
+            self.bar.update(self.task, completed=total_step, description=stage)
+
+    def show(self, row: dict[str, Any]) -> None:
+        """A new row of the journal."""
+        kind = row["kind"]
+        if kind == "step":
+            self._step(row)
+        elif kind == "validation":
+            self.say(f"step {row['total_step']}: {describe(row)}")
+        elif kind == "warning":
+            self.say(f"warning: {row['text']}")
+        elif kind == "stage":
+            self.say(f"stage {row['stage']}: {row['steps']} steps")
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _step(self, row: dict[str, Any]) -> None:
+        if self.bar:
+            self.bar.update(self.task, text=describe(row))
+            return
+        now = time.monotonic()
+        if now - self.last_line >= PLAIN_EVERY or row["total_step"] == self.steps:
+            self.last_line = now
+            rate = (now - self.started) / max(1, self.done - self.first)
+            left = time.strftime("%H:%M:%S", time.gmtime(rate * (self.steps - self.done)))
+            self.say(f"{row['stage']} {row['total_step']}/{self.steps}  {describe(row)}  {left} left")
