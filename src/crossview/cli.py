@@ -1,4 +1,4 @@
-"""The command ``crossview``: its verbs, their options, and how results and errors are shown. Nothing heavy is imported until a verb runs."""
+"""The command ``crossview``: verbs, options, how results and errors are shown. Nothing heavy is imported until a verb runs."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def train(
     overrides: Annotated[list[str] | None, OVERRIDES] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run in this folder and start anew.")] = False,
-    max_steps: Annotated[int | None, typer.Option(min=0, help="Stop, saved and resumable, after so many steps since the run began.")] = None,
+    max_steps: Annotated[int | None, typer.Option(min=0, help="Stop, saved, after so many steps since the run began.")] = None,
 ) -> None:
     """Train a recipe; the run folder holds all that comes of it."""
     if resume and overwrite:
@@ -159,6 +159,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Also write this file: .md, .csv or .html.")] = None,
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
     baseline: Annotated[str | None, typer.Option(help="The method the others are compared with.")] = None,
+    mixed: Annotated[bool, typer.Option("--mixed", help="Allow different settings, selections and cases in one table.")] = False,
 ) -> None:
     """One table of several runs: means over seeds, intervals over cases, paired differences."""
     from rich.console import Console
@@ -166,7 +167,7 @@ def compare(
     from crossview.evaluation.compare import compare as compare_runs
     from crossview.report.compared import write_table
 
-    comparison = compare_runs(runs, split=split, baseline=baseline)
+    comparison = compare_runs(runs, split=split, baseline=baseline, mixed=mixed)
     Console().print(comparison.table())
     if out is not None:
         print(write_table(comparison, out))  # noqa: T201
@@ -209,7 +210,7 @@ def doctor() -> None:
     from crossview.doctor import examine
 
     for name, found in examine().items():
-        print(f"{name + ':':<16}{found}")  # noqa: T201
+        print(f"{name + ':':<26}{found}")  # noqa: T201
 
 
 class _Once:

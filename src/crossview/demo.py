@@ -12,6 +12,7 @@ from crossview.report.compared import write_demo
 from crossview.resolve import resolve
 from crossview.run import Run, evaluate, train
 
+
 @dataclass(frozen=True)
 class Demo:
     """What the demonstration left behind; ``table`` is for a rich console."""

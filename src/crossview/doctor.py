@@ -25,9 +25,13 @@ def examine() -> dict[str, str]:
     if device.type == "cuda":
         found["gpu memory"] = f"{torch.cuda.get_device_properties(device).total_memory / 2**30:.1f} GiB"
     precision, seconds = choose_precision(
-        VNet(VNet.Options(filters=8, levels=4), channels=1, classes=2).to(device), torch.randn(1, 1, 48, 48, 48, device=device), device
+        VNet(VNet.Options(filters=8, levels=4, dropout=0.5), channels=1, classes=2).to(device),
+        torch.randn(1, 1, 48, 48, 48, device=device),
+        device,
     )
-    found["precision"] = f"{precision} (a small V-Net, forward and backward: " + ", ".join(f"{k} {v:.3f} s" for k, v in seconds.items()) + ")"
+    found["precision"] = (
+        f"{precision} (a small V-Net, forward and backward: " + ", ".join(f"{k} {v:.3f} s" for k, v in seconds.items()) + ")"
+    )
     if torch.__version__.startswith("2.9"):
         found["warning"] = "torch 2.9 is slow at 3D convolutions; install another version from 2.6 on"
     importlib.import_module("cc3d")

@@ -49,15 +49,15 @@ class TrainingOptions(BaseModel):
     labelled_batch: int = Field(4, ge=1, description="labelled items a step")
     unlabelled_batch: int = Field(4, ge=0, description="unlabelled items a step, in stages that use them")
     learning_rate: float = Field(0.01, gt=0, description="SGD's learning rate")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1, description="SGD's momentum")
+    weight_decay: float = Field(1e-4, ge=0, description="SGD's weight decay, on all weights")
     schedule: Literal["constant", "step", "polynomial"] = Field(
         "constant", description="step: times decay_factor every decay_every steps; polynomial: (1 - t/T)^decay_power"
     )
     decay_after: int = Field(0, ge=0, description="steps at the full rate before the schedule's counter starts")
-    decay_every: int = Field(2500, ge=1)
-    decay_factor: float = Field(0.1, gt=0, le=1)
-    decay_power: float = Field(0.9, gt=0)
+    decay_every: int = Field(2500, ge=1, description="steps between two drops of the step schedule")
+    decay_factor: float = Field(0.1, gt=0, le=1, description="what each drop multiplies the rate by")
+    decay_power: float = Field(0.9, gt=0, description="power of the polynomial schedule")
     selection: Literal["last", "validation", "test"] = Field("last", description="which checkpoint is the result; stated in every output")
     evaluate_every: int = Field(200, ge=1, description="steps between scorings of the validation cases")
     checkpoint_every: float = Field(60.0, ge=0, description="seconds between checkpoints; 0: after every step")
@@ -132,7 +132,9 @@ def setting_tables(setting: str) -> tuple[str, Tables]:
     """The family of a shipped setting ("la") and its raw tables. Raises UserError for an unknown name."""
     if setting not in shipped_settings():
         raise UserError(
-            Problem(f"there is no recipe '{setting}'", expected="a shipped setting or a TOML file", fix=nearest(setting, shipped_settings()))
+            Problem(
+                f"there is no recipe '{setting}'", expected="a shipped setting or a TOML file", fix=nearest(setting, shipped_settings())
+            )
         )
     own = _read(f"{setting}.toml")
     family = own.pop("base", setting)
@@ -151,7 +153,9 @@ def method_tables(method: str, family: str, variant: str) -> Tables:
         raise UserError(Problem(f"there is no method '{method}'", where="[method] name", fix=nearest(method, shipped_methods())))
     numbers = _read(f"methods/{method}.toml").get(family)
     if numbers is None:
-        raise UserError(Problem(f"method '{method}' has no numbers for '{family}'", where="[method] name", fix="write them into a recipe file"))
+        raise UserError(
+            Problem(f"method '{method}' has no numbers for '{family}'", where="[method] name", fix="write them into a recipe file")
+        )
     preset = numbers.pop("released", {})
     tables = {table: numbers.get(table, {}) for table in ("method", "training", "network", "inference") if table in numbers}
     if variant == "released":

@@ -44,12 +44,13 @@ class Recipe:
 
     def build_method(self, channels: int) -> Method:
         """The method with freshly initialised networks."""
-        network_class = build.find(self.network.name)
+        network_class: Any = build.find(self.network.name)
         table = self.network.model_dump()
 
         def build_network(**replaced: Any) -> nn.Module:
             options = parse(network_class.Options, {**table, **replaced}, "network")
-            return network_class(options, channels=channels, classes=self.data.classes)
+            network: nn.Module = network_class(options, channels=channels, classes=self.data.classes)
+            return network
 
         return methods.find(self.method.name)(self.method, build_network)
 

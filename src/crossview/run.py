@@ -41,7 +41,7 @@ from crossview.report.report import write_report
 from crossview.resolve import Recipe, resolve
 from crossview.rng import Randomness
 from crossview.training import checkpoint
-from crossview.training.device import Precision, channels_last, choose_precision, find_device, make_deterministic
+from crossview.training.device import Precision, choose_precision, find_device, make_deterministic, place
 from crossview.training.journal import Journal, read_journal
 from crossview.training.loop import Job, Outcome
 from crossview.training.loop import train as train_job
@@ -120,13 +120,15 @@ def train(
     resolved = resolve(recipe, overrides)
     if resume:
         resolved = _recipe_on_resume(Run.open(path), resolved)
+        if Run(path).finished and (path / "model.pt").exists():
+            return Run(path), Outcome("finished", sum(stage.steps for stage in resolved.stages()))
     else:
         _check_free(path, overwrite)
-    prepared = prepare(resolved, Path(data) if data is not None else None, progress)
     make_deterministic(resolved.training.deterministic)
+    prepared = prepare(resolved, Path(data) if data is not None else None, progress)
     torch.manual_seed(Randomness(resolved.training.seed).number("weights"))
     method = resolved.build_method(prepared.splits.channels)
-    method.to(device=prepared.device, memory_format=channels_last(len(resolved.data.patch)))
+    place(method, prepared.device, len(resolved.data.patch))
     _check_disk(path, method)
     if resume:
         run, precision = Run(path), _stored_precision(resolved)
@@ -192,7 +194,7 @@ def _job(run: Run, recipe: Recipe, prepared: Prepared, method: Method, precision
         device=prepared.device,
         precision=precision,
         recipe=recipe.tables(),
-        score=(lambda: quick_dice(predictor, scored, splits.classes)) if scored else None,
+        score=(lambda: quick_dice(predictor, scored, splits.classes, splits.channels)) if scored else None,
         draw=_draw_batch,
     )
 
@@ -245,7 +247,13 @@ def _check_disk(path: Path, method: Method) -> None:
     free = shutil.disk_usage(there).free
     if free < needed:
         raise UserError(
-            Problem("too little free disk space", str(path), f"{free / 2**20:.0f} MiB free", f"at least {needed / 2**20:.0f} MiB", "free some, or another --out")
+            Problem(
+                "too little free disk space",
+                str(path),
+                f"{free / 2**20:.0f} MiB free",
+                f"at least {needed / 2**20:.0f} MiB",
+                "free some, or another --out",
+            )
         )
 
 
@@ -380,7 +388,7 @@ def load_method(run: Run, recipe: Recipe, path: Path, channels: int, device: tor
     except RuntimeError:
         expected = f"weights of {recipe.method.name} with {recipe.network.name}, as in {run.path / 'recipe.toml'}"
         raise UserError(Problem("this checkpoint is of another recipe", where=str(path), expected=expected)) from None
-    method.to(device=device, memory_format=channels_last(len(recipe.data.patch)))
+    place(method, device, len(recipe.data.patch))
     step = state["position"]["total_step"] if "position" in state else state["step"]
     return method, step
 
@@ -420,6 +428,7 @@ def evaluate(
         classes=splits.classes,
         class_names=splits.class_names,
         unit=splits.unit,
+        channels=splits.channels,
         out=folder,
         header={
             "split": split,

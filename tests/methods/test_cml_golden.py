@@ -21,7 +21,7 @@ PRETRAIN, TRAIN = Stage("pretrain", 1, unlabelled=False), Stage("train", 1, unla
 
 
 def la(numbers):
-    options = cml.Options(name="cml", box=2 / 3, discrepancy_weight=0.2, unlabelled_weight=1.0)
+    options = CML.Options(name="cml", box=2 / 3, discrepancy_weight=0.2, unlabelled_weight=1.0)
     method = CML(options, lambda upsample: VNet(VNet.Options(filters=int(numbers["n_filters"]), dropout=0, upsample=upsample), 1, 2))
     ordered = golden.entries("cml_step_la", next(iter(golden_containers("cml_step_la"))))
     state = golden.fill(ordered, numbers["c"])
@@ -31,7 +31,7 @@ def la(numbers):
 
 
 def acdc(numbers, shared):
-    options = cml.Options(
+    options = CML.Options(
         name="cml", box=0.5, discrepancy_weight=0.1, unlabelled_weight=0.5, upsample=("linear", "transposed"), shared_views=shared
     )
     method = CML(options, lambda upsample: UNet(UNet.Options(dropout=(0,) * 5, upsample=upsample), 1, 4))

@@ -108,7 +108,8 @@ def _read(
     """All images, and all labels or none. Threads: numpy and zlib let go of the interpreter for most of the time."""
     images, labels, problems = [], [], []
     axes = set()
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+    pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
+    try:
         for done, (image, label, found) in enumerate(pool.map(lambda case: _read_case(case, classes, channels), cases), start=1):
             problems += found
             if image is not None:
@@ -118,6 +119,8 @@ def _read(
                 labels.append(label)
             if progress:
                 progress(done, len(cases))
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C doesn't wait for the rest of the cases
     if len(axes) > 1:
         problems.append(
             Problem("slices and volumes are mixed", found=f"images of {min(axes)} and of {max(axes)} axes", expected="one of the two")

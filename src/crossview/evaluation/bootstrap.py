@@ -95,7 +95,7 @@ def paired(values: Floats, baseline: Floats, patients: Sequence[str]) -> Differe
     found = resample(differences, patients).statistics(range(values.shape[1]))
     if found is None:
         return None
-    smaller = min(np.count_nonzero(found <= 0), np.count_nonzero(found >= 0))
+    smaller = int(min(np.count_nonzero(found <= 0), np.count_nonzero(found >= 0)))
     return Difference(mean_of_means(differences), *_percentiles(found), min(1.0, 2.0 * (smaller + 1) / (len(found) + 1)))
 
 

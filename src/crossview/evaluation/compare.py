@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BASELINES = ("supervised", "cml, labelled only")
 SIGNIFICANT = 0.05
 ENOUGH_SEEDS = 3
+ENOUGH_PATIENTS = 10
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def compare(runs: Sequence[Path | str], *, split: str = "test", baseline: str | 
     rows = [_row(name, group, name == label) for (name, *_), group in groups.items()]
     notes = _notes(rows, list(groups.values()))
     rows = _with_differences(rows, list(groups.values()), notes)
-    notes += dict.fromkeys(note for run in found for note in run.notes)
-    return Comparison(tuple(rows), tuple(zip(labels, found, strict=True)), split, label if len(rows) > 1 else None, tuple(notes))
+    labelled = tuple(zip(labels, found, strict=True))
+    return Comparison(tuple(rows), labelled, split, label if len(rows) > 1 else None, (*notes, *_notes_of_runs(labelled)))
 
 
 def _read_all(paths: Sequence[Path], split: str) -> list[FinishedRun]:
@@ -203,7 +204,8 @@ def _with_differences(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun
 def _alike(one: FinishedRun, other: FinishedRun) -> bool:
     """Whether differences between the two are of the same setting, policy and cases."""
     names = ("setting", "selection", "checkpoint", "cases", "patients", "class_names", "unit")
-    return all(getattr(one, name) == getattr(other, name) for name in names)
+    data = any(key.startswith("data.") for key in comparable.differing([one.identity, other.identity]))
+    return not data and all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def _same_seeds(
@@ -235,6 +237,9 @@ def _notes(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]]) -> list
     few = [row.method for row in rows if len(row.seeds) < ENOUGH_SEEDS]
     if few:
         notes.append(f"Fewer than {ENOUGH_SEEDS} seeds, so little is known of the spread over seeds: {', '.join(dict.fromkeys(few))}.")
+    fewest = min(len(set(group[0].patients)) for group in groups)
+    if fewest < ENOUGH_PATIENTS:
+        notes.append(f"Only {fewest} patients: bootstrap intervals of so few are rough, and rather too narrow.")
     for setting in dict.fromkeys(row.setting for row in rows):
         heads = [(row.method, group[0]) for row, group in zip(rows, groups, strict=True) if row.setting == setting]
         recipes = [{"steps": run.steps, **{k: v for k, v in run.identity.items() if not k.startswith("method.")}} for _, run in heads]
@@ -245,3 +250,12 @@ def _notes(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]]) -> list
     if len(precisions) > 1:
         notes.append(f"Trained in different precisions: {', '.join(sorted(precisions))}.")
     return notes
+
+
+def _notes_of_runs(runs: Sequence[tuple[str, FinishedRun]]) -> list[str]:
+    """The notes of the evaluations, each once; with the runs' names where not all have it."""
+    found = []
+    for note in dict.fromkeys(note for _, run in runs for note in run.notes):
+        having = [f"{label}, seed {run.seed}" for label, run in runs if note in run.notes]
+        found.append(note if len(having) == len(runs) else f"{'; '.join(having)}: {note}")
+    return found

@@ -189,7 +189,7 @@ def write(folder: Path, summary: Summary, scores: Sequence[Score]) -> None:
     writer.writerow(COLUMNS)
     for score in scores:
         numbers = [getattr(score.measures, name) for name in METRICS]
-        cells = ["" if math.isnan(number) else repr(number) for number in numbers]
+        cells = ["" if math.isnan(number) else repr(float(number)) for number in numbers]
         writer.writerow([score.case, score.patient, score.view, score.label_class, *cells, score.measures.empty])
     write_aside(folder / "cases.csv", text.getvalue())
     write_aside(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

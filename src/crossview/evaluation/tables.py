@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from crossview.evaluation.bootstrap import Difference, interval
+from crossview.evaluation.bootstrap import interval
 from crossview.evaluation.compare import Comparison, Row, Spread
 from crossview.evaluation.scores import convention
 
@@ -51,15 +51,23 @@ def markdown(comparison: Comparison) -> str:
 
 
 def terminal(comparison: Comparison) -> Table:
-    """The table of rows with the notes under it; print it with a rich console."""
+    """The table of rows with the notes under it, made for 100 columns: what is the same in every row stands in the title."""
+    from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{comparison.split} cases", caption="\n".join(map(escape, footnotes(comparison))), caption_justify="left")
-    for name in header(comparison):
-        table.add_column(escape(name))
-    for row in comparison.rows:
-        table.add_row(*map(escape, cells(row)))
+    columns = dict(zip(header(comparison), zip(*(cells(row, "\n") for row in comparison.rows), strict=True), strict=True))
+    del columns["Training"]
+    same = [name for name in ("Setting", "Steps", "Empty", "Selection") if len(set(columns[name])) == 1]
+    title = ", ".join([f"{comparison.split} cases", *(f"{name.lower()} {columns.pop(name)[0]}" for name in same)])
+    metric_names = _metric_names(comparison)
+    notes = "\n".join(escape(note) for note in [meaning(comparison), *comparison.notes])
+    table = Table(title=escape(title), title_justify="left", caption=notes, caption_justify="left", box=box.SIMPLE, padding=0)
+    for name in columns:
+        lines = name.replace(" (", "\n(").replace("against ", "against\n")
+        table.add_column(escape(lines), no_wrap=name in metric_names, min_width=15 if "against" in name else None)
+    for line in zip(*columns.values(), strict=True):
+        table.add_row(*map(escape, line))
     return table
 
 
@@ -69,30 +77,27 @@ def header(comparison: Comparison) -> list[str]:
     return ["Method", "Setting", "Seeds", "Steps", *_metric_names(comparison), against, "Empty", "Selection", "Training"]
 
 
-def cells(row: Row) -> list[str]:
+def cells(row: Row, before_interval: str = " ") -> list[str]:
     """A row of the table as text."""
-    metrics = [_spread(row.metrics[metric], metric) for metric in NAMES]
+    metrics = [_spread(row.metrics[metric], metric, before_interval) for metric in NAMES]
     counts = ", ".join(f"{kind.replace('_', ' ')} {count} of {row.predictions}" for kind, count in row.empty.items())
     policy = row.selection if row.selection == "last" else f"{row.selection} ({row.checkpoint})"
-    return [
-        row.method,
-        row.setting,
-        str(len(row.seeds)),
-        f"{row.steps:,}",
-        *metrics,
-        _difference(row),
-        counts or "none",
-        policy,
-        duration(row.seconds),
-    ]
+    head = [row.method, row.setting, str(len(row.seeds)), f"{row.steps:,}"]
+    return [*head, *metrics, _difference(row, before_interval), counts or "none", policy, duration(row.seconds)]
+
+
+def meaning(comparison: Comparison) -> str:
+    """What the cells hold."""
+    text = "Mean ± SD over seeds [95% interval over patients, seeds averaged within a case]; Dice and Jaccard in percent."
+    if comparison.baseline:
+        text += f" Differences to {comparison.baseline}: paired bootstrap over patients, p-values after Holm."
+    return text
 
 
 def footnotes(comparison: Comparison) -> list[str]:
-    """What the numbers mean, and the notes."""
+    """What the numbers mean, the convention of the scores, and the notes."""
     units = dict.fromkeys(row.unit for row in comparison.rows)
-    meaning = "Mean ± SD over seeds [95% interval over patients, seeds averaged within a case]; Dice and Jaccard in percent. "
-    tested = f"Differences to {comparison.baseline}: paired bootstrap over patients, p-values after Holm." if comparison.baseline else ""
-    return [meaning + tested, *(convention(unit) for unit in units), *comparison.notes]
+    return [meaning(comparison), *(convention(unit) for unit in units), *comparison.notes]
 
 
 def duration(seconds: float) -> str:
@@ -108,22 +113,23 @@ def _metric_names(comparison: Comparison) -> list[str]:
     return [f"{name} (%)" if metric in PERCENT else f"{name} ({unit})" for metric, name in NAMES.items()]
 
 
-def _spread(spread: Spread, metric: str) -> str:
+def _spread(spread: Spread, metric: str, before_interval: str = " ") -> str:
     if math.isnan(spread.mean):
         return "not defined"
     scale = 100 if metric in PERCENT else 1
     sd = "" if spread.sd is None else f" ± {scale * spread.sd:.2f}"
-    ci95 = "" if spread.ci95 is None else f" [{scale * spread.ci95[0]:.2f}, {scale * spread.ci95[1]:.2f}]"
+    ci95 = "" if spread.ci95 is None else f"{before_interval}[{scale * spread.ci95[0]:.2f}, {scale * spread.ci95[1]:.2f}]"
     return f"{scale * spread.mean:.2f}{sd}{ci95}"
 
 
-def _difference(row: Row) -> str:
+def _difference(row: Row, before_interval: str) -> str:
     if row.is_baseline:
         return "baseline"
-    dice: Difference | None = row.differences.get("dice")
+    dice = row.differences.get("dice")
     if dice is None or row.p is None:
         return ""
-    return f"{100 * dice.mean:+.2f} [{100 * dice.low:+.2f}, {100 * dice.high:+.2f}], p {_p(row.p)}: {row.verdict}"
+    interval95 = f"[{100 * dice.low:+.2f}, {100 * dice.high:+.2f}]"
+    return f"{100 * dice.mean:+.2f}{before_interval}{interval95}{before_interval}{row.verdict},{before_interval}p {_p(row.p)}"
 
 
 def _p(p: float) -> str:

@@ -34,7 +34,7 @@ from crossview.objectives.mixing import halves, mix, random_box
 from crossview.objectives.pseudo_labels import clean_async, decide
 
 
-class Options(MethodOptions):
+class CMLOptions(MethodOptions):
     """The keys of [method] for CML."""
 
     pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
@@ -52,11 +52,11 @@ class Options(MethodOptions):
 class CML(Method):
     """Two views, two stages."""
 
-    Options = Options
+    Options = CMLOptions
     mixes_halves = True
-    options: Options
+    options: CMLOptions
 
-    def __init__(self, options: Options, build_network: BuildNetwork) -> None:
+    def __init__(self, options: CMLOptions, build_network: BuildNetwork) -> None:
         super().__init__(options, build_network)
         first, second = options.upsample
         self.view1 = build_network(upsample=first)
@@ -93,9 +93,7 @@ class CML(Method):
         """L_u and D_u: each view is taught by the other outside the box and by itself inside."""
         assert batch.unlabelled is not None
         (p1_a, p1_b), (p2_a, p2_b) = (halves(labels) for labels in pseudo_labels)
-        mixed, target1, target2 = self.mixed_halves(
-            batch, "unlabelled", batch.unlabelled, torch.cat([p2_a, p1_b]), torch.cat([p1_a, p2_b])
-        )
+        mixed, target1, target2 = self.mixed_halves(batch, "unlabelled", batch.unlabelled, torch.cat([p2_a, p1_b]), torch.cat([p1_a, p2_b]))
         if batch.show:
             self.show |= {"unlabelled mix": mixed, "target view1": target1, "target view2": target2}
         if batch.watch:

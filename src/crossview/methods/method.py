@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from crossview.batch import Batch
@@ -42,8 +42,10 @@ class MethodOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
-    variant: Literal["corrected", "released"] = "corrected"
+    name: str = Field(description="a name of `crossview list methods`")
+    variant: Literal["corrected", "released"] = Field(
+        "corrected", description="a preset, expanded into plain keys: the release with its defects mended, or the release as it is"
+    )
 
 
 class Method(nn.Module):

@@ -12,7 +12,7 @@ from crossview.methods.method import BuildNetwork, Method, MethodOptions, Stage,
 from crossview.objectives.losses import cross_entropy_dice
 
 
-class Options(MethodOptions):
+class SupervisedOptions(MethodOptions):
     """The keys of [method] for labelled-only training."""
 
     steps: int = Field(17000, ge=1, description="steps of the only stage")
@@ -21,10 +21,10 @@ class Options(MethodOptions):
 class Supervised(Method):
     """One network, one stage; unlabelled images are never asked for."""
 
-    Options = Options
-    options: Options
+    Options = SupervisedOptions
+    options: SupervisedOptions
 
-    def __init__(self, options: Options, build_network: BuildNetwork) -> None:
+    def __init__(self, options: SupervisedOptions, build_network: BuildNetwork) -> None:
         super().__init__(options, build_network)
         self.network = build_network()
 

@@ -1,4 +1,4 @@
-"""Layers that both networks share, and the two places where torch needs care."""
+"""Layers both networks share, at the places where torch needs care."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ _SMALLEST_SAFE_SIDE = 4
 
 
 class Convolution3d(nn.Conv3d):
-    """A 3D convolution that leaves CPU autocast where its input has a side below 4.
+    """A 3x3x3 convolution that leaves CPU autocast where its input has a side below 4.
 
-    There torch (2.13) computes the bfloat16 weight gradient of a 3x3x3 convolution from uninitialised memory, and a
-    network with a small bottleneck trains to NaN. Such layers hold a handful of voxels; float32 costs nothing.
+    Where a side is 1 or 2, torch (2.13) computes the bfloat16 weight gradient from uninitialised memory, and with one
+    input channel in channels-last layout the output too; a network with a small bottleneck then trains to NaN. Such
+    layers hold a handful of voxels, so float32 costs nothing. 2D, 2x2x2 and 1x1x1 convolutions are right (measured).
     """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, kernel_size=3, padding=1)
 
     def forward(self, input: Tensor) -> Tensor:
         if input.is_cpu and torch.is_autocast_enabled("cpu") and min(input.shape[2:]) < _SMALLEST_SAFE_SIDE:
@@ -28,11 +32,26 @@ class Convolution3d(nn.Conv3d):
 
 
 def upsample(image: Tensor, interpolation: Interpolation) -> Tensor:
-    """Twice the sides: (B, C, *S) -> (B, C, *2S). Linear and cubic interpolation align the corner positions, as in the papers."""
+    """Twice the sides: (B, C, *S) -> (B, C, *2S); "cubic" in 2D only. Linear and cubic align the corners, as in the papers."""
     if interpolation == "nearest":
         return F.interpolate(image, scale_factor=2, mode="nearest")
-    flat = image.ndim == 4
-    if interpolation == "cubic" and not flat:
-        raise ValueError("cubic interpolation exists for 2D images only")
-    mode = "bicubic" if interpolation == "cubic" else "bilinear" if flat else "trilinear"
+    mode = "bicubic" if interpolation == "cubic" else "bilinear" if image.ndim == 4 else "trilinear"
+    if image.is_cuda and torch.are_deterministic_algorithms_enabled() and mode != "bilinear":
+        return upsample_by_matrices(image, interpolation)
     return F.interpolate(image, scale_factor=2, mode=mode, align_corners=True)
+
+
+def upsample_by_matrices(image: Tensor, interpolation: Literal["linear", "cubic"]) -> Tensor:
+    """:func:`upsample` as one matrix product an axis: slower, but its backward pass is deterministic on CUDA.
+
+    torch refuses to differentiate its own trilinear and bicubic kernels there in deterministic mode.
+    """
+    result = image.to(torch.promote_types(image.dtype, torch.float32))
+    with torch.autocast(image.device.type, enabled=False):
+        for axis in range(2, image.ndim):
+            side = image.shape[axis]
+            identity = torch.eye(side, dtype=result.dtype, device=result.device)[None, None]
+            mode = "bicubic" if interpolation == "cubic" else "bilinear"
+            matrix = F.interpolate(identity, size=(2 * side, side), mode=mode, align_corners=True)[0, 0]
+            result = (result.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+    return result.to(image.dtype)

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from crossview.networks.layers import Interpolation, upsample
@@ -33,17 +33,19 @@ class UNetOptions(BaseModel):
     name: Literal["unet"] = "unet"
     filters: int = Field(16, ge=1)
     levels: int = Field(5, ge=2, le=8)
-    dropout: Probability | tuple[Probability, ...] = (0.05, 0.1, 0.2, 0.3, 0.5)
+    dropout: Probability | tuple[Probability, ...] = Field((0.05, 0.1, 0.2, 0.3, 0.5), validate_default=True)
     upsample: Literal["transposed", "linear", "nearest", "cubic"] = "transposed"
 
-    @model_validator(mode="after")
-    def _one_probability_per_level(self) -> UNetOptions:
-        if len(self.probabilities) != self.levels:
+    @field_validator("dropout")
+    @classmethod
+    def _one_probability_per_level(cls, dropout: float | tuple[float, ...], info: ValidationInfo) -> float | tuple[float, ...]:
+        levels = info.data.get("levels")
+        if isinstance(dropout, tuple) and levels is not None and len(dropout) != levels:
             raise ValueError(
-                f"dropout has {len(self.probabilities)} entries and the network {self.levels} levels: "
+                f"dropout has {len(dropout)} entries and the network {levels} levels: "
                 "give one probability per level, or a single number for all"
             )
-        return self
+        return dropout
 
     @property
     def probabilities(self) -> tuple[float, ...]:

@@ -40,7 +40,7 @@ class Unit(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, convolution: nn.Module | None = None) -> None:
         super().__init__()
-        self.convolution = convolution or Convolution3d(inputs, outputs, kernel_size=3, padding=1)
+        self.convolution = convolution or Convolution3d(inputs, outputs)
         self.norm = nn.BatchNorm3d(outputs)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class Down(Unit):
     """Half the sides, twice the width, by a 2x2x2 convolution of stride 2."""
 
     def __init__(self, inputs: int) -> None:
-        super().__init__(inputs, 2 * inputs, Convolution3d(inputs, 2 * inputs, kernel_size=2, stride=2))
+        super().__init__(inputs, 2 * inputs, nn.Conv3d(inputs, 2 * inputs, kernel_size=2, stride=2))
 
 
 class TransposedUp(Unit):

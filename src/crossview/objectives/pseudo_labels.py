@@ -50,7 +50,7 @@ def clean_async(label: Tensor, classes: int) -> PendingLabels:
     on the return value for the cleaned label on the label's own device.
     """
     if not label.is_cuda:
-        return PendingLabels(_pool().submit(_clean_host, label, None, classes), label.device)
+        return PendingLabels(_pool().submit(_clean_host, label.cpu(), None, classes), label.device)
     host = torch.empty(label.shape, dtype=label.dtype, pin_memory=True)
     host.copy_(label, non_blocking=True)
     copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -96,8 +96,14 @@ def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...] | None:
 
 
 def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest component of a mask that is not empty."""
-    components, count = cc3d.connected_components(mask, connectivity=8 if mask.ndim == 2 else 26, return_N=True)
+    """The largest component of a mask that is not empty.
+
+    cc3d 4.1.1 gives wrong components for booleans (2D, and some 3D shapes raise) and for arrays that are not
+    contiguous; its numbering does not always follow the first voxels. So it gets contiguous integers, and ties are
+    broken here.
+    """
+    voxels = np.ascontiguousarray(mask).view(np.uint8)
+    components, count = cc3d.connected_components(voxels, connectivity=8 if mask.ndim == 2 else 26, return_N=True)
     if count == 1:
         return mask
     sizes = np.bincount(components.ravel())

@@ -20,8 +20,9 @@ class ComparisonTable:
     """What a comparison shows.
 
     rows: one a method and setting, with the keys method, setting, seeds, steps, dice, sd_seeds, ci_low, ci_high, jaccard, hd95, asd,
-    difference, difference_low, difference_high, empty, seconds, selection; overlaps in 0 to 1; a key may be missing or None.
-    difference: of Dice, to the first row. points: one a run, with method, seed, dice. unit: of the distances.
+    difference, difference_low, difference_high, verdict, empty, seconds, selection; overlaps in 0 to 1; a key may be missing or None.
+    difference: of Dice, to the baseline, which has none itself and comes first. verdict: "better", "worse" or other words; without it
+    the interval of the difference decides. points: one a run, with method, setting, seed, dice. unit: of the distances.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -42,6 +43,7 @@ def comparison_section(comparison: ComparisonTable, *, plot: bool = True) -> dic
     names = [_name(row, len(settings) > 1) for row in comparison.rows]
     return {
         "rows": [_cells(row, name) for row, name in zip(comparison.rows, names, strict=True)],
+        "settings": len(settings) > 1,
         "several_seeds": any((_seeds(row) or 1) > 1 for row in comparison.rows),
         "sentences": _sentences(comparison.rows, names),
         "notes": list(comparison.notes),
@@ -52,7 +54,8 @@ def comparison_section(comparison: ComparisonTable, *, plot: bool = True) -> dic
 
 
 def _name(row: Mapping[str, Any], with_setting: bool) -> str:
-    name = method_name(str(row.get("method", "")))
+    method, comma, keys = str(row.get("method", "")).partition(",")
+    name = method_name(method) + comma + keys
     return f"{name}, {row.get('setting')}" if with_setting else name
 
 
@@ -73,7 +76,7 @@ def _cells(row: Mapping[str, Any], name: str) -> dict[str, Any]:
         "dice": percent(row.get("dice")),
         "interval": interval(row.get("ci_low"), row.get("ci_high")),
         "sd_seeds": percent(row.get("sd_seeds")),
-        "difference": points(row.get("difference")) if number(row.get("difference")) is not None else "",
+        "difference": points(row.get("difference")) if number(row.get("difference")) is not None else "baseline",
         "difference_interval": interval(row.get("difference_low"), row.get("difference_high"), points),
         "clear": _direction(row),
         "jaccard": percent(row.get("jaccard")),
@@ -92,7 +95,9 @@ def _empty(found: Any) -> str:
 
 
 def _direction(row: Mapping[str, Any]) -> str:
-    """ "better" or "worse" where the interval of the difference lies on one side of zero."""
+    """ "better" or "worse" where the row's verdict says so, or else where the interval of its difference lies on one side of zero."""
+    if row.get("verdict"):
+        return str(row["verdict"]) if row["verdict"] in ("better", "worse") else ""
     low, high = number(row.get("difference_low")), number(row.get("difference_high"))
     if low is None or high is None or low <= 0 <= high:
         return ""
@@ -103,12 +108,12 @@ def _sentences(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
     """What the table shows, in words; nothing is called better whose interval holds zero."""
     sentences = []
     for row, name in zip(rows, names, strict=True):
-        if number(row.get("difference")) is None or not interval(row.get("difference_low"), row.get("difference_high")):
+        span = interval(row.get("difference_low"), row.get("difference_high"), points)
+        if number(row.get("difference")) is None or not span:
             continue
-        span = interval(row["difference_low"], row["difference_high"], points)
-        figures = f"{points(row['difference'])} points of Dice, 95 % interval {span}"
+        alike = [other for place, other in enumerate(names) if rows[place].get("setting") == row.get("setting")]
         words = {"better": "is better than", "worse": "is worse than", "": "can't be told from"}[_direction(row)]
-        sentences.append(f"{name} {words} {names[0]} ({figures}).")
+        sentences.append(f"{name} {words} {alike[0]}: {points(row['difference'])} points of Dice, 95 % interval {span}.")
     return sentences
 
 

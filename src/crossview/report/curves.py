@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -16,36 +17,32 @@ MOST_LINES = 8
 
 def training_charts(run: RunFolder) -> list[Chart]:
     """What can be drawn of the journal, with the stages marked; empty for a run that has not stepped."""
-    boundaries = [
-        (float(number(row.get("total_step")) or 0), str(row.get("stage", "")))
-        for row in run.journal.of("stage")
-        if number(row.get("steps"))
-    ]
+    steps, stages = run.journal.of("step"), run.journal.of("stage")
+    boundaries = [(float(number(row.get("total_step")) or 0), str(row.get("stage", ""))) for row in stages if number(row.get("steps"))]
+    draw = partial(line_chart, boundaries=boundaries, last=float(run.journal.total_step))
     names = next((evaluation.classes for evaluation in run.evaluations if evaluation.classes), {})
-    charts = _validation_charts(run, boundaries, names)
-    steps = run.journal.of("step")
-    losses = [Series("loss", _points(steps, lambda row: row.get("loss")), 8, dashed=True)]
-    losses += _lines(steps, "terms")
-    losses = losses[1:] if len(losses) == 2 else losses
-    if any(line.points for line in losses):
-        charts.append(line_chart("Loss and its terms, as weighted", losses, boundaries=boundaries))
+    charts = [draw(title, series, limits=_dice_limits(series), show=_percent) for title, series in _validation(run, names)]
+    terms = _lines(steps, "terms")
+    total = Series("loss", _points(steps, lambda row: row.get("loss")), 8, dashed=True)
+    losses = [line for line in ([total] if len(terms) != 1 else []) + terms if line.points]
+    if losses:
+        charts.append(draw("Loss and its terms, as weighted", losses))
     health = _lines(steps, "health")
     if health:
-        charts.append(line_chart("The networks' health", health, boundaries=boundaries))
-    rate = [Series("learning rate", _points(steps, lambda row: row.get("learning_rate")))]
-    if rate[0].points:
-        values = [y for _, y in rate[0].points if y > 0]
-        log = bool(values) and max(values) > 20 * min(values)
-        charts.append(line_chart("Learning rate", rate, boundaries=boundaries, log=log))
+        charts.append(draw("The networks' health", health))
+    rate = _points(steps, lambda row: row.get("learning_rate"))
+    positive = [y for _, y in rate if y > 0]
+    if positive:
+        charts.append(draw("Learning rate", [Series("learning rate", rate)], log=max(positive) > 20 * min(positive)))
     return charts
 
 
-def _validation_charts(run: RunFolder, boundaries: list[tuple[float, str]], names: Mapping[str, str]) -> list[Chart]:
-    """Dice of the validation cases: the mean, each class where there are several, and each view in dashes."""
+def _validation(run: RunFolder, names: Mapping[str, str]) -> list[tuple[str, list[Series]]]:
+    """Dice of the validation cases by chart: the mean with each view in dashes, and each class where there are several."""
     rows = run.journal.of("validation")
     classes = list(dict.fromkeys(index for row in rows for index in table(row.get("classes"))))
     views = list(dict.fromkeys(name for row in rows for name in table(row.get("views"))))
-    lines = [Series("mean", _points(rows, lambda row: row.get("mean")), 1)]
+    mean = Series("mean", _points(rows, lambda row: row.get("mean")), 1)
     by_view = [
         Series(name, _points(rows, lambda row, name=name: table(table(row.get("views")).get(name)).get("mean")), colour, dashed=True)  # type: ignore[misc]
         for colour, name in enumerate(views[: MOST_LINES - 1], 2)
@@ -54,14 +51,10 @@ def _validation_charts(run: RunFolder, boundaries: list[tuple[float, str]], name
         Series(names.get(index, f"class {index}"), _points(rows, lambda row, index=index: table(row.get("classes")).get(index)), colour)  # type: ignore[misc]
         for colour, index in enumerate(classes[: MOST_LINES - 1], 2)
     ]
-    if not lines[0].points:
+    if not mean.points:
         return []
-
-    def draw(title: str, series: list[Series]) -> Chart:
-        return line_chart(title, series, boundaries=boundaries, limits=_dice_limits(series), show=_percent)
-
-    charts = [draw("Validation Dice in %, all and each view" if by_view else "Validation Dice in %", [*lines, *by_view])]
-    return charts + ([draw("Validation Dice in %, each class", [*lines, *by_class])] if len(by_class) > 1 else [])
+    charts = [("Validation Dice in %, all and each view" if len(by_view) > 1 else "Validation Dice in %", [mean, *by_view])]
+    return charts + ([("Validation Dice in %, each class", [mean, *by_class])] if len(by_class) > 1 else [])
 
 
 def _dice_limits(series: list[Series]) -> tuple[float, float]:

@@ -99,14 +99,18 @@ def line_chart(
     series: Sequence[Series],
     *,
     boundaries: Sequence[tuple[float, str]] = (),
+    last: float = 0.0,
     limits: tuple[float, float] | None = None,
     log: bool = False,
     show: Callable[[float], str] = short,
 ) -> Chart:
-    """Lines over training steps. boundaries: where stages begin, with their names. log: a logarithmic y axis for values > 0."""
+    """Lines over training steps, at least up to ``last``. boundaries: where stages begin, with their names.
+
+    limits: of the y axis. log: a logarithmic y axis, for values above 0. show: a tick or a value in words.
+    """
     lines = [Series(line.name, thin(line.points), line.colour, line.dashed) for line in series if line.points]
     values = [y for line in lines for _, y in line.points if not log or y > 0]
-    last = max((x for line in lines for x, _ in line.points), default=1.0)
+    last = max([last, *(x for line in lines for x, _ in line.points)])
     low, high = limits or _limits(values, log)
     across = _Scale(0.0, max(last, 1.0), LEFT, WIDTH - RIGHT)
     up = _Scale(low, high, HEIGHT - BOTTOM, TOP, log)
@@ -134,8 +138,8 @@ def _limits(values: Sequence[float], log: bool) -> tuple[float, float]:
         low, high = 10 ** math.floor(math.log10(min(values)) + 1e-9), 10 ** math.ceil(math.log10(max(values)) - 1e-9)
         return (low, high) if high > low else (low / 10, high * 10)
     ordered = sorted(values)
-    high = ordered[min(len(ordered) - 1, round(0.995 * len(ordered)))]
-    low = min(0.0, ordered[0])
+    low, high, usual = min(0.0, ordered[0]), ordered[-1], ordered[int(0.98 * (len(ordered) - 1))]
+    high = high if high <= 4 * usual else 1.3 * usual
     return low, high * 1.05 if high > low else low + 1.0
 
 
@@ -161,7 +165,8 @@ def _stages(boundaries: Sequence[tuple[float, str]], across: _Scale) -> list[str
         x = across(start)
         if start > 0:
             parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{HEIGHT - BOTTOM}" class="stage"/>')
-        parts.append(_text(x + (5 if start > 0 else 1), TOP - 8, name, "axis", "start"))
+        late = x > WIDTH - 90
+        parts.append(_text(x + (-5 if late else 5 if start > 0 else 1), TOP - 8, name, "axis", "end" if late else "start"))
     return parts
 
 
@@ -183,8 +188,13 @@ def strip(marks: Sequence[Mark], mean: float | None, span: tuple[float, float] |
     for value in ticks(low, high, 6):
         parts.append(f'<line x1="{across(value):.1f}" x2="{across(value):.1f}" y1="6" y2="{height - 22}" class="grid"/>')
         parts.append(_text(across(value), height - 6, f"{100 * value:g}"))
-    for mark, x, lift in _piled(marks, across):
-        dot = f'<circle cx="{x:.1f}" cy="{base - lift:.1f}" r="5" class="dot c1"><title>{escape(mark.text)}</title></circle>'
+    radius, piled = 0.0, []
+    for radius in (5.0, 4.0, 3.2, 2.4):
+        piled = _piled(marks, across, radius)
+        if max((lift for _, _, lift in piled), default=0.0) < HIGHEST:
+            break
+    for mark, x, lift in piled:
+        dot = f'<circle cx="{x:.1f}" cy="{base - lift:.1f}" r="{radius:g}" class="dot c1"><title>{escape(mark.text)}</title></circle>'
         parts.append(f'<a href="{escape(mark.link)}">{dot}</a>' if mark.link else dot)
     if span is not None:
         parts.append(f'<line x1="{across(span[0]):.1f}" x2="{across(span[1]):.1f}" y1="{base + 20}" y2="{base + 20}" class="interval c2"/>')
@@ -193,13 +203,19 @@ def strip(marks: Sequence[Mark], mean: float | None, span: tuple[float, float] |
     return _svg(width, height, parts, label)
 
 
-def _piled(marks: Sequence[Mark], across: _Scale) -> list[tuple[Mark, float, float]]:
+HIGHEST = 62.0
+"""Pixels a strip's dots may be piled up; smaller dots are tried before they hide each other."""
+
+
+def _piled(marks: Sequence[Mark], across: _Scale, radius: float) -> list[tuple[Mark, float, float]]:
     """Marks with their x and how far they are lifted so that they don't hide each other."""
     placed: list[tuple[Mark, float, float]] = []
+    apart = 2 * radius + 0.5
     for mark in sorted(marks, key=lambda each: each.value):
         x, lift = across(mark.value), 0.0
-        while lift < 60 and any(abs(x - other) < 10.5 and abs(lift - height) < 10.5 for _, other, height in placed[-40:]):
-            lift += 3.5
+        near = [height for _, other, height in placed if x - other < apart]
+        while lift < HIGHEST and any(abs(lift - height) < apart for height in near):
+            lift += apart / 3
         placed.append((mark, x, lift))
     return placed
 
@@ -226,8 +242,8 @@ class Compared:
 
 def dot_plot(rows: Sequence[Compared], label: str) -> Markup:
     """Methods on the y axis, Dice on the x axis: a large dot for the mean, a bar for its interval, a small dot a seed."""
-    left = min(240, 24 + max((8 * len(row.name) for row in rows), default=0))
-    width, height = 760, 34 * len(rows) + 48
+    left = min(260, 24 + max((8 * len(row.name) for row in rows), default=0))
+    width, height = 1000, 34 * len(rows) + 48
     low, high = _overlap_limits([value for row in rows for value in (row.mean, *(row.span or ()), *row.seeds)])
     across = _Scale(low, high, left, width - 20)
     parts = []
@@ -237,7 +253,8 @@ def dot_plot(rows: Sequence[Compared], label: str) -> Markup:
     parts.append(_text((left + width - 20) / 2, height - 5, "Dice in %", "axis"))
     for place, row in enumerate(rows):
         y = 22 + 34 * place
-        parts.append(_text(left - 14, y + 4, row.name, "name", "end"))
+        name = row.name if len(row.name) <= 28 else row.name[:27] + "…"
+        parts.append(_text(left - 14, y + 4, name, "name", "end"))
         if row.span:
             parts.append(f'<line x1="{across(row.span[0]):.1f}" x2="{across(row.span[1]):.1f}" y1="{y}" y2="{y}" class="interval c1"/>')
         hint = f"<title>{escape(row.name)}: {100 * row.mean:.2f} %</title>"

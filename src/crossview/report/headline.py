@@ -35,7 +35,7 @@ def _facts(run: RunFolder) -> list[tuple[str, str]]:
     if run.journal.seconds is not None:
         facts.append((duration(run.journal.seconds), "of training"))
     seed = run.option("training", "seed")
-    facts += [(str(seed), "is the seed")] if seed is not None else []
+    facts += [(f"seed {seed}", "")] if seed is not None else []
     device = run.environment.get("device_name") or run.environment.get("device")
     return facts + ([(str(device), "")] if device else [])
 

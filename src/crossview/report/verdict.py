@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from crossview.report.folder import Evaluation, Row, RunFolder
-from crossview.report.words import METRICS, count, distance, interval, listed, number, percent, table
+from crossview.report.words import METRICS, count, distance, in_text, interval, listed, number, percent, table
 
 CLEAR = 0.01
 """A smaller change of validation Dice than this is not called help or harm."""
@@ -37,14 +37,14 @@ def result_sentences(evaluation: Evaluation) -> list[str]:
     low, high = bounds(dice)
     span = f" (95 % interval {interval(low, high)})" if interval(low, high) else ""
     cases = len(summary.get("cases") or evaluation.cases)
-    sentences = [f"On {count(cases, f'{evaluation.split} case')} the mean Dice is {percent(dice.get('mean'))} %{span}."]
+    sentences = [f"On {count(cases, f'{evaluation.split} case')} the mean Dice is {in_text(dice.get('mean'))}{span}."]
     scored = [case for case in evaluation.cases if case.mean("dice") is not None]
     if len(scored) > 1:
         middle, worst = scored[len(scored) // 2], scored[0]
-        half = f"Half of the cases reach {percent(middle.mean('dice'))} % or more"
-        sentences.append(f"{half}; the worst, {worst.case}, has {percent(worst.mean('dice'))} %.")
+        half = f"Half of the cases reach {in_text(middle.mean('dice'))} or more"
+        sentences.append(f"{half}; the worst, {worst.case}, has {in_text(worst.mean('dice'))}.")
     if number(hd95.get("mean")) is not None:
-        unit = summary.get("unit") or "voxel"
+        unit = str(summary.get("unit") or "voxel").replace("voxel", "voxels")
         sentences.append(
             f"{METRICS['hd95']}, below which 95 % of the surface distances lie, is {distance(hd95['mean'])} {unit} on average."
         )
@@ -85,13 +85,12 @@ def unlabelled_effect(run: RunFolder) -> Unlabelled:
 
 
 def uses_unlabelled(stage: Row, run: RunFolder) -> bool:
-    """Whether a stage of the journal trains on unlabelled scans: as its row says, else by its loss terms, else by its place."""
+    """Whether a stage of the journal trains on unlabelled scans: as its row says, else as the recipe lets one conclude."""
     if isinstance(stage.get("unlabelled"), bool):
         return bool(stage["unlabelled"])
     if run.option("method", "name") == "supervised" or run.option("training", "unlabelled_batch") == 0:
         return False
-    terms = next((table(row.get("terms")) for row in run.journal.of("step") if row.get("stage") == stage.get("stage")), {})
-    return any(name.startswith("unlabelled") for name in terms) or bool(stage.get("index"))
+    return bool(number(stage.get("index"))) or not number(run.option("method", "pretrain_steps"))
 
 
 def _unknown(validated: bool, staged: bool) -> str:
@@ -105,38 +104,40 @@ def _unknown(validated: bool, staged: bool) -> str:
 
 
 def _compared(before: Sequence[Row], after: Sequence[Row], selection: str) -> Unlabelled:
-    start, start_best = before[-1]["mean"], max(row["mean"] for row in before)
+    scored = "test" if selection == "test" else "validation"
+    start, start_best = before[-1], max(before, key=lambda row: row["mean"])
     last, best = after[-1], max(after, key=lambda row: row["mean"])
-    result = last if selection == "last" else best
-    change = result["mean"] - start
-    here = "at the last step" if result is last else f"at its best, step {result.get('total_step', 0):,}"
-    figures = f"the labelled-only stage ended at {percent(start)} % validation Dice"
-    figures += f" (its best was {percent(start_best)} %)" if start_best - start >= CLEAR / 2 else ""
-    figures += f", the stage with unlabelled scans has {percent(result['mean'])} % {here}"
-    caveat = "This is one run; that stage also adds steps, and a supervised run of the same steps tells the two apart."
+    start, result = (start, last) if selection == "last" else (start_best, best)
+    change = result["mean"] - start["mean"]
+    figures = f"{scored} Dice was {in_text(start['mean'])} at {_place(start, before)} of the labelled-only stage"
+    figures += f" (at its best {in_text(start_best['mean'])})" if start_best["mean"] - start["mean"] >= CLEAR / 2 else ""
+    figures += f" and is {in_text(result['mean'])} at {_place(result, after)} of the stage with unlabelled scans"
+    fade = f", after {in_text(best['mean'])} at step {best.get('total_step', 0):,}" if result["mean"] <= best["mean"] - 2 * CLEAR else ""
+    caveat = "The second stage adds steps as well as scans: a supervised run of as many steps tells the two apart (crossview compare)."
     if change <= -CLEAR:
-        advice = "Look at the pseudo-labels below; fewer train_steps, less dropout or a lower unlabelled_weight may help."
-        return Unlabelled("hurt", f"The unlabelled scans did harm, by {percent(-change)} points: {figures}. {advice} {caveat}")
-    fade = ""
-    if selection == "last" and best["mean"] - last["mean"] >= 2 * CLEAR:
-        fade = f" It had reached {percent(best['mean'])} % at step {best.get('total_step', 0):,} and fell again."
+        advice = "Look at the targets in the pictures of batches; fewer train_steps, less dropout or a lower unlabelled_weight may help."
+        return Unlabelled("hurt", f"The unlabelled scans did harm, {percent(-change)} points of Dice: {figures}{fade}. {advice}")
     if change >= CLEAR:
-        return Unlabelled("helped", f"The unlabelled scans helped, by {percent(change)} points: {figures}.{fade} {caveat}")
-    return Unlabelled("unclear", f"The unlabelled scans made no clear difference: {figures}.{fade} {caveat}")
+        gained = f"The unlabelled scans helped, as far as one run can tell, by {percent(change)} points of Dice"
+        return Unlabelled("helped", f"{gained}: {figures}{fade}. {caveat}")
+    return Unlabelled("unclear", f"The unlabelled scans made no clear difference: {figures}{fade}. {caveat}")
 
 
-def cautions(run: RunFolder) -> list[str]:
-    """What a reader must know before believing the numbers."""
-    found = []
-    for evaluation in run.evaluations:
-        if is_optimistic(evaluation.summary):
-            found.append(
-                f"Selected on {evaluation.summary.get('selection', evaluation.split)}, optimistic: "
-                f"the checkpoint was picked on the very cases that are scored here ({evaluation.split})."
-            )
+def _place(row: Row, rows: Sequence[Row]) -> str:
+    return "the end" if row is rows[-1] else f"step {row.get('total_step', 0):,}, the best"
+
+
+def cautions(run: RunFolder) -> list[tuple[str, str]]:
+    """What a reader must know before believing the numbers: (tone, text), tone "bad" or "warn"."""
+    optimistic = [
+        f"Selected on {evaluation.summary.get('selection', evaluation.split)}, optimistic: "
+        f"the checkpoint was picked on the very cases that are scored here ({evaluation.split})."
+        for evaluation in run.evaluations
+        if is_optimistic(evaluation.summary)
+    ]
     if not run.evaluations and run.option("training", "selection") == "test":
-        found.append("This run selects its checkpoint on the test cases: its scores will be optimistic.")
-    return [*found, *_weak_views(run), *_dead_views(run)]
+        optimistic.append("This run selects its checkpoint on the test cases: its scores will be optimistic.")
+    return [("bad", text) for text in optimistic] + [("warn", text) for text in [*_weak_views(run), *_dead_views(run)]]
 
 
 def is_optimistic(summary: Mapping[str, Any]) -> bool:
@@ -161,7 +162,7 @@ def _weak_views(run: RunFolder) -> list[str]:
         return []
     best = max(known, key=lambda name: known[name])
     return [
-        f"{name} is {'dead' if value < 0.02 else 'weak'}: Dice {percent(value)} % on {where}, where {best} has {percent(known[best])} %. "
+        f"{name} is {'dead' if value < 0.02 else 'weak'}: Dice {in_text(value)} on {where}, where {best} has {in_text(known[best])}. "
         "Its pseudo-labels teach the other views; more pretrain_steps or less network.dropout usually wakes it."
         for name, value in known.items()
         if known[best] - value >= WEAK

@@ -21,7 +21,7 @@ METHODS = {
     "supervised": "Supervised",
 }
 SELECTIONS = {
-    "last": "last weights",
+    "last": "weights of the last step",
     "validation": "selected on validation cases",
     "test": "selected on test, optimistic",
 }
@@ -51,6 +51,11 @@ def percent(value: Any) -> str:
     """0.9036 -> "90.36"."""
     found = number(value)
     return NOTHING if found is None else f"{100 * found:.2f}"
+
+
+def in_text(value: Any) -> str:
+    """0.9036 -> "90.36 %", which does not break at the end of a line."""
+    return f"{percent(value)}\u00a0%"
 
 
 def points(value: Any) -> str:

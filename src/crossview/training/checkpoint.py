@@ -55,7 +55,9 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            Problem("this checkpoint can't be read", where=str(path), found=first_line, fix="restore the file, or train again with --overwrite")
+            Problem(
+                "this checkpoint can't be read", where=str(path), found=first_line, fix="restore the file, or train again with --overwrite"
+            )
         ) from None
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:

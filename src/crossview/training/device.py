@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -68,12 +69,18 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def make_deterministic(on: bool) -> None:
-    """Ask CUDA for deterministic kernels (they cost speed); the CPU's are deterministic for a fixed number of threads anyway."""
+    """Ask CUDA for deterministic kernels (they cost speed); the CPU's are deterministic for a fixed number of threads anyway.
+
+    cuBLAS reads its part from the environment when CUDA starts, so this comes before the first tensor on the device.
+    """
+    if on:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(on, warn_only=True)
     torch.backends.cudnn.deterministic = on
     torch.backends.cudnn.benchmark = not on
 
 
-def channels_last(dimensions: int) -> torch.memory_format:
-    """The memory layout convolutions are fastest in."""
-    return torch.channels_last_3d if dimensions == 3 else torch.channels_last
+def place(module: nn.Module, device: torch.device, dimensions: int) -> None:
+    """Move a module to ``device``, in the memory layout that convolutions are fastest in. ``dimensions``: spatial axes, 2 or 3."""
+    module.to(device)
+    module.to(memory_format=torch.channels_last_3d if dimensions == 3 else torch.channels_last)  # type: ignore[call-overload]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,12 @@ def read_journal(path: Path) -> Iterator[Row]:
                 return
 
 
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class Journal:
     """Appends rows. Every row carries ``kind``; rows of training carry ``total_step``, the steps done since the run began."""
 
@@ -30,9 +37,10 @@ class Journal:
         self.path = path
 
     def append(self, kind: str, **values: Any) -> Row:
+        """Write a row and return it. What is not finite (a loss that diverged, the Dice of a class no case has) is written as null."""
         row = {"kind": kind, **values}
         with self.path.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(row) + "\n")
+            lines.write(json.dumps(_finite(row), allow_nan=False) + "\n")
         return row
 
     def cut_after(self, total_step: int) -> None:

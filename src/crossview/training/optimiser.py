@@ -17,9 +17,9 @@ def learning_rate(options: TrainingOptions, total_step: int, steps: int) -> floa
     """
     t = max(0, total_step - options.decay_after)
     if options.schedule == "step":
-        return options.learning_rate * options.decay_factor ** (t // options.decay_every)
+        return float(options.learning_rate * options.decay_factor ** (t // options.decay_every))
     if options.schedule == "polynomial":
-        return options.learning_rate * (1 - t / max(1, steps - options.decay_after)) ** options.decay_power
+        return float(options.learning_rate * max(0.0, 1 - t / max(1, steps - options.decay_after)) ** options.decay_power)
     return options.learning_rate
 
 
@@ -30,9 +30,7 @@ def make_optimiser(parameters: Iterable[nn.Parameter], options: TrainingOptions)
     the very first step is skipped (seen in torch 2.13), and zeros give the same first step.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    optimiser = torch.optim.SGD(
-        trained, lr=options.learning_rate, momentum=options.momentum, weight_decay=options.weight_decay, fused=True
-    )
+    optimiser = torch.optim.SGD(trained, lr=options.learning_rate, momentum=options.momentum, weight_decay=options.weight_decay, fused=True)
     for parameter in trained if options.momentum else ():
         optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimiser

@@ -34,7 +34,13 @@ class TrainingProgress:
         self.last_line = -PLAIN_EVERY
         self.bar: Progress | None = None
         if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"))
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[text]}"),
+            )
             self.bar = Progress(*columns, console=self.console)
             self.task = self.bar.add_task("starting", total=steps, completed=done, text="")
 

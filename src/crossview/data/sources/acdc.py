@@ -26,8 +26,8 @@ from crossview.errors import Problem, UserError, raise_all
 
 Number = TypeVar("Number", bound=np.generic)
 LAYOUT = "a folder with train_slices.list, val.list, test.list, data/slices/<slice>.h5 and data/<volume>.h5"
-SLICE = re.compile(r"(?P<volume>(?P<patient>.+?)_frame\d+)_slice_(?P<number>\d+)")
-VOLUME = re.compile(r"(?P<volume>(?P<patient>.+?)_frame\d+)")
+SLICE = re.compile(r".+_frame\d+_slice_\d+")
+VOLUME = re.compile(r".+_frame\d+")
 NOTES = ("ACDC files hold no spacing: distances are in voxels, although slices lie 5 to 10 mm apart and pixels 0.7 to 1.9 mm.",)
 
 
@@ -45,7 +45,7 @@ class Options(DataOptions):
         "labelled patients instead, which are then not trained on.",
     )
     patch: tuple[int, ...] = Field(default=(256, 256), description="Size in pixels to which every slice is resized (published: 256 x 256).")
-    classes: int = Field(default=4, ge=2, le=256, description="Background, right ventricle, myocardium, left ventricle.")
+    classes: int = Field(default=4, ge=4, le=4, description="Background, right ventricle, myocardium, left ventricle.")
     nifti_axes: tuple[int, ...] = Field(
         default=(2, 1, 0),
         description="The order in which a NIfTI array's axes (x, y, z) are read: slices first, as the h5 files have them.",
@@ -111,27 +111,25 @@ def _volume_file(root: Path, name: str) -> Path:
 
 
 def _slice(root: Path, name: str) -> Case:
-    file = _slice_file(root, name)
-    return Case(
-        id=name, patient=_patient(name), file=file, read_image=partial(read_image, file, 2), read_label=partial(read_label, file, 2)
-    )
+    return _case(_slice_file(root, name), name, dimensions=2)
 
 
 def _volume(root: Path, name: str) -> Case:
-    file = _volume_file(root, name)
-    return Case(
-        id=name, patient=_patient(name), file=file, read_image=partial(read_image, file, 3), read_label=partial(read_label, file, 3)
-    )
+    return _case(_volume_file(root, name), name, dimensions=3)
+
+
+def _case(file: Path, name: str, dimensions: int) -> Case:
+    image, label = partial(read_image, file, dimensions), partial(read_label, file, dimensions)
+    return Case(id=name, patient=_patient(name), file=file, read_image=image, read_label=label)
 
 
 def _by_volume(names: Sequence[str]) -> list[list[str]]:
     """A patient's slices by volume, in their order along the heart."""
-    volumes: dict[str, dict[int, str]] = {}
+    volumes: dict[str, list[tuple[int, str]]] = {}
     for name in names:
-        match = SLICE.fullmatch(name)
-        assert match is not None  # only names that match came this far
-        volumes.setdefault(match["volume"], {})[int(match["number"])] = name
-    return [[slices[number] for number in sorted(slices)] for _, slices in sorted(volumes.items())]
+        volume, number = name.rsplit("_slice_", 1)
+        volumes.setdefault(volume, []).append((int(number), name))
+    return [[name for _, name in sorted(volumes[volume])] for volume in sorted(volumes)]
 
 
 def _stacked(root: Path, names: list[str]) -> Case:

@@ -31,7 +31,7 @@ class Options(DataOptions):
 
     source: str = Field(default="la", description="This source's name.")
     patch: tuple[int, ...] = Field(default=(112, 112, 80), description="Size of the training crops in voxels (published: 112 x 112 x 80).")
-    classes: int = Field(default=2, ge=2, le=256, description="Background and left atrium.")
+    classes: int = Field(default=2, ge=2, le=2, description="Background and left atrium.")
 
 
 def splits(root: Path | None, options: Options) -> Splits:

@@ -63,13 +63,17 @@ def shared_names(lists: Mapping[str, Sequence[str]], noun: str) -> list[Problem]
 
 
 def missing_files(names: Sequence[str], path_of: Callable[[str], Path], list_file: str) -> list[Problem]:
-    """A problem for each listed case whose file is absent."""
+    """A problem for each listed case whose file is absent; for the first ten and the rest together where there are many."""
     fix = f"restore the file, or take the case out of {list_file}"
-    return [
-        Problem("a listed case is missing", where=name, found=f"no file {path_of(name)}", expected="its h5 file", fix=fix)
-        for name in names
-        if not path_of(name).is_file()
-    ]
+    missing = [name for name in names if not path_of(name).is_file()]
+    told, rest = missing[:10], missing[10:]
+    problems = [Problem("a listed case is missing", name, f"no file {path_of(name)}", "its h5 file", fix) for name in told]
+    if rest:
+        found = f"{len(missing)} of {len(names)} cases have no file"
+        problems.append(
+            Problem(f"{len(rest)} more listed cases are missing", list_file, found, "an h5 file each", "check the path given as --data")
+        )
+    return problems
 
 
 def too_few(asked: int, there: int, noun: str, list_file: Path) -> list[Problem]:

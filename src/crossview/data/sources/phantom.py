@@ -90,7 +90,7 @@ def phantom(options: Options, split: str, number: int) -> tuple[Volume, NDArray[
         image[_lookalike(options.size, generator) & ~chamber & ~wall] += contrast * generator.uniform(0.6, 1.2)
     image[chamber] += contrast
     image = gaussian_filter(image, generator.uniform(0.5, 1.1))
-    image += options.bias * options.contrast * _smooth(options.size, 3, generator)
+    image += options.bias * options.contrast * _smooth(options.size, 2, generator)
     image += (noise * options.contrast) * generator.standard_normal(image.shape, dtype=np.float32)
     label = chamber.astype(np.uint8)
     if options.classes == 3:

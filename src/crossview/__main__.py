@@ -1,0 +1,5 @@
+"""``python -m crossview`` is the command ``crossview``."""
+
+from crossview.cli import main
+
+main()

@@ -1,0 +1,166 @@
+"""What every method promises, in 2D and 3D, with two and four classes, in float32 and bf16: all of METHODS are tested."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+
+from crossview.batch import Batch
+from crossview.methods import METHODS
+from crossview.networks.unet import UNet
+from crossview.networks.vnet import VNet
+from crossview.recipe import TrainingOptions
+from crossview.rng import Randomness
+from crossview.training.device import autocast
+from crossview.training.optimiser import Guard, make_optimiser
+
+SIDES = {2: (16, 16), 3: (8, 8, 8)}
+PAIRS = [(2, 2, "float32"), (3, 2, "bf16"), (2, 4, "bf16"), (3, 4, "float32")]
+ALL = [case for case in itertools.product((2, 3), (2, 4), ("float32", "bf16")) if case not in PAIRS]
+KINDS = [pytest.param(*case, id="-".join(map(str, case))) for case in PAIRS] + [
+    pytest.param(*case, id="-".join(map(str, case)), marks=pytest.mark.slow) for case in ALL
+]
+
+
+def make(name, dimensions, classes, **options):
+    """A method with networks of 2 filters and 2 levels."""
+    torch.manual_seed(3)
+    method = METHODS[name]
+
+    def build(upsample="linear"):
+        if dimensions == 3:
+            return VNet(VNet.Options(filters=2, levels=2, dropout=0.1, upsample=upsample), channels=1, classes=classes)
+        return UNet(UNet.Options(filters=2, levels=2, dropout=(0.1, 0.1), upsample=upsample), channels=1, classes=classes)
+
+    return method(method.Options(name=name, **options), build)
+
+
+def batch(dimensions, classes, step, unlabelled):
+    """A learnable batch: a bright block a class."""
+    random = torch.Generator().manual_seed(step)
+    label = torch.randint(0, classes, (4, *(side // 4 for side in SIDES[dimensions])), generator=random)
+    for axis in range(1, dimensions + 1):
+        label = label.repeat_interleave(4, axis)
+    image = label[:, None].float() + 0.3 * torch.randn(label[:, None].shape, generator=random)
+    without = image.flip(0) + 0.3 * torch.randn(image.shape, generator=random) if unlabelled else None
+    return Batch(image, label, without, Randomness(5, 0, step))
+
+
+class Trainer:
+    """The loop's step, without the loop."""
+
+    def __init__(self, method, precision):
+        self.method, self.precision = method, precision
+        self.optimiser = make_optimiser(method.parameters(), TrainingOptions(learning_rate=0.05))
+        self.guard = Guard(method, self.optimiser)
+
+    def step(self, stage, step, made):
+        self.method.train()
+        torch.manual_seed(1000 + step)
+        self.optimiser.zero_grad()
+        self.guard.open()
+        terms = {}
+        for part in self.parts(stage, step, made):
+            sum(part.values()).backward()
+            terms |= part
+        self.guard.step(step, list(terms.values()))
+        self.method.after_step(stage, step)
+        return terms
+
+    def parts(self, stage, step, made):
+        parts = self.method.loss(made, stage, step)
+        parts = iter((parts,)) if isinstance(parts, dict) else parts
+        while True:
+            with autocast(torch.device("cpu"), self.precision):
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
+
+
+def warmed(name, dimensions, classes, precision, steps=5):
+    """A method after some steps of its last stage, with its trainer."""
+    method = make(name, dimensions, classes)
+    trainer = Trainer(method, precision)
+    stage = method.stages[-1]
+    method.begin(stage)
+    for step in range(steps):
+        trainer.step(stage, step, batch(dimensions, classes, step, stage.unlabelled))
+    return method, trainer, stage, steps
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("dimensions", "classes", "precision"), KINDS)
+class TestEveryMethod:
+    def test_each_term_is_finite_and_reaches_the_networks(self, name, dimensions, classes, precision):
+        method, trainer, stage, step = warmed(name, dimensions, classes, precision)
+        torch.manual_seed(0)
+        for part in trainer.parts(stage, step, batch(dimensions, classes, step, stage.unlabelled)):
+            parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
+            for term, value in part.items():
+                assert value.ndim == 0, term
+                assert value.dtype in (torch.float32, torch.float64), term
+                assert torch.isfinite(value), term
+                assert value.item() != 0, f"{term} is a constant zero"
+                gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+                size = sum(gradient.abs().sum() for gradient in gradients if gradient is not None)
+                assert torch.isfinite(size), f"{term} has a gradient that is not finite"
+                assert size > 0, f"{term} has no gradient"
+
+    def test_predictions_are_probabilities(self, name, dimensions, classes, precision):
+        method, _, _, _ = warmed(name, dimensions, classes, precision, steps=2)
+        method.eval()
+        image = batch(dimensions, classes, 50, unlabelled=False).image
+        with torch.no_grad(), autocast(torch.device("cpu"), precision):
+            views = method.views(image)
+            probability = method.predict(image)
+        assert probability.shape == (4, classes, *SIDES[dimensions])
+        assert probability.dtype == torch.float32
+        torch.testing.assert_close(probability.sum(1), torch.ones(4, *SIDES[dimensions]), rtol=1e-5, atol=1e-5)
+        assert all(view.shape == probability.shape for view in views.values())
+
+    def test_training_goes_on_exactly_from_its_state(self, name, dimensions, classes, precision):
+        method, trainer, stage, step = warmed(name, dimensions, classes, precision)
+        weights, optimiser = copy.deepcopy(method.state_dict()), copy.deepcopy(trainer.optimiser.state_dict())
+        other = make(name, dimensions, classes)
+        resumed = Trainer(other, precision)
+        other.load_state_dict(weights)
+        resumed.optimiser.load_state_dict(optimiser)
+        for later in (step, step + 1):
+            made = batch(dimensions, classes, later, stage.unlabelled)
+            trainer.step(stage, later, made)
+            resumed.step(stage, later, made)
+        for key, value in method.state_dict().items():
+            assert torch.equal(value, other.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_learns(name):
+    _, trainer, stage, _ = warmed(name, 2, 2, "float32", steps=0)
+    first = [sum(trainer.step(stage, k, batch(2, 2, k, stage.unlabelled)).values()).item() for k in range(3)]
+    for k in range(3, 60):
+        trainer.step(stage, k, batch(2, 2, k, stage.unlabelled))
+    last = [sum(trainer.step(stage, k, batch(2, 2, k, stage.unlabelled)).values()).item() for k in range(60, 63)]
+    assert sum(last) < 0.9 * sum(first)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_showing_and_watching_do_not_change_the_loss(name):
+    from dataclasses import replace
+
+    losses = []
+    for looked_at in (False, True):
+        method, trainer, stage, step = warmed(name, 2, 4, "float32", steps=3)
+        made = replace(batch(2, 4, step, stage.unlabelled), show=looked_at, watch=looked_at)
+        losses.append({key: value.item() for key, value in trainer.step(stage, step, made).items()})
+        assert bool(method.show) == looked_at
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_stages_are_data(name):
+    stages = make(name, 2, 2).stages
+    assert stages
+    assert all(stage.steps > 0 for stage in stages)
+    assert len({stage.name for stage in stages}) == len(stages)

@@ -1,0 +1,357 @@
+"""Comparing run folders: rows, intervals, differences, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import tomli_w
+from rich.console import Console
+
+from crossview.errors import UserError
+from crossview.evaluation import bootstrap
+from crossview.evaluation.compare import compare
+from crossview.evaluation.metrics import Measures
+from crossview.evaluation.scores import Score, summarise, write
+from crossview.evaluation.tables import duration
+
+NAN = math.nan
+RECIPE = {
+    "setting": "la-8",
+    "data": {"source": "la", "labelled": 8, "patch": [112, 112, 80]},
+    "network": {"name": "vnet", "filters": 16},
+    "method": {"name": "cml", "variant": "corrected", "train_steps": 15000, "box": 0.6667},
+    "training": {"seed": 1, "selection": "last", "labelled_batch": 4, "precision": "float32", "device": "cpu"},
+    "inference": {"stride": [18, 18, 4], "batch": 4},
+}
+SUPERVISED = {"name": "supervised", "variant": "corrected", "steps": 17000}
+CASES = 12
+BASE = np.random.default_rng(0).uniform(0.7, 0.9, (CASES, 2))
+
+
+def measured(dice, empty=""):
+    if empty == "both_empty":
+        return Measures(NAN, NAN, NAN, NAN, NAN, 50.0, empty)
+    if empty:
+        return Measures(0, 0, NAN, NAN, NAN, 50.0, empty)
+    return Measures(dice, dice / (2 - dice), 10 * (1 - dice), 4 * (1 - dice), 3 * (1 - dice), 50.0)
+
+
+def made_run(
+    path, dice=None, *, method=None, seed=1, setting=None, finished=True, empty=None, steps=17000, case_name="case{:02d}", **changes
+):
+    """A run folder as training and evaluation leave it. dice: (cases, 2); changes: {table: {key: value}} of the recipe."""
+    recipe = deepcopy(RECIPE)
+    recipe["setting"] = setting or recipe["setting"]
+    if method is not None:
+        recipe["method"] = dict(method)
+    for table, keys in changes.items():
+        recipe[table] |= keys
+    recipe["training"]["seed"] = seed
+    path.mkdir(parents=True)
+    (path / "recipe.toml").write_text(tomli_w.dumps(recipe))
+    rows = [{"kind": "train", "total_step": 20}, {"kind": "finished", "total_step": steps, "seconds": 3600.0 + 60 * seed}]
+    (path / "journal.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[: 2 if finished else 1]))
+    dice = BASE if dice is None else dice
+    scores = [
+        Score(case_name.format(case), f"patient{case // 2}", "", k + 1, measured(dice[case, k], (empty or {}).get((case, k), "")))
+        for case in range(len(dice))
+        for k in range(2)
+    ]
+    selection = recipe["training"]["selection"]
+    header = {
+        "split": "test",
+        "checkpoint": "last" if selection == "last" else "selected",
+        "step": 17000,
+        "selection": selection,
+        "method": recipe["method"]["name"],
+        "variant": recipe["method"]["variant"],
+        "setting": recipe["setting"],
+        "seed": seed,
+        "clean_up": "none",
+        "notes": ["Test volumes were cropped around the ground truth."],
+    }
+    summary = summarise(scores, class_names=["background", "ring", "core"], unit="voxel", header=header, seconds=1.0)
+    write(path / "evaluation" / "test", summary, scores)
+    return path
+
+
+def noise(seed, size=0.01):
+    return np.random.default_rng(seed).normal(0, size, BASE.shape)
+
+
+@pytest.fixture(autouse=True)
+def fewer_resamples(monkeypatch):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 1000)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """CML on three seeds, two points above labelled-only training on the same seeds."""
+    cml = [made_run(tmp_path / f"cml{seed}", BASE + 0.02 + noise(seed), seed=seed) for seed in (1, 2, 3)]
+    return cml + [made_run(tmp_path / f"sup{seed}", BASE + noise(10 + seed), seed=seed, method=SUPERVISED) for seed in (1, 2, 3)]
+
+
+def test_a_row_is_a_method_over_its_seeds(runs):
+    comparison = compare(runs)
+    cml = comparison.rows[0]
+    assert [(row.method, row.setting, row.seeds, row.steps) for row in comparison.rows] == [
+        ("cml", "la-8", (1, 2, 3), 17000),
+        ("supervised", "la-8", (1, 2, 3), 17000),
+    ]
+    seeds = [(BASE + 0.02 + noise(seed)).mean() for seed in (1, 2, 3)]
+    dice = cml.metrics["dice"]
+    assert (dice.mean, dice.sd) == pytest.approx((np.mean(seeds), np.std(seeds, ddof=1)))
+    assert (dice.minimum, dice.maximum) == pytest.approx((min(seeds), max(seeds)))
+    averaged = np.mean([BASE + 0.02 + noise(seed) for seed in (1, 2, 3)], axis=0)
+    patients = [f"patient{case // 2}" for case in range(CASES)]
+    assert dice.ci95 == pytest.approx(bootstrap.interval(averaged, patients))
+    assert cml.classes["ring"]["dice"].mean == pytest.approx(averaged[:, 0].mean())
+    assert cml.seconds == pytest.approx(3720)
+    assert (cml.cases, cml.predictions, cml.empty) == (CASES, 72, {})
+
+
+def test_differences_are_paired_with_the_baseline(runs):
+    comparison = compare(runs)
+    cml, supervised = comparison.rows
+    assert comparison.baseline == "supervised"
+    assert supervised.is_baseline
+    assert supervised.differences == {}
+    ours = np.mean([BASE + 0.02 + noise(seed) for seed in (1, 2, 3)], axis=0)
+    theirs = np.mean([BASE + noise(10 + seed) for seed in (1, 2, 3)], axis=0)
+    found = cml.differences["dice"]
+    assert found.mean == pytest.approx((ours - theirs).mean())
+    assert 0 < found.low < found.mean < found.high < 0.05
+    assert cml.verdict == "better"
+    other_way = compare(runs, baseline="cml")
+    assert other_way.rows[1].differences["dice"].mean == pytest.approx(-found.mean)
+    assert other_way.rows[1].verdict == "worse"
+
+
+def test_no_difference_is_called_none(tmp_path):
+    one = made_run(tmp_path / "one", BASE + noise(1))
+    other = made_run(tmp_path / "other", BASE + noise(2), method=SUPERVISED)
+    assert compare([one, other]).rows[0].verdict == "no difference shown"
+
+
+def test_nothing_is_better_after_a_correction_that_takes_it_away(runs, monkeypatch):
+    monkeypatch.setattr(bootstrap, "holm", lambda p_values: [0.06] * len(p_values))
+    row = compare(runs).rows[0]
+    assert row.differences["dice"].low > 0
+    assert (row.p, row.verdict) == (0.06, "no difference shown")
+
+
+def test_holm_over_the_rows(tmp_path):
+    paths = [made_run(tmp_path / "sup", BASE, method=SUPERVISED)]
+    for index in range(3):
+        method = {"name": f"method{index}", "variant": "corrected"}
+        paths.append(made_run(tmp_path / f"run{index}", BASE + 0.002 * (index + 1) + noise(index), method=method))
+    rows = compare(paths).rows[1:]
+    assert [row.p for row in rows] == bootstrap.holm([row.differences["dice"].p for row in rows])
+    assert any(row.p > row.differences["dice"].p for row in rows)
+
+
+def test_labelled_only_cml_and_variants_have_their_own_rows(tmp_path):
+    methods = [
+        {"name": "cml", "variant": "corrected", "train_steps": 15000},
+        {"name": "cml", "variant": "corrected", "train_steps": 0},
+        {"name": "cml", "variant": "released", "train_steps": 15000},
+    ]
+    comparison = compare([made_run(tmp_path / str(index), method=method) for index, method in enumerate(methods)])
+    assert [row.method for row in comparison.rows] == ["cml", "cml, labelled only", "cml (released)"]
+    assert comparison.baseline == "cml, labelled only"
+
+
+def test_recipes_that_differ_are_no_seeds_of_one_method(tmp_path):
+    paths = [made_run(tmp_path / f"{box}", method={**RECIPE["method"], "box": box}) for box in (0.5, 0.6667)]
+    paths.append(
+        made_run(tmp_path / "third", method={**RECIPE["method"], "box": 0.5}, seed=2, training={"device": "cuda"}, inference={"batch": 8})
+    )
+    assert [(row.method, row.seeds) for row in compare(paths).rows] == [("cml, box=0.5", (1, 2)), ("cml, box=0.6667", (1,))]
+
+
+def test_empty_predictions_are_counted(tmp_path):
+    empty = {(0, 0): "missed", (1, 0): "missed", (2, 1): "both_empty"}
+    comparison = compare([made_run(tmp_path / "run", empty=empty), made_run(tmp_path / "two", seed=2, empty={(0, 0): "missed"})])
+    assert comparison.rows[0].empty == {"both_empty": 1, "missed": 3}
+    assert "missed 3 of 48" in comparison.markdown()
+
+
+def test_seeds_that_only_one_side_has(tmp_path):
+    ours = [made_run(tmp_path / f"a{seed}", BASE + 0.1 * seed / 10, seed=seed) for seed in (1, 2)]
+    theirs = made_run(tmp_path / "b", BASE, seed=2, method=SUPERVISED)
+    comparison = compare([*ours, theirs])
+    assert comparison.rows[0].differences["dice"].mean == pytest.approx(0.02)
+    assert any("seeds that both have (2)" in note for note in comparison.notes)
+    theirs = made_run(tmp_path / "c", BASE, seed=5, method=SUPERVISED)
+    comparison = compare([*ours, theirs])
+    assert comparison.rows[0].differences["dice"].mean == pytest.approx(0.015)
+    assert any("no seed in common" in note for note in comparison.notes)
+
+
+def test_notes_of_some_runs_name_them(tmp_path):
+    paths = [made_run(tmp_path / "one"), made_run(tmp_path / "two", method=SUPERVISED, training={"selection": "test"})]
+    notes = compare(paths, mixed=True).notes
+    assert "supervised, seed 1: selected on test, optimistic" in notes
+    assert "Test volumes were cropped around the ground truth." in notes
+
+
+def test_notes_say_what_else_differs(runs, tmp_path):
+    more = made_run(tmp_path / "bcp", method={"name": "bcp", "variant": "corrected"}, training={"labelled_batch": 2, "precision": "bf16"})
+    notes = "\n".join(compare([*runs, more]).notes)
+    assert "la-8 differ in training.labelled_batch: cml 4, supervised 4, bcp 2" in notes
+    assert "bf16, float32" in notes
+    assert "Fewer than 3 seeds, so little is known of the spread over seeds: bcp." in notes
+    assert "Only 6 patients" in notes
+    assert notes.count("cropped around the ground truth") == 1
+
+
+MIXTURES = {
+    "setting": {"setting": "la-4"},
+    "setting ": {"data": {"labelled": 5}},
+    "selection policy": {"training": {"selection": "test"}},
+    "cases": {"dice": BASE[:6]},
+    "cases ": {"case_name": "other{:02d}"},
+}
+
+
+@pytest.mark.parametrize(("what", "change"), MIXTURES.items(), ids=[repr(change)[:40] for change in MIXTURES.values()])
+def test_mixtures_are_refused_unless_they_are_meant(tmp_path, what, change):
+    paths = [made_run(tmp_path / "one"), made_run(tmp_path / "other", method=SUPERVISED, **change)]
+    with pytest.raises(UserError, match=f"differ in their {what.strip()}") as error:
+        compare(paths)
+    assert all(str(path) in str(error.value) for path in paths)
+    rows = compare(paths, mixed=True).rows
+    assert len(rows) == 2
+    assert all(row.differences == {} and row.verdict == "" for row in rows)
+
+
+def test_seeds_of_one_row_on_other_cases_are_never_averaged(tmp_path):
+    paths = [made_run(tmp_path / "one"), made_run(tmp_path / "other", seed=2, dice=BASE[:6])]
+    with pytest.raises(UserError, match="differ in their cases"):
+        compare(paths, mixed=True)
+
+
+def test_a_run_given_twice(tmp_path):
+    path = made_run(tmp_path / "one")
+    with pytest.raises(UserError, match="more than once"):
+        compare([path, path])
+
+
+def test_scores_that_no_masks_can_have(tmp_path):
+    path = made_run(tmp_path / "one")
+    file = path / "evaluation" / "test" / "cases.csv"
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    for row in rows:
+        row["jaccard"] = str(float(row["jaccard"]) - 0.05)
+    with file.open("w", newline="") as out:
+        writer = csv.DictWriter(out, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(UserError, match="no masks can have these scores"):
+        compare([path])
+
+
+def test_what_is_no_finished_run_is_told_all_at_once(tmp_path):
+    (tmp_path / "empty").mkdir()
+    unfinished = made_run(tmp_path / "unfinished", finished=False)
+    unscored = made_run(tmp_path / "unscored")
+    (unscored / "evaluation" / "test" / "summary.json").unlink()
+    broken = made_run(tmp_path / "broken")
+    (broken / "recipe.toml").write_text("[data")
+    lacking = made_run(tmp_path / "lacking")
+    summary = json.loads((lacking / "evaluation" / "test" / "summary.json").read_text())
+    del summary["unit"]
+    (lacking / "evaluation" / "test" / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(UserError) as error:
+        compare([tmp_path / "nowhere", tmp_path / "empty", unfinished, unscored, broken, lacking, made_run(tmp_path / "fine")])
+    text = str(error.value)
+    assert len(error.value.problems) == 6
+    for words in ("no such folder", "without recipe.toml", "stopped after 20 steps", "no evaluation", "can't be read", "'unit'"):
+        assert words in text
+
+
+def test_another_split_must_have_been_evaluated(tmp_path):
+    with pytest.raises(UserError, match="no evaluation"):
+        compare([made_run(tmp_path / "one")], split="validation")
+
+
+def test_tables_that_do_not_fit_together(tmp_path):
+    path = made_run(tmp_path / "one")
+    file = path / "evaluation" / "test" / "cases.csv"
+    file.write_text("\n".join(file.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(UserError, match="don't fit together"):
+        compare([path])
+
+
+def test_no_runs_and_an_unknown_baseline(tmp_path):
+    with pytest.raises(UserError, match="no runs"):
+        compare([])
+    with pytest.raises(UserError, match="did you mean cml"):
+        compare([made_run(tmp_path / "one")], baseline="clm")
+
+
+def test_csv_has_one_row_a_run(runs):
+    rows = list(csv.reader(io.StringIO(compare(runs).csv())))
+    assert rows[0] == ["method", "setting", "seed", "steps", "dice", "jaccard", "hd95", "asd", "ci_low", "ci_high", "selection"]
+    assert [row[:4] for row in rows[1:]] == [[name, "la-8", seed, "17000"] for name in ("cml", "supervised") for seed in "123"]
+    first = dict(zip(rows[0], rows[1], strict=True))
+    assert float(first["dice"]) == pytest.approx((BASE + 0.02 + noise(1)).mean(), abs=1e-6)
+    assert float(first["ci_low"]) < float(first["dice"]) < float(first["ci_high"])
+    assert first["selection"] == "last"
+
+
+def test_csv_of_a_run_without_distances(tmp_path):
+    empty = {(case, k): "missed" for case in range(CASES) for k in range(2)}
+    row = compare([made_run(tmp_path / "one", empty=empty)]).csv().splitlines()[1]
+    assert row == "cml,la-8,1,17000,0.000000,0.000000,,,0.000000,0.000000,last"
+
+
+def test_markdown(runs):
+    text = compare(runs).markdown()
+    lines = text.splitlines()
+    assert lines[0].startswith("| Method | Setting | Seeds | Steps | Dice (%) | Jaccard (%) | 95HD (voxel) | ASD (voxel) |")
+    assert lines[2].startswith("| cml | la-8 | 3 | 17,000 | ")
+    assert "better" in lines[2]
+    assert "baseline" in lines[3]
+    assert lines[2].endswith("| none | last | 1 h 02 min |")
+    assert "| cml | la-8 | ring | " in text
+    assert "Distances in voxel" in text
+
+
+def test_markup_in_names_stays_text(tmp_path):
+    method = {"name": "a|b [red]", "variant": "corrected"}
+    comparison = compare([made_run(tmp_path / "one", method=method)])
+    assert "a\\|b [red]" in comparison.markdown()
+    console = Console(width=250, file=io.StringIO())
+    console.print(comparison.table())
+    assert "a|b [red]" in console.file.getvalue()
+
+
+def test_terminal_table_tells_once_what_is_the_same_in_every_row(runs, tmp_path):
+    def shown(paths):
+        console = Console(width=200, file=io.StringIO())
+        console.print(compare(paths).table())
+        return console.file.getvalue()
+
+    assert shown(runs).count("17,000") == 1
+    assert "setting la-8" in shown(runs)
+    assert "Steps" in shown([*runs, made_run(tmp_path / "short", method={"name": "bcp", "variant": "corrected"}, steps=9000)])
+
+
+def test_terminal_table_flags_what_was_selected_on_test(tmp_path):
+    console = Console(width=250, file=io.StringIO())
+    console.print(compare([made_run(tmp_path / "one", training={"selection": "test"})]).table())
+    shown = console.file.getvalue()
+    assert "test (selected)" in shown
+    assert "selected on test, optimistic" in shown
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(42.4, "42 s"), (1000, "17 min"), (7500, "2 h 05 min"), (3599, "1 h 00 min")])
+def test_duration(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,227 @@
+"""Prediction of many files: which ones, where to, and what happens when one of them is bad."""
+
+import os
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+
+from crossview.errors import UserError
+from crossview.inference import nifti
+from crossview.inference.files import find_scans, predict_files
+
+SHAPE = (9, 8, 7)
+
+
+def values(seed=0):
+    return np.random.default_rng(seed).normal(size=SHAPE).astype(np.float32)
+
+
+def nifti_file(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([0.5, 0.5, 2, 1])), path)
+    return path
+
+
+def h5_file(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["image"] = array
+    return path
+
+
+@pytest.fixture
+def predict(threshold, predictor):
+    """Predicts files with the method that thresholds at zero."""
+
+    def run(inputs, out, **options):
+        settings = {"normalisation": "none", "nifti_axes": (0, 1, 2), "channels": 1}
+        return predict_files(predictor(threshold, batch=5), inputs, out, **(settings | options))
+
+    return run
+
+
+def problems_of(call, *arguments, **options):
+    with pytest.raises(UserError) as caught:
+        call(*arguments, **options)
+    return caught.value.problems
+
+
+def everything(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_folder_of_scans_is_predicted_in_order_and_by_name(predict, tmp_path):
+    for number, name in enumerate(("b.nii.gz", "c.nii", "a.nii.gz")):
+        nifti_file(tmp_path / "scans" / name, values(number))
+    (tmp_path / "scans" / "notes.txt").write_text("not a scan")
+    (tmp_path / "scans" / "._a.nii.gz").write_text("what a Mac leaves behind")
+    written = predict([tmp_path / "scans"], tmp_path / "out")
+    assert [path.name for path in written] == ["a.nii.gz", "b.nii.gz", "c.nii"]
+    for path, number in zip(written, (2, 0, 1), strict=True):
+        np.testing.assert_array_equal(np.asarray(nibabel.load(path).dataobj), values(number) > 0)
+
+
+def test_the_la_layout_is_found_from_any_of_its_folders(predict, tmp_path):
+    root = tmp_path / "LA" / "2018LA_Seg_Training Set"
+    for number, case in enumerate(("CASEB", "CASEA")):
+        h5_file(root / case / "mri_norm2.h5", values(number))
+    for place, count in ((tmp_path / "LA", 2), (root, 2), (root / "CASEA", 1)):
+        scans, problems = find_scans([place], 1)
+        assert [scan.output for scan in scans] == ["CASEA.h5", "CASEB.h5"][:count]
+        assert problems == []
+    predict([root], tmp_path / "out")
+    with h5py.File(tmp_path / "out" / "CASEA.h5") as file:
+        np.testing.assert_array_equal(file["label"], values(1) > 0)
+
+
+def test_linked_cases_are_found(tmp_path):
+    h5_file(tmp_path / "elsewhere" / "mri_norm2.h5", values())
+    (tmp_path / "LA").mkdir()
+    (tmp_path / "LA" / "linked").symlink_to(tmp_path / "elsewhere")
+    (scan,), _ = find_scans([tmp_path / "LA"], 1)
+    assert scan.output == "linked.h5"
+
+
+def test_maps_come_where_they_are_asked_for(predict, tmp_path):
+    inputs = [nifti_file(tmp_path / "a.nii.gz", values()), h5_file(tmp_path / "b.h5", values())]
+    predict(inputs, tmp_path / "plain")
+    predict(inputs, tmp_path / "maps", probabilities=True, disagreement=True)
+    assert everything(tmp_path / "plain") == ["a.nii.gz", "b.h5"]
+    assert everything(tmp_path / "maps") == ["a.nii.gz", "b.h5", "disagreement/a.nii.gz", "probability/a.nii.gz"]
+    with h5py.File(tmp_path / "maps" / "b.h5") as file:
+        assert {name: file[name].shape for name in file} == {"label": SHAPE, "probability": (2, *SHAPE), "disagreement": SHAPE}
+        np.testing.assert_allclose(
+            np.asarray(nibabel.load(tmp_path / "maps/probability/a.nii.gz").dataobj), np.moveaxis(file["probability"][()], 0, -1)
+        )
+
+
+def test_channels_in_files_of_their_own_are_one_scan(tmp_path):
+    names = ["a_0000.nii.gz", "a_0001.nii.gz", "b.nii.gz", "c_0001.nii.gz"]
+    for name in names:
+        (tmp_path / name).touch()
+    scans, (incomplete,) = find_scans([tmp_path], 2)
+    assert [(scan.output, len(scan.files)) for scan in scans] == [("b.nii.gz", 1), ("a.nii.gz", 2)]
+    assert "c.nii.gz" in incomplete.where
+    assert (incomplete.found, incomplete.expected) == ("_0001", "_0000, _0001")
+    scans, problems = find_scans([tmp_path], 1)
+    assert [scan.output for scan in scans] == names  # a number may be part of a name where there is one channel
+    assert problems == []
+
+
+def test_a_file_given_twice_is_predicted_once(predict, tmp_path, monkeypatch):
+    path = nifti_file(tmp_path / "scans" / "a.nii", values())
+    monkeypatch.chdir(tmp_path)
+    assert len(predict([path, path.parent, Path("scans/a.nii")], tmp_path / "out")) == 1
+
+
+def test_bad_files_lose_none_of_the_others_and_are_all_named(predict, tmp_path):
+    bad = [tmp_path / name for name in ("absent.nii.gz", "text.docx", "b_cut.nii.gz", "d_nan.nii.gz")]
+    good = [nifti_file(tmp_path / "scans" / f"{name}.nii.gz", values()) for name in "ace"]
+    bad[1].write_text("text")
+    bad[2].write_bytes(good[0].read_bytes()[:400])
+    nifti_file(bad[3], np.full(SHAPE, np.nan, np.float32))
+    counts = []
+    inputs = [good[0], *bad[:3], good[1], bad[3], good[2], tmp_path / "scans"]
+    problems = problems_of(predict, inputs, tmp_path / "out", progress=lambda *numbers: counts.append(numbers))
+    assert {problem.where for problem in problems} == {str(path) for path in bad}
+    assert everything(tmp_path / "out") == ["a.nii.gz", "c.nii.gz", "e.nii.gz"]
+    assert counts == [(1, 5), (2, 5), (3, 5)]
+
+
+def test_an_empty_folder_is_told(predict, tmp_path):
+    (told,) = problems_of(predict, [tmp_path], tmp_path / "out")
+    assert "no scan" in told.what
+
+
+def test_two_scans_of_one_name_are_refused_before_anything_is_written(predict, tmp_path):
+    inputs = [nifti_file(tmp_path / folder / "a.nii", values()) for folder in ("x", "y")]
+    (told,) = problems_of(predict, [*inputs, nifti_file(tmp_path / "b.nii", values())], tmp_path / "out")
+    assert all(str(path) in told.found for path in inputs)
+    assert not (tmp_path / "out").exists()
+
+
+def test_existing_predictions_are_kept_unless_told_otherwise(predict, tmp_path):
+    inputs = [nifti_file(tmp_path / "scans" / f"{name}.nii", values()) for name in "ab"]
+    (tmp_path / "out").mkdir()
+    kept = tmp_path / "out" / "b.nii"
+    kept.write_text("drawn by hand")
+    (told,) = problems_of(predict, inputs, tmp_path / "out")
+    assert told.where == str(kept)
+    assert kept.read_text() == "drawn by hand"
+    assert everything(tmp_path / "out") == ["b.nii"]
+    predict(inputs, tmp_path / "out", overwrite=True)
+    assert nibabel.load(kept).shape == SHAPE
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_an_input_is_never_overwritten(predict, tmp_path, link):
+    path = nifti_file(tmp_path / "scans" / "a.nii", values())
+    before = path.read_bytes()
+    given = path
+    if link:
+        given = tmp_path / "links" / "a.nii"
+        given.parent.mkdir()
+        given.symlink_to(path)
+    (told,) = problems_of(predict, [given], path.parent, overwrite=True)
+    assert "overwrite an input" in told.what
+    assert path.read_bytes() == before
+
+
+def test_an_output_that_is_a_file_is_refused(predict, tmp_path):
+    path = nifti_file(tmp_path / "a.nii", values())
+    (told,) = problems_of(predict, [path], path)
+    assert "no folder" in told.what
+
+
+def test_a_write_that_fails_leaves_nothing_and_the_others_are_done(predict, tmp_path, monkeypatch):
+    inputs = [nifti_file(tmp_path / "scans" / f"{name}.nii.gz", values()) for name in "abc"]
+    replace = os.replace
+
+    def full(part, path):
+        if Path(path).name == "b.nii.gz":
+            raise OSError(28, "No space left on device")
+        replace(part, path)
+
+    monkeypatch.setattr(os, "replace", full)
+    (told,) = problems_of(predict, inputs, tmp_path / "out")
+    assert told.where == str(inputs[1])
+    assert "No space left" in told.found
+    assert everything(tmp_path / "out") == ["a.nii.gz", "c.nii.gz"]
+
+
+def test_an_interruption_leaves_whole_files_only(predict, tmp_path, monkeypatch):
+    inputs = [nifti_file(tmp_path / "scans" / f"{name}.nii.gz", values()) for name in "ab"]
+
+    class Interrupted(nifti.gzip.GzipFile):
+        def write(self, data):
+            if self.fileobj.name.endswith("b.nii.gz.part"):
+                raise KeyboardInterrupt
+            return super().write(data)
+
+    monkeypatch.setattr(nifti.gzip, "GzipFile", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict(inputs, tmp_path / "out")
+    assert everything(tmp_path / "out") == ["a.nii.gz"]
+    assert nibabel.load(tmp_path / "out" / "a.nii.gz").get_fdata().shape == SHAPE
+
+
+def test_a_network_that_answers_with_nan_is_told_and_writes_nothing(logits, predictor, tmp_path):
+    inputs = [nifti_file(tmp_path / "scans" / f"{name}.nii", values() + add) for name, add in (("a", 0), ("b", 100))]
+    method = logits(network=[lambda x: x * 0, lambda x: (50 - x).sqrt()])  # NaN above 50
+    (told,) = problems_of(
+        predict_files, predictor(method), inputs, tmp_path / "out", normalisation="none", nifti_axes=(0, 1, 2), channels=1
+    )
+    assert told.where == str(inputs[1])
+    assert "NaN" in told.what
+    assert everything(tmp_path / "out") == ["a.nii"]
+
+
+def test_slices_of_a_nifti_scan_lie_along_its_last_axis(convolution, predictor, tmp_path):
+    path = nifti_file(tmp_path / "a.nii", values())
+    predict = predictor(convolution(classes=3, axes=2), mode="slices", patch=(16, 16))
+    (written,) = predict_files(predict, [path], tmp_path / "out", normalisation="none", nifti_axes=(2, 1, 0), channels=1)
+    (expected,) = predict.predict([values().transpose(2, 1, 0)[None]])
+    np.testing.assert_array_equal(np.asarray(nibabel.load(written).dataobj), expected.label.transpose(2, 1, 0))

@@ -1,0 +1,64 @@
+"""Networks are found by name, and a patch that does not fit is refused with the sides that would."""
+
+import pytest
+import torch
+
+from crossview.errors import UserError
+from crossview.networks.build import NETWORKS, check_patch, find, required_multiple
+from crossview.networks.unet import UNet
+from crossview.networks.vnet import VNet
+
+
+def test_finds_by_name() -> None:
+    assert find("vnet") is VNet
+    assert find("unet") is UNet
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_default_options_carry_the_name(name: str) -> None:
+    assert find(name).Options().name == name
+
+
+def test_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean vnet") as caught:
+        find("vnett")
+    assert caught.value.problems[0].where == "network.name"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_the_required_multiple_is_what_the_network_takes(name: str, levels: int) -> None:
+    network_class = find(name)
+    network = network_class(network_class.Options(filters=2, levels=levels, dropout=0), channels=1, classes=2)
+    side = 3 * required_multiple(levels)
+    assert network(torch.randn(1, 1, *[side] * network.dimensions)).logits.shape[2] == side
+    with pytest.raises(RuntimeError):
+        network(torch.randn(1, 1, *[side + 1] * network.dimensions))
+
+
+def test_a_fitting_patch_passes() -> None:
+    check_patch((112, 112, 80), levels=5, dimensions=3)
+    check_patch([256, 256], levels=5, dimensions=2)
+
+
+def test_every_wrong_side_is_named() -> None:
+    with pytest.raises(UserError) as caught:
+        check_patch((112, 100, 8), levels=5, dimensions=3)
+    first, second = caught.value.problems
+    assert "side 1" in first.what
+    assert first.found == "100"
+    assert "use 96 or 112" in first.fix
+    assert "side 2" in second.what
+    assert "use 16" in second.fix
+
+
+@pytest.mark.parametrize("patch", [(64, 64), (64, 64, 64, 64), ()])
+def test_wrong_number_of_sides(patch: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="3 sides"):
+        check_patch(patch, levels=3, dimensions=3)
+
+
+@pytest.mark.parametrize("side", [0, -16])
+def test_sides_must_be_positive(side: int) -> None:
+    with pytest.raises(UserError, match="use 16"):
+        check_patch((side, 16, 16), levels=5, dimensions=3)

@@ -1,0 +1,98 @@
+"""The words of a report: whether the unlabelled scans helped, which view is weak, what failed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossview.report.folder import read_run
+from crossview.report.verdict import cautions, result_sentences, unlabelled_effect
+
+MakeRun = Callable[..., Path]
+Journal = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.mark.parametrize(
+    ("pretrain", "train", "effect", "words"),
+    [
+        ([0.5, 0.7], [0.72, 0.75, 0.8], "helped", "helped, as far as one run can tell, by 10.00 points"),
+        ([0.5, 0.84], [0.7, 0.65, 0.61], "hurt", "did harm, 23.00 points"),
+        ([0.5, 0.8], [0.6, 0.7, 0.805], "unclear", "no clear difference"),
+        ([], [], "unknown", "no validation cases"),
+        ([0.5, 0.7], [], "unknown", "not both"),
+    ],
+)
+def test_the_effect_of_unlabelled_scans(make_run: MakeRun, journal: Journal, pretrain: Any, train: Any, effect: str, words: str) -> None:
+    found = unlabelled_effect(read_run(make_run(journal=journal(pretrain, train))))
+    assert found.effect == effect
+    assert words in found.text
+
+
+def test_harm_names_the_best_step(make_run: MakeRun, journal: Journal) -> None:
+    found = unlabelled_effect(read_run(make_run(journal=journal([0.9, 0.85], [0.9, 0.8, 0.7])))).text.replace("\u00a0", " ")
+    for figure in ("85.00 % at the end", "at its best 90.00 %", "70.00 % at the end", "after 90.00 % at step 600"):
+        assert figure in found
+
+
+def test_under_selection_the_best_weights_of_both_stages_are_compared(make_run: MakeRun, journal: Journal) -> None:
+    run = make_run(selection="validation", journal=journal([0.82, 0.6], [0.85, 0.5, 0.4]))
+    found = unlabelled_effect(read_run(run))
+    assert found.effect == "helped"
+    assert "3.00 points" in found.text
+
+
+def test_supervised_runs_used_no_unlabelled_scans(make_run: MakeRun, journal: Journal) -> None:
+    rows = [row for row in journal([0.5, 0.7], []) if row.get("stage") != "train"]
+    assert unlabelled_effect(read_run(make_run(method="supervised", journal=rows))).text == "This run trained on labelled scans only."
+    young = unlabelled_effect(read_run(make_run(name="young", journal=[row for row in rows if row["kind"] != "finished"])))
+    assert young.text == "The stage with unlabelled scans has not begun."
+
+
+def test_a_stage_may_say_itself_that_it_uses_unlabelled_scans(make_run: MakeRun) -> None:
+    rows = [{"kind": "stage", "stage": "train", "index": 0, "steps": 100, "total_step": 0, "unlabelled": True}]
+    rows.append({"kind": "validation", "stage": "train", "total_step": 100, "mean": 0.5, "classes": {}, "views": {}})
+    found = unlabelled_effect(read_run(make_run(method="ua_mt", journal=rows)))
+    assert found.effect == "unknown"
+    assert "no labelled-only stage" in found.text
+
+
+def test_a_weak_view_and_a_dead_one_are_named(make_run: MakeRun, journal: Journal) -> None:
+    def texts(name: str, **views: float) -> list[str]:
+        rows = journal([0.5, 0.7], [0.7, 0.7, 0.7], views=views)
+        return [text for _, text in cautions(read_run(make_run(name=name, journal=rows)))]
+
+    assert texts("even", view1=0.8, view2=0.75) == []
+    assert texts("one", network=0.1) == []
+    [weak] = texts("weak", view1=0.8, view2=0.6)
+    assert weak.startswith("view2 is weak")
+    [dead] = texts("dead", view1=0.0, view2=0.6)
+    assert dead.startswith("view1 is dead")
+
+
+def test_views_are_judged_by_the_test_cases_where_nothing_was_validated(make_run: MakeRun) -> None:
+    views = {name: {"classes": {}, "mean": {"dice": {"mean": dice}}} for name, dice in (("student", 0.5), ("teacher", 0.8))}
+    [(tone, text)] = cautions(read_run(make_run(dice={"a": [0.8]}, views=views)))
+    assert tone == "warn"
+    assert "student is weak" in text
+    assert "the test cases" in text
+
+
+def test_empty_pseudo_labels_are_named(make_run: MakeRun, journal: Journal) -> None:
+    rows = journal()
+    for row in rows:
+        if row["kind"] == "step":
+            row["health"] = {"view1 pseudo-label share": 0.0, "view2 pseudo-label share": 0.06, "view1 labelled Dice": 0.0}
+    [(_, text)] = cautions(read_run(make_run(journal=rows)))
+    assert text.startswith("view1 pseudo-label share is 0.000 %")
+
+
+def test_failures_are_counted_and_named(make_run: MakeRun) -> None:
+    empty = [{"case": "b", "class": "1", "kind": "missed"}, {"case": "b", "class": "2", "kind": "missed"}]
+    empty += [{"case": "a", "class": "1", "kind": "spurious"}, {"case": "c", "class": "1", "kind": "both_empty"}]
+    run = read_run(make_run(dice={"a": [0.9], "b": [0.0], "c": [0.8]}, empty=empty))
+    text = " ".join(result_sentences(run.evaluations[0])).replace("\u00a0", " ")
+    assert "missed altogether in 1 case: b." in text
+    assert "where there is none in 1 case: a." in text
+    assert "On 3 test cases the mean Dice is 90.36 % (95 % interval 88.90 to 91.60)." in text
+    assert "Half of the cases reach 80.00 % or more; the worst, b, has 0.00 %." in text

@@ -1,0 +1,324 @@
+"""The command as a person types it: what it prints, its exit codes, and what it leaves behind."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from crossview import cli
+from crossview.training import checkpoint
+
+TINY = [
+    *("--set", "data.size=16", "--set", "data.patch=[8,8,8]", "--set", "data.test=2", "--set", "data.unlabelled=4"),
+    *("--set", "network.filters=2", "--set", "network.levels=2", "--set", "training.precision=float32"),
+    *("--set", "method.pretrain_steps=1", "--set", "method.train_steps=2"),
+]
+
+
+def crossview(capsys, *arguments) -> tuple[int, str, str]:
+    """Run the command in this process; its exit code, standard output and standard error."""
+    sys_argv, sys.argv = sys.argv, ["crossview", *map(str, arguments)]
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        sys.argv = sys_argv
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished tiny run, made by the command."""
+    out = tmp_path_factory.mktemp("cli") / "run"
+    subprocess.run([sys.executable, "-m", "crossview", "train", "demo", "--out", out, *TINY], check=True, capture_output=True)
+    return out
+
+
+def la(root: Path, cases: int = 6, size=(20, 20, 12)) -> Path:
+    """A made data set in LA's layout: ``cases`` to train on, two to test."""
+    random = np.random.default_rng(0)
+    names = [f"CASE{number:02d}" for number in range(cases + 2)]
+    root.mkdir(parents=True)
+    (root / "train.list").write_text("\n".join(names[:cases]) + "\n")
+    (root / "test.list").write_text("\n".join(names[cases:]) + "\n")
+    for name in names:
+        folder = root / "2018LA_Seg_Training Set" / name
+        folder.mkdir(parents=True)
+        label = np.zeros(size, np.uint8)
+        label[5:12, 6:14, 3:9] = 1
+        with h5py.File(folder / "mri_norm2.h5", "w") as file:
+            file["image"] = (random.normal(size=size) + 2 * label).astype(np.float32)
+            file["label"] = label
+    return root
+
+
+LA_TINY = [
+    *("--set", "data.labelled=4", "--set", "data.patch=[16,16,8]", "--set", "network.filters=2", "--set", "network.levels=2"),
+    *("--set", "method.pretrain_steps=1", "--set", "method.train_steps=1", "--set", "training.precision=float32"),
+    *("--set", "inference.stride=[8,8,4]"),
+]
+
+
+def test_help_is_quick_and_imports_no_torch():
+    code = "import sys, crossview.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        printed = subprocess.run([sys.executable, "-m", "crossview", "--help"], capture_output=True, text=True, check=True).stdout
+        times.append(time.perf_counter() - start)
+    for verb in ("demo", "train", "evaluate", "predict", "report", "compare", "recipe", "list", "doctor"):
+        assert verb in printed
+
+
+def test_from_disk_to_report(capsys, tmp_path):
+    """LA's layout: train, evaluate, predict, report, compare."""
+    data = la(tmp_path / "LA")
+    run = tmp_path / "run"
+    code, out, err = crossview(capsys, "train", "la-8", "--data", data, "--out", run, *LA_TINY)
+    assert (code, "finished after 2 steps" in out) == (0, True), err
+    code, out, _ = crossview(capsys, "evaluate", run)
+    assert code == 0
+    assert "left atrium" in out
+    summary = json.loads((run / "evaluation" / "test" / "summary.json").read_text())
+    assert summary["cases"] == ["CASE06", "CASE07"]
+    assert summary["selection"] == "last"
+    assert not summary["optimistic"]
+    assert (run / "evaluation" / "test" / "pictures" / "CASE06.png").exists()
+    scan = data / "2018LA_Seg_Training Set" / "CASE06" / "mri_norm2.h5"
+    code, out, err = crossview(capsys, "predict", run, scan, "--out", tmp_path / "predictions")
+    assert code == 0, err
+    with h5py.File(tmp_path / "predictions" / "CASE06.h5") as file:
+        assert file["label"].shape == (20, 20, 12)
+    assert crossview(capsys, "report", run)[0] == 0
+    assert "left atrium" in (run / "report.html").read_text()
+    table = tmp_path / "table.csv"
+    code, out, err = crossview(capsys, "compare", run, "--out", table)
+    assert code == 0, err
+    assert table.read_text().startswith("method,setting,seed,steps,dice,jaccard,hd95,asd,ci_low,ci_high,selection\ncml,la-8,1337,2,")
+
+
+def test_train_on_acdc_layout(capsys, tmp_path):
+    random = np.random.default_rng(0)
+    root = tmp_path / "ACDC"
+    (root / "data" / "slices").mkdir(parents=True)
+    slices = [f"patient{number:03d}_frame01_slice_{k}" for number in range(1, 9) for k in (1, 2)]
+    volumes = ["patient101_frame01", "patient102_frame01"]
+    for name in slices:
+        with h5py.File(root / "data" / "slices" / f"{name}.h5", "w") as file:
+            file["image"], file["label"] = random.random((30, 34), np.float32), random.integers(0, 4, (30, 34), np.uint8)
+    for name in volumes:
+        with h5py.File(root / "data" / f"{name}.h5", "w") as file:
+            file["image"], file["label"] = random.random((3, 30, 34), np.float32), random.integers(0, 4, (3, 30, 34), np.uint8)
+    (root / "train_slices.list").write_text("\n".join(slices))
+    (root / "val.list").write_text(volumes[0])
+    (root / "test.list").write_text(volumes[1])
+    sets = ["data.labelled=3", "data.patch=[32,32]", "network.filters=2", "network.levels=2", "network.dropout=[0.1,0.2]"]
+    sets += ["method.pretrain_steps=1", "method.train_steps=1", "training.labelled_batch=4", "training.unlabelled_batch=4"]
+    sets += ["training.precision=float32"]
+    sets = [part for text in sets for part in ("--set", text)]
+    run = tmp_path / "run"
+    code, _, err = crossview(capsys, "train", "acdc-7", "--data", root, "--out", run, *sets)
+    assert code == 0, err
+    assert "validation Dice" in err
+    code, out, err = crossview(capsys, "evaluate", run)
+    assert code == 0, err
+    assert all(name in out for name in ("right ventricle", "myocardium", "left ventricle"))
+
+
+def test_an_existing_run_is_left_alone(capsys, trained):
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*") if path.is_file()}
+    code, _, err = crossview(capsys, "train", "demo", "--out", trained, *TINY)
+    assert code == 2
+    assert "--resume" in err
+    assert "--overwrite" in err
+    assert before == {path: path.stat().st_mtime_ns for path in trained.rglob("*") if path.is_file()}
+
+
+def test_somebody_elses_folder_is_left_alone(capsys, tmp_path):
+    (tmp_path / "thesis.txt").write_text("three years of work")
+    code, _, err = crossview(capsys, "train", "demo", "--out", tmp_path, "--overwrite", *TINY)
+    assert code == 2
+    assert "not a run folder" in err
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_overwrite_starts_anew_only_after_the_checks(capsys, tmp_path):
+    run = tmp_path / "run"
+    assert crossview(capsys, "train", "demo", "--out", run, *TINY)[0] == 0
+    code, _, err = crossview(capsys, "train", "demo", "--out", run, "--overwrite", *TINY, "--set", "training.labelled_batch=20")
+    assert (code, "20" in err) == (2, True)
+    assert (run / "model.pt").exists()
+    assert crossview(capsys, "train", "demo", "--out", run, "--overwrite", *TINY, "--set", "training.seed=2")[0] == 0
+    assert "seed = 2" in (run / "recipe.toml").read_text()
+
+
+def test_resume_with_another_recipe_is_refused(capsys, trained):
+    code, _, err = crossview(
+        capsys, "train", "demo", "--out", trained, "--resume", *TINY, "--set", "training.seed=2", "--set", "method.box=0.5"
+    )
+    assert code == 2
+    assert "[training] seed" in err
+    assert "[method] box" in err
+    code, _, err = crossview(capsys, "train", "demo", "--out", trained, "--resume", *TINY, "--set", "training.evaluate_every=7")
+    assert code == 0, err
+    code, _, err = crossview(capsys, "train", "demo", "--out", trained / "nothing", "--resume", *TINY)
+    assert (code, "not a run folder" in err) == (2, True)
+
+
+def test_checkpoints_of_another_recipe_or_format(capsys, trained, tmp_path):
+    other = tmp_path / "other"
+    assert crossview(capsys, "train", "demo", "--out", other, *TINY, "--set", "network.filters=3")[0] == 0
+    last = other / "checkpoints" / "last.pt"
+    for content, told in (
+        ((trained / "checkpoints" / "last.pt").read_bytes(), "another recipe"),
+        (last.read_bytes()[:1000], "can't be read"),
+        (b"", "can't be read"),
+    ):
+        last.write_bytes(content)
+        code, _, err = crossview(capsys, "evaluate", other)
+        assert (code, told in err, str(last) in err) == (2, True, True), err
+    checkpoint.write(last, {"format": 99})
+    code, _, err = crossview(capsys, "evaluate", other)
+    assert (code, "format 99" in err) == (2, True)
+    last.unlink()
+    code, _, err = crossview(capsys, "evaluate", other)
+    assert (code, "no such checkpoint" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda root: (root / "train.list").unlink(), ["train.list"]),
+        (lambda root: (root / "train.list").write_text(""), ["train.list", "empty"]),
+        (lambda root: (root / "train.list").write_text("CASE00\n../../etc/passwd\n"), ["../../etc/passwd"]),
+        (lambda root: (root / "train.list").write_text("CASE00\nABSENT1\nABSENT2\nCASE01\n"), ["ABSENT1", "ABSENT2"]),
+        (lambda root: (root / "train.list").write_text("CASE00\nCASE01\nCASE02\n"), ["4", "3"]),
+        (lambda root: truncate(case(root, 1)), ["CASE01", "mri_norm2.h5"]),
+        (lambda root: rekey(case(root, 1), "label", "mask"), ["CASE01", "label", "mask"]),
+        (lambda root: rewrite(case(root, 2), "label", np.zeros((20, 20, 11), np.uint8)), ["CASE02", "20, 20, 11"]),
+        (lambda root: rewrite(case(root, 2), "label", np.full((20, 20, 12), 7, np.uint8)), ["CASE02", "7"]),
+        (lambda root: rewrite(case(root, 2), "image", np.full((20, 20, 12), np.nan, np.float32)), ["CASE02", "NaN"]),
+        (lambda root: [truncate(case(root, 0)), rewrite(case(root, 3), "label", np.full((20, 20, 12), 9, np.uint8))], ["CASE00", "CASE03"]),
+    ],
+)
+def test_bad_data_is_named_and_nothing_is_written(capsys, tmp_path, spoil, told):
+    root = la(tmp_path / "LA")
+    spoil(root)
+    run = tmp_path / "run"
+    code, _, err = crossview(capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY)
+    assert code == 2, err
+    for text in told:
+        assert text in err
+    assert not run.exists()
+    assert "Traceback" not in err
+
+
+def case(root, number):
+    return root / "2018LA_Seg_Training Set" / f"CASE{number:02d}" / "mri_norm2.h5"
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:900])
+
+
+def rekey(path, old, new):
+    with h5py.File(path, "a") as file:
+        file.move(old, new)
+
+
+def rewrite(path, key, value):
+    with h5py.File(path, "a") as file:
+        del file[key]
+        file[key] = value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "la-9", "--out", "RUN"], "did you mean la-8"),
+        (["train", "demo", "--out", "RUN", "--set", "training.device=tpu"], "no device 'tpu'"),
+        (["train", "demo", "--out", "RUN", "--set", "training.device=cuda:7"], "no device 'cuda:7'"),
+        (["train", "demo", "--out", "RUN", "--set", "training.selection=validation"], "no validation cases"),
+        (["train", "demo", "--out", "RUN", "--resume", "--overwrite"], "exclude each other"),
+        (["train", "la-8", "--out", "RUN"], "--data"),
+        (["train", "la-8", "--data", "nowhere", "--out", "RUN"], "nowhere"),
+        (["train", "demo", "--data", ".", "--out", "RUN"], "phantoms need no data"),
+        (["evaluate", "RUN"], "not a run folder"),
+        (["predict", "RUN", "scan.nii.gz", "--out", "OUT"], "not a run folder"),
+        (["compare", "RUN"], "RUN"),
+        (["list", "things"], "no list of 'things'"),
+        (["recipe", "la-88"], "did you mean la-8"),
+    ],
+)
+def test_mistakes_exit_with_2_and_a_way_out(capsys, tmp_path, monkeypatch, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = crossview(capsys, *arguments)
+    assert code == 2
+    assert told in err
+    assert "Traceback" not in err
+    assert not any(tmp_path.iterdir())
+
+
+def test_evaluate_says_what_it_does_not_know(capsys, trained):
+    code, _, err = crossview(capsys, "evaluate", trained, "--split", "train")
+    assert (code, "no split 'train'" in err) == (2, True)
+    code, _, err = crossview(capsys, "evaluate", trained, "--checkpoint", "best")
+    assert (code, "no checkpoint 'best'" in err) == (2, True)
+    code, _, err = crossview(capsys, "evaluate", trained, "--checkpoint", "selected")
+    assert (code, "selected.pt" in err) == (2, True)
+
+
+def test_too_little_disk_space_is_told_before_training(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("crossview.run.shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    code, _, err = crossview(capsys, "train", "demo", "--out", tmp_path / "run", *TINY)
+    assert (code, "disk space" in err) == (2, True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_lists_and_recipes_are_for_programs_too(capsys):
+    assert json.loads(crossview(capsys, "list", "recipes", "--json")[1]) == ["acdc-3", "acdc-7", "demo", "la-4", "la-8", "la-16"]
+    assert crossview(capsys, "list", "methods")[1].split() == ["cml", "supervised"]
+    assert crossview(capsys, "list", "sources")[1].split() == ["acdc", "la", "phantom"]
+    code, out, _ = crossview(capsys, "recipe", "la-8", "--set", "method.name=supervised")
+    assert code == 0
+    assert 'name = "supervised"' in out
+
+
+def test_doctor_tells_what_is_here(capsys):
+    code, out, _ = crossview(capsys, "doctor")
+    assert code == 0
+    for word in ("torch:", "device:", "threads:", "precision:", "disk free:"):
+        assert word in out
+
+
+def test_demo_makes_report_and_table(capsys, tmp_path):
+    out = tmp_path / "demo"
+    code, _, err = crossview(capsys, "demo", "--out", out, "--steps", 2)
+    assert code == 0, err
+    rows = (out / "compare.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["supervised", '"cml', "cml"]
+    assert {row.split(",")[-8] for row in rows[1:]} == {"2"}
+    assert "<svg" in (out / "report.html").read_text()
+    stamp = (out / "cml-seed1337" / "model.pt").stat().st_mtime_ns
+    assert crossview(capsys, "demo", "--out", out, "--steps", 2)[0] == 0
+    assert (out / "cml-seed1337" / "model.pt").stat().st_mtime_ns == stamp
+
+
+def test_python_functions_are_the_verbs(trained):
+    import crossview as package
+
+    summary = package.evaluate(trained)
+    assert summary["split"] == "test"
+    assert package.Run.open(trained).finished
+    assert Path(package.report(trained)).exists()
+    with pytest.raises(AttributeError):
+        package.nothing  # noqa: B018
