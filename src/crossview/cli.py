@@ -165,7 +165,7 @@ def compare(
     from rich.console import Console
 
     from crossview.evaluation.compare import compare as compare_runs
-    from crossview.report.compared import write_table
+    from crossview.reporting.compared import write_table
 
     comparison = compare_runs(runs, split=split, baseline=baseline, mixed=mixed)
     Console().print(comparison.table())

@@ -8,7 +8,7 @@ from typing import Any
 
 from crossview.errors import UserError
 from crossview.evaluation.compare import compare
-from crossview.report.compared import write_demo
+from crossview.reporting.compared import write_demo
 from crossview.resolve import resolve
 from crossview.run import Run, evaluate, train
 

@@ -7,7 +7,6 @@ evaluation/<split>/, model.pt and report.html. These functions are what the comm
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shlex
 import shutil
@@ -33,11 +32,12 @@ from crossview.errors import Problem, UserError, raise_all
 from crossview.evaluation import pictures
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.evaluation.evaluate import quick_dice
+from crossview.files import write_text
 from crossview.inference.files import predict_files
 from crossview.inference.predict import Prediction, Predictor
 from crossview.methods.method import Method
 from crossview.recipe import CHANGEABLE_ON_RESUME, Tables, read_tables
-from crossview.report.report import write_report
+from crossview.reporting.report import write_report
 from crossview.resolve import Recipe, resolve
 from crossview.rng import Randomness
 from crossview.training import checkpoint
@@ -276,16 +276,6 @@ def _create(path: Path, recipe: Recipe, prepared: Prepared, precision_seconds: M
     return Run(path)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text aside, make it durable, then rename it over ``path``."""
-    aside = path.with_name(path.name + ".part")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
-
-
 def environment_now(device: torch.device) -> dict[str, Any]:
     """What a result depends on beside its recipe."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
@@ -442,18 +432,20 @@ def evaluate(
             "clean_up": "largest component" if recipe.inference.largest_component else "none",
             "notes": list(splits.notes),
         },
-        on_case=_case_drawer(folder, recipe),
+        on_case=_case_drawer(folder, recipe, splits),
     )
     write_report(run.path)
     return summary
 
 
-def _case_drawer(folder: Path, recipe: Recipe) -> Callable[[Case, NDArray[Any], NDArray[Any], Prediction], None]:
+def _case_drawer(folder: Path, recipe: Recipe, splits: Splits) -> Callable[[Case, NDArray[Any], NDArray[Any], Prediction], None]:
     axis = 0 if recipe.inference.mode == "slices" else -1
+    names = dict(enumerate(splits.class_names))
 
     def draw(case: Case, image: NDArray[Any], label: NDArray[Any], prediction: Prediction) -> None:
         path = folder / "pictures" / f"{case.id}.png"
-        pictures.case_picture(image, label, prediction.label, prediction.views, path, title=case.id, slice_axis=axis)
+        views, affine = prediction.views, case.affine
+        pictures.case_picture(image, label, prediction.label, views, path, title=case.id, slice_axis=axis, affine=affine, names=names)
 
     return draw
 

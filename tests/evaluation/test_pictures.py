@@ -127,6 +127,16 @@ def test_turning_does_not_depend_on_how_a_volume_is_stored(order: list[int], sig
     np.testing.assert_array_equal(Frame.of(3, -1, moved).turn(stored), Frame.of(3, -1, affine).turn(volume))
 
 
+def test_slices_are_chosen_by_the_label(tmp_path: Path) -> None:
+    """A large prediction far from the label does not hide what was missed: the outlined slice goes through the label."""
+    label, far = ball((40, 40, 40), (10, 10, 8), 5), ball((40, 40, 40), (28, 28, 30), 9)
+    image = np.random.default_rng(0).random((1, 40, 40, 40)).astype(np.float32)
+    case_picture(image, label, far, {}, tmp_path / "far.png", "far")
+    pixels = drawn(tmp_path / "far.png")
+    outlined = pixels[:, pixels.shape[1] // 5 : 2 * pixels.shape[1] // 5]
+    assert share_of(outlined[:-40], LABEL[0], 40) > 1e-3
+
+
 def test_the_fullest_slice() -> None:
     counts = np.zeros((5, 3, 3), bool)
     assert fullest(counts, 0) == 2

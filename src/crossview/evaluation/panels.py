@@ -6,7 +6,6 @@ the two differ for everyone; within a family a class has its own shade.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from crossview.files import written_whole
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -214,10 +215,5 @@ def _draw_legend(pen: ImageDraw.ImageDraw, line: Sequence[tuple[int, Key]], top:
 
 def save(sheet: Image.Image, path: Path) -> None:
     """Write a PNG aside and rename it, so that a reader never meets half a picture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    with aside.open("wb") as file:
-        sheet.save(file, format="PNG", compress_level=6)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    with written_whole(path) as part:
+        sheet.save(part, format="PNG", compress_level=6)

@@ -117,7 +117,7 @@ class _Cut:
 def _cuts(scan: _Scan, frame: Frame) -> list[_Cut]:
     """The panels of a case: the bare image, three outlines, errors, each view, and where views differ."""
     shape = scan.image.shape
-    seen = (scan.prediction > 0).astype(np.uint8) + (0 if scan.label is None else (scan.label > 0).astype(np.uint8))
+    seen = scan.prediction > 0 if scan.label is None or not scan.label.any() else scan.label > 0
 
     def cut(name: str, axis: int, index: int, overlay: Overlay) -> _Cut:
         where = frame.caption(axis, index, shape[axis])

@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from crossview.errors import Problem, UserError
 from crossview.evaluation import bootstrap
 from crossview.evaluation.metrics import METRICS, Measures
+from crossview.files import write_text
 
 FORMAT = 1
 COMBINED = ""
@@ -191,21 +191,8 @@ def write(folder: Path, summary: Summary, scores: Sequence[Score]) -> None:
         numbers = [getattr(score.measures, name) for name in METRICS]
         cells = ["" if math.isnan(number) else repr(float(number)) for number in numbers]
         writer.writerow([score.case, score.patient, score.view, score.label_class, *cells, score.measures.empty])
-    write_aside(folder / "cases.csv", text.getvalue())
-    write_aside(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_aside(path: Path, text: str) -> None:
-    """Write a text file beside its place, flush it to the disk, and rename it: readers see the old file or the new one."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_text(folder / "cases.csv", text.getvalue())
+    write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_summary(folder: Path) -> Summary:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from crossview.data.sources.h5 import read_image
 from crossview.errors import Problem, UserError
-from crossview.inference.scan import Input, ReadingOptions, Scan, check_finite, output_files, written_whole
+from crossview.files import written_whole
+from crossview.inference.scan import Input, ReadingOptions, Scan, check_finite, output_files
 
 
 def read_h5(scan: Scan, options: ReadingOptions) -> Input:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from crossview.data.sources.h5 import LARGEST
 from crossview.errors import Problem, UserError
-from crossview.inference.scan import Input, Normalisation, ReadingOptions, Scan, check_finite, output_files, written_whole
+from crossview.files import written_whole
+from crossview.inference.scan import Input, Normalisation, ReadingOptions, Scan, check_finite, output_files
 
 Nifti1Image = Any
 """nibabel is typed in part only."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -69,17 +67,3 @@ def check_finite(image: NDArray[np.float32], path: Path) -> None:
         raise UserError(
             Problem("the scan holds values that are no numbers", str(path), f"{bad} NaN or infinite voxels", "finite values", fix)
         )
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A path aside to write to; it becomes ``path`` once it is whole and on the disk, and is removed if anything fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

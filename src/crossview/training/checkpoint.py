@@ -6,7 +6,6 @@ A checkpoint is written aside, fsynced and renamed, so a kill at any moment leav
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 
 from crossview.errors import Problem, UserError
+from crossview.files import written_whole
 
 FORMAT = 1
 
@@ -37,13 +37,8 @@ class Position:
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Write ``content`` aside, make it durable, then rename it over ``path``."""
-    aside = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with aside.open("wb") as file:
-        torch.save({"format": FORMAT, **content}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    with written_whole(path) as part:
+        torch.save({"format": FORMAT, **content}, part)
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

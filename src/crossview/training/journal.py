@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from crossview.files import write_text
 
 Row = dict[str, Any]
 
@@ -49,9 +50,4 @@ class Journal:
         So is the start of a stage of which the checkpoint holds no step.
         """
         kept = [row for row in read_journal(self.path) if row.get("total_step", 0) < total_step + (row["kind"] != "stage")]
-        aside = self.path.with_suffix(".part")
-        with aside.open("w", encoding="utf-8") as lines:
-            lines.writelines(json.dumps(row) + "\n" for row in kept)
-            lines.flush()
-            os.fsync(lines.fileno())
-        os.replace(aside, self.path)
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))

@@ -156,7 +156,14 @@ class Training:
             self._new_optimiser(state["optimiser"])
         self.position = replace(self.position, stage=index, step=0, best_score=float("-inf"), best_step=-1)
         self.job.method.begin(stage)
-        row = self.journal.append("stage", stage=stage.name, index=index, steps=stage.steps, total_step=self.position.total_step)
+        row = self.journal.append(
+            "stage",
+            stage=stage.name,
+            index=index,
+            steps=stage.steps,
+            unlabelled=stage.unlabelled,
+            total_step=self.position.total_step,
+        )
         self.progress.show(row)
 
     def run_stage(self, stage: Stage, stop: Callable[[], bool]) -> bool:

@@ -8,13 +8,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from crossview.report.folder import CaseScores, Evaluation, RunFolder
-from crossview.report.images import BUDGET, Embedded, embed
-from crossview.report.verdict import bounds
-from crossview.report.words import METRICS, NOTHING, OVERLAPS, count, distance, interval, metric, number, percent, table
+from crossview.reporting.folder import CaseScores, Evaluation, RunFolder
+from crossview.reporting.images import BUDGET, Embedded, embed
+from crossview.reporting.verdict import bounds
+from crossview.reporting.words import METRICS, NOTHING, OVERLAPS, count, distance, interval, metric, number, percent, table
 
 FEATURED_BUDGET = 420_000
-KINDS = {"missed": "missed", "spurious": "found where there is none", "both_empty": "absent, and rightly not found: not counted"}
+KINDS = {
+    "missed": "missed",
+    "elsewhere": "found elsewhere only",
+    "spurious": "found where there is none",
+    "both_empty": "absent, and rightly not found: not counted",
+}
 
 
 def case_anchor(evaluation: int, case: int) -> str:
@@ -207,7 +212,8 @@ def _case(case: CaseScores, position: int, index: int, evaluation: Evaluation, v
     image = shown.images.get(path) if path is not None else None
     dice = case.mean("dice")
     names = evaluation.classes
-    kinds = [(names.get(class_, f"class {class_}"), kind) for class_, kind in case.empty if kind != "both_empty"]
+    kinds = {class_: kind for class_, kind in case.empty if kind != "both_empty"}
+    kinds = {class_: "elsewhere" for class_, scores in case.classes.items() if scores.get("dice") == 0} | kinds
     return {
         "case": case.case,
         "anchor": case_anchor(index, position),
@@ -223,5 +229,5 @@ def _case(case: CaseScores, position: int, index: int, evaluation: Evaluation, v
         "jaccard": percent(case.mean("jaccard")),
         "hd95": distance(case.mean("hd95")),
         "asd": distance(case.mean("asd")),
-        "remark": "; ".join(f"{name} {KINDS.get(kind, kind)}" for name, kind in kinds),
+        "remark": "; ".join(f"{names.get(class_, f'class {class_}')} {KINDS.get(kind, kind)}" for class_, kind in kinds.items()),
     }

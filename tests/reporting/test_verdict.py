@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from crossview.report.folder import read_run
-from crossview.report.verdict import cautions, result_sentences, unlabelled_effect
+from crossview.reporting.folder import read_run
+from crossview.reporting.verdict import cautions, result_sentences, unlabelled_effect
 
 MakeRun = Callable[..., Path]
 Journal = Callable[..., list[dict[str, Any]]]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crossview.report.comparison import ComparisonTable, comparison_section, write_comparison
+from crossview.reporting.comparison import ComparisonTable, comparison_section, write_comparison
 
 BASE = {
     "method": "supervised",

@@ -8,21 +8,19 @@ from typing import Any
 from crossview.errors import Problem, UserError
 from crossview.evaluation.compare import Comparison, Row
 from crossview.evaluation.metrics import METRICS
-from crossview.evaluation.scores import write_aside
-from crossview.report.comparison import ComparisonTable, write_comparison
-from crossview.report.report import write_report
+from crossview.files import write_text
+from crossview.reporting.comparison import ComparisonTable, write_comparison
+from crossview.reporting.report import write_report
 
 
 def write_table(comparison: Comparison, path: Path) -> Path:
     """Write a comparison as .md, .csv or .html, told by the name. Raises UserError for another name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".html":
         return write_comparison(as_table(comparison), path)
     texts = {".md": comparison.markdown, ".csv": comparison.csv}
     if path.suffix not in texts:
         raise UserError(Problem("a table can't be written to such a file", str(path), expected="a name that ends in .md, .csv or .html"))
-    write_aside(path, texts[path.suffix]())
-    return path
+    return write_text(path, texts[path.suffix]())
 
 
 def write_demo(folder: Path, comparison: Comparison, shown: Path) -> tuple[Path, Path]:
@@ -44,7 +42,7 @@ def _cells(row: Row) -> dict[str, Any]:
     low, high = dice.ci95 or (None, None)
     cells: dict[str, Any] = {name: getattr(row, name) for name in ("method", "setting", "seeds", "steps", "seconds", "selection")}
     cells |= {metric: row.metrics[metric].mean for metric in METRICS}
-    cells |= {"sd_seeds": dice.sd, "ci_low": low, "ci_high": high, "empty": sum(row.empty.values())}
+    cells |= {"sd_seeds": dice.sd, "ci_low": low, "ci_high": high, "empty": sum(row.empty.values()), "verdict": row.verdict}
     difference = row.differences.get("dice")
     if difference is not None:
         cells |= {"difference": difference.mean, "difference_low": difference.low, "difference_high": difference.high}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossview.report.figures import Compared, Mark, Series, dot_plot, line_chart, short, strip, thin, ticks
-from crossview.report.words import distance, duration, in_text, interval, listed, metric, number, percent, points
+from crossview.reporting.figures import Compared, Mark, Series, dot_plot, line_chart, short, strip, thin, ticks
+from crossview.reporting.words import distance, duration, in_text, interval, listed, metric, number, percent, points
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 

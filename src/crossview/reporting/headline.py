@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from crossview.report.figures import Mark, strip
-from crossview.report.folder import Evaluation, RunFolder
-from crossview.report.results import case_row
-from crossview.report.verdict import bounds, is_optimistic
-from crossview.report.words import METRICS, OVERLAPS, SELECTIONS, count, duration, interval, method_name, metric, number, percent, table
+from crossview.reporting.figures import Mark, strip
+from crossview.reporting.folder import Evaluation, RunFolder
+from crossview.reporting.results import case_row
+from crossview.reporting.verdict import bounds, is_optimistic
+from crossview.reporting.words import METRICS, OVERLAPS, SELECTIONS, count, duration, interval, method_name, metric, number, percent, table
 
 
 def headline(run: RunFolder) -> dict[str, Any]:

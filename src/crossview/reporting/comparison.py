@@ -9,10 +9,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from crossview.report.figures import Compared, dot_plot
-from crossview.report.page import render, write
-from crossview.report.verdict import is_optimistic
-from crossview.report.words import distance, duration, interval, method_name, number, percent, points
+from crossview.files import write_text
+from crossview.reporting.figures import Compared, dot_plot
+from crossview.reporting.page import render
+from crossview.reporting.verdict import is_optimistic
+from crossview.reporting.words import distance, duration, interval, method_name, number, percent, points
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ComparisonTable:
 def write_comparison(comparison: ComparisonTable, path: Path, *, title: str = "Comparison", plot: bool = True) -> Path:
     """Write a comparison as one self-contained HTML page; plot=False leaves the dot plot out."""
     content = comparison_section(comparison, plot=plot)
-    return write(path, render("comparison.html.j2", title=title, comparison=content))
+    return write_text(path, render("comparison.html.j2", title=title, comparison=content))
 
 
 def comparison_section(comparison: ComparisonTable, *, plot: bool = True) -> dict[str, Any]:

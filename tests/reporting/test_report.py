@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from crossview.errors import UserError
-from crossview.report.comparison import ComparisonTable
-from crossview.report.report import write_report
+from crossview.reporting.comparison import ComparisonTable
+from crossview.reporting.report import write_report
 
 MakeRun = Callable[..., Path]
 Journal = Callable[..., list[dict[str, Any]]]
@@ -142,6 +142,10 @@ def test_the_worst_case_comes_first(make_run: MakeRun) -> None:
     assert rows == sorted(rows)
     assert "the worst, missed, has 0.00 %" in page.text
     assert "class 1 missed" in page.text
+    run = make_run(name="other", dice={"a": [0.9, 0.9], "b": [0.8, 0.0]})
+    cases = run / "evaluation" / "test" / "cases.csv"
+    cases.write_text(cases.read_text().replace("missed", ""))
+    assert "class 2 found elsewhere only" in page_of(run).text
     alternatives = [alt.rsplit(" ", 1)[1] for alt in page.values("alt")]
     assert alternatives == ["fair", "missed", "bad", "good"]  # the median large at the top, then the others, the worst first
 

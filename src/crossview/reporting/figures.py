@@ -12,6 +12,8 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT = 520, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 22, 40
+SMALLEST = 1e-12
+"""Values of a logarithmic axis, and ranges of a linear one, below this are not drawn apart."""
 MOST_POINTS = 260
 """A longer series is drawn by the means of so many stretches."""
 
@@ -109,14 +111,14 @@ def line_chart(
     limits: of the y axis. log: a logarithmic y axis, for values above 0. show: a tick or a value in words.
     """
     lines = [Series(line.name, thin(line.points), line.colour, line.dashed) for line in series if line.points]
-    values = [y for line in lines for _, y in line.points if not log or y > 0]
+    values = [y for line in lines for _, y in line.points if not log or y > SMALLEST]
     last = max([last, *(x for line in lines for x, _ in line.points)])
     low, high = limits or _limits(values, log)
     across = _Scale(0.0, max(last, 1.0), LEFT, WIDTH - RIGHT)
     up = _Scale(low, high, HEIGHT - BOTTOM, TOP, log)
     parts = [*_grid(across, up, show), *_stages(boundaries, across)]
     for line in lines:
-        kept = [(x, y) for x, y in line.points if not log or y > 0]
+        kept = [(x, y) for x, y in line.points if not log or y > SMALLEST]
         path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in kept)
         style = f"line c{line.colour}" + (" dashed" if line.dashed else "")
         parts.append(f'<polyline points="{path}" class="{style}"><title>{escape(line.name)}</title></polyline>')
@@ -131,16 +133,16 @@ def line_chart(
 
 
 def _limits(values: Sequence[float], log: bool) -> tuple[float, float]:
-    """The y axis of a chart: from zero for losses, up to a value that a few outliers don't set."""
+    """The y axis of a chart: with zero in it if it is linear, and up to a value that a few outliers don't set."""
     if not values:
         return (1e-3, 1.0) if log else (0.0, 1.0)
     if log:
         low, high = 10 ** math.floor(math.log10(min(values)) + 1e-9), 10 ** math.ceil(math.log10(max(values)) - 1e-9)
         return (low, high) if high > low else (low / 10, high * 10)
     ordered = sorted(values)
-    low, high, usual = min(0.0, ordered[0]), ordered[-1], ordered[int(0.98 * (len(ordered) - 1))]
-    high = high if high <= 4 * usual else 1.3 * usual
-    return low, high * 1.05 if high > low else low + 1.0
+    low, high, usual = min(0.0, ordered[0]), max(0.0, ordered[-1]), ordered[int(0.98 * (len(ordered) - 1))]
+    high = 1.3 * usual if 0 < 4 * usual < high else high
+    return low, high + 0.05 * (high - low) if high - low > SMALLEST else low + 1.0
 
 
 def _grid(across: _Scale, up: _Scale, show: Callable[[float], str]) -> list[str]:

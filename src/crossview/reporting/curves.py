@@ -7,9 +7,9 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from crossview.report.figures import Chart, Point, Series, line_chart
-from crossview.report.folder import Row, RunFolder
-from crossview.report.words import number, table
+from crossview.reporting.figures import Chart, Point, Series, line_chart
+from crossview.reporting.folder import Row, RunFolder
+from crossview.reporting.words import number, table
 
 MOST_LINES = 8
 """Colours that can be told apart."""
@@ -33,7 +33,7 @@ def training_charts(run: RunFolder) -> list[Chart]:
     rate = _points(steps, lambda row: row.get("learning_rate"))
     positive = [y for _, y in rate if y > 0]
     if positive:
-        charts.append(draw("Learning rate", [Series("learning rate", rate)], log=max(positive) > 20 * min(positive)))
+        charts.append(draw("Learning rate", [Series("learning rate", rate)], log=max(positive) > 20 * median(positive)))
     return charts
 
 

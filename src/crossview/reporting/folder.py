@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crossview.errors import Problem, UserError
-from crossview.report.words import number, table
+from crossview.reporting.words import number, table
 
 Row = dict[str, Any]
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crossview.report.comparison import ComparisonTable, comparison_section
-from crossview.report.curves import speed_sentence, training_charts
-from crossview.report.folder import RunFolder, read_run
-from crossview.report.headline import headline, headline_score, planned_steps
-from crossview.report.images import embed
-from crossview.report.page import render, write
-from crossview.report.results import Shown, evaluation_part
-from crossview.report.verdict import cautions, result_sentences, unlabelled_effect
-from crossview.report.words import table
+from crossview.files import write_text
+from crossview.reporting.comparison import ComparisonTable, comparison_section
+from crossview.reporting.curves import speed_sentence, training_charts
+from crossview.reporting.folder import RunFolder, read_run
+from crossview.reporting.headline import headline, headline_score, planned_steps
+from crossview.reporting.images import embed
+from crossview.reporting.page import render
+from crossview.reporting.results import Shown, evaluation_part
+from crossview.reporting.verdict import cautions, result_sentences, unlabelled_effect
+from crossview.reporting.words import table
 
 BATCH_BUDGET = 1_000_000
 MOST_BATCHES = 4
@@ -51,7 +52,7 @@ def write_report(
         "recipe": folder.recipe_text,
         "environment": _environment(folder),
     }
-    return write(path or run / "report.html", render("page.html.j2", sections=_sections(content), **content))
+    return write_text(path or run / "report.html", render("page.html.j2", sections=_sections(content), **content))
 
 
 def _sections(content: dict[str, Any]) -> list[tuple[str, str]]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from crossview.report.folder import Evaluation, Row, RunFolder
-from crossview.report.words import METRICS, count, distance, in_text, interval, listed, number, percent, table
+from crossview.reporting.folder import Evaluation, Row, RunFolder
+from crossview.reporting.words import METRICS, count, distance, in_text, interval, listed, number, percent, table
 
 CLEAR = 0.01
 """A smaller change of validation Dice than this is not called help or harm."""

@@ -1,0 +1,68 @@
+"""Devices, precision, and the memory layout."""
+
+import pytest
+import torch
+
+from crossview.errors import UserError
+from crossview.networks.vnet import VNet
+from crossview.training import device
+
+CPU = torch.device("cpu")
+
+
+def network():
+    return VNet(VNet.Options(filters=2, levels=2, dropout=0.5), channels=1, classes=2)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpuu", "mps:3", ""])
+def test_unknown_devices_are_refused(name):
+    with pytest.raises(UserError, match="no device"):
+        device.find_device(name)
+
+
+def test_auto_is_a_device_that_is_here():
+    assert device.find_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert device.find_device("cpu") == CPU
+
+
+def test_measuring_the_precision_leaves_the_network_alone():
+    made = network()
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    precision, seconds = device.choose_precision(made, torch.randn(1, 1, 8, 8, 8), CPU)
+    assert precision in ("float32", "bf16")
+    assert set(seconds) == {"float32", "bf16"}
+    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
+    assert all(parameter.grad is None for parameter in made.parameters())
+
+
+@pytest.mark.parametrize(("slow", "chosen"), [("float32", "bf16"), ("bf16", "float32")])
+def test_the_faster_precision_is_chosen(monkeypatch, slow, chosen):
+    clock = iter(range(100))
+
+    def once(made, image, where, precision):
+        if precision == slow:
+            next(clock)
+
+    monkeypatch.setattr(device, "_once", once)
+    now = [0.0]
+
+    def tick():
+        now[0] += 1.0
+        return now[0] + 10 * next(clock)
+
+    monkeypatch.setattr(device.time, "perf_counter", tick)
+    assert device.choose_precision(network(), torch.randn(1, 1, 8, 8, 8), CPU)[0] == chosen
+
+
+def test_autocast_is_bf16_or_nothing():
+    layer = torch.nn.Linear(2, 2)
+    with device.autocast(CPU, "bf16"):
+        assert layer(torch.ones(1, 2)).dtype == torch.bfloat16
+    with device.autocast(CPU, "float32"):
+        assert layer(torch.ones(1, 2)).dtype == torch.float32
+
+
+def test_weights_are_placed_channels_last():
+    made = network()
+    device.place(made, CPU, 3)
+    assert made.first.convolution.weight.is_contiguous(memory_format=torch.channels_last_3d)
