@@ -1,0 +1,44 @@
+"""A comparison of real runs as files."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+from small_run import small
+
+from crossview.errors import UserError
+from crossview.evaluation.compare import compare
+from crossview.reporting.compared import as_table, write_table
+from crossview.run import evaluate
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compared")
+    runs = [small(folder / name, *sets) for name, sets in {"cml": (), "labelled": ("method.pretrain_steps=7", "method.train_steps=0")}.items()]
+    for run in runs:
+        evaluate(run)
+    return compare([run.path for run in runs])
+
+
+@pytest.mark.parametrize(("name", "told"), [("t.md", "| cml"), ("t.csv", "cml,demo,1337"), ("t.html", "<svg")])
+def test_the_name_tells_the_format(comparison, tmp_path, name, told):
+    path = write_table(comparison, tmp_path / "new" / name)
+    assert told in path.read_text()
+    assert "labelled only" in path.read_text()
+
+
+def test_other_formats_are_refused(comparison, tmp_path):
+    with pytest.raises(UserError, match=r"\.md, \.csv or \.html"):
+        write_table(comparison, tmp_path / "table.docx")
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_baseline_comes_first(comparison):
+    table = as_table(comparison)
+    assert [row["method"] for row in table.rows] == ["cml, labelled only", "cml"]
+    assert "difference" not in table.rows[0]
+    assert table.rows[1]["difference_low"] <= table.rows[1]["difference"] <= table.rows[1]["difference_high"]
+    assert {point["method"] for point in table.points} == {"cml, labelled only", "cml"}
