@@ -51,13 +51,24 @@ def print_errors(error: UserError) -> None:
 
 @contextmanager
 def bar(what: str) -> Iterator[Progress]:
-    """A progress bar on standard error, for work that reports (done, total)."""
+    """A progress bar on standard error for work that reports (done, total); it goes when all is done, and leaves the terminal to others."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(what, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    shown = Bar(console=Console(stderr=True), transient=True)
+    task = shown.add_task(what, total=None)
+
+    def report_progress(done: int, total: int) -> None:
+        shown.update(task, completed=done, total=total)
+        if done < total:
+            shown.start()
+        else:
+            shown.stop()
+
+    try:
+        yield report_progress
+    finally:
+        shown.stop()
 
 
 @app.command()
@@ -91,10 +102,10 @@ def train(
         raise UserError(Problem("--resume and --overwrite exclude each other", fix="give one of them"))
     from crossview.run import train as run_train
 
+    sets = overrides or []
     with bar("reading cases") as progress:
-        prepared = _Once(progress)
         run, outcome = run_train(
-            recipe, data, out, overrides=overrides or [], resume=resume, overwrite=overwrite, max_steps=max_steps, progress=prepared
+            recipe, data, out, overrides=sets, resume=resume, overwrite=overwrite, max_steps=max_steps, progress=progress
         )
     if outcome.how == "finished":
         print(f"finished after {outcome.total_step} steps: {run.path}\nnext: crossview evaluate {run.path}")  # noqa: T201
@@ -211,16 +222,6 @@ def doctor() -> None:
 
     for name, found in examine().items():
         print(f"{name + ':':<26}{found}")  # noqa: T201
-
-
-class _Once:
-    """Hides the bar of reading cases once they are read, so that training's own bar has the terminal."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-
-    def __call__(self, done: int, total: int) -> None:
-        self.progress(done, total)
 
 
 def summary_table(summary: dict[str, Any]) -> Any:

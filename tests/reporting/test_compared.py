@@ -17,7 +17,9 @@ from crossview.run import evaluate
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compared")
-    runs = [small(folder / name, *sets) for name, sets in {"cml": (), "labelled": ("method.pretrain_steps=7", "method.train_steps=0")}.items()]
+    runs = [
+        small(folder / name, *sets) for name, sets in {"cml": (), "labelled": ("method.pretrain_steps=7", "method.train_steps=0")}.items()
+    ]
     for run in runs:
         evaluate(run)
     return compare([run.path for run in runs])

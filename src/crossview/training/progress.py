@@ -7,8 +7,10 @@ import time
 from types import TracebackType
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 PLAIN_EVERY = 10.0
 """Seconds between plain lines."""
@@ -32,31 +34,25 @@ class TrainingProgress:
         self.steps, self.done = steps, done
         self.started, self.first = time.monotonic(), done
         self.last_line = -PLAIN_EVERY
-        self.bar: Progress | None = None
+        self.live: Live | None = None
         if self.console.is_terminal:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[text]}"),
-            )
-            self.bar = Progress(*columns, console=self.console)
-            self.task = self.bar.add_task("starting", total=steps, completed=done, text="")
+            self.bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.task = self.bar.add_task("starting", total=steps, completed=done)
+            self.live = Live(self.bar, console=self.console, refresh_per_second=4)
 
     def __enter__(self) -> TrainingProgress:
-        if self.bar:
-            self.bar.start()
+        if self.live:
+            self.live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self.bar:
-            self.bar.stop()
+        if self.live:
+            self.live.stop()
 
     def advance(self, total_step: int, stage: str) -> None:
         """One more step is done."""
         self.done = total_step
-        if self.bar:
+        if self.live:
             self.bar.update(self.task, completed=total_step, description=stage)
 
     def show(self, row: dict[str, Any]) -> None:
@@ -75,8 +71,8 @@ class TrainingProgress:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _step(self, row: dict[str, Any]) -> None:
-        if self.bar:
-            self.bar.update(self.task, text=describe(row))
+        if self.live:
+            self.live.update(Group(self.bar, Text(describe(row), style="dim")))
             return
         now = time.monotonic()
         if now - self.last_line >= PLAIN_EVERY or row["total_step"] == self.steps:
