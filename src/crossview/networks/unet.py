@@ -21,20 +21,21 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class UNetOptions(BaseModel):
-    """Keys of [network] for the U-Net.
-
-    filters: width of the first level, doubled at each further one. levels: resolutions, the full one included.
-    dropout: one probability per encoder level, full resolution first, or one for all; the decoder has none.
-    upsample: "transposed" 2x2 convolution, or a 1x1 convolution and interpolation (corners aligned, "nearest" aside).
-    """
+    """Keys of [network] for the U-Net."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["unet"] = "unet"
-    filters: int = Field(16, ge=1)
-    levels: int = Field(5, ge=2, le=8)
-    dropout: Probability | tuple[Probability, ...] = Field((0.05, 0.1, 0.2, 0.3, 0.5), validate_default=True)
-    upsample: Literal["transposed", "linear", "nearest", "cubic"] = "transposed"
+    filters: int = Field(16, ge=1, description="width of the first level, doubled at each further one")
+    levels: int = Field(5, ge=2, le=8, description="resolutions, the full one included")
+    dropout: Probability | tuple[Probability, ...] = Field(
+        (0.05, 0.1, 0.2, 0.3, 0.5),
+        validate_default=True,
+        description="one probability an encoder level, full resolution first, or one for all; the decoder has none",
+    )
+    upsample: Literal["transposed", "linear", "nearest", "cubic"] = Field(
+        "transposed", description="transposed 2x2 convolution, or a 1x1 convolution and interpolation (corners aligned, nearest aside)"
+    )
 
     @field_validator("dropout")
     @classmethod

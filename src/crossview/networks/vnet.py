@@ -19,20 +19,19 @@ from crossview.networks.network import Output
 
 
 class VNetOptions(BaseModel):
-    """Keys of [network] for the V-Net.
-
-    filters: width of the first level, doubled at each further one. levels: resolutions, the full one included.
-    dropout: probability of dropping a whole channel of the bottleneck, and of the features before the last convolution.
-    upsample: "transposed" convolution, or tri"linear" interpolation (corners aligned) and a 3x3x3 convolution.
-    """
+    """Keys of [network] for the V-Net."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["vnet"] = "vnet"
-    filters: int = Field(16, ge=1)
-    levels: int = Field(5, ge=2, le=8)
-    dropout: float = Field(0.5, ge=0, lt=1)
-    upsample: Literal["transposed", "linear"] = "transposed"
+    filters: int = Field(16, ge=1, description="width of the first level, doubled at each further one")
+    levels: int = Field(5, ge=2, le=8, description="resolutions, the full one included")
+    dropout: float = Field(
+        0.5, ge=0, lt=1, description="probability of dropping a whole channel, of the bottleneck and before the last convolution"
+    )
+    upsample: Literal["transposed", "linear"] = Field(
+        "transposed", description="transposed convolution, or trilinear interpolation (corners aligned) and a 3x3x3 convolution"
+    )
 
 
 class Unit(nn.Module):
