@@ -136,8 +136,6 @@ def train(
     else:
         precision, seconds = _precision(prepared, method)
         resolved = resolve(resolved.tables(), [f"training.precision={precision}"])
-        if overwrite and path.exists():
-            shutil.rmtree(path)
         run = _create(path, resolved, prepared, seconds)
     job = _job(run, resolved, prepared, method, precision)
     outcome = train_job(job, resume=resume, max_steps=max_steps)
@@ -258,8 +256,11 @@ def _check_disk(path: Path, method: Method) -> None:
 
 
 def _create(path: Path, recipe: Recipe, prepared: Prepared, precision_seconds: Mapping[str, float]) -> Run:
+    """The run folder, made aside and then put in its place: a run that was there (``_check_free`` allowed it) goes only now."""
+    aside = path.with_name(path.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
     for folder in ("checkpoints", "pictures"):
-        (path / folder).mkdir(parents=True, exist_ok=True)
+        (aside / folder).mkdir(parents=True)
     environment = environment_now(prepared.device) | {
         "command": shlex.join(["crossview", *sys.argv[1:]]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -271,8 +272,11 @@ def _create(path: Path, recipe: Recipe, prepared: Prepared, precision_seconds: M
     }
     if precision_seconds:
         environment["precision_seconds"] = dict(precision_seconds)
-    write_text(path / "environment.json", json.dumps(environment, indent=1))
-    write_text(path / "recipe.toml", recipe.toml())
+    write_text(aside / "environment.json", json.dumps(environment, indent=1))
+    write_text(aside / "recipe.toml", recipe.toml())
+    if path.exists():
+        shutil.rmtree(path)
+    aside.rename(path)
     return Run(path)
 
 
