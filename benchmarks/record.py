@@ -12,7 +12,7 @@ from typing import Any
 
 from crossview.evaluation.finished import method_label
 from crossview.files import write_text
-from crossview.run import Run
+from crossview.folder import Run
 from crossview.training.journal import read_journal
 
 RESULTS = Path(__file__).parent / "results"

@@ -278,7 +278,7 @@ def test_evaluate_says_what_it_does_not_know(capsys, trained):
 
 
 def test_too_little_disk_space_is_told_before_training(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("crossview.run.shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr("crossview.folder.shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
     code, _, err = crossview(capsys, "train", "demo", "--out", tmp_path / "run", *TINY)
     assert (code, "disk space" in err) == (2, True)
     assert not (tmp_path / "run").exists()
@@ -308,9 +308,9 @@ def test_demo_makes_report_and_table(capsys, tmp_path):
     assert [row.split(",")[0] for row in rows[1:]] == ["supervised", '"cml', "cml"]
     assert {row.split(",")[-8] for row in rows[1:]} == {"2"}
     assert "<svg" in (out / "report.html").read_text()
-    stamp = (out / "cml-seed1337" / "model.pt").stat().st_mtime_ns
+    stamp = (out / "cml-seed1" / "model.pt").stat().st_mtime_ns
     assert crossview(capsys, "demo", "--out", out, "--steps", 2)[0] == 0
-    assert (out / "cml-seed1337" / "model.pt").stat().st_mtime_ns == stamp
+    assert (out / "cml-seed1" / "model.pt").stat().st_mtime_ns == stamp
 
 
 def test_python_functions_are_the_verbs(trained):

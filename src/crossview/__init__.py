@@ -22,7 +22,7 @@ _VERBS = {
     "evaluate": "crossview.run",
     "predict": "crossview.run",
     "report": "crossview.run",
-    "Run": "crossview.run",
+    "Run": "crossview.folder",
     "demo": "crossview.demo",
     "compare": "crossview.evaluation.compare",
     "resolve": "crossview.resolve",

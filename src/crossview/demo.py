@@ -8,9 +8,10 @@ from typing import Any
 
 from crossview.errors import UserError
 from crossview.evaluation.compare import compare
+from crossview.folder import Run
 from crossview.reporting.compared import write_demo
 from crossview.resolve import resolve
-from crossview.run import Run, evaluate, train
+from crossview.run import evaluate, train
 
 
 @dataclass(frozen=True)

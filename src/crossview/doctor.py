@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
+from crossview.environment import environment_now
 from crossview.networks.vnet import VNet
-from crossview.run import environment_now
 from crossview.training.device import choose_precision, find_device
 
 LIBRARIES = ("numpy", "scipy", "h5py", "nibabel", "pillow", "connected-components-3d", "pydantic", "rich", "matplotlib")
@@ -25,7 +25,7 @@ def examine() -> dict[str, str]:
     if device.type == "cuda":
         found["gpu memory"] = f"{torch.cuda.get_device_properties(device).total_memory / 2**30:.1f} GiB"
     precision, seconds = choose_precision(
-        VNet(VNet.Options(filters=8, levels=4, dropout=0.5), channels=1, classes=2).to(device),
+        VNet(VNet.Options(filters=8, levels=4), channels=1, classes=2).to(device),
         torch.randn(1, 1, 48, 48, 48, device=device),
         device,
     )

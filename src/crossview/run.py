@@ -1,15 +1,8 @@
-"""One run folder: create it, open it, train, evaluate, predict, report.
-
-A run folder is complete: recipe.toml (resolved), environment.json, journal.jsonl, checkpoints/, pictures/,
-evaluation/<split>/, model.pt and report.html. These functions are what the command's verbs call.
-"""
+"""What the command's verbs do: train, evaluate, predict, report. The run folder itself stands in :mod:`crossview.folder`."""
 
 from __future__ import annotations
 
-import json
-import platform
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,77 +10,44 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import crossview
 from crossview.batch import Batch
 from crossview.data import sources
 from crossview.data.case import Case, Splits
 from crossview.data.store import Store
 from crossview.data.stream import Stream
-from crossview.errors import Problem, UserError, raise_all
+from crossview.environment import environment_now
+from crossview.errors import Problem, UserError
 from crossview.evaluation import pictures
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.evaluation.evaluate import quick_dice
-from crossview.files import write_text
+from crossview.folder import (
+    Run,
+    check_disk,
+    check_free,
+    create,
+    load_method,
+    recipe_on_resume,
+    stored_precision,
+    warn_of_another_environment,
+    write_model,
+)
 from crossview.inference.files import predict_files
 from crossview.inference.predict import Prediction, Predictor
 from crossview.methods.method import Method
-from crossview.recipe import CHANGEABLE_ON_RESUME, Tables, read_tables
 from crossview.reporting.report import write_report
 from crossview.resolve import Recipe, resolve
 from crossview.rng import Randomness
 from crossview.training import checkpoint
 from crossview.training.device import Precision, choose_precision, find_device, make_deterministic, place
-from crossview.training.journal import Journal, read_journal
 from crossview.training.loop import Job, Outcome
 from crossview.training.loop import train as train_job
 
 Progress = Callable[[int, int], None]
 """Told (done, total) as work goes on."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run folder that exists."""
-
-    path: Path
-
-    @staticmethod
-    def open(path: Path | str) -> Run:
-        """Raises UserError for a folder that is not a run."""
-        run = Run(Path(path))
-        if not (run.path / "recipe.toml").is_file():
-            found = "no such folder" if not run.path.is_dir() else "a folder without recipe.toml"
-            raise UserError(Problem("this is not a run folder", where=str(path), found=found, fix="crossview train RECIPE --out makes one"))
-        return run
-
-    @property
-    def recipe(self) -> Recipe:
-        return resolve(read_tables(self.path / "recipe.toml"))
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
-        return content
-
-    @property
-    def journal(self) -> Journal:
-        return Journal(self.path / "journal.jsonl")
-
-    @property
-    def finished(self) -> bool:
-        return any(row["kind"] == "finished" for row in read_journal(self.journal.path))
-
-    def checkpoint(self, name: str | None = None) -> Path:
-        """The checkpoint's file; by default the one that the run's selection policy names. Raises UserError for an unknown name."""
-        name = name or ("last" if self.recipe.training.selection == "last" else "selected")
-        if name not in ("last", "selected"):
-            raise UserError(Problem(f"there is no checkpoint '{name}'", where=str(self.path), expected="last or selected"))
-        return self.path / "checkpoints" / f"{name}.pt"
 
 
 @dataclass(frozen=True)
@@ -119,24 +79,24 @@ def train(
     path = Path(out)
     resolved = resolve(recipe, overrides)
     if resume:
-        resolved = _recipe_on_resume(Run.open(path), resolved)
+        resolved = recipe_on_resume(Run.open(path), resolved)
         if Run(path).finished and (path / "model.pt").exists():
             return Run(path), Outcome("finished", sum(stage.steps for stage in resolved.stages()))
     else:
-        _check_free(path, overwrite)
+        check_free(path, overwrite)
     make_deterministic(resolved.training.deterministic)
     prepared = prepare(resolved, Path(data) if data is not None else None, progress)
     torch.manual_seed(Randomness(resolved.training.seed).number("weights"))
     method = resolved.build_method(prepared.splits.channels)
     place(method, prepared.device, len(resolved.data.patch))
-    _check_disk(path, method)
+    check_disk(path, method)
     if resume:
-        run, precision = Run(path), _stored_precision(resolved)
-        _warn_of_another_environment(run)
+        run, precision = Run(path), stored_precision(resolved)
+        warn_of_another_environment(run)
     else:
         precision, seconds = _precision(prepared, method)
         resolved = resolve(resolved.tables(), [f"training.precision={precision}"])
-        run = _create(path, resolved, prepared, seconds)
+        run = create(path, resolved, _about(prepared, seconds))
     job = _job(run, resolved, prepared, method, precision)
     outcome = train_job(job, resume=resume, max_steps=max_steps)
     if outcome.how == "finished":
@@ -177,6 +137,21 @@ def prepare(recipe: Recipe, data: Path | None, progress: Progress | None = None)
 def find_splits(recipe: Recipe, data: Path | None) -> Splits:
     """The data set's cases by their role. Raises UserError."""
     return sources.find(recipe.data.source).splits(data, recipe.data)
+
+
+def _about(prepared: Prepared, precision_seconds: Mapping[str, float]) -> dict[str, Any]:
+    """What environment.json tells of a run."""
+    splits = prepared.splits
+    about = environment_now(prepared.device) | {
+        "command": shlex.join(["crossview", *sys.argv[1:]]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data": str(prepared.data.absolute()) if prepared.data else "",
+        "labelled": [case.id for case in splits.labelled],
+        "unlabelled": len(splits.unlabelled),
+        "validation": [case.id for case in splits.validation],
+        "notes": list(splits.notes),
+    }
+    return about | ({"precision_seconds": dict(precision_seconds)} if precision_seconds else {})
 
 
 def _job(run: Run, recipe: Recipe, prepared: Prepared, method: Method, precision: Precision) -> Job:
@@ -223,125 +198,6 @@ def _draw_batch(batch: Batch, show: Mapping[str, Tensor], path: Path) -> None:
     pictures.batch_picture(array(batch.image), array(batch.label), unlabelled, {name: array(t) for name, t in show.items()}, path)
 
 
-# -- the folder ----------------------------------------------------------------------------------------------------
-
-
-def _check_free(path: Path, overwrite: bool) -> None:
-    """``path`` must be free, or a run that may be overwritten; anything else in a folder is somebody's and stays."""
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    if not (path / "recipe.toml").is_file():
-        raise UserError(Problem("this is in the way and is not a run folder", where=str(path), fix="choose another --out"))
-    if not overwrite:
-        fix = "--resume goes on with it, --overwrite deletes it and starts anew, or choose another --out"
-        raise UserError(Problem("a run is here already", where=str(path), fix=fix))
-
-
-def _check_disk(path: Path, method: Method) -> None:
-    """Room for the checkpoints (weights and momentum; last, selected and the one being written), the model and the pictures."""
-    numbers = sum(tensor.numel() for tensor in method.state_dict().values())
-    needed = 4 * numbers * (3 * 2 + 1) + 100 * 2**20
-    there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(there).free
-    if free < needed:
-        raise UserError(
-            Problem(
-                "too little free disk space",
-                str(path),
-                f"{free / 2**20:.0f} MiB free",
-                f"at least {needed / 2**20:.0f} MiB",
-                "free some, or another --out",
-            )
-        )
-
-
-def _create(path: Path, recipe: Recipe, prepared: Prepared, precision_seconds: Mapping[str, float]) -> Run:
-    """The run folder, made aside and then put in its place: a run that was there (``_check_free`` allowed it) goes only now."""
-    aside = path.with_name(path.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    for folder in ("checkpoints", "pictures"):
-        (aside / folder).mkdir(parents=True)
-    environment = environment_now(prepared.device) | {
-        "command": shlex.join(["crossview", *sys.argv[1:]]),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data": str(prepared.data.absolute()) if prepared.data else "",
-        "labelled": [case.id for case in prepared.splits.labelled],
-        "unlabelled": len(prepared.splits.unlabelled),
-        "validation": [case.id for case in prepared.splits.validation],
-        "notes": list(prepared.splits.notes),
-    }
-    if precision_seconds:
-        environment["precision_seconds"] = dict(precision_seconds)
-    write_text(aside / "environment.json", json.dumps(environment, indent=1))
-    write_text(aside / "recipe.toml", recipe.toml())
-    if path.exists():
-        shutil.rmtree(path)
-    aside.rename(path)
-    return Run(path)
-
-
-def environment_now(device: torch.device) -> dict[str, Any]:
-    """What a result depends on beside its recipe."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {
-        "crossview": crossview.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "device": str(device),
-        "device_name": name,
-        "threads": torch.get_num_threads(),
-        "platform": platform.platform(),
-        "commit": crossview.commit(),
-    }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-# -- resume --------------------------------------------------------------------------------------------------------
-
-
-def _recipe_on_resume(run: Run, asked: Recipe) -> Recipe:
-    """The run's own recipe, with the keys that may change on resume as asked. Raises UserError for any other difference."""
-    stored, new = run.recipe.tables(), asked.tables()
-    problems = []
-    for table in new:
-        if table == "setting":
-            continue
-        for key, value in new[table].items():
-            old = stored[table].get(key)
-            free = table == "training" and (key in CHANGEABLE_ON_RESUME or (key == "precision" and value == "auto"))
-            if value != old and not free:
-                fix = "leave it as it was, or train into another folder"
-                problems.append(Problem(f"'{key}' differs from the run that is resumed", f"[{table}] {key}", repr(value), repr(old), fix))
-    if stored["method"]["name"] != new["method"]["name"]:
-        problems = [Problem("the run that is resumed is of another method", str(run.path), new["method"]["name"], stored["method"]["name"])]
-    raise_all(problems)
-    changed: Tables = {**stored, "training": {**stored["training"], **{key: new["training"][key] for key in CHANGEABLE_ON_RESUME}}}
-    return resolve(changed)
-
-
-def _stored_precision(recipe: Recipe) -> Precision:
-    return "bf16" if recipe.training.precision == "bf16" else "float32"
-
-
-def _warn_of_another_environment(run: Run) -> None:
-    then = run.environment
-    now = environment_now(torch.device(then["device"].split(":")[0] if then["device"] == "cpu" else "cpu"))
-    different = [f"{key} {then[key]} then, {now[key]} now" for key in ("torch", "threads") if then.get(key) != now[key]]
-    if different:
-        text = "bit-equal resume needs the same build and thread count: " + "; ".join(different)
-        run.journal.append("warning", total_step=0, text=text)
-        print(f"warning: {text}", file=sys.stderr)  # noqa: T201
-
-
 def _precision(prepared: Prepared, method: Method) -> tuple[Precision, dict[str, float]]:
     """The recipe's precision; "auto" is decided by a measurement on one real image of the patch's size."""
     asked = prepared.recipe.training.precision
@@ -350,41 +206,6 @@ def _precision(prepared: Prepared, method: Method) -> tuple[Precision, dict[str,
     image = prepared.stream.batch(0, 0, unlabelled=False).image[:1]
     view = next(method.children())
     return choose_precision(view, image, prepared.device)
-
-
-# -- after training ------------------------------------------------------------------------------------------------
-
-
-def write_model(run: Run, splits: Splits) -> Path:
-    """model.pt: weights, recipe and classes; what one shares, and all that ``predict`` needs."""
-    state = checkpoint.read(run.checkpoint())
-    content = {
-        "weights": state["weights"],
-        "recipe": run.recipe.tables(),
-        "classes": splits.classes,
-        "class_names": list(splits.class_names),
-        "channels": splits.channels,
-        "notes": list(splits.notes),
-        "step": state["position"]["total_step"],
-        "crossview": crossview.__version__,
-    }
-    path = run.path / "model.pt"
-    checkpoint.write(path, content)
-    return path
-
-
-def load_method(run: Run, recipe: Recipe, path: Path, channels: int, device: torch.device) -> tuple[Method, int]:
-    """The method with a checkpoint's weights, and the step they are of. Raises UserError for a checkpoint of another recipe."""
-    state = checkpoint.read(path, "cpu")
-    method = recipe.build_method(channels)
-    try:
-        method.load_state_dict(state["weights"])
-    except RuntimeError:
-        expected = f"weights of {recipe.method.name} with {recipe.network.name}, as in {run.path / 'recipe.toml'}"
-        raise UserError(Problem("this checkpoint is of another recipe", where=str(path), expected=expected)) from None
-    place(method, device, len(recipe.data.patch))
-    step = state["position"]["total_step"] if "position" in state else state["step"]
-    return method, step
 
 
 def evaluate(
@@ -413,7 +234,7 @@ def evaluate(
     where = find_device(device)
     path = run.checkpoint(checkpoint_name)
     method, step = load_method(run, recipe, path, splits.channels, where)
-    precision = _stored_precision(recipe)
+    precision = stored_precision(recipe)
     folder = run.path / "evaluation" / split
     predictor = make_predictor(recipe, method, where, precision, progress)
     summary = evaluate_cases(
@@ -478,7 +299,7 @@ def predict(
     channels = int(state.get("channels", 1))
     method, _ = load_method(run, recipe, path, channels, where)
     return predict_files(
-        make_predictor(recipe, method, where, _stored_precision(recipe)),
+        make_predictor(recipe, method, where, stored_precision(recipe)),
         [Path(each) for each in inputs],
         Path(out),
         normalisation=recipe.data.normalisation,

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from crossview.errors import UserError
-from crossview.evaluation import scores as scoring
 from crossview.evaluation.bootstrap import interval
 from crossview.evaluation.metrics import Measures
 from crossview.evaluation.scores import COLUMNS, OTHER_CLEAN_UP, Score, read_cases, read_summary, summarise, write
@@ -161,7 +160,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     old = scores({"a": [good(0.9)]})
     write(tmp_path, summary_of(old), old)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr(scoring.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("crossview.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         write(tmp_path, summary_of(old, seed=8), old)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

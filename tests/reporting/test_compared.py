@@ -25,7 +25,7 @@ def comparison(tmp_path_factory):
     return compare([run.path for run in runs])
 
 
-@pytest.mark.parametrize(("name", "told"), [("t.md", "| cml"), ("t.csv", "cml,demo,1337"), ("t.html", "<svg")])
+@pytest.mark.parametrize(("name", "told"), [("t.md", "| cml"), ("t.csv", "cml,demo,1,"), ("t.html", "<svg")])
 def test_the_name_tells_the_format(comparison, tmp_path, name, told):
     path = write_table(comparison, tmp_path / "new" / name)
     assert told in path.read_text()

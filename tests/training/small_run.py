@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from crossview.run import Run, train
+from crossview.folder import Run
+from crossview.run import train
 
 SMALL = [
     "data.size=16",

@@ -93,7 +93,7 @@ def test_a_skipped_step_leaves_everything_as_it_was(tmp_path, monkeypatch):
 
     run, _ = train("demo", None, tmp_path / "run", overrides=[*overrides, *sets])
     state = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)
-    torch.manual_seed(loop.Randomness(1337).number("weights"))
+    torch.manual_seed(loop.Randomness(1).number("weights"))
     fresh = resolve("demo", [*overrides, *sets]).build_method(1).state_dict()
     for name, value in state["weights"].items():
         assert torch.equal(value, fresh[name]) or name.endswith("num_batches_tracked"), name

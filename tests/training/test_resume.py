@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from small_run import SMALL, assert_bit_equal, small
 
-from crossview.run import Run
+from crossview.folder import Run
 from crossview.training import checkpoint
 from crossview.training.journal import read_journal
 
