@@ -13,9 +13,14 @@ def test_a_text_is_written_into_a_new_folder(tmp_path):
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     path = write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(OSError, match="disk full"), written_whole(path) as part:
-        part.write_text("half of the n")
-        raise OSError("disk full")
+
+    def fail():
+        with written_whole(path) as part:
+            part.write_text("half of the n")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
