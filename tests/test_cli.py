@@ -308,9 +308,9 @@ def test_demo_makes_report_and_table(capsys, tmp_path):
     assert [row.split(",")[0] for row in rows[1:]] == ["supervised", '"cml', "cml"]
     assert {row.split(",")[-8] for row in rows[1:]} == {"2"}
     assert "<svg" in (out / "report.html").read_text()
-    stamp = (out / "cml-seed1" / "model.pt").stat().st_mtime_ns
+    stamp = (out / "cml-seed1-2steps" / "model.pt").stat().st_mtime_ns
     assert crossview(capsys, "demo", "--out", out, "--steps", 2)[0] == 0
-    assert (out / "cml-seed1" / "model.pt").stat().st_mtime_ns == stamp
+    assert (out / "cml-seed1-2steps" / "model.pt").stat().st_mtime_ns == stamp
 
 
 def test_python_functions_are_the_verbs(trained):
@@ -322,3 +322,119 @@ def test_python_functions_are_the_verbs(trained):
     assert Path(package.report(trained)).exists()
     with pytest.raises(AttributeError):
         package.nothing  # noqa: B018
+
+
+def test_a_model_file_alone_predicts(capsys, trained, tmp_path):
+    random = np.random.default_rng(0)
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["image"] = random.normal(size=(16, 16, 16)).astype(np.float32)
+    alone = tmp_path / "model.pt"
+    alone.write_bytes((trained / "model.pt").read_bytes())
+    for model, out in ((alone, "a"), (trained, "b")):
+        code, _, err = crossview(capsys, "predict", model, tmp_path / "scan.h5", "--out", tmp_path / out)
+        assert code == 0, err
+    with h5py.File(tmp_path / "a" / "scan.h5") as one, h5py.File(tmp_path / "b" / "scan.h5") as other:
+        assert np.array_equal(one["label"][()], other["label"][()])
+
+
+@pytest.mark.parametrize(
+    ("sets", "told"),
+    [
+        (["inference.stride=[64,64,64]"], "gaps"),
+        (["inference.stride=[0,1,1]"], "gaps"),
+        (["data.unlabelled=0"], "cml needs unlabelled cases"),
+        (["data.patch=[2,2,2]"], "too small"),
+    ],
+)
+def test_overwrite_spares_the_old_run_whatever_is_wrong(capsys, trained, sets, told):
+    more = [part for text in sets for part in ("--set", text)]
+    code, _, err = crossview(capsys, "train", "demo", "--out", trained, "--overwrite", *TINY, *more)
+    assert (code, told in err) == (2, True), err
+    assert (trained / "model.pt").exists()
+
+
+def test_overwrite_deletes_only_what_crossview_wrote(capsys, tmp_path):
+    run = tmp_path / "run"
+    assert crossview(capsys, "train", "demo", "--out", run, *TINY)[0] == 0
+    (run / "notes.txt").write_text("mine")
+    assert crossview(capsys, "train", "demo", "--out", run, "--overwrite", *TINY)[0] == 0
+    assert (run / "notes.txt").read_text() == "mine"
+
+
+def test_a_lone_recipe_is_no_run(capsys, tmp_path):
+    (tmp_path / "recipe.toml").write_text('setting = "demo"\n')
+    code, _, err = crossview(capsys, "train", tmp_path / "recipe.toml", "--out", tmp_path, "--overwrite", *TINY)
+    assert (code, "not a run folder" in err) == (2, True)
+    assert (tmp_path / "recipe.toml").exists()
+
+
+def test_the_current_folder_a_link_and_a_half_made_folder_can_become_runs(capsys, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    code, _, err = crossview(capsys, "train", "demo", "--out", ".", *TINY)
+    assert code == 0, err
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert crossview(capsys, "train", "demo", "--out", tmp_path / "link", *TINY)[0] == 0
+    assert (tmp_path / "real" / "recipe.toml").exists()
+    (tmp_path / "half" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "half" / "environment.json").write_text("{}")
+    assert crossview(capsys, "train", "demo", "--out", tmp_path / "half", *TINY)[0] == 0
+
+
+def test_an_out_that_is_a_file_is_told(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        code, _, err = crossview(capsys, "train", "demo", "--out", out, *TINY)
+        assert (code, "file" in err, "Traceback" in err) == (2, True, False)
+
+
+def test_resume_from_a_checkpoint_of_another_recipe(capsys, tmp_path):
+    runs = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
+    for run, sets in zip(runs, ([], ["--set", "method.box=0.5"], ["--set", "network.filters=3"]), strict=True):
+        assert crossview(capsys, "train", "demo", "--out", run, *TINY, *sets, "--max-steps", 1)[0] == 0
+    for other in runs[1:]:
+        (runs[0] / "checkpoints" / "last.pt").write_bytes((other / "checkpoints" / "last.pt").read_bytes())
+        code, _, err = crossview(capsys, "train", "demo", "--out", runs[0], "--resume", *TINY)
+        assert (code, "another recipe" in err) == (2, True), err
+
+
+def test_a_lost_checkpoint_is_told_on_resume(capsys, tmp_path):
+    run = tmp_path / "run"
+    assert crossview(capsys, "train", "demo", "--out", run, *TINY, "--set", "training.log_every=1", "--max-steps", 2)[0] == 0
+    (run / "checkpoints" / "last.pt").unlink()
+    code, _, err = crossview(capsys, "train", "demo", "--out", run, "--resume", *TINY, "--set", "training.log_every=1")
+    assert (code, "checkpoint is missing" in err) == (2, True), err
+
+
+@pytest.mark.parametrize("content", [None, "{", "[1"])
+def test_a_damaged_environment_is_told(capsys, tmp_path, content):
+    run = tmp_path / "run"
+    assert crossview(capsys, "train", "demo", "--out", run, *TINY)[0] == 0
+    (run / "environment.json").unlink() if content is None else (run / "environment.json").write_text(content)
+    code, _, err = crossview(capsys, "evaluate", run)
+    assert (code, "environment.json" in err, "Traceback" in err) == (2, True, False)
+
+
+def test_cases_to_be_scored_are_checked_before_training(capsys, tmp_path):
+    root = la(tmp_path / "LA")
+    rewrite(case(root, 6), "image", np.full((20, 20, 12), np.nan, np.float32))
+    run = tmp_path / "run"
+    code, _, err = crossview(capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY, "--set", "training.selection=test")
+    assert (code, "CASE06" in err, run.exists()) == (2, True, False), err
+    assert crossview(capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY)[0] == 0
+
+
+def test_a_supervised_run_counts_no_unlabelled_cases(capsys, tmp_path):
+    run = tmp_path / "run"
+    sets = [part for part in TINY if not part.startswith("method.")]
+    sets = [part for index, part in enumerate(sets) if part != "--set" or (index + 1 < len(sets) and sets[index + 1] != "--set")]
+    code, _, err = crossview(capsys, "train", "demo", "--out", run, *sets, "--set", "method.name=supervised", "--set", "method.steps=1")
+    assert code == 0, err
+    assert json.loads((run / "environment.json").read_text())["unlabelled"] == 0
+
+
+def test_verbs_stay_functions():
+    code = "from crossview import demo, train, evaluate, predict, report, compare\nimport crossview\n"
+    code += "assert all(callable(getattr(crossview, verb)) for verb in ('demo', 'train', 'evaluate', 'predict', 'report', 'compare'))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

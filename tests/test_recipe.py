@@ -171,3 +171,15 @@ def test_load_does_not_change_its_input():
     tables = {"setting": "la-8", "training": {"seed": 1}}
     load(tables, ["training.seed=2", "method.name=supervised"])
     assert tables == {"setting": "la-8", "training": {"seed": 1}}
+
+
+@pytest.mark.parametrize("tables", [{"setting": 5}, {"setting": "demo", "trainig": {"seed": 9}}, {"setting": "demo", "training": 5}])
+def test_mappings_are_checked_as_files_are(tables):
+    with pytest.raises(UserError):
+        resolve(tables)
+
+
+def test_a_folder_is_no_recipe(tmp_path):
+    (tmp_path / "a.toml").mkdir()
+    with pytest.raises(UserError, match="can't be read"):
+        resolve(tmp_path / "a.toml")

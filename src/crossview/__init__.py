@@ -6,6 +6,7 @@ They are imported when they are first used, so that ``import crossview`` and the
 
 from __future__ import annotations
 
+import os
 import subprocess
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -23,9 +24,8 @@ _VERBS = {
     "predict": "crossview.run",
     "report": "crossview.run",
     "Run": "crossview.folder",
-    "demo": "crossview.demo",
+    "demo": "crossview.demonstration",
     "compare": "crossview.evaluation.compare",
-    "resolve": "crossview.resolve",
     "UserError": "crossview.errors",
 }
 
@@ -41,7 +41,12 @@ def __dir__() -> list[str]:
 
 
 def commit() -> str:
-    """The commit of the source tree this runs from, "+" where files differ from it; empty for an installed package."""
+    """The commit of the source tree this runs from, "+" where files differ from it; empty for an installed package.
+
+    Where the tree travels without its history, CROSSVIEW_COMMIT names it.
+    """
+    if "CROSSVIEW_COMMIT" in os.environ:
+        return os.environ["CROSSVIEW_COMMIT"]
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return ""

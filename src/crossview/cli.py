@@ -15,7 +15,7 @@ import typer
 from crossview.errors import Problem, UserError, nearest
 
 if TYPE_CHECKING:
-    from crossview.run import Progress
+    from crossview.prepare import Progress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +28,7 @@ OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the
 DATA = typer.Option("--data", metavar="DATA", help="The data set's folder. The phantoms of 'demo' need none.")
 DEVICE = typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or its model.pt alone.")]
 
 
 def main() -> None:
@@ -36,6 +37,11 @@ def main() -> None:
         app()
     except UserError as error:
         print_errors(error)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of our output has gone: head, less
+        sys.exit(0)
+    except OSError as error:
+        print_errors(UserError(Problem(error.strerror or str(error), where=str(error.filename or ""))))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -78,7 +84,7 @@ def demo(
     steps: Annotated[int | None, typer.Option(min=2, help="Steps of each run; by default the recipe's.")] = None,
 ) -> None:
     """A few minutes on two CPU cores: phantoms, labelled-only training against CML, a report."""
-    from crossview.demo import demo as run_demo
+    from crossview.demonstration import demo as run_demo
 
     result = run_demo(out, seeds=seeds, steps=steps)
     from rich.console import Console
@@ -137,7 +143,7 @@ def evaluate(
 
 @app.command()
 def predict(
-    run: RunFolder,
+    run: Model,
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Scans (NIfTI or h5), or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the predictions.")],
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write the class probabilities.")] = False,
@@ -226,6 +232,7 @@ def doctor() -> None:
 
 def summary_table(summary: dict[str, Any]) -> Any:
     """A summary as a rich table: a row a class, the mean, and each view's mean."""
+    from rich.markup import escape
     from rich.table import Table
 
     count, unit = len(summary["cases"]), summary["unit"]
@@ -239,7 +246,7 @@ def summary_table(summary: dict[str, Any]) -> Any:
 
         low, high = scores["dice"].get("ci95") or (None, None)
         interval = "-" if low is None or high is None else f"{100 * low:.2f} to {100 * high:.2f}"
-        table.add_row(name, number("dice", 100), interval, number("jaccard", 100), number("hd95"), number("asd"))
+        table.add_row(escape(name), number("dice", 100), interval, number("jaccard", 100), number("hd95"), number("asd"))
 
     for scores in summary["classes"].values():
         row(scores["name"], scores)
@@ -247,8 +254,10 @@ def summary_table(summary: dict[str, Any]) -> Any:
         row("mean", summary["mean"])
     for name, view in summary["views"].items():
         row(f"{name} alone", view["mean"])
+    captions = []
     if summary["optimistic"]:
-        table.caption = "selected on test, optimistic"
-    elif summary["empty"]:
-        table.caption = f"{len(summary['empty'])} empty: " + ", ".join(f"{e['case']} ({e['kind']})" for e in summary["empty"][:5])
+        captions.append(f"selected on {summary['selection']}, optimistic")
+    if summary["empty"]:
+        captions.append(f"{len(summary['empty'])} empty: " + ", ".join(f"{e['case']} ({e['kind']})" for e in summary["empty"][:5]))
+    table.caption = escape("; ".join(captions))
     return table

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from crossview.environment import environment_now
 from crossview.errors import Problem, UserError, raise_all
 from crossview.files import write_text
 from crossview.methods.method import Method
-from crossview.recipe import CHANGEABLE_ON_RESUME, Tables, read_tables
+from crossview.recipe import CHANGEABLE_ON_RESUME, Tables, differences, read_tables
 from crossview.resolve import Recipe, resolve
 from crossview.training import checkpoint
 from crossview.training.device import Precision, place
@@ -50,7 +49,14 @@ class Run:
 
     @property
     def environment(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+        path = self.path / "environment.json"
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            fix = "restore it, or train again with --overwrite"
+            raise UserError(
+                Problem("the run's environment can't be read", str(path), str(error), "what crossview train wrote", fix)
+            ) from None
         return content
 
     @property
@@ -69,11 +75,20 @@ class Run:
         return self.path / "checkpoints" / f"{name}.pt"
 
 
+ENTRIES = ("environment.json", "checkpoints", "pictures", "recipe.toml", "journal.jsonl", "evaluation", "model.pt", "report.html")
+"""What crossview writes into a run folder. --overwrite deletes these and nothing else."""
+
+
 def check_free(path: Path, overwrite: bool) -> None:
-    """``path`` must be free, or a run that may be overwritten; anything else in a folder is somebody's and stays."""
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    """``path`` must be free, or a run that may be overwritten; anything else in a folder is somebody's and stays. Raises UserError."""
+    try:
+        found = {entry.name for entry in path.iterdir()} if path.exists() else set()
+    except OSError as error:
+        raise UserError(Problem("a run can't be made here", str(path), error.strerror or str(error), fix="choose another --out")) from None
+    begun = "environment.json" in found and found <= {"environment.json", "checkpoints", "pictures"}  # a kill while it was being made
+    if not found or begun:
         return
-    if not (path / "recipe.toml").is_file():
+    if not {"recipe.toml", "environment.json"} <= found:
         raise UserError(Problem("this is in the way and is not a run folder", where=str(path), fix="choose another --out"))
     if not overwrite:
         fix = "--resume goes on with it, --overwrite deletes it and starts anew, or choose another --out"
@@ -99,35 +114,27 @@ def check_disk(path: Path, method: Method) -> None:
 
 
 def create(path: Path, recipe: Recipe, about: Mapping[str, Any]) -> Run:
-    """The run folder, made aside and then put in its place: a run that was there (``check_free`` allowed it) goes only now.
+    """The run folder, in place of what ``check_free`` allowed to go. about: what environment.json shall hold.
 
-    about: what environment.json shall hold.
+    recipe.toml is deleted first and written last: a folder without it is no run.
     """
-    aside = path.with_name(path.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
+    for name in sorted(ENTRIES, key=lambda name: name != "recipe.toml"):
+        old = path / name
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        else:
+            old.unlink(missing_ok=True)
+    write_text(path / "environment.json", json.dumps(dict(about), indent=1))
     for folder in ("checkpoints", "pictures"):
-        (aside / folder).mkdir(parents=True)
-    write_text(aside / "environment.json", json.dumps(dict(about), indent=1))
-    write_text(aside / "recipe.toml", recipe.toml())
-    if path.exists():
-        shutil.rmtree(path)
-    aside.rename(path)
+        (path / folder).mkdir()
+    write_text(path / "recipe.toml", recipe.toml())
     return Run(path)
 
 
 def recipe_on_resume(run: Run, asked: Recipe) -> Recipe:
     """The run's own recipe, with the keys that may change on resume as asked. Raises UserError for any other difference."""
     stored, new = run.recipe.tables(), asked.tables()
-    problems = []
-    for table in new:
-        if table == "setting":
-            continue
-        for key, value in new[table].items():
-            old = stored[table].get(key)
-            free = table == "training" and (key in CHANGEABLE_ON_RESUME or (key == "precision" and value == "auto"))
-            if value != old and not free:
-                fix = "leave it as it was, or train into another folder"
-                problems.append(Problem(f"'{key}' differs from the run that is resumed", f"[{table}] {key}", repr(value), repr(old), fix))
+    problems = differences(stored, new)
     if stored["method"]["name"] != new["method"]["name"]:
         problems = [Problem("the run that is resumed is of another method", str(run.path), new["method"]["name"], stored["method"]["name"])]
     raise_all(problems)
@@ -139,14 +146,11 @@ def stored_precision(recipe: Recipe) -> Precision:
     return "bf16" if recipe.training.precision == "bf16" else "float32"
 
 
-def warn_of_another_environment(run: Run) -> None:
-    then = run.environment
-    now = environment_now(torch.device(then["device"].split(":")[0] if then["device"] == "cpu" else "cpu"))
-    different = [f"{key} {then[key]} then, {now[key]} now" for key in ("torch", "threads") if then.get(key) != now[key]]
-    if different:
-        text = "bit-equal resume needs the same build and thread count: " + "; ".join(different)
-        run.journal.append("warning", total_step=0, text=text)
-        print(f"warning: {text}", file=sys.stderr)  # noqa: T201
+def other_environment(run: Run, device: torch.device) -> list[str]:
+    """What a person must know who resumes a run elsewhere than it was begun."""
+    then, now = run.environment, environment_now(device)
+    different = [f"{key} {then[key]} then, {now[key]} now" for key in ("torch", "threads", "device_name") if then.get(key) != now[key]]
+    return [f"bit-equal resume needs the same build, device and thread count: {'; '.join(different)}"] if different else []
 
 
 def write_model(run: Run, splits: Splits) -> Path:
@@ -167,15 +171,11 @@ def write_model(run: Run, splits: Splits) -> Path:
     return path
 
 
-def load_method(run: Run, recipe: Recipe, path: Path, channels: int, device: torch.device) -> tuple[Method, int]:
+def load_method(recipe: Recipe, path: Path, channels: int, device: torch.device) -> tuple[Method, int]:
     """The method with a checkpoint's weights, and the step they are of. Raises UserError for a checkpoint of another recipe."""
     state = checkpoint.read(path, "cpu")
     method = recipe.build_method(channels)
-    try:
-        method.load_state_dict(state["weights"])
-    except RuntimeError:
-        expected = f"weights of {recipe.method.name} with {recipe.network.name}, as in {run.path / 'recipe.toml'}"
-        raise UserError(Problem("this checkpoint is of another recipe", where=str(path), expected=expected)) from None
+    checkpoint.load_weights(method, state, path, recipe.tables())
     place(method, device, len(recipe.data.patch))
     step = state["position"]["total_step"] if "position" in state else state["step"]
     return method, step

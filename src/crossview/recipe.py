@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from crossview.errors import Problem, UserError, nearest
+from crossview.errors import Problem, UserError, nearest, raise_all
 
 Table = dict[str, Any]
 Tables = dict[str, Any]
@@ -183,7 +183,7 @@ def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
     ``method.name`` and ``method.variant`` are applied first, whatever their place: they replace the method's whole table,
     its batch and its schedule by that method's numbers for this setting. Raises UserError.
     """
-    own = dict(recipe) if isinstance(recipe, Mapping) else _own_tables(recipe)
+    own = _checked(dict(recipe), "the recipe") if isinstance(recipe, Mapping) else _own_tables(recipe)
     family, below = setting_tables(own["setting"]) if own.get("setting") else ("", {})
     sets = [parse_set(text) for text in overrides]
     first = {key: value for table, key, value in sets if table == "method" and key in ("name", "variant")}
@@ -224,9 +224,30 @@ def read_tables(path: Path) -> Tables:
         raise UserError(Problem("there is no such recipe file", where=str(path), fix=fix)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(Problem("not a TOML file", where=str(path), found=str(error))) from None
+    except OSError as error:
+        raise UserError(Problem("the recipe file can't be read", where=str(path), found=error.strerror or str(error))) from None
+    return _checked(tables, str(path))
+
+
+def _checked(tables: Tables, where: str) -> Tables:
+    """The tables, if they are tables of a recipe. Raises UserError."""
     unknown = [key for key in tables if key not in (*TABLES, "setting")]
-    problems = [Problem(f"unknown table '{key}'", where=str(path), fix=nearest(key, (*TABLES, "setting"))) for key in unknown]
-    problems += [Problem(f"'{key}' is not a table", where=str(path)) for key in TABLES if not isinstance(tables.get(key, {}), dict)]
-    if problems:
-        raise UserError(problems)
+    problems = [Problem(f"unknown table '{key}'", where=where, fix=nearest(key, (*TABLES, "setting"))) for key in unknown]
+    problems += [Problem(f"'{key}' is not a table", where=where) for key in TABLES if not isinstance(tables.get(key, {}), Mapping)]
+    if not isinstance(tables.get("setting", ""), str):
+        problems.append(Problem("'setting' is not a name", where, repr(tables["setting"]), "a name of crossview list recipes"))
+    raise_all(problems)
     return tables
+
+
+def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[Problem]:
+    """In what two resolved recipes differ that must be the same for one to go on with the other's run."""
+    problems = []
+    for table in TABLES:
+        for key, value in new[table].items():
+            old = stored.get(table, {}).get(key)
+            free = table == "training" and (key in CHANGEABLE_ON_RESUME or (key == "precision" and value == "auto"))
+            if value != old and not free:
+                fix = "leave it as it was, or train into another folder"
+                problems.append(Problem(f"'{key}' differs from the run that is resumed", f"[{table}] {key}", repr(value), repr(old), fix))
+    return problems

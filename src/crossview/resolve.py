@@ -105,7 +105,19 @@ def _conflicts(recipe: Recipe) -> list[Problem]:
     if recipe.inference.mode == "windows" and len(recipe.inference.stride) != len(recipe.data.patch):
         found, expected = f"{len(recipe.inference.stride)} numbers", f"{len(recipe.data.patch)}, one an axis of the patch"
         problems.append(Problem("the stride has another number of axes than the patch", "[inference] stride", found, expected))
+    elif recipe.inference.mode == "windows" and not windows_fit(recipe.inference.stride, recipe.data.patch):
+        found, expected = str(list(recipe.inference.stride)), f"from 1 to the patch's side: {list(recipe.data.patch)}"
+        problems.append(Problem("the windows would leave gaps", "[inference] stride", found, expected))
+    multiple = build.required_multiple(recipe.network.levels)
+    if min(recipe.data.patch) < 2 * multiple:
+        fix = f"sides of {2 * multiple} or more, or fewer network.levels"
+        problems.append(Problem("the patch is too small for so many levels", "[data] patch", str(list(recipe.data.patch)), fix=fix))
     return problems + _batch_conflicts(recipe)
+
+
+def windows_fit(stride: Sequence[int], patch: Sequence[int]) -> bool:
+    """Whether windows of ``patch`` voxels every ``stride`` voxels move on and leave no gaps."""
+    return all(1 <= step <= side for step, side in zip(stride, patch, strict=True))
 
 
 def _batch_conflicts(recipe: Recipe) -> list[Problem]:

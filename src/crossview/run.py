@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossview.batch import Batch
-from crossview.data import sources
 from crossview.data.case import Case, Splits
-from crossview.data.store import Store
-from crossview.data.stream import Stream
 from crossview.environment import environment_now
 from crossview.errors import Problem, UserError
 from crossview.evaluation import pictures
@@ -30,35 +26,22 @@ from crossview.folder import (
     check_free,
     create,
     load_method,
+    other_environment,
     recipe_on_resume,
     stored_precision,
-    warn_of_another_environment,
     write_model,
 )
 from crossview.inference.files import predict_files
 from crossview.inference.predict import Prediction, Predictor
 from crossview.methods.method import Method
+from crossview.prepare import Prepared, Progress, find_splits, prepare, scored_cases
 from crossview.reporting.report import write_report
 from crossview.resolve import Recipe, resolve
 from crossview.rng import Randomness
 from crossview.training import checkpoint
-from crossview.training.device import Precision, choose_precision, find_device, make_deterministic, place
+from crossview.training.device import Precision, choose_precision, find_device, place, set_kernels
 from crossview.training.loop import Job, Outcome
 from crossview.training.loop import train as train_job
-
-Progress = Callable[[int, int], None]
-"""Told (done, total) as work goes on."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What ``train`` has found out before it writes anything: the recipe holds, the data is whole, the device is there."""
-
-    recipe: Recipe
-    splits: Splits
-    stream: Stream
-    device: torch.device
-    data: Path | None
 
 
 def train(
@@ -84,20 +67,23 @@ def train(
             return Run(path), Outcome("finished", sum(stage.steps for stage in resolved.stages()))
     else:
         check_free(path, overwrite)
-    make_deterministic(resolved.training.deterministic)
+    set_kernels(resolved.training.deterministic)
     prepared = prepare(resolved, Path(data) if data is not None else None, progress)
     torch.manual_seed(Randomness(resolved.training.seed).number("weights"))
     method = resolved.build_method(prepared.splits.channels)
     place(method, prepared.device, len(resolved.data.patch))
     check_disk(path, method)
     if resume:
-        run, precision = Run(path), stored_precision(resolved)
-        warn_of_another_environment(run)
+        precision = stored_precision(resolved)
+        job = _job(path, resolved, prepared, method, precision)
+        job.resumed_with = {"device_name": environment_now(prepared.device)["device_name"], **_changed(Run(path).recipe, resolved)}
+        job.warnings = other_environment(Run(path), prepared.device)
     else:
         precision, seconds = _precision(prepared, method)
         resolved = resolve(resolved.tables(), [f"training.precision={precision}"])
-        run = create(path, resolved, _about(prepared, seconds))
-    job = _job(run, resolved, prepared, method, precision)
+        job = _job(path, resolved, prepared, method, precision)
+        create(path, resolved, _about(prepared, seconds))
+    run = Run(path)
     outcome = train_job(job, resume=resume, max_steps=max_steps)
     if outcome.how == "finished":
         write_model(run, prepared.splits)
@@ -105,65 +91,36 @@ def train(
     return run, outcome
 
 
-def prepare(recipe: Recipe, data: Path | None, progress: Progress | None = None) -> Prepared:
-    """Read and check all training cases. Raises UserError with every problem found."""
-    device = find_device(recipe.training.device)
-    splits = find_splits(recipe, data)
-    options = recipe.training
-    selection = {"last": None, "validation": splits.validation, "test": splits.test}[options.selection]
-    if selection is not None and not selection:
-        fix = "data.validation=2 takes two of the labelled cases, or training.selection=last"
-        raise UserError(Problem(f"there are no {options.selection} cases to select by", where="[training] selection", fix=fix))
-    unlabelled = splits.unlabelled if any(stage.unlabelled for stage in recipe.stages()) else ()
-    total = len(splits.labelled) + len(unlabelled)
-
-    def store(cases: Sequence[Case], done: int) -> Store:
-        told = None if progress is None else lambda now, _: progress(done + now, total)
-        return Store(cases, classes=splits.classes, channels=splits.channels, device=device, progress=told)
-
-    stream = Stream(
-        store(splits.labelled, 0),
-        store(unlabelled, len(splits.labelled)) if unlabelled else None,
-        patch=recipe.data.patch,
-        sampling=recipe.data.sampling,
-        augmentation=recipe.data.augmentation,
-        labelled_batch=options.labelled_batch,
-        unlabelled_batch=options.unlabelled_batch,
-        seed=options.seed,
-    )
-    return Prepared(recipe, splits, stream, device, data)
-
-
-def find_splits(recipe: Recipe, data: Path | None) -> Splits:
-    """The data set's cases by their role. Raises UserError."""
-    return sources.find(recipe.data.source).splits(data, recipe.data)
+def _changed(old: Recipe, new: Recipe) -> dict[str, Any]:
+    """The keys of [training] that a resume changes."""
+    before, after = old.training.model_dump(), new.training.model_dump()
+    return {key: value for key, value in after.items() if value != before[key]}
 
 
 def _about(prepared: Prepared, precision_seconds: Mapping[str, float]) -> dict[str, Any]:
     """What environment.json tells of a run."""
     splits = prepared.splits
     about = environment_now(prepared.device) | {
-        "command": shlex.join(["crossview", *sys.argv[1:]]),
+        "command": shlex.join(["crossview", *sys.argv[1:]]) if Path(sys.argv[0]).stem in ("crossview", "__main__") else "",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": str(prepared.data.absolute()) if prepared.data else "",
         "labelled": [case.id for case in splits.labelled],
-        "unlabelled": len(splits.unlabelled),
+        "unlabelled": 0 if prepared.stream.unlabelled is None else len(prepared.stream.unlabelled),
         "validation": [case.id for case in splits.validation],
         "notes": list(splits.notes),
     }
     return about | ({"precision_seconds": dict(precision_seconds)} if precision_seconds else {})
 
 
-def _job(run: Run, recipe: Recipe, prepared: Prepared, method: Method, precision: Precision) -> Job:
-    splits, selection = prepared.splits, recipe.training.selection
-    # The only way from training to test cases: a recipe that says so, and then every output says so too.
-    scored = splits.test if selection == "test" else splits.validation
+def _job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, precision: Precision) -> Job:
+    splits = prepared.splits
+    scored = scored_cases(recipe, splits)
     predictor = make_predictor(recipe, method, prepared.device, precision)
     return Job(
         method=method,
         stream=prepared.stream,
         options=recipe.training,
-        folder=run.path,
+        folder=path,
         device=prepared.device,
         precision=precision,
         recipe=recipe.tables(),
@@ -232,8 +189,9 @@ def evaluate(
     if not chosen:
         raise UserError(Problem(f"there are no {split} cases", where=str(root or recipe.data.source)))
     where = find_device(device)
+    set_kernels(deterministic=False)
     path = run.checkpoint(checkpoint_name)
-    method, step = load_method(run, recipe, path, splits.channels, where)
+    method, step = load_method(recipe, path, splits.channels, where)
     precision = stored_precision(recipe)
     folder = run.path / "evaluation" / split
     predictor = make_predictor(recipe, method, where, precision, progress)
@@ -256,21 +214,24 @@ def evaluate(
             "seed": recipe.training.seed,
             "clean_up": "largest component" if recipe.inference.largest_component else "none",
             "notes": list(splits.notes),
+            "partial": len(chosen) < len(getattr(splits, split)),
         },
-        on_case=_case_drawer(folder, recipe, splits),
+        on_case=_case_drawer(recipe, splits),
     )
     write_report(run.path)
     return summary
 
 
-def _case_drawer(folder: Path, recipe: Recipe, splits: Splits) -> Callable[[Case, NDArray[Any], NDArray[Any], Prediction], None]:
+def _case_drawer(recipe: Recipe, splits: Splits) -> Callable[[Case, NDArray[Any], NDArray[Any], Prediction, Path | None], None]:
     axis = 0 if recipe.inference.mode == "slices" else -1
     names = dict(enumerate(splits.class_names))
 
-    def draw(case: Case, image: NDArray[Any], label: NDArray[Any], prediction: Prediction) -> None:
-        path = folder / "pictures" / f"{case.id}.png"
-        views, affine = prediction.views, case.affine
-        pictures.case_picture(image, label, prediction.label, views, path, title=case.id, slice_axis=axis, affine=affine, names=names)
+    def draw(case: Case, image: NDArray[Any], label: NDArray[Any], prediction: Prediction, folder: Path | None) -> None:
+        if folder is not None:
+            path, views = folder / "pictures" / f"{case.id}.png", prediction.views
+            pictures.case_picture(
+                image, label, prediction.label, views, path, title=case.id, slice_axis=axis, affine=case.affine, names=names
+            )
 
     return draw
 
@@ -290,14 +251,12 @@ def predict(
 
     Raises UserError naming every file that could not be predicted; the others are done.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
-    recipe = run.recipe
+    path, recipe = _shared_model(run)
     where = find_device(device)
-    path = run.path / "model.pt"
-    path = path if path.exists() else run.checkpoint()
+    set_kernels(deterministic=False)
     state = checkpoint.read(path)
     channels = int(state.get("channels", 1))
-    method, _ = load_method(run, recipe, path, channels, where)
+    method, _ = load_method(recipe, path, channels, where)
     return predict_files(
         make_predictor(recipe, method, where, stored_precision(recipe)),
         [Path(each) for each in inputs],
@@ -310,6 +269,15 @@ def predict(
         overwrite=overwrite,
         progress=progress,
     )
+
+
+def _shared_model(run: Run | Path | str) -> tuple[Path, Recipe]:
+    """The weights' file to predict with and its recipe: of a model.pt alone, or of a run folder."""
+    if not isinstance(run, Run) and Path(run).is_file():
+        return Path(run), resolve(checkpoint.read(Path(run)).get("recipe", {}))
+    run = run if isinstance(run, Run) else Run.open(run)
+    model = run.path / "model.pt"
+    return (model if model.exists() else run.checkpoint()), run.recipe
 
 
 def report(run: Run | Path | str) -> Path:

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import golden_numbers
 from crossview.data import augment
@@ -17,7 +18,7 @@ sides = st.integers(1, 14)
 seeds = st.integers(0, 2**32)
 
 
-def store_of(*shapes, channels=1, levels=50, labelled=True):
+def store_of(*shapes, channels=1, levels=50, labelled=True, device="cpu"):
     """A store of cases with values that all differ from 0, and their arrays."""
     generator = np.random.default_rng(sum(map(sum, shapes)))
     images = [generator.integers(1, levels, (channels, *shape)).astype(np.float32) for shape in shapes]
@@ -26,7 +27,7 @@ def store_of(*shapes, channels=1, levels=50, labelled=True):
         Case(str(n), str(n), None, lambda image=image: image, (lambda label=label: label) if labelled else None)
         for n, (image, label) in enumerate(zip(images, labels, strict=True))
     ]
-    return Store(cases, classes=4, channels=channels), images, labels
+    return Store(cases, classes=4, channels=channels, device=device), images, labels
 
 
 class Recorded:
@@ -171,6 +172,29 @@ def test_resize_equals_numpy_and_scipy(items, patch, channels, levels):
         assert np.array_equal(image[slot], [reference_slice(channel, chosen[slot], patch) for channel in stored])
         assert np.array_equal(label[slot], reference_slice(labels[position], chosen[slot], patch))
         np.testing.assert_allclose(stored, images[position], rtol=2**-11)
+
+
+class HostCopies(TorchDispatchMode):
+    """Counts the tensors that leave the computer's memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **kwargs or {})
+        from_host = any(isinstance(value, torch.Tensor) and value.device.type == "cpu" and value.ndim for value in args)
+        self.count += from_host and isinstance(result, torch.Tensor) and result.device.type == "meta"
+        return result
+
+
+def test_a_batch_is_resized_with_one_copy_to_the_device():
+    store, *_ = store_of((20, 30), (25, 18), (30, 30), channels=2, device="meta")
+    chosen = [ResizePlan(angle=-7), ResizePlan(turns=1, flip=0), ResizePlan(angle=12)]
+    with HostCopies() as copies:
+        image, label = augment.resize_batch(store, [2, 0, 1], chosen, (16, 16))
+    assert (image.shape, label.shape, image.device.type) == ((3, 2, 16, 16), (3, 16, 16), "meta")
+    assert copies.count == 1
 
 
 @pytest.mark.parametrize("angle", range(-20, 20))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from crossview.data.sources import phantom
 from crossview.data.store import Store
@@ -49,6 +50,13 @@ def test_a_case_is_the_same_whenever_it_is_read():
 def test_cases_seeds_and_splits_differ():
     images = [phantom.phantom(Options(seed=seed), split, number)[0] for seed in (0, 1) for split in ("train", "test") for number in (0, 1)]
     assert len({image.tobytes() for image in images}) == 8
+
+
+def test_the_largest_seed_works_and_a_larger_one_is_refused():
+    assert phantom.phantom(Options(seed=2**63 - 1), "train", 0)[0].shape == (1, 20, 20, 20)
+    for seed in (2**63, 2**64):
+        with pytest.raises(ValidationError, match="less than 9223372036854775808"):
+            Options(seed=seed)
 
 
 @pytest.mark.parametrize("key", ["noise", "bias", "lookalikes"])

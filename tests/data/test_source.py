@@ -40,6 +40,8 @@ def test_an_unknown_key_is_refused():
         ({"sampling": "resize"}, "resize is for slices"),
         ({"augmentation": "rot90_flip_or_rotate"}, "needs sampling = resize"),
         ({"nifti_axes": (0, 0, 1)}, "each axis once"),
+        ({"nifti_axes": (0, 1)}, "nifti_axes: three numbers"),
+        ({"nifti_axes": (0, 1, 2, 3)}, "nifti_axes: three numbers"),
         ({"labelled": 0}, "greater than or equal to 1"),
         ({"classes": 3}, "less than or equal to 2"),
     ],

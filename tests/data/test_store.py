@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from crossview.data.store import Store
+from crossview.data import store as store_module
+from crossview.data.store import Store, fits
 from crossview.errors import Problem, UserError
 
 
@@ -72,6 +73,23 @@ def test_memory_is_a_byte_a_voxel(make_case):
     assert unlabelled.nbytes == voxels + unlabelled.values.nbytes
     assert unlabelled.values.nbytes == 4 * sum(len(np.unique(case.read_image())) for case in some_cases(make_case))
     assert Store(some_cases(make_case), classes=3, channels=1).nbytes == 2 * voxels + unlabelled.values.nbytes
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_a_store_too_large_for_its_device_stays_in_the_computers_memory(make_case, monkeypatch, room):
+    asked = []
+    monkeypatch.setattr(store_module, "fits", lambda nbytes, device: asked.append((nbytes, device.type)) or room)
+    store = Store(some_cases(make_case), classes=3, channels=1, device="meta")
+    assert {tensor.device.type for tensor in (store.voxels, store.values, store.labels)} == {"meta" if room else "cpu"}
+    assert store.device == store.voxels.device
+    assert asked == [(store.nbytes, "meta")]
+
+
+def test_a_store_takes_at_most_sixty_percent_of_a_gpus_free_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000))
+    assert fits(600, torch.device("cuda"))
+    assert not fits(601, torch.device("cuda"))
+    assert fits(10**15, torch.device("cpu"))
 
 
 def test_the_number_of_workers_changes_nothing(make_case):

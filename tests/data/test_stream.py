@@ -15,7 +15,7 @@ from crossview.errors import UserError
 
 @pytest.fixture
 def make_stream(make_case):
-    def make(labelled=5, unlabelled=7, *, dimensions=3, **changed):
+    def make(labelled=5, unlabelled=7, *, dimensions=3, store_device="cpu", **changed):
         generator = np.random.default_rng(0)
         cases = []
         for number in range(labelled + unlabelled):
@@ -25,8 +25,8 @@ def make_stream(make_case):
         options = {"patch": (6, 6, 6)[:dimensions], "sampling": "crop", "augmentation": "rot90_flip"}
         options |= {"labelled_batch": 2, "unlabelled_batch": 3, "seed": 4} | changed
         without = [case.without_label() for case in cases[labelled:]]
-        first = Store(cases[:labelled], classes=2, channels=1)
-        return Stream(first, Store(without, classes=2, channels=1) if without else None, **options)
+        first = Store(cases[:labelled], classes=2, channels=1, device=store_device)
+        return Stream(first, Store(without, classes=2, channels=1, device=store_device) if without else None, **options)
 
     return make
 
@@ -70,6 +70,29 @@ def test_image_and_label_stay_together(make_stream, changed):
     for step in range(8):
         batch = stream.batch(0, step, unlabelled=False)
         assert torch.equal(batch.label, (batch.image[:, 0] > 40).long())
+
+
+def devices(batch: Batch) -> set[str]:
+    return {tensor.device.type for tensor in (batch.image, batch.label, batch.unlabelled)}
+
+
+@pytest.mark.parametrize("changed", [{}, RESIZE])
+def test_batches_lie_on_the_device_asked_for(make_stream, changed):
+    batch = make_stream(device="meta", **changed).batch(0, 0, unlabelled=True)
+    assert devices(batch) == {"meta"}
+    assert devices(make_stream(**changed).batch(0, 0, unlabelled=True)) == {"cpu"}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("place", [{"store_device": "cuda"}, {"device": "cuda"}])
+@pytest.mark.parametrize("changed", [{}, {"sampling": "crop_released", "patch": (9, 8, 9)}, RESIZE])
+def test_batches_of_a_gpu_equal_those_of_the_cpu(make_stream, changed, place):
+    expected, found = make_stream(**changed), make_stream(**changed, **place)
+    for step in range(8):
+        batch = found.batch(0, step, unlabelled=True)
+        assert devices(batch) == {"cuda"}
+        on_host = dataclasses.replace(batch, image=batch.image.cpu(), label=batch.label.cpu(), unlabelled=batch.unlabelled.cpu())
+        assert same(on_host, expected.batch(0, step, unlabelled=True))
 
 
 def test_labelled_epochs_are_permutations_with_the_rest_dropped(make_stream):

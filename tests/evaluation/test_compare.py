@@ -43,7 +43,18 @@ def measured(dice, empty=""):
 
 
 def made_run(
-    path, dice=None, *, method=None, seed=1, setting=None, finished=True, empty=None, steps=17000, case_name="case{:02d}", **changes
+    path,
+    dice=None,
+    *,
+    method=None,
+    seed=1,
+    setting=None,
+    finished=True,
+    empty=None,
+    steps=17000,
+    case_name="case{:02d}",
+    header=None,
+    **changes,
 ):
     """A run folder as training and evaluation leave it. dice: (cases, 2); changes: {table: {key: value}} of the recipe."""
     recipe = deepcopy(RECIPE)
@@ -67,7 +78,7 @@ def made_run(
     header = {
         "split": "test",
         "checkpoint": "last" if selection == "last" else "selected",
-        "step": 17000,
+        "step": steps,
         "selection": selection,
         "method": recipe["method"]["name"],
         "variant": recipe["method"]["variant"],
@@ -75,6 +86,7 @@ def made_run(
         "seed": seed,
         "clean_up": "none",
         "notes": ["Test volumes were cropped around the ground truth."],
+        **(header or {}),
     }
     summary = summarise(scores, class_names=["background", "ring", "core"], unit="voxel", header=header, seconds=1.0)
     write(path / "evaluation" / "test", summary, scores)
@@ -287,6 +299,24 @@ def test_tables_that_do_not_fit_together(tmp_path):
     file.write_text("\n".join(file.read_text().splitlines()[:-1]) + "\n")
     with pytest.raises(UserError, match="don't fit together"):
         compare([path])
+
+
+@pytest.mark.parametrize("header", [{"step": 9000}, {"step": 18000}, {"checkpoint": "selected", "step": 18000}])
+def test_an_evaluation_of_another_step_than_the_run_ended_at(tmp_path, header):
+    path = made_run(tmp_path / "one", header=header)
+    for mixed in (False, True):
+        with pytest.raises(UserError, match=rf"of step {header['step']:,}(?s:.*)17,000(?s:.*)crossview evaluate RUN again"):
+            compare([path], mixed=mixed)
+    assert compare([made_run(tmp_path / "best", header={"checkpoint": "selected", "step": 9000})]).rows[0].steps == 17000
+
+
+def test_a_partial_evaluation_is_refused_unless_it_is_meant(tmp_path):
+    path, whole = made_run(tmp_path / "one", header={"partial": True}), made_run(tmp_path / "two", header={"partial": False}, seed=2)
+    with pytest.raises(UserError, match=r"only the first 12 cases were scored(?s:.*)crossview evaluate RUN") as error:
+        compare([path, whole])
+    assert str(path) in str(error.value)
+    assert str(whole) not in str(error.value)
+    assert "cml, seed 1: only the first 12 cases were scored" in compare([path, whole], mixed=True).notes
 
 
 def test_no_runs_and_an_unknown_baseline(tmp_path):

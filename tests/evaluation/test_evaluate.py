@@ -85,13 +85,14 @@ def run(predictor=None, cases=CASES, **more):
 
 
 def test_every_prediction_is_scored_in_order(tmp_path):
-    summary = run(out=tmp_path)
-    assert read_summary(tmp_path) == summary
+    out = tmp_path / "test"
+    summary = run(out=out)
+    assert read_summary(out) == summary
     assert summary["cases"] == [each.id for each in CASES]
     assert summary["views"]["view2"]["mean"]["dice"]["mean"] == 1
     assert summary["views"]["view1"]["mean"] == summary["mean"]
     assert summary["other_cleanup"]["mean"]["dice"]["mean"] == 0
-    rows = read_cases(tmp_path)
+    rows = read_cases(out)
     assert [row.case for row in rows if row.view == "" and row.label_class == 1] == summary["cases"]
     for row in rows:
         if row.view == "":
@@ -131,7 +132,8 @@ def test_cases_are_read_as_they_are_needed():
 def test_callback_and_progress():
     told, seen = [], []
 
-    def on_case(each, image, label, prediction):
+    def on_case(each, image, label, prediction, folder):
+        assert folder is None
         assert image.shape == (1, *SHAPE)
         np.testing.assert_array_equal(label, label_of(int(each.id.removeprefix("case"))))
         seen.append(prediction.label.shape)
@@ -172,6 +174,45 @@ def test_all_bad_cases_are_named_and_nothing_is_written(tmp_path):
     assert "case5" not in text
     assert not (tmp_path / "evaluation").exists()
     assert predictor.read == [0]
+
+
+def pictured(each, image, label, prediction, folder):
+    (folder / "pictures").mkdir(exist_ok=True)
+    (folder / "pictures" / f"{each.id}.png").write_text(each.id)
+
+
+def test_nothing_of_an_earlier_evaluation_stays(tmp_path):
+    out = tmp_path / "run" / "test"
+    run(out=out, on_case=pictured)
+    run(out=out, on_case=pictured, cases=CASES[:2], header={**HEADER, "partial": True})
+    assert sorted(path.name for path in out.rglob("*.png")) == ["case0.png", "case1.png"]
+    summary = read_summary(out)
+    assert (summary["cases"], summary["partial"]) == (["case0", "case1"], True)
+    assert summary["notes"] == ["only the first 2 cases were scored"]
+    assert [path.name for path in out.parent.iterdir()] == ["test"]
+
+
+@pytest.mark.parametrize("stop", [OSError, KeyboardInterrupt])
+def test_an_evaluation_that_fails_leaves_the_old_one(tmp_path, stop):
+    out = tmp_path / "test"
+    old = run(out=out, on_case=pictured)
+
+    def failing(each, image, label, prediction, folder):
+        if each.id == "case2":
+            raise stop
+        (folder / "new.png").write_text("new")
+
+    (tmp_path / "test.part").mkdir()
+    (tmp_path / "test.part" / "stray.png").write_text("of a kill")
+    with pytest.raises(stop):
+        run(out=out, on_case=failing)
+    assert read_summary(out) == old
+    assert len(list(out.rglob("*.png"))) == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["test"]
+    (tmp_path / "test.part").mkdir()
+    (tmp_path / "test.part" / "stray.png").write_text("of a kill")
+    run(out=out)
+    assert not list(tmp_path.rglob("*.png"))
 
 
 def test_channels():

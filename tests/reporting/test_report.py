@@ -157,6 +157,27 @@ def test_optimism_is_shown(make_run: MakeRun, selection: str) -> None:
     assert ("Selected on" in page.text) == (selection == "test")
 
 
+def test_the_counts_are_of_what_was_trained_on(make_run: MakeRun) -> None:
+    text = page_of(make_run(environment={"labelled": ["a", "b", "c"], "unlabelled": 0, "validation": ["d"]})).text
+    assert "3 labelled scans" in text
+    assert "4 labelled" not in text
+    assert "unlabelled scans" not in text.partition("In plain words")[0]
+    assert "4 labelled scans" in page_of(make_run(name="bare", environment={})).text
+
+
+def test_a_partial_evaluation_and_an_old_one_are_shown(make_run: MakeRun, evaluation_writer: Callable[..., None]) -> None:
+    run = make_run(dice={"a": [0.8], "b": [0.9]}, partial=True, step=400)
+    evaluation_writer(run / "evaluation" / "test.part", {"z": [0.1]})
+    text = page_of(run).text.replace("\u00a0", " ")
+    assert "made of the first 2 test cases only" in text
+    assert "partial evaluation" in text
+    assert "scores of step 400; the run stands at step 1,000" in text
+    assert "test.part" not in text
+    plain = page_of(make_run(name="whole", dice={"a": [0.8], "b": [0.9]})).text
+    assert "partial" not in plain
+    assert "stands at" not in plain
+
+
 def test_no_evaluation_and_no_end(make_run: MakeRun, journal: Journal) -> None:
     page = page_of(make_run(journal=journal(finished=False)[:30]))
     assert "No evaluation yet" in page.text

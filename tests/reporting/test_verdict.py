@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from crossview.reporting.curves import training_charts
 from crossview.reporting.folder import read_run
 from crossview.reporting.verdict import cautions, result_sentences, unlabelled_effect
 
@@ -85,6 +86,38 @@ def test_empty_pseudo_labels_are_named(make_run: MakeRun, journal: Journal) -> N
             row["health"] = {"view1 pseudo-label share": 0.0, "view2 pseudo-label share": 0.06, "view1 labelled Dice": 0.0}
     [(_, text)] = cautions(read_run(make_run(journal=rows)))
     assert text.startswith("view1 pseudo-label share is 0.000 %")
+
+
+def test_the_split_that_was_scored_in_training_is_named(make_run: MakeRun, journal: Journal) -> None:
+    for selection, split, other in (("test", "test", "validation"), ("last", "validation", "test"), ("validation", "validation", "test")):
+        rows = journal([0.5, 0.7], [0.7, 0.7, 0.7], views={"view1": 0.8, "view2": 0.6})
+        run = read_run(make_run(name=selection, selection=selection, journal=rows))
+        words = " ".join(
+            [*(text for _, text in cautions(run) if "view2" in text), *(chart.title for chart in training_charts(run))]
+        ).lower()
+        assert f"on the {split} cases" in words
+        assert f"{split} dice in %" in words
+        assert other not in words
+        young = unlabelled_effect(read_run(make_run(name=f"{selection} young", selection=selection, journal=journal()))).text
+        assert f"no {split} cases were scored" in young
+
+
+def test_a_checkpoint_is_called_picked_on_the_cases_scored_only_where_it_was(make_run: MakeRun, evaluation_writer: Any) -> None:
+    run = make_run(selection="test", dice={"a": [0.8]}, optimistic=True)
+    summary = run / "evaluation" / "test" / "summary.json"
+    summary.write_text(summary.read_text().replace('"selection": "last"', '"selection": "test"'))
+    evaluation_writer(run / "evaluation" / "validation", {"v": [0.8]}, split="validation", selection="test", optimistic=True)
+    on_test, on_validation = (text for _, text in cautions(read_run(run)))
+    assert "very cases" in on_test
+    assert "very cases" not in on_validation
+    assert "picked on the test cases; these are the validation cases" in on_validation
+
+
+def test_an_evaluation_from_before_the_run_went_on_is_named(make_run: MakeRun) -> None:
+    [(tone, text)] = cautions(read_run(make_run(dice={"a": [0.8]}, step=400)))
+    assert tone == "bad"
+    assert "scores of step 400; the run stands at step 1,000: evaluate it again" in text
+    assert cautions(read_run(make_run(name="best", dice={"a": [0.8]}, step=400, checkpoint="selected"))) == []
 
 
 def test_failures_are_counted_and_named(make_run: MakeRun) -> None:

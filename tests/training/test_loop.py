@@ -14,8 +14,8 @@ from crossview import run as run_module
 from crossview.data.sources import phantom
 from crossview.errors import UserError
 from crossview.methods import CML, Supervised
+from crossview.prepare import prepare
 from crossview.resolve import resolve
-from crossview.run import prepare
 from crossview.training import loop
 from crossview.training.journal import read_journal
 

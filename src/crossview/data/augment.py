@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import cosdg, sindg
 from torch import Tensor
 
-from crossview.data.store import Store
+from crossview.data.store import Store, moved
 
 
 @dataclass(frozen=True)
@@ -154,19 +154,12 @@ def resize_batch(store: Store, positions: Sequence[int], plans: Sequence[ResizeP
     Equal to rot90 + flip, or ``scipy.ndimage.rotate(order=0, reshape=False)``, followed by a resize by ``resize_index``; a voxel
     rotated in from outside is 0. One gather for the whole batch.
     """
-    index, outside = _slice_index(store, positions, plans, patch)
-    image_index = index[:, None]
-    if store.channels > 1:
-        channels = [
-            [(store.channels - 1) * store.offsets[position] + channel * prod(store.shapes[position]) for channel in range(store.channels)]
-            for position in positions
-        ]
-        image_index = image_index + torch.tensor(channels, dtype=index.dtype, device=store.device)[:, :, None, None]
+    index, outside, channels, tables = _slice_index(store, positions, plans, patch)
+    image_index = index[:, None] if store.channels == 1 else index[:, None] + channels[:, :, None, None]
     stored = store.voxels.index_select(0, image_index.reshape(-1)).view(image_index.shape)
     image = stored.float()
     if store.indexed:
-        table = torch.tensor([store.value_offsets[position] for position in positions], dtype=torch.int32, device=store.device)
-        image = store.values.index_select(0, (stored + table[:, None, None, None]).view(-1)).view(stored.shape)
+        image = store.values.index_select(0, (stored + tables[:, None, None, None]).view(-1)).view(stored.shape)
     label = None if store.labels is None else store.labels.index_select(0, index.view(-1)).view(index.shape).long()
     for slot, mask in outside.items():
         image[slot].masked_fill_(mask, 0)
@@ -177,21 +170,36 @@ def resize_batch(store: Store, positions: Sequence[int], plans: Sequence[ResizeP
 
 def _slice_index(
     store: Store, positions: Sequence[int], plans: Sequence[ResizePlan], patch: Sequence[int]
-) -> tuple[Tensor, dict[int, Tensor]]:
-    """For each patch pixel its place in ``store.labels``, (B, *patch); and by slot, where a rotation meets the outside (place 0 there)."""
-    wide = torch.int64 if len(store.voxels) >= 2**31 else torch.int32  # int32 gathers twice as fast on the CPU
+) -> tuple[Tensor, dict[int, Tensor], Tensor, Tensor]:
+    """Where the batch lies in the store, on the store's device.
+
+    For each patch pixel its place in ``store.labels``, (B, *patch); by slot, where a rotation meets the outside (place 0 of the slice
+    there); what takes a place to each channel's in ``store.voxels``, (B, C); and where each item's values begin, (B,).
+    Worked out on the host and brought over in ONE copy: a GPU would wait for each of many small ones.
+    """
     rows, columns = (np.empty((len(plans), side), np.int64) for side in patch)
+    rotated = {}
     for slot, (position, plan) in enumerate(zip(positions, plans, strict=True)):
         base, steps, sides = _turned_layout(store.shapes[position], plan)
         rows[slot] = store.offsets[position] + base + steps[0] * resize_index(sides[0], patch[0])
         columns[slot] = steps[1] * resize_index(sides[1], patch[1])
-    index = torch.from_numpy(rows).to(store.device, wide)[:, :, None] + torch.from_numpy(columns).to(store.device, wide)[:, None, :]
-    outside = {}
-    for slot, (position, plan) in enumerate(zip(positions, plans, strict=True)):
         if plan.angle:
-            place, outside[slot] = _rotated_index(store.shapes[position], plan.angle, patch, store.device)
-            index[slot] = place + store.offsets[position]
-    return index, outside
+            rotated[slot] = _rotated_index(store.shapes[position], plan.angle, patch)
+    starts = np.array([[store.offsets[position]] for position in positions])
+    sizes = np.array([[prod(store.shapes[position])] for position in positions])
+    channels = (store.channels - 1) * starts + np.arange(store.channels) * sizes
+    tables = np.array([store.value_offsets[position] for position in positions])
+    wide = np.int64 if len(store.voxels) >= 2**31 else np.int32  # int32 gathers twice as fast on the CPU
+    parts = [rows, columns, channels, tables, *rotated.values()]
+    packed = np.concatenate([part.reshape(-1) for part in parts], dtype=wide, casting="same_kind")
+    pieces = torch.split(moved(torch.from_numpy(packed), store.device), [part.size for part in parts])
+    row, column, channel, table, *places = (piece.view(part.shape) for piece, part in zip(pieces, parts, strict=True))
+    index = row[:, :, None] + column[:, None, :]
+    outside = {}
+    for slot, place in zip(rotated, places, strict=True):
+        outside[slot] = place < 0
+        torch.add(place.clamp(min=0), store.offsets[positions[slot]], out=index[slot])
+    return index, outside, channel, table
 
 
 def _turned_layout(shape: Sequence[int], plan: ResizePlan) -> tuple[int, list[int], list[int]]:
@@ -206,17 +214,18 @@ def _turned_layout(shape: Sequence[int], plan: ResizePlan) -> tuple[int, list[in
     return base, steps, sides
 
 
-def _rotated_index(shape: Sequence[int], angle: int, patch: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """For each patch pixel its place in a slice rotated about its centre, and where that is outside (place 0 there), (*patch).
+def _rotated_index(shape: Sequence[int], angle: int, patch: Sequence[int]) -> NDArray[np.int32]:
+    """For each patch pixel its place in a slice rotated about its centre, -1 where that is outside, (*patch).
 
     In float64 and in scipy's order of operations: a pixel is outside where its exact place is, before it is rounded.
     """
     matrix = np.array([[cosdg(angle), sindg(angle)], [-sindg(angle), cosdg(angle)]])
     centre = (np.array(shape) - 1) / 2
     shift = centre - matrix @ centre
-    row = torch.from_numpy(resize_index(shape[0], patch[0])).to(device, torch.float64)[:, None]
-    column = torch.from_numpy(resize_index(shape[1], patch[1])).to(device, torch.float64)[None, :]
-    places = [(row * float(matrix[axis, 0]) + float(shift[axis])) + column * float(matrix[axis, 1]) for axis in (0, 1)]
+    row, column = (resize_index(side, out).astype(np.float64) for side, out in zip(shape, patch, strict=True))
+    places = [(row * matrix[axis, 0] + shift[axis])[:, None] + column * matrix[axis, 1] for axis in (0, 1)]
     outside = (places[0] < 0) | (places[0] > shape[0] - 1) | (places[1] < 0) | (places[1] > shape[1] - 1)
-    rounded = [place.add_(0.5).floor_().int() for place in places]
-    return (rounded[0] * shape[1] + rounded[1]).masked_fill_(outside, 0), outside
+    rounded = [np.add(place, 0.5, out=place).astype(np.int32) for place in places]  # cuts towards 0: the floor, wherever a place is inside
+    index: NDArray[np.int32] = rounded[0] * np.int32(shape[1]) + rounded[1]
+    index[outside] = -1
+    return index

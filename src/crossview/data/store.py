@@ -18,13 +18,16 @@ from crossview.data.check import check_case
 from crossview.data.compact import INDEX_KINDS, KINDS, LARGEST_FLOAT16, Compact, compact
 from crossview.errors import Problem, UserError, raise_all
 
+LARGEST_SHARE = 0.6
+"""Of a GPU's free memory, for one store: networks and their activations need the rest."""
 Item = tuple[Compact | None, NDArray[np.uint8] | None, list[Problem]]
 
 
 class Store:
     """The images (C, *S) of some cases, of any shapes, and their labels if the cases have them; else it holds no labels at all.
 
-    All images lie one after the other in one flat tensor ``voxels`` on ``device``, all labels in ``labels``. Images of at most 32,768
+    All images lie one after the other in one flat tensor ``voxels``, all labels in ``labels``: on the device asked for or, where they
+    are too large for it (``fits``), in the computer's memory; ``self.device`` says which. Images of at most 32,768
     distinct values are kept as an index into a table, which loses nothing (LA: one byte a voxel). Where a single image of the store has
     more, ALL are float16, each value rounded by at most 1 part in 2,048; float32 where a value lies beyond float16's range (65,504).
 
@@ -56,11 +59,12 @@ class Store:
         images = [image.widened(kind) for image in images]
         self.value_offsets = tuple(accumulate((len(image.values) for image in images), initial=0))
         self.indexed = kind in INDEX_KINDS
-        self.voxels = torch.from_numpy(np.concatenate([image.data.reshape(-1) for image in images])).to(device)
-        self.values = torch.from_numpy(np.concatenate([image.values for image in images])).to(device)
-        self.labels: Tensor | None = (
-            torch.from_numpy(np.concatenate([label.reshape(-1) for label in labels])).to(device) if labels else None
-        )
+        self.voxels = torch.from_numpy(np.concatenate([image.data.reshape(-1) for image in images]))
+        self.values = torch.from_numpy(np.concatenate([image.values for image in images]))
+        self.labels: Tensor | None = torch.from_numpy(np.concatenate([label.reshape(-1) for label in labels])) if labels else None
+        if fits(self.nbytes, torch.device(device)):
+            self.voxels, self.values = self.voxels.to(device), self.values.to(device)
+            self.labels = None if self.labels is None else self.labels.to(device)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,7 +80,7 @@ class Store:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held on the device."""
+        """Bytes held on ``device``."""
         return sum(tensor.nbytes for tensor in (self.voxels, self.values, self.labels) if tensor is not None)
 
     def stored(self, position: int) -> Tensor:
@@ -100,6 +104,18 @@ class Store:
             return table.index_select(0, index).view(stored.shape)
         torch.index_select(table, 0, index, out=out.view(-1))
         return out
+
+
+def fits(nbytes: int, device: torch.device) -> bool:
+    """Whether a store of so many bytes may lie on the device: on a GPU at most 60 % of the memory that is free now."""
+    return device.type != "cuda" or nbytes <= LARGEST_SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device. From the computer's memory to a GPU nothing waits: page-locked, in the order of the GPU's own work."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def _read(

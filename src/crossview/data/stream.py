@@ -16,7 +16,7 @@ from torch import Tensor
 from crossview.batch import Batch
 from crossview.data import augment
 from crossview.data.sources.source import Augmentation, Sampling
-from crossview.data.store import Store
+from crossview.data.store import Store, moved
 from crossview.errors import Problem, UserError
 from crossview.rng import Randomness
 
@@ -27,6 +27,7 @@ class Stream:
     Labelled items come in epochs: each a fresh permutation in chunks of ``labelled_batch``, the incomplete last chunk dropped.
     Unlabelled items come in reshuffled passes without a break: item p of the run is element p mod n of permutation p div n.
     Every draw is keyed by (seed, stage, step, slot in the batch), every permutation by (seed, stage, its number).
+    device: where the batches come to lie; None: where the labelled store lies.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Stream:
         labelled_batch: int,
         unlabelled_batch: int,
         seed: int,
+        device: torch.device | str | None = None,
     ) -> None:
         if labelled.labels is None or (unlabelled is not None and unlabelled.labels is not None):
             raise ValueError("the labelled store must hold labels and the unlabelled store none")
@@ -50,9 +52,10 @@ class Stream:
         self.augmentation: Augmentation = augmentation
         self.labelled_batch, self.unlabelled_batch = labelled_batch, unlabelled_batch
         self.seed = seed
+        self.device = labelled.device if device is None else torch.device(device)
 
     def batch(self, stage: int, step: int, *, unlabelled: bool, show: bool = False) -> Batch:
-        """The batch of a step; ``stage`` counts from 0, ``step`` within the stage. On the stores' device.
+        """The batch of a step; ``stage`` counts from 0, ``step`` within the stage. On ``self.device``.
 
         UserError where unlabelled images are asked for and there are none.
         """
@@ -87,7 +90,11 @@ class Stream:
         return self.unlabelled
 
     def _drawn(self, store: Store, positions: Sequence[int], randomness: Randomness, kind: str) -> tuple[Tensor, Tensor | None]:
-        """The patches of these items, slot by slot."""
+        """The patches of these items, slot by slot: made where the store lies, then moved."""
+        image, label = self._patches(store, positions, randomness, kind)
+        return moved(image, self.device), None if label is None else moved(label, self.device)
+
+    def _patches(self, store: Store, positions: Sequence[int], randomness: Randomness, kind: str) -> tuple[Tensor, Tensor | None]:
         generators = [randomness.host(f"{kind} patch", slot) for slot in range(len(positions))]
         if self.sampling == "resize":
             plans = [augment.resize_plan(self.augmentation, generator) for generator in generators]

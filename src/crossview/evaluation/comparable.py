@@ -27,6 +27,7 @@ def problems(runs: Runs, rows: Sequence[Runs], mixed: bool) -> list[Problem]:
             found += _mixtures(row, _SCORED_ON, "evaluate these runs again, on the same cases")
     else:
         fix = "compare like with like; --mixed (mixed=True) shows them beside each other all the same"
+        found += [problem for run in runs for problem in _partial(run)]
         found += _mixtures(runs, {**_kinds(runs), **_SCORED_ON}, fix)
     return found
 
@@ -98,6 +99,14 @@ def _twice(row: Runs) -> list[Problem]:
         for seed, paths in seeds.items()
         if len(paths) > 1
     ]
+
+
+def _partial(run: FinishedRun) -> list[Problem]:
+    """An evaluation of a part of the split, made for a quick look."""
+    if not run.partial:
+        return []
+    found = f"only the first {len(run.cases)} cases were scored"
+    return [Problem("the evaluation is partial", str(run.path), found, "all cases of the split", "crossview evaluate RUN")]
 
 
 def _impossible(run: FinishedRun) -> list[Problem]:

@@ -105,7 +105,8 @@ def compare(runs: Sequence[Path | str], *, split: str = "test", baseline: str | 
     """Compare finished, evaluated runs.
 
     baseline: the label of a row; left out, labelled-only training where there is one, else the first row. mixed: allow different
-    settings, selection policies, checkpoints and cases beside each other; differences are then told only between rows alike.
+    settings, selection policies, checkpoints and cases beside each other, and partial evaluations; differences are then told only
+    between rows alike.
     UserError, all problems at once, for folders that are no finished runs and for runs that can't stand in one table.
     """
     found = _read_all([Path(run) for run in runs], split)

@@ -7,10 +7,12 @@ outside Python's lock), so memory holds a few cases and the device does not wait
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,7 +49,8 @@ class Predictor(Protocol):
     def predict(self, images: Iterable[Image], /) -> Iterator[Any]: ...
 
 
-OnCase = Callable[[Case, Image, Label, Any], None]
+OnCase = Callable[[Case, Image, Label, Any, Path | None], None]
+"""Given a case, its image, label and prediction, and the folder that the evaluation is being written to, if any."""
 Progress = Callable[[int, int], None]
 
 
@@ -64,18 +67,57 @@ def evaluate(
     on_case: OnCase | None = None,
     progress: Progress | None = None,
 ) -> Summary:
-    """Predict and score cases; the summary, which is written to ``out`` with ``cases.csv`` where a folder is given.
+    """Predict and score cases; the summary, which is written with ``cases.csv`` where a folder ``out`` is given.
 
     classes counts the background; class_names has one name for each. unit: "mm" scores with each case's spacing, "voxel" without.
     channels: of every image; left out, the first image's. header: of the run; notes grow by what went wrong with a prediction.
-    on_case is called after each prediction with (case, image, label, prediction); progress with (done, all).
-    UserError, naming all of them, if cases have no label or do not fit; nothing is written then.
+    on_case is called after each prediction with (case, image, label, prediction, folder); progress with (done, all). The folder is
+    built beside ``out`` and takes its place, with all that on_case wrote there, once it is whole; the old folder is removed then.
+    UserError, naming all of them, if cases have no label or do not fit; ``out`` stays as it was then.
     """
     started = time.perf_counter()
     if unit == "mm":
         raise_all([_no_spacing(case) for case in cases if case.spacing is None])
+    with _replaced_whole(out) as folder:
+        scores, notes = _score_all(predictor, cases, classes, channels, unit, folder, on_case, progress)
+        header = {**header, "notes": [*header.get("notes", ()), *notes]}
+        summary = summarise(scores, class_names=class_names, unit=unit, header=header, seconds=time.perf_counter() - started)
+        if folder is not None:
+            write(folder, summary, scores)
+    return summary
+
+
+@contextmanager
+def _replaced_whole(out: Path | None) -> Iterator[Path | None]:
+    """An empty folder beside ``out`` to write to; it replaces ``out`` at the end, and is removed if anything fails."""
+    if out is None:
+        yield None
+        return
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        if out.exists():
+            shutil.rmtree(out)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _score_all(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    classes: int,
+    channels: int | None,
+    unit: str,
+    folder: Path | None,
+    on_case: OnCase | None,
+    progress: Progress | None,
+) -> tuple[list[Score], list[str]]:
+    """The scores of all cases, in order, and what went wrong with a prediction."""
     scores: list[list[Score]] = []
-    notes = list(header.get("notes", ()))
+    notes: list[str] = []
     waiting: deque[Future[list[Score]]] = deque()
     workers = max(1, min(8, (os.cpu_count() or 1) - 1))
     with ThreadPoolExecutor(workers) as pool:
@@ -85,18 +127,13 @@ def evaluate(
             if not prediction.finite:
                 notes.append(f"{case.id}: the network answered with NaN or infinity, so its prediction means nothing")
             if on_case is not None:
-                on_case(case, image, label, prediction)
+                on_case(case, image, label, prediction, folder)
             while len(waiting) > 2 * workers or (waiting and waiting[0].done()):
                 scores.append(waiting.popleft().result())
             if progress is not None:
                 progress(len(scores) + len(waiting), len(cases))
         scores.extend(future.result() for future in waiting)
-    flat = [score for of_case in scores for score in of_case]
-    header = {**header, "notes": notes}
-    summary = summarise(flat, class_names=class_names, unit=unit, header=header, seconds=time.perf_counter() - started)
-    if out is not None:
-        write(out, summary, flat)
-    return summary
+    return [score for of_case in scores for score in of_case], notes
 
 
 def quick_dice(predictor: Predictor, cases: Sequence[Case], classes: int, channels: int | None = None) -> Summary:

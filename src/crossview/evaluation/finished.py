@@ -30,6 +30,7 @@ class FinishedRun:
     """One run's recipe and scores. values: metric -> (cases, classes), NaN where there is none; cases are sorted.
 
     identity: the flat recipe without what tells seeds apart. empty: how often which kind of empty occurred.
+    partial: the split holds more cases than were scored.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class FinishedRun:
     patients: tuple[str, ...]
     values: Mapping[str, NDArray[np.float64]]
     empty: Mapping[str, int]
+    partial: bool
     notes: tuple[str, ...]
 
     def mean(self, metric: str) -> float:
@@ -56,7 +58,7 @@ class FinishedRun:
 
 
 def read_run(path: Path, split: str) -> FinishedRun:
-    """Read a run. UserError if the folder is no run, the run is not finished, or it was not evaluated on the split."""
+    """Read a run. UserError if the folder is no run, is not finished, or has no evaluation of its end on the split."""
     recipe = _recipe(path)
     finished = _finished(path)
     folder = path / "evaluation" / split
@@ -64,6 +66,7 @@ def read_run(path: Path, split: str) -> FinishedRun:
     if summary.get("split") != split:
         raise UserError(Problem("the summary is of another split", str(folder), str(summary.get("split")), split, "evaluate the run again"))
     try:
+        _check_step(path, int(finished["total_step"]), summary)
         return _assemble(path, recipe, finished, summary, read_cases(folder))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"
@@ -98,6 +101,14 @@ def _finished(path: Path) -> Mapping[str, Any]:
     return last[-1]
 
 
+def _check_step(path: Path, end: int, summary: Summary) -> None:
+    """Refuse an evaluation that was made before the run went on. Where the best step lies, the journal does not say."""
+    step = int(summary["step"])
+    if step > end or (summary["checkpoint"] == "last" and step != end):
+        found, expected = f"the evaluation is of step {step:,}", f"step {end:,}, where the run ended"
+        raise UserError(Problem("the evaluation is not of the finished run", str(path), found, expected, "crossview evaluate RUN again"))
+
+
 def _assemble(path: Path, recipe: Mapping[str, Any], finished: Mapping[str, Any], summary: Summary, scores: Sequence[Score]) -> FinishedRun:
     combined = sorted((score for score in scores if score.view == COMBINED), key=lambda score: score.case)
     classes = [int(label_class) for label_class in summary["classes"]]
@@ -123,6 +134,7 @@ def _assemble(path: Path, recipe: Mapping[str, Any], finished: Mapping[str, Any]
         patients=tuple(table(combined, classes, STATISTICS["dice"])[1]),
         values=values,
         empty={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
+        partial=bool(summary.get("partial")),
         notes=tuple(str(note) for note in summary["notes"]),
     )
 

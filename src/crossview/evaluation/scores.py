@@ -30,13 +30,14 @@ OTHER_CLEAN_UP = "other_cleanup"
 LARGEST_COMPONENT = "largest component"
 COLUMNS = ("case", "patient", "view", "class", *METRICS, "empty")
 OPTIMISTIC = "selected on {split}, optimistic"
+PARTIAL = "only the first {count} cases were scored"
 
 Summary = dict[str, Any]
 Value = Callable[[Measures], float]
 
 
 class Header(TypedDict):
-    """What a summary says of the run beside its scores. clean_up: of the combined prediction."""
+    """What a summary says of the run beside its scores. clean_up: of the combined prediction. partial: the split holds more cases."""
 
     split: str
     checkpoint: str
@@ -47,6 +48,7 @@ class Header(TypedDict):
     setting: str
     seed: int
     clean_up: str
+    partial: NotRequired[bool]
     notes: NotRequired[Sequence[str]]
 
 
@@ -71,18 +73,20 @@ def summarise(scores: Sequence[Score], *, class_names: Sequence[str], unit: str,
     for score in scores:
         by_view.setdefault(score.view, []).append(score)
     combined = by_view[COMBINED]
+    cases = list(dict.fromkeys(score.case for score in combined))
     flags = [OPTIMISTIC.format(split=header["selection"])] if _optimistic(header) else []
+    parts = [PARTIAL.format(count=len(cases))] if header.get("partial") else []
     summary: Summary = {
         "format": FORMAT,
         **{key: value for key, value in header.items() if key != "notes"},
         "unit": unit,
-        "cases": list(dict.fromkeys(score.case for score in combined)),
+        "cases": cases,
         **_group(combined, names),
         "empty": [_empty(score) for score in combined if score.measures.empty],
         "convention": convention(unit),
         "released_convention": _released(combined, names),
         "views": {view: _group(of_view, names) for view, of_view in by_view.items() if view not in (COMBINED, OTHER_CLEAN_UP)},
-        "notes": flags + list(header.get("notes", ())),
+        "notes": flags + parts + list(header.get("notes", ())),
         "optimistic": bool(flags),
         "seconds": seconds,
     }

@@ -1,4 +1,4 @@
-"""The charts of a report, from the journal: validation Dice, loss terms, learning rate, the networks' health."""
+"""The charts of a report, from the journal: Dice during training, loss terms, learning rate, the networks' health."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def training_charts(run: RunFolder) -> list[Chart]:
 
 
 def _validation(run: RunFolder, names: Mapping[str, str]) -> list[tuple[str, list[Series]]]:
-    """Dice of the validation cases by chart: the mean with each view in dashes, and each class where there are several."""
+    """Dice of the cases scored during training by chart: the mean with each view in dashes, and each class where there are several."""
     rows = run.journal.of("validation")
     classes = list(dict.fromkeys(index for row in rows for index in table(row.get("classes"))))
     views = list(dict.fromkeys(name for row in rows for name in table(row.get("views"))))
@@ -53,8 +53,9 @@ def _validation(run: RunFolder, names: Mapping[str, str]) -> list[tuple[str, lis
     ]
     if not mean.points:
         return []
-    charts = [("Validation Dice in %, all and each view" if len(by_view) > 1 else "Validation Dice in %", [mean, *by_view])]
-    return charts + ([("Validation Dice in %, each class", [mean, *by_class])] if len(by_class) > 1 else [])
+    title = f"{run.scored_in_training.capitalize()} Dice in %"
+    charts = [(f"{title}, all and each view" if len(by_view) > 1 else title, [mean, *by_view])]
+    return charts + ([(f"{title}, each class", [mean, *by_class])] if len(by_class) > 1 else [])
 
 
 def _dice_limits(series: list[Series]) -> tuple[float, float]:

@@ -85,6 +85,11 @@ class RunFolder:
     def option(self, section: str, key: str) -> Any:
         return table(self.recipe.get(section)).get(key)
 
+    @property
+    def scored_in_training(self) -> str:
+        """The split whose cases are scored during training, in the journal's rows "validation"."""
+        return "test" if self.option("training", "selection") == "test" else "validation"
+
 
 def read_run(path: Path) -> RunFolder:
     """Read a run folder. Raises UserError where there is none, or where its recipe or a summary can't be read."""
@@ -104,7 +109,9 @@ def read_run(path: Path) -> RunFolder:
     except tomllib.TOMLDecodeError as error:
         raise UserError(Problem("not valid TOML", where=str(path / "recipe.toml"), found=str(error), fix="restore the file")) from error
     environment = path / "environment.json"
-    evaluations = [_read_evaluation(summary.parent) for summary in sorted(path.glob("evaluation/*/summary.json"))]
+    evaluations = [
+        _read_evaluation(summary.parent) for summary in sorted(path.glob("evaluation/*/summary.json")) if summary.parent.suffix != ".part"
+    ]
     order = ["test", "validation"]
     evaluations.sort(key=lambda found: order.index(found.split) if found.split in order else len(order))
     return RunFolder(

@@ -41,16 +41,17 @@ def _facts(run: RunFolder) -> list[tuple[str, str]]:
 
 
 def _scan_facts(run: RunFolder) -> list[tuple[str, str]]:
-    """How many labelled and unlabelled scans: as the recipe counts the labelled, else as the run found them."""
+    """How many labelled and unlabelled scans were trained on: as the run counted them, else the labelled ones of its recipe."""
     slices = run.option("data", "source") == "acdc"
-    labelled, validation = _amount(run.option("data", "labelled")), _amount(run.environment.get("validation"))
-    found = _amount(run.environment.get("labelled"))
-    amount = labelled or found
+    validation = _amount(run.environment.get("validation"))
+    trained, planned = _amount(run.environment.get("labelled")), _amount(run.option("data", "labelled"))
     facts = []
-    if amount:
-        facts.append((f"{amount:,}", f"labelled {'patients' if slices and labelled else 'scans'}"))
+    if trained:
+        facts.append((f"{trained:,}", f"labelled {'slices' if slices else 'scans'}"))
+    elif planned:
+        facts.append((f"{planned:,}", f"labelled {'patients' if slices else 'scans'}"))
     unlabelled = _amount(run.environment.get("unlabelled"))
-    if unlabelled is not None:
+    if unlabelled:
         facts.append((f"{unlabelled:,}", f"unlabelled {'slices' if slices else 'scans'}"))
     return facts + ([(f"{validation:,}", "for validation")] if validation else [])
 
@@ -71,6 +72,8 @@ def _badges(run: RunFolder) -> list[tuple[str, str]]:
         badges.append((f"selected on {'test' if selection == 'test' else selection}, optimistic", "bad"))
     else:
         badges.append((SELECTIONS.get(selection, f"selection {selection}"), ""))
+    if any(evaluation.summary.get("partial") for evaluation in run.evaluations):
+        badges.append(("partial evaluation", "warn"))
     if not run.journal.finished:
         badges.append(("unfinished", "warn"))
     if run.option("method", "variant") == "released":

@@ -10,7 +10,7 @@ from crossview.reporting.folder import Evaluation, Row, RunFolder
 from crossview.reporting.words import METRICS, count, distance, in_text, interval, listed, number, percent, table
 
 CLEAR = 0.01
-"""A smaller change of validation Dice than this is not called help or harm."""
+"""A smaller change of Dice during training than this is not called help or harm."""
 WEAK = 0.10
 """A view this far below the best one is named."""
 DEAD_SHARE = 1e-4
@@ -23,7 +23,7 @@ Help = Literal["helped", "hurt", "unclear", "unknown", "none"]
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """What the unlabelled stage did to the validation Dice, as a word and as a sentence."""
+    """What the unlabelled stage did to the Dice during training, as a word and as a sentence."""
 
     effect: Help
     text: str
@@ -68,7 +68,7 @@ def _failures(summary: Mapping[str, Any]) -> list[str]:
 
 
 def unlabelled_effect(run: RunFolder) -> Unlabelled:
-    """Compare the labelled-only stage's validation Dice with the result's. It can hurt, and then this says so."""
+    """Compare the labelled-only stage's Dice with the result's, both scored during training. It can hurt, and then this says so."""
     stages = [row for row in run.journal.of("stage") if number(row.get("steps"))]
     learning = [row for row in stages if uses_unlabelled(row, run)]
     if stages and not learning:
@@ -80,8 +80,8 @@ def unlabelled_effect(run: RunFolder) -> Unlabelled:
     before = [row for row in validation if row.get("stage") not in names]
     after = [row for row in validation if row.get("stage") in names]
     if not before or not after:
-        return Unlabelled("unknown", _unknown(bool(validation), len(stages) > len(learning)))
-    return _compared(before, after, run.option("training", "selection") or "last")
+        return Unlabelled("unknown", _unknown(run.scored_in_training, bool(validation), len(stages) > len(learning)))
+    return _compared(before, after, run.option("training", "selection") or "last", run.scored_in_training)
 
 
 def uses_unlabelled(stage: Row, run: RunFolder) -> bool:
@@ -93,9 +93,9 @@ def uses_unlabelled(stage: Row, run: RunFolder) -> bool:
     return bool(number(stage.get("index"))) or not number(run.option("method", "pretrain_steps"))
 
 
-def _unknown(validated: bool, staged: bool) -> str:
-    why = "no validation cases were scored during training" if not validated else "not both of its stages were validated"
-    if validated and not staged:
+def _unknown(split: str, scored: bool, staged: bool) -> str:
+    why = f"not both of its stages were scored on the {split} cases" if scored else f"no {split} cases were scored during training"
+    if scored and not staged:
         why = "this method has no labelled-only stage to compare with"
     return (
         f"Whether the unlabelled scans helped can't be told from this run: {why}. "
@@ -103,13 +103,12 @@ def _unknown(validated: bool, staged: bool) -> str:
     )
 
 
-def _compared(before: Sequence[Row], after: Sequence[Row], selection: str) -> Unlabelled:
-    scored = "test" if selection == "test" else "validation"
+def _compared(before: Sequence[Row], after: Sequence[Row], selection: str, split: str) -> Unlabelled:
     start, start_best = before[-1], max(before, key=lambda row: row["mean"])
     last, best = after[-1], max(after, key=lambda row: row["mean"])
     start, result = (start, last) if selection == "last" else (start_best, best)
     change = result["mean"] - start["mean"]
-    figures = f"{scored} Dice was {in_text(start['mean'])} at {_place(start, before)} of the labelled-only stage"
+    figures = f"{split} Dice was {in_text(start['mean'])} at {_place(start, before)} of the labelled-only stage"
     figures += f" (at its best {in_text(start_best['mean'])})" if start_best["mean"] - start["mean"] >= CLEAR / 2 else ""
     figures += f" and is {in_text(result['mean'])} at {_place(result, after)} of the stage with unlabelled scans"
     fade = f", after {in_text(best['mean'])} at step {best.get('total_step', 0):,}" if result["mean"] <= best["mean"] - 2 * CLEAR else ""
@@ -129,15 +128,39 @@ def _place(row: Row, rows: Sequence[Row]) -> str:
 
 def cautions(run: RunFolder) -> list[tuple[str, str]]:
     """What a reader must know before believing the numbers: (tone, text), tone "bad" or "warn"."""
-    optimistic = [
-        f"Selected on {evaluation.summary.get('selection', evaluation.split)}, optimistic: "
-        f"the checkpoint was picked on the very cases that are scored here ({evaluation.split})."
-        for evaluation in run.evaluations
-        if is_optimistic(evaluation.summary)
-    ]
+    optimistic = [_picked(evaluation) for evaluation in run.evaluations if is_optimistic(evaluation.summary)]
     if not run.evaluations and run.option("training", "selection") == "test":
         optimistic.append("This run selects its checkpoint on the test cases: its scores will be optimistic.")
-    return [("bad", text) for text in optimistic] + [("warn", text) for text in [*_weak_views(run), *_dead_views(run)]]
+    doubtful = [text for evaluation in run.evaluations for text in (_stale(evaluation, run), _part(evaluation)) if text]
+    views = [*_weak_views(run), *_dead_views(run)]
+    return [("bad", text) for text in [*optimistic, *doubtful]] + [("warn", text) for text in views]
+
+
+def _picked(evaluation: Evaluation) -> str:
+    """On which cases the checkpoint of an optimistic evaluation was picked."""
+    selection = str(evaluation.summary.get("selection", evaluation.split))
+    if selection == evaluation.split:
+        return f"Selected on {selection}, optimistic: the checkpoint was picked on the very cases that are scored here ({selection})."
+    return (
+        f"Selected on {selection}, optimistic: the checkpoint was picked on the {selection} cases; these are the {evaluation.split} cases."
+    )
+
+
+def _stale(evaluation: Evaluation, run: RunFolder) -> str:
+    """Scores of the last checkpoint from before the run went on."""
+    step, now = number(evaluation.summary.get("step")), run.journal.total_step
+    if evaluation.summary.get("checkpoint") != "last" or step is None or not now or step == now:
+        return ""
+    again = f"evaluate it again (crossview evaluate {run.path.name} --split {evaluation.split})"
+    return f"The {evaluation.split} scores are scores of step {int(step):,}; the run stands at step {now:,}: {again}."
+
+
+def _part(evaluation: Evaluation) -> str:
+    """An evaluation of fewer cases than the split holds."""
+    if not evaluation.summary.get("partial"):
+        return ""
+    cases = count(len(evaluation.summary.get("cases") or evaluation.cases), f"{evaluation.split} case")
+    return f"A partial evaluation, made of the first {cases} only: it says little of the whole split."
 
 
 def is_optimistic(summary: Mapping[str, Any]) -> bool:
@@ -146,11 +169,11 @@ def is_optimistic(summary: Mapping[str, Any]) -> bool:
 
 
 def _weak_views(run: RunFolder) -> list[str]:
-    """Views far below the best one, in the last validation, else in the first evaluation."""
+    """Views far below the best one, in the last scoring during training, else in the first evaluation."""
     rows = [row for row in run.journal.of("validation") if row.get("views")]
     if rows:
         dice = {name: number(table(view).get("mean")) for name, view in table(rows[-1]["views"]).items()}
-        where = "the last validation"
+        where = f"the {run.scored_in_training} cases, when they were last scored in training,"
     elif run.evaluations:
         views = table(run.evaluations[0].summary.get("views"))
         dice = {name: number(table(table(table(view).get("mean")).get("dice")).get("mean")) for name, view in views.items()}

@@ -6,7 +6,6 @@ A checkpoint is written aside, fsynced and renamed, so a kill at any moment leav
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 
 from crossview.errors import Problem, UserError
 from crossview.files import written_whole
+from crossview.recipe import differences
 
 FORMAT = 1
 
@@ -47,7 +47,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise UserError(Problem("there is no such checkpoint", where=str(path), fix="train the run first, or name another checkpoint"))
     try:
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged or hostile file can make the restricted reader fail in any way
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             Problem(
@@ -66,6 +66,19 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
             )
         )
     return content
+
+
+def load_weights(method: torch.nn.Module, content: Mapping[str, Any], path: Path, recipe: Mapping[str, Any]) -> None:
+    """Put a checkpoint's weights into ``method``. Raises UserError where they are of another recipe, by its keys or by their shapes."""
+    different = differences(content.get("recipe", {}), recipe) if "recipe" in content else []
+    try:
+        method.load_state_dict(content["weights"])
+    except (RuntimeError, KeyError):
+        different.append(Problem("the weights are of other networks"))
+    if different:
+        found = "; ".join(f"{problem.where or problem.what} {problem.expected}".strip() for problem in different[:5])
+        fix = "restore the run's own checkpoint, or train again with --overwrite"
+        raise UserError(Problem("this checkpoint is of another recipe", str(path), found, "the recipe of its run folder", fix))
 
 
 def training_state(

@@ -68,16 +68,20 @@ def _seconds(work: Callable[[], None]) -> float:
     return round(min(times), 4)
 
 
-def make_deterministic(on: bool) -> None:
-    """Ask CUDA for deterministic kernels (they cost speed); the CPU's are deterministic for a fixed number of threads anyway.
+def set_kernels(deterministic: bool) -> None:
+    """Choose CUDA's kernels: true float32 and no TF32, and deterministic ones (they cost speed) if asked for.
+
+    The CPU's kernels are deterministic for a fixed number of threads anyway.
 
     cuBLAS reads its part from the environment when CUDA starts, so this comes before the first tensor on the device.
     """
-    if on:
+    if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(on, warn_only=True)
-    torch.backends.cudnn.deterministic = on
-    torch.backends.cudnn.benchmark = not on
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def place(module: nn.Module, device: torch.device, dimensions: int) -> None:

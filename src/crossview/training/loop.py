@@ -6,10 +6,8 @@ any step goes on exactly as if it had not been.
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,9 +24,11 @@ from crossview.rng import Randomness
 from crossview.training import checkpoint
 from crossview.training.checkpoint import Position
 from crossview.training.device import Precision, autocast
-from crossview.training.journal import Journal
+from crossview.training.journal import Journal, read_journal
 from crossview.training.optimiser import Guard, learning_rate, make_optimiser
 from crossview.training.progress import TrainingProgress
+from crossview.training.signals import stop_signals
+from crossview.training.window import Window
 
 DIVERGED_AFTER = 50
 """So many steps in a row without a finite loss end the run: the weights no longer move."""
@@ -39,7 +39,11 @@ Score = Mapping[str, Any]
 
 @dataclass
 class Job:
-    """All that a training run needs. ``score`` scores the validation cases; None where nothing is scored during training."""
+    """All that a training run needs.
+
+    score: scores the validation cases; None where nothing is scored during training. draw: makes a picture of a batch.
+    resumed_with, warnings: what the journal shall tell of a resume.
+    """
 
     method: Method
     stream: Stream
@@ -50,6 +54,8 @@ class Job:
     recipe: Mapping[str, Any]
     score: Callable[[], Score] | None = None
     draw: Callable[[Batch, Mapping[str, Tensor], Path], None] | None = None
+    resumed_with: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
     @property
     def last(self) -> Path:
@@ -67,32 +73,6 @@ class Outcome:
     how: Literal["finished", "paused", "interrupted"]
     total_step: int
     signal: int = 0
-
-
-@dataclass
-class _Window:
-    """What has gathered since the last row of the journal."""
-
-    since: float = field(default_factory=time.monotonic)
-    waited: float = 0.0
-    steps: int = 0
-    samples: int = 0
-    sums: dict[str, Tensor] = field(default_factory=dict)
-
-    def add(self, terms: Mapping[str, Tensor], samples: int, waited: float) -> None:
-        self.steps, self.samples, self.waited = self.steps + 1, self.samples + samples, self.waited + waited
-        for name, value in terms.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-
-    def row(self) -> dict[str, Any]:
-        terms = {name: value.item() / self.steps for name, value in self.sums.items()}
-        seconds = max(1e-9, time.monotonic() - self.since)
-        return {
-            "loss": sum(terms.values()),
-            "terms": terms,
-            "samples_per_second": self.samples / seconds,
-            "data_wait": min(1.0, self.waited / seconds),
-        }
 
 
 class Training:
@@ -134,12 +114,14 @@ class Training:
 
     def restore(self) -> None:
         state = checkpoint.read(self.job.last)
-        self.job.method.load_state_dict(state["weights"])
+        checkpoint.load_weights(self.job.method, state, self.job.last, self.job.recipe)
         self._new_optimiser(state["optimiser"])
         self.position = Position(**state["position"])
         self.begun = time.monotonic()
         self.journal.cut_after(self.position.total_step)
-        self.journal.append("resumed", total_step=self.position.total_step)
+        self.journal.append("resumed", total_step=self.position.total_step, **self.job.resumed_with)
+        for text in self.job.warnings:
+            self.progress.show(self.journal.append("warning", total_step=self.position.total_step, text=text))
         if self.job.options.selection != "last" and self.position.best_step == self.position.step:
             checkpoint.write(self.job.selected, state)
 
@@ -168,12 +150,13 @@ class Training:
 
     def run_stage(self, stage: Stage, stop: Callable[[], bool]) -> bool:
         """The steps of a stage from the position on; whether it came to its end."""
-        window = _Window()
+        window = Window()
         index, first = self.position.stage, self.position.step
         requests = (Request(index, step, stage.unlabelled) for step in range(first, stage.steps))
         with Prefetcher(self.job.stream, requests, workers=self.job.options.workers) as batches:
             for step in range(first, stage.steps):
                 if stop():
+                    self.check_finite(stage)
                     return False
                 waited = batches.waited
                 batch = self._marked(next(batches), stage, step)
@@ -184,7 +167,7 @@ class Training:
                 self.progress.advance(self.position.total_step, stage.name)
                 if batch.watch:
                     self.log(stage, window)
-                    window = _Window()
+                    window = Window()
                 if batch.show and self.job.draw is not None:
                     self.job.draw(batch, self.job.method.show, self._picture(stage, step))
                 self.job.method.show.clear()
@@ -222,7 +205,7 @@ class Training:
         method.after_step(stage, step)
         return terms
 
-    def log(self, stage: Stage, window: _Window) -> None:
+    def log(self, stage: Stage, window: Window) -> None:
         self.check_finite(stage)
         health = {name: value.item() for name, value in self.job.method.health.items()}
         self.job.method.health.clear()
@@ -279,6 +262,8 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
     Raises UserError when training diverges or the checkpoint can't be read.
     """
     last = position_of(job.last) if resume and job.last.exists() else Position()
+    if resume and not job.last.exists() and any(row["kind"] == "step" for row in read_journal(job.folder / "journal.jsonl")):
+        raise UserError(Problem("the run's checkpoint is missing", str(job.last), fix="restore it, or train again with --overwrite"))
     with TrainingProgress(sum(stage.steps for stage in job.method.stages), last.total_step) as progress, stop_signals() as caught:
         training = Training(job, progress)
         if resume and job.last.exists():
@@ -316,26 +301,3 @@ def case_ids(stream: Stream, stage: int, step: int, unlabelled: bool) -> list[st
 def position_of(path: Path) -> Position:
     """Where a checkpoint stands."""
     return Position(**checkpoint.read(path)["position"])
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Catch SIGINT and SIGTERM into a list, so that the step in progress ends and is saved. A second one takes its usual course."""
-    caught: list[int] = []
-    handled = (signal.SIGINT, signal.SIGTERM)
-
-    def catch(number: int, frame: object) -> None:
-        caught.append(number)
-        for each in handled:
-            signal.signal(each, usual[each])
-
-    try:
-        usual = {number: signal.signal(number, catch) for number in handled}
-    except ValueError:  # not the main thread: whoever runs it there handles signals
-        yield caught
-        return
-    try:
-        yield caught
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)

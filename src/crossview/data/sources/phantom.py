@@ -36,7 +36,7 @@ class Options(DataOptions):
     sampling: Sampling = Field(default="crop", description="How a case becomes a patch: crop or crop_released.")
     augmentation: Augmentation = Field(default="rot90_flip", description="none or rot90_flip.")
     size: int = Field(default=40, ge=16, le=256, description="Side of the volumes in voxels.")
-    seed: int = Field(default=0, ge=0, description="Which phantoms are made; the training seed is another one.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Which phantoms are made; the training seed is another one.")
     contrast: float = Field(default=1.0, gt=0, description="Mean difference in intensity between chamber and background; varies by 40 %.")
     noise: float = Field(default=0.3, ge=0, description="Mean standard deviation of the noise, in the units of contrast; varies by 40 %.")
     bias: float = Field(

@@ -47,8 +47,8 @@ class DataOptions(BaseModel):
     def _consistent(self) -> DataOptions:
         if len(self.patch) not in (2, 3) or min(self.patch) < 1:
             raise ValueError(f"patch: two or three positive numbers, found {list(self.patch)}")
-        if sorted(self.nifti_axes) != list(range(len(self.nifti_axes))):
-            raise ValueError(f"nifti_axes: each axis once, say [0, 1, 2]; found {list(self.nifti_axes)}")
+        if sorted(self.nifti_axes) != [0, 1, 2]:  # three for slices too: a NIfTI file of slices is a stack of them
+            raise ValueError(f"nifti_axes: three numbers, each axis once, say [0, 1, 2]; found {list(self.nifti_axes)}")
         if self.validation >= self.labelled:
             raise ValueError(f"validation = {self.validation} leaves none of the {self.labelled} labelled cases to train on; lower it")
         if self.sampling == "resize" and len(self.patch) != 2:

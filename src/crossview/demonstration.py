@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossview.errors import UserError
+from crossview.errors import Problem, UserError
 from crossview.evaluation.compare import compare
 from crossview.folder import Run
 from crossview.reporting.compared import write_demo
@@ -34,6 +35,7 @@ def demo(out: Path | str = "runs/demo", *, seeds: int = 1, steps: int | None = N
     pretrain, train_steps = (getattr(recipe.method, key) for key in ("pretrain_steps", "train_steps"))
     if steps is not None:
         pretrain, train_steps = split_steps(steps, pretrain / (pretrain + train_steps))
+    tag = "" if steps is None else f"-{steps}steps"
     total = pretrain + train_steps
     methods = {
         "supervised": ["method.name=supervised", f"method.steps={total}"],
@@ -43,9 +45,9 @@ def demo(out: Path | str = "runs/demo", *, seeds: int = 1, steps: int | None = N
     runs = []
     for seed in range(recipe.training.seed, recipe.training.seed + seeds):
         for name, sets in methods.items():
-            runs.append(_run(folder / f"{name}-seed{seed}", [*sets, f"training.seed={seed}"]))
+            runs.append(_run(folder / f"{name}-seed{seed}{tag}", [*sets, f"training.seed={seed}"]))
     comparison = compare([run.path for run in runs])
-    report, csv = write_demo(folder, comparison, shown=folder / f"cml-seed{recipe.training.seed}")
+    report, csv = write_demo(folder, comparison, shown=folder / f"cml-seed{recipe.training.seed}{tag}")
     return Demo(tuple(runs), comparison.table(), report, csv)
 
 
@@ -56,13 +58,17 @@ def split_steps(steps: int, share: float) -> tuple[int, int]:
 
 
 def _run(path: Path, sets: list[str]) -> Run:
-    """A run trained and tested: the one that is there if it is of this recipe, gone on with if it was interrupted."""
+    """A run trained and tested: the one that is there if it is finished, gone on with if it was interrupted. Raises UserError."""
     try:
         run, outcome = train("demo", None, path, overrides=sets, resume=path.exists())
-    except UserError:  # what is there is of another recipe, say of an older version
-        run, outcome = train("demo", None, path, overrides=sets, overwrite=True)
+    except UserError as error:
+        if not path.exists():
+            raise
+        fix = "delete the folder, or choose another --out"
+        raise UserError([*error.problems, Problem("the demonstration can't go on with this run", str(path), fix=fix)]) from None
     if outcome.how == "interrupted":
-        raise KeyboardInterrupt
-    if not (path / "evaluation" / "test" / "summary.json").exists():
+        raise SystemExit(128 + outcome.signal)
+    summary = path / "evaluation" / "test" / "summary.json"
+    if not summary.exists() or json.loads(summary.read_text(encoding="utf-8"))["step"] != outcome.total_step:
         evaluate(run)
     return run

@@ -1,0 +1,97 @@
+"""What is found out before a run is made: the recipe holds, the data is whole, the device is there. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from crossview.data import sources
+from crossview.data.case import Case, Splits
+from crossview.data.check import check_case
+from crossview.data.store import Store
+from crossview.data.stream import Stream
+from crossview.errors import Problem, UserError, raise_all
+from crossview.resolve import Recipe
+from crossview.training.device import find_device
+
+Progress = Callable[[int, int], None]
+"""Told (done, total) as work goes on."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What ``train`` has found out before it writes anything: the recipe holds, the data is whole, the device is there."""
+
+    recipe: Recipe
+    splits: Splits
+    stream: Stream
+    device: torch.device
+    data: Path | None
+
+
+def prepare(recipe: Recipe, data: Path | None, progress: Progress | None = None) -> Prepared:
+    """Read and check all training cases. Raises UserError with every problem found."""
+    device = find_device(recipe.training.device)
+    splits = find_splits(recipe, data)
+    options = recipe.training
+    selection = {"last": None, "validation": splits.validation, "test": splits.test}[options.selection]
+    if selection is not None and not selection:
+        fix = "data.validation=2 takes two of the labelled cases, or training.selection=last"
+        raise UserError(Problem(f"there are no {options.selection} cases to select by", where="[training] selection", fix=fix))
+    unlabelled = splits.unlabelled if any(stage.unlabelled for stage in recipe.stages()) else ()
+    if not unlabelled and any(stage.unlabelled for stage in recipe.stages()):
+        fix = "fewer data.labelled, more scans without labels, or method.name=supervised"
+        raise UserError(
+            Problem(f"{recipe.method.name} needs unlabelled cases", "[data]", f"none beside the {len(splits.labelled)} labelled", fix=fix)
+        )
+    check_scored(recipe, splits)
+    total = len(splits.labelled) + len(unlabelled)
+
+    def store(cases: Sequence[Case], done: int) -> Store:
+        told = None if progress is None else lambda now, _: progress(done + now, total)
+        return Store(cases, classes=splits.classes, channels=splits.channels, device=device, progress=told)
+
+    stream = Stream(
+        store(splits.labelled, 0),
+        store(unlabelled, len(splits.labelled)) if unlabelled else None,
+        patch=recipe.data.patch,
+        sampling=recipe.data.sampling,
+        augmentation=recipe.data.augmentation,
+        labelled_batch=options.labelled_batch,
+        unlabelled_batch=options.unlabelled_batch,
+        seed=options.seed,
+        device=device,
+    )
+    return Prepared(recipe, splits, stream, device, data)
+
+
+def scored_cases(recipe: Recipe, splits: Splits) -> tuple[Case, ...]:
+    """The cases that are scored during training: the only way from training to test cases is a recipe that says so."""
+    return splits.test if recipe.training.selection == "test" else splits.validation
+
+
+def check_scored(recipe: Recipe, splits: Splits) -> None:
+    """Read the cases that will be scored during training once, before anything is written. Raises one UserError with all problems."""
+    axes = (2, 3) if recipe.inference.mode == "slices" else (len(recipe.data.patch),)
+
+    def problems_of(case: Case) -> list[Problem]:
+        try:
+            image, label = case.read_image(), case.read_label() if case.read_label else None
+        except UserError as error:
+            return list(error.problems)
+        if image.ndim - 1 not in axes:
+            found, expected = f"{image.ndim - 1} axes", f"{' or '.join(map(str, axes))}, for inference.mode = {recipe.inference.mode}"
+            return [Problem("the case does not fit the way of inference", case.id, found, expected)]
+        return check_case(image, label, case, splits.classes, splits.channels)
+
+    with ThreadPoolExecutor(4) as pool:
+        raise_all([problem for problems in pool.map(problems_of, scored_cases(recipe, splits)) for problem in problems])
+
+
+def find_splits(recipe: Recipe, data: Path | None) -> Splits:
+    """The data set's cases by their role. Raises UserError."""
+    return sources.find(recipe.data.source).splits(data, recipe.data)
