@@ -174,6 +174,17 @@ def test_resume_with_another_recipe_is_refused(capsys, trained):
     assert (code, "not a run folder" in err) == (2, True)
 
 
+def test_resume_with_other_cases_is_refused(capsys, tmp_path):
+    root, run = la(tmp_path / "LA"), tmp_path / "run"
+    assert crossview(capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY, "--max-steps", 1)[0] == 0
+    names = (root / "train.list").read_text().split()
+    (root / "train.list").write_text("\n".join([*names[:4], names[5], names[4]]))
+    code, _, err = crossview(capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY, "--resume")
+    assert (code, "not those the run began with" in err) == (2, True), err
+    (root / "train.list").write_text("\n".join(names))
+    assert crossview(capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY, "--resume")[0] == 0
+
+
 def test_checkpoints_of_another_recipe_or_format(capsys, trained, tmp_path):
     other = tmp_path / "other"
     assert crossview(capsys, "train", "demo", "--out", other, *TINY, "--set", "network.filters=3")[0] == 0

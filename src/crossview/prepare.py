@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from crossview.data.check import check_case
 from crossview.data.store import Store
 from crossview.data.stream import Stream
 from crossview.errors import Problem, UserError, raise_all
+from crossview.folder import Run
 from crossview.resolve import Recipe
 from crossview.training.device import find_device
 
@@ -31,6 +33,24 @@ class Prepared:
     stream: Stream
     device: torch.device
     data: Path | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells the training cases and their order: a batch is drawn by a case's place in it."""
+        unlabelled = () if self.stream.unlabelled is None else self.stream.unlabelled.ids
+        return hashlib.sha256("\n".join((*self.stream.labelled.ids, "", *unlabelled)).encode(errors="replace")).hexdigest()[:16]
+
+
+def check_same_cases(run: Run, prepared: Prepared) -> None:
+    """A resumed run must draw from the cases it began with. Raises UserError."""
+    then = run.environment.get("training_cases", prepared.fingerprint)
+    if then != prepared.fingerprint:
+        fix = "give the data the run began with, or train into another folder"
+        where = str(prepared.data or prepared.recipe.data.source)
+        found = f"{len(prepared.splits.labelled)} labelled and {len(prepared.splits.unlabelled)} unlabelled cases"
+        raise UserError(
+            Problem("the training cases are not those the run began with", where, found, "the same cases in the same order", fix)
+        )
 
 
 def prepare(recipe: Recipe, data: Path | None, progress: Progress | None = None) -> Prepared:

@@ -34,7 +34,7 @@ from crossview.folder import (
 from crossview.inference.files import predict_files
 from crossview.inference.predict import Prediction, Predictor
 from crossview.methods.method import Method
-from crossview.prepare import Prepared, Progress, find_splits, prepare, scored_cases
+from crossview.prepare import Prepared, Progress, check_same_cases, find_splits, prepare, scored_cases
 from crossview.reporting.report import write_report
 from crossview.resolve import Recipe, resolve
 from crossview.rng import Randomness
@@ -74,6 +74,7 @@ def train(
     place(method, prepared.device, len(resolved.data.patch))
     check_disk(path, method)
     if resume:
+        check_same_cases(Run(path), prepared)
         precision = stored_precision(resolved)
         job = _job(path, resolved, prepared, method, precision)
         job.resumed_with = {"device_name": environment_now(prepared.device)["device_name"], **_changed(Run(path).recipe, resolved)}
@@ -106,6 +107,7 @@ def _about(prepared: Prepared, precision_seconds: Mapping[str, float]) -> dict[s
         "data": str(prepared.data.absolute()) if prepared.data else "",
         "labelled": [case.id for case in splits.labelled],
         "unlabelled": 0 if prepared.stream.unlabelled is None else len(prepared.stream.unlabelled),
+        "training_cases": prepared.fingerprint,
         "validation": [case.id for case in splits.validation],
         "notes": list(splits.notes),
     }
