@@ -64,17 +64,21 @@ def bar(what: str) -> Iterator[Progress]:
     shown = Bar(console=Console(stderr=True), transient=True)
     task = shown.add_task(what, total=None)
 
+    def stop() -> None:
+        if shown.live.is_started:  # stopping what never started would print an empty line
+            shown.stop()
+
     def report_progress(done: int, total: int) -> None:
         shown.update(task, completed=done, total=total)
         if done < total:
             shown.start()
         else:
-            shown.stop()
+            stop()
 
     try:
         yield report_progress
     finally:
-        shown.stop()
+        stop()
 
 
 @app.command()
@@ -86,10 +90,8 @@ def demo(
     """A few minutes on two CPU cores: phantoms, labelled-only training against CML, a report."""
     from crossview.demonstration import demo as run_demo
 
-    result = run_demo(out, seeds=seeds, steps=steps)
-    from rich.console import Console
-
-    Console().print(result.table)
+    result = run_demo(out, seeds=seeds, steps=steps, say=lambda text: print(text, file=sys.stderr))  # noqa: T201
+    print_wide(result.table)
     print(f"report: {result.report}\ntable:  {result.csv}")  # noqa: T201
 
 
@@ -179,13 +181,11 @@ def compare(
     mixed: Annotated[bool, typer.Option("--mixed", help="Allow different settings, selections and cases in one table.")] = False,
 ) -> None:
     """One table of several runs: means over seeds, intervals over cases, paired differences."""
-    from rich.console import Console
-
     from crossview.evaluation.compare import compare as compare_runs
     from crossview.reporting.compared import write_table
 
     comparison = compare_runs(runs, split=split, baseline=baseline, mixed=mixed)
-    Console().print(comparison.table())
+    print_wide(comparison.table())
     if out is not None:
         print(write_table(comparison, out))  # noqa: T201
 
@@ -228,6 +228,13 @@ def doctor() -> None:
 
     for name, found in examine().items():
         print(f"{name + ':':<26}{found}")  # noqa: T201
+
+
+def print_wide(table: Any) -> None:
+    """Print a comparison at no less than 120 columns: a narrower table would lose figures, and the terminal can wrap lines."""
+    from rich.console import Console
+
+    Console(width=max(120, Console().width)).print(table)
 
 
 def summary_table(summary: dict[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ class Demo:
     csv: Path
 
 
-def demo(out: Path | str = "runs/demo", *, seeds: int = 1, steps: int | None = None) -> Demo:
+def demo(out: Path | str = "runs/demo", *, seeds: int = 1, steps: int | None = None, say: Callable[[str], None] = lambda _: None) -> Demo:
     """Train and test labelled-only, CML's labelled stage alone, and CML on phantoms, each with the same number of steps.
 
-    steps: of each run; by default the recipe's. Runs of the same recipe that are there already are kept, or gone on with.
+    steps: of each run; by default the recipe's. say: is told which run begins. Runs of the same recipe that are there
+    already are kept, or gone on with.
     """
     folder = Path(out)
     recipe = resolve("demo")
@@ -42,9 +44,10 @@ def demo(out: Path | str = "runs/demo", *, seeds: int = 1, steps: int | None = N
         "cml-labelled-only": [f"method.pretrain_steps={total}", "method.train_steps=0"],
         "cml": [f"method.pretrain_steps={pretrain}", f"method.train_steps={train_steps}"],
     }
-    runs = []
+    runs: list[Run] = []
     for seed in range(recipe.training.seed, recipe.training.seed + seeds):
         for name, sets in methods.items():
+            say(f"[{len(runs) + 1}/{seeds * len(methods)}] {name}, seed {seed}, {total} steps")
             runs.append(_run(folder / f"{name}-seed{seed}{tag}", [*sets, f"training.seed={seed}"]))
     comparison = compare([run.path for run in runs])
     report, csv = write_demo(folder, comparison, shown=folder / f"cml-seed{recipe.training.seed}{tag}")

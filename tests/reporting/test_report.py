@@ -174,7 +174,7 @@ def test_a_partial_evaluation_and_an_old_one_are_shown(make_run: MakeRun, evalua
     assert "scores of step 400; the run stands at step 1,000" in text
     assert "test.part" not in text
     plain = page_of(make_run(name="whole", dice={"a": [0.8], "b": [0.9]})).text
-    assert "partial" not in plain
+    assert "partial evaluation" not in plain
     assert "stands at" not in plain
 
 

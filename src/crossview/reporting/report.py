@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,8 @@ def _notes(run: RunFolder) -> list[str]:
 def _commands(run: RunFolder) -> list[str]:
     made = str(run.environment.get("command") or "crossview train RECIPE --data DATA --out RUN")
     lines = [made]
-    lines += [f"crossview evaluate {run.path.name} --split {evaluation.split}" for evaluation in run.evaluations]
-    return [*lines, f"crossview report {run.path.name}"]
+    lines += [f"crossview evaluate {shlex.quote(str(run.path))} --split {evaluation.split}" for evaluation in run.evaluations]
+    return [*lines, f"crossview report {shlex.quote(str(run.path))}"]
 
 
 def _environment(run: RunFolder) -> list[tuple[str, str]]:
