@@ -87,13 +87,12 @@ class CML(Method):
         pseudo_labels = self.pseudo_labels(batch.unlabelled)
         yield labelled
         del outputs, labelled
-        yield self.unlabelled_terms(batch, [labels() for labels in pseudo_labels])
+        yield self.unlabelled_terms(batch, batch.unlabelled, [labels() for labels in pseudo_labels])
 
-    def unlabelled_terms(self, batch: Batch, pseudo_labels: list[Tensor]) -> Terms:
-        """L_u and D_u: each view is taught by the other outside the box and by itself inside."""
-        assert batch.unlabelled is not None
+    def unlabelled_terms(self, batch: Batch, image: Tensor, pseudo_labels: list[Tensor]) -> Terms:
+        """L_u and D_u of the unmixed unlabelled images: each view is taught by the other outside the box and by itself inside."""
         (p1_a, p1_b), (p2_a, p2_b) = (halves(labels) for labels in pseudo_labels)
-        mixed, target1, target2 = self.mixed_halves(batch, "unlabelled", batch.unlabelled, torch.cat([p2_a, p1_b]), torch.cat([p1_a, p2_b]))
+        mixed, target1, target2 = self.mixed_halves(batch, "unlabelled", image, torch.cat([p2_a, p1_b]), torch.cat([p1_a, p2_b]))
         if batch.show:
             self.show |= {"unlabelled mix": mixed, "target view1": target1, "target view2": target2}
         if batch.watch:
