@@ -6,8 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from crossview.data import nifti
 from crossview.errors import UserError
-from crossview.inference import nifti
 from crossview.inference.nifti import normalised, read_nifti
 from crossview.inference.scan import ReadingOptions, Scan
 

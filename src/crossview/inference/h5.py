@@ -8,10 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from crossview.data.nifti import check_finite
 from crossview.data.sources.h5 import read_image
 from crossview.errors import Problem, UserError
 from crossview.files import written_whole
-from crossview.inference.scan import Input, ReadingOptions, Scan, check_finite, output_files
+from crossview.inference.scan import Input, ReadingOptions, Scan, output_files
 
 
 def read_h5(scan: Scan, options: ReadingOptions) -> Input:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,16 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.data.sources.h5 import LARGEST
+from crossview.data.nifti import Nifti1Image, open_nifti, read_channels
 from crossview.errors import Problem, UserError
 from crossview.files import written_whole
-from crossview.inference.scan import Input, Normalisation, ReadingOptions, Scan, check_finite, output_files
-
-Nifti1Image = Any
-"""nibabel is typed in part only."""
-
-DEFLATE_LIMIT = 1032
-"""The most bytes that one byte of a gzip file can stand for."""
+from crossview.inference.scan import Input, Normalisation, ReadingOptions, Scan, output_files
 
 
 def read_nifti(scan: Scan, options: ReadingOptions) -> Input:
@@ -35,8 +28,8 @@ def read_nifti(scan: Scan, options: ReadingOptions) -> Input:
             Problem("this model takes no volumes", str(path), "a NIfTI volume", "an image of two axes", "set inference.mode to slices")
         )
     in_one_file = options.channels if len(scan.files) == 1 else 1
-    grids = [_open(file) for file in scan.files]
-    volumes = [volume for grid, file in zip(grids, scan.files, strict=True) for volume in _volumes(grid, file, in_one_file)]
+    grids = [open_nifti(file) for file in scan.files]
+    volumes = [volume for grid, file in zip(grids, scan.files, strict=True) for volume in read_channels(grid, file, in_one_file)]
     if len({volume.shape for volume in volumes}) > 1:
         found = ", ".join(str(volume.shape) for volume in volumes)
         raise UserError(Problem("the channels of a scan differ in shape", str(path), found, "one shape", "resample them to one grid"))
@@ -66,63 +59,6 @@ def normalised(volume: NDArray[np.float32], normalisation: Normalisation) -> NDA
     else:
         shift, scale = float(volume.min()), float(volume.max()) - float(volume.min())
     return (volume - np.float32(shift)) / np.float32(scale or 1)
-
-
-def _open(path: Path) -> Nifti1Image:
-    """The header; no voxel is read yet."""
-    import nibabel
-
-    try:
-        image: Nifti1Image = nibabel.load(path)
-    except FileNotFoundError:
-        raise UserError(Problem("the file is missing", str(path), "nothing there", "a NIfTI file", "check the path")) from None
-    except Exception as error:  # nibabel answers damaged files with a dozen types of error
-        raise _damaged(path, error) from error
-    if not isinstance(image, nibabel.nifti1.Nifti1Image):
-        raise UserError(Problem("not a NIfTI file", str(path), type(image).__name__, ".nii or .nii.gz", "convert it to NIfTI"))
-    return image
-
-
-def _volumes(image: Nifti1Image, path: Path, channels: int) -> list[NDArray[np.float32]]:
-    """The scaled values of each channel, float32 (X, Y, Z). What the header claims is checked before memory is asked for."""
-    shape = tuple(int(side) for side in image.shape)
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) == 3:
-        shape = (*shape, 1)
-    _check_header(image, shape, path, channels)
-    try:
-        with np.errstate(over="ignore"):
-            values = np.asanyarray(image.dataobj, dtype=np.float32).reshape(shape)
-    except Exception as error:  # a stream that is cut off or damaged ends in EOF, zlib, OS and value errors
-        raise _damaged(path, error) from error
-    check_finite(values, path)
-    return list(np.moveaxis(values, -1, 0))
-
-
-def _check_header(image: Nifti1Image, shape: tuple[int, ...], path: Path, channels: int) -> None:
-    """Raises UserError unless the file can be a scan of ``channels`` channels with the claimed ``shape`` (X, Y, Z, channels)."""
-    if len(shape) != 4 or min(shape) < 1 or shape[-1] != channels:
-        more = f" and {channels} channels in a fourth, or one file a channel (_0000, _0001, ...)" if channels > 1 else ""
-        fix = "give the channels that the model was trained with, and a series volume by volume"
-        raise UserError(Problem("the scan has an unexpected shape", str(path), str(image.shape), f"three axes of a volume{more}", fix))
-    dtype, voxels, size = image.get_data_dtype(), math.prod(shape), path.stat().st_size
-    if voxels > LARGEST:
-        raise UserError(
-            Problem("the header declares more than any scan", str(path), f"{voxels:,} voxels", f"at most {LARGEST:,}", "crop or restore it")
-        )
-    if dtype.kind not in "iuf":
-        raise UserError(Problem("the scan's values are no plain numbers", str(path), str(dtype), "one number a voxel", "convert it"))
-    if voxels * dtype.itemsize > size * (DEFLATE_LIMIT if path.suffix == ".gz" else 1):
-        found = f"{size:,} bytes for {voxels:,} voxels of {dtype}"
-        raise UserError(Problem("the file is too short for its header", str(path), found, "a whole file", "copy it again from its source"))
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    found = f"{type(error).__name__}: {error}".splitlines()[0]
-    return UserError(
-        Problem("the file is cut off, damaged or no NIfTI file", str(path), found, "a whole file", "copy it again from its source")
-    )
 
 
 def _write(path: Path, array: NDArray[Any], grid: Nifti1Image) -> None:

@@ -10,8 +10,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.errors import Problem, UserError
-
 Normalisation = Literal["none", "z_score", "min_max"]
 MapName = Literal["probability", "disagreement"]
 
@@ -57,13 +55,3 @@ def output_files(scan: Scan, out: Path, maps: Sequence[MapName]) -> dict[str, Pa
     """
     label = out / scan.output
     return {name: label if scan.output.endswith(".h5") else out / name / scan.output for name in maps} | {"label": label}
-
-
-def check_finite(image: NDArray[np.float32], path: Path) -> None:
-    """Raises UserError if an image holds NaN or infinity."""
-    # The sum is finite unless a value is not (or the sum overflows): one pass, no array of booleans for a clean image.
-    if not np.isfinite(image.sum(dtype=np.float64)) and (bad := int(image.size - np.isfinite(image).sum())):
-        fix = "repair the scan, say by setting them to the background's value"
-        raise UserError(
-            Problem("the scan holds values that are no numbers", str(path), f"{bad} NaN or infinite voxels", "finite values", fix)
-        )

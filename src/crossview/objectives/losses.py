@@ -39,6 +39,22 @@ def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None = No
     return (_cross_entropy(logarithms, truth, weight) + _dice(logarithms.exp(), truth, weight)) / 2
 
 
+def batch_dice_loss(logits: Tensor, label: Tensor, smooth: float = SMOOTH) -> Tensor:
+    """1 - mean over classes (background included) of (2 sum p t + e) / (sum p^2 + sum t^2 + e), sums over the whole batch.
+
+    Arguments as of :func:`dice_loss`. The form of SSL4MIS's scripts (Luo, 2020) and so of the methods that come from there.
+    """
+    logarithms = _log_softmax(logits)
+    return _batch_dice(logarithms.exp(), _one_hot(label, logarithms), smooth)
+
+
+def cross_entropy_batch_dice(logits: Tensor, label: Tensor) -> Tensor:
+    """(CE + batch Dice) / 2: the supervised loss of SSL4MIS's scripts."""
+    logarithms = _log_softmax(logits)
+    truth = _one_hot(label, logarithms)
+    return (_cross_entropy(logarithms, truth, None) + _batch_dice(logarithms.exp(), truth, SMOOTH)) / 2
+
+
 def feature_discrepancy(features: Tensor, other: Tensor, smallest_norm: float = 1e-6) -> Tensor:
     """L_dis(f, g) = 1 + mean over samples and positions of cos(f, sg(g)), the cosine over channels.
 
@@ -90,3 +106,9 @@ def _dice(probabilities: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor
         overlap = (probabilities * truth).sum(voxels)
         predicted = probabilities.sum(voxels)
     return 1 - ((2 * overlap + SMOOTH) / (predicted + truth.sum(voxels) + SMOOTH)).mean()
+
+
+def _batch_dice(probabilities: Tensor, truth: Tensor, smooth: float) -> Tensor:
+    every = (0, *range(2, truth.ndim))
+    overlap = (probabilities * truth).sum(every)
+    return 1 - ((2 * overlap + smooth) / (probabilities.square().sum(every) + truth.sum(every) + smooth)).mean()
