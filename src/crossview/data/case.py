@@ -52,5 +52,7 @@ class Splits:
     class_names: tuple[str, ...]
     channels: int = 1
     unit: str = "voxel"
+    raw: bool = False
+    """Images are as their files hold them: they are resampled and normalised as [data] says before a network sees them."""
     notes: tuple[str, ...] = ()
     """Sentences every result must carry, say that test volumes were cropped around the ground truth."""
