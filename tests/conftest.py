@@ -1,6 +1,19 @@
-"""Makes the helper module golden_numbers importable by tests in any folder."""
+"""Makes the helper modules beside this file importable by tests in any folder, and puts a method of one's own to the contract tests."""
 
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--plugin", action="append", default=[], metavar="MODULE:CLASS", help="test this method too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for plugin in config.getoption("--plugin"):
+        from crossview.methods.plugin import load
+
+        load(plugin)

@@ -2,7 +2,7 @@
 
 - ```console: lines that start with "$ " are run by a shell, one page's blocks in one folder, from top to bottom.
   Other lines are the output: each must stand in the real output, in that order ("..." stands for any lines).
-- ```python: run by this Python in the same folder.
+- ```python: run by this Python in the same folder; with "# file: name.py" as its first line it is saved there instead.
 - a line "<!-- not run: why -->" before a block: it is not run, but its crossview commands must parse, its Python compile.
 - ```sh: never run (set-up of a machine); its crossview commands must parse.
 """
@@ -20,6 +20,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(r"^```(?P<language>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# file: (?P<name>\w+\.py)\n")
 NOT_RUN = re.compile(r"<!-- not run: .+ -->\n\Z")
 LANGUAGES = {"console", "python", "sh", "text", "toml", "json", "csv", "bibtex"}
 
@@ -88,6 +89,9 @@ def test_the_blocks_of_a_page_run(page, tmp_path):
         "MPLCONFIGDIR": str(tmp_path / ".matplotlib"),
     }
     for block in RUN[page]:
+        if named := FILE.match(block.text):
+            (tmp_path / named["name"]).write_text(block.text, encoding="utf-8")
+            continue
         steps = (
             [([sys.executable, "-c", block.text], block.text, [])]
             if block.language == "python"

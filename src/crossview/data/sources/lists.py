@@ -21,14 +21,17 @@ def existing_root(root: Path | None, layout: str) -> Path:
     return root
 
 
-def read_list(path: Path) -> tuple[list[str], list[Problem]]:
-    """The names in a list file, in order and each once, and what is wrong with it. Names are single folder or file names."""
+def read_list(path: Path, separator: str | None = None) -> tuple[list[str], list[Problem]]:
+    """The names in a list file, in order and each once, and what is wrong with it. Names are single folder or file names.
+
+    separator: what ends a name within its line, if something can follow.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         found = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         return [], [Problem("can't read the list of cases", where=str(path), found=found, expected="a text file, one case name a line")]
-    names = [line.strip() for line in lines if line.strip()]
+    names = [name for line in lines if (name := (line.split(separator)[0] if separator else line).strip())]
     problems = []
     if not names:
         problems.append(Problem("the list of cases is empty", where=str(path), expected="one case name a line"))

@@ -1,0 +1,79 @@
+"""BraTS2019 as published for semi-supervised segmentation: FLAIR volumes of brain tumours, 250 to train on, 25 to validate, 60 to test.
+
+Layout: ``train.txt``, ``val.txt``, ``test.txt`` (one case name a line; what follows a comma is not part of it) and ``data/<name>.h5``
+with ``image`` (float32 H x W x D, normalised) and ``label`` (0 background; every other value is whole tumour).
+Data: Menze et al., IEEE TMI 2015, and the 2019 challenge; this preprocessing: Luo, SSL4MIS. The files can't be had without registration:
+this source was tested on files made in the layout.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from crossview.data.case import Case, Splits
+from crossview.data.sources import lists
+from crossview.data.sources.h5 import read_image, read_label
+from crossview.data.sources.source import DataOptions
+from crossview.errors import raise_all
+
+LAYOUT = "a folder with train.txt, val.txt, test.txt and data/<case>.h5"
+LISTS = ("train.txt", "val.txt", "test.txt")
+NOTES = ("BraTS2019 files hold no spacing: distances are in voxels (the challenge's scans have 1 mm sides).",)
+
+
+class Options(DataOptions):
+    """[data] of the BraTS setting. The first ``labelled`` volumes of train.txt keep their labels; the rest of it is unlabelled."""
+
+    source: str = Field(default="brats", description="This source's name.")
+    patch: tuple[int, ...] = Field(default=(96, 96, 96), description="Size of the training crops in voxels (published: 96 x 96 x 96).")
+    classes: int = Field(default=2, ge=2, le=2, description="Background and whole tumour.")
+    validation: int = Field(
+        default=0,
+        ge=0,
+        description="0: the published val.txt, whose labels come on top of `labelled`. n: the last n of the labelled cases instead, which "
+        "are then not trained on.",
+    )
+
+
+def splits(root: Path | None, options: Options) -> Splits:
+    """Cases (1, H, W, D) in the axis order of the files. UserError with every problem of the lists and of absent files."""
+    root = lists.existing_root(root, LAYOUT)
+    names, problems = {}, []
+    for file in LISTS:
+        names[file], found = lists.read_list(root / file, separator=",")
+        problems += found + lists.missing_files(names[file], partial(_file, root), file)
+    problems += lists.shared_names(names, "case")
+    train = names["train.txt"]
+    if train:
+        problems += lists.too_few(options.labelled, len(train), "cases", root / "train.txt")
+    raise_all(problems)
+    cases = [_case(root, name) for name in train]
+    trained = options.labelled - options.validation
+    published = tuple(_case(root, name) for name in names["val.txt"])
+    return Splits(
+        labelled=tuple(cases[:trained]),
+        unlabelled=tuple(case.without_label() for case in cases[options.labelled :]),
+        validation=tuple(cases[trained : options.labelled]) if options.validation else published,
+        test=tuple(_case(root, name) for name in names["test.txt"]),
+        classes=options.classes,
+        class_names=("background", "whole tumour"),
+        notes=NOTES,
+    )
+
+
+def _file(root: Path, name: str) -> Path:
+    return root / "data" / f"{name}.h5"
+
+
+def _case(root: Path, name: str) -> Case:
+    file = _file(root, name)
+    return Case(id=name, patient=name, file=file, read_image=partial(read_image, file, 3), read_label=partial(_whole_tumour, file))
+
+
+def _whole_tumour(file: Path) -> NDArray[np.uint8]:
+    return (read_label(file, 3) > 0).astype(np.uint8)

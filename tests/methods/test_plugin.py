@@ -1,0 +1,78 @@
+"""A method of one's own, imported because --plugin says so."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crossview import methods
+from crossview.errors import UserError
+from crossview.methods import METHODS, plugin
+from crossview.recipe import load as load_recipe
+from crossview.resolve import resolve
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "how-to" / "add-a-method.md"
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    """The method that the documentation shows, in a file of the current folder."""
+    text = PAGE.read_text(encoding="utf-8")
+    (tmp_path / "entropy.py").write_text(text.split("```python\n", 1)[1].split("```", 1)[0])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    METHODS.pop("entropy:EntropyMinimisation", None)
+    sys.modules.pop("entropy", None)
+
+
+def test_it_becomes_a_method_with_the_stream_and_schedule_of_cml(example):
+    plugin.load("entropy:EntropyMinimisation")
+    recipe = resolve("la-8", ["method.name=entropy:EntropyMinimisation", "method.steps=70"])
+    assert (recipe.training.labelled_batch, recipe.training.schedule) == (4, "step")
+    assert [stage.steps for stage in recipe.stages()] == [70]
+    assert resolve(recipe.tables()).tables() == recipe.tables()
+
+
+def test_a_recipe_alone_imports_nothing(example):
+    tables = load_recipe("la-8", ["method.name=entropy:EntropyMinimisation"])
+    with pytest.raises(UserError, match=r"--plugin entropy:EntropyMinimisation"):
+        resolve(tables)
+    assert "entropy" not in sys.modules
+
+
+def test_a_wrong_option_is_told_by_its_name(example):
+    plugin.load("entropy:EntropyMinimisation")
+    with pytest.raises(UserError, match="consistency_weight"):
+        resolve("la-8", ["method.name=entropy:EntropyMinimisation", "method.consistency_wait=1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("entropy", "module:Class"),
+        ("entropy:", "module:Class"),
+        ("../entropy:EntropyMinimisation", "module:Class"),
+        ("entrophy:EntropyMinimisation", "there is no module 'entrophy'"),
+        ("entropy:EntropyMinimization", "EntropyMinimisation"),
+        ("entropy:Batch", "is no method"),
+        ("entropy:math", "is no method"),
+    ],
+)
+def test_what_is_no_plugin(example, name, message):
+    with pytest.raises(UserError, match=message):
+        plugin.load(name)
+    assert name not in METHODS
+    with pytest.raises(UserError):
+        methods.find(name)
+
+
+def test_the_example_passes_the_contract(example):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "tests" / "contract")]
+    environment = os.environ | {"PYTHONPATH": str(example)}
+    arguments = ["--plugin", "entropy:EntropyMinimisation", "-k", "EntropyMinimisation and not slow", "-m", "not slow"]
+    done = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
