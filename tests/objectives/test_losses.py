@@ -7,7 +7,14 @@ from monai.losses import DiceCELoss
 from torch import Tensor
 
 import golden_numbers as golden
-from crossview.objectives.losses import cross_entropy, cross_entropy_dice, dice_loss, feature_discrepancy
+from crossview.objectives.losses import (
+    batch_dice_loss,
+    cross_entropy,
+    cross_entropy_batch_dice,
+    cross_entropy_dice,
+    dice_loss,
+    feature_discrepancy,
+)
 
 CASES = ("c2_3d", "c4_2d", "c2_2d", "c4_3d")
 VARIANTS = {
@@ -74,6 +81,27 @@ def test_is_the_mean_of_its_parts(weighted: bool) -> None:
     weight = torch.rand(2, 8, 6) if weighted else None
     parts = cross_entropy(logits, label, weight) + dice_loss(logits, label, weight)
     torch.testing.assert_close(cross_entropy_dice(logits, label, weight), parts / 2)
+
+
+def test_batch_dice_sums_over_the_batch_with_squares() -> None:
+    torch.manual_seed(0)
+    logits, label = torch.randn(3, 2, 6, 5, dtype=torch.float64), torch.randint(2, (3, 6, 5))
+    p, t = logits.softmax(1), torch.stack([label == 0, label == 1], 1).double()
+    dice = [(2 * (p * t)[:, c].sum() + 1e-5) / ((p * p)[:, c].sum() + t[:, c].sum() + 1e-5) for c in range(2)]
+    both, foreground = 1 - sum(dice) / 2, 1 - dice[1]
+    torch.testing.assert_close(batch_dice_loss(logits, label), both)
+    torch.testing.assert_close(cross_entropy_batch_dice(logits, label), (cross_entropy(logits, label) + both) / 2)
+    without = cross_entropy_batch_dice(logits, label, background=False)
+    torch.testing.assert_close(without, (cross_entropy(logits, label) + foreground) / 2)
+
+
+def test_a_region_of_batch_dice_is_the_loss_of_that_region_alone() -> None:
+    torch.manual_seed(0)
+    logits, label = torch.randn(2, 4, 8, 6, dtype=torch.float64), torch.randint(4, (2, 8, 6))
+    region = torch.zeros(2, 8, 6, dtype=torch.int64)
+    region[:, 2:5, 1:4] = 1
+    alone = cross_entropy_batch_dice(logits[:, :, 2:5, 1:4], label[:, 2:5, 1:4], smooth=1e-10)
+    torch.testing.assert_close(cross_entropy_batch_dice(logits, label, region, smooth=1e-10), alone)
 
 
 def test_cross_entropy_equals_torch() -> None:

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from crossview.errors import Problem, UserError, nearest
+from crossview.methods.bcp import BCP
 from crossview.methods.cml import CML
+from crossview.methods.cps import CPS
+from crossview.methods.mean_teacher import MeanTeacher
 from crossview.methods.method import Method, Stage, Terms
+from crossview.methods.ss_net import SSNet
 from crossview.methods.supervised import Supervised
+from crossview.methods.ua_mt import UAMT
+from crossview.methods.urpc import URPC
 
-METHODS: dict[str, type[Method]] = {"cml": CML, "supervised": Supervised}
+METHODS: dict[str, type[Method]] = {
+    "cml": CML,
+    "supervised": Supervised,
+    "mean_teacher": MeanTeacher,
+    "ua_mt": UAMT,
+    "cps": CPS,
+    "bcp": BCP,
+    "urpc": URPC,
+    "ss_net": SSNet,
+}
 
 __all__ = ["CML", "METHODS", "Method", "Stage", "Supervised", "Terms", "find"]
 
 
 def find(name: str) -> type[Method]:
     """The method of that name. Raises UserError with the nearest known names."""
+    if ":" in name and name not in METHODS:
+        raise UserError(Problem(f"the method '{name}' is not known yet", "[method] name", fix=f"give --plugin {name}: its code is yours"))
     if name not in METHODS:
         raise UserError(Problem(f"there is no method '{name}'", where="[method] name", fix=nearest(name, METHODS)))
     return METHODS[name]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pydantic import Field
+from torch import Tensor
 
+from crossview.batch import Batch
 from crossview.methods.method import MethodOptions, Stage
 from crossview.objectives.ramps import sigmoid_ramp
 
@@ -23,3 +25,10 @@ class ConsistencyOptions(MethodOptions):
     def weight(self, step: int) -> float:
         """w(step) = consistency_weight exp(-5 (1 - min(t / T, 1))^2), T = ramp_share x steps, t = the step at which w was last changed."""
         return self.consistency_weight * sigmoid_ramp(step // self.ramp_every * self.ramp_every, self.ramp_share * self.steps)
+
+
+def both_images(batch: Batch) -> tuple[Tensor, Tensor]:
+    """A batch's labelled and unlabelled images, for a stage whose batches have both."""
+    if batch.unlabelled is None:
+        raise ValueError("this stage trains on unlabelled images, and the batch has none")
+    return batch.image, batch.unlabelled

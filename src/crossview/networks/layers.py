@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -41,17 +42,31 @@ def upsample(image: Tensor, interpolation: Interpolation) -> Tensor:
     return F.interpolate(image, scale_factor=2, mode=mode, align_corners=True)
 
 
-def upsample_by_matrices(image: Tensor, interpolation: Literal["linear", "cubic"]) -> Tensor:
-    """:func:`upsample` as one matrix product an axis: slower, but its backward pass is deterministic on CUDA.
+def resize(image: Tensor, size: Sequence[int], interpolation: Literal["nearest", "linear"]) -> Tensor:
+    """(B, C, *S) -> (B, C, *size). Linear: as if pixels were areas, corners not aligned."""
+    if interpolation == "nearest":
+        return F.interpolate(image, size=tuple(size), mode="nearest")
+    mode = "bilinear" if image.ndim == 4 else "trilinear"
+    if image.is_cuda and torch.are_deterministic_algorithms_enabled() and mode != "bilinear":
+        return upsample_by_matrices(image, "linear", size, align_corners=False)
+    return F.interpolate(image, size=tuple(size), mode=mode, align_corners=False)
 
-    torch refuses to differentiate its own trilinear and bicubic kernels there in deterministic mode.
+
+def upsample_by_matrices(
+    image: Tensor, interpolation: Literal["linear", "cubic"], size: Sequence[int] | None = None, align_corners: bool = True
+) -> Tensor:
+    """:func:`upsample`, or to another size :func:`resize`, as one matrix product an axis.
+
+    Slower, but the backward pass is deterministic on CUDA: torch refuses to differentiate its own trilinear and bicubic
+    kernels there in deterministic mode.
     """
+    sides = [2 * side for side in image.shape[2:]] if size is None else list(size)
     result = image.to(torch.promote_types(image.dtype, torch.float32))
     with torch.autocast(image.device.type, enabled=False):
-        for axis in range(2, image.ndim):
+        for axis, new in enumerate(sides, 2):
             side = image.shape[axis]
             identity = torch.eye(side, dtype=result.dtype, device=result.device)[None, None]
             mode = "bicubic" if interpolation == "cubic" else "bilinear"
-            matrix = F.interpolate(identity, size=(2 * side, side), mode=mode, align_corners=True)[0, 0]
+            matrix = F.interpolate(identity, size=(new, side), mode=mode, align_corners=align_corners)[0, 0]
             result = (result.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
     return result.to(image.dtype)

@@ -7,23 +7,22 @@ convolution at the end. CML's first view upsamples bilinearly, its second by tra
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from crossview.networks.layers import Interpolation, upsample
-from crossview.networks.network import Output
+from crossview.networks.layers import Interpolation, resize, upsample
+from crossview.networks.network import NetworkOptions, Output
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
-class UNetOptions(BaseModel):
+class UNetOptions(NetworkOptions):
     """Keys of [network] for the U-Net."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["unet"] = "unet"
     filters: int = Field(16, ge=1, description="width of the first level, doubled at each further one")
@@ -94,8 +93,28 @@ class TransposedUp(nn.Module):
         return self.convolution(image)  # type: ignore[no-any-return]
 
 
+def noisy_features(features: Tensor) -> Tensor:
+    """Each feature times 1 + u, u uniform in [-0.3, 0.3), the same for every sample of the batch."""
+    return features * (1 + torch.empty_like(features[:1]).uniform_(-0.3, 0.3))
+
+
+def without_strongest(features: Tensor) -> Tensor:
+    """Zero at the positions whose mean over channels reaches a share of the sample's largest; one share, of 0.7 to 0.9, a call."""
+    attention = features.mean(1, keepdim=True)
+    share = torch.empty((), device=features.device).uniform_(0.7, 0.9)
+    return features * (attention < share * attention.amax((1, 2, 3), keepdim=True))
+
+
+PERTURBATIONS: tuple[Callable[[Tensor], Tensor], ...] = (noisy_features, without_strongest, F.dropout)
+"""Of what the auxiliary heads see in training, the finest level first (URPC, Luo et al., MICCAI 2021); dropout of one half."""
+
+
 class UNet(nn.Module):
-    """A U-Net for images (B, channels, H, W) whose sides divide by 2^(levels-1)."""
+    """A U-Net for images (B, channels, H, W) whose sides divide by 2^(levels-1).
+
+    Its auxiliary heads are 3x3 convolutions on the coarser levels, resized to the nearest pixel; in training they see
+    perturbed features.
+    """
 
     Options: ClassVar[type[UNetOptions]] = UNetOptions
     dimensions: ClassVar[int] = 2
@@ -112,6 +131,7 @@ class UNet(nn.Module):
         )
         self.decoder = nn.ModuleList(Block(2 * width, width) for width in reversed(widths[:-1]))
         self.last = nn.Conv2d(options.filters, classes, kernel_size=3, padding=1)
+        self.heads = nn.ModuleList(nn.Conv2d(width, classes, kernel_size=3, padding=1) for width in widths[1 : options.scales + 1])
 
     def forward(self, image: Tensor) -> Output:
         skips: list[Tensor] = []
@@ -120,6 +140,11 @@ class UNet(nn.Module):
             features = encoder(F.max_pool2d(features, 2) if level else features)
             skips.append(features)
         bottleneck = skips.pop()
+        coarser: list[Tensor] = []
         for up, decoder in zip(self.up, self.decoder, strict=True):
+            coarser.insert(0, features)
             features = decoder(torch.cat([skips.pop(), up(features)], dim=1))
-        return Output(self.last(features), bottleneck, features)
+        if self.training:
+            coarser = [perturb(level) for perturb, level in zip(PERTURBATIONS, coarser[: len(self.heads)], strict=False)]
+        scales = tuple(resize(head(level), image.shape[2:], "nearest") for head, level in zip(self.heads, coarser, strict=False))
+        return Output(self.last(features), bottleneck, features, scales)

@@ -11,17 +11,15 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
-from crossview.networks.layers import Convolution3d, upsample
-from crossview.networks.network import Output
+from crossview.networks.layers import Convolution3d, resize, upsample
+from crossview.networks.network import NetworkOptions, Output
 
 
-class VNetOptions(BaseModel):
+class VNetOptions(NetworkOptions):
     """Keys of [network] for the V-Net."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["vnet"] = "vnet"
     filters: int = Field(16, ge=1, description="width of the first level, doubled at each further one")
@@ -76,7 +74,11 @@ def stage(width: int, level: int) -> nn.Sequential:
 
 
 class VNet(nn.Module):
-    """A V-Net for images (B, channels, X, Y, Z) whose sides divide by 2^(levels-1)."""
+    """A V-Net for images (B, channels, X, Y, Z) whose sides divide by 2^(levels-1).
+
+    Its auxiliary heads are 1x1x1 convolutions on the coarser levels, trilinearly resized: our port of the form that URPC's
+    3D U-Net has (Luo et al., MICCAI 2021), as no V-Net of theirs is published.
+    """
 
     Options: ClassVar[type[VNetOptions]] = VNetOptions
     dimensions: ClassVar[int] = 3
@@ -92,6 +94,7 @@ class VNet(nn.Module):
         self.up = nn.ModuleList(up(width) for width in reversed(widths[1:]))
         self.decoder = nn.ModuleList(stage(widths[level], level) for level in reversed(range(options.levels - 1)))
         self.last = nn.Conv3d(options.filters, classes, kernel_size=1)
+        self.heads = nn.ModuleList(nn.Conv3d(width, classes, kernel_size=1) for width in widths[1 : options.scales + 1])
 
     def forward(self, image: Tensor) -> Output:
         features = self.first(image)
@@ -100,7 +103,10 @@ class VNet(nn.Module):
             skips.append(features)
             features = encoder(down(features))
         bottleneck = features = F.dropout3d(features, self.options.dropout, self.training)
+        coarser: list[Tensor] = []
         for up, decoder in zip(self.up, self.decoder, strict=True):
+            coarser.insert(0, features)
             features = decoder(up(features) + skips.pop())
-        logits = self.last(F.dropout3d(features, self.options.dropout, self.training))
-        return Output(logits, bottleneck, features)
+        dropped = F.dropout3d(features, self.options.dropout, self.training)
+        scales = tuple(resize(head(level), image.shape[2:], "linear") for head, level in zip(self.heads, coarser, strict=False))
+        return Output(self.last(dropped), bottleneck, features, scales, dropped)

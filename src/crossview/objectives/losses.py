@@ -48,11 +48,23 @@ def batch_dice_loss(logits: Tensor, label: Tensor, smooth: float = SMOOTH) -> Te
     return _batch_dice(logarithms.exp(), _one_hot(label, logarithms), smooth)
 
 
-def cross_entropy_batch_dice(logits: Tensor, label: Tensor) -> Tensor:
-    """(CE + batch Dice) / 2: the supervised loss of SSL4MIS's scripts."""
+def cross_entropy_batch_dice(
+    logits: Tensor, label: Tensor, weight: Tensor | None = None, *, smooth: float = SMOOTH, background: bool = True
+) -> Tensor:
+    """(CE + batch Dice) / 2: the supervised loss of SSL4MIS's scripts.
+
+    weight: (B, *S), for every sum of both, as in BCP's script for ACDC. background: whether its Dice counts; UA-MT's script for LA
+    leaves it out.
+    """
     logarithms = _log_softmax(logits)
     truth = _one_hot(label, logarithms)
-    return (_cross_entropy(logarithms, truth, None) + _batch_dice(logarithms.exp(), truth, SMOOTH)) / 2
+    dice = _batch_dice(logarithms.exp(), truth, smooth, weight, background)
+    return (_cross_entropy(logarithms, truth, weight) + dice) / 2
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Softmax over the classes of logits (B, K, *S), in float32 at least."""
+    return _at_least_float32(logits).softmax(1)
 
 
 def feature_discrepancy(features: Tensor, other: Tensor, smallest_norm: float = 1e-6) -> Tensor:
@@ -108,7 +120,12 @@ def _dice(probabilities: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor
     return 1 - ((2 * overlap + SMOOTH) / (predicted + truth.sum(voxels) + SMOOTH)).mean()
 
 
-def _batch_dice(probabilities: Tensor, truth: Tensor, smooth: float) -> Tensor:
+def _batch_dice(probabilities: Tensor, truth: Tensor, smooth: float, weight: Tensor | None = None, background: bool = True) -> Tensor:
     every = (0, *range(2, truth.ndim))
+    squares = probabilities.square()
+    if weight is not None:
+        weight = weight.to(truth.dtype).unsqueeze(1)
+        truth, squares = truth * weight, squares * weight
     overlap = (probabilities * truth).sum(every)
-    return 1 - ((2 * overlap + smooth) / (probabilities.square().sum(every) + truth.sum(every) + smooth)).mean()
+    dice = (2 * overlap + smooth) / (squares.sum(every) + truth.sum(every) + smooth)
+    return 1 - (dice if background else dice[1:]).mean()

@@ -1,0 +1,131 @@
+"""BCP: bidirectional copy-paste (Bai et al., CVPR 2023, arXiv 2305.00673; code DeepMed-Lab-ECNU/BCP@7879f98).
+
+A box of a labelled image is pasted into an unlabelled one and the reverse; a teacher, the average of past students,
+labels the unlabelled part. With x_a, x_b, y_a, y_b, u_a, u_b the halves of the labelled and unlabelled batch, M one
+random box a batch (0 inside, 1 outside), s student, t teacher:
+
+    P      = clean(decide(t(u))), no gradient, u_a and u_b in passes of their own
+    mix a:   X = x_a M + u_a (1 - M)     the labelled image outside the box, the unlabelled one inside
+    mix b:   X = u_b M + x_b (1 - M)     the reverse; the terms are named by where the labels are
+    l(X)   = L_sup(s(X), y; R) + a L_sup(s(X), P; 1 - R),  R the voxels of X that are of the labelled image
+    L      = l(mix a) + l(mix b)
+    after each step: t <- 0.99 t + 0.01 s
+
+L_sup(z, y; R) = (cross-entropy + Dice) / 2 over the voxels of R alone. In LA's code its Dice is CML's, in ACDC's the one
+over the whole batch with squares (``dice``); ACDC's code has u_a M + x_a (1 - M) and x_b M + u_b (1 - M) (``first_outside``).
+Stage 1 pastes labelled images into each other: X = x_a M + x_b (1 - M). Then the teacher becomes the student.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from crossview.batch import Batch
+from crossview.methods.method import Stage, Terms
+from crossview.methods.student_teacher import StudentTeacher, TeacherOptions
+from crossview.objectives.health import foreground_dice, foreground_share
+from crossview.objectives.losses import cross_entropy_batch_dice, cross_entropy_dice
+from crossview.objectives.mixing import halves, mix, random_box
+from crossview.objectives.pseudo_labels import clean_async, decide
+
+BATCH_DICE_SMOOTH = 1e-10
+"""e of ACDC's Dice."""
+
+
+class BCPOptions(TeacherOptions):
+    """The keys of [method] for BCP."""
+
+    pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
+    train_steps: int = Field(15000, ge=0, description="steps of stage 2, on both; 0: the labelled stage alone")
+    keep_optimiser: bool = Field(False, description="whether stage 2 keeps stage 1's momentum; released for ACDC: true")
+    box: float = Field(2 / 3, gt=0, lt=1, description="side of the pasted box as a share of the patch")
+    unlabelled_weight: float = Field(0.5, ge=0, description="a: weight of the voxels with pseudo-labels")
+    first_outside: Literal["labelled", "unlabelled"] = Field(
+        "labelled", description="which image is outside the box in mix a, the other being so in mix b; released for ACDC: unlabelled"
+    )
+    dice: Literal["sample", "batch"] = Field(
+        "sample", description="Dice a sample and class, or a class over the batch with squares; released: LA, ACDC"
+    )
+    pretrain_regions: bool = Field(
+        False, description="in stage 1 weigh in- and outside of the box alike, as stage 2 does; released for ACDC: true"
+    )
+    average_buffers: bool = Field(True, description="average batch norm's running statistics too; released for LA: false")
+    largest_component: bool = Field(True, description="keep the largest component of each class of a pseudo-label")
+
+
+class BCP(StudentTeacher):
+    """A student and its average, two stages."""
+
+    Options = BCPOptions
+    mixes_halves = True
+    options: BCPOptions
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        options = self.options
+        pretrain = Stage("pretrain", options.pretrain_steps, unlabelled=False)
+        train = Stage(
+            "train", options.train_steps, unlabelled=True, from_selected=pretrain.steps > 0, keep_optimiser=options.keep_optimiser
+        )
+        return tuple(stage for stage in (pretrain, train) if stage.steps)
+
+    def begin(self, stage: Stage) -> None:
+        if stage.unlabelled:
+            self.teacher.load_state_dict(self.student.state_dict())
+
+    def after_step(self, stage: Stage, step: int) -> None:
+        if stage.unlabelled:
+            self.update_teacher(self.options.ema_decay)
+
+    def loss(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
+        x, y = halves(batch.image), halves(batch.label)
+        box = random_box(tuple(batch.image.shape[2:]), self.options.box, batch.rng.host("box"))
+        outside = mix(torch.ones_like(y[0]), torch.zeros_like(y[0]), box)
+        if batch.unlabelled is None:
+            yield {"labelled": self.pretrain_loss(batch, mix(*x, box), mix(*y, box), outside)}
+            return
+        u = halves(batch.unlabelled)
+        pseudo_labels = [self.pseudo_label(half) for half in u]
+        first = self.options.first_outside == "labelled"
+        for half, labelled_outside in enumerate((first, not first)):
+            pasted = mix(x[half], u[half], box) if labelled_outside else mix(u[half], x[half], box)
+            region = outside if labelled_outside else 1 - outside
+            logits = self.student(pasted).logits
+            pseudo_label = pseudo_labels[half]()
+            where = "labels outside" if labelled_outside else "labels inside"
+            if batch.show:
+                self.show |= {f"{where} mix": pasted, f"{where} mix label": torch.where(region > 0, y[half], pseudo_label)}
+            if batch.watch:
+                self.health[f"student Dice, {where}"] = foreground_dice(logits, y[half], region)
+                self.health[f"teacher pseudo-label share, {where}"] = foreground_share(pseudo_label)
+            taught = self.supervised(logits, pseudo_label, 1 - region)
+            yield {where: self.supervised(logits, y[half], region) + self.options.unlabelled_weight * taught}
+
+    def pretrain_loss(self, batch: Batch, mixed: Tensor, label: Tensor, outside: Tensor) -> Tensor:
+        """L_sup of labelled images pasted into each other: over the whole mix, or its two regions' sum."""
+        logits = self.student(mixed).logits
+        if batch.show:
+            self.show |= {"labelled mix": mixed, "labelled mix label": label}
+        if batch.watch:
+            self.health["student labelled Dice"] = foreground_dice(logits, label)
+        if self.options.pretrain_regions:
+            return self.supervised(logits, label, outside) + self.supervised(logits, label, 1 - outside)
+        return self.supervised(logits, label)
+
+    def supervised(self, logits: Tensor, label: Tensor, region: Tensor | None = None) -> Tensor:
+        """L_sup(z, y; R) with the recipe's form of Dice."""
+        if self.options.dice == "sample":
+            return cross_entropy_dice(logits, label, region)
+        return cross_entropy_batch_dice(logits, label, region, smooth=BATCH_DICE_SMOOTH)
+
+    def pseudo_label(self, image: Tensor) -> Callable[[], Tensor]:
+        """P of unmixed images, being cleaned in a thread: call it when it is needed. No gradient."""
+        with torch.no_grad():
+            logits = self.teacher(image).logits
+        label = decide(logits)
+        return clean_async(label, logits.shape[1]).result if self.options.largest_component else label.detach

@@ -1,0 +1,106 @@
+"""CPS: cross pseudo supervision (Chen et al., CVPR 2021, arXiv 2106.01226), in the medical form of HiLab-git/SSL4MIS@06df604.
+
+Two networks of one shape that start from different weights teach each other with hard pseudo-labels. With x images, y
+labels, u unlabelled images, z_i the logits of network i:
+
+    S_i = (cross-entropy + batch Dice)(z_i(x), y) / 2
+    h_i = arg-max z_i(u), no gradient, no threshold
+    X_1 = cross-entropy(z_1(u), h_2),   X_2 = cross-entropy(z_2(u), h_1)
+    L   = S_1 + S_2 + w(step) (X_1 + X_2)
+
+The article was not at hand; the equations are those of the code named. The nearest relative of CML. With ``cutmix`` the
+networks see mix(u_a, u_b; M), one random box a batch, and are taught by the mix of the other's labels of u_a and u_b.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from crossview.batch import Batch
+from crossview.errors import Problem, UserError
+from crossview.methods.consistency import ConsistencyOptions, both_images
+from crossview.methods.method import BuildNetwork, Method, Stage, Terms
+from crossview.objectives.health import foreground_dice, foreground_share
+from crossview.objectives.losses import cross_entropy, cross_entropy_batch_dice, softmax
+from crossview.objectives.mixing import Box, halves, mix, random_box
+
+
+class CPSOptions(ConsistencyOptions):
+    """The keys of [method] for CPS."""
+
+    initialisation: Literal["kaiming_xavier", "default"] = Field(
+        "kaiming_xavier", description="convolutions of network 1 start Kaiming normal, of network 2 Xavier normal; or as torch makes them"
+    )
+    answer: Literal["mean", "network1"] = Field(
+        "mean", description="the method's prediction: of the mean of both logits, or of network 1 alone"
+    )
+    cutmix: bool = Field(False, description="mix the halves of the unlabelled batch by one random box, as CML does")
+    box: float = Field(2 / 3, gt=0, lt=1, description="with cutmix: side of the box as a share of the patch")
+
+
+class CPS(Method):
+    """Two networks, one stage."""
+
+    Options = CPSOptions
+    options: CPSOptions
+
+    def __init__(self, options: CPSOptions, build_network: BuildNetwork) -> None:
+        super().__init__(options, build_network)
+        self.network1, self.network2 = build_network(), build_network()
+        if options.initialisation == "kaiming_xavier":
+            initialise(self.network1, nn.init.kaiming_normal_)
+            initialise(self.network2, nn.init.xavier_normal_)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.options.stages
+
+    def loss(self, batch: Batch, stage: Stage, step: int) -> Terms:
+        x, u = both_images(batch)
+        box = self.random_box(batch) if self.options.cutmix else None
+        image = u if box is None else mix(*halves(u), box)
+        z1, z2 = (network(torch.cat([x, image])).logits.split([len(x), len(image)]) for network in (self.network1, self.network2))
+        h1, h2 = (z1[1].detach().argmax(1), z2[1].detach().argmax(1)) if box is None else self.mixed_labels(u, box)
+        weight, terms = self.options.weight(step), {}
+        for name, (labelled, unlabelled), own, other in (("network1", z1, h1, h2), ("network2", z2, h2, h1)):
+            terms[f"{name} labelled"] = cross_entropy_batch_dice(labelled, batch.label)
+            terms[f"{name} unlabelled"] = weight * cross_entropy(unlabelled, other)
+            if batch.show:
+                self.show[f"target by {name}"] = own
+            if batch.watch:
+                self.health[f"{name} labelled Dice"] = foreground_dice(labelled, batch.label)
+                self.health[f"{name} pseudo-label share"] = foreground_share(own)
+        if batch.show and box is not None:
+            self.show["unlabelled mix"] = image
+        return terms
+
+    def random_box(self, batch: Batch) -> Box:
+        size = 0 if batch.unlabelled is None else len(batch.unlabelled)
+        if size % 2:
+            expected = "an even number, as method.cutmix mixes one half with the other"
+            raise UserError(Problem("'unlabelled_batch' does not fit the method", "[training] unlabelled_batch", str(size), expected))
+        return random_box(tuple(batch.image.shape[2:]), self.options.box, batch.rng.host("unlabelled box"))
+
+    def mixed_labels(self, u: Tensor, box: Box) -> tuple[Tensor, Tensor]:
+        """mix(h_i(u_a), h_i(u_b); M) of both networks, told from the unmixed images."""
+        with torch.no_grad():
+            h1, h2 = (mix(*halves(network(u).logits.argmax(1)), box) for network in (self.network1, self.network2))
+        return h1, h2
+
+    def views(self, image: Tensor) -> Mapping[str, Tensor]:
+        return {"network1": self.network1(image).logits, "network2": self.network2(image).logits}
+
+    def combine(self, views: Mapping[str, Tensor]) -> Tensor:
+        return softmax(views["network1"]) if self.options.answer == "network1" else super().combine(views)
+
+
+def initialise(network: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
+    """Draw the weights of every convolution anew; transposed ones and biases stay, as released."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            draw(module.weight)

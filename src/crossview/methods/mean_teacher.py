@@ -1,0 +1,73 @@
+"""Mean teacher (Tarvainen and Valpola, NeurIPS 2017, arXiv 1703.01780), in the segmentation form of HiLab-git/SSL4MIS@06df604.
+
+The student s shall answer on an unlabelled image as the average t of past students does on a noisy copy. With x images,
+y labels, u unlabelled images, n clipped normal noise, sg no gradient:
+
+    L_s = (cross-entropy + batch Dice)(s(x), y) / 2
+    L_c = mean over samples, classes, voxels of (softmax s(u) - sg softmax t(u + n))^2
+    L   = L_s + w(step) L_c
+    after each step: t <- a t + (1 - a) s,   a = min(1 - 1/(step + 1), ema_decay)
+
+x and u go through the student in one pass. The teacher runs in training mode, as released.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from crossview.batch import Batch
+from crossview.methods.consistency import ConsistencyOptions, both_images
+from crossview.methods.method import Stage, Terms
+from crossview.methods.student_teacher import StudentTeacher, TeacherOptions
+from crossview.objectives.health import foreground_share
+from crossview.objectives.losses import cross_entropy_batch_dice, softmax
+from crossview.objectives.teacher import noisy, warmed_up
+
+
+class MeanTeacherOptions(ConsistencyOptions, TeacherOptions):
+    """The keys of [method] for mean teacher."""
+
+    noise: float = Field(0.1, ge=0, description="standard deviation of the noise on the teacher's images, clipped at two of them")
+    consistency_after: int = Field(0, ge=0, description="steps with w = 0 before the ramp is heeded; released for ACDC: 1000")
+
+    def weight(self, step: int) -> float:
+        return super().weight(step) if step >= self.consistency_after else 0.0
+
+
+class MeanTeacher(StudentTeacher):
+    """A student and its average, one stage."""
+
+    Options = MeanTeacherOptions
+    options: MeanTeacherOptions
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.options.stages
+
+    def loss(self, batch: Batch, stage: Stage, step: int) -> Terms:
+        x, u = both_images(batch)
+        labelled, unlabelled = self.student(torch.cat([x, u])).logits.split([len(x), len(u)])
+        target = self.target(u, batch)
+        if batch.watch:
+            self.watch_labelled(batch, labelled)
+        consistency = (softmax(unlabelled) - target).square().mean()
+        return {
+            "labelled": cross_entropy_batch_dice(labelled, batch.label),
+            "consistency": self.options.weight(step) * consistency,
+        }
+
+    def target(self, u: Tensor, batch: Batch) -> Tensor:
+        """softmax t(u + n), no gradient."""
+        image = noisy(u, self.options.noise, batch.rng.device("noise", u.device))
+        with torch.no_grad():
+            target = softmax(self.teacher(image).logits)
+        if batch.show:
+            self.show |= {"noisy unlabelled": image, "teacher pseudo-label": target.argmax(1)}
+        if batch.watch:
+            self.health["teacher pseudo-label share"] = foreground_share(target.argmax(1))
+        return target
+
+    def after_step(self, stage: Stage, step: int) -> None:
+        self.update_teacher(warmed_up(step, self.options.ema_decay))

@@ -1,0 +1,186 @@
+"""SS-Net: smoothness and class separation (Wu et al., MICCAI 2022, doi 10.1007/978-3-031-16443-9_4).
+
+One network, logits z, with two regularisers on all images: the worst small change of an image shall not change its
+prediction, and features h (those that enter the last convolution) shall be near the remembered ones of their class.
+With x labelled images, y labels, u unlabelled ones, p = softmax z, D a Dice loss of two soft segmentations, sg no gradient:
+
+    L_s     = D(p(x), y)
+    smooth:   p* = sg p(x, u),  r = noise of length 1,  d = unit gradient with respect to r of D(p(x, u + xi r), p*)
+              L_v = D(p(x, u + eps d), p*)
+    memory:   M_c = the g(h) of rightly predicted voxels of class c with the highest sigmoid S_c(g(h)), no gradient
+    contrast: f = q(g(h)) of class c, by label on x, by prediction on u;  a_i ~ sigmoid S_c(sg f_i),  b_j ~ sigmoid R_c(m_j/|m_j|)
+              L_c = mean_ij a_i b_j (1 - cos(f_i, m_j)),  a and b of mean 1
+    L       = L_s + w(step) [L_v + w_c (mean_c L_c(x) + mean_c L_c(u))]
+
+g projects, q predicts, S_c and R_c score features of class c = 1, 2, ...; background has no memory. Read from the code
+(ycwu1997/SS-Net@c0a8bf6); the options name where it departs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from crossview.batch import Batch
+from crossview.methods.consistency import ConsistencyOptions, both_images
+from crossview.methods.method import BuildNetwork, Method, Stage, Terms
+from crossview.networks.network import Output
+from crossview.objectives.adversarial import adversarial_direction, frozen_statistics, uniform_noise
+from crossview.objectives.contrast import ClassMemory, weighted_distance
+from crossview.objectives.health import foreground_dice, foreground_share
+from crossview.objectives.losses import cross_entropy, softmax
+from crossview.objectives.soft_dice import classwise_dice_loss, pooled_dice_loss
+
+WIDTH = 32
+"""Of the features that g and q give."""
+
+
+class SSNetOptions(ConsistencyOptions):
+    """The keys of [method] for SS-Net."""
+
+    dice: Literal["pooled", "classwise"] = Field(
+        "classwise", description="D: all classes in one sum (released for LA), or the mean over classes"
+    )
+    cross_entropy: bool = Field(False, description="half cross-entropy, half D as L_s; released: D alone")
+    probe: float = Field(10.0, gt=0, description="xi: length of the noise at which the worst direction is sought")
+    radius: float = Field(10.0, gt=0, description="eps: length of the adversarial change of an image; released for ACDC: 6")
+    contrast_weight: float = Field(0.1, ge=0, description="w_c")
+    contrast_positions: int = Field(
+        0, ge=0, description="voxels of each half, drawn at random, that enter the contrast; 0: all, as released"
+    )
+    memory_size: int = Field(32, ge=2, description="features remembered of each class")
+    memory_keeps: Literal["highest", "lowest"] = Field(
+        "highest", description="scores of the features that are remembered; released: lowest"
+    )
+    memory_scores: bool = Field(True, description="whether R_c weighs the memory; in the release it has no effect, b_j = 1")
+    contrast_mean: Literal["contributing", "all"] = Field(
+        "contributing", description="classes L_c is averaged over; released: all, the background too"
+    )
+
+
+def two_layers(inputs: int) -> nn.Sequential:
+    """g or q: (N, inputs) -> (N, 32)."""
+    return nn.Sequential(nn.Linear(inputs, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(inplace=True), nn.Linear(WIDTH, WIDTH))
+
+
+def selector() -> nn.Sequential:
+    """S_c or R_c: (N, 32) -> (N, 1)."""
+    return nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.LeakyReLU(0.2, inplace=True), nn.Linear(WIDTH, 1))
+
+
+class SSNet(Method):
+    """One network, the heads on its features and a memory; one stage."""
+
+    Options = SSNetOptions
+    options: SSNetOptions
+
+    def __init__(self, options: SSNetOptions, build_network: BuildNetwork) -> None:
+        super().__init__(options, build_network)
+        self.network = build_network()
+        classes, filters = self.network.get_parameter("last.weight").shape[:2]
+        self.foreground = range(1, classes)
+        self.projection, self.prediction = two_layers(filters), two_layers(WIDTH)
+        self.selectors = nn.ModuleList(selector() for _ in self.foreground)
+        self.memory_selectors = nn.ModuleList(selector() for _ in self.foreground if options.memory_scores)
+        self.memory = ClassMemory(classes, options.memory_size, WIDTH)
+        self.divergence = {"pooled": pooled_dice_loss, "classwise": classwise_dice_loss}[options.dice]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.options.stages
+
+    def loss(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
+        x, u = both_images(batch)
+        image = torch.cat([x, u])
+        weight = self.options.weight(step)
+        output = self.network(image)
+        label = torch.cat([batch.label, output.logits.detach()[len(x) :].argmax(1)])
+        contrast = self.separation(output, label, len(x), batch)
+        supervised = self.supervised(output.logits[: len(x)], batch.label)
+        if batch.show:
+            self.show["unlabelled prediction"] = label[len(x) :]
+        if batch.watch:
+            self.health |= {"labelled Dice": foreground_dice(output.logits[: len(x)], batch.label), "memory fill": self.memory.fill()}
+            self.health["unlabelled foreground share"] = foreground_share(label[len(x) :])
+        terms = {"labelled": supervised, "contrast": weight * self.options.contrast_weight * contrast}
+        del output, contrast, supervised  # yielded, and freed before the passes that follow
+        yield terms
+        del terms
+        yield {"smoothness": weight * self.smoothness(image, batch)}
+
+    def supervised(self, logits: Tensor, label: Tensor) -> Tensor:
+        """L_s. LA's pooled Dice is of the foreground alone."""
+        p = softmax(logits)
+        truth = torch.stack([label == index for index in range(logits.shape[1])], 1).to(p.dtype)
+        first = 1 if self.options.dice == "pooled" else 0
+        dice = self.divergence(p[:, first:], truth[:, first:])
+        return (cross_entropy(logits, label) + dice) / 2 if self.options.cross_entropy else dice
+
+    def smoothness(self, image: Tensor, batch: Batch) -> Tensor:
+        """L_v. All passes are in training mode with dropout of their own; the clean one alone moves the running statistics."""
+        noise = uniform_noise(image, batch.rng.device("adversarial noise", image.device))
+        with torch.no_grad():
+            target = self.probabilities(image)
+        with frozen_statistics(self.network):
+            direction = adversarial_direction(self.probabilities, image, self.divergence, target, noise, self.options.probe)
+            if batch.show:
+                self.show["adversarial change"] = self.options.radius * direction[len(batch.image) :]
+            return self.divergence(self.probabilities(image + self.options.radius * direction), target)
+
+    def probabilities(self, image: Tensor) -> Tensor:
+        return softmax(self.network(image).logits)
+
+    def separation(self, output: Output, label: Tensor, labelled: int, batch: Batch) -> Tensor:
+        """mean_c L_c(x) + mean_c L_c(u), the memory renewed before. label: (B + B', *S), true for ``labelled`` images, then predicted."""
+        h = (output.decoder if output.dropped is None else output.dropped).movedim(1, -1)
+        found = (output.logits[:labelled].detach().argmax(1) == label[:labelled]) & (label[:labelled] > 0)
+        self.remember(h[:labelled][found], label[:labelled][found])
+        losses = []
+        for half, part in enumerate((slice(None, labelled), slice(labelled, None))):
+            features, classes = h[part].flatten(0, -2), label[part].flatten()
+            if 0 < self.options.contrast_positions < len(classes):
+                generator = batch.rng.device("contrast positions", h.device, half)
+                chosen = torch.randperm(len(classes), generator=generator, device=h.device)[: self.options.contrast_positions]
+                features, classes = features[chosen], classes[chosen]
+            losses.append(self.contrast(features, classes))
+        return torch.stack(losses).sum()
+
+    @torch.no_grad()
+    def remember(self, h: Tensor, label: Tensor) -> None:
+        """M_c of the classes that are there, from the features h (N, filters) of rightly predicted voxels and their classes (N,)."""
+        size = self.options.memory_size
+        self.projection.eval()
+        features = self.projection(h)
+        self.projection.train(self.training)
+        for index in self.foreground:
+            own = features[label == index]
+            if len(own) > size:
+                scores = self.selectors[index - 1](own).squeeze(1)
+                own = own[scores.topk(size, largest=self.options.memory_keeps == "highest").indices]
+            self.memory.store(index, own)
+
+    def contrast(self, h: Tensor, label: Tensor) -> Tensor:
+        """mean_c L_c of features h (N, filters) and their classes (N,); 0 where no class has two features and two memories."""
+        features = self.prediction(self.projection(h))
+        distances = [torch.zeros_like(self.memory.count[0])]
+        for index in self.foreground:
+            own, memory = features[label == index], self.memory.of(index)
+            if len(own) > 1 and len(memory) > 1:
+                scores = self.selectors[index - 1](own.detach()).sigmoid().squeeze(1)
+                distances.append(weighted_distance(own, memory, scores, self.scores_of_memory(index, memory)))
+        of = len(distances) - 1 if self.options.contrast_mean == "contributing" else len(self.foreground) + 1
+        return torch.stack(distances).sum() / max(1, of)
+
+    def scores_of_memory(self, index: int, memory: Tensor) -> Tensor:
+        """sigmoid R_c of the memory (M, 32), or 1: (M,)."""
+        if not self.memory_selectors:
+            return memory.new_ones(len(memory))
+        scores: Tensor = self.memory_selectors[index - 1](nn.functional.normalize(memory, dim=1))
+        return scores.sigmoid().squeeze(1)
+
+    def views(self, image: Tensor) -> Mapping[str, Tensor]:
+        return {"network": self.network(image).logits}

@@ -1,0 +1,53 @@
+"""What the methods with an averaged teacher have in common: a student that is trained, and a teacher that follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from crossview.batch import Batch
+from crossview.methods.method import BuildNetwork, Method, MethodOptions
+from crossview.objectives.health import foreground_dice
+from crossview.objectives.losses import softmax
+from crossview.objectives.teacher import average, teacher_of
+
+
+class TeacherOptions(MethodOptions):
+    """Keys of [method] for methods with an averaged teacher."""
+
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="a in the teacher's update t <- a t + (1 - a) s after each step")
+    average_buffers: bool = Field(
+        False, description="average batch norm's running statistics too; else the teacher's come from its own passes in training mode"
+    )
+
+
+class StudentTeacher(Method):
+    """A student, and a teacher that starts as its copy. The student is the method's answer, as in the releases."""
+
+    options: TeacherOptions
+
+    def __init__(self, options: TeacherOptions, build_network: BuildNetwork) -> None:
+        super().__init__(options, build_network)
+        self.student = build_network()
+        self.teacher = teacher_of(self.student)
+
+    def update_teacher(self, decay: float) -> None:
+        average(self.teacher, self.student, decay, buffers=self.options.average_buffers)
+
+    def watch_labelled(self, batch: Batch, logits: Tensor) -> None:
+        """Both networks' Dice on the labelled images. The teacher's pass, in evaluation mode, draws nothing and leaves the statistics."""
+        self.teacher.eval()
+        with torch.no_grad():
+            taught = self.teacher(batch.image).logits
+        self.teacher.train(self.training)
+        self.health["student labelled Dice"] = foreground_dice(logits, batch.label)
+        self.health["teacher labelled Dice"] = foreground_dice(taught, batch.label)
+
+    def views(self, image: Tensor) -> Mapping[str, Tensor]:
+        return {"student": self.student(image).logits, "teacher": self.teacher(image).logits}
+
+    def combine(self, views: Mapping[str, Tensor]) -> Tensor:
+        return softmax(views["student"])

@@ -1,0 +1,90 @@
+"""URPC: uncertainty-rectified pyramid consistency (Luo et al., MICCAI 2021; Medical Image Analysis 80, 102517, 2022).
+
+One network, one pass: the logits z_k of n resolutions, k = 0 the full one, all brought to the input's size, shall agree
+on unlabelled images u, less so where they disagree. With x images, y labels, p_k = softmax z_k:
+
+    L_s = mean_k (cross-entropy + batch Dice)(z_k(x), y) / 2
+    m   = mean_k p_k(u)
+    v_k = sum over classes of m log(m / p_k)                            the disagreement, a voxel
+    w_k = exp(-v_k)
+    L_k = mean(w_k (m - p_k)^2) / (mean w_k + 1e-8) + mean v_k          means over samples, voxels and, for the square, classes
+    L   = L_s + w(step) mean_k L_k
+
+The gradient flows through m too, as released (HiLab-git/SSL4MIS@06df604). Four resolutions, as many as there are where
+the network has fewer; a prediction is that of k = 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from crossview.batch import Batch
+from crossview.methods.consistency import ConsistencyOptions, both_images
+from crossview.methods.method import BuildNetwork, Method, Stage, Terms
+from crossview.objectives.health import foreground_dice, foreground_share
+from crossview.objectives.losses import cross_entropy_batch_dice
+
+
+class URPCOptions(ConsistencyOptions):
+    """The keys of [method] for URPC."""
+
+    scales: int = Field(3, ge=1, le=3, description="auxiliary resolutions beside the full one, fewer where the network has fewer")
+    detach_mean: bool = Field(False, description="no gradient through m: scales follow the mean, and do not pull it towards them")
+
+
+class URPC(Method):
+    """One network with auxiliary heads, one stage."""
+
+    Options = URPCOptions
+    options: URPCOptions
+
+    def __init__(self, options: URPCOptions, build_network: BuildNetwork) -> None:
+        super().__init__(options, build_network)
+        self.network = build_network(scales=options.scales)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.options.stages
+
+    def loss(self, batch: Batch, stage: Stage, step: int) -> Terms:
+        x, u = both_images(batch)
+        output = self.network(torch.cat([x, u]))
+        scales = [logits.split([len(x), len(u)]) for logits in (output.logits, *output.scales)]
+        supervised = torch.stack([cross_entropy_batch_dice(labelled, batch.label) for labelled, _ in scales]).mean()
+        consistency, disagreement = rectified_consistency([unlabelled for _, unlabelled in scales], self.options.detach_mean)
+        pseudo_label = scales[0][1].detach().argmax(1)
+        if batch.show:
+            self.show |= {"unlabelled prediction": pseudo_label, "disagreement of scales": disagreement.mean(0)}
+        if batch.watch:
+            self.health |= {f"scale {k} labelled Dice": foreground_dice(labelled, batch.label) for k, (labelled, _) in enumerate(scales)}
+            self.health |= {f"scale {k} disagreement": divergence.mean() for k, divergence in enumerate(disagreement)}
+            self.health["unlabelled foreground share"] = foreground_share(pseudo_label)
+        return {"labelled": supervised, "consistency": self.options.weight(step) * consistency}
+
+    def views(self, image: Tensor) -> Mapping[str, Tensor]:
+        return {"network": self.network(image).logits}
+
+
+def rectified_consistency(scales: Sequence[Tensor], detach_mean: bool = False) -> tuple[Tensor, Tensor]:
+    """mean_k L_k of the logits z_k (B, K, *S) of n scales, and v_k without gradient (n, B, *S).
+
+    In logarithms throughout: a probability that underflows has a finite loss and gradient.
+    """
+    logarithms = [F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), 1) for logits in scales]
+    log_mean = torch.stack(logarithms).logsumexp(0) - math.log(len(scales))
+    log_mean = log_mean.detach() if detach_mean else log_mean
+    mean = log_mean.exp()
+    losses, disagreement = [], []
+    for logarithm in logarithms:
+        v = (mean * (log_mean - logarithm)).sum(1)
+        w = (-v).exp()
+        square = (mean - logarithm.exp()).square()
+        losses.append((w.unsqueeze(1) * square).mean() / (w.mean() + 1e-8) + v.mean())
+        disagreement.append(v.detach())
+    return torch.stack(losses).mean(), torch.stack(disagreement)

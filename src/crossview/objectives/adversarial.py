@@ -1,0 +1,52 @@
+"""The small change of an image that changes a prediction most: virtual adversarial training.
+
+T. Miyato, S. Maeda, M. Koyama, S. Ishii. Virtual Adversarial Training. IEEE TPAMI 41(8), 2019, arXiv 1704.03976.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+Divergence = Callable[[Tensor, Tensor], Tensor]
+
+
+def uniform_noise(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise in [-0.5, 0.5), of the image's shape, type and device."""
+    return torch.rand(image.shape, generator=generator, device=image.device, dtype=image.dtype) - 0.5
+
+
+def adversarial_direction(
+    predict: Callable[[Tensor], Tensor], image: Tensor, divergence: Divergence, target: Tensor, noise: Tensor, probe: float
+) -> Tensor:
+    """d = the gradient of D(p(x + probe r), target) with respect to r, both d and r of unit length: one power iteration.
+
+    image, noise: (B, C, *S), r is the noise. predict: an image's class probabilities. The gradient is taken apart from
+    those of the weights, which it neither adds to nor reads.
+    """
+    r = unit(noise).requires_grad_()
+    (gradient,) = torch.autograd.grad(divergence(predict(image + probe * r), target), r)
+    return unit(gradient)
+
+
+def unit(tensor: Tensor) -> Tensor:
+    """Each sample (B, ...) divided by its L2 norm + 1e-8."""
+    norm: Tensor = tensor.flatten(1).norm(dim=1) + 1e-8
+    return tensor / norm.view(-1, *[1] * (tensor.ndim - 1))
+
+
+@contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch norm goes on normalising by the batch in training, and leaves its running statistics alone."""
+    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True

@@ -1,0 +1,52 @@
+"""The averaged teacher of mean teacher, UA-MT and BCP: a network whose weights are the exponential average of a student's.
+
+A. Tarvainen, H. Valpola. Mean teachers are better role models. NeurIPS 2017, arXiv 1703.01780.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+LOGARITHM_EPSILON = 1e-6
+"""Keeps the logarithm of a probability of 0 finite."""
+
+
+def teacher_of(student: Network) -> Network:
+    """A copy of the student whose parameters take no gradient, and so never reach an optimiser."""
+    return copy.deepcopy(student).requires_grad_(False)
+
+
+def warmed_up(step: int, decay: float) -> float:
+    """min(1 - 1/(step + 1), decay): at step 0 the teacher becomes the student, then the mean of all students until ``decay`` is reached."""
+    return min(1 - 1 / (step + 1), decay)
+
+
+def average(teacher: nn.Module, student: nn.Module, decay: float, *, buffers: bool) -> None:
+    """t <- decay t + (1 - decay) s for every parameter; in place.
+
+    buffers: for the running statistics too, which otherwise come from the teacher's own passes in training mode; counters
+    are then copied.
+    """
+    with torch.no_grad():
+        torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1 - decay)
+        for own, new in zip(teacher.buffers(), student.buffers(), strict=True) if buffers else ():
+            if own.is_floating_point():
+                own.lerp_(new, 1 - decay)
+            else:
+                own.copy_(new)
+
+
+def noisy(image: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
+    """image + deviation clip(N(0, 1), -2, 2), drawn from ``generator`` on the image's device."""
+    return torch.empty_like(image).normal_(0, deviation, generator=generator).clamp_(-2 * deviation, 2 * deviation).add_(image)
+
+
+def entropy(probability: Tensor) -> Tensor:
+    """-sum_c p log(p + 1e-6) of class probabilities (B, K, *S), natural logarithm: (B, *S), from 0 to ln K."""
+    return -(probability * (probability + LOGARITHM_EPSILON).log()).sum(1)
