@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from crossview.errors import UserError
 from crossview.methods.method import Stage
-from crossview.recipe import load, method_tables, parse_set, setting_tables, shipped_methods, shipped_settings
+from crossview.recipe import (
+    STEP_KEYS,
+    differences,
+    load,
+    method_tables,
+    parse_set,
+    setting_tables,
+    shipped_methods,
+    shipped_settings,
+    with_total_steps,
+)
 from crossview.resolve import resolve
 
 PUBLISHED = {
@@ -43,6 +53,13 @@ PUBLISHED = {
         "inference": {"mode": "slices", "largest_component": False},
     },
 }
+
+
+PLANNED = [
+    *("data.patch=[32, 48, 32]", "data.classes=3", "data.augmentation=mild"),
+    *("network.name=vnet", "network.levels=4", "inference.stride=[16, 24, 16]"),
+]
+"""Keys that "folder" leaves to a plan."""
 
 
 @pytest.mark.parametrize(("setting", "labelled"), [("la-4", 4), ("la-8", 8), ("la-16", 16), ("acdc-3", 3), ("acdc-7", 7)])
@@ -81,7 +98,7 @@ def test_released_variant_expands_into_plain_keys():
 @pytest.mark.parametrize("setting", shipped_settings())
 @pytest.mark.parametrize("method", shipped_methods())
 def test_every_setting_resolves_and_its_toml_gives_it_again(setting, method):
-    recipe = resolve(setting, [f"method.name={method}"])
+    recipe = resolve(setting, [f"method.name={method}", *(PLANNED if setting == "folder" else ())])
     assert resolve(tomllib.loads(recipe.toml())) == recipe
 
 
@@ -183,3 +200,35 @@ def test_a_folder_is_no_recipe(tmp_path):
     (tmp_path / "a.toml").mkdir()
     with pytest.raises(UserError, match="can't be read"):
         resolve(tmp_path / "a.toml")
+
+
+@given(st.lists(st.integers(0, 20000), min_size=3, max_size=3).filter(any), st.integers(3, 50000))
+def test_steps_sum_to_the_total_in_proportion(steps, total):
+    tables = {"method": dict(zip(STEP_KEYS, steps, strict=True)) | {"box": 0.5}, "data": {"patch": [8]}}
+    scaled = with_total_steps(tables, total)
+    found = [scaled["method"][key] for key in STEP_KEYS]
+    assert sum(found) == total
+    assert [count == 0 for count in found] == [count == 0 for count in steps]
+    assert all(abs(new - old * total / sum(steps)) <= 2 for new, old in zip(found, steps, strict=True) if old * total >= sum(steps))
+    assert (scaled["method"]["box"], scaled["data"]) == (0.5, tables["data"])
+    assert tables["method"]["steps"] == steps[0]
+
+
+@pytest.mark.parametrize(("method", "total"), [({}, 100), ({"pretrain_steps": 10, "train_steps": 30}, 1), ({"steps": 0}, 5)])
+def test_steps_that_can_not_be_shared_out_are_told(method, total):
+    with pytest.raises(UserError, match="shared out"):
+        with_total_steps({"method": method}, total)
+
+
+def test_every_method_has_4000_steps_for_a_users_own_scans():
+    for method in shipped_methods():
+        tables = load("folder", [f"method.name={method}"])
+        assert sum(tables["method"].get(key, 0) for key in STEP_KEYS) == 4000, method
+
+
+def test_a_key_that_is_newer_than_a_stored_recipe_is_no_difference():
+    new = resolve("la-8").tables()
+    old = resolve("la-8").tables()
+    del old["inference"]["flips"], old["data"]["spacing"]
+    assert differences(old, new) == []
+    assert [problem.where for problem in differences(old | {"network": {**old["network"], "filters": 4}}, new)] == ["[network] filters"]

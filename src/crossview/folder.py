@@ -75,7 +75,17 @@ class Run:
         return self.path / "checkpoints" / f"{name}.pt"
 
 
-ENTRIES = ("environment.json", "checkpoints", "pictures", "recipe.toml", "journal.jsonl", "evaluation", "model.pt", "report.html")
+ENTRIES = (
+    "environment.json",
+    "checkpoints",
+    "pictures",
+    "recipe.toml",
+    "plan.json",
+    "journal.jsonl",
+    "evaluation",
+    "model.pt",
+    "report.html",
+)
 """What crossview writes into a run folder. --overwrite deletes these and nothing else."""
 
 

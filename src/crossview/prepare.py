@@ -13,6 +13,7 @@ import torch
 from crossview.data import sources
 from crossview.data.case import Case, Splits
 from crossview.data.check import check_case
+from crossview.data.preprocess import AS_STORED, Preprocessing
 from crossview.data.store import Store
 from crossview.data.stream import Stream
 from crossview.errors import Problem, UserError, raise_all
@@ -71,9 +72,13 @@ def prepare(recipe: Recipe, data: Path | None, progress: Progress | None = None)
     check_scored(recipe, splits)
     total = len(splits.labelled) + len(unlabelled)
 
+    preprocessing = preprocessing_of(recipe, splits)
+
     def store(cases: Sequence[Case], done: int) -> Store:
         told = None if progress is None else lambda now, _: progress(done + now, total)
-        return Store(cases, classes=splits.classes, channels=splits.channels, device=device, progress=told)
+        slices = splits.raw and len(recipe.data.patch) == 2
+        seen = [preprocessing.case(case) for case in cases]
+        return Store(seen, classes=splits.classes, channels=splits.channels, slices=slices, device=device, progress=told)
 
     stream = Stream(
         store(splits.labelled, 0),
@@ -90,13 +95,18 @@ def prepare(recipe: Recipe, data: Path | None, progress: Progress | None = None)
 
 
 def scored_cases(recipe: Recipe, splits: Splits) -> tuple[Case, ...]:
-    """The cases that are scored during training: the only way from training to test cases is a recipe that says so."""
+    """The cases that are scored during training: the only way from training to test cases is a recipe that says so.
+
+    A single validation case of a user's own scans is not scored where nothing is selected by it: it tells more of itself than of training.
+    """
+    if splits.raw and recipe.training.selection == "last" and len(splits.validation) < 2:
+        return ()
     return splits.test if recipe.training.selection == "test" else splits.validation
 
 
 def check_scored(recipe: Recipe, splits: Splits) -> None:
     """Read the cases that will be scored during training once, before anything is written. Raises one UserError with all problems."""
-    axes = (2, 3) if recipe.inference.mode == "slices" else (len(recipe.data.patch),)
+    axes = (2, 3) if len(recipe.data.patch) == 2 else (3,)
 
     def problems_of(case: Case) -> list[Problem]:
         try:
@@ -110,6 +120,11 @@ def check_scored(recipe: Recipe, splits: Splits) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         raise_all([problem for problems in pool.map(problems_of, scored_cases(recipe, splits)) for problem in problems])
+
+
+def preprocessing_of(recipe: Recipe, splits: Splits) -> Preprocessing:
+    """What is done to the images of cases before a network sees them."""
+    return Preprocessing.of(recipe.data) if splits.raw else AS_STORED
 
 
 def find_splits(recipe: Recipe, data: Path | None) -> Splits:

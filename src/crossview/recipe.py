@@ -38,6 +38,8 @@ OWNED_BY_METHOD = (
     "selection",
 )
 """Keys of [training] that come with a method's published recipe, replaced together with [method]."""
+STEP_KEYS = ("steps", "pretrain_steps", "train_steps")
+"""Keys of [method] that say how long its stages are."""
 
 
 class TrainingOptions(BaseModel):
@@ -74,10 +76,17 @@ class InferenceOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mode: Literal["windows", "slices"] = Field("windows", description="3D sliding windows, or slices resized to the patch and back")
+    mode: Literal["windows", "slices"] = Field(
+        "windows", description="sliding windows (of two sides: in every slice), or slices resized to the patch and back"
+    )
     stride: tuple[int, ...] = Field((18, 18, 4), description="step of the windows along each axis")
     largest_component: bool = Field(True, description="keep the largest component of each class")
     batch: int = Field(4, ge=1, description="windows or slices a forward pass; the result does not depend on it")
+    flips: bool = Field(
+        False,
+        description="mean over the scan and its reflections along the first two axes of the patch: four times the work, and only "
+        "of use where training flips too",
+    )
 
 
 CHANGEABLE_ON_RESUME = ("device", "checkpoint_every", "evaluate_every", "log_every", "picture_every", "workers")
@@ -111,7 +120,7 @@ def shipped_settings() -> list[str]:
     """Names of the shipped settings, say "la-8"."""
     files = resources.files("crossview").joinpath("recipes").iterdir()
     names = [Path(file.name).stem for file in files if file.name.endswith(".toml")]
-    return sorted((name for name in names if "base" in _read(f"{name}.toml") or name == "demo"), key=_by_number)
+    return sorted((name for name in names if "setting" in _read(f"{name}.toml")), key=_by_number)
 
 
 def _by_number(name: str) -> tuple[str, int]:
@@ -148,7 +157,13 @@ def shipped_methods() -> list[str]:
 
 
 def method_tables(method: str, family: str, variant: str) -> Tables:
-    """A method's own numbers for a family of settings, the variant's preset expanded into plain keys."""
+    """A method's own numbers for a family of settings, the variant's preset expanded into plain keys.
+
+    A plugin ("module:Class") has the defaults of its Options, and the batch and schedule of CML.
+    """
+    if ":" in method:
+        training = _read("methods/cml.toml").get(family, {}).get("training", {})
+        return {"method": {"name": method, "variant": variant}, "training": training}
     if method not in shipped_methods():
         raise UserError(Problem(f"there is no method '{method}'", where="[method] name", fix=nearest(method, shipped_methods())))
     numbers = _read(f"methods/{method}.toml").get(family)
@@ -183,20 +198,41 @@ def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
     ``method.name`` and ``method.variant`` are applied first, whatever their place: they replace the method's whole table,
     its batch and its schedule by that method's numbers for this setting. Raises UserError.
     """
+    shipped, own = layers(recipe, overrides)
+    return merged(shipped, own)
+
+
+def layers(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> tuple[Tables, Tables]:
+    """The two parts of :func:`load`: what is shipped for the setting and the method, and what the user's recipe and ``--set`` give."""
     own = _checked(dict(recipe), "the recipe") if isinstance(recipe, Mapping) else _own_tables(recipe)
     family, below = setting_tables(own["setting"]) if own.get("setting") else ("", {})
     sets = [parse_set(text) for text in overrides]
     first = {key: value for table, key, value in sets if table == "method" and key in ("name", "variant")}
     chosen = merged(below.get("method", {}), own.get("method", {}))
     name, variant = (str(first.get(key, chosen.get(key, default))) for key, default in (("name", "cml"), ("variant", "corrected")))
-    if "name" in first or "variant" in first:
-        own = _without_method(own)
+    own = _without_method(own) if first else deepcopy(own)
     numbers = method_tables(name, family, variant) if family else {"method": {"name": name, "variant": variant}}
-    tables = merged(merged(below, numbers), own)
     for table, key, value in sets:
         if (table, key) not in (("method", "name"), ("method", "variant")):
-            tables.setdefault(table, {})[key] = value
-    return tables
+            own.setdefault(table, {})[key] = value
+    return merged(below, numbers), own
+
+
+def with_total_steps(tables: Mapping[str, Any], total: int) -> Tables:
+    """The tables with the steps of the method's stages scaled in proportion, so that they sum to ``total``.
+
+    A stage of no steps keeps none, any other at least one. Raises UserError: no such keys, or fewer steps than stages.
+    """
+    method = tables.get("method", {})
+    steps = {key: int(method[key]) for key in STEP_KEYS if method.get(key)}
+    if not steps or total < len(steps):
+        found = f"{total} steps for {len(steps)} stages"
+        raise UserError(Problem("the steps can't be shared out among the stages", "[method]", found, f"{', '.join(STEP_KEYS)} above 0"))
+    shares, left, of = {}, total, sum(steps.values())
+    for later, (key, share) in zip(reversed(range(len(steps))), steps.items(), strict=True):
+        shares[key] = min(max(1, round(left * share / of)), left - later)
+        left, of = left - shares[key], of - share
+    return merged(tables, {"method": shares})
 
 
 def _without_method(own: Tables) -> Tables:
@@ -241,11 +277,14 @@ def _checked(tables: Tables, where: str) -> Tables:
 
 
 def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[Problem]:
-    """In what two resolved recipes differ that must be the same for one to go on with the other's run."""
+    """In what two resolved recipes differ that must be the same for one to go on with the other's run.
+
+    A key that ``stored`` lacks is none: there was no such key when it was written.
+    """
     problems = []
     for table in TABLES:
         for key, value in new[table].items():
-            old = stored.get(table, {}).get(key)
+            old = stored.get(table, {}).get(key, value)
             free = table == "training" and (key in CHANGEABLE_ON_RESUME or (key == "precision" and value == "auto"))
             if value != old and not free:
                 fix = "leave it as it was, or train into another folder"

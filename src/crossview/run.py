@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +16,13 @@ from torch import Tensor
 
 from crossview.batch import Batch
 from crossview.data.case import Case, Splits
+from crossview.data.plan import Plan
 from crossview.environment import environment_now
 from crossview.errors import Problem, UserError
 from crossview.evaluation import pictures
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.evaluation.evaluate import quick_dice
+from crossview.files import write_text
 from crossview.folder import (
     Run,
     check_disk,
@@ -34,7 +37,8 @@ from crossview.folder import (
 from crossview.inference.files import predict_files
 from crossview.inference.predict import Prediction, Predictor
 from crossview.methods.method import Method
-from crossview.prepare import Prepared, Progress, check_same_cases, find_splits, prepare, scored_cases
+from crossview.planned import asked_on_resume, resolve_planned
+from crossview.prepare import Prepared, Progress, check_same_cases, find_splits, prepare, preprocessing_of, scored_cases
 from crossview.reporting.report import write_report
 from crossview.resolve import Recipe, resolve
 from crossview.rng import Randomness
@@ -54,21 +58,27 @@ def train(
     overwrite: bool = False,
     max_steps: int | None = None,
     progress: Progress | None = None,
+    tell: Callable[[Plan], None] | None = None,
 ) -> tuple[Run, Outcome]:
     """Train a recipe on a data set into the folder ``out``.
 
-    Nothing is written until the recipe, the data and the device have been checked. Raises UserError.
+    Keys of recipe "folder" that are left open are planned from the data first; ``tell`` is told the plan. On resume nothing is planned:
+    the run's own recipe holds every key. Nothing is written until the recipe, the data and the device have been checked. Raises UserError.
     """
     path = Path(out)
-    resolved = resolve(recipe, overrides)
+    root = Path(data) if data is not None else None
+    plan = None
     if resume:
-        resolved = recipe_on_resume(Run.open(path), resolved)
+        resolved = recipe_on_resume(Run.open(path), asked_on_resume(Run.open(path).recipe, recipe, overrides))
         if Run(path).finished and (path / "model.pt").exists():
             return Run(path), Outcome("finished", sum(stage.steps for stage in resolved.stages()))
     else:
         check_free(path, overwrite)
+        resolved, plan = resolve_planned(recipe, overrides, root, progress)
+        if plan is not None and tell is not None:
+            tell(plan)
     set_kernels(resolved.training.deterministic)
-    prepared = prepare(resolved, Path(data) if data is not None else None, progress)
+    prepared = prepare(resolved, root, progress)
     torch.manual_seed(Randomness(resolved.training.seed).number("weights"))
     method = resolved.build_method(prepared.splits.channels)
     place(method, prepared.device, len(resolved.data.patch))
@@ -84,6 +94,8 @@ def train(
         resolved = resolve(resolved.tables(), [f"training.precision={precision}"])
         job = _job(path, resolved, prepared, method, precision)
         create(path, resolved, _about(prepared, seconds))
+        if plan is not None:
+            write_text(path / "plan.json", json.dumps(plan.as_json(), indent=1))
     run = Run(path)
     outcome = train_job(job, resume=resume, max_steps=max_steps)
     if outcome.how == "finished":
@@ -118,6 +130,7 @@ def _job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, precisi
     splits = prepared.splits
     scored = scored_cases(recipe, splits)
     predictor = make_predictor(recipe, method, prepared.device, precision)
+    preprocessing = preprocessing_of(recipe, splits)
     return Job(
         method=method,
         stream=prepared.stream,
@@ -126,7 +139,7 @@ def _job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, precisi
         device=prepared.device,
         precision=precision,
         recipe=recipe.tables(),
-        score=(lambda: quick_dice(predictor, scored, splits.classes, splits.channels)) if scored else None,
+        score=(lambda: quick_dice(predictor, scored, splits.classes, splits.channels, preprocessing)) if scored else None,
         draw=_draw_batch,
     )
 
@@ -143,6 +156,7 @@ def make_predictor(
         stride=options.stride,
         largest_component=options.largest_component,
         batch=options.batch,
+        flips=options.flips,
         device=device,
         precision=precision,
         progress=progress,
@@ -204,6 +218,7 @@ def evaluate(
         class_names=splits.class_names,
         unit=splits.unit,
         channels=splits.channels,
+        preprocessing=preprocessing_of(recipe, splits),
         out=folder,
         header={
             "split": split,
@@ -225,14 +240,14 @@ def evaluate(
 
 
 def _case_drawer(recipe: Recipe, splits: Splits) -> Callable[[Case, NDArray[Any], NDArray[Any], Prediction, Path | None], None]:
-    axis = 0 if recipe.inference.mode == "slices" else -1
+    axis = 0 if len(recipe.data.patch) == 2 else -1
     names = dict(enumerate(splits.class_names))
 
     def draw(case: Case, image: NDArray[Any], label: NDArray[Any], prediction: Prediction, folder: Path | None) -> None:
         if folder is not None:
             path, views = folder / "pictures" / f"{case.id}.png", prediction.views
             pictures.case_picture(
-                image, label, prediction.label, views, path, title=case.id, slice_axis=axis, affine=case.affine, names=names
+                image, label, prediction.label, views, path, title="", slice_axis=axis, affine=case.affine, names=names
             )
 
     return draw
@@ -245,12 +260,14 @@ def predict(
     *,
     probabilities: bool = False,
     disagreement: bool = False,
+    flips: bool | None = None,
     overwrite: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Segment scans (NIfTI, or h5 in the LA and ACDC layouts) into the folder ``out``, each in its own grid, affine and name.
+    """Segment scans (NIfTI, PNG, TIFF, or h5 in the LA and ACDC layouts) into the folder ``out``, each in its own grid, affine and name.
 
+    flips: average over reflections, see :class:`Predictor`; left out, as the run's recipe says.
     Raises UserError naming every file that could not be predicted; the others are done.
     """
     path, recipe = _shared_model(run)
@@ -259,12 +276,13 @@ def predict(
     state = checkpoint.read(path)
     channels = int(state.get("channels", 1))
     method, _ = load_method(recipe, path, channels, where)
+    if flips is not None:
+        recipe = resolve(recipe.tables(), [f"inference.flips={str(flips).lower()}"])
     return predict_files(
         make_predictor(recipe, method, where, stored_precision(recipe)),
         [Path(each) for each in inputs],
         Path(out),
-        normalisation=recipe.data.normalisation,
-        nifti_axes=recipe.data.nifti_axes,
+        data=recipe.data,
         channels=channels,
         probabilities=probabilities,
         disagreement=disagreement,
@@ -282,7 +300,7 @@ def _shared_model(run: Run | Path | str) -> tuple[Path, Recipe]:
     return (model if model.exists() else run.checkpoint()), run.recipe
 
 
-def report(run: Run | Path | str) -> Path:
-    """Write report.html of a run again. Raises UserError."""
+def report(run: Run | Path | str, *, names: bool = True) -> Path:
+    """Write report.html of a run again; without ``names`` a copy, report-no-names.html, that tells no case's name. Raises UserError."""
     run = run if isinstance(run, Run) else Run.open(run)
-    return write_report(run.path)
+    return write_report(run.path) if names else write_report(run.path, names=False, path=run.path / "report-no-names.html")

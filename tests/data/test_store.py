@@ -127,3 +127,20 @@ def test_slices_and_volumes_are_not_mixed(make_case):
 def test_no_cases():
     with pytest.raises(UserError, match="no cases"):
         Store([], classes=2, channels=1)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("levels", [40, 10**5])
+def test_the_slices_of_volumes_are_items(make_case, channels, levels):
+    cases = some_cases(make_case, channels=channels, levels=levels)
+    store, whole = Store(cases, classes=3, channels=channels, slices=True), Store(cases, classes=3, channels=channels)
+    assert (len(store), store.dimensions, store.nbytes) == (7 + 8 + 9, 2, whole.nbytes)
+    assert store.ids[6:8] == ("case0 slice 6", "case1 slice 0")
+    for position, (case, k) in enumerate((each, k) for each in cases for k in range(each.read_image().shape[1])):
+        np.testing.assert_allclose(image(store, position), case.read_image()[:, k], rtol=2**-11)
+        assert np.array_equal(store.label(position), case.read_label()[k])
+
+
+def test_images_of_two_axes_stay_what_they_are(make_case):
+    case = make_case("a", np.ones((1, 5, 4), np.float32))
+    assert Store([case], classes=2, channels=1, slices=True).shapes == ((5, 4),)

@@ -40,7 +40,7 @@ def same(first: Batch, second: Batch) -> bool:
     )
 
 
-@pytest.mark.parametrize("changed", [{}, {"sampling": "crop_released"}, RESIZE])
+@pytest.mark.parametrize("changed", [{}, {"sampling": "crop_released"}, {"augmentation": "mild"}, RESIZE])
 def test_a_batch_is_a_function_of_seed_stage_and_step(make_stream, changed):
     stream = make_stream(**changed)
     expected = stream.batch(1, 9, unlabelled=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from crossview.data.case import Case
+from crossview.data.preprocess import Preprocessing, resampled_label
 from crossview.errors import Problem, UserError
 from crossview.evaluation.evaluate import evaluate, quick_dice
 from crossview.evaluation.metrics import measure
@@ -53,7 +54,7 @@ class MadePredictor:
     broken: tuple[int, ...] = ()
     read: list = field(default_factory=list)
 
-    def predict(self, images):
+    def predict(self, images, shapes):
         images = enumerate(images)
         held = list(itertools.islice(images, self.ahead))
         for index, image in itertools.chain(held, images):
@@ -250,3 +251,32 @@ def test_quick_dice_leaves_out_what_is_empty_on_both_sides():
 def test_quick_dice_refuses_bad_cases():
     with pytest.raises(UserError, match="case2"):
         quick_dice(MadePredictor(), bad_cases(), 3)
+
+
+def test_raw_cases_are_prepared_for_the_predictor_and_scored_on_their_own_grid():
+    class Doubled:
+        """Thresholds what it is given, and answers on the grid that is asked for."""
+
+        def predict(self, images, shapes):
+            for image, shape in zip(images, shapes, strict=True):
+                assert image.shape == (1, 6, 12, 12)
+                coarse = resampled_label((image[0] > 0).astype(np.uint8), shape)
+                yield Answer(coarse, {}, coarse)
+
+    label = np.zeros(SHAPE, np.uint8)
+    label[2:8, 2:8, 2:8] = 1
+    raw = case(0, label=label, image=(label[None] * 500.0 + 100).astype(np.float32), spacing=(1.0, 1.0, 1.0))
+    shape = tuple(6 if axis == 0 else 12 for axis in range(3))
+    preprocessing = Preprocessing("z_score", spacing=tuple(side / new for side, new in zip(SHAPE, shape, strict=True)))
+    drawn = []
+    summary = run(
+        Doubled(),
+        [raw],
+        classes=2,
+        class_names=["background", "one"],
+        preprocessing=preprocessing,
+        on_case=lambda *each: drawn.append(each),
+    )
+    assert summary["mean"]["dice"]["mean"] > 0.8
+    assert drawn[0][1].max() == 600
+    assert drawn[0][1].shape[1:] == SHAPE

@@ -8,11 +8,13 @@ import nibabel
 import numpy as np
 import pytest
 
+from crossview.data.sources.source import DataOptions
 from crossview.errors import UserError
 from crossview.inference import nifti
 from crossview.inference.files import find_scans, predict_files
 
 SHAPE = (9, 8, 7)
+DATA = DataOptions(source="folder", labelled=1, patch=(8, 8, 6), classes=2, sampling="crop", augmentation="none")
 
 
 def values(seed=0):
@@ -37,8 +39,7 @@ def predict(threshold, predictor):
     """Predicts files with the method that thresholds at zero."""
 
     def run(inputs, out, **options):
-        settings = {"normalisation": "none", "nifti_axes": (0, 1, 2), "channels": 1}
-        return predict_files(predictor(threshold, batch=5), inputs, out, **(settings | options))
+        return predict_files(predictor(threshold, batch=5), inputs, out, **({"data": DATA, "channels": 1} | options))
 
     return run
 
@@ -211,9 +212,7 @@ def test_an_interruption_leaves_whole_files_only(predict, tmp_path, monkeypatch)
 def test_a_network_that_answers_with_nan_is_told_and_writes_nothing(logits, predictor, tmp_path):
     inputs = [nifti_file(tmp_path / "scans" / f"{name}.nii", values() + add) for name, add in (("a", 0), ("b", 100))]
     method = logits(network=[lambda x: x * 0, lambda x: (50 - x).sqrt()])  # NaN above 50
-    (told,) = problems_of(
-        predict_files, predictor(method), inputs, tmp_path / "out", normalisation="none", nifti_axes=(0, 1, 2), channels=1
-    )
+    (told,) = problems_of(predict_files, predictor(method), inputs, tmp_path / "out", data=DATA, channels=1)
     assert told.where == str(inputs[1])
     assert "NaN" in told.what
     assert everything(tmp_path / "out") == ["a.nii"]
@@ -222,6 +221,7 @@ def test_a_network_that_answers_with_nan_is_told_and_writes_nothing(logits, pred
 def test_slices_of_a_nifti_scan_lie_along_its_last_axis(convolution, predictor, tmp_path):
     path = nifti_file(tmp_path / "a.nii", values())
     predict = predictor(convolution(classes=3, axes=2), mode="slices", patch=(16, 16))
-    (written,) = predict_files(predict, [path], tmp_path / "out", normalisation="none", nifti_axes=(2, 1, 0), channels=1)
+    data = DATA.model_copy(update={"nifti_axes": (2, 1, 0)})
+    (written,) = predict_files(predict, [path], tmp_path / "out", data=data, channels=1)
     (expected,) = predict.predict([values().transpose(2, 1, 0)[None]])
     np.testing.assert_array_equal(np.asarray(nibabel.load(written).dataobj), expected.label.transpose(2, 1, 0))

@@ -4,13 +4,15 @@ import h5py
 import numpy as np
 import pytest
 
+from crossview.data.preprocess import Preprocessing
 from crossview.errors import UserError
 from crossview.inference.h5 import read_h5
 from crossview.inference.scan import ReadingOptions, Scan
 
 
-def read(path, dimensions=(3,), channels=1):
-    return read_h5(Scan((path,), path.name), ReadingOptions("z_score", (2, 1, 0), channels, dimensions))
+def read(path, dimensions=(3,), channels=1, spacing=()):
+    options = ReadingOptions(Preprocessing("z_score", spacing=spacing), "stored", (2, 1, 0), channels, dimensions)
+    return read_h5(Scan((path,), path.name), options)
 
 
 @pytest.fixture
@@ -78,3 +80,9 @@ def test_a_file_that_is_cut_off_is_refused(file):
 def test_a_model_of_more_channels_takes_no_h5(file):
     with pytest.raises(UserError, match="one channel"):
         read(file(image=values(6, 5, 4)), channels=2)
+
+
+def test_a_model_that_resamples_takes_no_file_without_voxel_sides(file):
+    path = file(image=values(6, 5, 4))
+    with pytest.raises(UserError, match="voxel sides"):
+        read(path, spacing=(1, 1, 1))

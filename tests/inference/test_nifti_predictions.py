@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from crossview.data import nifti
+from crossview.data.preprocess import Preprocessing
 from crossview.errors import UserError
-from crossview.inference.nifti import normalised, read_nifti
+from crossview.inference.nifti import read_nifti
 from crossview.inference.scan import ReadingOptions, Scan
 
 OBLIQUE = np.array([[0.6, -0.35, 0.1, -31.5], [0.3, 0.65, -0.2, 12.25], [0.02, 0.2, 2.4, 7.0], [0, 0, 0, 1]])
@@ -16,8 +17,9 @@ SHEARED = np.array([[0.8, 0.3, 0, 5], [0, 0.9, 0, -4], [0, 0.1, 1.5, 3], [0, 0, 
 SHAPE = (6, 5, 4)
 
 
-def reading(**changes):
-    return ReadingOptions(**({"normalisation": "none", "nifti_axes": (0, 1, 2), "channels": 1, "dimensions": (3,)} | changes))
+def reading(normalisation="none", spacing=(), **changes):
+    settings = {"orientation": "stored", "nifti_axes": (0, 1, 2), "channels": 1, "dimensions": (3,)} | changes
+    return ReadingOptions(preprocessing=Preprocessing(normalisation, spacing=spacing), **settings)
 
 
 def scan_file(path, array, affine=OBLIQUE, image=nibabel.Nifti1Image, **header):
@@ -137,17 +139,6 @@ def test_channels_of_different_shape_are_refused(tmp_path):
         read_nifti(Scan(files, "scan.nii"), reading(channels=2))
 
 
-def test_normalisation():
-    volume = values() + 500
-    score, range_ = normalised(volume, "z_score"), normalised(volume, "min_max")
-    np.testing.assert_allclose([score.mean(), score.std()], [0, 1], atol=1e-5)
-    np.testing.assert_allclose([range_.min(), range_.max()], [0, 1], atol=1e-6)
-    assert score.dtype == range_.dtype == np.float32
-    assert normalised(volume, "none") is volume
-    for way in ("z_score", "min_max"):
-        assert not normalised(np.full(SHAPE, 7, np.float32), way).any()
-
-
 def test_a_series_is_no_volume(tmp_path):
     told = problem(scan_file(tmp_path / "scan.nii.gz", values((*SHAPE, 5))))
     assert "(6, 5, 4, 5)" in told.found
@@ -223,8 +214,31 @@ def test_a_scan_above_the_limit_is_refused(tmp_path, monkeypatch):
     assert (told.found, told.expected) == ("120 voxels", "at most 119")
 
 
-def test_a_model_of_images_takes_no_volume(tmp_path):
-    assert "slices" in problem(scan_file(tmp_path / "scan.nii", values()), dimensions=(2,)).fix
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
+@pytest.mark.parametrize("turn", [np.eye(4), np.diag([-1, -1, 1, 1]), np.eye(4)[[2, 0, 1, 3]] * [1, -1, 1, 1]])
+def test_canonical_scans_are_turned_and_resampled_and_predictions_turned_back(tmp_path, turn, axes):
+    affine = OBLIQUE @ turn
+    path = scan_file(tmp_path / "scan.nii.gz", values(), affine)
+    plain, found = (read(path, orientation="canonical", nifti_axes=axes, spacing=spacing) for spacing in ((), (0, 1.2, 1.2)))
+    world = nibabel.as_closest_canonical(nibabel.load(path))
+    np.testing.assert_array_equal(plain.image[0], world.get_fdata(dtype=np.float32).transpose(axes))
+    zooms = np.linalg.norm(world.affine[:3, :3], axis=0)[list(axes)]
+    assert found.shape == plain.image.shape[1:]
+    assert found.image.shape[2:] == tuple(round(side * zoom / 1.2) for side, zoom in zip(found.shape[1:], zooms[1:], strict=True))
+    label = (plain.image[0] > 0).astype(np.uint8)
+    found.write({"label": label, "probability": np.stack([1.0 - label, label]).astype(np.float32)}, tmp_path / "out")
+    written = nibabel.load(tmp_path / "out" / path.name)
+    np.testing.assert_array_equal(np.asarray(written.dataobj), np.asarray(nibabel.load(path).dataobj) > 0)
+    np.testing.assert_array_equal(written.affine, nibabel.load(path).affine)
+    np.testing.assert_array_equal(
+        np.asarray(nibabel.load(tmp_path / "out" / "probability" / path.name).dataobj)[..., 1], np.asarray(written.dataobj)
+    )
+
+
+def test_a_voxel_size_that_would_fill_the_memory_is_refused(tmp_path):
+    told = problem(scan_file(tmp_path / "scan.nii", values(), np.diag([3000, 3000, 3000, 1])), spacing=(0.5, 0.5, 0.5))
+    assert "too large" in told.what
+    assert "3000 x 3000 x 3000 mm" in told.found
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -228,3 +228,41 @@ def test_a_stride_that_leaves_gaps_is_a_users_error(convolution, predictor, stri
 def test_slices_need_a_flat_patch(convolution, predictor):
     with pytest.raises(UserError, match="two sides"):
         predictor(convolution(), mode="slices")
+
+
+def test_a_stack_is_predicted_slice_by_slice_in_windows(convolution, predictor):
+    method, stack = convolution(classes=3, axes=2), images((1, 5, 11, 10))[0]
+    found = predictor(method, patch=(8, 8), stride=(4, 4), batch=3)
+    whole, *single = found.predict([stack, *(stack[:, k] for k in range(5))])
+    assert found.dimensions == (2, 3)
+    assert whole.probability.shape == (3, 5, 11, 10)
+    for k, part in enumerate(single):
+        np.testing.assert_allclose(whole.probability[:, k], part.probability, atol=1e-6)
+    views = whole.views["view1"]
+    np.testing.assert_array_equal(views[2], single[2].views["view1"])
+
+
+def test_probabilities_are_brought_to_the_grid_asked_for_before_a_class_is_chosen(convolution, predictor):
+    method, (first, second) = convolution(classes=3), images((1, 9, 8, 7), (1, 8, 10, 9))
+    found = predictor(method)
+    plain = list(found.predict([first, second]))
+    finer, same = found.predict([first, second], [(18, 8, 13), (8, 10, 9)])
+    assert finer.label.shape == finer.views["view2"].shape == finer.disagreement.shape == (18, 8, 13)
+    expected = torch.nn.functional.interpolate(torch.tensor(plain[0].probability)[None], size=(18, 8, 13), mode="trilinear")[0]
+    np.testing.assert_allclose(finer.probability, expected, atol=1e-5)
+    np.testing.assert_array_equal(finer.label, finer.probability.argmax(0))
+    for name in ("label", "probability", "disagreement"):
+        np.testing.assert_array_equal(getattr(same, name), getattr(plain[1], name))
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_flips_take_the_mean_over_reflections_in_the_plane(convolution, predictor, axes):
+    method, shape = convolution(classes=2, axes=axes), (8, 8, 6)[:axes]
+    (image,) = images((1, *shape))
+    settings = {"patch": shape, "stride": shape}
+    (flipped,) = predictor(method, flips=True, **settings).predict([image])
+    reflected = [np.flip(image, axis) for axis in ((), (1,), (2,), (1, 2))]
+    single = predictor(method, **settings).predict(reflected)
+    expected = [np.flip(each.probability, axis) for each, axis in zip(single, ((), (1,), (2,), (1, 2)), strict=True)]
+    np.testing.assert_allclose(flipped.probability, np.mean(expected, 0), atol=1e-6)
+    assert not np.allclose(flipped.probability, expected[0], atol=1e-3)

@@ -61,7 +61,7 @@ def _check_header(image: Nifti1Image, shape: tuple[int, ...], path: Path, channe
     """Raises UserError unless the file can be a scan of ``channels`` channels with the claimed ``shape`` (X, Y, Z, channels)."""
     if len(shape) != 4 or min(shape) < 1 or shape[-1] != channels:
         more = f" and {channels} channels in a fourth, or one file a channel (_0000, _0001, ...)" if channels > 1 else ""
-        fix = "give the channels that the model was trained with, and a series volume by volume"
+        fix = "give every scan the same channels (to predict: those of the training scans), and a series volume by volume"
         raise UserError(Problem("the scan has an unexpected shape", str(path), str(image.shape), f"three axes of a volume{more}", fix))
     dtype, voxels, size = image.get_data_dtype(), math.prod(shape), path.stat().st_size
     if voxels > LARGEST:
@@ -134,6 +134,16 @@ class Orientation:
         """Voxel sides in mm in the model's order: the lengths of the affine's columns."""
         sides = np.linalg.norm(affine[:3, :3], axis=0)
         return tuple(float(sides[axis]) for axis in self.axes)
+
+    def affine(self, affine: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
+        """The affine (4, 4) of the array as the model sees it; ``shape`` (X, Y, Z) and ``affine`` are those of the array as stored."""
+        to_stored = np.zeros((4, 4))
+        to_stored[3, 3] = 1
+        for axis, (stored, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
+            to_stored[stored, axis] = -1 if flip else 1
+            to_stored[stored, 3] = shape[stored] - 1 if flip else 0
+        turned: NDArray[np.float64] = affine @ to_stored
+        return turned
 
     def _reversed(self) -> tuple[Any, ...]:
         return (..., *(slice(None, None, -1 if flip else 1) for flip in self.flips))

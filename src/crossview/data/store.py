@@ -31,6 +31,8 @@ class Store:
     distinct values are kept as an index into a table, which loses nothing (LA: one byte a voxel). Where a single image of the store has
     more, ALL are float16, each value rounded by at most 1 part in 2,048; float32 where a value lies beyond float16's range (65,504).
 
+    slices: take the slices of volumes, along their first axis, as the items; cases of two axes stay what they are.
+
     Raises one UserError with the problems of all cases: unreadable files, shapes, NaN, label values, channels.
     """
 
@@ -40,6 +42,7 @@ class Store:
         *,
         classes: int,
         channels: int,
+        slices: bool = False,
         device: torch.device | str = "cpu",
         workers: int | None = None,
         progress: Callable[[int, int], None] | None = None,
@@ -48,19 +51,29 @@ class Store:
             raise UserError(Problem("there are no cases to train on", expected="at least one"))
         if len({case.labelled for case in cases}) > 1:
             raise ValueError("a store is of labelled cases or of unlabelled ones, not of both")
-        self.ids = tuple(case.id for case in cases)
         self.channels = channels
         images, labels = _read(cases, classes, channels, workers, progress)
-        self.shapes = tuple(image.data.shape[1:] for image in images)
-        """Each case's *S."""
-        self.offsets = tuple(accumulate((prod(shape) for shape in self.shapes), initial=0))
-        """Where each case's voxels begin in ``labels``, and times ``channels`` in ``voxels``."""
         kind = _common_kind(images)
         images = [image.widened(kind) for image in images]
-        self.value_offsets = tuple(accumulate((len(image.values) for image in images), initial=0))
+        ends = tuple(accumulate(len(image.values) for image in images))
+        starts = (0, *ends[:-1])
+        self.ids = tuple(case.id for case in cases)
+        arrays = [image.data for image in images]
+        if slices and arrays[0].ndim == 4:
+            depths = [array.shape[1] for array in arrays]
+            self.ids = tuple(f"{name} slice {k}" for name, depth in zip(self.ids, depths, strict=True) for k in range(depth))
+            starts, ends = (tuple(np.repeat(places, depths).tolist()) for places in (starts, ends))  # a volume's slices share its table
+            arrays = [part for array in arrays for part in np.moveaxis(array, 1, 0)]
+        self.shapes = tuple(array.shape[1:] for array in arrays)
+        """Each item's *S."""
+        self.offsets = tuple(accumulate((prod(shape) for shape in self.shapes), initial=0))
+        """Where each item's voxels begin in ``labels``, and times ``channels`` in ``voxels``."""
+        self.value_offsets, self.value_ends = starts, ends
+        """Where each item's table lies in ``values``."""
         self.indexed = kind in INDEX_KINDS
-        self.voxels = torch.from_numpy(np.concatenate([image.data.reshape(-1) for image in images]))
+        self.voxels = torch.from_numpy(np.concatenate([array.reshape(-1) for array in arrays]))
         self.values = torch.from_numpy(np.concatenate([image.values for image in images]))
+        # A volume's label is that of its slices, one after the other.
         self.labels: Tensor | None = torch.from_numpy(np.concatenate([label.reshape(-1) for label in labels])) if labels else None
         if fits(self.nbytes, torch.device(device)):
             self.voxels, self.values = self.voxels.to(device), self.values.to(device)
@@ -98,7 +111,7 @@ class Store:
         """A part of a case's stored image as float32, written into the contiguous ``out`` if one is given."""
         if not self.indexed:
             return stored.float() if out is None else out.copy_(stored)
-        table = self.values[self.value_offsets[position] : self.value_offsets[position + 1]]
+        table = self.values[self.value_offsets[position] : self.value_ends[position]]
         index = stored.reshape(-1).int()  # index_select on int32 is the fastest of torch's look-ups on the CPU
         if out is None:
             return table.index_select(0, index).view(stored.shape)

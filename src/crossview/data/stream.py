@@ -15,6 +15,7 @@ from torch import Tensor
 
 from crossview.batch import Batch
 from crossview.data import augment
+from crossview.data.mild import mild_batch, mild_plan
 from crossview.data.sources.source import Augmentation, Sampling
 from crossview.data.store import Store, moved
 from crossview.errors import Problem, UserError
@@ -99,6 +100,9 @@ class Stream:
         if self.sampling == "resize":
             plans = [augment.resize_plan(self.augmentation, generator) for generator in generators]
             return augment.resize_batch(store, positions, plans, self.patch)
+        if self.augmentation == "mild":
+            mild_plans = [mild_plan(store.shapes[at], self.patch, draws) for at, draws in zip(positions, generators, strict=True)]
+            return mild_batch(store, positions, mild_plans, self.patch, randomness.device(f"{kind} noise", self.device))
         image = torch.empty((len(positions), store.channels, *self.patch), device=store.device)
         label = None
         if store.labels is not None:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import tee
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from crossview.data.case import Case
 from crossview.data.check import check_case
+from crossview.data.preprocess import AS_STORED, Preprocessing
 from crossview.errors import Problem, UserError, raise_all
 from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.metrics import measure, overlap
@@ -44,9 +46,9 @@ class Prediction(Protocol):
 
 
 class Predictor(Protocol):
-    """Maps images (C, *S) to predictions, in order; it may read a few images ahead."""
+    """Maps images (C, *S) to predictions, in order, on the grids ``shapes``; it may read a few images ahead."""
 
-    def predict(self, images: Iterable[Image], /) -> Iterator[Any]: ...
+    def predict(self, images: Iterable[Image], shapes: Iterable[Sequence[int]], /) -> Iterator[Any]: ...
 
 
 OnCase = Callable[[Case, Image, Label, Any, Path | None], None]
@@ -64,13 +66,15 @@ def evaluate(
     out: Path | None,
     header: Header,
     channels: int | None = None,
+    preprocessing: Preprocessing = AS_STORED,
     on_case: OnCase | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Predict and score cases; the summary, which is written with ``cases.csv`` where a folder ``out`` is given.
 
     classes counts the background; class_names has one name for each. unit: "mm" scores with each case's spacing, "voxel" without.
-    channels: of every image; left out, the first image's. header: of the run; notes grow by what went wrong with a prediction.
+    channels: of every image; left out, the first image's. preprocessing: of the images for the predictor; predictions are scored on the
+    cases' own grids. header: of the run; notes grow by what went wrong with a prediction.
     on_case is called after each prediction with (case, image, label, prediction, folder); progress with (done, all). The folder is
     built beside ``out`` and takes its place, with all that on_case wrote there, once it is whole; the old folder is removed then.
     UserError, naming all of them, if cases have no label or do not fit; ``out`` stays as it was then.
@@ -79,7 +83,7 @@ def evaluate(
     if unit == "mm":
         raise_all([_no_spacing(case) for case in cases if case.spacing is None])
     with _replaced_whole(out) as folder:
-        scores, notes = _score_all(predictor, cases, classes, channels, unit, folder, on_case, progress)
+        scores, notes = _score_all(predictor, cases, classes, channels, preprocessing, unit, folder, on_case, progress)
         header = {**header, "notes": [*header.get("notes", ()), *notes]}
         summary = summarise(scores, class_names=class_names, unit=unit, header=header, seconds=time.perf_counter() - started)
         if folder is not None:
@@ -110,6 +114,7 @@ def _score_all(
     cases: Sequence[Case],
     classes: int,
     channels: int | None,
+    preprocessing: Preprocessing,
     unit: str,
     folder: Path | None,
     on_case: OnCase | None,
@@ -121,7 +126,7 @@ def _score_all(
     waiting: deque[Future[list[Score]]] = deque()
     workers = max(1, min(8, (os.cpu_count() or 1) - 1))
     with ThreadPoolExecutor(workers) as pool:
-        for case, image, label, prediction in predicted(predictor, cases, classes, channels):
+        for case, image, label, prediction in predicted(predictor, cases, classes, channels, preprocessing):
             spacing = case.spacing if unit == "mm" else None
             waiting.append(pool.submit(score_case, case, label, _labels(prediction), classes, spacing))
             if not prediction.finite:
@@ -136,13 +141,15 @@ def _score_all(
     return [score for of_case in scores for score in of_case], notes
 
 
-def quick_dice(predictor: Predictor, cases: Sequence[Case], classes: int, channels: int | None = None) -> Summary:
+def quick_dice(
+    predictor: Predictor, cases: Sequence[Case], classes: int, channels: int | None = None, preprocessing: Preprocessing = AS_STORED
+) -> Summary:
     """Dice only, for scoring during training: {"classes": {"1": float}, "mean": float, "views": {name: {"1": float, "mean": float}}}.
 
     Every case counts the same; a class that is empty in prediction and truth of a case does not count there (NaN if it never does).
     """
     found: dict[str, list[list[float]]] = {}
-    for _, _, label, prediction in predicted(predictor, cases, classes, channels):
+    for _, _, label, prediction in predicted(predictor, cases, classes, channels, preprocessing):
         for view, predicted_label in {COMBINED: prediction.label, **prediction.views}.items():
             dice = [overlap(predicted_label == label_class, label == label_class)[0] for label_class in range(1, classes)]
             found.setdefault(view, []).append(dice)
@@ -157,13 +164,14 @@ def _dice_means(values: NDArray[np.float64]) -> dict[str, float]:
     return {**classes, "mean": mean_of_means(values)}
 
 
-def predicted(predictor: Predictor, cases: Sequence[Case], classes: int, channels: int | None) -> Iterator[tuple[Case, Image, Label, Any]]:
-    """Every case with its image, label and prediction, read lazily. UserError naming all cases that can't be scored."""
+def predicted(
+    predictor: Predictor, cases: Sequence[Case], classes: int, channels: int | None, preprocessing: Preprocessing
+) -> Iterator[tuple[Case, Image, Label, Any]]:
+    """Every case with its image, label and prediction, on its own grid, read lazily. UserError naming all cases that can't be scored."""
     if not cases:
         raise UserError(Problem("there are no cases to score", expected="at least one labelled case"))
-    read: deque[tuple[Case, Image, Label]] = deque()
 
-    def images() -> Iterator[Image]:
+    def read() -> Iterator[tuple[Case, Image, Label]]:
         nonlocal channels
         for index, case in enumerate(cases):
             image, label, problems = _read(case, classes, channels)
@@ -171,11 +179,13 @@ def predicted(predictor: Predictor, cases: Sequence[Case], classes: int, channel
                 later = [problem for other in cases[index + 1 :] for problem in _read(other, classes, channels)[2]]
                 raise UserError(problems + later)
             channels = len(image) if channels is None else channels
-            read.append((case, image, label))
-            yield image
+            yield case, image, label
 
-    for prediction in predictor.predict(images()):
-        yield *read.popleft(), prediction
+    first, second, third = tee(read(), 3)
+    images = (preprocessing.image(image, case.spacing, f"{case.id} ({case.file})") for case, image, _ in first)
+    predictions = predictor.predict(images, (label.shape for _, _, label in second))
+    for prediction, (case, image, label) in zip(predictions, third, strict=True):
+        yield case, image, label, prediction
 
 
 def _read(case: Case, classes: int, channels: int | None) -> tuple[Image, Label | None, list[Problem]]:

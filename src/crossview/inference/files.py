@@ -5,23 +5,23 @@ from __future__ import annotations
 import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import tee
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from crossview.data.sources.source import DataOptions
 from crossview.errors import Problem, UserError, raise_all
 from crossview.inference.ahead import map_ahead
+from crossview.inference.flat import read_flat
 from crossview.inference.h5 import read_h5
 from crossview.inference.nifti import read_nifti
 from crossview.inference.predict import Prediction, Predictor
-from crossview.inference.scan import Input, MapName, Normalisation, ReadingOptions, Scan, output_files
+from crossview.inference.scan import FLAT, Input, MapName, ReadingOptions, Scan, output_files
 
-SUFFIXES = (".nii.gz", ".nii", ".h5")
+SUFFIXES = (".nii.gz", ".nii", ".h5", *FLAT)
 LA_FILE = "mri_norm2.h5"
 """The published LA layout has one file of this name a case, in a folder that bears the case's name."""
 
-_CHANNEL_FILE = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})(?P<suffix>\.nii(\.gz)?)")
+_CHANNEL_FILE = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})(?P<suffix>\.nii(\.gz)?|\.png|\.tiff?)", re.IGNORECASE)
 
 
 def predict_files(
@@ -29,18 +29,17 @@ def predict_files(
     inputs: Sequence[Path],
     out: Path,
     *,
-    normalisation: Normalisation,
-    nifti_axes: Sequence[int],
+    data: DataOptions,
     channels: int,
     probabilities: bool = False,
     disagreement: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Predicts scans (NIfTI, or h5 as LA and ACDC are published) and folders of them into the folder ``out``.
+    """Predicts scans (NIfTI, PNG, TIFF, or h5 as LA and ACDC are published) and folders of them into the folder ``out``.
 
-    A label gets its scan's name (``<case>.h5`` for ``<case>/mri_norm2.h5``) and, for NIfTI, its grid; see ``output_files``
-    for the maps. normalisation, nifti_axes, channels: the run's [data] keys. progress: called with (scans done, of all).
+    A label gets its scan's name (``<case>.h5`` for ``<case>/mri_norm2.h5``) and grid; see ``output_files`` for the maps.
+    data: the run's [data] table. channels: of its model. progress: called with (scans done, of all).
     Returns the labels' files, in the order of the scans.
 
     Raises UserError at once, before anything is written, if an output would overwrite an input, an existing file (unless
@@ -54,22 +53,25 @@ def predict_files(
     if disagreement:
         maps.append("disagreement")
     raise_all(check_outputs(scans, out, maps, overwrite))
-    options = ReadingOptions(normalisation, tuple(nifti_axes), channels, predictor.dimensions)
+    options = ReadingOptions.of(data, channels, predictor.dimensions)
     being_predicted: deque[Input] = deque()
 
-    def images() -> Iterator[NDArray[np.float32]]:
+    def readable() -> Iterator[Input]:
         for answer in map_ahead(lambda scan: _attempt(scan, options), scans):
             if isinstance(answer, Input):
                 being_predicted.append(answer)
-                yield answer.image
+                yield answer
             else:
                 problems.extend(answer.problems)
+
+    first, second = tee(readable())
+    predictions = predictor.predict((scan.image for scan in first), (scan.shape for scan in second))
 
     def write(prediction: Prediction) -> Path | Problem:
         return _written(being_predicted.popleft(), prediction, out, maps)
 
     written = []
-    for done, answer in enumerate(map_ahead(write, predictor.predict(images())), 1):
+    for done, answer in enumerate(map_ahead(write, predictions), 1):
         if isinstance(answer, Path):
             written.append(answer)
         else:
@@ -82,7 +84,8 @@ def predict_files(
 
 def read_input(scan: Scan, options: ReadingOptions) -> Input:
     """Reads a scan. Raises UserError: missing, damaged, of another shape, too large, or not all numbers."""
-    return read_h5(scan, options) if scan.output.endswith(".h5") else read_nifti(scan, options)
+    suffix = Path(scan.output).suffix.lower()
+    return (read_h5 if suffix == ".h5" else read_flat if suffix in FLAT else read_nifti)(scan, options)
 
 
 def _attempt(scan: Scan, options: ReadingOptions) -> Input | UserError:
@@ -110,8 +113,8 @@ def _written(scan: Input, prediction: Prediction, out: Path, maps: Sequence[MapN
 def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[Problem]]:
     """The scans among files and folders, each file once, folders sorted by name; and what is wrong with the paths.
 
-    Of a folder: every .nii, .nii.gz and .h5 in it, and the LA layout's files up to two folders below. With more than one
-    channel, files <case>_0000.nii.gz, <case>_0001.nii.gz, ... are one scan.
+    Of a folder: every .nii, .nii.gz, .h5, .png and .tif in it, and the LA layout's files up to two folders below. With more than one
+    channel, files <case>_0000.nii.gz, <case>_0001.nii.gz, ... are one scan (of images too).
     """
     files: dict[Path, Path] = {}
     problems = []
@@ -121,7 +124,7 @@ def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[
             problems.append(Problem("there is no scan in this folder", str(path), expected=f"files {', '.join(SUFFIXES)}"))
         elif not path.exists():
             problems.append(Problem("there is no such file or folder", str(path), fix="check the path"))
-        elif not (path.is_dir() or (path.is_file() and path.name.endswith(SUFFIXES))):
+        elif not (path.is_dir() or (path.is_file() and path.name.lower().endswith(SUFFIXES))):
             problems.append(
                 Problem("not a scan that can be read", str(path), path.name, f"a file {', '.join(SUFFIXES)}", "convert it to NIfTI")
             )
@@ -132,7 +135,7 @@ def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[
 
 
 def _scans_in(folder: Path) -> list[Path]:
-    beside = [file for file in folder.iterdir() if file.name.endswith(SUFFIXES) and not file.name.startswith(".")]
+    beside = [file for file in folder.iterdir() if file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".")]
     below = [file for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{LA_FILE}")]
     return sorted(file for file in beside + below if file.is_file())
 

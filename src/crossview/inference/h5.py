@@ -22,6 +22,9 @@ def read_h5(scan: Scan, options: ReadingOptions) -> Input:
         raise UserError(
             Problem("an h5 file has one channel", str(path), "1 channel", f"{options.channels} channels", "give the scans as NIfTI")
         )
+    if any(options.preprocessing.spacing):
+        expected, fix = "NIfTI: this model resamples scans to its own voxel size", "give the scan as NIfTI"
+        raise UserError(Problem("an h5 file does not tell its voxel sides", str(path), "h5", expected, fix))
     image = read_image(path, _dimensions(path, options.dimensions))
     check_finite(image, path)
 
@@ -32,7 +35,7 @@ def read_h5(scan: Scan, options: ReadingOptions) -> Input:
             for name, array in arrays.items():
                 file.create_dataset(name, data=array, compression="gzip", compression_opts=1)
 
-    return Input(scan, image, write)
+    return Input(scan, image, image.shape[1:], write)
 
 
 def _dimensions(path: Path, allowed: Sequence[int]) -> int:

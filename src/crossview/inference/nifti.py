@@ -11,54 +11,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.data.nifti import Nifti1Image, open_nifti, read_channels
+from crossview.data.nifti import Nifti1Image, Orientation, open_nifti, read_channels
 from crossview.errors import Problem, UserError
 from crossview.files import written_whole
-from crossview.inference.scan import Input, Normalisation, ReadingOptions, Scan, output_files
+from crossview.inference.scan import Input, ReadingOptions, Scan, output_files
 
 
 def read_nifti(scan: Scan, options: ReadingOptions) -> Input:
     """Reads a volume (X, Y, Z) of one channel, of channels in a fourth axis, or in one file each.
 
-    Raises UserError: missing, damaged, another shape, too large, not all numbers.
+    Raises UserError: missing, damaged, another shape, too large, not all numbers, voxel sides that can't be.
     """
     path = scan.files[0]
-    if 3 not in options.dimensions:
-        raise UserError(
-            Problem("this model takes no volumes", str(path), "a NIfTI volume", "an image of two axes", "set inference.mode to slices")
-        )
     in_one_file = options.channels if len(scan.files) == 1 else 1
     grids = [open_nifti(file) for file in scan.files]
     volumes = [volume for grid, file in zip(grids, scan.files, strict=True) for volume in read_channels(grid, file, in_one_file)]
     if len({volume.shape for volume in volumes}) > 1:
         found = ", ".join(str(volume.shape) for volume in volumes)
         raise UserError(Problem("the channels of a scan differ in shape", str(path), found, "one shape", "resample them to one grid"))
-    image = np.stack([normalised(volume, options.normalisation).transpose(options.nifti_axes) for volume in volumes])
-    back = tuple(int(axis) for axis in np.argsort(options.nifti_axes))
+    affine = np.asarray(grids[0].affine, dtype=np.float64)
+    stored = Orientation(options.nifti_axes)
+    turned = Orientation.canonical(affine, options.nifti_axes) if options.orientation == "canonical" else stored
+    native = turned.apply(np.stack(volumes))
+    image = options.preprocessing.image(native, turned.spacing(affine), str(path))
 
     def write(arrays: Mapping[str, NDArray[Any]], out: Path) -> None:
         maps: list[Any] = [name for name in arrays if name != "label"]
         for name, file in output_files(scan, out, maps).items():
-            array = arrays[name]
+            space = turned.undo(arrays[name])
             # NIfTI keeps space in the first three axes: the classes of a probability map become the fourth.
-            space = array.transpose(back) if array.ndim == 3 else np.moveaxis(array, 0, -1).transpose(*back, 3)
-            _write(file, space, grids[0])
+            _write(file, space if space.ndim == 3 else np.moveaxis(space, 0, -1), grids[0])
 
-    return Input(scan, image, write)
-
-
-def normalised(volume: NDArray[np.float32], normalisation: Normalisation) -> NDArray[np.float32]:
-    """One channel, scaled over the whole scan: "z_score" to mean 0 and standard deviation 1, "min_max" to 0..1.
-
-    A volume of one value becomes 0 everywhere.
-    """
-    if normalisation == "none":
-        return volume
-    if normalisation == "z_score":
-        shift, scale = float(volume.mean(dtype=np.float64)), float(volume.std(dtype=np.float64))
-    else:
-        shift, scale = float(volume.min()), float(volume.max()) - float(volume.min())
-    return (volume - np.float32(shift)) / np.float32(scale or 1)
+    return Input(scan, image, native.shape[1:], write)
 
 
 def _write(path: Path, array: NDArray[Any], grid: Nifti1Image) -> None:
@@ -75,7 +59,8 @@ def _write(path: Path, array: NDArray[Any], grid: Nifti1Image) -> None:
     # Without an affine nibabel leaves the header's own geometry, both forms and their codes, as it is.
     image = type(grid)(array, None, header)
     with written_whole(path) as part, part.open("wb") as raw:
-        packed = gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0) if path.suffix == ".gz" else nullcontext(raw)
+        zipped = path.suffix.lower() == ".gz"
+        packed = gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0) if zipped else nullcontext(raw)
         with packed as stream:
             holder = FileHolder(fileobj=stream)
             image.to_file_map({"header": holder, "image": holder})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,22 +14,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from crossview.data.preprocess import resampled
 from crossview.errors import Problem, UserError
 from crossview.inference.ahead import map_ahead
 from crossview.inference.disagreement import disagreement, normalised_entropy
 from crossview.inference.slices import Slices
-from crossview.inference.windows import Parts, Windows, run_batches
+from crossview.inference.windows import Parts, SliceWindows, Windows, run_batches
 from crossview.methods.method import Method
 from crossview.objectives.pseudo_labels import largest_components
 
 Label = NDArray[np.uint8]
+SLAB = 32
+"""Slices of a volume whose doubt is worked out at once."""
 Progress = Callable[[int, int], None]
 """Called with (done, total); the total grows as images come in."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a method makes of one image (C, *S).
+    """What a method makes of one image (C, *S), on the grid that it was asked for.
 
     label: the most probable class, uint8 (*S); a tie goes to the lower class, so a foreground score must exceed 0.5.
     probability: class probabilities, float32 (K, *S), the mean over the windows that cover a voxel.
@@ -61,10 +65,11 @@ class _Raw:
 class Predictor:
     """Predicts whole images with one method, many images with batches that they share.
 
-    mode: "windows" (sliding windows of size ``patch`` every ``stride`` voxels) or "slices" (each slice of a volume (D, H, W)
-    resized to ``patch`` and back; ``stride`` is not used). largest_component: keep the largest component of each class, over
-    the whole volume in both modes (26 neighbours; 8 in an image). batch: windows or slices a forward pass; the result does
-    not depend on it. progress: called after each batch with the windows or slices done and those known so far.
+    mode: "windows" (sliding windows of size ``patch`` every ``stride`` voxels, in each slice of a volume (D, H, W) where the patch
+    has two sides) or "slices" (each slice resized to ``patch`` and back; ``stride`` is not used). largest_component: keep the
+    largest component of each class, over the whole volume in all modes (26 neighbours; 8 in an image). batch: windows or slices a
+    forward pass; the result does not depend on it. flips: take the mean over the image and its reflections along the first two axes
+    of the patch and both, for four times the work. progress: called after each batch with the windows or slices done and those known.
 
     The method's modes, weights and gradients, and every random state, are as before whenever the caller has control: an
     evaluation can't disturb training. Raises UserError for a patch and stride that leave voxels uncovered.
@@ -79,6 +84,7 @@ class Predictor:
         stride: Sequence[int] = (),
         largest_component: bool,
         batch: int,
+        flips: bool = False,
         device: torch.device,
         precision: Literal["float32", "bf16"] = "float32",
         progress: Progress | None = None,
@@ -92,22 +98,29 @@ class Predictor:
         self.method = method.to(device)
         self.mode, self.patch, self.stride = mode, tuple(patch), tuple(stride)
         self.largest_component, self.batch = largest_component, batch
+        self.flips: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3)) if flips else ((),)
         self.device, self.precision = device, precision
         self.progress = progress
         self._views: tuple[str, ...] = ()
 
     @property
     def dimensions(self) -> tuple[int, ...]:
-        """How many spatial axes an image may have: as many as the patch; with slices two or three."""
-        return (2, 3) if self.mode == "slices" else (len(self.patch),)
+        """How many spatial axes an image may have: three for a patch of three sides; for one of two sides two, or three of a stack."""
+        return (2, 3) if len(self.patch) == 2 else (3,)
 
-    def predict(self, images: Iterable[NDArray[np.float32]]) -> Iterator[Prediction]:
-        """The predictions of images (C, *S), in order, each as soon as its last window has run. Raises ValueError for a wrong shape."""
+    def predict(self, images: Iterable[NDArray[np.float32]], shapes: Iterable[Sequence[int]] | None = None) -> Iterator[Prediction]:
+        """The predictions of images (C, *S), in order, each as soon as its last window has run. Raises ValueError for a wrong shape.
+
+        shapes: the grid of each prediction, where an image has been resampled: probabilities are brought there before a class is chosen.
+        """
         done = total = 0
+        grids: deque[Sequence[int]] = deque()
+        asked = iter(shapes) if shapes is not None else None
 
         def parts(image: NDArray[np.float32]) -> Parts:
             nonlocal total
             taken_apart = self._parts(image)
+            grids.append(image.shape[1:] if asked is None else next(asked))
             total += len(taken_apart)
             return taken_apart
 
@@ -119,36 +132,53 @@ class Predictor:
                 self.progress(done, total)
             return maps
 
-        raw = map(self._raw, run_batches(map(parts, images), network, self.batch))
+        maps = run_batches(map(parts, images), network, self.batch)
+        raw = (self._raw(of_image, grids.popleft()) for of_image in maps)
         yield from map_ahead(self._clean, raw)
 
     def _parts(self, image: NDArray[np.float32]) -> Parts:
         if image.ndim - 1 not in self.dimensions or 0 in image.shape:
             raise ValueError(f"an image of shape {image.shape} for {self.mode} of {self.patch}; its channels come first")
         tensor = torch.tensor(np.ascontiguousarray(image, dtype=np.float32), device=self.device)
-        return Slices(tensor, self.patch) if self.mode == "slices" else Windows(tensor, self.patch, self.stride)
+        if self.mode == "slices":
+            return Slices(tensor, self.patch)
+        return (Windows if tensor.ndim - 1 == len(self.patch) else SliceWindows)(tensor, self.patch, self.stride)
 
     def _maps(self, image: Tensor) -> Tensor:
         """Foreground probabilities (B, 1 + views, K-1, *patch) of a batch, the combination first; no views where there is one only.
 
         Probabilities sum to one, so the background needs neither memory nor time.
         """
-        layout = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
         with evaluating(self.method), torch.no_grad():
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
-                views = self.method.views(image.contiguous(memory_format=layout))
-            views = {name: logits.float() for name, logits in views.items()}
-            probabilities = [self.method.combine(views)]
-            self._views = tuple(views) if len(views) > 1 else ()
-            probabilities += [views[name].softmax(1) for name in self._views]
+            reflected = (self._foreground(image.flip(axes)).flip([axis + 1 for axis in axes]) for axes in self.flips)
+            total = next(reflected)
+            for maps in reflected:
+                total += maps
+        return total.div_(len(self.flips)) if len(self.flips) > 1 else total
+
+    def _foreground(self, image: Tensor) -> Tensor:
+        layout = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+            views = self.method.views(image.contiguous(memory_format=layout))
+        views = {name: logits.float() for name, logits in views.items()}
+        probabilities = [self.method.combine(views)]
+        self._views = tuple(views) if len(views) > 1 else ()
+        probabilities += [views[name].softmax(1) for name in self._views]
         return torch.stack([probability[:, 1:] for probability in probabilities], dim=1)
 
-    def _raw(self, maps: Tensor) -> _Raw:
-        """From the maps (1 + views, K-1, *S) to arrays in the computer's memory."""
-        combined, *views = (_with_background(foreground) for foreground in maps)
-        labels = torch.stack([most_probable(probability) for probability in (combined, *views)])
-        spread = disagreement(views) if views else normalised_entropy(combined)
-        return _Raw(labels.cpu().numpy(), combined.cpu().numpy(), spread.cpu().numpy())
+    def _raw(self, maps: Tensor, shape: Sequence[int]) -> _Raw:
+        """From the maps (1 + views, K-1, *S) to arrays on the grid ``shape`` in the computer's memory.
+
+        Slab by slab and one view after the other, for a large scan's memory. Doubt is told on the maps' own grid and brought from there.
+        """
+        spread = torch.cat([_doubt(slab) for slab in torch.split(maps, SLAB, dim=2)])
+        labels, probability = [], None
+        for foreground in maps:
+            on_grid = _with_background(resampled(foreground, shape))
+            labels.append(most_probable(on_grid).cpu())
+            probability = on_grid.cpu() if probability is None else probability
+        assert probability is not None  # maps hold the combination at least
+        return _Raw(torch.stack(labels).numpy(), probability.numpy(), resampled(spread, shape).cpu().numpy())
 
     def _clean(self, raw: _Raw) -> Prediction:
         classes = len(raw.probability)
@@ -156,6 +186,12 @@ class Predictor:
         labels, other = (cleaned, raw.labels) if self.largest_component else (raw.labels, cleaned)
         views = dict(zip(self._views, labels[1:], strict=True))
         return Prediction(labels[0], raw.probability, views, other[0], raw.disagreement)
+
+
+def _doubt(maps: Tensor) -> Tensor:
+    """Of maps (1 + views, K-1, *S): the views' disagreement (*S), or the entropy where there is one network."""
+    views = [_with_background(view) for view in maps[1:]]
+    return disagreement(views) if views else normalised_entropy(_with_background(maps[0]))
 
 
 def _with_background(foreground: Tensor) -> Tensor:

@@ -89,6 +89,19 @@ class Windows:
         return count
 
 
+class SliceWindows(Windows):
+    """Sliding 2D windows over the slices of a volume (C, D, H, W), slice by slice; ``result`` as of ``Windows``."""
+
+    def __init__(self, image: Tensor, patch: Sequence[int], stride: Sequence[int]) -> None:
+        super().__init__(image, (1, *patch), (1, *stride))
+
+    def cut(self, index: int) -> Tensor:
+        return super().cut(index).squeeze(-3)
+
+    def add(self, index: int, maps: Tensor) -> None:
+        super().add(index, maps.unsqueeze(-3))
+
+
 def zeros_beside(maps: Tensor, shape: Sequence[int]) -> Tensor:
     """Float32 zeros on the device of ``maps``, or in the computer's memory where they would crowd a GPU."""
     device = maps.device

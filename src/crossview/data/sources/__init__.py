@@ -12,6 +12,8 @@ __all__ = ["DataOptions", "Source", "find", "names"]
 
 _MODULES = {
     "acdc": "crossview.data.sources.acdc",
+    "brats": "crossview.data.sources.brats",
+    "folder": "crossview.data.sources.folder",
     "la": "crossview.data.sources.la",
     "phantom": "crossview.data.sources.phantom",
 }

@@ -1,0 +1,124 @@
+"""``crossview check``: every problem of a data set in one pass, and what the set holds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossview.data.check_set import Facts, Finding, check_set
+from crossview.data.inspect import CaseFacts, inspect
+from crossview.data.sources.recognise import DataSet, recognise, whole
+
+
+@dataclass(frozen=True)
+class ClassShare:
+    """A class over all labels: its voxels, their share, and in how many of the labelled cases it occurs."""
+
+    value: int
+    name: str
+    voxels: int
+    share: float
+    cases: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """A checked data set: what it holds and what was found."""
+
+    data: DataSet
+    facts: Facts
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.severity == "warning")
+
+    @property
+    def read(self) -> list[CaseFacts]:
+        """The facts of the cases whose image could be read."""
+        return [fact for of_role in self.facts.values() for fact in of_role if fact.shape]
+
+    def classes(self) -> list[ClassShare]:
+        """Every class that is named or occurs."""
+        counts = [fact.label_counts for of_role in self.facts.values() for fact in of_role if fact.label_counts]
+        total = sum(sum(count.values()) for count in counts) or 1
+        known = max([self.data.classes or 0, *(max(count) + 1 for count in counts)])
+        names = self.data.class_names or ("background",)
+        shares = []
+        for value in range(known):
+            voxels = sum(count.get(value, 0) for count in counts)
+            name = names[value] if value < len(names) else f"class {value}"
+            if voxels or value < len(names):
+                shares.append(ClassShare(value, name, voxels, voxels / total, sum(value in count for count in counts)))
+        return shares
+
+    def ranges(self) -> dict[str, dict[str, list[float]]]:
+        """Smallest, median and largest of shape and spacing by axis, and of a case's percentiles by channel; {} where nothing was read."""
+        rows: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+        axes = {len(fact.shape) - 1 for fact in self.read}
+        for fact in self.read:
+            rows["shape" if len(axes) == 1 else f"shape of {len(fact.shape) - 1} axes"].append(fact.shape[1:])
+            if fact.spacing:
+                rows["spacing"].append(fact.spacing)
+            for channel, percentiles in enumerate(fact.percentiles):
+                rows[f"intensity of channel {channel}"].append(percentiles)
+        tables = {name: np.array(values, np.float64) for name, values in rows.items()}
+        return {
+            name: {
+                "smallest": table.min(axis=0).tolist(),
+                "median": np.median(table, axis=0).tolist(),
+                "largest": table.max(axis=0).tolist(),
+            }
+            for name, table in tables.items()
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for programs. "errors" and "warnings": what, where, found, expected, fix, cases."""
+        return {
+            "data": str(self.data.root),
+            "source": self.data.source,
+            "ok": not self.errors,
+            "cases": {role: [fact.case.id for fact in of_role] for role, of_role in self.facts.items()},
+            "channels": max((fact.channels for fact in self.read), default=0),
+            "channel_names": list(self.data.channel_names),
+            "classes": [asdict(share) for share in self.classes()],
+            "ranges": self.ranges(),
+            "errors": [_finding(finding) for finding in self.errors],
+            "warnings": [_finding(finding) for finding in self.warnings],
+        }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {**asdict(finding.problem), "cases": list(finding.cases)}
+
+
+def check(
+    data: Path | str,
+    source: str | None = None,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Check:
+    """Read every case of a data set once and collect all that is wrong with it; nothing is written.
+
+    source: how the folder is read; None recognises its layout. progress: told (cases read, of all).
+    Raises UserError only where there is no such folder or no such source: what is wrong with the data is in ``findings``.
+    """
+    root = Path(data)
+    found = whole(source or recognise(root), root)
+    cases = [case for of_role in found.cases.values() for case in of_role]
+    read = iter(inspect(cases, found.classes, workers, progress))
+    facts = {role: [next(read) for _ in of_role] for role, of_role in found.cases.items()}
+    findings = [Finding("error", problem) for problem in found.problems]
+    findings += check_set(facts, found.classes, str(root))
+    findings += [Finding("warning", problem) for problem in found.warnings]
+    return Check(found, facts, tuple(sorted(findings, key=lambda finding: finding.severity)))

@@ -1,0 +1,270 @@
+"""What can be wrong with a data set as a whole: each rule looks at the facts of all cases and names those that break it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossview.data.inspect import CaseFacts
+from crossview.data.sources.folder import FEWEST_LABELLED, too_few_labelled
+from crossview.data.sources.layouts import told
+from crossview.errors import Problem
+
+Facts = Mapping[str, Sequence[CaseFacts]]
+"""The facts of each case by its role: "labelled", "hidden", "unlabelled", "validation", "test", "unused"."""
+
+SPACING_FACTOR = 3
+INTENSITY_FACTOR = 10
+DEVIATIONS = 5
+"""Robust standard deviations (1.4826 times the median absolute deviation, of logarithms) that an outlier lies from the median at least."""
+FEWEST_COMPARED = 5
+"""Cases from which on a median tells what is usual."""
+HELD_OUT = ("validation", "test")
+Severity = Literal["error", "warning"]
+"""error: training must not begin so (exit code 2). warning: look at it."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A problem of a data set. cases: whom it concerns."""
+
+    severity: Severity
+    problem: Problem
+    cases: tuple[str, ...] = ()
+
+
+def check_set(facts: Facts, classes: int | None, where: str) -> list[Finding]:
+    """Every finding over all cases, errors first. classes: where source or dataset.json tell them; where: the set's folder."""
+    every = [fact for of_role in facts.values() for fact in of_role]
+    findings = [Finding("error", problem, (fact.case.id,)) for fact in every for problem in fact.problems]
+    if every and len(facts.get("labelled", ())) < FEWEST_LABELLED:
+        findings.append(Finding("error", too_few_labelled(len(facts.get("labelled", ())), where)))
+    findings += _classes(facts.get("labelled", ()), classes, where)
+    findings += _background_only(every)
+    findings += _constant(every)
+    findings += _duplicates(facts, where)
+    findings += _channels(every)
+    findings += _spacing(every)
+    findings += _intensity(every)
+    findings += _patients(facts)
+    return sorted(findings, key=lambda finding: finding.severity)
+
+
+def _classes(labelled: Sequence[CaseFacts], classes: int | None, where: str) -> list[Finding]:
+    """Classes that never occur in the training labels; a set of numbers with more gaps than classes numbers something else."""
+    values = sorted({value for fact in labelled for value in fact.label_counts})
+    if not values:
+        return []
+    if not any(values):
+        fix = "check how the labels were exported"
+        return [Finding("error", Problem("every label is all background", where, "value 0 only", "a foreground class", fix))]
+    missing = [value for value in range(1, max(classes or 0, values[-1] + 1)) if value not in values]
+    if not missing:
+        return []
+    found, present = f"values {', '.join(map(str, values))}", len([value for value in values if value])
+    if len(missing) > present and classes is None:
+        fix = "number the classes 0 (background), 1, 2, ... in every label"
+        problem = Problem("the label values are no class numbers in a row", where, found, f"0 to {present}", fix)
+        return [Finding("error", problem)]
+    what = f"class {missing[0]} never occurs" if len(missing) == 1 else f"classes {', '.join(map(str, missing))} never occur"
+    fix = "label a case that shows it, or number the classes without gaps"
+    return [Finding("warning", Problem(f"{what} in the training labels", where, found, "every class", fix))]
+
+
+def _background_only(every: Sequence[CaseFacts]) -> list[Finding]:
+    names = [fact.case.id for fact in every if set(fact.label_counts) == {0}]
+    if not names:
+        return []
+    what = f"{_labels(len(names))} all background"
+    fix = "right if the structure isn't in these scans; a scan that nobody has labelled needs no label file"
+    return [Finding("warning", Problem(what, "", told(names), fix=fix), tuple(names))]
+
+
+def _labels(count: int) -> str:
+    return "1 label is" if count == 1 else f"{count} labels are"
+
+
+def _constant(every: Sequence[CaseFacts]) -> list[Finding]:
+    """Images of one value: an error with a label, which must be of another image; else such a scan only teaches nothing."""
+    findings = []
+    severities: tuple[Severity, ...] = ("error", "warning")
+    for severity in severities:
+        names = [fact.case.id for fact in every if _is_constant(fact) and bool(fact.label_counts) == (severity == "error")]
+        if names:
+            what = "an image holds one value only" if len(names) == 1 else f"{len(names)} images hold one value only"
+            findings.append(Finding(severity, Problem(what, "", told(names), fix="take it out, or export it again"), tuple(names)))
+    return findings
+
+
+def _is_constant(fact: CaseFacts) -> bool:
+    return bool(fact.extremes) and all(low == high for low, high in fact.extremes)
+
+
+def _duplicates(facts: Facts, where: str) -> list[Finding]:
+    """Images with the same content: an error where one is trained on and the other scored. And labels that different images share."""
+    side_of = {fact.case.id: _side(role) for role, of_role in facts.items() for fact in of_role}
+    telling = [fact for of_role in facts.values() for fact in of_role if fact.digest and not _is_constant(fact)]
+    same = [[fact.case.id for fact in group] for group in _groups(telling, lambda fact: fact.digest)]
+    leaks = [names for names in same if len({side_of[name] for name in names} - {"unused"}) > 1]
+    others = [names for names in same if names not in leaks]
+    labels = _groups([fact for fact in telling if any(fact.label_counts)], lambda fact: fact.label_digest)
+    shared = [[fact.case.id for fact in group] for group in labels if len({fact.digest for fact in group}) > 1]
+    return [
+        *_copies(
+            "error", leaks, "are copies of each other, and not all in one of training, validation and test", "take out all but one", where
+        ),
+        *_copies("warning", others, "are copies of each other", "take out all but one", where),
+        *_copies("warning", shared, "are different and have the very same label", "check whose label it is", where),
+    ]
+
+
+def _copies(severity: Severity, groups: list[list[str]], what: str, fix: str, where: str) -> list[Finding]:
+    """One finding for all groups of cases that have something in common, none if there are no groups."""
+    names = tuple(name for group in groups for name in group)
+    found = told([" = ".join(group) for group in groups])
+    return [Finding(severity, Problem(f"{len(names)} images {what}", where, found, fix=fix), names)] if groups else []
+
+
+def _side(role: str) -> str:
+    return role if role in (*HELD_OUT, "unused") else "training"
+
+
+def _groups(facts: Iterable[CaseFacts], key: Callable[[CaseFacts], str]) -> list[list[CaseFacts]]:
+    groups: dict[str, list[CaseFacts]] = defaultdict(list)
+    for fact in facts:
+        groups[key(fact)].append(fact)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _channels(every: Sequence[CaseFacts]) -> list[Finding]:
+    groups: dict[int, list[str]] = defaultdict(list)
+    for fact in every:
+        if fact.channels:
+            groups[fact.channels].append(fact.case.id)
+    if len(groups) < 2:
+        return []
+    usual = max(groups, key=lambda count: len(groups[count]))
+    names = [name for count, of_count in groups.items() if count != usual for name in of_count]
+    return [Finding("error", Problem("images differ in their channels", "", told(names), f"{usual}, as the others have"), tuple(names))]
+
+
+def _spacing(every: Sequence[CaseFacts]) -> list[Finding]:
+    """Cases one of whose voxel sides lies apart by a factor of 3 from the set's median, and by five robust deviations."""
+    known = [fact for fact in every if fact.spacing]
+    if len(known) < FEWEST_COMPARED or len({len(fact.spacing or ()) for fact in known}) > 1:
+        return []
+    sides = np.array([fact.spacing for fact in known])
+    far = np.any([_outliers(axis, SPACING_FACTOR) for axis in sides.T], axis=0)
+    odd = [known[place] for place in np.flatnonzero(far)]
+    if not odd:
+        return []
+    found = told([f"{fact.case.id} ({' x '.join(f'{side:.3g}' for side in fact.spacing or ())} mm)" for fact in odd])
+    usual = " x ".join(f"{side:.3g}" for side in np.median(sides, axis=0))
+    what = f"{_cases(len(odd))} very different voxel sides"
+    expected = f"within a factor of {SPACING_FACTOR} of the median {usual} mm, or {DEVIATIONS} robust deviations"
+    return [Finding("warning", Problem(what, "", found, expected, "check the headers"), tuple(fact.case.id for fact in odd))]
+
+
+def _cases(count: int) -> str:
+    return "1 case has" if count == 1 else f"{count} cases have"
+
+
+def _intensity(every: Sequence[CaseFacts]) -> list[Finding]:
+    """Cases whose intensities span another range than the set's, or that hold single values far outside their own range; by channel."""
+    findings = []
+    known = [fact for fact in every if fact.percentiles and not _is_constant(fact)]
+    for channel in range(max((fact.channels for fact in known), default=0)):
+        having = [fact for fact in known if fact.channels > channel]
+        findings += _other_range(having, channel) + _single_values(having, channel)
+    return findings
+
+
+def _other_range(known: Sequence[CaseFacts], channel: int) -> list[Finding]:
+    spans = [(fact, fact.percentiles[channel][2] - fact.percentiles[channel][0]) for fact in known]
+    spans = [(fact, span) for fact, span in spans if span > 0]
+    if len(spans) < FEWEST_COMPARED:
+        return []
+    widths = np.array([span for _, span in spans])
+    low, middle, high = np.median([fact.percentiles[channel] for fact, _ in spans], axis=0)
+    centres = np.array([fact.percentiles[channel][1] for fact, _ in spans])
+    usual = float(np.median(widths))
+    far = _outliers(widths, INTENSITY_FACTOR) | (np.abs(centres - middle) > INTENSITY_FACTOR * np.maximum(usual, widths))
+    odd = [spans[place][0] for place in np.flatnonzero(far)]
+    if not odd:
+        return []
+    odd.sort(key=lambda fact: -max(np.abs(fact.extremes[channel])))
+    found = told([f"{fact.case.id} ({_span(fact, channel)})" for fact in odd])
+    what = f"{_cases(len(odd))} a very different range of intensities" + (f" in channel {channel}" if channel else "")
+    expected = (
+        f"a range (0.5th to 99.5th percentile) within a factor of {INTENSITY_FACTOR} of the usual one, {low:.4g} to {high:.4g}, "
+        f"or {DEVIATIONS} robust deviations"
+    )
+    fix = "harmless if each scan is normalised on its own (z-score); check units and export if not"
+    return [Finding("warning", Problem(what, "", found, expected, fix), tuple(fact.case.id for fact in odd))]
+
+
+def _span(fact: CaseFacts, channel: int) -> str:
+    low, high = fact.extremes[channel]
+    return f"{low:.7g} to {high:.7g}"
+
+
+def _single_values(known: Sequence[CaseFacts], channel: int) -> list[Finding]:
+    odd = []
+    for fact in known:
+        low, _, high = fact.percentiles[channel]
+        reach = INTENSITY_FACTOR * (high - low)
+        smallest, largest = fact.extremes[channel]
+        if reach > 0 and (smallest < low - reach or largest > high + reach):
+            odd.append(fact)
+    if not odd:
+        return []
+    found = told([f"{fact.case.id} ({_span(fact, channel)})" for fact in odd])
+    what = f"{_cases(len(odd))} single voxels far outside the range" + (f" in channel {channel}" if channel else "")
+    expected = f"no value further out than {INTENSITY_FACTOR} times the range from the 0.5th to the 99.5th percentile"
+    fix = "clip them, or let the plan clip (normalisation z_score_clipped)"
+    return [Finding("warning", Problem(what, "", found, expected, fix), tuple(fact.case.id for fact in odd))]
+
+
+def _outliers(values: NDArray[np.float64], factor: float) -> NDArray[np.bool_]:
+    """Positive values further from the median than a factor, and than five robust standard deviations of their logarithms."""
+    logarithms = np.log(values)
+    distance = np.abs(logarithms - np.median(logarithms))
+    limit = max(float(np.log(factor)), DEVIATIONS * 1.4826 * float(np.median(distance)))
+    return np.asarray(distance > limit)
+
+
+def _patients(facts: Facts) -> list[Finding]:
+    """Names that look like those of one patient, in training and held out. Only names tell here, so it is a warning."""
+    by_patient: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for role, of_role in facts.items():
+        for fact in of_role:
+            if fact.case.patient == fact.case.id and role != "unused":
+                by_patient[patient_in(fact.case.id)][_side(role)].append(fact.case.id)
+    shared = [[name for names in sides.values() for name in names] for sides in by_patient.values() if len(sides) > 1]
+    if not shared:
+        return []
+    what = f"{len(shared)} patients seem to be in two of training, validation and test"
+    fix = "keep a patient's scans together; [patient] in split.toml tells whose they are"
+    problem = Problem(what, "", told([", ".join(names) for names in shared]), "each patient in one of them", fix)
+    return [Finding("warning", problem, tuple(name for names in shared for name in names))]
+
+
+_PATIENT = re.compile(r"(?:sub-[a-z0-9]+|(?:subject|patient|pat|case)[-_]?\d+)(?=[-_.])", re.IGNORECASE)
+_REPEAT = re.compile(
+    r"[-_.](?:left|right|l|r|pre|post|baseline|follow-?up|(?:session|ses|visit|scan|frame|time|tp|day|slice|repeat|run)[-_]?\d+)$",
+    re.IGNORECASE,
+)
+
+
+def patient_in(name: str) -> str:
+    """The patient that a case's name tells: "sub-07" of "sub-07_ses-2", "patient12" of "patient12_frame01", "B4" of "B4_left"."""
+    match = _PATIENT.match(name)
+    while match is None and _REPEAT.search(name):
+        name = _REPEAT.sub("", name)
+    return match[0] if match else name

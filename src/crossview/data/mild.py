@@ -1,0 +1,110 @@
+"""Mild augmentation: a crop of an item turned and scaled a little, with other brightness, contrast, gamma and noise.
+
+What is drawn is decided on the host from a numpy generator, one an image of the batch; what is computed runs on the device. The
+ranges are about half of nnU-Net's (Isensee et al., Nature Methods 2021): what another scan of the same kind could look like.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from crossview.data.augment import CropPlan, crop_image, crop_label, crop_plan
+from crossview.data.store import Store, moved
+
+ANGLE = 15.0
+"""Degrees, either way, in the plane of axes 0 and 1."""
+SCALE = (0.85, 1.15)
+CONTRAST = (0.8, 1.2)
+"""Factor of the distance from the patch's mean."""
+BRIGHTNESS = 0.2
+"""Added, either way; normalised images have a standard deviation of about 1."""
+GAMMA = (0.75, 1.33)
+"""Power of the intensities scaled to 0..1 over the patch."""
+NOISE = 0.1
+"""The largest standard deviation of the noise."""
+
+
+@dataclass(frozen=True)
+class MildPlan:
+    """What is done to one item. start: the first corner of the box of the patch's size, as in ``CropPlan``. angle: in degrees."""
+
+    start: tuple[int, ...]
+    angle: float
+    scale: float
+    contrast: float
+    brightness: float
+    gamma: float
+    noise: float
+
+
+def mild_plan(shape: Sequence[int], patch: Sequence[int], generator: np.random.Generator) -> MildPlan:
+    """Draw a crop of ``patch`` from an item of ``shape`` (padded with zeros where it is smaller), and what is done to it."""
+    start = crop_plan(shape, patch, released=False, rot90_flip=False, generator=generator).start
+    angle, brightness = (float(generator.uniform(-most, most)) for most in (ANGLE, BRIGHTNESS))
+    scale, contrast, gamma = (math.exp(generator.uniform(math.log(low), math.log(high))) for low, high in (SCALE, CONTRAST, GAMMA))
+    return MildPlan(start, angle, scale, contrast, brightness, gamma, float(generator.uniform(0, NOISE)))
+
+
+def mild_batch(
+    store: Store, positions: Sequence[int], plans: Sequence[MildPlan], patch: Sequence[int], noise: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Images float32 (B, C, *patch), and labels int64 (B, *patch) if the store has them, worked out on the device of ``noise``.
+
+    Images are interpolated linearly, labels take the nearest voxel; beyond an item its border goes on.
+    """
+    device = noise.device
+    image = torch.empty((len(plans), store.channels, *patch), device=device)
+    label = None if store.labels is None else torch.empty((len(plans), *patch), dtype=torch.int64, device=device)
+    for slot, (position, plan) in enumerate(zip(positions, plans, strict=True)):
+        box, grid = _source(store.shapes[position], plan, patch, device)
+        values = torch.empty((1, store.channels, *box.size), device=store.device)
+        crop_image(store, position, box, values[0])
+        image[slot] = F.grid_sample(moved(values, device), grid, padding_mode="border", align_corners=False)[0]
+        if label is not None:
+            classes = torch.empty(box.size, dtype=torch.int64, device=store.device)
+            crop_label(store, position, box, classes)
+            nearest = F.grid_sample(
+                moved(classes, device).float()[None, None], grid, mode="nearest", padding_mode="border", align_corners=False
+            )
+            label[slot] = nearest[0, 0]
+    return _other_intensities(image, plans, noise), label
+
+
+def _source(shape: Sequence[int], plan: MildPlan, patch: Sequence[int], device: torch.device) -> tuple[CropPlan, Tensor]:
+    """The box of the item (with its padding) that the turned and scaled patch can reach, and where in it the patch's voxels lie."""
+    cosine, sine = math.cos(math.radians(plan.angle)) / plan.scale, math.sin(math.radians(plan.angle)) / plan.scale
+    turn = np.diag([cosine, cosine, *[1 / plan.scale] * (len(patch) - 2)])
+    turn[0, 1], turn[1, 0] = -sine, sine
+    reach = np.abs(turn) @ (np.array(patch) / 2)
+    middle = np.array(plan.start) + np.array(patch) / 2
+    # Voxels that a patch larger than the item has beyond it are zeros; further out the border goes on.
+    first = np.minimum(0, plan.start)
+    last = np.maximum(shape, np.array(plan.start) + np.array(patch))
+    low = np.maximum(np.floor(middle - reach).astype(int) - 1, first)
+    high = np.minimum(np.ceil(middle + reach).astype(int) + 1, last)
+    size = high - low
+    # torch's grid: -1 to 1 from border to border, the last axis first.
+    theta = np.concatenate([turn * np.array(patch) / size[:, None], (2 * (middle - low) / size - 1)[:, None]], axis=1)
+    order = list(reversed(range(len(patch))))
+    affine = torch.tensor(theta[order][:, [*order, len(patch)]], dtype=torch.float32, device=device)
+    grid = F.affine_grid(affine[None], [1, 1, *patch], align_corners=False)
+    return CropPlan(tuple(int(side) for side in low), tuple(int(side) for side in size)), grid
+
+
+def _other_intensities(image: Tensor, plans: Sequence[MildPlan], noise: torch.Generator) -> Tensor:
+    """Gamma, then contrast and brightness, then noise, each image (C, *S) of the batch by its own plan."""
+    numbers = torch.tensor([[plan.gamma, plan.contrast, plan.brightness, plan.noise] for plan in plans], device=image.device)
+    gamma, contrast, brightness, deviation = numbers.T.reshape(4, -1, *[1] * (image.ndim - 1))
+    low, high = (limit.reshape(*image.shape[:2], *[1] * (image.ndim - 2)) for limit in image.flatten(2).aminmax(dim=2))
+    spread = (high - low).clamp_(min=1e-6)
+    image = image.sub_(low).div_(spread).clamp_(0, 1).pow_(gamma).mul_(spread).add_(low)
+    middle = image.flatten(2).mean(2).reshape(low.shape)
+    image = image.sub_(middle).mul_(contrast).add_(middle + brightness)
+    return image.add_(torch.randn(image.shape, generator=noise, device=image.device).mul_(deviation))

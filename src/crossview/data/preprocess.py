@@ -1,0 +1,165 @@
+"""From a scan as its file holds it to what a network sees, and back: intensities normalised, voxels of one size.
+
+Grids are aligned by the AREAS of their voxels (the ends of both arrays lie on each other, not the centres of their corner voxels), so
+that resampling shifts nothing. Interpolation is linear along each axis; where voxels get larger it is widened to their size, which keeps
+noise from folding back. An axis whose number of voxels stays is not touched at all.
+
+Labels are resampled class by class and the largest share wins, so that no class is invented between two others. Measured on 20
+hippocampus labels taken to coarser voxels and back, nearest neighbour against this: Dice 0.925 and 0.948 (voxels 1.25 times as large),
+0.840 and 0.890 (twice as large), 1.000 and 0.993 (0.7 times).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crossview.data.case import Case
+from crossview.data.sources.h5 import LARGEST
+from crossview.data.sources.source import DataOptions, Normalisation
+from crossview.errors import Problem, UserError
+
+Image = NDArray[np.float32]
+Label = NDArray[np.uint8]
+Spacing = Sequence[float] | None
+"""Voxel sides in mm, one an axis; None where a file has none."""
+
+CLIPPED = (0.5, 99.5)
+"""Percentiles of a scan that "z_score_clipped" clips to."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What [data] says of raw scans: keys ``normalisation``, ``intensities`` and ``spacing``.
+
+    The methods raise UserError, naming ``where``, for a scan that can't be resampled: voxel sides that are missing or impossible, another
+    number of axes or channels than the recipe has.
+    """
+
+    normalisation: Normalisation = "none"
+    intensities: tuple[tuple[float, float, float, float], ...] = ()
+    spacing: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, options: DataOptions) -> Preprocessing:
+        """That of a recipe's [data] table."""
+        return cls(options.normalisation, options.intensities, options.spacing)
+
+    def shape(self, shape: Sequence[int], spacing: Spacing, where: str = "") -> tuple[int, ...]:
+        """*S' on the model's grid of an array *S with voxels of ``spacing`` mm; ``shape`` itself if nothing is resampled."""
+        if not any(self.spacing):
+            return tuple(shape)
+        if spacing is None or len(spacing) != len(shape) or not all(0 < side < math.inf for side in spacing):
+            found = "none" if spacing is None else " x ".join(f"{side:g}" for side in spacing)
+            fix = "give a format that stores them (NIfTI), or repair the header"
+            raise UserError(Problem("the model needs the scan's voxel sides in mm", where, found, "a positive side for each axis", fix))
+        if len(self.spacing) != len(shape):
+            found = f"{len(shape)} axes"
+            raise UserError(Problem("the scan has another number of axes than the model's spacing", where, found, str(len(self.spacing))))
+        sides = [round(n * side / (target or side)) for n, side, target in zip(shape, spacing, self.spacing, strict=True)]
+        if math.prod(sides) > LARGEST:
+            found = f"{' x '.join(f'{side:g}' for side in spacing)} mm, so {' x '.join(map(str, sides))} voxels once resampled"
+            fix = "check the voxel sides in the scan's header, or train with a larger data.spacing"
+            raise UserError(Problem("the scan would become too large", where, found, f"at most {LARGEST:,} voxels", fix))
+        return tuple(max(1, side) for side in sides)
+
+    def image(self, image: Image, spacing: Spacing, where: str = "") -> Image:
+        """(C, *S) as the file holds it -> float32 (C, *S') as the network sees it."""
+        if self.intensities and len(self.intensities) != len(image):
+            found = f"{len(image)} channels"
+            raise UserError(Problem("the scan has another number of channels than the model", where, found, str(len(self.intensities))))
+        shape = self.shape(image.shape[1:], spacing, where)
+        if self.normalisation == "none" and shape == image.shape[1:]:
+            return image
+        channels = [self._normalised(channel, index) for index, channel in enumerate(image)]
+        if shape == image.shape[1:]:
+            return np.stack(channels)
+        return np.stack([resampled(torch.from_numpy(np.ascontiguousarray(channel)), shape).numpy() for channel in channels])
+
+    def label(self, label: Label, spacing: Spacing, where: str = "") -> Label:
+        """Classes (*S) -> uint8 (*S'); see :func:`resampled_label`."""
+        return resampled_label(label, self.shape(label.shape, spacing, where))
+
+    def case(self, case: Case) -> Case:
+        """The case as the network sees it, still read when it is needed."""
+        where, read_label = f"{case.id} ({case.file})", case.read_label
+        spacing = case.spacing
+        if spacing is not None and len(spacing) == len(self.spacing):
+            spacing = tuple(target or side for target, side in zip(self.spacing, spacing, strict=True))
+        return replace(
+            case,
+            read_image=lambda: self.image(case.read_image(), case.spacing, where),
+            read_label=None if read_label is None else lambda: self.label(read_label(), case.spacing, where),
+            spacing=spacing,
+        )
+
+    def _normalised(self, channel: Image, index: int) -> Image:
+        if self.normalisation == "foreground":
+            low, high, mean, deviation = self.intensities[index]
+            return (channel.clip(low, high) - np.float32(mean)) / np.float32(deviation)
+        return normalised(channel, self.normalisation)
+
+
+AS_STORED = Preprocessing()
+"""For cases that a network sees as they are."""
+
+
+def normalised(channel: Image, normalisation: Normalisation) -> Image:
+    """One channel (*S), scaled by its own values: "z_score" to mean 0 and standard deviation 1, "min_max" to 0..1.
+
+    "z_score_clipped" clips to the 0.5th and 99.5th percentile first. A channel of one value becomes 0 everywhere.
+    """
+    if normalisation == "none":
+        return channel
+    if normalisation == "z_score_clipped":
+        low, high = np.percentile(channel, CLIPPED)
+        channel = channel.clip(np.float32(low), np.float32(high))
+    if normalisation == "min_max":
+        shift, scale = float(channel.min()), float(channel.max()) - float(channel.min())
+    else:
+        shift, scale = float(channel.mean(dtype=np.float64)), float(channel.std(dtype=np.float64))
+    return (channel - np.float32(shift)) / np.float32(scale or 1)
+
+
+def resampled(maps: Tensor, shape: Sequence[int]) -> Tensor:
+    """Maps (..., *S') -> (..., *S) by linear interpolation along each axis, on their own device; ``maps`` itself if the shape stays.
+
+    One axis after the other as an image of two axes: torch widens the kernel against aliasing there, and has no such thing for volumes.
+    """
+    for axis, side in zip(range(-len(shape), 0), shape, strict=True):
+        there = maps.shape[axis]
+        if side == there:
+            continue
+        after = math.prod(maps.shape[axis:]) // there
+        whole = (*maps.shape[:axis], side, *(maps.shape[axis + 1 :] if axis < -1 else ()))
+        # An image of width 1 comes back wrong (torch 2.13), so the last axis is taken as the width.
+        image, size = (
+            (maps.reshape(1, 1, -1, there), (maps.numel() // there, side))
+            if after == 1
+            else (
+                maps.reshape(1, -1, there, after),
+                (side, after),
+            )
+        )
+        maps = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True).reshape(whole)
+    return maps
+
+
+def resampled_label(label: Label, shape: Sequence[int]) -> Label:
+    """Classes (*S') -> uint8 (*S): of the classes that a new voxel covers, the one with the largest share. ``label`` itself if *S stays."""
+    if tuple(shape) == label.shape:
+        return label
+    best = torch.full(tuple(shape), -1.0)
+    result = np.zeros(shape, np.uint8)
+    for value in np.unique(label):
+        share = resampled(torch.from_numpy((label == value).astype(np.float32)), shape)
+        result[(share > best).numpy()] = value
+        torch.maximum(best, share, out=best)
+    return result

@@ -1,0 +1,268 @@
+"""A user's own scans: images/ and labels/, or the layout of the Medical Segmentation Decathlon and of nnU-Net.
+
+A scan is labelled if the folder of labels has its name. Cases are raw: intensities as the files hold them, in canonical orientation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from crossview.data.case import Case, Splits
+from crossview.data.nifti import Orientation
+from crossview.data.sources import images, layouts, lists, volumes
+from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
+from crossview.data.sources.layouts import Layout, Scan
+from crossview.data.sources.source import DataOptions
+from crossview.data.sources.split_file import Split, read_split
+from crossview.errors import Problem, UserError, raise_all
+
+FEWEST_LABELLED = 2
+"""Labelled cases to train on; the methods mix labelled scans with each other, and one scan says nothing of how scans differ."""
+
+
+class Options(DataOptions):
+    """[data] of a user's folder. ``crossview train folder`` plans what has no default here."""
+
+    source: str = Field(default="folder", description="This source's name.")
+    labelled: int = Field(
+        default=0,
+        ge=0,
+        description="0: all cases that have labels are used with them. n: the first n (in the order of split.toml's list `labelled`, else "
+        "by name); the others' labels are hidden and their scans used as unlabelled.",
+    )
+    orientation: Literal["canonical"] = Field(
+        default="canonical", description="NIfTI axes towards right, front and head, told by the affine, in the order of nifti_axes."
+    )
+
+
+@dataclass(frozen=True)
+class FolderCases:
+    """The cases of a folder by role, before a recipe says how many labelled ones are used.
+
+    labelled: in the order in which ``data.labelled`` counts them. hidden: have labels that split.toml keeps from training.
+    unlabelled: without labels. unused: scans that play no part, say those of imagesTs that have no labels.
+    channels: of every case. channel_names: as dataset.json tells them ("MRI", "CT", "T1"), or None. class_names: as
+    dataset.json tells them, background first, or (). unit: of distances, "mm" if every case has a spacing, else "voxel".
+    warnings: what a user should know and need not mend.
+    """
+
+    labelled: tuple[Case, ...] = ()
+    hidden: tuple[Case, ...] = ()
+    unlabelled: tuple[Case, ...] = ()
+    validation: tuple[Case, ...] = ()
+    test: tuple[Case, ...] = ()
+    unused: tuple[Case, ...] = ()
+    channels: int = 1
+    channel_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        return (*self.labelled, *self.hidden, *self.unlabelled, *self.validation, *self.test, *self.unused)
+
+    @property
+    def unit(self) -> str:
+        return "mm" if all(case.spacing is not None for case in self.cases) else "voxel"
+
+    def names_of(self, classes: int) -> tuple[str, ...]:
+        """As many class names as there are classes; "class k" where dataset.json names none."""
+        told = self.class_names or ("background",)
+        return tuple(told[number] if number < len(told) else f"class {number}" for number in range(classes))
+
+
+def splits(root: Path | None, options: Options) -> Splits:
+    """Raw cases: float32 (C, *S) in canonical orientation turned to ``options.nifti_axes``, (C, H, W) of a PNG or TIFF.
+
+    Raises UserError with every problem of names, dataset.json and split.toml, and for too few labelled cases; no image is read.
+    """
+    cases = find_cases(root, options.nifti_axes)
+    split_file, here = Path(root or "") / "split.toml", str(root)
+    used = cases.labelled[: options.labelled or None]
+    begin = max(0, len(used) - options.validation)
+    trained, held_out = used[:begin], used[begin:]
+    unlabelled = (*cases.unlabelled, *cases.hidden, *cases.labelled[len(used) :])
+    problems = lists.too_few(options.labelled, len(used), "labelled cases", split_file if split_file.is_file() else Path(here))
+    if options.validation and cases.validation:
+        found, fix = f"data.validation = {options.validation}, and a list in split.toml", "leave one of them out"
+        problems.append(Problem("validation cases are named twice", str(split_file), found, "one of the two", fix))
+    if len(trained) < FEWEST_LABELLED:
+        problems.append(too_few_labelled(len(trained), here))
+    by_role = {"training": (*trained, *unlabelled), "validation": held_out}
+    problems += lists.shared_names({role: [case.patient for case in of_role] for role, of_role in by_role.items()}, "patient")
+    raise_all(problems)
+    return Splits(
+        labelled=trained,
+        unlabelled=tuple(case.without_label() for case in unlabelled),
+        validation=held_out or cases.validation,
+        test=cases.test,
+        classes=options.classes,
+        class_names=cases.names_of(options.classes),
+        channels=cases.channels,
+        unit=cases.unit,
+        raw=True,
+    )
+
+
+def too_few_labelled(count: int, where: str) -> Problem:
+    """For a set whose training cannot begin."""
+    fix = "label more scans (each label has its scan's name), or keep fewer for validation"
+    return Problem("too few labelled cases to train on", where, str(count), f"at least {FEWEST_LABELLED}", fix)
+
+
+def find_cases(root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2)) -> FolderCases:
+    """The cases of a folder; headers are read, voxels not. Raises UserError with every problem of names, dataset.json and split.toml."""
+    cases, problems = survey(root, nifti_axes)
+    raise_all(problems)
+    return cases
+
+
+def survey(root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2)) -> tuple[FolderCases, list[Problem]]:
+    """The cases that could be found, and what is wrong with names, dataset.json and split.toml. UserError if there is no such folder.
+
+    A case whose file is damaged is among them: reading it raises UserError.
+    """
+    root = lists.existing_root(root, layouts.LAYOUT)
+    dataset, problems = read_dataset_json(root / "dataset.json")
+    layout = layouts.find_scans(root)
+    scans = layout.train | layout.test
+    labelled = {name for name, scan in scans.items() if scan.label is not None}
+    split, wrong = read_split(root / "split.toml", scans, labelled)
+    problems += layout.problems + wrong + _mixed(scans, root)
+    roles, left_out = _roles(layout, split)
+    channels, by_name = _cases(scans, split, dataset, nifti_axes)
+    problems += _shared_patients(roles, by_name)
+    names = dataset.channel_names
+    cases = FolderCases(
+        **{role: tuple(by_name[name] for name in names) for role, names in roles.items()},
+        channels=channels,
+        channel_names=names if names and len(names) == channels else None,
+        class_names=dataset.class_names,
+        warnings=(*layout.warnings, *_unlisted(dataset, scans, root), *left_out),
+    )
+    return cases, problems
+
+
+def _roles(layout: Layout, split: Split) -> tuple[dict[str, list[str]], list[Problem]]:
+    """Names by role. What no list names goes by its label; scans of a patient who is held out then stay out of training."""
+    scans = layout.train | layout.test
+    listed = {name for names in split.lists.values() for name in names}
+    test = [*(split.names("test") or ()), *(name for name, scan in layout.test.items() if scan.label and name not in listed)]
+    validation = split.names("validation") or []
+    held_out = {split.patient(name) for name in (*validation, *test)}
+    free = [name for name in layout.train if name not in listed]
+    left_out = [name for name in free if split.patient(name) in held_out]
+    free = [name for name in free if split.patient(name) not in held_out]
+    labelled, unlabelled = split.names("labelled"), split.names("unlabelled")
+    if labelled is None:
+        labelled = [name for name in free if scans[name].label]
+        free = [name for name in free if not scans[name].label]
+    if unlabelled is None:
+        unlabelled = free
+    roles = {
+        "labelled": labelled,
+        "hidden": [name for name in unlabelled if scans[name].label],
+        "unlabelled": [name for name in unlabelled if not scans[name].label],
+        "validation": validation,
+        "test": test,
+    }
+    used = {name for of_role in roles.values() for name in of_role}
+    told = f"{len(left_out)} scans of validation or test patients are left out of training"
+    warnings = [Problem(told, "split.toml", layouts.told(left_out))] if left_out else []
+    return roles | {"unused": [name for name in scans if name not in used]}, warnings
+
+
+def _shared_patients(roles: Mapping[str, Iterable[str]], by_name: Mapping[str, Case]) -> list[Problem]:
+    """A problem for each patient in two of training, validation and test."""
+    parts = {"training": ("labelled", "hidden", "unlabelled"), "validation": ("validation",), "test": ("test",)}
+    patients = {part: [by_name[name].patient for role in of_part for name in roles[role]] for part, of_part in parts.items()}
+    return lists.shared_names(patients, "patient")
+
+
+def _mixed(scans: Mapping[str, Scan], root: Path) -> list[Problem]:
+    kinds = Counter(scan.is_volume for scan in scans.values())
+    if len(kinds) < 2:
+        return []
+    found = f"{kinds[True]} NIfTI volumes and {kinds[False]} PNG or TIFF images"
+    return [Problem("volumes and 2D images are mixed", str(root), found, "one of the two", "make two data sets of them")]
+
+
+def _unlisted(dataset: DatasetJson, scans: Mapping[str, Scan], root: Path) -> list[Problem]:
+    """A warning if dataset.json lists images that are not there."""
+    files = {file.relative_to(root).as_posix() for scan in scans.values() for file in scan.files}
+    numbered = {
+        path.replace(f"{scan.name}_0000.", f"{scan.name}.")
+        for scan in scans.values()
+        for path in [scan.files[0].relative_to(root).as_posix()]
+    }
+    missing = [path for path in dataset.images if Path(path).as_posix() not in files | numbered]
+    if not missing:
+        return []
+    return [Problem(f"dataset.json lists {len(missing)} images that are not there", str(root / "dataset.json"), layouts.told(missing))]
+
+
+def _cases(scans: Mapping[str, Scan], split: Split, dataset: DatasetJson, axes: Sequence[int]) -> tuple[int, dict[str, Case]]:
+    """The number of channels (of volumes as dataset.json tells, else what most scans have) and the cases by name."""
+    headers = {name: _header(scan) for name, scan in scans.items()}
+    counts = Counter(header[0] for header in headers.values() if header is not None)
+    channels = max(counts, key=lambda count: (counts[count], -count), default=1)
+    if dataset.channel_names and any(scan.is_volume for scan in scans.values()):
+        channels = len(dataset.channel_names)
+    by_name = {}
+    for name, scan in scans.items():
+        header = headers[name]
+        by_name[name] = _case(scan, split.patient(name), channels, header[1] if header else None, tuple(axes))
+    return channels, by_name
+
+
+def _header(scan: Scan) -> tuple[int, volumes.Grid | None] | None:
+    """Channels and grid; None if a header can't be read: the case's readers tell why."""
+    try:
+        if not scan.is_volume:
+            return sum(images.image_channels(file) for file in scan.files), None
+        grid = volumes.read_grid(scan.files[0])
+    except UserError:
+        return None
+    return (grid.channels if len(scan.files) == 1 else len(scan.files)), grid
+
+
+def _case(scan: Scan, patient: str, channels: int, grid: volumes.Grid | None, axes: tuple[int, ...]) -> Case:
+    read_label: Callable[[], NDArray[np.uint8]] | None = None
+    if scan.is_volume:
+        read_image = partial(volumes.read_volume, scan.files, channels, axes)
+        if scan.label is not None:
+            read_label = partial(volumes.read_label, scan.label, scan.files[0], axes)
+    else:
+        read_image = partial(_read_images, scan.files, channels)
+        if scan.label is not None:
+            read_label = partial(images.read_mask, scan.label)
+    case = Case(scan.name, patient, scan.files[0], read_image, read_label)
+    if grid is None:
+        return case
+    turn = Orientation.canonical(grid.affine, axes)
+    return replace(case, spacing=turn.spacing(grid.affine), affine=turn.affine(grid.affine, grid.shape))
+
+
+def _read_images(files: Sequence[Path], channels: int) -> NDArray[np.float32]:
+    """The channels of one image file, or of one file a channel, float32 (C, H, W)."""
+    parts = [images.read_image(file) for file in files]
+    sizes = {part.shape[1:] for part in parts}
+    if len(sizes) > 1:
+        found = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
+        raise UserError(Problem("the channels of an image differ in size", str(files[0]), found, "one size"))
+    image = np.concatenate(parts)
+    if len(image) != channels:
+        fix = "save them all as grey or all as colour"
+        raise UserError(
+            Problem("an image has another number of channels", str(files[0]), str(len(image)), f"{channels}, as the others", fix)
+        )
+    return image

@@ -1,0 +1,92 @@
+"""NIfTI scans as training cases: intensities and classes as the files hold them, turned into canonical orientation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossview.data.nifti import Nifti1Image, Orientation, open_nifti, read_channels
+from crossview.data.sources.class_values import class_values
+from crossview.errors import Problem, UserError
+
+SUFFIXES = (".nii.gz", ".nii")
+TOLERANCE = 0.1
+"""How far two grids may lie apart at any corner, in sides of the smallest voxel."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A scan's geometry as its header tells it. shape: (X, Y, Z). channels: of a fourth axis. affine: (4, 4), voxel to mm."""
+
+    shape: tuple[int, ...]
+    channels: int
+    affine: NDArray[np.float64]
+
+    def corners(self) -> NDArray[np.float64]:
+        """(8, 3), in mm."""
+        ends = np.array(list(product(*((0, side - 1) for side in self.shape))), dtype=np.float64)
+        corners: NDArray[np.float64] = ends @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return corners
+
+
+def read_grid(path: Path) -> Grid:
+    """Reads the header alone. Raises UserError: missing, damaged, or a geometry that is none."""
+    return _grid(open_nifti(path), path)
+
+
+def _grid(image: Nifti1Image, path: Path) -> Grid:
+    shape = tuple(int(side) for side in image.shape)
+    affine = np.asarray(image.affine, dtype=np.float64)
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or min(sides) <= 0:
+        found = f"voxel sides {', '.join(f'{side:g}' for side in sides)} mm"
+        raise UserError(Problem("the header's geometry is none", str(path), found, "three sides above 0", "restore the scan's affine"))
+    beyond = [side for side in shape[3:] if side != 1]
+    return Grid((*shape, 1, 1)[:3], beyond[0] if beyond else 1, affine)
+
+
+def read_volume(files: Sequence[Path], channels: int, axes: Sequence[int]) -> NDArray[np.float32]:
+    """The scaled intensities, float32 (C, *S), of one file (channels in its fourth axis) or of one file a channel.
+
+    axes: which canonical axis (right, anterior, superior) comes first, second and third.
+    Raises UserError: missing, damaged, too large, another shape or number of channels, NaN, channels on different grids.
+    """
+    opened = [open_nifti(file) for file in files]
+    grids = [_grid(image, file) for image, file in zip(opened, files, strict=True)]
+    for grid, file in zip(grids[1:], files[1:], strict=True):
+        check_same_grid(grids[0], grid, files[0], file, "the channels of a scan", "resample them to one grid")
+    in_one_file = channels if len(files) == 1 else 1
+    turn = Orientation.canonical(grids[0].affine, axes).apply
+    parts = [turn(part) for image, file in zip(opened, files, strict=True) for part in read_channels(image, file, in_one_file)]
+    # Files are stored x first; in C order every later pass over the array is a quick one.
+    return np.stack(parts, out=np.empty((len(parts), *parts[0].shape), np.float32))
+
+
+def read_label(path: Path, scan: Path, axes: Sequence[int]) -> NDArray[np.uint8]:
+    """The classes, uint8 (*S), turned as the scan is. Raises UserError as for a volume, for another grid than the scan's, for fractions."""
+    image, grid = open_nifti(path), read_grid(scan)
+    check_same_grid(grid, _grid(image, path), scan, path, "scan and label", "take the label that belongs to this scan, or resample it")
+    values = Orientation.canonical(grid.affine, axes).apply(read_channels(image, path, 1)[0])
+    return np.ascontiguousarray(class_values(values, path))
+
+
+def check_same_grid(first: Grid, second: Grid, one: Path, other: Path, what: str, fix: str) -> None:
+    """Raises UserError where shapes differ, or where a corner lies further apart than a tenth of the smallest voxel side."""
+    if first.shape != second.shape:
+        found = ", ".join(f"{file.parent.name}/{file.name} {_sides(grid)}" for grid, file in ((first, one), (second, other)))
+        raise UserError(Problem(f"{what} differ in shape", str(other), found, "the same shape", fix))
+    smallest = float(np.linalg.norm(first.affine[:3, :3], axis=0).min())
+    apart = float(np.linalg.norm(first.corners() - second.corners(), axis=1).max())
+    if apart > TOLERANCE * smallest:
+        found = f"corners up to {apart:.3g} mm apart"
+        expected = f"at most {TOLERANCE * smallest:.2g} mm, a tenth of the smallest voxel side"
+        raise UserError(Problem(f"{what} lie differently in space", str(other), found, expected, fix))
+
+
+def _sides(grid: Grid) -> str:
+    return " x ".join(str(side) for side in grid.shape)

@@ -1,0 +1,126 @@
+"""A checked data set for people: what it holds, then each finding, with everything that breaks one rule told together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from crossview.data.check_data import Check
+from crossview.data.check_set import Finding
+
+ROLES = {
+    "labelled": "labelled",
+    "hidden": "labels kept from training",
+    "unlabelled": "unlabelled",
+    "validation": "validation",
+    "test": "test",
+    "unused": "not used (split.toml can name them)",
+}
+COLOURS = {"error": "bold red", "warning": "bold yellow"}
+MOST_SHOWN = 10
+"""Findings of one kind that are shown one by one."""
+
+
+def checked(check: Check) -> RenderableType:
+    """The summary's tables and the findings, readable from 80 columns on."""
+    parts: list[RenderableType] = [Text(_title(check), style="bold")]
+    if check.facts:
+        parts += [_cases(check), _ranges(check)]
+    if check.classes():
+        parts.append(_classes(check))
+    for _, alike in groupby(sorted(check.findings, key=_kind), key=_kind):
+        parts += [Text(), _finding(list(alike), str(check.data.root))]
+    return Group(*parts, Text(), _verdict(check))
+
+
+def _kind(finding: Finding) -> tuple[str, str]:
+    return finding.severity, finding.problem.what
+
+
+def _title(check: Check) -> str:
+    count = sum(len(of_role) for of_role in check.facts.values())
+    channels = max((fact.channels for fact in check.read), default=0)
+    names = f" ({', '.join(check.data.channel_names)})" if check.data.channel_names else ""
+    return f"{check.data.root.absolute().name}: source {check.data.source}, {count:,} cases, {_counted(channels, 'channel')}{names}"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place == 0 else "right")
+    return table
+
+
+def _cases(check: Check) -> RenderableType:
+    table = _table("", "cases")
+    for role, of_role in check.facts.items():
+        if of_role or role in ("labelled", "unlabelled"):
+            table.add_row(ROLES[role], f"{len(of_role):,}")
+    return Padding(table, (1, 0, 0, 0))
+
+
+def _ranges(check: Check) -> RenderableType:
+    """Shapes and voxel sides over all cases, a row each, and under them the intensities of each channel."""
+    table, intensities = _table("", "smallest", "median", "largest"), []
+    for name, values in check.ranges().items():
+        if name.startswith("intensity"):
+            low, middle, high = values["median"]
+            intensities.append(Text(f"{name}: {low:.4g} to {high:.4g}, middle {middle:.4g}"))
+        else:
+            unit = " in mm" if name == "spacing" else ""
+            table.add_row(name + unit, *(" x ".join(f"{value:.3g}" for value in row) for row in values.values()))
+    if not intensities:
+        return Text()
+    note = Text("(0.5th, 99.5th and 50th percentile of a case, median over the cases)", style="dim")
+    return Padding(Group(table, *intensities, note), (1, 0, 0, 0))
+
+
+def _classes(check: Check) -> RenderableType:
+    table = _table("class", "share of voxels", "in cases")
+    labels = sum(bool(fact.label_counts) for of_role in check.facts.values() for fact in of_role)
+    for share in check.classes():
+        table.add_row(Text(f"{share.value} {share.name}"), f"{100 * share.share:.2f} %", f"{share.cases:,} of {labels:,}")
+    return Padding(table, (1, 0, 0, 0))
+
+
+def _finding(alike: Sequence[Finding], root: str) -> RenderableType:
+    """Findings of one kind: the rule once, then what broke it."""
+    first = alike[0].problem
+    heading = Text(f"{alike[0].severity}: ", style=COLOURS[alike[0].severity])
+    heading.append(first.what + (f" ({len(alike)} times)" if len(alike) > 1 else ""), style="bold")
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(style="dim", min_width=9)
+    grid.add_column(overflow="fold")
+    for label, text in _lines(alike, root):
+        grid.add_row(label, Text(text))
+    return Group(heading, Padding(grid, (0, 0, 0, 2)))
+
+
+def _lines(alike: Sequence[Finding], root: str) -> Iterator[tuple[str, str]]:
+    for finding in alike[:MOST_SHOWN]:
+        where = finding.problem.where.replace(f"{root}/", "").replace(root, "")
+        yield ("where" if where else "found"), ": ".join(text for text in (where, finding.problem.found) if text)
+    if len(alike) > MOST_SHOWN:
+        yield "", f"and {len(alike) - MOST_SHOWN} more; --json names all"
+    for label in ("expected", "fix"):
+        # What is expected or helps can differ from case to case: then the first stands for all.
+        if text := getattr(alike[0].problem, label):
+            yield label, text
+
+
+def _verdict(check: Check) -> Text:
+    if not check.findings:
+        return Text("Nothing is wrong with it.", style="bold green")
+    counted = f"{_counted(len(check.errors), 'error')}, {_counted(len(check.warnings), 'warning')}."
+    if check.errors:
+        return Text(f"{counted} Training needs the errors mended.", style="bold red")
+    return Text(f"{counted} It can be trained on.", style="bold")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

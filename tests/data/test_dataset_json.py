@@ -1,0 +1,70 @@
+"""dataset.json of the Decathlon and of nnU-Net, whole and hostile."""
+
+import json
+
+import pytest
+
+from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
+
+
+def read(tmp_path, content):
+    path = tmp_path / "dataset.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    found, problems = read_dataset_json(path)
+    return found, "\n".join(map(str, problems))
+
+
+@pytest.mark.parametrize(
+    ("content", "channels", "classes"),
+    [
+        ({"modality": {"0": "FLAIR", "1": "T1w"}, "labels": {"0": "background", "1": "edema"}}, ("FLAIR", "T1w"), ("background", "edema")),
+        (
+            {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1, "tumour": "2"}},
+            ("CT",),
+            ("background", "liver", "tumour"),
+        ),
+        ({"labels": {"0": "background", "4": "far"}}, (), ("background", "class 1", "class 2", "class 3", "far")),
+        ({"labels": {"1": "only"}}, (), ("background", "only")),
+        ({"labels": {"background": 0, "whole": [1, 2], "core": 2}}, (), ("background", "class 1", "core")),
+        ({"labels": {"0": "background", "1": "red\x1b[31m"}}, (), ("background", "red[31m")),
+        ({}, (), ()),
+    ],
+)
+def test_names_of_channels_and_classes(tmp_path, content, channels, classes):
+    found, problems = read(tmp_path, content)
+    assert not problems
+    assert (found.channel_names, found.class_names) == (channels, classes)
+
+
+def test_no_file_tells_nothing(tmp_path):
+    assert read_dataset_json(tmp_path / "dataset.json") == (DatasetJson(), [])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "can't be read"),
+        ("[" * 100_000, "can't be read"),
+        ("[1]", "an object"),
+        ({"labels": ["a"]}, "'labels' is no table"),
+        ({"labels": {"a": "b"}}, "an entry that can't be read"),
+        ({"labels": {"a": 256}}, "an entry that can't be read"),
+        ({"labels": {"a": -1}}, "an entry that can't be read"),
+        ({"labels": {"a": 1, "b": 1}}, "names a number twice"),
+        ({"labels": {"background": 0, "ignore": 3}}, "'ignore' label is not supported"),
+        ({"training": [{"image": "../x.nii", "label": "labelsTr/x.nii"}]}, "'../x.nii'"),
+        ({"test": ["/etc/passwd"]}, "'/etc/passwd'"),
+        ({"test": ["imagesTs/../../x.nii"]}, "leads out"),
+        ({"test": ["C:\\scans\\x.nii"]}, "leads out"),
+        ({"dataset": {"x": {"images": ["..\\x.nii"], "label": "y"}}}, "leads out"),
+    ],
+)
+def test_faults_are_named(tmp_path, content, told):
+    _, problems = read(tmp_path, content)
+    assert told in problems
+    assert "dataset.json" in problems
+
+
+def test_listed_images(tmp_path):
+    lists = {"training": [{"image": "./imagesTr/a.nii", "label": "./labelsTr/a.nii"}], "test": ["./imagesTs/b.nii"]}
+    assert read(tmp_path, lists)[0].images == ("./imagesTr/a.nii", "./imagesTs/b.nii")

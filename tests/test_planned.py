@@ -1,0 +1,235 @@
+"""From a folder of raw scans to a model and predictions, by the command: as a practitioner would do it."""
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from crossview import cli
+from crossview.errors import UserError
+from crossview.folder import Run
+from crossview.planned import asked_on_resume, missing, resolve_planned
+from crossview.recipe import layers
+from crossview.resolve import resolve
+from made_folder import make_folder, write_nifti
+
+OBLIQUE = np.array([[0.6, -0.35, 0.1, -31.5], [0.3, 0.65, -0.2, 12.25], [0.02, 0.2, 1.6, 7.0], [0, 0, 0, 1]])
+TURNS = (np.eye(4), np.diag([-1, -1, 1, 1]), np.eye(4)[[2, 0, 1, 3]], np.eye(4)[[1, 2, 0, 3]] * [1, -1, 1, 1])
+TINY = ("network.filters=2", "method.pretrain_steps=1", "method.train_steps=2", "training.precision=float32", "data.patch=[16,16,16]")
+
+
+def crossview(capsys, *arguments) -> tuple[int, str, str]:
+    """Run the command in this process; its exit code, standard output and standard error."""
+    sys_argv, sys.argv = sys.argv, ["crossview", *map(str, arguments)]
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        sys.argv = sys_argv
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def sets(*texts) -> list[str]:
+    return [part for text in texts for part in ("--set", text)]
+
+
+def raw_scans(root: Path) -> Path:
+    """Four labelled and two unlabelled scans and two to test: int16 with a scale, oblique, differently turned, sizes and spacings mixed."""
+    for number in range(8):
+        random = np.random.default_rng(number)
+        shape = (16 + number % 3, 18, 20 + number % 2)
+        label = np.zeros(shape, np.uint8)
+        label[4:9, 5:13, 4:14], label[9:13, 5:13, 4:14] = 1, 2
+        stored = (random.normal(100, 10, shape) + 60 * label).astype(np.int16)
+        affine = (OBLIQUE * [1, 1, 1 + 0.1 * number, 1]) @ TURNS[number % 4]
+        image = nibabel.Nifti1Image(stored, affine)
+        image.header.set_slope_inter(0.5, -20)
+        path = root / "images" / f"scan {number}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.to_file_map({key: nibabel.FileHolder(path) for key in ("header", "image")})
+        if number not in (4, 5):
+            write_nifti(root / "labels" / path.name, label, affine)
+    (root / "split.toml").write_text('test = ["scan 6", "scan 7"]\n')
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return raw_scans(tmp_path_factory.mktemp("raw") / "my scans")
+
+
+def test_from_raw_scans_to_predictions_in_their_own_grid(capsys, tmp_path, data):
+    run = tmp_path / "run"
+    code, out, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*TINY))
+    assert (code, "finished after 3 steps" in out) == (0, True), err
+    assert "planned from 4 labelled and 2 unlabelled scans, for a CPU" in out
+    assert "data.spacing = " in out
+    assert "data.patch" not in out
+
+    recipe, plan = Run.open(run).recipe, json.loads((run / "plan.json").read_text())
+    assert recipe.data.patch == (16, 16, 16)
+    assert recipe.data.classes == 3
+    assert {choice["key"] for choice in plan["choices"]} >= {"data.spacing", "data.normalisation", "inference.stride"}
+    assert all(choice["reason"] for choice in plan["choices"])
+    assert [row["case"] for row in plan["fingerprint"]["cases"]] == [f"scan {number}" for number in range(6)]
+
+    code, out, err = crossview(capsys, "evaluate", run)
+    assert code == 0, err
+    summary = json.loads((run / "evaluation" / "test" / "summary.json").read_text())
+    assert (summary["unit"], summary["cases"]) == ("mm", ["scan 6", "scan 7"])
+
+    code, out, err = crossview(
+        capsys, "predict", run, data / "images", "--out", tmp_path / "out", "--probabilities", "--disagreement", "--flips"
+    )
+    assert code == 0, err
+    for path in sorted((data / "images").iterdir()):
+        scan, label = nibabel.load(path), nibabel.load(tmp_path / "out" / path.name)
+        assert (label.shape, label.get_data_dtype()) == (scan.shape, np.uint8)
+        np.testing.assert_array_equal(label.affine, scan.affine)
+        assert set(np.unique(label.dataobj)) <= {0, 1, 2}
+        probability = nibabel.load(tmp_path / "out" / "probability" / path.name)
+        np.testing.assert_allclose(probability.get_fdata().sum(-1), 1, atol=1e-5)
+
+
+def test_a_run_that_learns_finds_the_structures_in_every_orientation(capsys, tmp_path, data):
+    """Turned, resampled and scored scans lie on each other: a shift by one voxel would cost more Dice than this allows."""
+    run = tmp_path / "run"
+    keys = ("method.name=supervised", "method.steps=50", "network.filters=4", "network.levels=2", "data.patch=[16,16,8]")
+    code, _, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys, "training.precision=float32"))
+    assert code == 0, err
+    assert crossview(capsys, "evaluate", run)[0] == 0
+    summary = json.loads((run / "evaluation" / "test" / "summary.json").read_text())
+    assert summary["mean"]["dice"]["mean"] > 0.85
+    assert crossview(capsys, "predict", run, data / "images", "--out", tmp_path / "out")[0] == 0
+    for name in ("scan 6.nii.gz", "scan 7.nii.gz"):
+        found, truth = (np.asarray(nibabel.load(folder / name).dataobj) for folder in (tmp_path / "out", data / "labels"))
+        for value in (1, 2):
+            assert 2 * np.sum((found == value) & (truth == value)) / (np.sum(found == value) + np.sum(truth == value)) > 0.85
+
+
+def test_a_planned_recipe_is_printed_to_edit_and_then_nothing_is_planned(capsys, tmp_path, data):
+    code, out, err = crossview(capsys, "recipe", "folder", "--data", data, *sets(*TINY))
+    assert code == 0, err
+    assert out.startswith("# planned from 4 labelled and 2 unlabelled scans")
+    mine = tmp_path / "my.toml"
+    mine.write_text(out)
+    assert not missing(layers(mine)[1])
+    planned, plan = resolve_planned("folder", TINY, data)
+    assert resolve_planned(mine, data=tmp_path / "nowhere") == (planned, None)
+    assert plan is not None
+    assert resolve(tomllib.loads(planned.toml())) == planned
+    code, out, err = crossview(capsys, "train", mine, "--data", data, "--out", tmp_path / "run", "--max-steps", "1")
+    assert code == 0, err
+    assert "planned from" not in out
+    assert not (tmp_path / "run" / "plan.json").exists()
+
+
+def test_on_resume_the_stored_recipe_rules(capsys, tmp_path, data):
+    run = tmp_path / "run"
+    command = ("train", "folder", "--data", data, "--out", run, *sets(*TINY))
+    assert crossview(capsys, *command, "--max-steps", "1")[0] == 0
+    before = (run / "recipe.toml").read_text()
+    code, out, err = crossview(capsys, *command, "--resume")
+    assert (code, "finished after 3 steps" in out, "planned from" in out) == (0, True, False), err
+    assert (run / "recipe.toml").read_text() == before
+    stored = Run.open(run).recipe
+    assert asked_on_resume(stored, "folder") == stored
+    for texts, told in ((["network.filters=3"], "network"), (["method.name=supervised"], "another method")):
+        code, _, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, "--resume", *sets(*texts))
+        assert (code, told in err) == (2, True), err
+
+
+def test_an_overwritten_run_keeps_no_old_plan(capsys, tmp_path, data):
+    run = tmp_path / "run"
+    assert crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*TINY), "--max-steps", "1")[0] == 0
+    mine = tmp_path / "my.toml"
+    mine.write_text((run / "recipe.toml").read_text())
+    assert crossview(capsys, "train", mine, "--data", data, "--out", run, "--overwrite", "--max-steps", "1")[0] == 0
+    assert not (run / "plan.json").exists()
+
+
+def test_another_method_plans_its_own_batch_and_steps(tmp_path, data):
+    mine = tmp_path / "my.toml"
+    mine.write_text(resolve_planned("folder", (), data)[0].toml())
+    recipe, plan = resolve_planned(mine, ["method.name=supervised"], data)
+    assert (recipe.method.steps, recipe.training.labelled_batch, recipe.training.unlabelled_batch) == (1500, 4, 0)
+    assert {choice.key for choice in plan.choices} == {"training.labelled_batch", "training.unlabelled_batch", "method.steps"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (["data.pach=[8,8,8]"], "did you mean patch"),
+        (["data.patch=large"], "'patch'"),
+        (["data.patch=[10,8,8]", "network.levels=3"], "use 8 or 12"),
+        (["training.labelled_batch=3"], "even"),
+        (["network.name=unet", "data.patch=[8,8,8]"], "2D network"),
+    ],
+)
+def test_mistakes_in_keys_are_told_before_scans_are_read(tmp_path, texts, told):
+    with pytest.raises(UserError, match=told):
+        resolve_planned("folder", texts, tmp_path / "nowhere")
+
+
+def test_without_data_there_is_no_plan(capsys):
+    code, _, err = crossview(capsys, "recipe", "folder")
+    assert (code, "--data" in err) == (2, True)
+
+
+def test_one_labelled_scan_is_too_few(capsys, tmp_path):
+    code, _, err = crossview(capsys, "train", "folder", "--data", make_folder(tmp_path, labelled=1), "--out", tmp_path / "run")
+    assert (code, "too few labelled" in err) == (2, True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_thick_slices_are_trained_and_predicted_one_by_one(capsys, tmp_path):
+    data, run = tmp_path / "data", tmp_path / "run"
+    for number in range(4):
+        random = np.random.default_rng(number)
+        label = np.zeros((24, 5, 20), np.uint8)
+        label[6:16, 1:4, 5:14] = 1
+        affine = np.diag([0.8, 6, 0.8, 1])
+        write_nifti(data / "images" / f"scan{number}.nii.gz", random.normal(0, 0.3, label.shape) + label, affine)
+        if number < 3:
+            write_nifti(data / "labels" / f"scan{number}.nii.gz", label, affine)
+    (data / "split.toml").write_text('test = ["scan2"]\n')
+    keys = ("network.filters=4", "method.name=supervised", "method.steps=40", "training.precision=float32")
+    code, _, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))
+    assert code == 0, err
+    recipe = Run.open(run).recipe
+    assert (recipe.network.name, recipe.data.patch, recipe.data.nifti_axes) == ("unet", (24, 20), (1, 0, 2))
+    assert recipe.data.spacing == (0, 0.8, 0.8)
+    assert crossview(capsys, "evaluate", run)[0] == 0
+    assert json.loads((run / "evaluation" / "test" / "summary.json").read_text())["mean"]["dice"]["mean"] > 0.8
+    assert crossview(capsys, "predict", run, data / "images" / "scan3.nii.gz", "--out", tmp_path / "out")[0] == 0
+    assert nibabel.load(tmp_path / "out" / "scan3.nii.gz").shape == (24, 5, 20)
+
+
+def test_images_come_back_as_masks_of_their_format(capsys, tmp_path):
+    data, run = tmp_path / "data", tmp_path / "run"
+    for folder in ("images", "labels"):
+        (data / folder).mkdir(parents=True)
+    for number in range(4):
+        random = np.random.default_rng(number)
+        mask = np.zeros((20, 22 + number), np.uint8)
+        mask[5:12, 6:15] = 255
+        Image.fromarray((60 + mask // 3 + random.normal(0, 5, mask.shape)).astype(np.uint8)).save(data / "images" / f"{number}.png")
+        if number < 3:
+            Image.fromarray(mask).save(data / "labels" / f"{number}.png")
+    keys = ("network.filters=2", "method.pretrain_steps=1", "method.train_steps=1", "training.precision=float32")
+    code, _, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))
+    assert code == 0, err
+    assert Run.open(run).recipe.data.spacing == ()
+    code, _, err = crossview(capsys, "predict", run, data / "images", "--out", tmp_path / "out")
+    assert code == 0, err
+    with Image.open(tmp_path / "out" / "3.png") as mask:
+        assert mask.size == (25, 20)
+        assert set(np.unique(np.asarray(mask))) <= {0, 1}
