@@ -103,7 +103,9 @@ def test_from_disk_to_report(capsys, tmp_path):
     table = tmp_path / "table.csv"
     code, out, err = crossview(capsys, "compare", run, "--out", table)
     assert code == 0, err
-    assert table.read_text().startswith("method,setting,seed,steps,dice,jaccard,hd95,asd,ci_low,ci_high,selection\ncml,la-8,1337,2,")
+    header, row, *_ = table.read_text().splitlines()
+    assert header.startswith("method,setting,seed,steps,dice,jaccard,hd95,asd,ci_low,ci_high,selection,")
+    assert row.startswith("cml,la-8,1337,2,")
 
 
 def test_train_on_acdc_layout(capsys, tmp_path):
@@ -296,9 +298,14 @@ def test_too_little_disk_space_is_told_before_training(capsys, tmp_path, monkeyp
 
 
 def test_lists_and_recipes_are_for_programs_too(capsys):
-    assert json.loads(crossview(capsys, "list", "recipes", "--json")[1]) == ["acdc-3", "acdc-7", "demo", "la-4", "la-8", "la-16"]
-    assert crossview(capsys, "list", "methods")[1].split() == ["cml", "supervised"]
-    assert crossview(capsys, "list", "sources")[1].split() == ["acdc", "la", "phantom"]
+    recipes = ["acdc-3", "acdc-7", "brats-25", "brats-50", "demo", "folder", "la-4", "la-8", "la-16"]
+    methods = ["bcp", "cml", "cps", "mean_teacher", "ss_net", "supervised", "ua_mt", "urpc"]
+    assert json.loads(crossview(capsys, "list", "recipes", "--json")[1]) == recipes
+    assert json.loads(crossview(capsys, "list", "methods", "--json")[1]) == methods
+    assert json.loads(crossview(capsys, "list", "sources", "--json")[1]) == ["acdc", "brats", "folder", "la", "phantom"]
+    shown = crossview(capsys, "list", "methods")[1].splitlines()
+    assert [line.split()[0] for line in shown] == methods
+    assert all(len(line.split()) > 4 for line in shown), "a method without a word on what it is"
     code, out, _ = crossview(capsys, "recipe", "la-8", "--set", "method.name=supervised")
     assert code == 0
     assert 'name = "supervised"' in out
@@ -316,9 +323,11 @@ def test_demo_makes_report_and_table(capsys, tmp_path):
     code, _, err = crossview(capsys, "demo", "--out", out, "--steps", 2)
     assert code == 0, err
     rows = (out / "compare.csv").read_text().splitlines()
-    assert [row.split(",")[0] for row in rows[1:]] == ["supervised", '"cml', "cml"]
-    assert {row.split(",")[-8] for row in rows[1:]} == {"2"}
-    assert "<svg" in (out / "report.html").read_text()
+    assert [row.split(",")[:4] for row in rows[1:]] == [[label, "demo", "1", "2"] for label in ("supervised", "cml labelled only", "cml")]
+    report = (out / "report.html").read_text()
+    assert "<svg" in report
+    assert "helped is told by the comparison at the top" in report
+    assert "can't be told from this run" not in report
     stamp = (out / "cml-seed1-2steps" / "model.pt").stat().st_mtime_ns
     assert crossview(capsys, "demo", "--out", out, "--steps", 2)[0] == 0
     assert (out / "cml-seed1-2steps" / "model.pt").stat().st_mtime_ns == stamp

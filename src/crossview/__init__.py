@@ -19,13 +19,16 @@ except PackageNotFoundError:  # run from a source tree by PYTHONPATH
     __version__ = "0.1.0"
 
 _VERBS = {
+    "check": "crossview.data.check_data",
     "train": "crossview.run",
     "evaluate": "crossview.run",
     "predict": "crossview.run",
     "report": "crossview.run",
+    "suggest": "crossview.suggesting",
     "Run": "crossview.folder",
     "demo": "crossview.demonstration",
     "compare": "crossview.evaluation.compare",
+    "bench": "crossview.runner",
     "UserError": "crossview.errors",
 }
 

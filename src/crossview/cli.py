@@ -15,20 +15,39 @@ import typer
 from crossview.errors import Problem, UserError, nearest
 
 if TYPE_CHECKING:
+    from crossview.data.plan import Plan
+    from crossview.evaluation.compare import Comparison
+    from crossview.evaluation.suggest import Suggestion
     from crossview.prepare import Progress
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Semi-supervised medical image segmentation: train from a few labelled and many unlabelled scans.",
 )
 
 OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe, say training.seed=1. Can be repeated.")
 DATA = typer.Option("--data", metavar="DATA", help="The data set's folder. The phantoms of 'demo' need none.")
 DEVICE = typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")
+Plugin = Annotated[str | None, typer.Option("--plugin", metavar="MODULE:CLASS", help="Your own method; its code is imported.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or its model.pt alone.")]
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and stop."""
+    if asked:
+        from crossview import __version__, commit
+
+        print(f"crossview {__version__} {commit()}".strip())  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and stop.")] = False,
+) -> None:
+    """Semi-supervised medical image segmentation: train from a few labelled and many unlabelled scans."""
 
 
 def main() -> None:
@@ -91,8 +110,31 @@ def demo(
     from crossview.demonstration import demo as run_demo
 
     result = run_demo(out, seeds=seeds, steps=steps, say=lambda text: print(text, file=sys.stderr))  # noqa: T201
-    print_wide(result.table)
+    print_comparison(result.comparison)
     print(f"report: {result.report}\ntable:  {result.csv}")  # noqa: T201
+
+
+@app.command()
+def check(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder.")],
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="How to read it; by default its layout tells.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Read a data set once and tell everything that is wrong with it. Exit code 2 if training must not begin so."""
+    from crossview.data.check_data import check as check_data
+
+    with bar("reading cases") as progress:
+        found = check_data(data, source, progress=progress)
+    if as_json:
+        print(json.dumps(found.as_json(), indent=1))  # noqa: T201
+    else:
+        from rich.console import Console
+
+        from crossview.reporting.checked import checked
+
+        Console().print(checked(found))
+    if found.errors:
+        sys.exit(2)
 
 
 @app.command()
@@ -104,16 +146,22 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run in this folder and start anew.")] = False,
     max_steps: Annotated[int | None, typer.Option(min=0, help="Stop, saved, after so many steps since the run began.")] = None,
+    plugin: Plugin = None,
 ) -> None:
     """Train a recipe; the run folder holds all that comes of it."""
     if resume and overwrite:
         raise UserError(Problem("--resume and --overwrite exclude each other", fix="give one of them"))
     from crossview.run import train as run_train
 
-    sets = overrides or []
+    def tell(plan: Plan) -> None:
+        from crossview.planned import told
+
+        print(f"{told(plan)}\nto change a key: --set KEY=VALUE, or crossview recipe {recipe} --data DATA > my.toml", flush=True)  # noqa: T201
+
+    sets = with_plugin(recipe, overrides or [], plugin)
     with bar("reading cases") as progress:
         run, outcome = run_train(
-            recipe, data, out, overrides=sets, resume=resume, overwrite=overwrite, max_steps=max_steps, progress=progress
+            recipe, data, out, overrides=sets, resume=resume, overwrite=overwrite, max_steps=max_steps, progress=progress, tell=tell
         )
     if outcome.how == "finished":
         print(f"finished after {outcome.total_step} steps: {run.path}\nnext: crossview evaluate {run.path}")  # noqa: T201
@@ -121,6 +169,21 @@ def train(
         print(f"stopped and saved after {outcome.total_step} steps; go on with --resume: {run.path}")  # noqa: T201
     if outcome.how == "interrupted":
         sys.exit(128 + outcome.signal)
+
+
+def load_plugin(plugin: str | None) -> None:
+    """Make a user's own method known."""
+    if plugin is not None:
+        from crossview.methods.plugin import load
+
+        load(plugin)
+
+
+def with_plugin(recipe: str, sets: list[str], plugin: str | None) -> list[str]:
+    """Load the plugin and return the --set texts; it is the method of a shipped setting unless another one is set."""
+    load_plugin(plugin)
+    named = recipe.endswith(".toml") or any(text.split("=")[0].strip() == "method.name" for text in sets)
+    return sets if plugin is None or named else [f"method.name={plugin}", *sets]
 
 
 @app.command()
@@ -131,10 +194,12 @@ def evaluate(
     checkpoint: Annotated[str | None, typer.Option(help="last or selected; by default what the run's selection policy names.")] = None,
     cases: Annotated[int | None, typer.Option(min=1, help="Only the first so many cases.")] = None,
     device: Annotated[str, DEVICE] = "auto",
+    plugin: Plugin = None,
 ) -> None:
     """Score a run on its test cases: Dice, Jaccard, HD95 and ASD per case and class, with intervals."""
     from crossview.run import evaluate as run_evaluate
 
+    load_plugin(plugin)
     with bar("predicting") as progress:
         summary = run_evaluate(run, data, split=split, checkpoint_name=checkpoint, cases=cases, device=device, progress=progress)
     from rich.console import Console
@@ -146,79 +211,153 @@ def evaluate(
 @app.command()
 def predict(
     run: Model,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Scans (NIfTI or h5), or folders of them.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Scans (NIfTI, PNG, TIFF or h5), or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the predictions.")],
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write the class probabilities.")] = False,
     disagreement: Annotated[bool, typer.Option("--disagreement", help="Also write where the views disagree.")] = False,
+    flips: Annotated[bool, typer.Option("--flips", help="Average over mirror images, for four times the work.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace predictions that are there.")] = False,
     device: Annotated[str, DEVICE] = "auto",
+    plugin: Plugin = None,
 ) -> None:
     """Segment scans; each prediction has its scan's own grid, affine and name."""
     from crossview.run import predict as run_predict
 
+    load_plugin(plugin)
     with bar("predicting") as progress:
         written = run_predict(
-            run, inputs, out, probabilities=probabilities, disagreement=disagreement, overwrite=overwrite, device=device, progress=progress
+            run,
+            inputs,
+            out,
+            probabilities=probabilities,
+            disagreement=disagreement,
+            flips=flips or None,
+            overwrite=overwrite,
+            device=device,
+            progress=progress,
         )
     for path in written:
         print(path)  # noqa: T201
 
 
 @app.command()
-def report(run: RunFolder) -> None:
+def suggest(
+    run: RunFolder,
+    data: Annotated[Path | None, DATA] = None,
+    count: Annotated[int, typer.Option("-n", min=1, help="How many scans.")] = 5,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of suggest.json and suggest.png; by default RUN/suggest.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    device: Annotated[str, DEVICE] = "auto",
+    plugin: Plugin = None,
+) -> None:
+    """Which unlabelled scans to label next: those the run doubts most, no two alike."""
+    from crossview.suggesting import suggest as run_suggest
+
+    load_plugin(plugin)
+    with bar("predicting") as progress:
+        suggestions = run_suggest(run, data, count=count, out=out, device=device, progress=progress)
+    if as_json:
+        print(json.dumps([vars(each) for each in suggestions], indent=1))  # noqa: T201
+        return
+    from rich.console import Console
+
+    Console().print(suggestion_table(suggestions))
+    folder = out or run / "suggest"
+    print(f"pictures: {folder / 'suggest.png'}\nall doubts: {folder / 'suggest.json'}")  # noqa: T201
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    no_names: Annotated[bool, typer.Option("--no-names", help="Write report-no-names.html, without the names of cases.")] = False,
+) -> None:
     """Write a run's report.html again."""
     from crossview.run import report as run_report
 
-    print(run_report(run))  # noqa: T201
+    print(run_report(run, names=not no_names))  # noqa: T201
 
 
 @app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders that have been evaluated.")],
-    out: Annotated[Path | None, typer.Option(help="Also write this file: .md, .csv or .html.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write this file: .md, .csv, .html or, the plots alone, .svg.")] = None,
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
     baseline: Annotated[str | None, typer.Option(help="The method the others are compared with.")] = None,
-    mixed: Annotated[bool, typer.Option("--mixed", help="Allow different settings, selections and cases in one table.")] = False,
+    mixed: Annotated[bool, typer.Option("--mixed", help="Allow different protocols, selections and cases in one table.")] = False,
 ) -> None:
     """One table of several runs: means over seeds, intervals over cases, paired differences."""
     from crossview.evaluation.compare import compare as compare_runs
     from crossview.reporting.compared import write_table
 
     comparison = compare_runs(runs, split=split, baseline=baseline, mixed=mixed)
-    print_wide(comparison.table())
+    print_comparison(comparison)
     if out is not None:
         print(write_table(comparison, out))  # noqa: T201
 
 
 @app.command()
+def bench(
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="A shipped suite (crossview list suites) or a TOML file.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs and their table.")],
+    data: Annotated[Path | None, DATA] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row (its label). Can be repeated.")] = None,
+    setting: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this setting. Can be repeated.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Only the first so many seeds.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell the runs, and which are done.")] = False,
+    plugin: Plugin = None,
+) -> None:
+    """Run a suite, methods x settings x seeds, one after the other, and compare; the same command goes on where it was stopped."""
+    from crossview.runner import bench as run_bench
+    from crossview.runner import outlook
+
+    def say(text: str) -> None:
+        print(text, flush=True)  # noqa: T201
+
+    if dry_run:
+        say("\n".join(outlook(suite, out, data, only=only or (), settings=setting or (), seeds=seeds)))
+        return
+    result = run_bench(suite, out, data, only=only or (), settings=setting or (), seeds=seeds, say=say)
+    if result.comparison is not None:
+        print_comparison(result.comparison)
+        say(f"table: {out}/compare.csv, compare.md, compare.html")
+    if result.stopped:
+        say("stopped and saved; the same command goes on")
+        sys.exit(128 + result.stopped)
+    if result.failed:
+        raise UserError(result.problems)
+
+
+@app.command()
 def recipe(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped setting or a TOML file.")],
+    data: Annotated[Path | None, DATA] = None,
     overrides: Annotated[list[str] | None, OVERRIDES] = None,
+    plugin: Plugin = None,
 ) -> None:
-    """Print a recipe with every key resolved; edit it and train it."""
-    from crossview.resolve import resolve
+    """Print a recipe with every key resolved; edit it and train it. 'folder' is planned from --data."""
+    from crossview.planned import commented, resolve_planned
 
-    print(resolve(name, overrides or []).toml(), end="")  # noqa: T201
+    with bar("reading cases") as progress:
+        resolved, plan = resolve_planned(name, with_plugin(name, overrides or [], plugin), data, progress)
+    print(commented(resolved, plan), end="")  # noqa: T201
 
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(metavar="methods|recipes|sources")],
+    what: Annotated[str, typer.Argument(metavar="methods|recipes|sources|suites")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """What there is: methods, recipes, sources."""
-    from crossview.recipe import shipped_methods, shipped_settings
+    """What there is: methods, recipes, sources, suites."""
+    from crossview.listing import LISTINGS
 
-    def source_names() -> list[str]:
-        from crossview.data import sources
-
-        return sorted(sources.names())
-
-    listings = {"methods": shipped_methods, "recipes": shipped_settings, "sources": source_names}
-    if what not in listings:
-        raise UserError(Problem(f"there is no list of '{what}'", fix=nearest(what, listings)))
-    names = listings[what]()
-    print(json.dumps(names) if as_json else "\n".join(names))  # noqa: T201
+    if what not in LISTINGS:
+        raise UserError(Problem(f"there is no list of '{what}'", fix=nearest(what, LISTINGS)))
+    found = LISTINGS[what]()
+    if as_json:
+        print(json.dumps(list(found)))  # noqa: T201
+    else:
+        width = max(map(len, found))
+        print("\n".join(f"{name:<{width}}  {about}" for name, about in found.items()))  # noqa: T201
 
 
 @app.command()
@@ -230,11 +369,24 @@ def doctor() -> None:
         print(f"{name + ':':<26}{found}")  # noqa: T201
 
 
-def print_wide(table: Any) -> None:
-    """Print a comparison at no less than 120 columns: a narrower table would lose figures, and the terminal can wrap lines."""
+def print_comparison(comparison: Comparison) -> None:
+    """Print a comparison as wide as the terminal is; a narrow one gets fewer columns of the table, not shorter ones."""
     from rich.console import Console
 
-    Console(width=max(120, Console().width)).print(table)
+    console = Console()
+    console.print(comparison.table(console.width))
+
+
+def suggestion_table(suggestions: list[Suggestion]) -> Any:
+    """Suggestions as a rich table, the scan to label first on top."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("", "scan", "doubt", "most doubtful of all", "looks most like", title="label these next")
+    for each in suggestions:
+        table.add_row(str(each.rank), escape(each.case), f"{each.score:.2f}", f"{each.place} of {each.of}", escape(each.nearest))
+    table.caption = "doubt: 0 where all views or the whole network are sure, 1 where they agree on nothing"
+    return table
 
 
 def summary_table(summary: dict[str, Any]) -> Any:

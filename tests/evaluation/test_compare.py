@@ -54,9 +54,15 @@ def made_run(
     steps=17000,
     case_name="case{:02d}",
     header=None,
+    unit="voxel",
+    environment=None,
+    member=None,
     **changes,
 ):
-    """A run folder as training and evaluation leave it. dice: (cases, 2); changes: {table: {key: value}} of the recipe."""
+    """A run folder as training and evaluation leave it. dice: (cases, 2); changes: {table: {key: value}} of the recipe.
+
+    environment, member: the content of environment.json and bench.json, if any.
+    """
     recipe = deepcopy(RECIPE)
     recipe["setting"] = setting or recipe["setting"]
     if method is not None:
@@ -68,6 +74,10 @@ def made_run(
     (path / "recipe.toml").write_text(tomli_w.dumps(recipe))
     rows = [{"kind": "train", "total_step": 20}, {"kind": "finished", "total_step": steps, "seconds": 3600.0 + 60 * seed}]
     (path / "journal.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[: 2 if finished else 1]))
+    if environment is not None:
+        (path / "environment.json").write_text(json.dumps(environment))
+    if member is not None:
+        (path / "bench.json").write_text(json.dumps({"started": environment["started"], **member}))
     dice = BASE if dice is None else dice
     scores = [
         Score(case_name.format(case), f"patient{case // 2}", "", k + 1, measured(dice[case, k], (empty or {}).get((case, k), "")))
@@ -88,7 +98,7 @@ def made_run(
         "notes": ["Test volumes were cropped around the ground truth."],
         **(header or {}),
     }
-    summary = summarise(scores, class_names=["background", "ring", "core"], unit="voxel", header=header, seconds=1.0)
+    summary = summarise(scores, class_names=["background", "ring", "core"], unit=unit, header=header, seconds=1.0)
     write(path / "evaluation" / "test", summary, scores)
     return path
 
@@ -153,9 +163,12 @@ def test_no_difference_is_called_none(tmp_path):
 
 def test_nothing_is_better_after_a_correction_that_takes_it_away(runs, monkeypatch):
     monkeypatch.setattr(bootstrap, "holm", lambda p_values: [0.06] * len(p_values))
-    row = compare(runs).rows[0]
+    comparison = compare(runs)
+    row = comparison.rows[0]
     assert row.differences["dice"].low > 0
     assert (row.p, row.verdict) == (0.06, "no difference shown")
+    [note] = [note for note in comparison.notes if "leaves out 0" in note]
+    assert "Holm's correction for the 1 comparisons of this table makes it 0.060" in note
 
 
 def test_holm_over_the_rows(tmp_path):
@@ -174,9 +187,11 @@ def test_labelled_only_cml_and_variants_have_their_own_rows(tmp_path):
         {"name": "cml", "variant": "corrected", "train_steps": 0},
         {"name": "cml", "variant": "released", "train_steps": 15000},
     ]
-    comparison = compare([made_run(tmp_path / str(index), method=method) for index, method in enumerate(methods)])
-    assert [row.method for row in comparison.rows] == ["cml", "cml, labelled only", "cml (released)"]
-    assert comparison.baseline == "cml, labelled only"
+    made = [(made_run(tmp_path / str(index), method=method), method) for index, method in enumerate(methods)]
+    comparison = compare([path for path, _ in made])
+    assert [row.method for row in comparison.rows] == ["cml", "cml labelled only", "cml (released)"]
+    assert comparison.baseline == "cml labelled only"
+    assert compare([path for path, _ in made], baseline="cml, labelled only").baseline == "cml labelled only", "its name up to 0.1"
 
 
 def test_recipes_that_differ_are_no_seeds_of_one_method(tmp_path):
@@ -184,14 +199,21 @@ def test_recipes_that_differ_are_no_seeds_of_one_method(tmp_path):
     paths.append(
         made_run(tmp_path / "third", method={**RECIPE["method"], "box": 0.5}, seed=2, training={"device": "cuda"}, inference={"batch": 8})
     )
-    assert [(row.method, row.seeds) for row in compare(paths).rows] == [("cml, box=0.5", (1, 2)), ("cml, box=0.6667", (1,))]
+    assert [(row.method, row.seeds) for row in compare(paths).rows] == [("cml box=0.5", (1, 2)), ("cml box=0.6667", (1,))]
 
 
 def test_empty_predictions_are_counted(tmp_path):
     empty = {(0, 0): "missed", (1, 0): "missed", (2, 1): "both_empty"}
     comparison = compare([made_run(tmp_path / "run", empty=empty), made_run(tmp_path / "two", seed=2, empty={(0, 0): "missed"})])
     assert comparison.rows[0].empty == {"both_empty": 1, "missed": 3}
-    assert "missed 3 of 48" in comparison.markdown()
+    text = comparison.markdown()
+    assert "missed 3 of 48" in text
+    assert comparison.rows[0].metrics["hd95"].left_out == 4
+    assert comparison.rows[0].metrics["dice"].left_out == 1, "both empty"
+    assert comparison.rows[0].classes["ring"]["asd"].left_out == 3
+    assert text.splitlines()[2].count("4 left out") == 2, "95HD and ASD"
+    assert "they are in no mean of the distances" in text
+    assert "left out" not in compare([made_run(tmp_path / "whole")]).markdown()
 
 
 def test_seeds_that_only_one_side_has(tmp_path):
@@ -223,24 +245,94 @@ def test_notes_say_what_else_differs(runs, tmp_path):
     assert notes.count("cropped around the ground truth") == 1
 
 
+LABELLED = {"started": "now", "unlabelled": 4, "training_cases": "f00", "labelled": ["a", "b"]}
 MIXTURES = {
-    "setting": {"setting": "la-4"},
-    "setting ": {"data": {"labelled": 5}},
+    "data": {"data": {"labelled": 5}},
     "selection policy": {"training": {"selection": "test"}},
     "cases": {"dice": BASE[:6]},
     "cases ": {"case_name": "other{:02d}"},
+    "labelled cases": {"environment": LABELLED | {"labelled": ["a", "c"]}},
+    "training cases": {"environment": LABELLED | {"training_cases": "f01"}},
+    "protocol": {"member": {"protocol": "published"}},
 }
 
 
 @pytest.mark.parametrize(("what", "change"), MIXTURES.items(), ids=[repr(change)[:40] for change in MIXTURES.values()])
 def test_mixtures_are_refused_unless_they_are_meant(tmp_path, what, change):
-    paths = [made_run(tmp_path / "one"), made_run(tmp_path / "other", method=SUPERVISED, **change)]
+    member = {"protocol": "equal", "setting": "la-8", "suite": "suite"}
+    rest = {"environment": LABELLED, **change, "member": {"label": "supervised"} | member | change.get("member", {})}
+    paths = [
+        made_run(tmp_path / "one", environment=LABELLED, member={"label": "cml"} | member),
+        made_run(tmp_path / "other", method=SUPERVISED, **rest),
+    ]
     with pytest.raises(UserError, match=f"differ in their {what.strip()}") as error:
         compare(paths)
     assert all(str(path) in str(error.value) for path in paths)
-    rows = compare(paths, mixed=True).rows
-    assert len(rows) == 2
-    assert all(row.differences == {} and row.verdict == "" for row in rows)
+    comparison = compare(paths, mixed=True)
+    assert len(comparison.rows) == 2
+    assert all(row.differences == {} and row.verdict == "" for row in comparison.rows)
+    assert any(f"as asked: the runs{of} differ in their {what.strip()}" in note for note in comparison.notes for of in ("", " of la-8"))
+
+
+def test_settings_have_their_own_cases_and_baselines(tmp_path):
+    """Different settings are no mixture: each has its baseline, its data and its cases."""
+    small = {"setting": "la-4", "data": {"labelled": 4}, "dice": BASE[:6]}
+    paths = [made_run(tmp_path / "one", BASE + 0.02), made_run(tmp_path / "two", method=SUPERVISED)]
+    paths += [made_run(tmp_path / "three", **small | {"dice": BASE[:6] + 0.04}), made_run(tmp_path / "four", method=SUPERVISED, **small)]
+    rows = compare(paths).rows
+    assert [(row.setting, row.is_baseline) for row in rows] == [("la-8", False), ("la-8", True), ("la-4", False), ("la-4", True)]
+    assert [round(row.differences["dice"].mean, 6) for row in rows if not row.is_baseline] == [0.02, 0.04]
+
+
+def test_units_are_not_mixed(tmp_path):
+    paths = [made_run(tmp_path / "one"), made_run(tmp_path / "two", setting="own", unit="mm")]
+    with pytest.raises(UserError, match="differ in their unit of distances"):
+        compare(paths)
+    assert len(compare(paths, mixed=True).rows) == 2
+
+
+def test_what_a_run_does_not_say_is_no_difference(tmp_path):
+    """Runs of no suite, and folders without environment.json, stand beside those of a suite; the missing protocol is told."""
+    member = {"label": "supervised", "protocol": "equal", "setting": "la-8"}
+    paths = [made_run(tmp_path / "one", BASE + 0.02), made_run(tmp_path / "two", method=SUPERVISED, environment=LABELLED, member=member)]
+    comparison = compare(paths)
+    assert comparison.rows[0].differences["dice"].mean == pytest.approx(0.02)
+    assert [row.protocol for row in comparison.rows] == ["", "equal"]
+    assert any("No protocol is recorded" in note and "cml" in note for note in comparison.notes)
+
+
+def test_the_suite_names_the_row(tmp_path):
+    member = {"label": "our cml", "protocol": "equal", "setting": "atrium"}
+    path = made_run(tmp_path / "one", environment=LABELLED, member=member)
+    row = compare([path]).rows[0]
+    assert (row.method, row.setting, row.protocol) == ("our cml", "atrium", "equal")
+    (path / "environment.json").write_text(json.dumps(LABELLED | {"started": "later"}))
+    row = compare([path]).rows[0]
+    assert (row.method, row.setting, row.protocol) == ("cml", "la-8", ""), "it was trained anew by hand"
+
+
+def test_a_reference_is_no_competitor(tmp_path):
+    member = {"protocol": "equal", "setting": "la-8"}
+    paths = [
+        made_run(tmp_path / "base", BASE, method=SUPERVISED, environment=LABELLED, member=member | {"label": "supervised"}),
+        made_run(tmp_path / "cml", BASE + 0.02 + noise(1), environment=LABELLED, member=member | {"label": "cml"}),
+        made_run(
+            tmp_path / "all",
+            BASE + 0.05,
+            method=SUPERVISED,
+            data={"labelled": 80},
+            environment=LABELLED | {"labelled": ["a", "b", "c"], "unlabelled": 0},
+            member=member | {"label": "all labels", "reference": True},
+        ),
+    ]
+    comparison = compare(paths)
+    _, cml, reference = comparison.rows
+    assert reference.differences["dice"].mean == pytest.approx(0.05)
+    assert (reference.p, reference.verdict) == (None, "reference")
+    assert cml.p == cml.differences["dice"].p, "one comparison, so nothing to correct"
+    assert "differ in data.labelled: supervised 8, cml 8, all labels 80" in " ".join(comparison.notes)
+    assert any("no competitor" in note and note.endswith("all labels.") for note in comparison.notes)
+    assert "+5.00 [+5.00, +5.00] reference |" in comparison.markdown()
 
 
 def test_seeds_of_one_row_on_other_cases_are_never_averaged(tmp_path):
@@ -328,18 +420,29 @@ def test_no_runs_and_an_unknown_baseline(tmp_path):
 
 def test_csv_has_one_row_a_run(runs):
     rows = list(csv.reader(io.StringIO(compare(runs).csv())))
-    assert rows[0] == ["method", "setting", "seed", "steps", "dice", "jaccard", "hd95", "asd", "ci_low", "ci_high", "selection"]
+    assert rows[0] == [
+        *("method", "setting", "seed", "steps", "dice", "jaccard", "hd95", "asd", "ci_low", "ci_high", "selection"),
+        *("protocol", "seconds", "predictions", "missed", "spurious", "both_empty"),
+        *("baseline", "difference", "difference_low", "difference_high", "p", "verdict"),
+    ]
     assert [row[:4] for row in rows[1:]] == [[name, "la-8", seed, "17000"] for name in ("cml", "supervised") for seed in "123"]
     first = dict(zip(rows[0], rows[1], strict=True))
     assert float(first["dice"]) == pytest.approx((BASE + 0.02 + noise(1)).mean(), abs=1e-6)
     assert float(first["ci_low"]) < float(first["dice"]) < float(first["ci_high"])
-    assert first["selection"] == "last"
+    assert (first["selection"], first["protocol"], first["seconds"], first["predictions"]) == ("last", "", "3660.0", "24")
+    difference = compare(runs).rows[0].differences["dice"]
+    for row in rows[1:4]:
+        row = dict(zip(rows[0], row, strict=True))
+        assert (row["baseline"], row["verdict"]) == ("supervised", "better")
+        assert float(row["difference"]) == pytest.approx(difference.mean, abs=1e-6)
+        assert float(row["difference_low"]) == pytest.approx(difference.low, abs=1e-6)
+    assert rows[4][-6:] == [""] * 6, "the baseline itself"
 
 
 def test_csv_of_a_run_without_distances(tmp_path):
     empty = {(case, k): "missed" for case in range(CASES) for k in range(2)}
     row = compare([made_run(tmp_path / "one", empty=empty)]).csv().splitlines()[1]
-    assert row == "cml,la-8,1,17000,0.000000,0.000000,,,0.000000,0.000000,last"
+    assert row == "cml,la-8,1,17000,0.000000,0.000000,,,0.000000,0.000000,last,,3660.0,24,24,0,0,,,,,,"
 
 
 def test_markdown(runs):
@@ -372,6 +475,19 @@ def test_terminal_table_tells_once_what_is_the_same_in_every_row(runs, tmp_path)
     assert shown(runs).count("17,000") == 1
     assert "setting la-8" in shown(runs)
     assert "Steps" in shown([*runs, made_run(tmp_path / "short", method={"name": "bcp", "variant": "corrected"}, steps=9000)])
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_narrow_terminal_gets_fewer_columns_and_no_shorter_ones(runs, tmp_path, width):
+    methods = [made_run(tmp_path / name, BASE + noise(9), method={"name": name, "variant": "released"}) for name in ("mean_teacher", "bcp")]
+    console = Console(width=width, file=io.StringIO())
+    console.print(compare([*runs, *methods]).table(width))
+    shown = console.file.getvalue()
+    assert max(map(len, shown.splitlines())) <= width
+    assert "…" not in shown
+    for words in ("Dice", "95HD", "mean_teacher (released)", "setting la-8", "better, p =", "--out table.md", "optimistic"):
+        assert (words in shown) == (words != "optimistic"), words
+    assert "ASD (" not in shown
 
 
 def test_terminal_table_flags_what_was_selected_on_test(tmp_path):

@@ -41,6 +41,45 @@ def test_better_only_where_the_interval_is_clear_of_zero(low: float, high: float
     assert "+2.00 points" in sentence
 
 
+def test_where_interval_and_correction_point_apart_the_sentence_says_why() -> None:
+    corrected = row(0.001, 0.03, verdict="no difference shown", p=0.14, p_alone=0.02)
+    [sentence] = comparison_section(ComparisonTable([BASE, corrected]))["sentences"]
+    assert "can't be told from" in sentence
+    assert "leaves out 0, but it is for one comparison alone (p = 0.020): corrected for their number, p is 0.140" in sentence
+    alike = row(-0.001, 0.03, verdict="no difference shown", p=0.14, p_alone=0.07)
+    assert "corrected" not in comparison_section(ComparisonTable([BASE, alike]))["sentences"][0]
+
+
+def test_a_reference_is_neither_better_nor_told_apart() -> None:
+    section = comparison_section(ComparisonTable([BASE, row(0.01, 0.03, method="supervised all labels", verdict="reference")]))
+    assert section["sentences"] == [
+        "Supervised all labels, a reference and no competitor, against Supervised: +2.00 points of Dice, 95 % interval +1.00 to +3.00."
+    ]
+    assert section["rows"][1]["clear"] == ""
+    assert "c8" in section["differences"]
+
+
+def test_the_differences_are_drawn_with_zero_marked() -> None:
+    plot = comparison_section(ComparisonTable([BASE, row(-0.01, 0.05, method="cml labelled only")]))["differences"]
+    assert "Dice against Supervised, in points" in plot
+    assert "CML labelled only: +2.00 (-1.00 to +5.00)" in plot
+    assert plot.count("<circle") == 1
+    assert "zero" in plot
+    assert comparison_section(ComparisonTable([BASE]))["differences"] is None
+
+
+def test_distances_say_how_many_predictions_they_leave_out(tmp_path: Path) -> None:
+    rows = [{**BASE, "hd95_left_out": 3, "empty": {"missed": 2, "both_empty": 1}}]
+    text = write_comparison(ComparisonTable(rows), tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "4.12<small>3 left out</small>" in text
+    assert "missed 2, both empty 1" in text
+
+
+def test_a_row_that_nothing_is_compared_with_is_not_called_the_baseline() -> None:
+    rows = comparison_section(ComparisonTable([BASE, {**BASE, "method": "cml", "baseline": False}]))["rows"]
+    assert [row["difference"] for row in rows] == ["baseline", ""]
+
+
 def test_without_an_interval_nothing_is_claimed() -> None:
     assert comparison_section(ComparisonTable([BASE, row(None, None)]))["sentences"] == []
 

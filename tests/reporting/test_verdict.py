@@ -17,7 +17,7 @@ Journal = Callable[..., list[dict[str, Any]]]
 @pytest.mark.parametrize(
     ("pretrain", "train", "effect", "words"),
     [
-        ([0.5, 0.7], [0.72, 0.75, 0.8], "helped", "helped, as far as one run can tell, by 10.00 points"),
+        ([0.5, 0.7], [0.72, 0.75, 0.8], "rose", "Dice rose by 10.00 points"),
         ([0.5, 0.84], [0.7, 0.65, 0.61], "hurt", "did harm, 23.00 points"),
         ([0.5, 0.8], [0.6, 0.7, 0.805], "unclear", "no clear difference"),
         ([], [], "unknown", "no validation cases"),
@@ -39,7 +39,7 @@ def test_harm_names_the_best_step(make_run: MakeRun, journal: Journal) -> None:
 def test_under_selection_the_best_weights_of_both_stages_are_compared(make_run: MakeRun, journal: Journal) -> None:
     run = make_run(selection="validation", journal=journal([0.82, 0.6], [0.85, 0.5, 0.4]))
     found = unlabelled_effect(read_run(run))
-    assert found.effect == "helped"
+    assert found.effect == "rose"
     assert "3.00 points" in found.text
 
 
@@ -48,6 +48,14 @@ def test_supervised_runs_used_no_unlabelled_scans(make_run: MakeRun, journal: Jo
     assert unlabelled_effect(read_run(make_run(method="supervised", journal=rows))).text == "This run trained on labelled scans only."
     young = unlabelled_effect(read_run(make_run(name="young", journal=[row for row in rows if row["kind"] != "finished"])))
     assert young.text == "The stage with unlabelled scans has not begun."
+
+
+def test_what_one_run_can_not_tell_the_comparison_above_it_tells(make_run: MakeRun, journal: Journal) -> None:
+    run = read_run(make_run(journal=journal([], [])))
+    assert "can't be told from this run" in unlabelled_effect(run).text
+    compared = unlabelled_effect(run, compared=True)
+    assert compared.effect == "unknown"
+    assert "told by the comparison" in compared.text
 
 
 def test_a_stage_may_say_itself_that_it_uses_unlabelled_scans(make_run: MakeRun) -> None:

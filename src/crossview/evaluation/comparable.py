@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,21 +15,44 @@ from crossview.evaluation.finished import FinishedRun
 ROUNDING = 1e-9
 Runs = Sequence[FinishedRun]
 Trait = Callable[[FinishedRun], tuple[Hashable, str]]
-"""What must be alike, and how it is told to the user."""
+"""What must be alike, and how it is told to the user; None for a run that does not say."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Runs that differ in what must be alike: their kinds by how they are told, and the runs of each."""
+
+    what: str
+    kinds: Mapping[str, Runs]
+
+    def problem(self, fix: str) -> Problem:
+        shown = [f"{kind}: {', '.join(str(run.path) for run in runs)}" for kind, runs in self.kinds.items()]
+        return Problem(self.what, found="; ".join(shown), expected="one", fix=fix)
+
+    def note(self) -> str:
+        shown = [f"{kind} ({', '.join(dict.fromkeys(run.method for run in runs))})" for kind, runs in self.kinds.items()]
+        return f"Mixed in one table, as asked: {self.what}: {'; '.join(shown)}."
 
 
 def problems(runs: Runs, rows: Sequence[Runs], mixed: bool) -> list[Problem]:
-    """Why these runs, in these rows, can't stand in one table. mixed: other settings, selections, checkpoints and cases are meant."""
+    """Why these runs, in these rows, can't stand in one table. mixed: what :func:`mixtures` finds, and partial evaluations, are meant."""
     found = [problem for run in runs for problem in _impossible(run)]
     for row in rows:
         found += _twice(row)
     if mixed:
-        for row in rows:
-            found += _mixtures(row, _SCORED_ON, "evaluate these runs again, on the same cases")
-    else:
-        fix = "compare like with like; --mixed (mixed=True) shows them beside each other all the same"
-        found += [problem for run in runs for problem in _partial(run)]
-        found += _mixtures(runs, {**_kinds(runs), **_SCORED_ON}, fix)
+        fix = "evaluate these runs again, on the same cases"
+        return found + [mixture.problem(fix) for row in rows for mixture in _mixtures(row, _SCORED_AS, "the runs")]
+    fix = "compare like with like; --mixed (mixed=True) shows them beside each other all the same"
+    found += [problem for run in runs for problem in _partial(run)]
+    return found + [mixture.problem(fix) for mixture in mixtures(runs)]
+
+
+def mixtures(runs: Runs) -> list[Mixture]:
+    """In what the runs differ that makes them no equals: policies and protocols over all of them, cases and data within each setting."""
+    found = _mixtures(runs, {"selection policy": _selection, "protocol": _protocol, "unit of distances": _unit}, "the runs")
+    for setting in dict.fromkeys(run.setting for run in runs):
+        of_setting = [run for run in runs if run.setting == setting]
+        found += _mixtures(of_setting, {**_trained_on(of_setting), **_SCORED_ON}, f"the runs of {setting}")
     return found
 
 
@@ -38,12 +62,17 @@ def labels(runs: Runs) -> list[str]:
     for run in runs:
         alike = [other for other in runs if _place(other) == _place(run)]
         keys = differing([other.identity for other in alike])
-        found.append(", ".join([run.method, *(f"{key.removeprefix('method.')}={run.identity.get(key)}" for key in keys)]))
+        found.append(" ".join([run.method, *(f"{key.removeprefix('method.')}={run.identity.get(key)}" for key in keys)]))
     return found
 
 
+def row_of(run: FinishedRun) -> tuple[str, str, str, str]:
+    """What the runs of one row share beside the label."""
+    return run.setting, run.selection, run.checkpoint, run.protocol
+
+
 def _place(run: FinishedRun) -> Hashable:
-    return run.method, run.setting, run.selection, run.checkpoint
+    return run.method, row_of(run)
 
 
 def differing(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -52,41 +81,65 @@ def differing(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(key for key in keys if any(recipe.get(key) != recipes[0].get(key) for recipe in recipes))
 
 
-def _kinds(runs: Runs) -> dict[str, Trait]:
-    """Settings and policies; of settings with one name, the keys of [data] must agree too."""
-    data = [key for key in differing([run.identity for run in runs]) if key.startswith("data.")]
+def same_data(one: FinishedRun, other: FinishedRun) -> bool:
+    """Whether two runs of a setting were trained and scored on the same cases; a reference may have been given more labels."""
+    return not _mixtures((one, other), {**_trained_on((one, other)), **_SCORED_AS}, "")
 
-    def setting(run: FinishedRun) -> tuple[Hashable, str]:
-        text = ", ".join([run.setting, *(f"{key}={run.identity.get(key)}" for key in data)])
-        return text, text
 
-    def selection(run: FinishedRun) -> tuple[Hashable, str]:
-        return (run.selection, run.checkpoint), f"{run.selection} (checkpoint {run.checkpoint})"
+def _trained_on(runs: Runs) -> dict[str, Trait]:
+    """The keys of [data] and the training cases must agree, but for references."""
+    data = [key for key in differing([run.identity for run in runs if not run.reference]) if key.startswith("data.")]
 
-    return {"setting": setting, "selection policy": selection}
+    def keys(run: FinishedRun) -> tuple[Hashable, str]:
+        text = ", ".join(f"{key}={run.identity.get(key)}" for key in data)
+        return None if run.reference else text, text
+
+    def labelled(run: FinishedRun) -> tuple[Hashable, str]:
+        told = f"{len(run.labelled)} cases, {run.labelled[0]} to {run.labelled[-1]}" if run.labelled else ""
+        return None if run.reference or not run.labelled else run.labelled, told
+
+    def unlabelled(run: FinishedRun) -> tuple[Hashable, str]:
+        return None if run.reference or not run.training_cases else run.training_cases, f"fingerprint {run.training_cases}"
+
+    return {"data": keys, "labelled cases": labelled, "training cases": unlabelled}
+
+
+def _selection(run: FinishedRun) -> tuple[Hashable, str]:
+    return (run.selection, run.checkpoint), f"{run.selection} (checkpoint {run.checkpoint})"
+
+
+def _protocol(run: FinishedRun) -> tuple[Hashable, str]:
+    return run.protocol or None, run.protocol
+
+
+def _unit(run: FinishedRun) -> tuple[Hashable, str]:
+    return run.unit, run.unit
 
 
 def _cases(run: FinishedRun) -> tuple[Hashable, str]:
     return (run.cases, run.patients), f"{len(run.cases)} cases, {run.cases[0]} to {run.cases[-1]}" if run.cases else "no cases"
 
 
-_SCORED_ON: dict[str, Trait] = {
-    "cases": _cases,
-    "classes": lambda run: (run.class_names, ", ".join(run.class_names)),
-    "unit of distances": lambda run: (run.unit, run.unit),
-}
+_SCORED_ON: dict[str, Trait] = {"cases": _cases, "classes": lambda run: (run.class_names, ", ".join(run.class_names))}
+_SCORED_AS: dict[str, Trait] = {**_SCORED_ON, "unit of distances": _unit}
 
 
-def _mixtures(runs: Runs, traits: Mapping[str, Trait], fix: str) -> list[Problem]:
+def _mixtures(runs: Runs, traits: Mapping[str, Trait], who: str) -> list[Mixture]:
     found = []
     for name, trait in traits.items():
         kinds: dict[Hashable, list[FinishedRun]] = {}
         for run in runs:
-            kinds.setdefault(trait(run)[0], []).append(run)
+            if trait(run)[0] is not None:
+                kinds.setdefault(trait(run)[0], []).append(run)
         if len(kinds) > 1:
-            shown = [f"{trait(kind[0])[1]}: {', '.join(str(run.path) for run in kind)}" for kind in kinds.values()]
-            found.append(Problem(f"the runs differ in their {name}", found="; ".join(shown), expected="one", fix=fix))
+            found.append(Mixture(f"{who} differ in their {name}", _told(list(kinds.values()), trait)))
     return found
+
+
+def _told(kinds: Sequence[Runs], trait: Trait) -> dict[str, Runs]:
+    """The kinds by how they are told, numbered where two read the same."""
+    texts = [trait(kind[0])[1] for kind in kinds]
+    return {text if texts.count(text) == 1 else f"{text}, kind {index + 1}": kinds[index] for index, text in enumerate(texts)}
 
 
 def _twice(row: Runs) -> list[Problem]:

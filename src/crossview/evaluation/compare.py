@@ -1,7 +1,8 @@
 """Several runs in one table: means and spread over seeds, intervals over patients, paired differences to a baseline.
 
-A row is a method in a setting: the runs whose recipes differ in their seed only. What can't be compared is refused: other test cases,
-settings, selection policies or checkpoints in one table (unless ``mixed`` says so), unfinished runs, one run twice.
+A row is a method in a setting: the runs whose recipes differ in their seed only. Each setting has its own baseline row. What can't be
+compared is refused: other cases within a setting, other selection policies, checkpoints or protocols in one table (unless ``mixed``
+says so; then the table says it too), unfinished runs, one run twice.
 """
 
 from __future__ import annotations
@@ -16,25 +17,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.errors import Problem, UserError, nearest, raise_all
-from crossview.evaluation import bootstrap, comparable
+from crossview.evaluation import bootstrap, comparable, remarks
 from crossview.evaluation.bootstrap import Difference
 from crossview.evaluation.finished import FinishedRun, read_run
 from crossview.evaluation.metrics import METRICS
+from crossview.evaluation.remarks import SIGNIFICANT
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-BASELINES = ("supervised", "cml, labelled only")
-SIGNIFICANT = 0.05
-ENOUGH_SEEDS = 3
-ENOUGH_PATIENTS = 10
+BASELINES = ("supervised", "cml labelled only")
 
 
 @dataclass(frozen=True)
 class Spread:
     """A measure of a row: mean, SD (n - 1; None for one seed), smallest and largest over seeds; 95% interval over patients, or None.
 
-    mean, minimum and maximum are NaN where nothing counts.
+    mean, minimum and maximum are NaN where nothing counts. left_out: how many predictions have no such measure, because they or the
+    truth are empty, and so are in none of these numbers.
     """
 
     mean: float
@@ -42,15 +42,17 @@ class Spread:
     minimum: float
     maximum: float
     ci95: tuple[float, float] | None
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method in a setting. steps: of one run. seconds: of training, the mean over seeds.
+    """A method in a setting. steps: of one run. seconds: of training, the mean over seeds. protocol, reference: see Membership.
 
     metrics: the mean over classes by metric; classes: the same for every class by its name. empty: how often which kind occurred
     among ``predictions`` (cases x classes x seeds). differences: to the baseline by metric, {} where there is none to compare with.
-    p: of the Dice difference, by Holm's correction over the rows that are compared. verdict: what the Dice difference shows.
+    p: of the Dice difference, by Holm's correction over the rows that are compared; a reference is no competitor and has none.
+    verdict: what the Dice difference shows: "better", "worse", "no difference shown"; "reference"; "" where nothing is compared.
     """
 
     method: str
@@ -66,6 +68,8 @@ class Row:
     metrics: Mapping[str, Spread]
     classes: Mapping[str, Mapping[str, Spread]]
     empty: Mapping[str, int]
+    protocol: str = ""
+    reference: bool = False
     is_baseline: bool = False
     differences: Mapping[str, Difference] = field(default_factory=dict)
     p: float | None = None
@@ -89,39 +93,41 @@ class Comparison:
         return markdown(self)
 
     def csv(self) -> str:
-        """One row a run: method, setting, seed, steps, dice, jaccard, hd95, asd, ci_low, ci_high (of Dice), selection."""
+        """One row a run: method, setting, seed, steps, dice, jaccard, hd95, asd, ci_low, ci_high (of Dice), selection; then what
+        the run left empty, and the difference of its row to the baseline."""
         from crossview.evaluation.tables import runs_csv
 
         return runs_csv(self)
 
-    def table(self) -> Table:
-        """The table for the terminal."""
-        from crossview.evaluation.tables import terminal
+    def table(self, width: int = 120) -> Table:
+        """The table for a terminal of so many columns; a narrow one gets fewer columns of the table."""
+        from crossview.evaluation.terminal import terminal
 
-        return terminal(self)
+        return terminal(self, width)
 
 
 def compare(runs: Sequence[Path | str], *, split: str = "test", baseline: str | None = None, mixed: bool = False) -> Comparison:
     """Compare finished, evaluated runs.
 
     baseline: the label of a row; left out, labelled-only training where there is one, else the first row. mixed: allow different
-    settings, selection policies, checkpoints and cases beside each other, and partial evaluations; differences are then told only
-    between rows alike.
+    protocols, selection policies, checkpoints and cases beside each other, and partial evaluations; differences are then told only
+    between rows alike, and a note says what is mixed.
     UserError, all problems at once, for folders that are no finished runs and for runs that can't stand in one table.
     """
     found = _read_all([Path(run) for run in runs], split)
     labels = comparable.labels(found)
     groups: dict[tuple[str, ...], list[FinishedRun]] = {}
     for label, run in zip(labels, found, strict=True):
-        groups.setdefault((label, run.setting, run.selection, run.checkpoint), []).append(run)
+        groups.setdefault((label, *comparable.row_of(run)), []).append(run)
     raise_all(comparable.problems(found, list(groups.values()), mixed))
 
     label = _baseline(list(dict.fromkeys(labels)), baseline)
     rows = [_row(name, group, name == label) for (name, *_), group in groups.items()]
-    notes = _notes(rows, list(groups.values()))
+    notes = [mixture.note() for mixture in comparable.mixtures(found)] + remarks.of_rows(rows, list(groups.values()))
     rows = _with_differences(rows, list(groups.values()), notes)
+    notes += remarks.of_verdicts(rows)
     labelled = tuple(zip(labels, found, strict=True))
-    return Comparison(tuple(rows), labelled, split, label if len(rows) > 1 else None, (*notes, *_notes_of_runs(labelled)))
+    return Comparison(tuple(rows), labelled, split, label if len(rows) > 1 else None, (*notes, *remarks.of_runs(labelled)))
 
 
 def _read_all(paths: Sequence[Path], split: str) -> list[FinishedRun]:
@@ -139,6 +145,7 @@ def _read_all(paths: Sequence[Path], split: str) -> list[FinishedRun]:
 
 
 def _baseline(labels: Sequence[str], asked: str | None) -> str:
+    asked = None if asked is None else asked.replace(", labelled only", " labelled only")  # as it was written up to 0.1
     if asked is not None and asked not in labels:
         raise UserError(Problem(f"no run is of the baseline '{asked}'", fix=nearest(asked, labels)))
     return asked or next((label for label in BASELINES if label in labels), labels[0])
@@ -153,10 +160,11 @@ def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
         columns = [METRICS.index(metric) * width + index for index in classes]
         seeds = np.array([bootstrap.mean_of_means(run.values[metric][:, list(classes)]) for run in runs])
         seeds = seeds[~np.isnan(seeds)]
+        left_out = sum(int(np.isnan(run.values[metric][:, list(classes)]).sum()) for run in runs)
         if not seeds.size:
-            return Spread(math.nan, None, math.nan, math.nan, None)
+            return Spread(math.nan, None, math.nan, math.nan, None, left_out)
         sd = float(seeds.std(ddof=1)) if seeds.size > 1 else None
-        return Spread(float(seeds.mean()), sd, float(seeds.min()), float(seeds.max()), resamples.interval(columns))
+        return Spread(float(seeds.mean()), sd, float(seeds.min()), float(seeds.max()), resamples.interval(columns), left_out)
 
     kinds = sorted({kind for run in runs for kind in run.empty})
     return Row(
@@ -175,6 +183,8 @@ def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
             name: {metric: spread(metric, range(index, index + 1)) for metric in METRICS} for index, name in enumerate(first.class_names)
         },
         empty={kind: sum(run.empty.get(kind, 0) for run in runs) for kind in kinds},
+        protocol=first.protocol,
+        reference=first.reference,
         is_baseline=is_baseline,
     )
 
@@ -185,7 +195,7 @@ def _over_seeds(runs: Sequence[FinishedRun], metric: str) -> NDArray[np.float64]
 
 
 def _with_differences(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]], notes: list[str]) -> list[Row]:
-    """The rows with their differences to the baseline's row of the same kind, corrected for their number."""
+    """The rows with their differences to the baseline's row of the same kind, corrected for the number of competitors."""
     found: dict[int, dict[str, Difference]] = {}
     for index, (row, group) in enumerate(zip(rows, groups, strict=True)):
         base = next((i for i, other in enumerate(rows) if other.is_baseline and _alike(group[0], groups[i][0])), None)
@@ -194,19 +204,22 @@ def _with_differences(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun
         ours, theirs = _same_seeds(group, groups[base], notes, f"{row.method} against {rows[base].method}")
         pairs = {metric: bootstrap.paired(_over_seeds(ours, metric), _over_seeds(theirs, metric), ours[0].patients) for metric in METRICS}
         found[index] = {metric: difference for metric, difference in pairs.items() if difference is not None}
-    compared = [index for index, differences in found.items() if "dice" in differences]
+    compared = [index for index, differences in found.items() if "dice" in differences and not rows[index].reference]
     adjusted = dict(zip(compared, bootstrap.holm([found[index]["dice"].p for index in compared]), strict=True))
-    return [
-        replace(row, differences=found.get(index, {}), p=adjusted.get(index), verdict=_verdict(found.get(index, {}), adjusted.get(index)))
-        for index, row in enumerate(rows)
-    ]
+
+    def with_difference(index: int, row: Row) -> Row:
+        differences, p = found.get(index, {}), adjusted.get(index)
+        verdict = "reference" if row.reference and "dice" in differences else _verdict(differences, p)
+        return replace(row, differences=differences, p=p, verdict=verdict)
+
+    return [with_difference(index, row) for index, row in enumerate(rows)]
 
 
 def _alike(one: FinishedRun, other: FinishedRun) -> bool:
-    """Whether differences between the two are of the same setting, policy and cases."""
-    names = ("setting", "selection", "checkpoint", "cases", "patients", "class_names", "unit")
-    data = any(key.startswith("data.") for key in comparable.differing([one.identity, other.identity]))
-    return not data and all(getattr(one, name) == getattr(other, name) for name in names)
+    """Whether differences between the two are of the same setting, policy, protocol and cases; an unknown protocol is told elsewhere."""
+    policies = [(run.setting, run.selection, run.checkpoint) for run in (one, other)]
+    protocols = {run.protocol for run in (one, other) if run.protocol}
+    return policies[0] == policies[1] and len(protocols) < 2 and comparable.same_data(one, other)
 
 
 def _same_seeds(
@@ -230,33 +243,3 @@ def _verdict(differences: Mapping[str, Difference], p: float | None) -> str:
     if p >= SIGNIFICANT or dice.low <= 0 <= dice.high:
         return "no difference shown"
     return "better" if dice.mean > 0 else "worse"
-
-
-def _notes(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]]) -> list[str]:
-    """In what the rows differ beside the method, and what the table can't show."""
-    notes = []
-    few = [row.method for row in rows if len(row.seeds) < ENOUGH_SEEDS]
-    if few:
-        notes.append(f"Fewer than {ENOUGH_SEEDS} seeds, so little is known of the spread over seeds: {', '.join(dict.fromkeys(few))}.")
-    fewest = min(len(set(group[0].patients)) for group in groups)
-    if fewest < ENOUGH_PATIENTS:
-        notes.append(f"Only {fewest} patients: bootstrap intervals of so few are rough, and rather too narrow.")
-    for setting in dict.fromkeys(row.setting for row in rows):
-        heads = [(row.method, group[0]) for row, group in zip(rows, groups, strict=True) if row.setting == setting]
-        recipes = [{"steps": run.steps, **{k: v for k, v in run.identity.items() if not k.startswith("method.")}} for _, run in heads]
-        for key in comparable.differing(recipes):
-            told = ", ".join(f"{label} {recipe.get(key)}" for (label, _), recipe in zip(heads, recipes, strict=True))
-            notes.append(f"The rows of {setting} differ in {key}: {told}.")
-    precisions = {run.precision for group in groups for run in group}
-    if len(precisions) > 1:
-        notes.append(f"Trained in different precisions: {', '.join(sorted(precisions))}.")
-    return notes
-
-
-def _notes_of_runs(runs: Sequence[tuple[str, FinishedRun]]) -> list[str]:
-    """The notes of the evaluations, each once; with the runs' names where not all have it."""
-    found = []
-    for note in dict.fromkeys(note for _, run in runs for note in run.notes):
-        having = [f"{label}, seed {run.seed}" for label, run in runs if note in run.notes]
-        found.append(note if len(having) == len(runs) else f"{'; '.join(having)}: {note}")
-    return found

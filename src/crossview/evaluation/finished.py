@@ -24,13 +24,32 @@ NOT_IDENTITY = frozenset(
 )
 """Keys that may differ between the seeds of one method: they say where and how a run ran, not what it is."""
 
+MEMBERSHIP = "bench.json"
+"""The file by which a run of ``crossview bench`` knows its place in the suite."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A run's place in a suite. protocol: "equal" or "published". setting, label: of its row in the table.
+
+    reference: the row is a bracket that was given more than the others (all labels), no competitor.
+    """
+
+    suite: str
+    protocol: str
+    setting: str
+    label: str
+    reference: bool = False
+
 
 @dataclass(frozen=True)
 class FinishedRun:
     """One run's recipe and scores. values: metric -> (cases, classes), NaN where there is none; cases are sorted.
 
-    identity: the flat recipe without what tells seeds apart. empty: how often which kind of empty occurred.
-    partial: the split holds more cases than were scored.
+    method: the label of its row. identity: the flat recipe without what tells seeds apart. empty: how often which kind of empty
+    occurred. partial: the split holds more cases than were scored. labelled: the ids of the labelled training cases, in order.
+    training_cases: a fingerprint of the labelled and unlabelled ones, where the run used unlabelled ones; both are empty where the run
+    does not say. protocol: "equal" or "published" for a run of a suite, else "". reference: see :class:`Membership`.
     """
 
     path: Path
@@ -51,6 +70,11 @@ class FinishedRun:
     empty: Mapping[str, int]
     partial: bool
     notes: tuple[str, ...]
+    labelled: tuple[str, ...] = ()
+    training_cases: str = ""
+    scoring_seconds: float = 0.0
+    protocol: str = ""
+    reference: bool = False
 
     def mean(self, metric: str) -> float:
         """The mean over cases, then over classes; NaN where nothing counts."""
@@ -117,10 +141,12 @@ def _assemble(path: Path, recipe: Mapping[str, Any], finished: Mapping[str, Any]
         raise ValueError("cases.csv and summary.json name other cases or classes")
     values = {metric: table(combined, classes, STATISTICS[metric])[0] for metric in METRICS}
     kinds = [score.measures.empty for score in combined if score.measures.empty]
+    environment, member = _environment(path), membership(path)
+    idle = ("training.unlabelled_batch",) if environment.get("unlabelled") == 0 else ()
     return FinishedRun(
         path=path,
-        method=method_label(recipe["method"]),
-        setting=str(recipe.get("setting") or recipe["data"]["source"]),
+        method=member.label if member else method_label(recipe["method"]),
+        setting=member.setting if member else str(recipe.get("setting") or recipe["data"]["source"]),
         seed=int(recipe["training"]["seed"]),
         steps=int(finished["total_step"]),
         seconds=float(finished["seconds"]),
@@ -128,7 +154,7 @@ def _assemble(path: Path, recipe: Mapping[str, Any], finished: Mapping[str, Any]
         checkpoint=str(summary["checkpoint"]),
         unit=str(summary["unit"]),
         precision=str(recipe["training"].get("precision", "")),
-        identity=identity(recipe),
+        identity={key: value for key, value in identity(recipe).items() if key not in idle},
         class_names=tuple(str(summary["classes"][str(label_class)]["name"]) for label_class in classes),
         cases=cases,
         patients=tuple(table(combined, classes, STATISTICS["dice"])[1]),
@@ -136,15 +162,42 @@ def _assemble(path: Path, recipe: Mapping[str, Any], finished: Mapping[str, Any]
         empty={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
         partial=bool(summary.get("partial")),
         notes=tuple(str(note) for note in summary["notes"]),
+        labelled=tuple(map(str, environment.get("labelled", ()))),
+        training_cases=str(environment.get("training_cases", "")) if environment.get("unlabelled") else "",
+        scoring_seconds=float(summary.get("seconds") or 0.0),
+        protocol=member.protocol if member else "",
+        reference=bool(member and member.reference),
     )
 
 
+def membership(path: Path) -> Membership | None:
+    """A run's place in a suite; None for a run of its own, and where the folder was trained anew since (--overwrite)."""
+    content = _json_object(path / MEMBERSHIP)
+    if not content or content.get("started") != _environment(path).get("started"):
+        return None
+    texts = {name: str(content.get(name, "")) for name in ("suite", "protocol", "setting", "label")}
+    return Membership(**texts, reference=bool(content.get("reference")))
+
+
+def _environment(path: Path) -> Mapping[str, Any]:
+    return _json_object(path / "environment.json")
+
+
+def _json_object(file: Path) -> Mapping[str, Any]:
+    """A file's JSON object; {} for a file that is missing or damaged: nothing that is read this way is needed."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def method_label(method: Mapping[str, Any]) -> str:
-    """The method's name in a table: a released variant is told, and CML without its second stage is the labelled-only baseline."""
+    """The method's name in a table: a released variant is told, and a method without its second stage, which is labelled-only training."""
     label = str(method["name"])
     if method.get("variant", "corrected") != "corrected":
         label += f" ({method['variant']})"
-    return f"{label}, labelled only" if method["name"] == "cml" and method.get("train_steps") == 0 else label
+    return f"{label} labelled only" if method.get("train_steps") == 0 else label
 
 
 def identity(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A comparison as text: Markdown, CSV, and a table for the terminal. Overlaps in percent but for the CSV, which has fractions."""
+"""A comparison as text: Markdown and CSV, and the cells of both tables. Overlaps in percent but for the CSV, which has fractions."""
 
 from __future__ import annotations
 
@@ -6,30 +6,49 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from crossview.evaluation.bootstrap import interval
+from crossview.evaluation.comparable import row_of
 from crossview.evaluation.compare import Comparison, Row, Spread
 from crossview.evaluation.scores import convention
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 NAMES = {"dice": "Dice", "jaccard": "Jaccard", "hd95": "95HD", "asd": "ASD"}
 PERCENT = ("dice", "jaccard")
-CSV_COLUMNS = ("method", "setting", "seed", "steps", "dice", "jaccard", "hd95", "asd", "ci_low", "ci_high", "selection")
+EMPTY = ("missed", "spurious", "both_empty")
+DIFFERENCE = ("baseline", "difference", "difference_low", "difference_high", "p", "verdict")
+CSV_COLUMNS = (
+    *("method", "setting", "seed", "steps", "dice", "jaccard", "hd95", "asd", "ci_low", "ci_high", "selection"),
+    *("protocol", "seconds", "predictions", *EMPTY, *DIFFERENCE),
+)
 
 
 def runs_csv(comparison: Comparison) -> str:
-    """One row a run, in the order given; ci_low and ci_high are of the mean Dice, over patients. What is not defined stays empty."""
+    """One row a run, in the order given. What is not defined stays empty.
+
+    ci_low and ci_high are of the run's mean Dice, over patients; predictions, missed, spurious and both_empty count its cases x classes.
+    baseline to verdict are of the Dice difference of its method in its setting over all seeds, the same in each of its rows.
+    """
+    rows = {(row.method, row.setting, row.selection, row.checkpoint, row.protocol): row for row in comparison.rows}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for label, run in comparison.runs:
         means = [_cell(run.mean(metric)) for metric in NAMES]
         ci95 = interval(run.values["dice"], run.patients) or (math.nan, math.nan)
-        writer.writerow([label, run.setting, run.seed, run.steps, *means, *map(_cell, ci95), run.selection])
+        empty = [run.empty.get(kind, 0) for kind in EMPTY]
+        own = [run.protocol, f"{run.seconds:.1f}", run.values["dice"].size, *empty]
+        difference = _difference_cells(rows[label, *row_of(run)], comparison.baseline)
+        writer.writerow([label, run.setting, run.seed, run.steps, *means, *map(_cell, ci95), run.selection, *own, *difference])
     return text.getvalue()
+
+
+def _difference_cells(row: Row, baseline: str | None) -> list[str]:
+    """The cells of DIFFERENCE; empty for the baseline itself and where nothing is compared."""
+    dice = row.differences.get("dice")
+    if dice is None:
+        return [""] * len(DIFFERENCE)
+    p = "" if row.p is None else f"{row.p:.6f}"
+    return [baseline or "", *map(_cell, (dice.mean, dice.low, dice.high)), p, row.verdict]
 
 
 def _cell(value: float) -> str:
@@ -38,66 +57,51 @@ def _cell(value: float) -> str:
 
 def markdown(comparison: Comparison) -> str:
     """The table of rows, one of classes where there are several, the notes and the convention."""
-    parts = [_markdown_table(header(comparison), [cells(row) for row in comparison.rows])]
+    names, lines = header(comparison), [cells(row) for row in comparison.rows]
+    if len({row.protocol for row in comparison.rows}) == 1:
+        column = names.index("Protocol")
+        for line in (names, *lines):
+            del line[column]
+    parts = [_markdown_table(names, lines)]
     if any(len(row.classes) > 1 for row in comparison.rows):
         lines = [
-            [row.method, row.setting, name, *(_spread(metrics[metric], metric) for metric in NAMES)]
+            [row.method, row.setting, name, *(spread_text(metrics[metric], metric) for metric in NAMES)]
             for row in comparison.rows
             for name, metrics in row.classes.items()
         ]
-        parts.append(_markdown_table(["Method", "Setting", "Class", *_metric_names(comparison)], lines))
+        parts.append(_markdown_table(["Method", "Setting", "Class", *metric_names(comparison)], lines))
     parts.append("\n".join(f"- {_escape(note)}" for note in footnotes(comparison)))
     return "\n\n".join(parts) + "\n"
-
-
-def terminal(comparison: Comparison) -> Table:
-    """The table of rows with the notes under it, made for 100 columns: what is the same in every row stands in the title."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    columns = dict(zip(header(comparison), zip(*(cells(row, "\n") for row in comparison.rows), strict=True), strict=True))
-    del columns["Training"]
-    same = [name for name in ("Setting", "Steps", "Empty", "Selection") if len(set(columns[name])) == 1]
-    title = ", ".join([f"{comparison.split} cases", *(f"{name.lower()} {columns.pop(name)[0]}" for name in same)])
-    metric_names = _metric_names(comparison)
-    notes = "\n".join(escape(note) for note in [meaning(comparison), *comparison.notes])
-    table = Table(title=escape(title), title_justify="left", caption=notes, caption_justify="left", box=box.SIMPLE, padding=0)
-    for name in columns:
-        lines = name.replace(" (", "\n(").replace("against ", "against\n")
-        table.add_column(escape(lines), no_wrap=name in metric_names, min_width=15 if "against" in name else None)
-    for line in zip(*columns.values(), strict=True):
-        table.add_row(*map(escape, line))
-    return table
 
 
 def header(comparison: Comparison) -> list[str]:
     """The names of the columns of :func:`cells`."""
     against = f"Dice against {comparison.baseline}" if comparison.baseline else "Difference"
-    return ["Method", "Setting", "Seeds", "Steps", *_metric_names(comparison), against, "Empty", "Selection", "Training"]
+    return ["Method", "Setting", "Protocol", "Seeds", "Steps", *metric_names(comparison), against, "Empty", "Selection", "Training"]
 
 
 def cells(row: Row, before_interval: str = " ") -> list[str]:
     """A row of the table as text."""
-    metrics = [_spread(row.metrics[metric], metric, before_interval) for metric in NAMES]
+    metrics = [spread_text(row.metrics[metric], metric, before_interval) for metric in NAMES]
     counts = ", ".join(f"{kind.replace('_', ' ')} {count} of {row.predictions}" for kind, count in row.empty.items())
     policy = row.selection if row.selection == "last" else f"{row.selection} ({row.checkpoint})"
-    head = [row.method, row.setting, str(len(row.seeds)), f"{row.steps:,}"]
-    return [*head, *metrics, _difference(row, before_interval), counts or "none", policy, duration(row.seconds)]
+    head = [row.method, row.setting, row.protocol or "not recorded", str(len(row.seeds)), f"{row.steps:,}"]
+    return [*head, *metrics, difference_text(row, before_interval), counts or "none", policy, duration(row.seconds)]
 
 
-def meaning(comparison: Comparison) -> str:
+def meaning(comparison: Comparison) -> list[str]:
     """What the cells hold."""
     text = "Mean ± SD over seeds [95% interval over patients, seeds averaged within a case]; Dice and Jaccard in percent."
     if comparison.baseline:
         text += f" Differences to {comparison.baseline}: paired bootstrap over patients, p-values after Holm."
-    return text
+    left_out = any(spread.left_out for row in comparison.rows for spread in row.metrics.values())
+    return [text, "Left out: predictions that are empty, or whose truth is; they are in no mean of the distances."] if left_out else [text]
 
 
 def footnotes(comparison: Comparison) -> list[str]:
     """What the numbers mean, the convention of the scores, and the notes."""
     units = dict.fromkeys(row.unit for row in comparison.rows)
-    return [meaning(comparison), *(convention(unit) for unit in units), *comparison.notes]
+    return [*meaning(comparison), *(convention(unit) for unit in units), *comparison.notes]
 
 
 def duration(seconds: float) -> str:
@@ -108,32 +112,32 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _metric_names(comparison: Comparison) -> list[str]:
+def metric_names(comparison: Comparison) -> list[str]:
+    """The names of the metrics' columns, with their units."""
     unit = ", ".join(dict.fromkeys(row.unit for row in comparison.rows))
     return [f"{name} (%)" if metric in PERCENT else f"{name} ({unit})" for metric, name in NAMES.items()]
 
 
-def _spread(spread: Spread, metric: str, before_interval: str = " ") -> str:
+def spread_text(spread: Spread, metric: str, before_interval: str = " ") -> str:
+    """ "85.60 ± 0.84 [71.71, 95.32]", and how many predictions are in none of these numbers."""
+    left_out = f"{before_interval}{spread.left_out} left out" if spread.left_out else ""
     if math.isnan(spread.mean):
-        return "not defined"
+        return f"not defined{left_out}"
     scale = 100 if metric in PERCENT else 1
     sd = "" if spread.sd is None else f" ± {scale * spread.sd:.2f}"
     ci95 = "" if spread.ci95 is None else f"{before_interval}[{scale * spread.ci95[0]:.2f}, {scale * spread.ci95[1]:.2f}]"
-    return f"{scale * spread.mean:.2f}{sd}{ci95}"
+    return f"{scale * spread.mean:.2f}{sd}{ci95}{left_out}"
 
 
-def _difference(row: Row, before_interval: str) -> str:
+def difference_text(row: Row, before_interval: str = " ") -> str:
+    """ "+6.14 [+0.39, +15.02] better, p = 0.026"; "baseline"; or nothing where nothing is compared."""
     if row.is_baseline:
         return "baseline"
     dice = row.differences.get("dice")
-    if dice is None or row.p is None:
+    if dice is None:
         return ""
-    interval95 = f"[{100 * dice.low:+.2f}, {100 * dice.high:+.2f}]"
-    return f"{100 * dice.mean:+.2f}{before_interval}{interval95}{before_interval}{row.verdict},{before_interval}p {_p(row.p)}"
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+    verdict = row.verdict if row.p is None else f"{row.verdict}, p {'< 0.001' if row.p < 0.001 else f'= {row.p:.3f}'}"
+    return before_interval.join([f"{100 * dice.mean:+.2f}", f"[{100 * dice.low:+.2f}, {100 * dice.high:+.2f}]", verdict])
 
 
 def _markdown_table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

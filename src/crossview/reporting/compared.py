@@ -1,4 +1,4 @@
-"""A comparison of runs as a file: Markdown, CSV or a page, and the demonstration's report."""
+"""A comparison of runs as a file: Markdown, CSV, a page or its plots, and the demonstration's report."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import Any
 from crossview.errors import Problem, UserError
 from crossview.evaluation.compare import Comparison, Row
 from crossview.evaluation.metrics import METRICS
+from crossview.evaluation.tables import meaning
 from crossview.files import write_text
-from crossview.reporting.comparison import ComparisonTable, write_comparison
+from crossview.reporting.comparison import ComparisonTable, comparison_svg, write_comparison
 from crossview.reporting.report import write_report
 
 
-def write_table(comparison: Comparison, path: Path) -> Path:
-    """Write a comparison as .md, .csv or .html, told by the name. Raises UserError for another name."""
+def write_table(comparison: Comparison, path: Path, title: str = "Comparison") -> Path:
+    """Write a comparison as .md, .csv, .html or (its plots) .svg, told by the name. Raises UserError for another name."""
     if path.suffix == ".html":
-        return write_comparison(as_table(comparison), path)
+        return write_comparison(as_table(comparison), path, title=title)
+    if path.suffix == ".svg":
+        return write_text(path, comparison_svg(as_table(comparison), title))
     texts = {".md": comparison.markdown, ".csv": comparison.csv}
     if path.suffix not in texts:
-        raise UserError(Problem("a table can't be written to such a file", str(path), expected="a name that ends in .md, .csv or .html"))
+        expected = "a name that ends in .md, .csv, .html or .svg"
+        raise UserError(Problem("a table can't be written to such a file", str(path), expected=expected))
     return write_text(path, texts[path.suffix]())
 
 
@@ -30,11 +34,12 @@ def write_demo(folder: Path, comparison: Comparison, shown: Path) -> tuple[Path,
 
 
 def as_table(comparison: Comparison) -> ComparisonTable:
-    """What the page shows of a comparison, the baseline first."""
-    rows = sorted(comparison.rows, key=lambda row: not row.is_baseline)
+    """What the page shows of a comparison, setting by setting, the baseline first."""
+    settings = list(dict.fromkeys(row.setting for row in comparison.rows))
+    rows = sorted(comparison.rows, key=lambda row: (settings.index(row.setting), not row.is_baseline))
     points = [{"method": label, "setting": run.setting, "seed": run.seed, "dice": run.mean("dice")} for label, run in comparison.runs]
     unit = ", ".join(dict.fromkeys(row.unit for row in rows))
-    return ComparisonTable([_cells(row) for row in rows], points, comparison.notes, unit)
+    return ComparisonTable([_cells(row) for row in rows], points, [*meaning(comparison)[1:], *comparison.notes], unit)
 
 
 def _cells(row: Row) -> dict[str, Any]:
@@ -42,8 +47,11 @@ def _cells(row: Row) -> dict[str, Any]:
     low, high = dice.ci95 or (None, None)
     cells: dict[str, Any] = {name: getattr(row, name) for name in ("method", "setting", "seeds", "steps", "seconds", "selection")}
     cells |= {metric: row.metrics[metric].mean for metric in METRICS}
-    cells |= {"sd_seeds": dice.sd, "ci_low": low, "ci_high": high, "empty": sum(row.empty.values()), "verdict": row.verdict}
+    cells |= {f"{metric}_left_out": row.metrics[metric].left_out for metric in ("hd95", "asd")}
+    cells |= {"sd_seeds": dice.sd, "ci_low": low, "ci_high": high, "empty": row.empty, "verdict": row.verdict, "p": row.p}
+    cells["baseline"] = row.is_baseline
     difference = row.differences.get("dice")
     if difference is not None:
         cells |= {"difference": difference.mean, "difference_low": difference.low, "difference_high": difference.high}
+        cells |= {"p_alone": difference.p}
     return cells

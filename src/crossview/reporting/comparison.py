@@ -10,10 +10,11 @@ from typing import Any
 from markupsafe import Markup
 
 from crossview.files import write_text
+from crossview.reporting import plots
 from crossview.reporting.figures import Compared, dot_plot
 from crossview.reporting.page import render
 from crossview.reporting.verdict import is_optimistic
-from crossview.reporting.words import distance, duration, interval, method_name, number, percent, points
+from crossview.reporting.words import distance, duration, interval, number, percent, points, row_name
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,11 @@ class ComparisonTable:
     """What a comparison shows.
 
     rows: one a method and setting, with the keys method, setting, seeds, steps, dice, sd_seeds, ci_low, ci_high, jaccard, hd95, asd,
-    difference, difference_low, difference_high, verdict, empty, seconds, selection; overlaps in 0 to 1; a key may be missing or None.
-    difference: of Dice, to the baseline, which has none itself and comes first. verdict: "better", "worse" or other words; without it
-    the interval of the difference decides. points: one a run, with method, setting, seed, dice. unit: of the distances.
+    hd95_left_out, asd_left_out, difference, difference_low, difference_high, verdict, p, p_alone, empty, seconds, selection; overlaps in
+    0 to 1; a key may be missing or None. difference: of Dice, to the baseline, which has none itself and comes first in its setting.
+    verdict: "better", "worse", "reference" or other words; without it the interval of the difference decides. p, p_alone: with Holm's
+    correction and without. baseline: False for a row that has no difference and is not the baseline. empty: a number, a list, or
+    numbers by kind. points: one a run, with method, setting, seed, dice. unit: of the distances.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -51,12 +54,18 @@ def comparison_section(comparison: ComparisonTable, *, plot: bool = True) -> dic
         "unit": comparison.unit,
         "optimistic": any(is_optimistic(row) for row in comparison.rows),
         "plot": _plot(comparison, names) if plot else None,
+        "differences": _differences(comparison, names) if plot else None,
     }
 
 
+def comparison_svg(comparison: ComparisonTable, title: str) -> str:
+    """Both plots of a comparison as an SVG file of its own."""
+    content = comparison_section(comparison)
+    return plots.standalone([plot for plot in (content["plot"], content["differences"]) if plot is not None], title)
+
+
 def _name(row: Mapping[str, Any], with_setting: bool) -> str:
-    method, comma, keys = str(row.get("method", "")).partition(",")
-    name = method_name(method) + comma + keys
+    name = row_name(str(row.get("method", "")))
     return f"{name}, {row.get('setting')}" if with_setting else name
 
 
@@ -77,19 +86,30 @@ def _cells(row: Mapping[str, Any], name: str) -> dict[str, Any]:
         "dice": percent(row.get("dice")),
         "interval": interval(row.get("ci_low"), row.get("ci_high")),
         "sd_seeds": percent(row.get("sd_seeds")),
-        "difference": points(row.get("difference")) if number(row.get("difference")) is not None else "baseline",
+        "difference": _difference(row),
         "difference_interval": interval(row.get("difference_low"), row.get("difference_high"), points),
         "clear": _direction(row),
         "jaccard": percent(row.get("jaccard")),
         "hd95": distance(row.get("hd95")),
+        "hd95_left_out": row.get("hd95_left_out") or 0,
         "asd": distance(row.get("asd")),
+        "asd_left_out": row.get("asd_left_out") or 0,
         "empty": _empty(row.get("empty")),
         "seconds": duration(row.get("seconds")),
     }
 
 
+def _difference(row: Mapping[str, Any]) -> str:
+    """The difference in points; a row without one is the baseline, unless it says that it is not."""
+    if number(row.get("difference")) is not None:
+        return points(row["difference"])
+    return "baseline" if row.get("baseline", True) else ""
+
+
 def _empty(found: Any) -> str:
-    """Empty cases as a number: given as one, or as a list."""
+    """Empty cases as a number: given as one, or as a list; or in words: given by their kinds."""
+    if isinstance(found, Mapping):
+        return ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in found.items()) or "none"
     if isinstance(found, list | tuple):
         return str(len(found))
     return "" if found is None else str(found)
@@ -113,9 +133,21 @@ def _sentences(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
         if number(row.get("difference")) is None or not span:
             continue
         alike = [other for place, other in enumerate(names) if rows[place].get("setting") == row.get("setting")]
+        figures = f"{points(row['difference'])} points of Dice, 95 % interval {span}"
+        if row.get("verdict") == "reference":
+            sentences.append(f"{name}, a reference and no competitor, against {alike[0]}: {figures}.")
+            continue
         words = {"better": "is better than", "worse": "is worse than", "": "can't be told from"}[_direction(row)]
-        sentences.append(f"{name} {words} {alike[0]}: {points(row['difference'])} points of Dice, 95 % interval {span}.")
+        sentences.append(f"{name} {words} {alike[0]}: {figures}{_after_correction(row)}.")
     return sentences
+
+
+def _after_correction(row: Mapping[str, Any]) -> str:
+    """Why nothing is claimed of a row whose interval leaves out zero."""
+    low, high, p, alone = (number(row.get(key)) for key in ("difference_low", "difference_high", "p", "p_alone"))
+    if _direction(row) or low is None or high is None or low <= 0 <= high or p is None or alone is None:
+        return ""
+    return f". That interval leaves out 0, but it is for one comparison alone (p = {alone:.3f}): corrected for their number, p is {p:.3f}"
 
 
 def _plot(comparison: ComparisonTable, names: Sequence[str]) -> Markup | None:
@@ -128,6 +160,16 @@ def _plot(comparison: ComparisonTable, names: Sequence[str]) -> Markup | None:
         seeds = [found for point in runs if (found := number(point.get("dice"))) is not None]
         compared.append(Compared(name, mean, None if low is None or high is None else (low, high), seeds if len(seeds) > 1 else ()))
     return dot_plot(compared, "mean Dice of each method with its 95 % interval") if compared else None
+
+
+def _differences(comparison: ComparisonTable, names: Sequence[str]) -> Markup | None:
+    compared = []
+    for row, name in zip(comparison.rows, names, strict=True):
+        mean, low, high = (number(row.get(key)) for key in ("difference", "difference_low", "difference_high"))
+        if mean is not None and low is not None and high is not None:
+            compared.append(plots.Compared(name, mean, (low, high), aside=row.get("verdict") == "reference"))
+    baselines = [row_name(str(row.get("method", ""))) for row in comparison.rows if number(row.get("difference")) is None]
+    return plots.difference_plot(compared, baselines[0] if baselines else "the baseline") if compared else None
 
 
 def _belongs(point: Mapping[str, Any], row: Mapping[str, Any]) -> bool:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from crossview.files import write_text
+from crossview.reporting.anonymous import without_names
 from crossview.reporting.comparison import ComparisonTable, comparison_section
 from crossview.reporting.curves import speed_sentence, training_charts
+from crossview.reporting.data_sheet import data_sheet
 from crossview.reporting.folder import RunFolder, read_run
 from crossview.reporting.headline import headline, headline_score, planned_steps
 from crossview.reporting.images import embed
@@ -22,13 +24,19 @@ MOST_BATCHES = 4
 
 
 def write_report(
-    run: Path, *, comparison: ComparisonTable | None = None, comparison_title: str = "Comparison", path: Path | None = None
+    run: Path,
+    *,
+    comparison: ComparisonTable | None = None,
+    comparison_title: str = "Comparison",
+    path: Path | None = None,
+    names: bool = True,
 ) -> Path:
     """Write run/report.html (or ``path``), a page that needs no other file, and return where it is.
 
-    comparison: rows to show at the top, before the run's own result. Raises UserError where there is no readable run.
+    comparison: rows to show at the top, before the run's own result. names: False puts "case 1" ... for the names of cases.
+    Raises UserError where there is no readable run.
     """
-    folder = read_run(run)
+    folder = read_run(run) if names else without_names(read_run(run))
     shown = Shown.of(folder)
     evaluations = [evaluation_part(evaluation, index, shown) for index, evaluation in enumerate(folder.evaluations)]
     batches, more_batches = _batches(folder)
@@ -38,12 +46,13 @@ def write_report(
         "comparison_title": comparison_title,
         "score": headline_score(folder),
         "sentences": result_sentences(folder.evaluations[0]) if folder.evaluations else [],
-        "unlabelled": unlabelled_effect(folder) if folder.journal.rows else None,
+        "unlabelled": unlabelled_effect(folder, compared=comparison is not None) if folder.journal.rows else None,
         "cautions": cautions(folder),
         "unfinished": _unfinished(folder),
         "warnings": [str(row.get("text", "")) for row in folder.journal.of("warning")],
         "featured": shown.featured,
         "evaluations": evaluations,
+        "data_sheet": data_sheet(run),
         "charts": training_charts(folder),
         "speed": speed_sentence(folder),
         "batches": batches,
@@ -65,6 +74,7 @@ def _sections(content: dict[str, Any]) -> list[tuple[str, str]]:
         sections.append((evaluation["anchor"], f"{evaluation['split'].capitalize()} cases"))
         if evaluation["gallery"]:
             sections.append((f"{evaluation['anchor']}-pictures", "Pictures"))
+    sections += [("plan", "Scans and plan")] if content["data_sheet"] else []
     sections += [("training", "Training")] if content["charts"] else []
     sections += [("batches", "Batches")] if content["batches"] else []
     return [*sections, ("recipe", "Repeat it")]

@@ -18,7 +18,7 @@ DEAD_SHARE = 1e-4
 HEALTH_ROWS = 5
 """Health is averaged over so many of the last rows: a single batch may hold no foreground."""
 
-Help = Literal["helped", "hurt", "unclear", "unknown", "none"]
+Help = Literal["rose", "hurt", "unclear", "unknown", "none"]
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,11 @@ def _failures(summary: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def unlabelled_effect(run: RunFolder) -> Unlabelled:
-    """Compare the labelled-only stage's Dice with the result's, both scored during training. It can hurt, and then this says so."""
+def unlabelled_effect(run: RunFolder, compared: bool = False) -> Unlabelled:
+    """Compare the labelled-only stage's Dice with the result's, both scored during training. It can hurt, and then this says so.
+
+    compared: the page sets the run beside labelled-only ones, which tell what this run alone does not.
+    """
     stages = [row for row in run.journal.of("stage") if number(row.get("steps"))]
     learning = [row for row in stages if uses_unlabelled(row, run)]
     if stages and not learning:
@@ -80,6 +83,8 @@ def unlabelled_effect(run: RunFolder) -> Unlabelled:
     before = [row for row in validation if row.get("stage") not in names]
     after = [row for row in validation if row.get("stage") in names]
     if not before or not after:
+        if compared:
+            return Unlabelled("unknown", "Whether the unlabelled scans helped is told by the comparison at the top of this page.")
         return Unlabelled("unknown", _unknown(run.scored_in_training, bool(validation), len(stages) > len(learning)))
     return _compared(before, after, run.option("training", "selection") or "last", run.scored_in_training)
 
@@ -113,12 +118,12 @@ def _compared(before: Sequence[Row], after: Sequence[Row], selection: str, split
     figures += f" and is {in_text(result['mean'])} at {_place(result, after)} of the stage with unlabelled scans"
     fade = f", after {in_text(best['mean'])} at step {best.get('total_step', 0):,}" if result["mean"] <= best["mean"] - 2 * CLEAR else ""
     caveat = "The second stage adds steps as well as scans: a supervised run of as many steps tells the two apart (crossview compare)."
+    tell = "Whether the scans did it or the longer training, a supervised run of as many steps tells (crossview compare)."
     if change <= -CLEAR:
         advice = "Look at the targets in the pictures of batches; fewer train_steps, less dropout or a lower unlabelled_weight may help."
         return Unlabelled("hurt", f"The unlabelled scans did harm, {percent(-change)} points of Dice: {figures}{fade}. {advice}")
     if change >= CLEAR:
-        gained = f"The unlabelled scans helped, as far as one run can tell, by {percent(change)} points of Dice"
-        return Unlabelled("helped", f"{gained}: {figures}{fade}. {caveat}")
+        return Unlabelled("rose", f"With the unlabelled scans Dice rose by {percent(change)} points: {figures}{fade}. {tell}")
     return Unlabelled("unclear", f"The unlabelled scans made no clear difference: {figures}{fade}. {caveat}")
 
 

@@ -107,6 +107,13 @@ def method_name(name: str) -> str:
     return METHODS.get(name, name)
 
 
+def row_name(label: str) -> str:
+    """A row's label with its method as people write it: "cml labelled only" -> "CML labelled only"."""
+    method, space, rest = label.partition(" ")
+    bare = method.rstrip(",")
+    return method_name(bare) + method[len(bare) :] + space + rest
+
+
 def table(value: Any) -> Mapping[str, Any]:
     """The value if it is a JSON object, else an empty one."""
     return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,47 @@
+"""What there is, by name, with a line that says what each is: read from the files themselves, so nothing heavy is imported."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from importlib import resources
+
+from crossview.recipe import setting_tables, shipped_methods, shipped_settings
+from crossview.suite import load_suite, shipped_suites
+
+
+def _first_line(package: str, name: str) -> str:
+    """The first line of a module's docstring."""
+    text = resources.files(package).joinpath(f"{name}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+
+
+def methods() -> dict[str, str]:
+    """Shipped methods."""
+    return {name: _first_line("crossview.methods", name) for name in shipped_methods()}
+
+
+def sources() -> dict[str, str]:
+    """Sources of cases."""
+    from crossview.data import sources
+
+    return {name: _first_line("crossview.data.sources", name) for name in sorted(sources.names())}
+
+
+def recipes() -> dict[str, str]:
+    """Shipped settings: what is labelled in each, and its network."""
+    found = {}
+    for name in shipped_settings():
+        data, network = (setting_tables(name)[1][table] for table in ("data", "network"))
+        labelled = f"{data['labelled']} labelled" if data.get("labelled") else "all that have labels"
+        found[name] = f"source {data['source']}, {labelled}, {network.get('name', 'network by the plan')}"
+    return found
+
+
+def suites() -> dict[str, str]:
+    """Shipped suites of the verb bench."""
+    return {name: load_suite(name).about for name in shipped_suites()}
+
+
+LISTINGS: Mapping[str, Callable[[], dict[str, str]]] = {"methods": methods, "recipes": recipes, "sources": sources, "suites": suites}
+"""What ``crossview list`` can list."""

@@ -1,0 +1,195 @@
+"""The runs of a suite: what each is trained with, whether they keep to the protocol, and whether those that are there still fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from crossview.errors import Problem, UserError, nearest, raise_all
+from crossview.evaluation.comparable import differing
+from crossview.evaluation.finished import MEMBERSHIP, membership
+from crossview.planned import missing
+from crossview.recipe import CHANGEABLE_ON_RESUME, OWNED_BY_METHOD, STEP_KEYS, Tables, layers, load, parse_set, with_total_steps
+from crossview.resolve import Recipe, resolve
+from crossview.suite import Entry, Setting, Suite, slug
+
+FREE = frozenset(f"training.{key}" for key in CHANGEABLE_ON_RESUME)
+IDLE = {
+    "constant": ("decay_after", "decay_every", "decay_factor", "decay_power"),
+    "step": ("decay_power",),
+    "polynomial": ("decay_every", "decay_factor"),
+}
+"""Keys of [training] that a schedule does not use."""
+MOST_TOLD = 3
+"""Runs that are named where many have the same problem."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a suite: ``crossview train RECIPE --set ... --out path``."""
+
+    path: Path
+    suite: Suite
+    setting: Setting
+    row: Entry
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in a line."""
+        setting = f"{self.setting.name}, " if len(self.suite.settings) > 1 else ""
+        return f"{setting}{self.row.label}, seed {self.seed}"
+
+    @property
+    def membership(self) -> dict[str, Any]:
+        """Its place in the suite, as bench.json has it: the fields of Membership."""
+        row, setting = self.row, self.setting
+        told = {"suite": self.suite.name, "protocol": self.suite.protocol, "setting": setting.name, "label": row.label}
+        return {**told, "reference": row.reference}
+
+    @cached_property
+    def sets(self) -> tuple[str, ...]:
+        """The --set texts. Raises UserError."""
+        own = (f"method.name={self.row.name}", *self.suite.common, *self.setting.set, *self.row.set, f"training.seed={self.seed}")
+        if self.suite.total_steps is None:
+            return own
+        method = with_total_steps(load(self.setting.recipe, own), self.suite.total_steps)["method"]
+        return (*own, *(f"method.{key}={method[key]}" for key in STEP_KEYS if key in method))
+
+    @cached_property
+    def asked(self) -> Tables:
+        """The raw recipe: what files and texts say, without what code has as defaults. Raises UserError."""
+        return load(self.setting.recipe, self.sets)
+
+    def resolved(self) -> Recipe:
+        """Raises UserError for a recipe that does not hold, or leaves keys to a plan, which could give each row others."""
+        _, given = layers(self.setting.recipe, self.sets)
+        left = missing(given) if self.asked.get("data", {}).get("source") == "folder" else []
+        if left:
+            fix = "set them in `common` or the setting: crossview recipe folder --data DATA prints what a plan finds"
+            raise UserError(Problem("the recipe leaves keys to a plan", found=", ".join(left), fix=fix))
+        return resolve(self.setting.recipe, self.sets)
+
+
+def every_run(suite: Suite, out: Path) -> list[Planned]:
+    """All runs of a suite in their order: seeds outermost, then settings, then rows."""
+    return [
+        Planned(out / slug(setting.name) / f"{slug(row.label)}-seed{seed}", suite, setting, row, seed)
+        for seed in suite.seeds
+        for setting in suite.settings
+        for row in suite.methods
+        if not row.settings or setting.name in row.settings
+    ]
+
+
+def chosen_runs(
+    suite: Suite, out: Path, *, only: Sequence[str] = (), settings: Sequence[str] = (), seeds: int | None = None
+) -> list[Planned]:
+    """A part of the runs. only: labels of rows, or their folders' names. settings: their names. seeds: the first so many.
+
+    Raises UserError for what the suite does not have.
+    """
+    labels, names = [row.label for row in suite.methods], [setting.name for setting in suite.settings]
+    problems = [*_unknown(only, labels, "--only"), *_unknown(settings, names, "--setting")]
+    if seeds is not None and not 1 <= seeds <= len(suite.seeds):
+        problems.append(Problem("the suite does not have so many seeds", "--seeds", str(seeds), f"1 to {len(suite.seeds)}"))
+    raise_all(problems)
+    rows, parts, first = set(map(slug, only or labels)), set(map(slug, settings or names)), suite.seeds[:seeds]
+    runs = every_run(suite, out)
+    return [run for run in runs if run.seed in first and slug(run.row.label) in rows and slug(run.setting.name) in parts]
+
+
+def _unknown(asked: Sequence[str], known: Sequence[str], option: str) -> list[Problem]:
+    slugs = set(map(slug, known))
+    return [Problem(f"the suite has no '{name}'", option, fix=nearest(name, known)) for name in asked if slug(name) not in slugs]
+
+
+def check_recipes(runs: Sequence[Planned]) -> None:
+    """Every recipe must hold, and under the protocol "equal" a setting's rows must be equal but for what a row sets itself.
+
+    Raises one UserError.
+    """
+    problems: dict[Problem, None] = {}
+    resolved: dict[Planned, Recipe] = {}
+    first_seed = {(run.setting.name, run.row.label): run for run in reversed(runs)}
+    for run in (run for run in runs if run in first_seed.values()):
+        try:
+            resolved[run] = run.resolved()
+        except UserError as error:
+            places = [": ".join(filter(None, [f"row '{run.row.label}'", problem.where])) for problem in error.problems]
+            problems |= dict.fromkeys(replace(problem, where=place) for problem, place in zip(error.problems, places, strict=True))
+    raise_all(list(problems))
+    for setting in dict.fromkeys(run.setting for run in resolved):
+        rows = {run: recipe for run, recipe in resolved.items() if run.setting == setting and not run.row.reference}
+        raise_all(_unequal(setting, rows) if rows and next(iter(rows)).suite.protocol == "equal" else [])
+
+
+def _unequal(setting: Setting, rows: Mapping[Planned, Recipe]) -> list[Problem]:
+    """The keys in which rows differ that do not say so."""
+    problems = []
+    flat = {run: _must_agree(run, recipe) for run, recipe in rows.items()}
+    for key in differing(list(flat.values())):
+        values = {run.row.label: keys[key] for run, keys in flat.items() if key in keys}
+        if len(set(map(repr, values.values()))) > 1:
+            found = ", ".join(f"{label} {value}" for label, value in values.items())
+            fix = f"put {key}=... into `common`, or into the `set` of each row that departs, which the table then tells"
+            problems.append(Problem(f"the protocol is equal, and the rows differ in '{key}'", setting.name, found, fix=fix))
+    return problems
+
+
+def _must_agree(run: Planned, recipe: Recipe) -> dict[str, Any]:
+    """A recipe's keys that the protocol "equal" asks to agree, without those that the row sets itself and those that do nothing."""
+    tables, training = recipe.tables(), recipe.training
+    unlabelled = any(stage.unlabelled for stage in recipe.stages())
+    idle = {*IDLE[training.schedule], *(() if unlabelled else ("unlabelled_batch",))}
+    tables["training"] = {key: value for key, value in tables["training"].items() if key in OWNED_BY_METHOD and key not in idle}
+    own = {".".join(parse_set(text)[:2]) for text in run.row.set}
+    flat = {f"{table}.{key}": value for table in ("data", "network", "training", "inference") for key, value in tables[table].items()}
+    return {key: value for key, value in flat.items() if key not in own}
+
+
+def check_unchanged(runs: Iterable[Planned]) -> None:
+    """The runs that are there must be of the recipes that are asked for now. Raises UserError with every key that differs."""
+    changes: dict[tuple[str, str, str], list[Path]] = {}
+    for run in runs:
+        for change in _changes(run):
+            changes.setdefault(change, []).append(run.path)
+    fix = "put the suite back as it was, give another --out, or delete these folders to train them anew"
+    raise_all(
+        [
+            Problem(f"'{key}' has changed in the suite since this was trained", told(paths), now, f"{then}, as it was then", fix)
+            for (key, now, then), paths in changes.items()
+        ]
+    )
+
+
+def told(paths: Sequence[Path]) -> str:
+    """A few folders by name, and how many more there are."""
+    more = f" and {len(paths) - MOST_TOLD} more" if len(paths) > MOST_TOLD else ""
+    return ", ".join(map(str, paths[:MOST_TOLD])) + more
+
+
+def _changes(run: Planned) -> list[tuple[str, str, str]]:
+    """(key, value now, value then) of what differs from what the run in the folder was made with."""
+    then = membership(run.path)
+    if then is None:
+        return []  # none is there, or one whose own recipe will be compared when it is gone on with
+    asked = json.loads((run.path / MEMBERSHIP).read_text(encoding="utf-8")).get("asked", {})
+    before, now = _flat(asked), _flat(json.loads(json.dumps(run.asked)))
+    changed = [(key, _value(now.get(key)), _value(before.get(key))) for key in differing([before, now]) if key not in FREE]
+    if then.protocol != run.suite.protocol:
+        changed.append(("protocol", run.suite.protocol, then.protocol))
+    return changed
+
+
+def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {f"{table}.{key}": value for table, keys in tables.items() if isinstance(keys, Mapping) for key, value in keys.items()}
+    return nested | {key: value for key, value in tables.items() if not isinstance(value, Mapping)}
+
+
+def _value(value: Any) -> str:
+    return "not set" if value is None else repr(value)
