@@ -179,6 +179,22 @@ def test_mistakes_in_keys_are_told_before_scans_are_read(tmp_path, texts, told):
         resolve_planned("folder", texts, tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["inference.stride=[24, 24, 24]"],
+        ["inference.stride=[24, 24]"],
+        ["network.levels=5", "data.classes=4"],
+        ["data.spacing=[2, 2, 2]", "data.normalisation=foreground"],
+        ["data.patch=[24, 24, 24]", "network.levels=3"],
+    ],
+)
+def test_keys_that_fit_are_no_mistake(tmp_path, texts):
+    with pytest.raises(UserError) as caught:
+        resolve_planned("folder", texts, tmp_path / "nowhere")
+    assert [problem.what for problem in caught.value.problems] == ["the data's folder is missing"]
+
+
 def test_without_data_there_is_no_plan(capsys):
     code, _, err = crossview(capsys, "recipe", "folder")
     assert (code, "--data" in err) == (2, True)

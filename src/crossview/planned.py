@@ -84,10 +84,12 @@ def _needs(recipe: Recipe, shipped: Tables) -> Needs:
 
 def _stand_in(given: Tables) -> Tables:
     """Keys that fit what the user gave, so that mistakes there are told before scans are read. The plan takes their place."""
-    data, network = given.get("data", {}), given.get("network", {})
-    flat = network.get("name") == "unet" or len(_list(data.get("patch")) or _list(data.get("spacing"))) == 2
+    data, network, inference = (given.get(table, {}) for table in ("data", "network", "inference"))
+    strides = [step for step in _list(inference.get("stride")) if isinstance(step, int)]
+    flat = network.get("name") == "unet" or 2 in (len(_list(data.get(key))) for key in ("patch", "spacing")) or len(strides) == 2
     levels = network.get("levels")
-    side = 2**levels if isinstance(levels, int) and 2 <= levels <= 8 else 16
+    multiple = 2**levels if isinstance(levels, int) and 2 <= levels <= 8 else 16
+    side = -(-max([multiple, *strides]) // multiple) * multiple
     patch = _list(data.get("patch")) or [side] * (2 if flat else 3)
     return {
         "data": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -78,7 +79,10 @@ def prepare(recipe: Recipe, data: Path | None, progress: Progress | None = None)
         told = None if progress is None else lambda now, _: progress(done + now, total)
         slices = splits.raw and len(recipe.data.patch) == 2
         seen = [preprocessing.case(case) for case in cases]
-        return Store(seen, classes=splits.classes, channels=splits.channels, slices=slices, device=device, progress=told)
+        # Raw scans can be large, and being normalised and resampled takes three times their size: few at once.
+        workers = min(4, os.cpu_count() or 1) if splits.raw else None
+        counts = {"classes": splits.classes, "channels": splits.channels}
+        return Store(seen, **counts, slices=slices, device=device, workers=workers, progress=told)
 
     stream = Stream(
         store(splits.labelled, 0),

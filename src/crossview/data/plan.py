@@ -26,7 +26,7 @@ SMALLEST_BOTTLENECK = 4
 CLEARLY = 1.2
 """So many times the others' side makes an axis the one along which slices are counted."""
 DIRECTIONS = ("left to right", "back to front", "foot to head")
-AUGMENTATION = ("mild", "small turns and changes of size and intensity, as between two scans; rot90_flip turns patients upside down")
+AUGMENTATION = ("mild", "small turns, changes of size and intensity, noise: scans lie alike, so turns by 90 degrees teach what never comes")
 ONE_PIECE = 0.99
 """Share of a class's voxels that its largest component must have in every labelled case."""
 
@@ -156,15 +156,16 @@ def _flat(fingerprint: Fingerprint, choose: _Choices) -> tuple[bool, str]:
         return len(choose.get("data.patch")) == 2, f"your patch has {len(choose.get('data.patch'))} sides"
     if choose.get("network.name") is not None:
         return choose.get("network.name") == "unet", ""
-    through, slices = _through(fingerprint), _median(fingerprint.shapes)[_through(fingerprint)]
+    through = _through(fingerprint)
+    slices = round(_median(fingerprint.shapes)[through])
     spacing = _median(fingerprint.spacings) if fingerprint.spacings else [1.0, 1.0, 1.0]
     pixel = max(side for axis, side in enumerate(spacing) if axis != through)
     apart = f"slices lie {spacing[through]:g} mm apart and pixels are {pixel:g} mm wide"
     if spacing[through] >= THICK * pixel:
         return True, f"{apart}, {spacing[through] / pixel:.1f} times as much: slice by slice (from {THICK:g} times)"
     if slices < FEWEST_SLICES:
-        return True, f"the median scan has {slices:g} slices: slice by slice (below {FEWEST_SLICES})"
-    return False, f"{apart}, and the median scan has {slices:g} slices: volumes"
+        return True, f"the median scan has {slices} slices: slice by slice (below {FEWEST_SLICES})"
+    return False, f"{apart}, and the median scan has {slices} slices: volumes"
 
 
 def _choose_grid(fingerprint: Fingerprint, choose: _Choices, flat: bool) -> list[tuple[int, ...]]:
