@@ -14,6 +14,7 @@ from crossview import cli
 from crossview.errors import UserError
 from crossview.folder import Run
 from crossview.planned import asked_on_resume, missing, resolve_planned
+from crossview.prepare import find_splits, scored_cases
 from crossview.recipe import layers
 from crossview.resolve import resolve
 from made_folder import make_folder, write_nifti
@@ -162,6 +163,15 @@ def test_another_method_plans_its_own_batch_and_steps(tmp_path, data):
     recipe, plan = resolve_planned(mine, ["method.name=supervised"], data)
     assert (recipe.method.steps, recipe.training.labelled_batch, recipe.training.unlabelled_batch) == (1500, 4, 0)
     assert {choice.key for choice in plan.choices} == {"training.labelled_batch", "training.unlabelled_batch", "method.steps"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "scored"),
+    [(["data.validation=1"], 0), (["data.validation=2"], 2), (["data.validation=1", "training.selection=validation"], 1)],
+)
+def test_a_single_validation_case_is_scored_only_if_it_selects(data, texts, scored):
+    recipe, _ = resolve_planned("folder", [*TINY, *texts], data)
+    assert len(scored_cases(recipe, find_splits(recipe, data))) == scored
 
 
 @pytest.mark.parametrize(

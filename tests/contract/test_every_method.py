@@ -2,6 +2,9 @@
 
 import copy
 import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ from crossview.rng import Randomness
 from crossview.training.device import autocast
 from crossview.training.optimiser import Guard, make_optimiser
 
+TENTH_STEPS = Path(__file__).parents[1] / "golden" / "tenth_steps.json"
 SIDES = {2: (16, 16), 3: (8, 8, 8)}
 PAIRS = [(2, 2, "float32"), (3, 2, "bf16"), (2, 4, "bf16"), (3, 4, "float32")]
 ALL = [case for case in itertools.product((2, 3), (2, 4), ("float32", "bf16")) if case not in PAIRS]
@@ -23,15 +27,15 @@ KINDS = [pytest.param(*case, id="-".join(map(str, case))) for case in PAIRS] + [
 ]
 
 
-def make(name, dimensions, classes, **options):
+def make(name, dimensions, classes, dropout=0.1, **options):
     """A method with networks of 2 filters and 2 levels."""
     torch.manual_seed(3)
     method = METHODS[name]
 
     def build(upsample="linear", **replaced):
         if dimensions == 3:
-            return VNet(VNet.Options(filters=2, levels=2, dropout=0.1, upsample=upsample, **replaced), channels=1, classes=classes)
-        return UNet(UNet.Options(filters=2, levels=2, dropout=(0.1, 0.1), upsample=upsample, **replaced), channels=1, classes=classes)
+            return VNet(VNet.Options(filters=2, levels=2, dropout=dropout, upsample=upsample, **replaced), channels=1, classes=classes)
+        return UNet(UNet.Options(filters=2, levels=2, dropout=dropout, upsample=upsample, **replaced), channels=1, classes=classes)
 
     return method(method.Options(name=name, **options), build)
 
@@ -149,8 +153,6 @@ def test_a_method_learns(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_showing_and_watching_do_not_change_the_loss(name):
-    from dataclasses import replace
-
     losses = []
     for looked_at in (False, True):
         method, trainer, stage, step = warmed(name, 2, 4, "float32", steps=3)
@@ -166,3 +168,27 @@ def test_stages_are_data(name):
     assert stages
     assert all(stage.steps > 0 for stage in stages)
     assert len({stage.name for stage in stages}) == len(stages)
+
+
+def tenth_step(name):
+    """The loss terms of step 10 of the last stage in float64 without dropout, on made volumes of three classes."""
+    method = make(name, 3, 3, dropout=0.0).double()
+    trainer = Trainer(method, "float32")
+    stage = method.stages[-1]
+    method.begin(stage)
+    terms = {}
+    for step in range(10):
+        made = batch(3, 3, step, stage.unlabelled)
+        without = None if made.unlabelled is None else made.unlabelled.double()
+        terms = trainer.step(stage, step, replace(made, image=made.image.double(), unlabelled=without))
+    return {term: value.item() for term, value in terms.items()}
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if ":" not in name])
+def test_the_tenth_step_is_as_it_was(name):
+    """A change that should not alter numbers must not. One that should: run this file, and say in the commit why."""
+    assert tenth_step(name) == pytest.approx(json.loads(TENTH_STEPS.read_text())[name], rel=1e-6)
+
+
+if __name__ == "__main__":
+    TENTH_STEPS.write_text(json.dumps({name: tenth_step(name) for name in sorted(METHODS)}, indent=1) + "\n")

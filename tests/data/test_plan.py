@@ -1,14 +1,11 @@
 """The plan: what is chosen for which scans, that a user's keys are kept and followed, and that reasons are told."""
 
 from dataclasses import replace
-from math import prod
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from crossview.data.fingerprint import Fingerprint
-from crossview.data.plan import CPU, GPU, Needs, levels_of, make_plan, patch_of
+from crossview.data.plan import CPU, GPU, Needs, make_plan
 
 CML = Needs(steps={"pretrain_steps": 1000, "train_steps": 3000}, unlabelled=True, even=True, cleans=True)
 SUPERVISED = Needs(steps={"steps": 4000}, unlabelled=False, even=False, cleans=False)
@@ -46,17 +43,6 @@ def test_a_cpu_gets_less():
 def test_small_scans_get_fewer_levels():
     found = planned(scans((36, 50, 36)))
     assert (found["data.patch"], found["network.levels"]) == ([32, 48, 32], 4)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.integers(1, 400), min_size=2, max_size=3), st.sampled_from([CPU, GPU]))
-def test_a_patch_fits_network_and_budget(median, budget):
-    patch, levels = patch_of(median, budget.voxels, range(5, 1, -1))
-    multiple = 2 ** (levels - 1)
-    assert all(side % multiple == 0 and side >= 4 * multiple for side in patch)
-    assert prod(patch) <= budget.voxels
-    assert all(out <= max(side, 8) for out, side in zip(patch, median, strict=True))
-    assert levels_of(patch) >= levels
 
 
 def test_thick_slices_are_segmented_one_by_one_along_their_axis():
@@ -120,6 +106,11 @@ def test_steps_follow_those_that_a_user_gives():
 def test_a_batch_is_no_larger_than_the_labelled_cases_allow(labelled, needs, batch):
     found = planned(scans(cases=50, labelled=labelled), needs=needs)
     assert (found["training.labelled_batch"], found["training.unlabelled_batch"]) == (batch, batch if needs.unlabelled else 0)
+
+
+def test_mild_augmentation_is_of_crops():
+    assert planned()["data.augmentation"] == "mild"
+    assert planned(given={"data": {"sampling": "resize"}})["data.augmentation"] == "none"
 
 
 def test_ct_has_one_scale_and_everything_else_its_own():

@@ -69,6 +69,16 @@ def test_resampling_keeps_constants_and_stays_within_the_values(shape, data):
     torch.testing.assert_close(resampled(torch.full((1, *shape), 7.0), target), torch.full((1, *target), 7.0))
 
 
+@settings(max_examples=80, deadline=None)
+@given(shapes, st.data())
+def test_finer_voxels_are_torchs_own(shape, data):
+    target = tuple(side + data.draw(st.integers(0, 6)) for side in shape)
+    maps = torch.from_numpy(values(3, 2, *shape))
+    mode = "bilinear" if len(shape) == 2 else "trilinear"
+    torch.testing.assert_close(resampled(maps, target), torch.nn.functional.interpolate(maps, size=target, mode=mode), atol=1e-3, rtol=0)
+    torch.testing.assert_close(resampled(maps[0, 0], target), resampled(maps, target)[0, 0], atol=1e-3, rtol=0)
+
+
 def test_finer_voxels_are_those_of_scipy_with_grids_aligned_by_areas():
     volume = values(9, 6, 5)
     found = resampled(torch.from_numpy(volume), (18, 13, 5)).numpy()

@@ -13,6 +13,7 @@ from crossview.batch import Batch
 from crossview.methods import ss_net as module
 from crossview.methods.ss_net import SSNet
 from crossview.networks.network import Output
+from crossview.networks.official import official_vnet_keys
 from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
 from crossview.objectives.losses import batch_dice_loss, cross_entropy
@@ -76,7 +77,7 @@ def test_smoothness_equals_the_official_one(monkeypatch, dimensions, dtype):
 def golden_contrast(classes, dtype, **options):
     """The method with the official heads, on features that are given: the projections do nothing."""
     numbers = golden.load("ssnet_contrast")
-    method = SSNet(ACDC.model_copy(update=options), lambda: UNet(UNet.Options(), 1, classes))
+    method = SSNet(ACDC.model_copy(update=options), lambda: UNet(UNet.Options(filters=2, levels=2, dropout=0), 1, classes))
     state = golden.fill(golden.entries("ssnet", f"heads_k{classes}"), numbers["c"])
     for heads, official in ((method.selectors, "selector_"), (method.memory_selectors, "selector_memory")):
         for index, head in enumerate(heads, 1):
@@ -138,6 +139,63 @@ def test_scores_of_the_memory_weigh_it():
     torch.testing.assert_close(found, torch.stack(expected).mean())
     gradients = torch.autograd.grad(found, list(with_scores.memory_selectors.parameters()))
     assert sum(gradient.abs().sum() for gradient in gradients) > 0
+
+
+def official_keys():
+    """Official names of SS-Net's V-Net and heads -> ours in the method; the heads of background and of the memory have no effect there."""
+    keys = {}
+    for theirs, ours in official_vnet_keys(1).items():
+        keys[theirs.replace("encoder1", "encoder").replace("decoder1", "decoder")] = f"network.{ours}"
+    for theirs, ours in (
+        ("projection_head", "projection"),
+        ("prediction_head", "prediction"),
+        ("contrastive_class_selector_1", "selectors.0"),
+    ):
+        for layer in (0, 1, 3):
+            parts = ("weight", "bias", "running_mean", "running_var") if layer == 1 else ("weight", "bias")
+            keys |= {f"{theirs}.{layer}.{part}": f"{ours}.{layer}.{part}" for part in parts}
+    return keys
+
+
+def test_a_whole_step_equals_the_official_script(monkeypatch):
+    """train_ss_3d.py's step in float64 on small crops, with its network without dropout and a given draw of the noise; SGD 0.01.
+
+    terms: total, Dice, smoothness, contrast of the labelled and of the unlabelled half, without their weights.
+    """
+    numbers, step = golden.load("ssnet_step"), 4500
+    method = SSNet(LA, lambda: VNet(VNet.Options(dropout=0), channels=1, classes=2))
+    ordered, keys = golden.entries("ssnet_step", "vnet_ssnet"), official_keys()
+    state = golden.fill(ordered, numbers["c"])
+    method.load_state_dict({keys[name]: state[name] for name, _ in ordered if name in keys}, strict=False)
+    method.double().train()
+    shape, label = numbers["shape"], torch.from_numpy(numbers["labels"]).long()
+    draw = (0.5 + 0.5 * golden.wave(shape, numbers["d"], 1)).astype(np.float32)
+    monkeypatch.setattr(module, "uniform_noise", lambda image, generator: torch.from_numpy(draw).double() - 0.5)
+    image = golden.inputs(shape, numbers["d"])
+    image[:2, 0] += 0.75 * label
+    image = image.double()
+    optimiser = torch.optim.SGD(method.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    found = {}
+    for part in method.loss(Batch(image[:2], label, image[2:], Randomness(1)), method.stages[0], step):
+        sum(part.values()).backward()
+        found |= {name: value.item() for name, value in part.items()}
+
+    total, dice, smoothness, *contrasts = numbers["terms"]
+    weight = LA.weight(step)
+    expected = {"labelled": dice, "smoothness": weight * smoothness, "contrast": 0.1 * weight * sum(contrasts)}
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert sum(found.values()) == pytest.approx(total, rel=1e-9)
+    np.testing.assert_allclose(method.memory.of(1), numbers["memory"], rtol=1e-7, atol=1e-10)
+    ours = dict(method.named_parameters())
+    parameters = [name for name, _ in ordered if "running_" not in name]
+    for name, norm in zip(parameters, numbers["grad_norm"], strict=True):
+        if name in keys:
+            assert ours[keys[name]].grad.norm().item() == pytest.approx(norm, rel=1e-6, abs=1e-12), name
+    optimiser.step()
+    after = method.state_dict()
+    for (name, _), expected_sum in zip(ordered, numbers["abssum"], strict=True):
+        if name in keys:
+            assert after[keys[name]].abs().sum().item() == pytest.approx(expected_sum, rel=1e-9), name
 
 
 def make(classes=3, dimensions=2, **options):
