@@ -1,4 +1,4 @@
-"""Keep a run's result as a file: ``python -m benchmarks.record RUN`` writes benchmarks/results/<setting>-<method>-seed<k>[-tag].json.
+"""Keep results as files: ``python -m benchmarks.record RUN...`` writes benchmarks/results/<setting>-<row>-seed<k>[-tag].json for each run.
 
 What is kept: the summary, the validation curve, the loss curve, the resolved recipe, environment, versions, commit, command, seed.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from crossview.evaluation.finished import method_label
+from crossview.evaluation.finished import membership, method_label
 from crossview.files import write_text
 from crossview.folder import Run
+from crossview.suite import slug
 from crossview.training.journal import read_journal
 
 RESULTS = Path(__file__).parent / "results"
@@ -26,7 +28,9 @@ def record(run: Run, split: str = "test", note: str = "") -> dict[str, Any]:
     keys = ("stage", "total_step", "loss", "terms", "learning_rate", "samples_per_second", "data_wait", "seconds", "health")
     thinned = steps[:: max(1, len(steps) // STEPS_KEPT)]
     environment = {name: value for name, value in run.environment.items() if name != "data"}
+    member = membership(run.path)
     return {
+        "suite": asdict(member) if member else None,
         "summary": json.loads((run.path / "evaluation" / split / "summary.json").read_text(encoding="utf-8")),
         "validation": [{key: value for key, value in row.items() if key != "kind"} for row in rows if row["kind"] == "validation"],
         "steps": [{key: row.get(key) for key in keys} for row in thinned],
@@ -37,20 +41,24 @@ def record(run: Run, split: str = "test", note: str = "") -> dict[str, Any]:
     }
 
 
+def file_name(run: Run, tag: str = "") -> str:
+    """The name of a run's results file: by its place in a suite, else by its recipe."""
+    member, recipe = membership(run.path), run.recipe
+    row = member.label if member else method_label(recipe.tables()["method"])
+    parts = [slug(member.setting if member else recipe.setting), slug(row), f"seed{recipe.training.seed}", tag]
+    return "-".join(part for part in parts if part) + ".json"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--tag", default="", help="end of the file's name, say cpu-short")
-    parser.add_argument("--note", default="", help="what a reader must know of this run")
+    parser.add_argument("--tag", default="", help="end of the files' names, say cpu-short")
+    parser.add_argument("--note", default="", help="what a reader must know of these runs")
     arguments = parser.parse_args()
-    run = Run.open(arguments.run)
-    content = record(run, arguments.split, arguments.note)
-    recipe = run.recipe
-    method = method_label(recipe.tables()["method"]).replace(", ", "-").replace(" ", "-")
-    parts = [recipe.setting, method, f"seed{recipe.training.seed}", arguments.tag]
-    path = RESULTS / ("-".join(part for part in parts if part) + ".json")
-    print(write_text(path, json.dumps(content, indent=1) + "\n"))  # noqa: T201
+    for run in map(Run.open, arguments.runs):
+        content = record(run, arguments.split, arguments.note)
+        print(write_text(RESULTS / file_name(run, arguments.tag), json.dumps(content, indent=1) + "\n"))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -258,7 +258,7 @@ def test_a_run_trained_anew_by_hand_is_no_more_of_the_suite(capsys, copied):
     run = copied / "out" / "tiny" / "supervised-seed1"
     environment = json.loads((run / "environment.json").read_text())
     (run / "environment.json").write_text(json.dumps(environment | {"started": "later"}))
-    code, out, _ = crossview(capsys, "compare", run, "--out", copied / "table.csv")
+    code, _, _ = crossview(capsys, "compare", run, "--out", copied / "table.csv")
     assert code == 0
     assert "supervised,demo,1" in (copied / "table.csv").read_text()
     assert "5 of 6" in crossview(capsys, "bench", copied / "tiny.toml", "--out", copied / "out", "--dry-run")[1]

@@ -21,7 +21,8 @@ from made_folder import make_folder, write_nifti
 
 OBLIQUE = np.array([[0.6, -0.35, 0.1, -31.5], [0.3, 0.65, -0.2, 12.25], [0.02, 0.2, 1.6, 7.0], [0, 0, 0, 1]])
 TURNS = (np.eye(4), np.diag([-1, -1, 1, 1]), np.eye(4)[[2, 0, 1, 3]], np.eye(4)[[1, 2, 0, 3]] * [1, -1, 1, 1])
-TINY = ("network.filters=2", "method.pretrain_steps=1", "method.train_steps=2", "training.precision=float32", "data.patch=[16,16,16]")
+SMALL = ("network.filters=2", "training.precision=float32", "data.patch=[16,16,16]")
+TINY = (*SMALL, "method.pretrain_steps=1", "method.train_steps=2")
 
 
 def crossview(capsys, *arguments) -> tuple[int, str, str]:
@@ -87,9 +88,7 @@ def test_from_raw_scans_to_predictions_in_their_own_grid(capsys, tmp_path, data)
     summary = json.loads((run / "evaluation" / "test" / "summary.json").read_text())
     assert (summary["unit"], summary["cases"]) == ("mm", ["scan 6", "scan 7"])
 
-    code, out, err = crossview(
-        capsys, "predict", run, data / "images", "--out", tmp_path / "out", "--probabilities", "--disagreement", "--flips"
-    )
+    code, out, err = crossview(capsys, "predict", run, data / "images", "--out", tmp_path / "out", "--probabilities", "--disagreement")
     assert code == 0, err
     for path in sorted((data / "images").iterdir()):
         scan, label = nibabel.load(path), nibabel.load(tmp_path / "out" / path.name)
@@ -146,6 +145,16 @@ def test_on_resume_the_stored_recipe_rules(capsys, tmp_path, data):
     for texts, told in ((["network.filters=3"], "network"), (["method.name=supervised"], "another method")):
         code, _, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, "--resume", *sets(*texts))
         assert (code, told in err) == (2, True), err
+
+
+def test_flips_are_for_models_that_were_trained_with_them(capsys, tmp_path, data):
+    scan = data / "images" / "scan 6.nii.gz"
+    for augmentation, expected in (("mild", 2), ("rot90_flip", 0)):
+        run = tmp_path / augmentation
+        keys = (*SMALL, "method.name=supervised", "method.steps=1", f"data.augmentation={augmentation}")
+        assert crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))[0] == 0
+        code, _, err = crossview(capsys, "predict", run, scan, "--out", tmp_path / "out", "--flips")
+        assert (code, "never seen mirror images" in err) == (expected, expected == 2), err
 
 
 def test_an_overwritten_run_keeps_no_old_plan(capsys, tmp_path, data):

@@ -215,7 +215,7 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder for the predictions.")],
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write the class probabilities.")] = False,
     disagreement: Annotated[bool, typer.Option("--disagreement", help="Also write where the views disagree.")] = False,
-    flips: Annotated[bool, typer.Option("--flips", help="Average over mirror images, for four times the work.")] = False,
+    flips: Annotated[bool, typer.Option("--flips", help="Average over mirror images, if it was trained on such.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace predictions that are there.")] = False,
     device: Annotated[str, DEVICE] = "auto",
     plugin: Plugin = None,

@@ -181,6 +181,15 @@ def write_model(run: Run, splits: Splits) -> Path:
     return path
 
 
+def shared_model(run: Run | Path | str) -> tuple[Path, Recipe]:
+    """The weights' file to predict with and its recipe: of a model.pt alone, or of a run folder."""
+    if not isinstance(run, Run) and Path(run).is_file():
+        return Path(run), resolve(checkpoint.read(Path(run)).get("recipe", {}))
+    run = run if isinstance(run, Run) else Run.open(run)
+    model = run.path / "model.pt"
+    return (model if model.exists() else run.checkpoint()), run.recipe
+
+
 def load_method(recipe: Recipe, path: Path, channels: int, device: torch.device) -> tuple[Method, int]:
     """The method with a checkpoint's weights, and the step they are of. Raises UserError for a checkpoint of another recipe."""
     state = checkpoint.read(path, "cpu")

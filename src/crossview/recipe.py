@@ -84,8 +84,8 @@ class InferenceOptions(BaseModel):
     batch: int = Field(4, ge=1, description="windows or slices a forward pass; the result does not depend on it")
     flips: bool = Field(
         False,
-        description="mean over the scan and its reflections along the first two axes of the patch: four times the work, and only "
-        "of use where training flips too",
+        description="mean over the scan and its reflections along the first two axes of the patch, for four times the work; only for "
+        "augmentation rot90_flip: a model that never saw mirror images fails on them",
     )
 
 

@@ -112,6 +112,10 @@ def _conflicts(recipe: Recipe) -> list[Problem]:
     if min(recipe.data.patch) < 2 * multiple:
         fix = f"sides of {2 * multiple} or more, or fewer network.levels"
         problems.append(Problem("the patch is too small for so many levels", "[data] patch", str(list(recipe.data.patch)), fix=fix))
+    if recipe.inference.flips and not recipe.data.augmentation.startswith("rot90_flip"):
+        found, expected = f"trained with augmentation = {recipe.data.augmentation}", "a model that has seen mirror images: rot90_flip"
+        fix = "leave flips out: they would harm this model (hippocampus MR, augmentation mild: Dice 0.84 without, 0.21 with)"
+        problems.append(Problem("the model has never seen mirror images", "[inference] flips", found, expected, fix))
     return problems + _batch_conflicts(recipe)
 
 

@@ -31,6 +31,7 @@ from crossview.folder import (
     load_method,
     other_environment,
     recipe_on_resume,
+    shared_model,
     stored_precision,
     write_model,
 )
@@ -246,9 +247,7 @@ def _case_drawer(recipe: Recipe, splits: Splits) -> Callable[[Case, NDArray[Any]
     def draw(case: Case, image: NDArray[Any], label: NDArray[Any], prediction: Prediction, folder: Path | None) -> None:
         if folder is not None:
             path, views = folder / "pictures" / f"{case.id}.png", prediction.views
-            pictures.case_picture(
-                image, label, prediction.label, views, path, title="", slice_axis=axis, affine=case.affine, names=names
-            )
+            pictures.case_picture(image, label, prediction.label, views, path, title="", slice_axis=axis, affine=case.affine, names=names)
 
     return draw
 
@@ -270,7 +269,7 @@ def predict(
     flips: average over reflections, see :class:`Predictor`; left out, as the run's recipe says.
     Raises UserError naming every file that could not be predicted; the others are done.
     """
-    path, recipe = _shared_model(run)
+    path, recipe = shared_model(run)
     where = find_device(device)
     set_kernels(deterministic=False)
     state = checkpoint.read(path)
@@ -289,15 +288,6 @@ def predict(
         overwrite=overwrite,
         progress=progress,
     )
-
-
-def _shared_model(run: Run | Path | str) -> tuple[Path, Recipe]:
-    """The weights' file to predict with and its recipe: of a model.pt alone, or of a run folder."""
-    if not isinstance(run, Run) and Path(run).is_file():
-        return Path(run), resolve(checkpoint.read(Path(run)).get("recipe", {}))
-    run = run if isinstance(run, Run) else Run.open(run)
-    model = run.path / "model.pt"
-    return (model if model.exists() else run.checkpoint()), run.recipe
 
 
 def report(run: Run | Path | str, *, names: bool = True) -> Path:

@@ -228,5 +228,5 @@ class _Table:
             return None
         if self.comparison is not None:
             for name in TABLES:
-                write_table(self.comparison, self.out / name, self.suite.about)
+                write_table(self.comparison, self.out / name, f"Suite {self.suite.name}", self.suite.about)
         return self.comparison

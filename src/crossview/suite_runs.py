@@ -65,8 +65,9 @@ class Planned:
         """The raw recipe: what files and texts say, without what code has as defaults. Raises UserError."""
         return load(self.setting.recipe, self.sets)
 
+    @cached_property
     def resolved(self) -> Recipe:
-        """Raises UserError for a recipe that does not hold, or leaves keys to a plan, which could give each row others."""
+        """The recipe with nothing left open. Raises UserError where it does not hold, or leaves keys to a plan, which may differ by row."""
         _, given = layers(self.setting.recipe, self.sets)
         left = missing(given) if self.asked.get("data", {}).get("source") == "folder" else []
         if left:
@@ -118,7 +119,7 @@ def check_recipes(runs: Sequence[Planned]) -> None:
     first_seed = {(run.setting.name, run.row.label): run for run in reversed(runs)}
     for run in (run for run in runs if run in first_seed.values()):
         try:
-            resolved[run] = run.resolved()
+            resolved[run] = run.resolved
         except UserError as error:
             places = [": ".join(filter(None, [f"row '{run.row.label}'", problem.where])) for problem in error.problems]
             problems |= dict.fromkeys(replace(problem, where=place) for problem, place in zip(error.problems, places, strict=True))

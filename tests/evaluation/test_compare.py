@@ -171,6 +171,14 @@ def test_nothing_is_better_after_a_correction_that_takes_it_away(runs, monkeypat
     assert "Holm's correction for the 1 comparisons of this table makes it 0.060" in note
 
 
+def test_few_patients_show_nothing(tmp_path):
+    paths = [made_run(tmp_path / "one", BASE[:10] + 0.02), made_run(tmp_path / "two", BASE[:10], method=SUPERVISED)]
+    comparison = compare(paths)
+    assert comparison.rows[0].differences["dice"].low > 0
+    assert comparison.rows[0].verdict == "no difference shown"
+    assert any("differences of 5 patients have one sign by chance in 6 of 100 cases" in note for note in comparison.notes)
+
+
 def test_holm_over_the_rows(tmp_path):
     paths = [made_run(tmp_path / "sup", BASE, method=SUPERVISED)]
     for index in range(3):
@@ -212,7 +220,7 @@ def test_empty_predictions_are_counted(tmp_path):
     assert comparison.rows[0].metrics["dice"].left_out == 1, "both empty"
     assert comparison.rows[0].classes["ring"]["asd"].left_out == 3
     assert text.splitlines()[2].count("4 left out") == 2, "95HD and ASD"
-    assert "they are in no mean of the distances" in text
+    assert "in no mean of the distances" in text
     assert "left out" not in compare([made_run(tmp_path / "whole")]).markdown()
 
 
@@ -485,7 +493,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_no_shorter_ones(runs, tmp_path
     shown = console.file.getvalue()
     assert max(map(len, shown.splitlines())) <= width
     assert "…" not in shown
-    for words in ("Dice", "95HD", "mean_teacher (released)", "setting la-8", "better, p =", "--out table.md", "optimistic"):
+    for words in ("Dice", "95HD", "mean_teacher (released)", "setting la-8", "better, p =", "by --out", "optimistic"):
         assert (words in shown) == (words != "optimistic"), words
     assert "ASD (" not in shown
 

@@ -139,6 +139,12 @@ def test_channels_of_different_shape_are_refused(tmp_path):
         read_nifti(Scan(files, "scan.nii"), reading(channels=2))
 
 
+def test_channels_that_lie_elsewhere_are_refused(tmp_path):
+    files = tuple(scan_file(tmp_path / f"scan_000{i}.nii", values(), OBLIQUE @ np.diag([1, 1 - 2 * i, 1, 1])) for i in range(2))
+    with pytest.raises(UserError, match="lie differently in space"):
+        read_nifti(Scan(files, "scan.nii"), reading(channels=2))
+
+
 def test_a_series_is_no_volume(tmp_path):
     told = problem(scan_file(tmp_path / "scan.nii.gz", values((*SHAPE, 5))))
     assert "(6, 5, 4, 5)" in told.found

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 import golden_numbers as golden
@@ -305,6 +306,11 @@ def test_the_contrast_can_be_of_some_positions(monkeypatch, positions, expected)
     assert all(torch.equal(seen[half][0], seen[half + 2][0]) for half in (0, 1))
     if positions == 100:
         assert not torch.equal(seen[0][1], seen[1][1])
+
+
+def test_one_position_is_refused():
+    with pytest.raises(ValidationError, match="at least 2"):
+        SSNet.Options(name="ss_net", contrast_positions=1)
 
 
 def test_losses_of_labelled_images():

@@ -15,6 +15,8 @@ from crossview.errors import Problem, UserError, raise_all
 
 AIR = (-3100.0, -700.0)
 """Where the lowest intensities of a CT lie: air at -1000 Hounsfield units, padding of some scanners down to -3024."""
+SMALLEST_SPREAD = 1e-3
+"""Intensities of the foreground closer together than this give no scale."""
 DENSEST = 4000.0
 """Above what 99.5 % of a CT's voxels stay below: bone at 2000, metal beyond."""
 
@@ -25,8 +27,8 @@ class Fingerprint:
 
     shapes, spacings: a case each, in the order of the axes read: *S in voxels, mm (none where no file tells it). labelled: how many of
     them, the first, have labels. channels, classes (background included). ct: whether intensities are Hounsfield units, and ct_told_by
-    what. foreground: a channel, (0.5th percentile, 99.5th percentile, mean, standard deviation) of the labelled foreground. pieces: by
-    class, the smallest share that its largest component has in a labelled case. cases: for reports, by case.
+    what. foreground: a channel, (0.5th percentile, 99.5th percentile, mean, standard deviation) of the labelled foreground; none where
+    that is of one value. pieces: by class, the smallest share that its largest component has in a labelled case. cases: for reports.
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -117,6 +119,8 @@ def _foreground(labelled: Sequence[CaseFacts]) -> tuple[tuple[float, float, floa
         return ()
     low, high = np.percentile(voxels, (0.5, 99.5), axis=1)
     mean, deviation = voxels.mean(1, dtype=np.float64), voxels.std(1, dtype=np.float64)
+    if min(high - low) < SMALLEST_SPREAD or min(deviation) < SMALLEST_SPREAD:
+        return ()
     return tuple(tuple(round(float(value), 4) for value in channel) for channel in zip(low, high, mean, deviation, strict=True))  # type: ignore[misc]
 
 

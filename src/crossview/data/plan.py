@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 
 from crossview.data.fingerprint import Fingerprint
+from crossview.data.patch import MOST_LEVELS, SMALLEST_BOTTLENECK, levels_of, patch_of
 from crossview.recipe import Tables, with_total_steps
 
 THICK = 3.0
 """Slices at least so many times as thick as their pixels are segmented one by one (nnU-Net's threshold)."""
 FEWEST_SLICES = 16
-MOST_LEVELS = 5
-SMALLEST_BOTTLENECK = 4
-"""Voxels along each side of the deepest level: below, convolutions see mostly padding (and bf16 fails on CPUs, see networks.layers)."""
 CLEARLY = 1.2
 """So many times the others' side makes an axis the one along which slices are counted."""
 DIRECTIONS = ("left to right", "back to front", "foot to head")
@@ -217,31 +215,6 @@ def _choose_patch(shapes: Sequence[Sequence[int]], choose: _Choices, flat: bool,
     return patch
 
 
-def patch_of(median: Sequence[int], most: int, levels: Sequence[int]) -> tuple[list[int], int]:
-    """The largest patch of at most ``most`` voxels within the median scan, as cubic as it must be, and the most ``levels`` it allows.
-
-    Sides are multiples of 2^(levels-1) and, if the scan allows it, at least ``SMALLEST_BOTTLENECK`` times that.
-    """
-    for count in levels:
-        multiple = 2 ** (count - 1)
-        smallest = SMALLEST_BOTTLENECK * multiple
-        if min(median) < smallest and count != levels[-1]:
-            continue  # with the fewest levels scans are padded
-        patch = [max(side // multiple * multiple, smallest) for side in median]
-        while prod(patch) > most and max(patch) > smallest:
-            patch[patch.index(max(patch))] -= multiple
-        if prod(patch) <= most:
-            break
-    return patch, count
-
-
-def levels_of(patch: Sequence[int]) -> int:
-    """The most levels that a patch allows, the deepest with ``SMALLEST_BOTTLENECK`` voxels a side where that is possible at all."""
-    fitting = [count for count in range(2, MOST_LEVELS + 1) if all(side % 2 ** (count - 1) == 0 for side in patch)]
-    wide = [count for count in fitting if min(patch) >= SMALLEST_BOTTLENECK * 2 ** (count - 1)]
-    return max(wide, default=2)
-
-
 def _choose_intensities(fingerprint: Fingerprint, choose: _Choices) -> None:
     if fingerprint.ct and fingerprint.foreground:
         reason = f"CT, told by {fingerprint.ct_told_by}: one scale for all scans, that of the labelled foreground"
@@ -251,7 +224,8 @@ def _choose_intensities(fingerprint: Fingerprint, choose: _Choices) -> None:
     if way == "foreground":
         numbers = [list(channel) for channel in fingerprint.foreground]
         choose("data.intensities", numbers, "lowest (0.5 %), highest (99.5 %), mean and deviation of the labelled foreground, a channel")
-    choose("data.augmentation", *AUGMENTATION)
+    crops = choose.get("data.sampling") in (None, "crop")
+    choose("data.augmentation", *(AUGMENTATION if crops else ("none", "mild needs sampling = crop")))
 
 
 def _choose_batches(items: int, choose: _Choices, flat: bool, needs: Needs, budget: Budget) -> None:

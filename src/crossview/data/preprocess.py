@@ -137,17 +137,13 @@ def resampled(maps: Tensor, shape: Sequence[int]) -> Tensor:
         there = maps.shape[axis]
         if side == there:
             continue
-        after = math.prod(maps.shape[axis:]) // there
-        whole = (*maps.shape[:axis], side, *(maps.shape[axis + 1 :] if axis < -1 else ()))
-        # An image of width 1 comes back wrong (torch 2.13), so the last axis is taken as the width.
-        image, size = (
-            (maps.reshape(1, 1, -1, there), (maps.numel() // there, side))
-            if after == 1
-            else (
-                maps.reshape(1, -1, there, after),
-                (side, after),
-            )
-        )
+        after = math.prod(maps.shape[maps.ndim + axis + 1 :])
+        if after > 1:
+            image, size = maps.reshape(1, -1, there, after), (side, after)
+        else:  # an image of width 1 comes back wrong (torch 2.13), so the last axis is taken as the width
+            rows = maps.shape[axis - 1] if maps.ndim > -axis else 1
+            image, size = maps.reshape(1, -1, rows, there), (rows, side)
+        whole = (*maps.shape[: maps.ndim + axis], side, *maps.shape[maps.ndim + axis + 1 :])
         maps = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True).reshape(whole)
     return maps
 

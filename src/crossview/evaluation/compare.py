@@ -21,10 +21,10 @@ from crossview.evaluation import bootstrap, comparable, remarks
 from crossview.evaluation.bootstrap import Difference
 from crossview.evaluation.finished import FinishedRun, read_run
 from crossview.evaluation.metrics import METRICS
-from crossview.evaluation.remarks import SIGNIFICANT
+from crossview.evaluation.remarks import FEWEST_PATIENTS, SIGNIFICANT
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 BASELINES = ("supervised", "cml labelled only")
 
@@ -68,6 +68,7 @@ class Row:
     metrics: Mapping[str, Spread]
     classes: Mapping[str, Mapping[str, Spread]]
     empty: Mapping[str, int]
+    patients: int = 0
     protocol: str = ""
     reference: bool = False
     is_baseline: bool = False
@@ -99,7 +100,7 @@ class Comparison:
 
         return runs_csv(self)
 
-    def table(self, width: int = 120) -> Table:
+    def table(self, width: int = 120) -> RenderableType:
         """The table for a terminal of so many columns; a narrow one gets fewer columns of the table."""
         from crossview.evaluation.terminal import terminal
 
@@ -183,6 +184,7 @@ def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
             name: {metric: spread(metric, range(index, index + 1)) for metric in METRICS} for index, name in enumerate(first.class_names)
         },
         empty={kind: sum(run.empty.get(kind, 0) for run in runs) for kind in kinds},
+        patients=len(set(first.patients)),
         protocol=first.protocol,
         reference=first.reference,
         is_baseline=is_baseline,
@@ -209,7 +211,7 @@ def _with_differences(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun
 
     def with_difference(index: int, row: Row) -> Row:
         differences, p = found.get(index, {}), adjusted.get(index)
-        verdict = "reference" if row.reference and "dice" in differences else _verdict(differences, p)
+        verdict = "reference" if row.reference and "dice" in differences else _verdict(differences, p, row.patients)
         return replace(row, differences=differences, p=p, verdict=verdict)
 
     return [with_difference(index, row) for index, row in enumerate(rows)]
@@ -235,11 +237,11 @@ def _same_seeds(
     return [run for run in ours if run.seed in common], [run for run in theirs if run.seed in common]
 
 
-def _verdict(differences: Mapping[str, Difference], p: float | None) -> str:
-    """What the Dice difference shows: nothing while its interval holds 0, or the corrected p-value is not below 0.05."""
+def _verdict(differences: Mapping[str, Difference], p: float | None, patients: int) -> str:
+    """What the Dice difference shows: nothing of few patients, while its interval holds 0, or where the corrected p-value is not below 0.05."""
     if p is None:
         return ""
     dice = differences["dice"]
-    if p >= SIGNIFICANT or dice.low <= 0 <= dice.high:
+    if patients < FEWEST_PATIENTS or p >= SIGNIFICANT or dice.low <= 0 <= dice.high:
         return "no difference shown"
     return "better" if dice.mean > 0 else "worse"

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 SIGNIFICANT = 0.05
 ENOUGH_SEEDS = 3
 ENOUGH_PATIENTS = 10
+FEWEST_PATIENTS = 6
+"""Of fewer, all differences have one sign by chance in more than 5 % of cases (2 / 2^n), whatever a bootstrap of them says."""
 PROTOCOLS = {
     "equal": "Protocol equal: the same number of steps, batch, learning rate, schedule and network for all, but for what is named here.",
     "published": "Protocol published: every method has its own published steps, batch and schedule.",
@@ -56,12 +58,16 @@ def of_verdicts(rows: Sequence[Row]) -> list[str]:
         if row.p is None or row.verdict != "no difference shown":
             continue
         dice = row.differences["dice"]
-        if not dice.low <= 0 <= dice.high:
+        if dice.low <= 0 <= dice.high:
+            if row.p < SIGNIFICANT:
+                notes.append(f"{row.method}, {row.setting}: p is {row.p:.3f}, and yet no difference is shown: the interval reaches 0.")
+        elif row.patients < FEWEST_PATIENTS:
+            chance = f"the differences of {row.patients} patients have one sign by chance in {200 / 2**row.patients:.0f} of 100 cases"
+            notes.append(f"{row.method}, {row.setting}: the interval leaves out 0, and yet no difference is shown: {chance}.")
+        else:
             corrected = f"Holm's correction for the {count} comparisons of this table makes it {row.p:.3f}"
             why = f"it is for one comparison taken alone (p = {dice.p:.3f}), and {corrected}" if row.p > dice.p else f"p is {row.p:.3f}"
             notes.append(f"{row.method}, {row.setting}: the interval leaves out 0, and yet no difference is shown: {why}.")
-        elif row.p < SIGNIFICANT:
-            notes.append(f"{row.method}, {row.setting}: p is {row.p:.3f}, and yet no difference is shown: the interval reaches 0.")
     return notes
 
 

@@ -14,6 +14,8 @@ from crossview.evaluation.scores import convention
 
 NAMES = {"dice": "Dice", "jaccard": "Jaccard", "hd95": "95HD", "asd": "ASD"}
 PERCENT = ("dice", "jaccard")
+UNKNOWN = "not recorded"
+"""The protocol of a run that no suite made."""
 EMPTY = ("missed", "spurious", "both_empty")
 DIFFERENCE = ("baseline", "difference", "difference_low", "difference_high", "p", "verdict")
 CSV_COLUMNS = (
@@ -85,7 +87,7 @@ def cells(row: Row, before_interval: str = " ") -> list[str]:
     metrics = [spread_text(row.metrics[metric], metric, before_interval) for metric in NAMES]
     counts = ", ".join(f"{kind.replace('_', ' ')} {count} of {row.predictions}" for kind, count in row.empty.items())
     policy = row.selection if row.selection == "last" else f"{row.selection} ({row.checkpoint})"
-    head = [row.method, row.setting, row.protocol or "not recorded", str(len(row.seeds)), f"{row.steps:,}"]
+    head = [row.method, row.setting, row.protocol or UNKNOWN, str(len(row.seeds)), f"{row.steps:,}"]
     return [*head, *metrics, difference_text(row, before_interval), counts or "none", policy, duration(row.seconds)]
 
 
@@ -94,8 +96,9 @@ def meaning(comparison: Comparison) -> list[str]:
     text = "Mean ± SD over seeds [95% interval over patients, seeds averaged within a case]; Dice and Jaccard in percent."
     if comparison.baseline:
         text += f" Differences to {comparison.baseline}: paired bootstrap over patients, p-values after Holm."
-    left_out = any(spread.left_out for row in comparison.rows for spread in row.metrics.values())
-    return [text, "Left out: predictions that are empty, or whose truth is; they are in no mean of the distances."] if left_out else [text]
+    if not any(spread.left_out for row in comparison.rows for spread in row.metrics.values()):
+        return [text]
+    return [text, "Left out: predictions that are empty or whose truth is, in no mean of the distances; where both are, in no mean at all."]
 
 
 def footnotes(comparison: Comparison) -> list[str]:

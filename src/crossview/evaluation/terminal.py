@@ -1,38 +1,39 @@
-"""A comparison as a table for the terminal: all of it where there is room, else what decides, and where the rest is to be had."""
+"""A comparison for the terminal: the whole table where there is room, else the columns that decide and where the rest is to be had."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from crossview.evaluation.tables import cells, difference_text, header, meaning, metric_names, spread_text
+from crossview.evaluation.tables import UNKNOWN, cells, difference_text, header, meaning, metric_names, spread_text
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from crossview.evaluation.compare import Comparison, Row
 
 WIDE = 110
 """Columns that the whole table needs."""
-REST = "Jaccard, ASD, intervals, steps and times: --out table.md, .csv or .html."
+REST = "Jaccard, ASD, intervals, steps and times: in table.md, .csv or .html, by --out."
 
 
-def terminal(comparison: Comparison, width: int) -> Table:
+def terminal(comparison: Comparison, width: int) -> RenderableType:
     """The table of rows with the notes under it; what is the same in every row stands in the title."""
     return _wide(comparison) if width >= WIDE else _narrow(comparison)
 
 
-def _wide(comparison: Comparison) -> Table:
+def _wide(comparison: Comparison) -> RenderableType:
     lines = [cells(row, "\n") for row in comparison.rows]
     columns = {name: [line[place] for line in lines] for place, name in enumerate(header(comparison))}
     same = [name for name in ("Setting", "Protocol", "Steps", "Seeds", "Empty", "Selection") if len(set(columns[name])) == 1]
     told = [f"{name.lower()} {columns.pop(name)[0]}" for name in same]
+    told = [text for text in told if text != f"protocol {UNKNOWN}"]
     if "Empty" in columns:
         columns["Empty"] = [cell.replace(", ", ",\n") for cell in columns["Empty"]]
     return _table(comparison, told, columns, metric_names(comparison), comparison.notes)
 
 
-def _narrow(comparison: Comparison) -> Table:
+def _narrow(comparison: Comparison) -> RenderableType:
     """For 80 columns: Dice, its difference, the 95HD and what is empty."""
     settings = list(dict.fromkeys(row.setting for row in comparison.rows))
     several = len(settings) > 1
@@ -58,18 +59,22 @@ def _short_distance(row: Row) -> str:
     return "\n".join(line for line in lines if not line.startswith("["))
 
 
-def _table(comparison: Comparison, told: Sequence[str], columns: dict[str, list[str]], rigid: Sequence[str], notes: Sequence[str]) -> Table:
+def _table(
+    comparison: Comparison, told: Sequence[str], columns: Mapping[str, Sequence[str]], rigid: Sequence[str], notes: Sequence[str]
+) -> RenderableType:
     """told: what the title says beside the split. rigid: the columns that are never wrapped."""
     from rich import box
+    from rich.console import Group
     from rich.markup import escape
+    from rich.padding import Padding
     from rich.table import Table
+    from rich.text import Text
 
     title = escape(", ".join([f"{comparison.split} cases", *told]))
-    caption = "\n".join(escape(note) for note in [*meaning(comparison), *notes])
-    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE, padding=0)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=0)
     for name in columns:
         lines = name.replace(" (", "\n(").replace("against ", "against\n")
         table.add_column(escape(lines), no_wrap=name in rigid, min_width=15 if "against" in name else None)
     for line in zip(*columns.values(), strict=True):
         table.add_row(*map(escape, line))
-    return table
+    return Group(table, *(Padding(Text(note, style="dim"), (0, 0, 0, 1)) for note in [*meaning(comparison), *notes]))

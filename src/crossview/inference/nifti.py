@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.data.nifti import Nifti1Image, Orientation, open_nifti, read_channels
-from crossview.errors import Problem, UserError
+from crossview.data.sources.volumes import check_same_grid, read_grid
 from crossview.files import written_whole
 from crossview.inference.scan import Input, ReadingOptions, Scan, output_files
 
@@ -24,11 +24,10 @@ def read_nifti(scan: Scan, options: ReadingOptions) -> Input:
     """
     path = scan.files[0]
     in_one_file = options.channels if len(scan.files) == 1 else 1
+    for other in scan.files[1:]:
+        check_same_grid(read_grid(path), read_grid(other), path, other, "the channels of a scan", "resample them to one grid")
     grids = [open_nifti(file) for file in scan.files]
     volumes = [volume for grid, file in zip(grids, scan.files, strict=True) for volume in read_channels(grid, file, in_one_file)]
-    if len({volume.shape for volume in volumes}) > 1:
-        found = ", ".join(str(volume.shape) for volume in volumes)
-        raise UserError(Problem("the channels of a scan differ in shape", str(path), found, "one shape", "resample them to one grid"))
     affine = np.asarray(grids[0].affine, dtype=np.float64)
     stored = Orientation(options.nifti_axes)
     turned = Orientation.canonical(affine, options.nifti_axes) if options.orientation == "canonical" else stored

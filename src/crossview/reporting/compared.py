@@ -14,10 +14,13 @@ from crossview.reporting.comparison import ComparisonTable, comparison_svg, writ
 from crossview.reporting.report import write_report
 
 
-def write_table(comparison: Comparison, path: Path, title: str = "Comparison") -> Path:
-    """Write a comparison as .md, .csv, .html or (its plots) .svg, told by the name. Raises UserError for another name."""
+def write_table(comparison: Comparison, path: Path, title: str = "Comparison", about: str = "") -> Path:
+    """Write a comparison as .md, .csv, .html or (its plots) .svg, told by the name. Raises UserError for another name.
+
+    title, about: of the page, and the title of the plots.
+    """
     if path.suffix == ".html":
-        return write_comparison(as_table(comparison), path, title=title)
+        return write_comparison(as_table(comparison), path, title=title, about=about)
     if path.suffix == ".svg":
         return write_text(path, comparison_svg(as_table(comparison), title))
     texts = {".md": comparison.markdown, ".csv": comparison.csv}

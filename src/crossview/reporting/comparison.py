@@ -35,10 +35,10 @@ class ComparisonTable:
     unit: str = "voxel"
 
 
-def write_comparison(comparison: ComparisonTable, path: Path, *, title: str = "Comparison", plot: bool = True) -> Path:
-    """Write a comparison as one self-contained HTML page; plot=False leaves the dot plot out."""
+def write_comparison(comparison: ComparisonTable, path: Path, *, title: str = "Comparison", about: str = "", plot: bool = True) -> Path:
+    """Write a comparison as one self-contained HTML page. about: a sentence below the title. plot=False leaves the plots out."""
     content = comparison_section(comparison, plot=plot)
-    return write_text(path, render("comparison.html.j2", title=title, comparison=content))
+    return write_text(path, render("comparison.html.j2", title=title, about=about, comparison=content))
 
 
 def comparison_section(comparison: ComparisonTable, *, plot: bool = True) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def comparison_section(comparison: ComparisonTable, *, plot: bool = True) -> dic
     settings = {row.get("setting") for row in comparison.rows}
     names = [_name(row, len(settings) > 1) for row in comparison.rows]
     return {
-        "rows": [_cells(row, name) for row, name in zip(comparison.rows, names, strict=True)],
+        "rows": [_cells(row) for row in comparison.rows],
         "settings": len(settings) > 1,
         "several_seeds": any((_seeds(row) or 1) > 1 for row in comparison.rows),
         "sentences": _sentences(comparison.rows, names),
@@ -75,9 +75,9 @@ def _seeds(row: Mapping[str, Any]) -> int | None:
     return len(seeds) if isinstance(seeds, list | tuple) else None if number(seeds) is None else int(seeds or 0)
 
 
-def _cells(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "name": name,
+        "name": _name(row, with_setting=False),
         "setting": row.get("setting", ""),
         "seeds": _seeds(row),
         "steps": row.get("steps"),
@@ -109,7 +109,7 @@ def _difference(row: Mapping[str, Any]) -> str:
 def _empty(found: Any) -> str:
     """Empty cases as a number: given as one, or as a list; or in words: given by their kinds."""
     if isinstance(found, Mapping):
-        return ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in found.items()) or "none"
+        return ", ".join(f"{kind} {count}".replace("_", " ").replace(" ", "\u00a0") for kind, count in found.items()) or "none"
     if isinstance(found, list | tuple):
         return str(len(found))
     return "" if found is None else str(found)

@@ -33,7 +33,7 @@ class Compared:
 
 def difference_plot(rows: Sequence[Compared], baseline: str) -> Markup:
     """Methods on the y axis, points of Dice to the baseline on the x axis, zero marked: an interval that crosses it shows nothing."""
-    left = min(260, 24 + max((8 * len(row.name) for row in rows), default=0))
+    left = min(260, 24 + 8 * max(len(name) for name in (baseline, *(row.name for row in rows))))
     height = ROW * len(rows) + 48
     low, high = 100 * min(0.0, *(row.span[0] for row in rows)), 100 * max(0.0, *(row.span[1] for row in rows))
     room = max(0.5, 0.05 * (high - low))
