@@ -238,7 +238,7 @@ def _same_seeds(
 
 
 def _verdict(differences: Mapping[str, Difference], p: float | None, patients: int) -> str:
-    """What the Dice difference shows: nothing of few patients, while its interval holds 0, or where the corrected p-value is not below 0.05."""
+    """What the Dice difference shows: nothing of few patients, where its interval holds 0, or the corrected p-value is not below 0.05."""
     if p is None:
         return ""
     dice = differences["dice"]
