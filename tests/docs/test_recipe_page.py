@@ -55,10 +55,21 @@ def toml_value(value: object) -> str:
     return str(round(value, 4)) if isinstance(value, float) else str(value)
 
 
+def own_keys(model: type[BaseModel]) -> list[str]:
+    """The keys that a model adds to those of every method or source, or changes; those of a base that several methods share come first."""
+    from crossview.data.sources import DataOptions
+    from crossview.methods.method import MethodOptions
+
+    general = {BaseModel, object, DataOptions, MethodOptions} - {model}
+    return list(
+        dict.fromkeys(name for kind in reversed(model.__mro__) if kind not in general for name in vars(kind).get("__annotations__", ()))
+    )
+
+
 def table(model: type[BaseModel]) -> str:
-    """A Markdown table of the keys that a model adds to its base or changes, from the model itself."""
+    """A Markdown table of a model's own keys, from the model itself."""
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    for name in model.__annotations__:
+    for name in own_keys(model):
         field = model.model_fields.get(name)
         if field is None or (name in ("source", "name") and not field.is_required()):
             continue  # a class constant, or the name that the section is headed with
