@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from crossview.training.journal import read_journal
 
 RESULTS = Path(__file__).parent / "results"
 STEPS_KEPT = 200
+FOLDERS = re.compile(r"(?<![^\s=\"'])/([^\s\"']*/)?")
+"""What is in front of the last part of an absolute path: where things lay on one machine says nothing to others."""
 
 
 def record(run: Run, split: str = "test", note: str = "") -> dict[str, Any]:
@@ -28,6 +31,7 @@ def record(run: Run, split: str = "test", note: str = "") -> dict[str, Any]:
     keys = ("stage", "total_step", "loss", "terms", "learning_rate", "samples_per_second", "data_wait", "seconds", "health")
     thinned = steps[:: max(1, len(steps) // STEPS_KEPT)]
     environment = {name: value for name, value in run.environment.items() if name != "data"}
+    environment["command"] = FOLDERS.sub("", str(environment.get("command", "")))
     member = membership(run.path)
     return {
         "suite": asdict(member) if member else None,
