@@ -140,11 +140,8 @@ def _checked(
 def run_one(run: Planned, data: Path | None) -> FinishedRun:
     """Train and test a run, from wherever it stands. Raises UserError, and StoppedError where a signal ended its training."""
     _clear_half_made(run.path)
-    try:
-        _, outcome = train(run.setting.recipe, data, run.path, overrides=run.sets, resume=run.path.exists())
-    finally:
-        if (run.path / "recipe.toml").exists():
-            remember(run)
+    _, outcome = train(run.setting.recipe, data, run.path, overrides=run.sets, resume=run.path.exists())
+    remember(run)  # not where train refused: what is in the folder may then be of another recipe
     if outcome.how == "interrupted":
         raise StoppedError(outcome.signal)
     if finished(run) is None:

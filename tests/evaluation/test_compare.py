@@ -176,7 +176,8 @@ def test_few_patients_show_nothing(tmp_path):
     comparison = compare(paths)
     assert comparison.rows[0].differences["dice"].low > 0
     assert comparison.rows[0].verdict == "no difference shown"
-    assert any("differences of 5 patients have one sign by chance in 6 of 100 cases" in note for note in comparison.notes)
+    assert comparison.rows[0].p == 2 / 2**5, "the chance that all have one sign"
+    assert any("differences of 5 patients have one sign by chance with a probability of 0.062" in note for note in comparison.notes)
 
 
 def test_holm_over_the_rows(tmp_path):
@@ -247,6 +248,8 @@ def test_notes_say_what_else_differs(runs, tmp_path):
     more = made_run(tmp_path / "bcp", method={"name": "bcp", "variant": "corrected"}, training={"labelled_batch": 2, "precision": "bf16"})
     notes = "\n".join(compare([*runs, more]).notes)
     assert "la-8 differ in training.labelled_batch: cml 4, supervised 4, bcp 2" in notes
+    others = [made_run(tmp_path / name, method={"name": name, "variant": "corrected"}) for name in ("urpc", "cps")]
+    assert "la-8 differ in training.labelled_batch: bcp 2, all others 4." in "\n".join(compare([*runs, more, *others]).notes)
     assert "bf16, float32" in notes
     assert "Fewer than 3 seeds, so little is known of the spread over seeds: bcp." in notes
     assert "Only 6 patients" in notes
@@ -493,7 +496,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_no_shorter_ones(runs, tmp_path
     shown = console.file.getvalue()
     assert max(map(len, shown.splitlines())) <= width
     assert "…" not in shown
-    for words in ("Dice", "95HD", "mean_teacher (released)", "setting la-8", "better, p =", "by --out", "optimistic"):
+    for words in ("Dice", "95HD", "mean_teacher (released)", "setting la-8", "p = 0.094", "by --out", "optimistic"):
         assert (words in shown) == (words != "optimistic"), words
     assert "ASD (" not in shown
 

@@ -21,7 +21,7 @@ from crossview.evaluation import bootstrap, comparable, remarks
 from crossview.evaluation.bootstrap import Difference
 from crossview.evaluation.finished import FinishedRun, read_run
 from crossview.evaluation.metrics import METRICS
-from crossview.evaluation.remarks import FEWEST_PATIENTS, SIGNIFICANT
+from crossview.evaluation.remarks import SIGNIFICANT
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -205,13 +205,13 @@ def _with_differences(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun
             continue
         ours, theirs = _same_seeds(group, groups[base], notes, f"{row.method} against {rows[base].method}")
         pairs = {metric: bootstrap.paired(_over_seeds(ours, metric), _over_seeds(theirs, metric), ours[0].patients) for metric in METRICS}
-        found[index] = {metric: difference for metric, difference in pairs.items() if difference is not None}
+        found[index] = {metric: _bounded(difference, row.patients) for metric, difference in pairs.items() if difference is not None}
     compared = [index for index, differences in found.items() if "dice" in differences and not rows[index].reference]
     adjusted = dict(zip(compared, bootstrap.holm([found[index]["dice"].p for index in compared]), strict=True))
 
     def with_difference(index: int, row: Row) -> Row:
         differences, p = found.get(index, {}), adjusted.get(index)
-        verdict = "reference" if row.reference and "dice" in differences else _verdict(differences, p, row.patients)
+        verdict = "reference" if row.reference and "dice" in differences else _verdict(differences, p)
         return replace(row, differences=differences, p=p, verdict=verdict)
 
     return [with_difference(index, row) for index, row in enumerate(rows)]
@@ -237,11 +237,16 @@ def _same_seeds(
     return [run for run in ours if run.seed in common], [run for run in theirs if run.seed in common]
 
 
-def _verdict(differences: Mapping[str, Difference], p: float | None, patients: int) -> str:
-    """What the Dice difference shows: nothing of few patients, where its interval holds 0, or the corrected p-value is not below 0.05."""
+def _bounded(difference: Difference, patients: int) -> Difference:
+    """No p-value below 2 / 2^n, the chance that the differences of n patients all have one sign; a bootstrap of few knows no such bound."""
+    return replace(difference, p=max(difference.p, min(1.0, 2.0 ** (1 - patients))))
+
+
+def _verdict(differences: Mapping[str, Difference], p: float | None) -> str:
+    """What the Dice difference shows: nothing where its interval holds 0, or the corrected p-value is not below 0.05."""
     if p is None:
         return ""
     dice = differences["dice"]
-    if patients < FEWEST_PATIENTS or p >= SIGNIFICANT or dice.low <= 0 <= dice.high:
+    if p >= SIGNIFICANT or dice.low <= 0 <= dice.high:
         return "no difference shown"
     return "better" if dice.mean > 0 else "worse"

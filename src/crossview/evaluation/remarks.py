@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 SIGNIFICANT = 0.05
 ENOUGH_SEEDS = 3
 ENOUGH_PATIENTS = 10
-FEWEST_PATIENTS = 6
-"""Of fewer, all differences have one sign by chance in more than 5 % of cases (2 / 2^n), whatever a bootstrap of them says."""
 PROTOCOLS = {
     "equal": "Protocol equal: the same number of steps, batch, learning rate, schedule and network for all, but for what is named here.",
     "published": "Protocol published: every method has its own published steps, batch and schedule.",
@@ -30,7 +28,8 @@ def of_rows(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]]) -> lis
         notes.append(f"No protocol is recorded of runs that no suite made: {_names(unknown)}.")
     few = [row.method for row in rows if len(row.seeds) < ENOUGH_SEEDS]
     if few:
-        notes.append(f"Fewer than {ENOUGH_SEEDS} seeds, so little is known of the spread over seeds: {_names(few)}.")
+        which = "all rows" if len(few) == len(rows) > 1 else _names(few)
+        notes.append(f"Fewer than {ENOUGH_SEEDS} seeds, so little is known of the spread over seeds: {which}.")
     fewest = min(len(set(group[0].patients)) for group in groups)
     if fewest < ENOUGH_PATIENTS:
         notes.append(f"Only {fewest} patients: bootstrap intervals of so few are rough, and rather too narrow.")
@@ -40,7 +39,7 @@ def of_rows(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]]) -> lis
         for key in comparable.differing(recipes):
             values = [(label, recipe[key]) for (label, _), recipe in zip(heads, recipes, strict=True) if key in recipe]
             if any(value != values[0][1] for _, value in values):  # a key that a run has no use for is none of its recipe
-                notes.append(f"The rows of {setting} differ in {key}: {', '.join(f'{label} {value}' for label, value in values)}.")
+                notes.append(f"The rows of {setting} differ in {key}: {_departures(values)}.")
     references = [row.method for row in rows if row.reference]
     if references:
         notes.append(f"A reference, given more than the others and no competitor, so without a p-value: {_names(references)}.")
@@ -61,12 +60,12 @@ def of_verdicts(rows: Sequence[Row]) -> list[str]:
         if dice.low <= 0 <= dice.high:
             if row.p < SIGNIFICANT:
                 notes.append(f"{row.method}, {row.setting}: p is {row.p:.3f}, and yet no difference is shown: the interval reaches 0.")
-        elif row.patients < FEWEST_PATIENTS:
-            chance = f"the differences of {row.patients} patients have one sign by chance in {200 / 2**row.patients:.0f} of 100 cases"
-            notes.append(f"{row.method}, {row.setting}: the interval leaves out 0, and yet no difference is shown: {chance}.")
         else:
             corrected = f"Holm's correction for the {count} comparisons of this table makes it {row.p:.3f}"
-            why = f"it is for one comparison taken alone (p = {dice.p:.3f}), and {corrected}" if row.p > dice.p else f"p is {row.p:.3f}"
+            why = f"it is for one comparison taken alone (p = {dice.p:.3f}), and {corrected}"
+            if row.p <= dice.p:
+                chance = 2.0 ** (1 - row.patients)
+                why = f"all differences of {row.patients} patients have one sign by chance with a probability of {chance:.3f}"
             notes.append(f"{row.method}, {row.setting}: the interval leaves out 0, and yet no difference is shown: {why}.")
     return notes
 
@@ -78,6 +77,15 @@ def of_runs(runs: Sequence[tuple[str, FinishedRun]]) -> list[str]:
         having = [f"{label}, seed {run.seed}" for label, run in runs if note in run.notes]
         found.append(note if len(having) == len(runs) else f"{'; '.join(having)}: {note}")
     return found
+
+
+def _departures(values: Sequence[tuple[str, object]]) -> str:
+    """Each row's value; of many rows that agree but for few, these few."""
+    most = max((value for _, value in values), key=lambda value: sum(other == value for _, other in values))
+    departing = [(label, value) for label, value in values if value != most]
+    if len(values) > 3 and 2 * len(departing) < len(values):
+        return f"{', '.join(f'{label} {value}' for label, value in departing)}, all others {most}"
+    return ", ".join(f"{label} {value}" for label, value in values)
 
 
 def _names(labels: Sequence[str]) -> str:

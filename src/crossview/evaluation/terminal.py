@@ -49,8 +49,8 @@ def _narrow(comparison: Comparison) -> RenderableType:
 
 
 def _difference(row: Row) -> str:
-    """The difference and its interval on one line, the verdict on the next."""
-    return difference_text(row, "\n").replace("\n[", " [", 1)
+    """The difference and its interval on one line, the verdict on the next, the p-value beside it or below."""
+    return difference_text(row, "\n").replace("\n[", " [", 1).replace("shown, p", "shown,\np")
 
 
 def _short_distance(row: Row) -> str:
