@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from crossview import cli
+from command import crossview
 from crossview.suite import shipped_suites
 
 SUITE = """
@@ -48,20 +48,6 @@ name = "supervised"
 reference = true
 set = ["data.labelled=8", "data.unlabelled=0"]
 """
-
-
-def crossview(capsys, *arguments):
-    """Run the command in this process; its exit code, standard output and standard error."""
-    sys_argv, sys.argv = sys.argv, ["crossview", *map(str, arguments)]
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    finally:
-        sys.argv = sys_argv
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def suite_file(folder: Path, *changes: tuple[str, str]) -> Path:

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from crossview import cli
+from command import crossview
 from crossview.training import checkpoint
 
 TINY = [
@@ -18,20 +18,6 @@ TINY = [
     *("--set", "network.filters=2", "--set", "network.levels=2", "--set", "training.precision=float32"),
     *("--set", "method.pretrain_steps=1", "--set", "method.train_steps=2"),
 ]
-
-
-def crossview(capsys, *arguments) -> tuple[int, str, str]:
-    """Run the command in this process; its exit code, standard output and standard error."""
-    sys_argv, sys.argv = sys.argv, ["crossview", *map(str, arguments)]
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    finally:
-        sys.argv = sys_argv
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """From a folder of raw scans to a model and predictions, by the command: as a practitioner would do it."""
 
 import json
-import sys
 import tomllib
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossview import cli
+from command import crossview
 from crossview.errors import UserError
 from crossview.folder import Run
 from crossview.planned import asked_on_resume, missing, resolve_planned
@@ -23,20 +22,6 @@ OBLIQUE = np.array([[0.6, -0.35, 0.1, -31.5], [0.3, 0.65, -0.2, 12.25], [0.02, 0
 TURNS = (np.eye(4), np.diag([-1, -1, 1, 1]), np.eye(4)[[2, 0, 1, 3]], np.eye(4)[[1, 2, 0, 3]] * [1, -1, 1, 1])
 SMALL = ("network.filters=2", "training.precision=float32", "data.patch=[16,16,16]")
 TINY = (*SMALL, "method.pretrain_steps=1", "method.train_steps=2")
-
-
-def crossview(capsys, *arguments) -> tuple[int, str, str]:
-    """Run the command in this process; its exit code, standard output and standard error."""
-    sys_argv, sys.argv = sys.argv, ["crossview", *map(str, arguments)]
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    finally:
-        sys.argv = sys_argv
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def sets(*texts) -> list[str]:

@@ -1,30 +1,15 @@
 """crossview suggest: from a run to the scans that are worth labelling next."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from crossview import cli
+from command import crossview
 from made_folder import make_folder
 
 TINY = ("network.filters=2", "training.precision=float32", "data.patch=[16,16,16]", "method.pretrain_steps=1", "method.train_steps=1")
-
-
-def crossview(capsys, *arguments) -> tuple[int, str, str]:
-    """Run the command in this process; its exit code, standard output and standard error."""
-    sys_argv, sys.argv = sys.argv, ["crossview", *map(str, arguments)]
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    finally:
-        sys.argv = sys_argv
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 @pytest.fixture(scope="module")

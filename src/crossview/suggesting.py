@@ -56,7 +56,8 @@ def suggest(
     preprocessing = preprocessing_of(recipe, splits)
     images, seen = tee((case.read_image() for case in splits.unlabelled), 2)
     found = list(doubts(splits.unlabelled, images, _predictions(predictor, splits.unlabelled, seen, preprocessing)))
-    chosen = choose(found, [(case.id, _described(case)) for case in splits.labelled], count)
+    labelled = [(case.id, describe(case.read_image(), case.read_label())) for case in splits.labelled if case.read_label]
+    chosen = choose(found, labelled, count)
     cases = {case.id: case for case in splits.unlabelled}
     shown = [cases[each.case] for each in chosen]
     read = [case.read_image() for case in shown]
@@ -80,11 +81,6 @@ def _predictions(
     first, second = tee(images, 2)
     ready = (preprocessing.image(image, case.spacing, f"{case.id} ({case.file})") for case, image in zip(cases, first, strict=True))
     return predictor.predict(ready, (image.shape[1:] for image in second))
-
-
-def _described(case: Case) -> NDArray[Any]:
-    assert case.read_label is not None  # it is one of the labelled
-    return describe(case.read_image(), case.read_label())
 
 
 def _as_json(run: Run, chosen: Sequence[Suggestion], scores: Sequence[tuple[str, float]]) -> dict[str, Any]:

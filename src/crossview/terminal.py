@@ -1,0 +1,91 @@
+"""What the command shows in the terminal: a bar while it works, and tables of what came of it. rich is imported when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crossview.evaluation.compare import Comparison
+    from crossview.evaluation.suggest import Suggestion
+    from crossview.prepare import Progress
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Progress]:
+    """A progress bar on standard error for work that reports (done, total); it goes when all is done, and leaves the terminal to others."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    shown = Bar(console=Console(stderr=True), transient=True)
+    task = shown.add_task(what, total=None)
+
+    def stop() -> None:
+        if shown.live.is_started:  # stopping what never started would print an empty line
+            shown.stop()
+
+    def report_progress(done: int, total: int) -> None:
+        shown.update(task, completed=done, total=total)
+        if done < total:
+            shown.start()
+        else:
+            stop()
+
+    try:
+        yield report_progress
+    finally:
+        stop()
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print a comparison as wide as the terminal is; a narrow one gets fewer columns of the table, not shorter ones."""
+    from rich.console import Console
+
+    console = Console()
+    console.print(comparison.table(console.width))
+
+
+def suggestion_table(suggestions: list[Suggestion]) -> Any:
+    """Suggestions as a rich table, the scan to label first on top."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("", "scan", "doubt", "most doubtful of all", "looks most like", title="label these next")
+    for each in suggestions:
+        table.add_row(str(each.rank), escape(each.case), f"{each.score:.2f}", f"{each.place} of {each.of}", escape(each.nearest))
+    table.caption = "doubt: 0 where all views or the whole network are sure, 1 where they agree on nothing"
+    return table
+
+
+def summary_table(summary: dict[str, Any]) -> Any:
+    """A summary as a rich table: a row a class, the mean, and each view's mean."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    count, unit = len(summary["cases"]), summary["unit"]
+    title = f"{summary['method']} on {summary['split']}: {count} cases, checkpoint {summary['checkpoint']} (step {summary['step']})"
+    table = Table("", "Dice %", "95% interval", "Jaccard %", f"HD95 {unit}", f"ASD {unit}", title=title)
+
+    def row(name: str, scores: dict[str, Any]) -> None:
+        def number(metric: str, factor: float = 1.0) -> str:
+            mean = scores[metric]["mean"]
+            return "-" if mean is None else f"{factor * mean:.2f}"
+
+        low, high = scores["dice"].get("ci95") or (None, None)
+        interval = "-" if low is None or high is None else f"{100 * low:.2f} to {100 * high:.2f}"
+        table.add_row(escape(name), number("dice", 100), interval, number("jaccard", 100), number("hd95"), number("asd"))
+
+    for scores in summary["classes"].values():
+        row(scores["name"], scores)
+    if len(summary["classes"]) > 1:
+        row("mean", summary["mean"])
+    for name, view in summary["views"].items():
+        row(f"{name} alone", view["mean"])
+    captions = []
+    if summary["optimistic"]:
+        captions.append(f"selected on {summary['selection']}, optimistic")
+    if summary["empty"]:
+        captions.append(f"{len(summary['empty'])} empty: " + ", ".join(f"{e['case']} ({e['kind']})" for e in summary["empty"][:5]))
+    table.caption = escape("; ".join(captions))
+    return table
