@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from crossview.batch import Batch
 from crossview.methods.method import BuildNetwork, Method, MethodOptions, Stage, Terms
 from crossview.networks.network import Output
+from crossview.objectives.health import foreground_dice
 from crossview.objectives.losses import cross_entropy_dice, feature_discrepancy
 from crossview.objectives.mixing import halves, mix, random_box
 from crossview.objectives.pseudo_labels import clean_async, decide
@@ -78,7 +79,7 @@ class CML(Method):
         if batch.show:
             self.show |= {"labelled mix": mixed, "labelled mix label": label}
         if batch.watch:
-            self.health |= {f"view{i} labelled Dice": _foreground_dice(out.logits, label) for i, out in enumerate(outputs, 1)}
+            self.health |= {f"view{i} labelled Dice": foreground_dice(out.logits, label) for i, out in enumerate(outputs, 1)}
         labelled = self.terms(outputs, (label, label), self.options.labelled_weight, "labelled")
         if batch.unlabelled is None:
             yield labelled
@@ -128,9 +129,3 @@ class CML(Method):
         if self.view2 is None:
             return {"view1": self.view1(image).logits}
         return {"view1": self.view1(image).logits, "view2": self.view2(image).logits}
-
-
-def _foreground_dice(logits: Tensor, label: Tensor) -> Tensor:
-    """Hard Dice of the foreground (all classes as one), a scalar on the device."""
-    predicted, true = logits.detach().argmax(1) > 0, label > 0
-    return 2 * (predicted & true).sum() / (predicted.sum() + true.sum()).clamp(min=1)
