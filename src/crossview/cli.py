@@ -249,7 +249,7 @@ def report(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders that have been evaluated.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders that have been evaluated, or their records.")],
     out: Annotated[Path | None, typer.Option(help="Also write this file: .md, .csv, .html or, the plots alone, .svg.")] = None,
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
     baseline: Annotated[str | None, typer.Option(help="The method the others are compared with.")] = None,
@@ -273,6 +273,9 @@ def bench(
     only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row (its label). Can be repeated.")] = None,
     setting: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this setting. Can be repeated.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Only the first so many seeds.")] = None,
+    records: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder that gets a small record of each run; a run whose record is there is done.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell the runs, and which are done.")] = False,
     plugin: Plugin = None,
 ) -> None:
@@ -280,13 +283,15 @@ def bench(
     from crossview.runner import bench as run_bench
     from crossview.runner import outlook
 
+    load_plugin(plugin)
+
     def say(text: str) -> None:
         print(text, flush=True)  # noqa: T201
 
     if dry_run:
-        say("\n".join(outlook(suite, out, data, only=only or (), settings=setting or (), seeds=seeds)))
+        say("\n".join(outlook(suite, out, data, only=only or (), settings=setting or (), seeds=seeds, records=records)))
         return
-    result = run_bench(suite, out, data, only=only or (), settings=setting or (), seeds=seeds, say=say)
+    result = run_bench(suite, out, data, only=only or (), settings=setting or (), seeds=seeds, records=records, say=say)
     if result.comparison is not None:
         print_comparison(result.comparison)
         say(f"table: {out}/compare.csv, compare.md, compare.html")

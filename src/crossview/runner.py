@@ -1,7 +1,8 @@
 """``crossview bench``: the runs of a suite one after the other, and the table so far after each of them.
 
 A run that is done is skipped, one that was stopped or killed is gone on with, one of another recipe than the suite now asks for is
-refused. Seeds are outermost, so a suite that was stopped early has compared all its methods on the seeds it came to.
+refused. A run whose record is there is done, wherever it was trained. Seeds are outermost, so a suite that was stopped early has
+compared all its methods on the seeds it came to.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from crossview.evaluation.finished import MEMBERSHIP, FinishedRun, membership, r
 from crossview.evaluation.tables import duration
 from crossview.files import write_text
 from crossview.folder import Run
+from crossview.record import record, write_record
 from crossview.reporting.compared import write_table
 from crossview.run import evaluate, train
 from crossview.suite import Suite, load_suite
@@ -69,16 +71,20 @@ def bench(
     only: Sequence[str] = (),
     settings: Sequence[str] = (),
     seeds: int | None = None,
+    records: Path | str | None = None,
     say: Say = lambda _: None,
 ) -> Bench:
     """Train and test the runs of a suite into ``out``/<setting>/<row>-seed<k>, and keep their table beside them.
 
     only: labels of the rows to run. settings: names of the settings to run. seeds: the first so many. say: is told a line a run.
+    records: a folder that gets a record of each run; a run whose record is there is done, and needs no folder.
     A run that fails with a UserError does not stop the others. Raises UserError, before anything is written, for a suite that can't
     be run, and for runs that are there and were made by another recipe.
     """
-    suite, out, data, runs = _checked(suite, out, data, only, settings, seeds)
-    table, clock = _Table(suite, out, say), _Clock(runs)
+    suite, out, data, runs = _checked(suite, out, data, only, settings, seeds, records)
+    table, clock = _Table(suite, out, records, say), _Clock(runs)
+    for run in clock.done:
+        keep_record(run)
     say(f"{suite.name}: {len(clock.done)} of {len(runs)} runs are done")
     failed: list[tuple[Planned, UserError]] = []
     stopped = 0
@@ -88,6 +94,7 @@ def bench(
                 continue
             try:
                 clock.done[run] = found = run_one(run, data)
+                keep_record(run)
                 came = f"Dice {100 * found.mean('dice'):.2f} %, {duration(found.seconds + found.scoring_seconds)}{clock.left()}"
             except UserError as error:
                 clock.failed.add(run)
@@ -110,12 +117,13 @@ def outlook(
     only: Sequence[str] = (),
     settings: Sequence[str] = (),
     seeds: int | None = None,
+    records: Path | str | None = None,
 ) -> list[str]:
     """What :func:`bench` would do, a line a run; nothing is written. Raises UserError as it does."""
-    suite, out, data, runs = _checked(suite, out, data, only, settings, seeds)
+    suite, out, data, runs = _checked(suite, out, data, only, settings, seeds, records)
     done = sum(finished(run) is not None for run in runs)
     head = f"{suite.name}: {done} of {len(runs)} runs are done, protocol {suite.protocol}, baseline {suite.baseline}"
-    return [head, *(f"[{number}/{len(runs)}] {run.name}: {_state(run)}  ({run.path})" for number, run in enumerate(runs, start=1))]
+    return [head, *(f"[{number}/{len(runs)}] {run.name}: {_state(run)}  ({run.source})" for number, run in enumerate(runs, start=1))]
 
 
 def _checked(
@@ -125,11 +133,13 @@ def _checked(
     only: Sequence[str],
     settings: Sequence[str],
     seeds: int | None,
+    records: Path | str | None,
 ) -> tuple[Suite, Path, Path | None, list[Planned]]:
     """The suite, the folders and the runs that were asked for, if all of it holds. Raises UserError."""
     suite = suite if isinstance(suite, Suite) else load_suite(suite)
     out, data = Path(out), None if data is None else Path(data)
-    runs = chosen_runs(suite, out, only=only, settings=settings, seeds=seeds)
+    kept = None if records is None else Path(records)
+    runs = chosen_runs(suite, out, only=only, settings=settings, seeds=seeds, records=kept)
     if data is not None and not data.exists():
         raise UserError(Problem("there is no such folder of data", str(data)))
     check_recipes(runs)
@@ -150,11 +160,11 @@ def run_one(run: Planned, data: Path | None) -> FinishedRun:
 
 
 def finished(run: Planned) -> FinishedRun | None:
-    """The run, if it is known to be of its suite, trained to its end, and tested on all cases."""
-    if membership(run.path) is None:
+    """The run, by its record or its folder, if it is known to be of its suite, trained to its end, and tested on all cases."""
+    if membership(run.source) is None:
         return None
     try:
-        found = read_run(run.path, "test")
+        found = read_run(run.source, "test")
     except UserError:
         return None
     return None if found.partial else found
@@ -164,6 +174,12 @@ def remember(run: Planned) -> None:
     """Write bench.json into the run's folder: its place in the suite (Membership), and the recipe that was asked for."""
     content = {**run.membership, "started": Run(run.path).environment.get("started"), "asked": run.asked}
     write_text(run.path / MEMBERSHIP, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def keep_record(run: Planned) -> None:
+    """Write the record of a run that is done, where records are kept and it is not there yet."""
+    if run.record is not None and not run.record.exists():
+        write_record(run.record, record(Run(run.path)))
 
 
 def _clear_half_made(path: Path) -> None:
@@ -209,9 +225,9 @@ class _Clock:
 class _Table:
     """The comparison of all runs of a suite that are done, those of other calls too, as files."""
 
-    def __init__(self, suite: Suite, out: Path, say: Say) -> None:
+    def __init__(self, suite: Suite, out: Path, records: Path | str | None, say: Say) -> None:
         self.suite, self.out, self.say = suite, out, say
-        self.runs = every_run(suite, out)
+        self.runs = every_run(suite, out, None if records is None else Path(records))
         self.comparison: Comparison | None = None
 
     def write(self) -> Comparison | None:
@@ -219,7 +235,7 @@ class _Table:
         done = [run for run in self.runs if finished(run) is not None]
         baseline = self.suite.baseline if any(run.row.label == self.suite.baseline for run in done) else None
         try:
-            self.comparison = compare([run.path for run in done], baseline=baseline) if done else None
+            self.comparison = compare([run.source for run in done], baseline=baseline) if done else None
         except UserError as error:
             self.say(f"no table: {error.problems[0]}")
             return None

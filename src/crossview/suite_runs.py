@@ -11,7 +11,7 @@ from typing import Any
 
 from crossview.errors import Problem, UserError, nearest, raise_all
 from crossview.evaluation.comparable import differing
-from crossview.evaluation.finished import MEMBERSHIP, membership
+from crossview.evaluation.finished import membership, place, read_run
 from crossview.planned import missing
 from crossview.recipe import CHANGEABLE_ON_RESUME, OWNED_BY_METHOD, STEP_KEYS, Tables, layers, load, parse_set, with_total_steps
 from crossview.resolve import Recipe, resolve
@@ -30,13 +30,19 @@ MOST_TOLD = 3
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a suite: ``crossview train RECIPE --set ... --out path``."""
+    """One run of a suite: ``crossview train RECIPE --set ... --out path``. record: the file of its record, where records are kept."""
 
     path: Path
     suite: Suite
     setting: Setting
     row: Entry
     seed: int
+    record: Path | None = None
+
+    @property
+    def source(self) -> Path:
+        """Where its results are read: the record, if it is there, else the folder."""
+        return self.record if self.record is not None and self.record.exists() else self.path
 
     @property
     def name(self) -> str:
@@ -76,10 +82,20 @@ class Planned:
         return resolve(self.setting.recipe, self.sets)
 
 
-def every_run(suite: Suite, out: Path) -> list[Planned]:
-    """All runs of a suite in their order: seeds outermost, then settings, then rows."""
+def record_name(setting: str, row: str, seed: int, tag: str = "") -> str:
+    """The name of a run's record: "la-8-cml-seed1.json"."""
+    return "-".join(part for part in (slug(setting), slug(row), f"seed{seed}", tag) if part) + ".json"
+
+
+def every_run(suite: Suite, out: Path, records: Path | None = None) -> list[Planned]:
+    """All runs of a suite in their order: seeds outermost, then settings, then rows. records: the folder of their records."""
+
+    def planned(setting: Setting, row: Entry, seed: int) -> Planned:
+        record = records / record_name(setting.name, row.label, seed) if records is not None else None
+        return Planned(out / slug(setting.name) / f"{slug(row.label)}-seed{seed}", suite, setting, row, seed, record)
+
     return [
-        Planned(out / slug(setting.name) / f"{slug(row.label)}-seed{seed}", suite, setting, row, seed)
+        planned(setting, row, seed)
         for seed in suite.seeds
         for setting in suite.settings
         for row in suite.methods
@@ -88,9 +104,15 @@ def every_run(suite: Suite, out: Path) -> list[Planned]:
 
 
 def chosen_runs(
-    suite: Suite, out: Path, *, only: Sequence[str] = (), settings: Sequence[str] = (), seeds: int | None = None
+    suite: Suite,
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    seeds: int | None = None,
+    records: Path | None = None,
 ) -> list[Planned]:
-    """A part of the runs. only: labels of rows, or their folders' names. settings: their names. seeds: the first so many.
+    """A part of :func:`every_run`. only: labels of rows, or their folders' names. settings: their names. seeds: the first so many.
 
     Raises UserError for what the suite does not have.
     """
@@ -100,7 +122,7 @@ def chosen_runs(
         problems.append(Problem("the suite does not have so many seeds", "--seeds", str(seeds), f"1 to {len(suite.seeds)}"))
     raise_all(problems)
     rows, parts, first = set(map(slug, only or labels)), set(map(slug, settings or names)), suite.seeds[:seeds]
-    runs = every_run(suite, out)
+    runs = every_run(suite, out, records)
     return [run for run in runs if run.seed in first and slug(run.row.label) in rows and slug(run.setting.name) in parts]
 
 
@@ -154,18 +176,41 @@ def _must_agree(run: Planned, recipe: Recipe) -> dict[str, Any]:
 
 
 def check_unchanged(runs: Iterable[Planned]) -> None:
-    """The runs that are there must be of the recipes that are asked for now. Raises UserError with every key that differs."""
+    """The runs that are there must be of the recipes that are asked for now. Raises UserError with every key that differs.
+
+    Of a run whose record is there the record must be whole and of this suite's run; its folder does not count.
+    """
     changes: dict[tuple[str, str, str], list[Path]] = {}
+    problems: list[Problem] = []
     for run in runs:
+        problems += _unusable_record(run)
         for change in _changes(run):
-            changes.setdefault(change, []).append(run.path)
-    fix = "put the suite back as it was, give another --out, or delete these folders to train them anew"
-    raise_all(
-        [
-            Problem(f"'{key}' has changed in the suite since this was trained", told(paths), now, f"{then}, as it was then", fix)
-            for (key, now, then), paths in changes.items()
-        ]
-    )
+            changes.setdefault(change, []).append(run.source)
+    fix = "put the suite back as it was, give another --out, or delete these folders (or records) to train them anew"
+    changed = [
+        Problem(f"'{key}' has changed in the suite since this was trained", told(paths), now, f"{then}, as it was then", fix)
+        for (key, now, then), paths in changes.items()
+    ]
+    raise_all(problems + changed)
+
+
+def _unusable_record(run: Planned) -> list[Problem]:
+    """Why a record that is there can't stand for the run."""
+    if run.source == run.path:
+        return []
+    try:
+        found, member = read_run(run.source, "test"), membership(run.source)
+    except UserError as error:
+        return list(error.problems)
+    fix = "move it away, or give another --records"
+    if member is None:
+        return [Problem("the record is of a run that no suite made", str(run.source), fix=fix)]
+    theirs, ours = (member.setting, member.label, found.seed), (run.setting.name, run.row.label, run.seed)
+    if theirs != ours:
+        return [Problem("the record is of another run", str(run.source), f"{theirs}", f"{ours}", fix)]
+    if found.partial:
+        return [Problem("the record is of a partial evaluation", str(run.source), fix=fix)]
+    return []
 
 
 def told(paths: Sequence[Path]) -> str:
@@ -176,11 +221,10 @@ def told(paths: Sequence[Path]) -> str:
 
 def _changes(run: Planned) -> list[tuple[str, str, str]]:
     """(key, value now, value then) of what differs from what the run in the folder was made with."""
-    then = membership(run.path)
+    then = membership(run.source)
     if then is None:
         return []  # none is there, or one whose own recipe will be compared when it is gone on with
-    asked = json.loads((run.path / MEMBERSHIP).read_text(encoding="utf-8")).get("asked", {})
-    before, now = _flat(asked), _flat(json.loads(json.dumps(run.asked)))
+    before, now = _flat(place(run.source).get("asked", {})), _flat(json.loads(json.dumps(run.asked)))
     changed = [(key, _value(now.get(key)), _value(before.get(key))) for key in differing([before, now]) if key not in FREE]
     if then.protocol != run.suite.protocol:
         changed.append(("protocol", run.suite.protocol, then.protocol))

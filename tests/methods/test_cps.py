@@ -1,5 +1,7 @@
 """CPS equals the official script where its networks answer alike; what its options do."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -147,6 +149,14 @@ def test_cutmix_needs_an_even_unlabelled_batch():
     with pytest.raises(UserError, match="unlabelled_batch"):
         make(cutmix=True).loss(batch(unlabelled=3), make().stages[0], 0)
     assert len(make().loss(batch(unlabelled=3), make().stages[0], 0)) == 4
+
+
+def test_asking_for_the_stages_imports_no_compiler():
+    """torch draws normal weights without memory by its compiler, whose import takes seconds."""
+    code = (
+        "import sys; from crossview.resolve import resolve as r; r('la-8', ['method.name=cps']); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_what_is_shown_and_watched():

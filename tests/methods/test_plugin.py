@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from command import crossview
 from crossview import methods
 from crossview.errors import UserError
 from crossview.methods import METHODS, plugin
 from crossview.recipe import load as load_recipe
 from crossview.resolve import resolve
+from tiny_suite import suite_file
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "add-a-method.md"
@@ -48,6 +50,17 @@ def test_a_wrong_option_is_told_by_its_name(example):
     plugin.load("entropy:EntropyMinimisation")
     with pytest.raises(UserError, match="consistency_weight"):
         resolve("la-8", ["method.name=entropy:EntropyMinimisation", "method.consistency_wait=1"])
+
+
+def test_a_row_of_a_suite(capsys, example):
+    row = 'name = "entropy:EntropyMinimisation"\nset = ["method.steps=1"]\n\n[[methods]]\nlabel = "cml'
+    suite = suite_file(example, ('name = "supervised"\n\n[[methods]]\nlabel = "cml', row))
+    arguments = ("bench", suite, "--out", "out", "--only", "supervised", "--seeds", 1)
+    code, _, err = crossview(capsys, *arguments)
+    assert (code, "--plugin entropy:EntropyMinimisation" in err) == (2, True)
+    code, out, err = crossview(capsys, *arguments, "--plugin", "entropy:EntropyMinimisation")
+    assert code == 0, err
+    assert "[1/1] supervised, seed 1: Dice" in out
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from crossview.errors import Problem
 from crossview.evaluation.bootstrap import mean_of_defined
 from crossview.evaluation.finished import FinishedRun
 
-ROUNDING = 1e-9
+ROUNDING = 2e-6
+"""What the six decimals of a record can do to the relation of Jaccard to Dice."""
 Runs = Sequence[FinishedRun]
 Trait = Callable[[FinishedRun], tuple[Hashable, str]]
 """What must be alike, and how it is told to the user; None for a run that does not say."""

@@ -1,4 +1,4 @@
-"""What :mod:`crossview.evaluation.compare` reads of a run folder: a finished and evaluated run."""
+"""What :mod:`crossview.evaluation.compare` reads of a finished and evaluated run: of its folder, or of its record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from crossview.errors import Problem, UserError
 from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.metrics import METRICS
-from crossview.evaluation.scores import COMBINED, STATISTICS, Score, Summary, read_cases, read_summary, table
+from crossview.evaluation.recorded import from_columns, read_record
+from crossview.evaluation.scores import COMBINED, STATISTICS, Score, Summary, check_format, read_cases, read_summary, table
 
 NOT_IDENTITY = frozenset(
     {"inference.batch"}
@@ -81,20 +82,50 @@ class FinishedRun:
         return mean_of_means(self.values[metric])
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What tells of a run, wherever it was read. place: the content of bench.json, {} for a run of no suite."""
+
+    recipe: Mapping[str, Any]
+    steps: int
+    seconds: float
+    summary: Summary
+    scores: Sequence[Score]
+    environment: Mapping[str, Any]
+    place: Mapping[str, Any]
+
+
+_MISFITS = (KeyError, TypeError, ValueError, AttributeError)
+
+
 def read_run(path: Path, split: str) -> FinishedRun:
-    """Read a run. UserError if the folder is no run, is not finished, or has no evaluation of its end on the split."""
-    recipe = _recipe(path)
-    finished = _finished(path)
-    folder = path / "evaluation" / split
-    summary = read_summary(folder)
-    if summary.get("split") != split:
-        raise UserError(Problem("the summary is of another split", str(folder), str(summary.get("split")), split, "evaluate the run again"))
+    """Read a run: its folder, or its record (a file).
+
+    UserError if it is neither, is not finished, has no evaluation of its end on the split, or is a record of an older kind.
+    """
     try:
-        _check_step(path, int(finished["total_step"]), summary)
-        return _assemble(path, recipe, finished, summary, read_cases(folder))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        parts = _of_record(path) if path.is_file() else _of_folder(path, split)
+        if parts.summary.get("split") != split:
+            found = str(parts.summary.get("split"))
+            raise UserError(Problem("the summary is of another split", str(path), found, split, "evaluate the run again"))
+        _check_step(path, parts.steps, parts.summary)
+        return _assemble(path, parts)
+    except _MISFITS as error:
         found = f"{type(error).__name__}: {error}"
         raise UserError(Problem("the run's files don't fit together", str(path), found, fix="evaluate the run again")) from error
+
+
+def _of_folder(path: Path, split: str) -> _Parts:
+    recipe, finished, folder = _recipe(path), _finished(path), path / "evaluation" / split
+    end = int(finished["total_step"]), float(finished["seconds"])
+    return _Parts(recipe, *end, read_summary(folder), read_cases(folder), _environment(path), place(path))
+
+
+def _of_record(path: Path) -> _Parts:
+    record = read_record(path)
+    summary = check_format(record["summary"], path)
+    end = int(record["total_steps"]), float(record["training_seconds"])
+    return _Parts(record["recipe"], *end, summary, from_columns(record["cases"]), record["environment"], record.get("suite") or {})
 
 
 def _recipe(path: Path) -> dict[str, Any]:
@@ -133,23 +164,23 @@ def _check_step(path: Path, end: int, summary: Summary) -> None:
         raise UserError(Problem("the evaluation is not of the finished run", str(path), found, expected, "crossview evaluate RUN again"))
 
 
-def _assemble(path: Path, recipe: Mapping[str, Any], finished: Mapping[str, Any], summary: Summary, scores: Sequence[Score]) -> FinishedRun:
-    combined = sorted((score for score in scores if score.view == COMBINED), key=lambda score: score.case)
+def _assemble(path: Path, parts: _Parts) -> FinishedRun:
+    recipe, summary, environment, member = parts.recipe, parts.summary, parts.environment, _member(parts.place)
+    combined = sorted((score for score in parts.scores if score.view == COMBINED), key=lambda score: score.case)
     classes = [int(label_class) for label_class in summary["classes"]]
     cases = tuple(dict.fromkeys(score.case for score in combined))
     if list(cases) != sorted(summary["cases"]) or len(combined) != len(cases) * len(classes):
-        raise ValueError("cases.csv and summary.json name other cases or classes")
+        raise ValueError("the scores of the cases and the summary name other cases or classes")
     values = {metric: table(combined, classes, STATISTICS[metric])[0] for metric in METRICS}
     kinds = [score.measures.empty for score in combined if score.measures.empty]
-    environment, member = _environment(path), membership(path)
     idle = ("training.unlabelled_batch",) if environment.get("unlabelled") == 0 else ()
     return FinishedRun(
         path=path,
         method=member.label if member else method_label(recipe["method"]),
         setting=member.setting if member else str(recipe.get("setting") or recipe["data"]["source"]),
         seed=int(recipe["training"]["seed"]),
-        steps=int(finished["total_step"]),
-        seconds=float(finished["seconds"]),
+        steps=parts.steps,
+        seconds=parts.seconds,
         selection=str(summary["selection"]),
         checkpoint=str(summary["checkpoint"]),
         unit=str(summary["unit"]),
@@ -170,10 +201,24 @@ def _assemble(path: Path, recipe: Mapping[str, Any], finished: Mapping[str, Any]
     )
 
 
-def membership(path: Path) -> Membership | None:
-    """A run's place in a suite; None for a run of its own, and where the folder was trained anew since (--overwrite)."""
+def place(path: Path) -> Mapping[str, Any]:
+    """The content of a run's bench.json, or what its record holds of it.
+
+    {} for a run of its own, for a folder that was trained anew since (--overwrite), and for a record that can't be read.
+    """
+    if path.is_file():
+        return _mapping(_json_object(path).get("suite"))
     content = _json_object(path / MEMBERSHIP)
-    if not content or content.get("started") != _environment(path).get("started"):
+    return content if content.get("started") == _environment(path).get("started") else {}
+
+
+def membership(path: Path) -> Membership | None:
+    """A run's place in a suite, by its folder or its record; None for a run of its own."""
+    return _member(place(path))
+
+
+def _member(content: Mapping[str, Any]) -> Membership | None:
+    if not content:
         return None
     texts = {name: str(content.get(name, "")) for name in ("suite", "protocol", "setting", "label")}
     return Membership(**texts, reference=bool(content.get("reference")))
@@ -189,6 +234,10 @@ def _json_object(file: Path) -> Mapping[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return _mapping(content)
+
+
+def _mapping(content: object) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 

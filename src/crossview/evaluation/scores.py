@@ -208,9 +208,14 @@ def read_summary(folder: Path) -> Summary:
         raise UserError(Problem("there is no evaluation", str(path), fix="crossview evaluate RUN")) from None
     except (OSError, ValueError) as error:
         raise UserError(Problem("the summary can't be read", str(path), str(error), "JSON", "evaluate the run again")) from error
+    return check_format(summary, path)
+
+
+def check_format(summary: Any, where: Path) -> Summary:
+    """The summary, if it is one of this format. Raises UserError."""
     if not isinstance(summary, dict) or summary.get("format") != FORMAT:
         found = str(summary.get("format")) if isinstance(summary, dict) else type(summary).__name__
-        raise UserError(Problem("the summary has another format", str(path), found, str(FORMAT), "evaluate the run again"))
+        raise UserError(Problem("the summary has another format", str(where), found, str(FORMAT), "evaluate the run again"))
     return summary
 
 

@@ -100,7 +100,10 @@ class CPS(Method):
 
 
 def initialise(network: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
-    """Draw the weights of every convolution anew; transposed ones and biases stay, as released."""
+    """Draw the weights of every convolution anew; transposed ones and biases stay, as released.
+
+    Weights without memory (device "meta", when only the stages are asked for) are left: to draw them, torch would import its compiler.
+    """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Conv3d):
+        if isinstance(module, nn.Conv2d | nn.Conv3d) and not module.weight.is_meta:
             draw(module.weight)
