@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from command import crossview
 from crossview.training import checkpoint
@@ -240,6 +241,10 @@ def rewrite(path, key, value):
         file[key] = value
 
 
+BCP = ["train", "demo", "--out", "RUN", "--set", "method.name=bcp", "--set"]
+CPS = ["train", "demo", "--out", "RUN", "--set", "method.name=cps", "--set"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -253,7 +258,15 @@ def rewrite(path, key, value):
         (["train", "demo", "--data", ".", "--out", "RUN"], "phantoms need no data"),
         (["evaluate", "RUN"], "not a run folder"),
         (["predict", "RUN", "scan.nii.gz", "--out", "OUT"], "not a run folder"),
-        (["compare", "RUN"], "RUN"),
+        (["train", "demo", "--out", "RUN", "--set", "method.name=cml2"], "did you mean cml?"),
+        (["train", "demo", "--out", "RUN", "--set", "method.variant=official"], "'corrected' or 'released'"),
+        (["train", "demo", "--out", "RUN", "--set", "method.ema_decay=0.9"], "it is a key of mean_teacher, ua_mt, bcp; known: box"),
+        (["train", "demo", "--out", "RUN", "--set", "training.labelled_batch=3"], "an even number"),
+        ([*BCP, "training.unlabelled_batch=5"], "an even number"),
+        ([*CPS, "training.unlabelled_batch=3", "--set", "method.cutmix=true"], "an even number"),
+        (["train", "demo", "--out", "RUN", "--set", "data.patch=[12,12,9]"], "a multiple of 4"),
+        (["bench", "phantm", "--out", "RUN"], "did you mean phantom"),
+        (["compare", "RUN"], "not a run folder"),
         (["list", "things"], "no list of 'things'"),
         (["recipe", "la-88"], "did you mean la-8"),
     ],
@@ -265,6 +278,28 @@ def test_mistakes_exit_with_2_and_a_way_out(capsys, tmp_path, monkeypatch, argum
     assert told in err
     assert "Traceback" not in err
     assert not any(tmp_path.iterdir())
+
+
+def test_compare_refuses_what_is_no_finished_run(capsys, trained, tmp_path):
+    foreign, unfinished = tmp_path / "foreign", tmp_path / "unfinished"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("three years of work")
+    assert crossview(capsys, "train", "demo", "--out", unfinished, *TINY, "--max-steps", 1)[0] == 0
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    code, out, err = crossview(
+        capsys, "compare", foreign, unfinished, trained, foreign / "thesis.txt", trained / "model.pt", "--out", tmp_path / "t.csv"
+    )
+    assert (code, out) == (2, "")
+    for told in (
+        "without recipe.toml",
+        "stopped after 1 steps",
+        "crossview train ... --resume",
+        "thesis.txt: this is not a record of a run",
+    ):
+        assert told in err
+    assert "model.pt: this is not a record of a run" in err
+    assert f"{trained / 'evaluation'}" in err, "what was not evaluated is told too"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 
 def test_evaluate_says_what_it_does_not_know(capsys, trained):
@@ -341,6 +376,18 @@ def test_a_model_file_alone_predicts(capsys, trained, tmp_path):
         assert code == 0, err
     with h5py.File(tmp_path / "a" / "scan.h5") as one, h5py.File(tmp_path / "b" / "scan.h5") as other:
         assert np.array_equal(one["label"][()], other["label"][()])
+
+
+def test_a_prediction_of_nothing_but_background_is_no_error_and_told(capsys, trained, tmp_path):
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["image"] = np.ones((16, 16, 16), np.float32)
+    state = torch.load(trained / "model.pt", weights_only=True)
+    for weight in state["weights"].values():
+        weight.zero_()  # all classes are then alike, and background wins
+    torch.save(state, tmp_path / "blind.pt")
+    code, out, err = crossview(capsys, "predict", tmp_path / "blind.pt", tmp_path / "scan.h5", "--out", tmp_path / "out")
+    assert (code, out) == (0, f"{tmp_path / 'out' / 'scan.h5'}\n")
+    assert err == f"remark: {tmp_path / 'out' / 'scan.h5'} holds nothing but background\n"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The command ``crossview``: verbs, options, how results and errors are shown. Nothing heavy is imported until a verb runs."""
+"""The command ``crossview``: its verbs. Nothing heavy is imported until a verb runs."""
 
 from __future__ import annotations
 
@@ -10,33 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossview.errors import Problem, UserError, nearest
-from crossview.terminal import bar, print_comparison, suggestion_table, summary_table
+from crossview.arguments import DATA, DEVICE, OVERRIDES, Model, Plugin, RunFolder, load_plugin, show_version, with_plugin
+from crossview.errors import Problem, UserError
+from crossview.terminal import bar, print_bench, print_comparison, print_errors, suggestion_table, summary_table
 
 if TYPE_CHECKING:
     from crossview.data.plan import Plan
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe, say training.seed=1. Can be repeated.")
-DATA = typer.Option("--data", metavar="DATA", help="The data set's folder. The phantoms of 'demo' need none.")
-DEVICE = typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")
-Plugin = Annotated[str | None, typer.Option("--plugin", metavar="MODULE:CLASS", help="Your own method; its code is imported.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
-Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or its model.pt alone.")]
-
-
-def show_version(asked: bool) -> None:
-    """Print the version and stop."""
-    if asked:
-        from crossview import __version__, commit
-
-        print(f"crossview {__version__} {commit()}".strip())  # noqa: T201
-        raise typer.Exit
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -60,14 +41,6 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-
-
-def print_errors(error: UserError) -> None:
-    """Every problem on standard error, the word "error" in front of each."""
-    for problem in error.problems:
-        print(f"error: {problem}", file=sys.stderr)  # noqa: T201
-    if len(error.problems) > 1:
-        print(f"{len(error.problems)} problems", file=sys.stderr)  # noqa: T201
 
 
 @app.command()
@@ -141,21 +114,6 @@ def train(
         sys.exit(128 + outcome.signal)
 
 
-def load_plugin(plugin: str | None) -> None:
-    """Make a user's own method known."""
-    if plugin is not None:
-        from crossview.methods.plugin import load
-
-        load(plugin)
-
-
-def with_plugin(recipe: str, sets: list[str], plugin: str | None) -> list[str]:
-    """Load the plugin and return the --set texts; it is the method of a shipped setting unless another one is set."""
-    load_plugin(plugin)
-    named = recipe.endswith(".toml") or any(text.split("=")[0].strip() == "method.name" for text in sets)
-    return sets if plugin is None or named else [f"method.name={plugin}", *sets]
-
-
 @app.command()
 def evaluate(
     run: RunFolder,
@@ -194,6 +152,7 @@ def predict(
     from crossview.run import predict as run_predict
 
     load_plugin(plugin)
+    remarks: list[str] = []
     with bar("predicting") as progress:
         written = run_predict(
             run,
@@ -205,7 +164,10 @@ def predict(
             overwrite=overwrite,
             device=device,
             progress=progress,
+            remark=remarks.append,
         )
+    for text in remarks:
+        print(f"remark: {text}", file=sys.stderr)  # noqa: T201
     for path in written:
         print(path)  # noqa: T201
 
@@ -292,11 +254,8 @@ def bench(
         say("\n".join(outlook(suite, out, data, only=only or (), settings=setting or (), seeds=seeds, records=records)))
         return
     result = run_bench(suite, out, data, only=only or (), settings=setting or (), seeds=seeds, records=records, say=say)
-    if result.comparison is not None:
-        print_comparison(result.comparison)
-        say(f"table: {out}/compare.csv, compare.md, compare.html")
+    print_bench(result, out)
     if result.stopped:
-        say("stopped and saved; the same command goes on")
         sys.exit(128 + result.stopped)
     if result.failed:
         raise UserError(result.problems)
@@ -323,16 +282,9 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """What there is: methods, recipes, sources, suites."""
-    from crossview.listing import LISTINGS
+    from crossview.listing import listed
 
-    if what not in LISTINGS:
-        raise UserError(Problem(f"there is no list of '{what}'", fix=nearest(what, LISTINGS)))
-    found = LISTINGS[what]()
-    if as_json:
-        print(json.dumps(list(found)))  # noqa: T201
-    else:
-        width = max(map(len, found))
-        print("\n".join(f"{name:<{width}}  {about}" for name, about in found.items()))  # noqa: T201
+    print(listed(what, as_json))  # noqa: T201
 
 
 @app.command()

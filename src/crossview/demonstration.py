@@ -9,6 +9,7 @@ from pathlib import Path
 from crossview.errors import Problem, UserError
 from crossview.evaluation.compare import Comparison, compare
 from crossview.folder import Run
+from crossview.lock import LockedError
 from crossview.reporting.compared import write_demo
 from crossview.runner import StoppedError, run_one
 from crossview.suite import load_suite
@@ -51,6 +52,8 @@ def _run(run: Planned) -> None:
         run_one(run, None)
     except StoppedError as stopped:
         raise SystemExit(128 + stopped.signal) from None
+    except LockedError:
+        raise
     except UserError as error:
         if not run.path.exists():
             raise

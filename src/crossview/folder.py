@@ -20,6 +20,7 @@ from crossview.data.case import Splits
 from crossview.environment import environment_now
 from crossview.errors import Problem, UserError, raise_all
 from crossview.files import write_text
+from crossview.lock import LOCK
 from crossview.methods.method import Method
 from crossview.recipe import CHANGEABLE_ON_RESUME, Tables, differences, read_tables
 from crossview.resolve import Recipe, resolve
@@ -92,7 +93,7 @@ ENTRIES = (
 def check_free(path: Path, overwrite: bool) -> None:
     """``path`` must be free, or a run that may be overwritten; anything else in a folder is somebody's and stays. Raises UserError."""
     try:
-        found = {entry.name for entry in path.iterdir()} if path.exists() else set()
+        found = {entry.name for entry in path.iterdir()} - {LOCK} if path.exists() else set()
     except OSError as error:
         raise UserError(Problem("a run can't be made here", str(path), error.strerror or str(error), fix="choose another --out")) from None
     begun = "environment.json" in found and found <= {"environment.json", "checkpoints", "pictures"}  # a kill while it was being made

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Callable, Mapping
 from importlib import resources
 
+from crossview.errors import Problem, UserError, nearest
 from crossview.recipe import setting_tables, shipped_methods, shipped_settings
 from crossview.suite import load_suite, shipped_suites
 
@@ -45,3 +47,14 @@ def suites() -> dict[str, str]:
 
 LISTINGS: Mapping[str, Callable[[], dict[str, str]]] = {"methods": methods, "recipes": recipes, "sources": sources, "suites": suites}
 """What ``crossview list`` can list."""
+
+
+def listed(what: str, as_json: bool = False) -> str:
+    """A list as text, a line a name; or its names as JSON. Raises UserError for a list that there is not."""
+    if what not in LISTINGS:
+        raise UserError(Problem(f"there is no list of '{what}'", fix=nearest(what, LISTINGS)))
+    found = LISTINGS[what]()
+    if as_json:
+        return json.dumps(list(found))
+    width = max(map(len, found))
+    return "\n".join(f"{name:<{width}}  {about}" for name, about in found.items())

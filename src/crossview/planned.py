@@ -77,7 +77,7 @@ def _needs(recipe: Recipe, shipped: Tables) -> Needs:
     return Needs(
         steps={key: int(numbers.get(key, keys[key].default)) for key in STEP_KEYS if key in keys},
         unlabelled=any(stage.unlabelled for stage in recipe.stages()),
-        even=method.mixes_halves,
+        even=bool(method.halved(recipe.method)),
         cleans="largest_component" in keys,
     )
 

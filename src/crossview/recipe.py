@@ -228,7 +228,7 @@ def with_total_steps(tables: Mapping[str, Any], total: int) -> Tables:
     if not steps or total < len(steps):
         found = f"{total} steps for {len(steps)} stages"
         fix = "for a method of your own set them in the row, say method.steps=1: they are scaled"
-        raise UserError(Problem("the steps can't be shared out among the stages", "[method]", found, f"{', '.join(STEP_KEYS)} above 0", fix))
+        raise UserError(Problem("the steps can't be shared out among stages", "[method]", found, f"{', '.join(STEP_KEYS)} above 0", fix))
     shares, left, of = {}, total, sum(steps.values())
     for later, (key, share) in zip(reversed(range(len(steps))), steps.items(), strict=True):
         shares[key] = min(max(1, round(left * share / of)), left - later)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def resolve(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (
                 raise UserError(Problem(f"key '{key}' is missing", where=f"[{table}]", fix=f"add {key} to [{table}]"))
             return parse(find(str(name)).Options, tables[table], table)
         except UserError as error:
-            problems.extend(error.problems)
+            problems.extend(map(_owned_elsewhere, error.problems) if table == "method" else error.problems)
 
     def fixed(table: str, model: type[BaseModel]) -> Any:
         try:
@@ -91,6 +91,15 @@ def resolve(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (
     raise_all(problems)
     raise_all(_conflicts(recipe_))
     return recipe_
+
+
+def _owned_elsewhere(problem: Problem) -> Problem:
+    """The problem of an unknown key of [method], with the methods that have it."""
+    for key in {key for method in methods.METHODS.values() for key in method.Options.model_fields}:
+        if problem.what == f"unknown key '{key}'":
+            owners = [name for name, method in methods.METHODS.items() if key in method.Options.model_fields]
+            return replace(problem, fix=f"it is a key of {', '.join(owners)}; {problem.fix}")
+    return problem
 
 
 def _conflicts(recipe: Recipe) -> list[Problem]:
@@ -128,11 +137,11 @@ def _batch_conflicts(recipe: Recipe) -> list[Problem]:
     problems = []
     stages = recipe.stages()
     unlabelled = any(stage.unlabelled for stage in stages)
-    method = methods.find(recipe.method.name)
+    halved = methods.find(recipe.method.name).halved(recipe.method)
     for key, needed in (("labelled_batch", True), ("unlabelled_batch", unlabelled)):
         size = getattr(recipe.training, key)
-        if needed and (size < 1 or (method.mixes_halves and size % 2)):
-            expected = "an even number, as the method mixes one half with the other" if method.mixes_halves else "at least 1"
+        if needed and (size < 1 or (key in halved and size % 2)):
+            expected = "an even number, as the method mixes one half with the other" if key in halved else "at least 1"
             problems.append(Problem(f"'{key}' does not fit the method", f"[training] {key}", str(size), expected))
     if not stages:
         problems.append(Problem("the method has no steps", where="[method]", fix="give it at least one"))

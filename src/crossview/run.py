@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from crossview.batch import Batch
-from crossview.data.case import Case, Splits
+from crossview.data.case import Case
 from crossview.data.plan import Plan
+from crossview.drawing import case_drawer, draw_batch
 from crossview.environment import environment_now
 from crossview.errors import Problem, UserError
-from crossview.evaluation import pictures
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.evaluation.evaluate import quick_dice
 from crossview.files import write_text
@@ -36,7 +33,8 @@ from crossview.folder import (
     write_model,
 )
 from crossview.inference.files import predict_files
-from crossview.inference.predict import Prediction, Predictor
+from crossview.inference.predict import Predictor
+from crossview.lock import locked
 from crossview.methods.method import Method
 from crossview.planned import asked_on_resume, resolve_planned
 from crossview.prepare import Prepared, Progress, check_same_cases, find_splits, prepare, preprocessing_of, scored_cases
@@ -64,10 +62,29 @@ def train(
     """Train a recipe on a data set into the folder ``out``.
 
     Keys of recipe "folder" that are left open are planned from the data first; ``tell`` is told the plan. On resume nothing is planned:
-    the run's own recipe holds every key. Nothing is written until the recipe, the data and the device have been checked. Raises UserError.
+    the run's own recipe holds every key. Nothing is written until the recipe, the data and the device have been checked. Raises UserError,
+    and LockedError where another process works in the folder.
     """
     path = Path(out)
-    root = Path(data) if data is not None else None
+    if resume:
+        Run.open(path)
+    else:
+        check_free(path, overwrite)  # before the lock, which would be put into somebody's folder
+    with locked(path):
+        return _train(recipe, Path(data) if data is not None else None, path, overrides, resume, overwrite, max_steps, progress, tell)
+
+
+def _train(
+    recipe: str | Path | Mapping[str, Any],
+    root: Path | None,
+    path: Path,
+    overrides: Sequence[str],
+    resume: bool,
+    overwrite: bool,
+    max_steps: int | None,
+    progress: Progress | None,
+    tell: Callable[[Plan], None] | None,
+) -> tuple[Run, Outcome]:
     plan = None
     if resume:
         resolved = recipe_on_resume(Run.open(path), asked_on_resume(Run.open(path).recipe, recipe, overrides))
@@ -141,7 +158,7 @@ def _job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, precisi
         precision=precision,
         recipe=recipe.tables(),
         score=(lambda: quick_dice(predictor, scored, splits.classes, splits.channels, preprocessing)) if scored else None,
-        draw=_draw_batch,
+        draw=draw_batch,
     )
 
 
@@ -162,14 +179,6 @@ def make_predictor(
         precision=precision,
         progress=progress,
     )
-
-
-def _draw_batch(batch: Batch, show: Mapping[str, Tensor], path: Path) -> None:
-    def array(tensor: Tensor) -> NDArray[Any]:
-        return tensor.detach().float().cpu().numpy() if tensor.is_floating_point() else tensor.detach().to(torch.uint8).cpu().numpy()
-
-    unlabelled = None if batch.unlabelled is None else array(batch.unlabelled)
-    pictures.batch_picture(array(batch.image), array(batch.label), unlabelled, {name: array(t) for name, t in show.items()}, path)
 
 
 def _precision(prepared: Prepared, method: Method) -> tuple[Precision, dict[str, float]]:
@@ -234,22 +243,10 @@ def evaluate(
             "notes": list(splits.notes),
             "partial": len(chosen) < len(getattr(splits, split)),
         },
-        on_case=_case_drawer(recipe, splits),
+        on_case=case_drawer(recipe, splits),
     )
     write_report(run.path)
     return summary
-
-
-def _case_drawer(recipe: Recipe, splits: Splits) -> Callable[[Case, NDArray[Any], NDArray[Any], Prediction, Path | None], None]:
-    axis = 0 if len(recipe.data.patch) == 2 else -1
-    names = dict(enumerate(splits.class_names))
-
-    def draw(case: Case, image: NDArray[Any], label: NDArray[Any], prediction: Prediction, folder: Path | None) -> None:
-        if folder is not None:
-            path, views = folder / "pictures" / f"{case.id}.png", prediction.views
-            pictures.case_picture(image, label, prediction.label, views, path, title="", slice_axis=axis, affine=case.affine, names=names)
-
-    return draw
 
 
 def predict(
@@ -263,10 +260,12 @@ def predict(
     overwrite: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
+    remark: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Segment scans (NIfTI, PNG, TIFF, or h5 in the LA and ACDC layouts) into the folder ``out``, each in its own grid, affine and name.
 
-    flips: average over reflections, see :class:`Predictor`; left out, as the run's recipe says.
+    flips: average over reflections, see :class:`Predictor`; left out, as the run's recipe says. remark: is told a line for each
+    prediction that holds nothing but background.
     Raises UserError naming every file that could not be predicted; the others are done.
     """
     path, recipe = shared_model(run)
@@ -287,6 +286,7 @@ def predict(
         disagreement=disagreement,
         overwrite=overwrite,
         progress=progress,
+        remark=remark,
     )
 
 

@@ -19,7 +19,8 @@ from crossview.evaluation.compare import Comparison, compare
 from crossview.evaluation.finished import MEMBERSHIP, FinishedRun, membership, read_run
 from crossview.evaluation.tables import duration
 from crossview.files import write_text
-from crossview.folder import Run
+from crossview.folder import Run, check_free
+from crossview.lock import LOCK, LockedError, locked
 from crossview.record import record, write_record
 from crossview.reporting.compared import write_table
 from crossview.run import evaluate, train
@@ -28,7 +29,7 @@ from crossview.suite_runs import Planned, check_recipes, check_unchanged, chosen
 from crossview.training.journal import read_journal
 
 TABLES = ("compare.csv", "compare.md", "compare.html")
-MADE_FIRST = ("environment.json", "checkpoints", "pictures", "recipe.toml")
+MADE_FIRST = (LOCK, "environment.json", "checkpoints", "pictures", "recipe.toml")
 """What stands in a run folder while it is being made."""
 Say = Callable[[str], None]
 
@@ -46,12 +47,14 @@ class Bench:
     """What came of a suite. runs: those that were asked for. failed: those that could not be done, and why.
 
     comparison: of all runs of the suite that are done; None where none is. stopped: the signal that ended it, else 0.
+    elsewhere: those that another process was at, and that were left to it.
     """
 
     runs: tuple[Planned, ...]
     failed: tuple[tuple[Planned, UserError], ...]
     comparison: Comparison | None
     stopped: int = 0
+    elsewhere: tuple[Planned, ...] = ()
 
     @property
     def problems(self) -> list[Problem]:
@@ -87,17 +90,24 @@ def bench(
         keep_record(run)
     say(f"{suite.name}: {len(clock.done)} of {len(runs)} runs are done")
     failed: list[tuple[Planned, UserError]] = []
+    elsewhere: list[Planned] = []
     stopped = 0
     try:
         for number, run in enumerate(runs, start=1):
             if run in clock.done:
                 continue
+            by_other = finished(run) is not None
             try:
                 clock.done[run] = found = run_one(run, data)
                 keep_record(run)
                 came = f"Dice {100 * found.mean('dice'):.2f} %, {duration(found.seconds + found.scoring_seconds)}{clock.left()}"
+                came += ", done by another process" if by_other else ""
+            except LockedError as error:
+                clock.closed.add(run)
+                elsewhere.append(run)
+                came = f"left to another process ({error.problems[0].found})"
             except UserError as error:
-                clock.failed.add(run)
+                clock.closed.add(run)
                 failed.append((run, error))
                 came = f"failed: {error.problems[0].what}"
             say(f"[{number}/{len(runs)}] {run.name}: {came}")
@@ -106,7 +116,7 @@ def bench(
         stopped = stop.signal
     except KeyboardInterrupt:
         stopped = int(signal.SIGINT)
-    return Bench(tuple(runs), tuple(failed), table.comparison or table.write(), stopped)
+    return Bench(tuple(runs), tuple(failed), table.comparison or table.write(), stopped, tuple(elsewhere))
 
 
 def outlook(
@@ -148,15 +158,21 @@ def _checked(
 
 
 def run_one(run: Planned, data: Path | None) -> FinishedRun:
-    """Train and test a run, from wherever it stands. Raises UserError, and StoppedError where a signal ended its training."""
-    _clear_half_made(run.path)
-    _, outcome = train(run.setting.recipe, data, run.path, overrides=run.sets, resume=run.path.exists())
-    remember(run)  # not where train refused: what is in the folder may then be of another recipe
-    if outcome.how == "interrupted":
-        raise StoppedError(outcome.signal)
-    if finished(run) is None:
-        evaluate(run.path, data)
-    return read_run(run.path, "test")
+    """Train and test a run, from wherever it stands.
+
+    Raises UserError, LockedError where another process is at it, and StoppedError where a signal ended its training.
+    """
+    if not (run.path / "recipe.toml").exists():
+        _clear_half_made(run.path)
+        check_free(run.path, overwrite=False)
+    with locked(run.path):
+        _, outcome = train(run.setting.recipe, data, run.path, overrides=run.sets, resume=(run.path / "recipe.toml").exists())
+        remember(run)  # not where train refused: what is in the folder may then be of another recipe
+        if outcome.how == "interrupted":
+            raise StoppedError(outcome.signal)
+        if finished(run) is None:
+            evaluate(run.path, data)
+        return read_run(run.path, "test")
 
 
 def finished(run: Planned) -> FinishedRun | None:
@@ -178,16 +194,24 @@ def remember(run: Planned) -> None:
 
 def keep_record(run: Planned) -> None:
     """Write the record of a run that is done, where records are kept and it is not there yet."""
-    if run.record is not None and not run.record.exists():
-        write_record(run.record, record(Run(run.path)))
+    if run.record is None or run.record.exists():
+        return
+    with locked(run.path, wait=True):  # another process may be about to write the same
+        if not run.record.exists():
+            write_record(run.record, record(Run(run.path)))
 
 
 def _clear_half_made(path: Path) -> None:
-    """Remove what a kill left of the making of a run folder: no recipe is in it yet, and no checkpoint."""
-    if not path.is_dir() or (path / "recipe.toml").exists() or any((path / "checkpoints").glob("*")):
+    """Remove what a kill left of the making of a run folder: no recipe is in it yet, and no checkpoint. Raises LockedError."""
+    if not path.is_dir() or any((path / "checkpoints").glob("*")):
         return
     if all(entry.name.removesuffix(".part") in MADE_FIRST for entry in path.iterdir()):
-        shutil.rmtree(path)
+        with locked(path):
+            for entry in path.iterdir():
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                elif entry.name != LOCK:
+                    entry.unlink()
 
 
 def _state(run: Planned) -> str:
@@ -209,7 +233,8 @@ class _Clock:
     def __init__(self, runs: Sequence[Planned]) -> None:
         self.runs = runs
         self.done = {run: found for run in runs if (found := finished(run)) is not None}
-        self.failed: set[Planned] = set()
+        self.closed: set[Planned] = set()
+        """Runs that this call will not do: those that failed, and those that another process is at."""
 
     def left(self) -> str:
         """The time left in words, with what comes before it; nothing where nothing is left to do."""
@@ -217,7 +242,7 @@ class _Clock:
         for run, found in self.done.items():
             times.setdefault((run.setting.name, run.row.label), []).append(found.seconds + found.scoring_seconds)
         every = [seconds for of_row in times.values() for seconds in of_row]
-        open_ = [run for run in self.runs if run not in self.done and run not in self.failed]
+        open_ = [run for run in self.runs if run not in self.done and run not in self.closed]
         alike = [times.get((run.setting.name, run.row.label), every) for run in open_]
         return f", about {duration(sum(sum(of_row) / len(of_row) for of_row in alike))} left" if alike else ""
 
@@ -231,7 +256,14 @@ class _Table:
         self.comparison: Comparison | None = None
 
     def write(self) -> Comparison | None:
-        """Compare, and write compare.csv, .md and .html; None where no run is done, or where the runs can't stand in one table."""
+        """Compare, and write compare.csv, .md and .html; None where no run is done, or where the runs can't stand in one table.
+
+        One process at a time, so that of two the later one tells of all that is done.
+        """
+        with locked(self.out, wait=True):
+            return self._write()
+
+    def _write(self) -> Comparison | None:
         done = [run for run in self.runs if finished(run) is not None]
         baseline = self.suite.baseline if any(run.row.label == self.suite.baseline for run in done) else None
         try:

@@ -1,15 +1,21 @@
-"""What the command shows in the terminal: a bar while it works, and tables of what came of it. rich is imported when it is needed."""
+"""What the command shows in the terminal: a bar while it works, tables of what came of it, errors. rich is imported when it is needed."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from crossview.errors import UserError
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from crossview.evaluation.compare import Comparison
     from crossview.evaluation.suggest import Suggestion
     from crossview.prepare import Progress
+    from crossview.runner import Bench
 
 
 @contextmanager
@@ -38,12 +44,31 @@ def bar(what: str) -> Iterator[Progress]:
         stop()
 
 
+def print_errors(error: UserError) -> None:
+    """Every problem on standard error, the word "error" in front of each."""
+    for problem in error.problems:
+        print(f"error: {problem}", file=sys.stderr)  # noqa: T201
+    if len(error.problems) > 1:
+        print(f"{len(error.problems)} problems", file=sys.stderr)  # noqa: T201
+
+
 def print_comparison(comparison: Comparison) -> None:
     """Print a comparison as wide as the terminal is; a narrow one gets fewer columns of the table, not shorter ones."""
     from rich.console import Console
 
     console = Console()
     console.print(comparison.table(console.width))
+
+
+def print_bench(result: Bench, out: Path) -> None:
+    """Print what came of a suite in the folder ``out``: its table, and what is left."""
+    if result.comparison is not None:
+        print_comparison(result.comparison)
+        print(f"table: {out}/compare.csv, compare.md, compare.html", flush=True)  # noqa: T201
+    if result.elsewhere:
+        print(f"left to another process: {len(result.elsewhere)} of {len(result.runs)} runs", flush=True)  # noqa: T201
+    if result.stopped:
+        print("stopped and saved; the same command goes on", flush=True)  # noqa: T201
 
 
 def suggestion_table(suggestions: list[Suggestion]) -> Any:

@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +15,9 @@ from crossview.batch import Batch
 from crossview.methods import METHODS
 from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
+from crossview.prepare import prepare
 from crossview.recipe import TrainingOptions
+from crossview.resolve import resolve
 from crossview.rng import Randomness
 from crossview.training.device import autocast
 from crossview.training.optimiser import Guard, make_optimiser
@@ -160,6 +164,50 @@ def test_showing_and_watching_do_not_change_the_loss(name):
         losses.append({key: value.item() for key, value in trainer.step(stage, step, made).items()})
         assert looked_at or not method.show
     assert losses[0] == losses[1]
+
+
+def la_folder(root, changed=()):
+    """Six training cases and a test case in LA's layout; the labels of the ``changed`` ones are other labels."""
+    random = np.random.default_rng(0)
+    names = [f"CASE{number}" for number in range(7)]
+    root.mkdir()
+    (root / "train.list").write_text("\n".join(names[:6]) + "\n")
+    (root / "test.list").write_text(names[6] + "\n")
+    for number, name in enumerate(names):
+        folder = root / "2018LA_Seg_Training Set" / name
+        folder.mkdir(parents=True)
+        label = np.zeros((18, 18, 10), np.uint8)
+        label[5:12, 6:14, 3:8] = 1
+        with h5py.File(folder / "mri_norm2.h5", "w") as file:
+            file["image"] = (random.normal(size=label.shape) + 2 * label).astype(np.float32)
+            file["label"] = 1 - label if number in changed else label
+    return root
+
+
+@pytest.fixture(scope="module")
+def la_folders(tmp_path_factory):
+    """The data as they are, with other labels of the unlabelled cases, and with other labels of a labelled case."""
+    folder = tmp_path_factory.mktemp("la")
+    return la_folder(folder / "a"), la_folder(folder / "b", changed=(4, 5)), la_folder(folder / "c", changed=range(4))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_terms_do_not_depend_on_labels_of_unlabelled_cases(la_folders, name):
+    """From the files on: a batch has no field for such labels, and this holds whatever a source or a method does."""
+    sets = ["data.labelled=4", "data.patch=[16,16,8]", "inference.stride=[8,8,4]", "network.filters=2", "network.levels=2"]
+    recipe = resolve("la-8", [f"method.name={name}", "training.precision=float32", *sets])
+    found = []
+    for root in la_folders:
+        torch.manual_seed(0)
+        method = recipe.build_method(channels=1).train()
+        stage = method.stages[-1]
+        made = prepare(recipe, root).stream.batch(len(method.stages) - 1, stage.steps // 2, unlabelled=stage.unlabelled)
+        torch.manual_seed(1)
+        terms = method.loss(made, stage, stage.steps // 2)
+        parts = [terms] if isinstance(terms, dict) else terms
+        found.append({term: value.item() for part in parts for term, value in part.items()})
+    assert found[0] == found[1]
+    assert found[0] != found[2], "labels of labelled cases count"
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -65,6 +65,14 @@ def test_a_folder_of_scans_is_predicted_in_order_and_by_name(predict, tmp_path):
         np.testing.assert_array_equal(np.asarray(nibabel.load(path).dataobj), values(number) > 0)
 
 
+def test_a_prediction_of_nothing_but_background_is_told(predict, tmp_path):
+    scans = [nifti_file(tmp_path / "in" / "dark.nii.gz", -abs(values())), nifti_file(tmp_path / "in" / "usual.nii.gz", values())]
+    remarks = []
+    written = predict(scans, tmp_path / "out", remark=remarks.append)
+    assert [path.name for path in written] == ["dark.nii.gz", "usual.nii.gz"]
+    assert remarks == [f"{tmp_path / 'out' / 'dark.nii.gz'} holds nothing but background"]
+
+
 def test_the_la_layout_is_found_from_any_of_its_folders(predict, tmp_path):
     root = tmp_path / "LA" / "2018LA_Seg_Training Set"
     for number, case in enumerate(("CASEB", "CASEA")):

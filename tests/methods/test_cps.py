@@ -145,9 +145,12 @@ def test_every_term_of_cutmix_has_a_gradient(precision):
         assert gradients[0].abs().sum() > 0
 
 
-def test_cutmix_needs_an_even_unlabelled_batch():
-    with pytest.raises(UserError, match="unlabelled_batch"):
-        make(cutmix=True).loss(batch(unlabelled=3), make().stages[0], 0)
+def test_cutmix_needs_an_even_unlabelled_batch_and_is_told_before_anything_is_made():
+    odd = ["method.name=cps", "training.unlabelled_batch=3", "training.labelled_batch=1"]
+    with pytest.raises(UserError, match=r"unlabelled_batch[^$]*3[^$]*an even number") as error:
+        resolve("demo", [*odd, "method.cutmix=true"])
+    assert len(error.value.problems) == 1, "the labelled batch is not mixed"
+    assert resolve("demo", odd).training.unlabelled_batch == 3
     assert len(make().loss(batch(unlabelled=3), make().stages[0], 0)) == 4
 
 

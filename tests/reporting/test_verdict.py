@@ -58,6 +58,16 @@ def test_what_one_run_can_not_tell_the_comparison_above_it_tells(make_run: MakeR
     assert "told by the comparison" in compared.text
 
 
+def test_a_comparison_above_takes_the_place_of_the_advice_to_make_one(make_run: MakeRun, journal: Journal) -> None:
+    for name, train in (("rose", [0.85, 0.9]), ("unclear", [0.701, 0.702])):
+        run = read_run(make_run(name=name, journal=journal([0.6, 0.7], train)))
+        assert "a supervised run of as many steps tells" in unlabelled_effect(run).text
+        compared = unlabelled_effect(run, compared=True)
+        assert compared.effect == name
+        assert "the comparison at the top of this page tells" in compared.text
+        assert "crossview compare" not in compared.text
+
+
 def test_a_stage_may_say_itself_that_it_uses_unlabelled_scans(make_run: MakeRun) -> None:
     rows = [{"kind": "stage", "stage": "train", "index": 0, "steps": 100, "total_step": 0, "unlabelled": True}]
     rows.append({"kind": "validation", "stage": "train", "total_step": 100, "mean": 0.5, "classes": {}, "views": {}})

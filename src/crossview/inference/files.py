@@ -35,11 +35,13 @@ def predict_files(
     disagreement: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    remark: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Predicts scans (NIfTI, PNG, TIFF, or h5 as LA and ACDC are published) and folders of them into the folder ``out``.
 
     A label gets its scan's name (``<case>.h5`` for ``<case>/mri_norm2.h5``) and grid; see ``output_files`` for the maps.
-    data: the run's [data] table. channels: of its model. progress: called with (scans done, of all).
+    data: the run's [data] table. channels: of its model. progress: called with (scans done, of all). remark: called with a line for
+    each label that holds nothing but background: a wrong contrast or orientation can be the cause, and the file alone looks right.
     Returns the labels' files, in the order of the scans.
 
     Raises UserError at once, before anything is written, if an output would overwrite an input, an existing file (unless
@@ -67,13 +69,15 @@ def predict_files(
     first, second = tee(readable())
     predictions = predictor.predict((scan.image for scan in first), (scan.shape for scan in second))
 
-    def write(prediction: Prediction) -> Path | Problem:
-        return _written(being_predicted.popleft(), prediction, out, maps)
+    def write(prediction: Prediction) -> tuple[Path | Problem, bool]:
+        return _written(being_predicted.popleft(), prediction, out, maps), bool(prediction.label.any())
 
     written = []
-    for done, answer in enumerate(map_ahead(write, predictions), 1):
+    for done, (answer, found) in enumerate(map_ahead(write, predictions), 1):
         if isinstance(answer, Path):
             written.append(answer)
+            if not found:
+                remark(f"{answer} holds nothing but background")
         else:
             problems.append(answer)
         if progress is not None:

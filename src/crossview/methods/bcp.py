@@ -62,8 +62,11 @@ class BCP(StudentTeacher):
     """A student and its average, two stages."""
 
     Options = BCPOptions
-    mixes_halves = True
     options: BCPOptions
+
+    @classmethod
+    def halved(cls, options: BCPOptions) -> tuple[str, ...]:
+        return "labelled_batch", "unlabelled_batch"
 
     @property
     def stages(self) -> tuple[Stage, ...]:

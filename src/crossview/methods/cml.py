@@ -54,7 +54,6 @@ class CML(Method):
     """Two views, two stages."""
 
     Options = CMLOptions
-    mixes_halves = True
     options: CMLOptions
 
     def __init__(self, options: CMLOptions, build_network: BuildNetwork) -> None:
@@ -62,6 +61,10 @@ class CML(Method):
         first, second = options.upsample
         self.view1 = build_network(upsample=first)
         self.view2: nn.Module | None = None if options.shared_views else build_network(upsample=second)
+
+    @classmethod
+    def halved(cls, options: CMLOptions) -> tuple[str, ...]:
+        return "labelled_batch", "unlabelled_batch"
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -22,7 +22,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossview.batch import Batch
-from crossview.errors import Problem, UserError
 from crossview.methods.consistency import ConsistencyOptions, both_images
 from crossview.methods.method import BuildNetwork, Method, Stage, Terms
 from crossview.objectives.health import foreground_dice, foreground_share
@@ -56,6 +55,10 @@ class CPS(Method):
             initialise(self.network1, nn.init.kaiming_normal_)
             initialise(self.network2, nn.init.xavier_normal_)
 
+    @classmethod
+    def halved(cls, options: CPSOptions) -> tuple[str, ...]:
+        return ("unlabelled_batch",) if options.cutmix else ()
+
     @property
     def stages(self) -> tuple[Stage, ...]:
         return self.options.stages
@@ -80,10 +83,6 @@ class CPS(Method):
         return terms
 
     def random_box(self, batch: Batch) -> Box:
-        size = 0 if batch.unlabelled is None else len(batch.unlabelled)
-        if size % 2:
-            expected = "an even number, as method.cutmix mixes one half with the other"
-            raise UserError(Problem("'unlabelled_batch' does not fit the method", "[training] unlabelled_batch", str(size), expected))
         return random_box(tuple(batch.image.shape[2:]), self.options.box, batch.rng.host("unlabelled box"))
 
     def mixed_labels(self, u: Tensor, box: Box) -> tuple[Tensor, Tensor]:

@@ -52,14 +52,17 @@ class Method(nn.Module):
     """Base of all methods. Subclasses set ``Options`` and write ``stages`` and ``loss``; the rest has defaults."""
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
-    mixes_halves: ClassVar[bool] = False
-    """Whether the method mixes the first half of a batch with the second: batches must then be even."""
 
     def __init__(self, options: Any, build_network: BuildNetwork) -> None:
         super().__init__()
         self.options = options
         self.show: dict[str, Tensor] = {}
         self.health: dict[str, Tensor] = {}
+
+    @classmethod
+    def halved(cls, options: Any) -> tuple[str, ...]:
+        """The keys of [training] of the batches whose first half is mixed with the second, and which must be even."""
+        return ()
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -86,7 +86,7 @@ def unlabelled_effect(run: RunFolder, compared: bool = False) -> Unlabelled:
         if compared:
             return Unlabelled("unknown", "Whether the unlabelled scans helped is told by the comparison at the top of this page.")
         return Unlabelled("unknown", _unknown(run.scored_in_training, bool(validation), len(stages) > len(learning)))
-    return _compared(before, after, run.option("training", "selection") or "last", run.scored_in_training)
+    return _compared(before, after, run.option("training", "selection") or "last", run.scored_in_training, compared)
 
 
 def uses_unlabelled(stage: Row, run: RunFolder) -> bool:
@@ -108,7 +108,7 @@ def _unknown(split: str, scored: bool, staged: bool) -> str:
     )
 
 
-def _compared(before: Sequence[Row], after: Sequence[Row], selection: str, split: str) -> Unlabelled:
+def _compared(before: Sequence[Row], after: Sequence[Row], selection: str, split: str, compared: bool) -> Unlabelled:
     start, start_best = before[-1], max(before, key=lambda row: row["mean"])
     last, best = after[-1], max(after, key=lambda row: row["mean"])
     start, result = (start, last) if selection == "last" else (start_best, best)
@@ -117,8 +117,10 @@ def _compared(before: Sequence[Row], after: Sequence[Row], selection: str, split
     figures += f" (at its best {in_text(start_best['mean'])})" if start_best["mean"] - start["mean"] >= CLEAR / 2 else ""
     figures += f" and is {in_text(result['mean'])} at {_place(result, after)} of the stage with unlabelled scans"
     fade = f", after {in_text(best['mean'])} at step {best.get('total_step', 0):,}" if result["mean"] <= best["mean"] - 2 * CLEAR else ""
-    caveat = "The second stage adds steps as well as scans: a supervised run of as many steps tells the two apart (crossview compare)."
-    tell = "Whether the scans did it or the longer training, a supervised run of as many steps tells (crossview compare)."
+    teller = "the comparison at the top of this page" if compared else "a supervised run of as many steps"
+    how = "" if compared else " (crossview compare)"
+    caveat = f"The second stage adds steps as well as scans: {teller} tells the two apart{how}."
+    tell = f"Whether the scans did it or the longer training, {teller} tells{how}."
     if change <= -CLEAR:
         advice = "Look at the targets in the pictures of batches; fewer train_steps, less dropout or a lower unlabelled_weight may help."
         return Unlabelled("hurt", f"The unlabelled scans did harm, {percent(-change)} points of Dice: {figures}{fade}. {advice}")

@@ -1,0 +1,39 @@
+"""Arguments that several verbs of the command share, and what they do before a verb runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe, say training.seed=1. Can be repeated.")
+DATA = typer.Option("--data", metavar="DATA", help="The data set's folder. The phantoms of 'demo' need none.")
+DEVICE = typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")
+Plugin = Annotated[str | None, typer.Option("--plugin", metavar="MODULE:CLASS", help="Your own method; its code is imported.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or its model.pt alone.")]
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and stop."""
+    if asked:
+        from crossview import __version__, commit
+
+        print(f"crossview {__version__} {commit()}".strip())  # noqa: T201
+        raise typer.Exit
+
+
+def load_plugin(plugin: str | None) -> None:
+    """Make a user's own method known."""
+    if plugin is not None:
+        from crossview.methods.plugin import load
+
+        load(plugin)
+
+
+def with_plugin(recipe: str, sets: list[str], plugin: str | None) -> list[str]:
+    """Load the plugin and return the --set texts; it is the method of a shipped setting unless another one is set."""
+    load_plugin(plugin)
+    named = recipe.endswith(".toml") or any(text.split("=")[0].strip() == "method.name" for text in sets)
+    return sets if plugin is None or named else [f"method.name={plugin}", *sets]
