@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from skimage.measure import label as label_components
 
 import golden_numbers as golden
-from crossview.objectives.pseudo_labels import clean_async, decide, largest_components
+from crossview.objectives.components import largest_components
+from crossview.objectives.pseudo_labels import clean_async, decide
 
 CLASSES = {"la": 2, "acdc": 4}
 

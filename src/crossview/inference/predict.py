@@ -21,7 +21,7 @@ from crossview.inference.disagreement import disagreement, normalised_entropy
 from crossview.inference.slices import Slices
 from crossview.inference.windows import Parts, SliceWindows, Windows, run_batches
 from crossview.methods.method import Method
-from crossview.objectives.pseudo_labels import largest_components
+from crossview.objectives.components import largest_components
 
 Label = NDArray[np.uint8]
 SLAB = 32
