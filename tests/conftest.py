@@ -1,4 +1,7 @@
-"""Makes the helper modules beside this file importable by tests in any folder, and puts a method of one's own to the contract tests."""
+"""Makes the helper modules beside this file importable by tests in any folder, and puts a method of one's own to the contract tests.
+
+Tests marked gpu are skipped where there is none.
+"""
 
 import sys
 from pathlib import Path
@@ -17,3 +20,11 @@ def pytest_configure(config: pytest.Config) -> None:
         from crossview.methods.plugin import load
 
         load(plugin)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")

@@ -93,14 +93,14 @@ def _source(shape: Sequence[int], plan: MildPlan, patch: Sequence[int], device: 
     # torch's grid: -1 to 1 from border to border, the last axis first.
     theta = np.concatenate([turn * np.array(patch) / size[:, None], (2 * (middle - low) / size - 1)[:, None]], axis=1)
     order = list(reversed(range(len(patch))))
-    affine = torch.tensor(theta[order][:, [*order, len(patch)]], dtype=torch.float32, device=device)
+    affine = moved(torch.tensor(theta[order][:, [*order, len(patch)]], dtype=torch.float32), device)
     grid = F.affine_grid(affine[None], [1, 1, *patch], align_corners=False)
     return CropPlan(tuple(int(side) for side in low), tuple(int(side) for side in size)), grid
 
 
 def _other_intensities(image: Tensor, plans: Sequence[MildPlan], noise: torch.Generator) -> Tensor:
     """Gamma, then contrast and brightness, then noise, each image (C, *S) of the batch by its own plan."""
-    numbers = torch.tensor([[plan.gamma, plan.contrast, plan.brightness, plan.noise] for plan in plans], device=image.device)
+    numbers = moved(torch.tensor([[plan.gamma, plan.contrast, plan.brightness, plan.noise] for plan in plans]), image.device)
     gamma, contrast, brightness, deviation = numbers.T.reshape(4, -1, *[1] * (image.ndim - 1))
     low, high = (limit.reshape(*image.shape[:2], *[1] * (image.ndim - 2)) for limit in image.flatten(2).aminmax(dim=2))
     spread = (high - low).clamp_(min=1e-6)

@@ -46,11 +46,15 @@ class Guard:
         self.optimiser = optimiser
         self.buffers = [buffer for buffer in method.buffers() if buffer.is_floating_point()]
         self.verdicts: list[tuple[int, Tensor]] = []
-        self.before: list[Tensor] = []
+        self.before = self._statistics()
 
     def open(self) -> None:
         """Before a step's forward passes: remember the running statistics."""
-        self.before = [buffer.clone() for buffer in self.buffers]
+        self.before = self._statistics()
+
+    def _statistics(self) -> Tensor:
+        """All running statistics as one tensor: on a GPU hundreds of small copies would cost more than the step's arithmetic on them."""
+        return torch.cat([buffer.flatten() for buffer in self.buffers]) if self.buffers else torch.empty(0)
 
     def step(self, number: int, losses: Sequence[Tensor]) -> None:
         """The optimiser's step, or none. ``number`` names the step in ``bad_steps``."""
@@ -59,8 +63,9 @@ class Guard:
         bad = ~torch.isfinite(norms.sum())
         self.optimiser.found_inf = bad.float()  # type: ignore[attr-defined]
         self.optimiser.step()
-        for buffer, before in zip(self.buffers, self.before, strict=True):
-            torch.where(bad, before, buffer, out=buffer)
+        if self.buffers:
+            kept = torch.where(bad, self.before, self._statistics()).split([buffer.numel() for buffer in self.buffers])
+            torch._foreach_copy_(self.buffers, [part.view_as(buffer) for part, buffer in zip(kept, self.buffers, strict=True)])
         self.verdicts.append((number, bad))
 
     def bad_steps(self) -> list[int]:

@@ -1,0 +1,75 @@
+"""The campaign's short items: does everything work on this device, and how long does a step take."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from benchmarks.campaign_item import Context, Failed, finished, gpu, results_of, say
+
+from crossview.environment import environment_now
+from crossview.training.device import find_device
+from crossview.training.journal import read_journal
+
+AGREE = 0.05
+"""Relative difference of a loss in bf16 and in float32 over the smoke test's steps, beyond which something is wrong."""
+
+
+def smoke(item: Mapping[str, Any], context: Context) -> None:
+    """crossview doctor, the tests marked gpu, and some CML steps on phantoms in both precisions. Raises Failed, the file written."""
+    content: dict[str, Any] = {"environment": environment_now(find_device(context.device)), "gpu": gpu(), "problems": []}
+
+    def keep(name: str, value: object) -> None:
+        content[name] = value
+        context.keep(results_of(item)[0], content)
+
+    code = finished(context, "doctor", ["crossview", "doctor"])
+    keep("doctor", {"exit": code, "log": context.log_end("doctor")})
+    losses = {precision: _losses(precision, item["steps"], context) for precision in ("float32", "bf16")}
+    keep("losses", losses)
+    code = finished(context, "tests", ["pytest", "-m", "gpu", "-q", "-rs", "--tb=short", "-p", "no:cacheprovider", *item["tests"]])
+    keep("tests", {"exit": code, "log": context.log_end("tests")})
+    last = [line for line in context.log_end("tests").splitlines() if re.search(r"\d+ (passed|failed|skipped|deselected)", line)]
+    say("smoke: tests: " + (last[-1] if last else "no summary"))
+    apart = max((abs(a - b) / abs(a) for a, b in zip(*losses.values(), strict=False)), default=float("nan"))
+    say(f"smoke: {len(losses['bf16'])} rows of losses, bf16 and float32 at most {apart:.2%} apart")
+    problems = [f"{name} ended with {content[name]['exit']}" for name in ("doctor", "tests") if content[name]["exit"] not in (0, 5)]
+    problems += [] if apart < AGREE else [f"bf16 and float32 losses are {apart:.2%} apart"]
+    keep("problems", problems)
+    if problems:
+        raise Failed("; ".join(problems))
+
+
+def _losses(precision: str, steps: int, context: Context) -> list[float]:
+    """The losses of the first steps of the demonstration's recipe, its unlabelled stage from the tenth on."""
+    folder = context.work / "runs" / f"smoke-{precision}"
+    sets = [f"training.precision={precision}", f"training.device={context.device}", "method.pretrain_steps=10", "training.log_every=5"]
+    arguments = ["crossview", "train", "demo", "--out", str(folder), "--max-steps", str(steps), "--overwrite"]
+    code = finished(context, f"smoke-{precision}", [*arguments, *(part for each in sets for part in ("--set", each))])
+    if code != 0:
+        raise Failed(f"training in {precision} ended with {code}:\n{context.log_end(f'smoke-{precision}')}")
+    return [row["loss"] for row in read_journal(folder / "journal.jsonl") if row["kind"] == "step"]
+
+
+def step(item: Mapping[str, Any], context: Context) -> None:
+    """benchmarks.step in every variant, on the real data where it is there. A variant that fails is told of, the others go on."""
+    file = results_of(item)[0]
+    content: dict[str, Any] = {"gpu": gpu(), "torch": torch.__version__, "variants": {}}
+    data = context.folders.get({"la": "LA", "acdc": "ACDC"}.get(item["recipe"].split("-")[0], ""))
+    for variant in item["variants"]:
+        name = " ".join(variant)
+        log, out = f"{item['name']}-{len(content['variants'])}", context.work / "step.json"
+        out.unlink(missing_ok=True)
+        common = ["--steps", str(item["steps"]), "--warm-up", str(item.get("warm_up", 5)), "--device", context.device, "--json", str(out)]
+        arguments = ["benchmarks.step", item["recipe"], *variant, *common, *(() if data is None else ("--data", str(data)))]
+        code = finished(context, log, arguments)
+        answer = json.loads(out.read_text(encoding="utf-8")) if code == 0 and out.exists() else {"failed": context.log_end(log)}
+        content["variants"][name] = answer
+        context.keep(file, content)
+        say(f"{item['name']} {name}:\n{context.log_end(log)}")
+    if all("failed" in answer for answer in content["variants"].values()):
+        (context.results / file).unlink()
+        raise Failed(f"no variant of {item['name']} could be measured")
