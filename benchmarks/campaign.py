@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.campaign_item import Context, Failed, NoTimeLeft, results_of, say, train
-from benchmarks.campaign_measure import smoke, step
+from benchmarks.campaign_measure import measure, smoke
 
 RESULTS = Path(__file__).parent / "results"
 ITEMS = Path(__file__).with_name("campaign.toml")
 GO_ON = 75
 """The exit code where work is left: that of a temporary failure, by sysexits.h."""
-KINDS = {"smoke": smoke, "step": step, "train": train}
+KINDS = {"smoke": smoke, "measure": measure, "train": train}
 
 
 def unpack(given: Sequence[Path], script: Path | None, work: Path, archives: dict[str, list[str]]) -> dict[str, Path]:
@@ -78,6 +78,9 @@ def do(items: Sequence[dict[str, Any]], context: Context) -> int:
             say(f"{item['name']}: left out, the data of {needs} is not here")
             code = max(code, GO_ON)
             continue
+        if item.get("official") and context.official is None:
+            say(f"{item['name']}: left out, it needs --official")
+            continue
         if context.clock.left() < 60 * item["minutes"]:
             say(f"{item['name']}: not begun, {context.clock.left() / 60:.1f} minutes are left")
             return GO_ON
@@ -104,6 +107,7 @@ def main() -> None:
         "--data", type=Path, action="append", default=[], help="an archive, a folder of archives, or a folder with LA, ACDC"
     )
     parser.add_argument("--unpack", type=Path, help="the script that unpacks the archives; by default unpack.py beside them")
+    parser.add_argument("--official", type=Path, help="a checkout of CML's release, to be measured in turn with crossview")
     parser.add_argument("--minutes", type=float, default=9.0, help="when to be done by")
     parser.add_argument("--item", action="append", default=[], metavar="NAME", help="this item, done or not, in place of the next")
     parser.add_argument("--only-unpack", action="store_true", help="unpack the archives given and do no item")
@@ -116,6 +120,7 @@ def main() -> None:
     if unknown:
         parser.error(f"no such item: {', '.join(sorted(unknown))}; there are {', '.join(item['name'] for item in items)}")
     context = Context.make(given.work.absolute(), given.out.absolute(), given.minutes, given.device)
+    context.official = given.official
     signal.signal(signal.SIGTERM, lambda *_: context.clock.end())
     try:
         context.folders = unpack(given.data, given.unpack, context.work, table["archives"])

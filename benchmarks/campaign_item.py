@@ -60,13 +60,14 @@ class Clock:
 
 @dataclass
 class Context:
-    """Where things lie, on what device, and until when. folders: the data sets that are there."""
+    """Where things lie, on what device, and until when. folders: the data sets that are there. official: the release's code, if it is."""
 
     work: Path
     out: Path
     clock: Clock
     device: str
     folders: dict[str, Path] = field(default_factory=dict)
+    official: Path | None = None
 
     @staticmethod
     def make(work: Path, out: Path, minutes: float, device: str) -> Context:
@@ -78,6 +79,13 @@ class Context:
     @property
     def results(self) -> Path:
         return self.work / "results"
+
+    def folder_of(self, name: str) -> Path | None:
+        """The folder of a data set, or of "all" of them side by side; None where it is not there."""
+        if name != "all":
+            return self.folders.get(name)
+        parents = {folder.parent for folder in self.folders.values()}
+        return parents.pop() if len(parents) == 1 and len(self.folders) > 1 else None
 
     def keep(self, name: str, content: Mapping[str, Any]) -> None:
         """A results file."""
@@ -134,7 +142,7 @@ def train(item: Mapping[str, Any], context: Context) -> None:
     """Train the item's runs side by side, then evaluate each. Raises NoTimeLeft, all saved, or Failed."""
     runs = {run_name(run): run for run in item["runs"]}
     left = {name: run for name, run in runs.items() if not (context.results / f"{name}.json").exists()}
-    data = context.folders.get(item.get("needs", ""))
+    data = context.folder_of(item.get("needs", ""))
     codes = _side_by_side(left, data, context)
     failed = [name for name, code in codes.items() if code not in (0, 128 + signal.SIGTERM)]
     for name in failed:

@@ -1,4 +1,4 @@
-"""The campaign's short items: does everything work on this device, and how long does a step take."""
+"""The campaign's short items: does everything work on this device, and how fast is it."""
 
 from __future__ import annotations
 
@@ -54,22 +54,25 @@ def _losses(precision: str, steps: int, context: Context) -> list[float]:
     return [row["loss"] for row in read_journal(folder / "journal.jsonl") if row["kind"] == "step"]
 
 
-def step(item: Mapping[str, Any], context: Context) -> None:
-    """benchmarks.step in every variant, on the real data where it is there. A variant that fails is told of, the others go on."""
+def measure(item: Mapping[str, Any], context: Context) -> None:
+    """A program of benchmarks/ in every variant, on the real data where it is there, else on what it makes itself.
+
+    A variant that fails is told of, and the others go on. Raises Failed where all do.
+    """
     file = results_of(item)[0]
     content: dict[str, Any] = {"gpu": gpu(), "torch": torch.__version__, "variants": {}}
-    data = context.folders.get({"la": "LA", "acdc": "ACDC"}.get(item["recipe"].split("-")[0], ""))
-    for variant in item["variants"]:
-        name = " ".join(variant)
-        log, out = f"{item['name']}-{len(content['variants'])}", context.work / "step.json"
+    data = context.folder_of(item.get("data", ""))
+    for number, variant in enumerate(item["variants"]):
+        name, log, out = " ".join(variant), f"{item['name']}-{number}", context.work / "measured.json"
         out.unlink(missing_ok=True)
-        common = ["--steps", str(item["steps"]), "--warm-up", str(item.get("warm_up", 5)), "--device", context.device, "--json", str(out)]
-        arguments = ["benchmarks.step", item["recipe"], *variant, *common, *(() if data is None else ("--data", str(data)))]
+        arguments = [item["program"], *item["arguments"], *variant, "--device", context.device, "--json", str(out)]
+        arguments += ["--data", str(data)] if data is not None else []
+        arguments += ["--official", str(context.official)] if item.get("official") else []
         code = finished(context, log, arguments)
-        answer = json.loads(out.read_text(encoding="utf-8")) if code == 0 and out.exists() else {"failed": context.log_end(log)}
-        content["variants"][name] = answer
+        done = code == 0 and out.exists()
+        content["variants"][name] = json.loads(out.read_text(encoding="utf-8")) if done else {"failed": context.log_end(log)}
         context.keep(file, content)
         say(f"{item['name']} {name}:\n{context.log_end(log)}")
     if all("failed" in answer for answer in content["variants"].values()):
         (context.results / file).unlink()
-        raise Failed(f"no variant of {item['name']} could be measured")
+        raise Failed(f"{item['name']}: nothing could be measured")
