@@ -73,12 +73,14 @@ def test_archives_come_in_several_calls(tmp_path):
 def test_it_stops_in_time_and_goes_on(tmp_path):
     sets = json.dumps([*SMALL, "method.pretrain_steps=5", "method.train_steps=400", "training.precision=float32", "training.log_every=5"])
     items = tmp_path / "items.toml"
-    items.write_text(f'[archives]\n[[item]]\nname = "small"\nkind = "train"\nminutes = 0.1\nruns = [{{recipe = "demo", set = {sets}}}]\n')
+    items.write_text(
+        f'[archives]\n[[item]]\nname = "small"\nkind = "train"\nminutes = 0.1\nruns = [{{recipe = "demo", seed = 77, set = {sets}}}]\n'
+    )
     command = [sys.executable, "-m", "benchmarks.campaign", "--work", tmp_path / "work", "--out", tmp_path / "out"]
     command += ["--items", items, "--device", "cpu", "--minutes", "3"]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-    journal = tmp_path / "work" / "runs" / "demo-cml-seed1" / "journal.jsonl"
+    journal = tmp_path / "work" / "runs" / "demo-cml-seed77" / "journal.jsonl"
     deadline = time.monotonic() + 60
     while not (journal.exists() and '"step"' in journal.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -86,11 +88,11 @@ def test_it_stops_in_time_and_goes_on(tmp_path):
     out, _ = process.communicate(timeout=60)
     assert process.returncode == campaign.GO_ON, out
     assert "stopped and saved" in out
-    assert json.loads((tmp_path / "out" / "progress.json").read_text())["runs"]["demo-cml-seed1"]["curve"]
+    assert json.loads((tmp_path / "out" / "progress.json").read_text())["runs"]["demo-cml-seed77"]["curve"]
     again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=150)
     assert again.returncode == 0, again.stdout
     assert '"resumed"' in journal.read_text()
-    result = json.loads((tmp_path / "out" / "demo-cml-seed1.json").read_text())
+    result = json.loads((tmp_path / "out" / "demo-cml-seed77.json").read_text())
     assert result["summary"]["mean"]["dice"]["mean"] is not None
     third = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     assert third.returncode == 0

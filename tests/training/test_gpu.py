@@ -92,7 +92,7 @@ def counted(into):
 
 
 def waits_of_a_step(monkeypatch, name, out, *sets):
-    """The places that waited in the last step, its batch included, neither logged nor drawn."""
+    """The places that waited in the last step but one, its batch included: neither logged nor drawn."""
     places: dict[int, list[str]] = {}
     step, batch = Training.step, Stream.batch
 
@@ -108,7 +108,7 @@ def waits_of_a_step(monkeypatch, name, out, *sets):
     monkeypatch.setattr(Stream, "batch", watched_batch)
     quiet = ["training.log_every=1000", "training.checkpoint_every=1000", "training.workers=0"]
     of_method(name, out, CUDA, *quiet, *sets)
-    return places[6 if "pretrain_steps" in METHODS[name].Options.model_fields else 9][:20]
+    return places[5 if "pretrain_steps" in METHODS[name].Options.model_fields else 8][:20]
 
 
 def test_waits_are_counted():
