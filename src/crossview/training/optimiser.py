@@ -64,7 +64,7 @@ class Guard:
         self.optimiser.found_inf = bad.float()  # type: ignore[attr-defined]
         self.optimiser.step()
         if self.buffers:
-            kept = torch.where(bad, self.before, self._statistics()).split([buffer.numel() for buffer in self.buffers])
+            kept = torch.split(torch.where(bad, self.before, self._statistics()), [buffer.numel() for buffer in self.buffers])
             torch._foreach_copy_(self.buffers, [part.view_as(buffer) for part, buffer in zip(kept, self.buffers, strict=True)])
         self.verdicts.append((number, bad))
 
