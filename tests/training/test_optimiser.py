@@ -89,3 +89,17 @@ def test_frozen_parameters_are_not_optimised():
     layer.bias.requires_grad_(False)
     optimiser = make_optimiser(layer.parameters(), TrainingOptions())
     assert [len(group["params"]) for group in optimiser.param_groups] == [1]
+
+
+def test_a_channels_last_buffer_is_kept_whole():
+    layer = torch.nn.Linear(2, 1)
+    layer.register_buffer("average", torch.arange(24.0).view(1, 2, 3, 4).to(memory_format=torch.channels_last))
+    guard = Guard(layer, make_optimiser(layer.parameters(), TrainingOptions()))
+    before = layer.average.clone()
+    for step, loss in enumerate((float("nan"), 1.0)):
+        guard.open()
+        for parameter in layer.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        layer.average += 1
+        guard.step(step, [torch.tensor(loss)])
+        torch.testing.assert_close(layer.average, before + step, rtol=0, atol=0)

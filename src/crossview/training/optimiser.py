@@ -44,7 +44,8 @@ class Guard:
 
     def __init__(self, method: nn.Module, optimiser: torch.optim.SGD) -> None:
         self.optimiser = optimiser
-        self.buffers = [buffer for buffer in method.buffers() if buffer.is_floating_point()]
+        # In the order in which they lie in memory: channels-last ones too.
+        self.buffers = [buffer.as_strided((buffer.numel(),), (1,)) for buffer in method.buffers() if buffer.is_floating_point()]
         self.verdicts: list[tuple[int, Tensor]] = []
         self.before = self._statistics()
 
@@ -54,7 +55,7 @@ class Guard:
 
     def _statistics(self) -> Tensor:
         """All running statistics as one tensor: on a GPU hundreds of small copies would cost more than the step's arithmetic on them."""
-        return torch.cat([buffer.flatten() for buffer in self.buffers]) if self.buffers else torch.empty(0)
+        return torch.cat(self.buffers) if self.buffers else torch.empty(0)
 
     def step(self, number: int, losses: Sequence[Tensor]) -> None:
         """The optimiser's step, or none. ``number`` names the step in ``bad_steps``."""
@@ -65,7 +66,7 @@ class Guard:
         self.optimiser.step()
         if self.buffers:
             kept = torch.split(torch.where(bad, self.before, self._statistics()), [buffer.numel() for buffer in self.buffers])
-            torch._foreach_copy_(self.buffers, [part.view_as(buffer) for part, buffer in zip(kept, self.buffers, strict=True)])
+            torch._foreach_copy_(self.buffers, kept)
         self.verdicts.append((number, bad))
 
     def bad_steps(self) -> list[int]:
