@@ -27,7 +27,6 @@ def examine() -> dict[str, str]:
     precision, seconds = choose_precision(
         VNet(VNet.Options(filters=8, levels=4), channels=1, classes=2).to(device),
         torch.randn(1, 1, 48, 48, 48, device=device),
-        device,
     )
     found["precision"] = (
         f"{precision} (a small V-Net, forward and backward: " + ", ".join(f"{k} {v:.3f} s" for k, v in seconds.items()) + ")"

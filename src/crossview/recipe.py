@@ -66,6 +66,7 @@ class TrainingOptions(BaseModel):
     log_every: int = Field(20, ge=1, description="steps between rows of the journal")
     picture_every: int = Field(1000, ge=1, description="steps between pictures of a batch; the first of each stage is always drawn")
     precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: what a quick measurement finds faster")
+    compile: Literal["auto"] | bool = Field("auto", description="networks compiled by torch; auto: on a GPU where measured to pay")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
     deterministic: bool = Field(False, description="deterministic kernels on CUDA too, where they cost speed")
     workers: int = Field(1, ge=0, description="threads that prepare batches ahead; the result does not depend on it")
@@ -90,6 +91,9 @@ class InferenceOptions(BaseModel):
 
 
 CHANGEABLE_ON_RESUME = ("device", "checkpoint_every", "evaluate_every", "log_every", "picture_every", "workers")
+
+MEASURED = ("precision", "compile")
+"""Keys of [training] that may be "auto" when a run is asked for, and never are in its own recipe."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -286,7 +290,7 @@ def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[Probl
     for table in TABLES:
         for key, value in new[table].items():
             old = stored.get(table, {}).get(key, value)
-            free = table == "training" and (key in CHANGEABLE_ON_RESUME or (key == "precision" and value == "auto"))
+            free = table == "training" and (key in CHANGEABLE_ON_RESUME or (key in MEASURED and value == "auto"))
             if value != old and not free:
                 fix = "leave it as it was, or train into another folder"
                 problems.append(Problem(f"'{key}' differs from the run that is resumed", f"[{table}] {key}", repr(value), repr(old), fix))

@@ -42,9 +42,11 @@ from crossview.reporting.report import write_report
 from crossview.resolve import Recipe, resolve
 from crossview.rng import Randomness
 from crossview.training import checkpoint
-from crossview.training.device import Precision, choose_precision, find_device, place, set_kernels
+from crossview.training.compiling import compile_networks, networks_of
+from crossview.training.device import Precision, find_device, place, set_kernels
 from crossview.training.loop import Job, Outcome
 from crossview.training.loop import train as train_job
+from crossview.training.measured import measure
 
 
 def train(
@@ -103,14 +105,13 @@ def _train(
     check_disk(path, method)
     if resume:
         check_same_cases(Run(path), prepared)
-        precision = stored_precision(resolved)
-        job = _job(path, resolved, prepared, method, precision)
+        job = _job(path, resolved, prepared, method, stored_precision(resolved))
         job.resumed_with = {"device_name": environment_now(prepared.device)["device_name"], **_changed(Run(path).recipe, resolved)}
         job.warnings = other_environment(Run(path), prepared.device)
     else:
-        precision, seconds = _precision(prepared, method)
-        resolved = resolve(resolved.tables(), [f"training.precision={precision}"])
-        job = _job(path, resolved, prepared, method, precision)
+        measured, seconds = measure(resolved.training, method, prepared.stream.batch(0, 0, unlabelled=False).image)
+        resolved = resolve(resolved.tables(), measured)
+        job = _job(path, resolved, prepared, method, stored_precision(resolved))
         create(path, resolved, _about(prepared, seconds))
         if plan is not None:
             write_text(path / "plan.json", json.dumps(plan.as_json(), indent=1))
@@ -128,7 +129,7 @@ def _changed(old: Recipe, new: Recipe) -> dict[str, Any]:
     return {key: value for key, value in after.items() if value != before[key]}
 
 
-def _about(prepared: Prepared, precision_seconds: Mapping[str, float]) -> dict[str, Any]:
+def _about(prepared: Prepared, seconds: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """What environment.json tells of a run."""
     splits = prepared.splits
     about = environment_now(prepared.device) | {
@@ -141,7 +142,7 @@ def _about(prepared: Prepared, precision_seconds: Mapping[str, float]) -> dict[s
         "validation": [case.id for case in splits.validation],
         "notes": list(splits.notes),
     }
-    return about | ({"precision_seconds": dict(precision_seconds)} if precision_seconds else {})
+    return about | {f"{key}_seconds": dict(values) for key, values in seconds.items() if values}
 
 
 def _job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, precision: Precision) -> Job:
@@ -149,6 +150,8 @@ def _job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, precisi
     scored = scored_cases(recipe, splits)
     predictor = make_predictor(recipe, method, prepared.device, precision)
     preprocessing = preprocessing_of(recipe, splits)
+    if recipe.training.compile is True:
+        compile_networks(networks_of(method))
     return Job(
         method=method,
         stream=prepared.stream,
@@ -179,16 +182,6 @@ def make_predictor(
         precision=precision,
         progress=progress,
     )
-
-
-def _precision(prepared: Prepared, method: Method) -> tuple[Precision, dict[str, float]]:
-    """The recipe's precision; "auto" is decided by a measurement on one real image of the patch's size."""
-    asked = prepared.recipe.training.precision
-    if asked != "auto":
-        return asked, {}
-    image = prepared.stream.batch(0, 0, unlabelled=False).image[:1]
-    view = next(method.children())
-    return choose_precision(view, image, prepared.device)
 
 
 def evaluate(

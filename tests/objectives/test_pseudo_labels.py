@@ -73,6 +73,14 @@ def test_two_classes_tie_to_the_foreground_and_more_to_the_first() -> None:
     assert decide(torch.zeros(1, 3, 1, 1)).item() == 0
 
 
+@pytest.mark.parametrize("classes", [3, 4, 7])
+def test_the_first_of_the_largest_probabilities_is_decided(classes: int) -> None:
+    generator = torch.Generator().manual_seed(classes)
+    logits = torch.randint(3, (3, classes, 40, 40), generator=generator).float()  # many ties
+    for image in (logits, logits.contiguous(memory_format=torch.channels_last), logits.bfloat16()):
+        assert torch.equal(decide(image), image.float().softmax(1).argmax(1).to(torch.uint8))
+
+
 def test_low_precision_logits_are_decided_in_float32() -> None:
     logits = torch.tensor([100.0, 99.5]).bfloat16().view(1, 2, 1, 1)
     assert decide(logits).item() == 0

@@ -28,7 +28,7 @@ def test_auto_is_a_device_that_is_here():
 def test_measuring_the_precision_leaves_the_network_alone():
     made = network()
     before = {name: value.clone() for name, value in made.state_dict().items()}
-    precision, seconds = device.choose_precision(made, torch.randn(1, 1, 8, 8, 8), CPU)
+    precision, seconds = device.choose_precision(made, torch.randn(1, 1, 8, 8, 8))
     assert precision in ("float32", "bf16")
     assert set(seconds) == {"float32", "bf16"}
     assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
@@ -39,7 +39,7 @@ def test_measuring_the_precision_leaves_the_network_alone():
 def test_the_faster_precision_is_chosen(monkeypatch, slow, chosen):
     clock = iter(range(100))
 
-    def once(made, image, where, precision):
+    def once(made, image, precision):
         if precision == slow:
             next(clock)
 
@@ -51,7 +51,7 @@ def test_the_faster_precision_is_chosen(monkeypatch, slow, chosen):
         return now[0] + 10 * next(clock)
 
     monkeypatch.setattr(device.time, "perf_counter", tick)
-    assert device.choose_precision(network(), torch.randn(1, 1, 8, 8, 8), CPU)[0] == chosen
+    assert device.choose_precision(network(), torch.randn(1, 1, 8, 8, 8))[0] == chosen
 
 
 def test_autocast_is_bf16_or_nothing():

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from crossview.networks.layers import Interpolation, resize, upsample
+from crossview.networks.layers import Interpolation, dropout, resize, upsample
 from crossview.networks.network import NetworkOptions, Output
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -66,7 +66,7 @@ class Block(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         features = F.leaky_relu(self.norm1(self.convolution1(image)), 0.01, inplace=True)
-        features = F.dropout(features, self.dropout, self.training)
+        features = dropout(features, self.dropout, self.training)
         return F.leaky_relu(self.norm2(self.convolution2(features)), 0.01, inplace=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from crossview.errors import Problem, UserError
+from crossview.training.memory import keep_freed_memory
 
 Precision = Literal["float32", "bf16"]
 
@@ -38,40 +38,41 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def choose_precision(network: nn.Module, image: Tensor, device: torch.device) -> tuple[Precision, dict[str, float]]:
+def choose_precision(network: nn.Module, image: Tensor) -> tuple[Precision, dict[str, float]]:
     """The faster of float32 and bf16 for forward and backward passes of ``network`` on ``image`` (B, C, *S), and the seconds of each.
 
     The network's weights, buffers and gradients are left as they were. bf16 must win by a tenth to be chosen.
     """
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    seconds = {name: _seconds(lambda name=name: _once(network, image, device, name)) for name in ("float32", "bf16")}  # type: ignore[misc]
+    precisions: tuple[Precision, ...] = ("float32", "bf16")
+    seconds = {name: seconds_of_a_pass(network, image, name) for name in precisions}
     network.load_state_dict(before)
     network.zero_grad(set_to_none=True)
-    return ("bf16" if seconds["bf16"] < 0.9 * seconds["float32"] else "float32"), seconds
+    return ("bf16" if seconds["bf16"] < 0.9 * seconds["float32"] else "float32"), {str(name): value for name, value in seconds.items()}
 
 
-def _once(network: nn.Module, image: Tensor, device: torch.device, precision: Precision) -> None:
-    with autocast(device, precision):
+def seconds_of_a_pass(network: nn.Module, image: Tensor, precision: Precision) -> float:
+    """Seconds of a forward and backward pass of ``network`` on ``image`` (B, C, *S): the faster of two after a first one."""
+    times = []
+    for _ in range(3):  # the first pass also chooses kernels
+        start = time.perf_counter()
+        _once(network, image, precision)
+        times.append(time.perf_counter() - start)
+    return round(min(times[1:]), 4)
+
+
+def _once(network: nn.Module, image: Tensor, precision: Precision) -> None:
+    with autocast(image.device, precision):
         logits = network(image).logits
     logits.float().square().mean().backward()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    work()  # the first pass also chooses kernels
-    times = []
-    for _ in range(2):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return round(min(times), 4)
+    if image.is_cuda:
+        torch.cuda.synchronize(image.device)
 
 
 def set_kernels(deterministic: bool) -> None:
     """Choose CUDA's kernels: true float32 and no TF32, and deterministic ones (they cost speed) if asked for.
 
-    The CPU's kernels are deterministic for a fixed number of threads anyway.
+    The CPU's kernels are deterministic for a fixed number of threads anyway; there the memory of a step is kept for the next one.
 
     cuBLAS reads its part from the environment when CUDA starts, so this comes before the first tensor on the device.
     """
@@ -82,6 +83,7 @@ def set_kernels(deterministic: bool) -> None:
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+    keep_freed_memory()
 
 
 def place(module: nn.Module, device: torch.device, dimensions: int) -> None:

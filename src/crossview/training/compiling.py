@@ -1,0 +1,80 @@
+"""Networks compiled by torch.compile, where that pays: fewer and larger kernels, the same mathematics in another order of rounding."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from crossview.errors import Problem, UserError
+from crossview.networks.build import NETWORKS
+from crossview.training.device import Precision, seconds_of_a_pass
+
+KINDS = 3
+"""A network is compiled about so often: for the labelled mix, for pseudo-labels (no gradient, another batch), for scoring."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Seconds of a forward and backward pass, "eager" and "compiled", and of the first compiled one, compiling included."""
+
+    eager: float
+    compiled: float
+    compiling: float
+
+    def pays(self, passes: int) -> bool:
+        """Whether ``passes`` passes win back three times what compiling ``KINDS`` times costs."""
+        return (self.eager - self.compiled) * passes > 3 * KINDS * self.compiling
+
+    def as_seconds(self) -> dict[str, float]:
+        """For environment.json."""
+        return {"eager": self.eager, "compiled": self.compiled, "compiling": self.compiling}
+
+
+def networks_of(method: nn.Module) -> list[nn.Module]:
+    """The networks that a method owns: its views, or a student and its teacher; its parts, where it has networks of its own kind."""
+    return [module for module in method.modules() if isinstance(module, tuple(NETWORKS.values()))] or list(method.children())
+
+
+def try_compiled(network: nn.Module, image: Tensor, precision: Precision) -> Trial:
+    """Time a copy of ``network`` on ``image`` (B, C, *S), as it is and compiled; the network itself is left alone.
+
+    Raises UserError where torch can't compile here: it needs a C++ compiler on the CPU and Triton on CUDA.
+    """
+    eager = seconds_of_a_pass(copy.deepcopy(network), image, precision)
+    compiled = copy.deepcopy(network)
+    compile_networks([compiled])
+    begun = time.perf_counter()
+    try:
+        steady = seconds_of_a_pass(compiled, image, precision)
+    except Exception as error:  # whatever a compiler can do wrong
+        found = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            Problem("torch.compile does not work here", "[training] compile", found, fix="training.compile=false, or install a compiler")
+        ) from error
+    return Trial(eager, steady, round(time.perf_counter() - begun, 4))
+
+
+def compile_networks(networks: Iterable[nn.Module]) -> None:
+    """Compile networks in place, when they are next called; names and weights stay as they are."""
+    for network in networks:
+        network.compile(dynamic=False)
+
+
+def choose_compiled(network: nn.Module, image: Tensor, precision: Precision, passes: int) -> tuple[bool, dict[str, float]]:
+    """Whether to compile for ``passes`` forward and backward passes on ``image``'s device, and the seconds that say so.
+
+    On the CPU never: it was not faster (V-Net) or half as fast (U-Net), see docs/explanation/speed.md. Not in deterministic mode, and
+    not where compiling fails.
+    """
+    if image.device.type == "cpu" or torch.are_deterministic_algorithms_enabled():
+        return False, {}
+    try:
+        trial = try_compiled(network, image, precision)
+    except UserError:
+        return False, {}
+    return trial.pays(passes), trial.as_seconds()

@@ -1,0 +1,107 @@
+"""When networks are compiled, and that a compiled network is the same network."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from small_run import assert_bit_equal, small
+from torch import nn
+
+from crossview.errors import UserError
+from crossview.methods import METHODS
+from crossview.networks.vnet import VNet
+from crossview.training import compiling, measured
+from crossview.training.compiling import Trial, choose_compiled, compile_networks, networks_of, try_compiled
+
+
+def network() -> VNet:
+    torch.manual_seed(0)
+    return VNet(VNet.Options(filters=2, levels=2, dropout=0.0), channels=1, classes=2)
+
+
+class Elsewhere(torch.Tensor):
+    """A tensor that says it is on a GPU."""
+
+    @property
+    def device(self):
+        return torch.device("cuda")
+
+
+def test_it_pays_where_many_passes_win_back_the_compiling():
+    trial = Trial(eager=0.05, compiled=0.03, compiling=40.0)
+    assert trial.pays(17_999 * 2)
+    assert not trial.pays(17_999)
+    assert not Trial(eager=0.03, compiled=0.05, compiling=1.0).pays(10**9)
+
+
+def test_on_the_cpu_nothing_is_compiled_unless_asked(monkeypatch):
+    monkeypatch.setattr(compiling, "try_compiled", None)
+    assert choose_compiled(network(), torch.zeros(2, 1, 8, 8, 8), "float32", 10**9) == (False, {})
+
+
+@pytest.mark.parametrize(("steps", "chosen"), [(10, False), (100_000, True)])
+def test_on_a_gpu_the_measurement_decides(monkeypatch, steps, chosen):
+    trial = Trial(eager=0.05, compiled=0.03, compiling=40.0)
+    monkeypatch.setattr(compiling, "try_compiled", lambda *_: trial)
+    image = torch.zeros(2, 1, 8, 8, 8).as_subclass(Elsewhere)
+    assert choose_compiled(network(), image, "bf16", steps) == (chosen, {"eager": 0.05, "compiled": 0.03, "compiling": 40.0})
+
+
+def test_where_compiling_fails_auto_does_without_and_true_is_refused(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no compiler\nsecond line")
+
+    monkeypatch.setattr(nn.Module, "compile", lambda module, **_: setattr(module, "forward", fail))
+    image = torch.zeros(2, 1, 8, 8, 8)
+    with pytest.raises(UserError, match="no compiler") as caught:
+        try_compiled(network(), image, "float32")
+    assert "second line" not in str(caught.value)
+    monkeypatch.setattr(compiling, "try_compiled", lambda *_: try_compiled(network(), image, "float32"))
+    assert choose_compiled(network(), image.as_subclass(Elsewhere), "bf16", 10**9) == (False, {})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_networks_of_a_method(name):
+    from crossview.resolve import resolve
+
+    recipe = resolve("demo", [f"method.name={name}", "network.filters=2", "network.levels=2", "data.patch=[16,16,16]"])
+    method = recipe.build_method(1)
+    found = networks_of(method)
+    assert found
+    assert len(found) == sum(isinstance(module, VNet) for module in method.modules())
+
+
+@pytest.mark.slow
+def test_a_compiled_network_is_the_same_network():
+    """Slow: torch compiles for half a minute."""
+    plain, compiled = network(), network()
+    compile_networks([compiled])
+    assert plain.state_dict().keys() == compiled.state_dict().keys()
+    image = torch.randn(2, 1, 8, 8, 8)
+    for _ in range(2):
+        for one, other in zip(vars(plain(image)).values(), vars(compiled(image)).values(), strict=True):
+            if isinstance(one, torch.Tensor):
+                torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_resumes_bit_for_bit(tmp_path):
+    sets = ("training.compile=true",)
+    whole = small(tmp_path / "whole", *sets)
+    assert whole.recipe.training.compile is True
+    assert set(whole.environment["compile_seconds"]) == {"eager", "compiled", "compiling"}
+    small(tmp_path / "parts", *sets, max_steps=4)
+    assert_bit_equal(whole, small(tmp_path / "parts", resume=True))
+
+
+def test_what_is_measured_is_written_into_the_runs_recipe(tmp_path, monkeypatch):
+    monkeypatch.setattr(measured, "choose_compiled", lambda *_: (False, {"eager": 1.0}))
+    run = small(tmp_path / "run", "training.precision=auto", max_steps=1)
+    assert run.recipe.training.compile is False
+    assert run.recipe.training.precision in ("float32", "bf16")
+    assert run.environment["compile_seconds"] == {"eager": 1.0}
+    assert set(run.environment["precision_seconds"]) == {"float32", "bf16"}
