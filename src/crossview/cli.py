@@ -12,6 +12,7 @@ import typer
 
 from crossview.arguments import DATA, DEVICE, OVERRIDES, Model, Plugin, RunFolder, load_plugin, show_version, with_plugin
 from crossview.errors import Problem, UserError
+from crossview.launch import launch, leave, place, speaks
 from crossview.terminal import bar, print_bench, print_comparison, print_errors, suggestion_table, summary_table
 
 if TYPE_CHECKING:
@@ -22,9 +23,13 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and stop.")] = False,
 ) -> None:
     """Semi-supervised medical image segmentation: train from a few labelled and many unlabelled scans."""
+    if context.invoked_subcommand != "train" and (here := place()) is not None and here.size > 1:
+        fix = "start it once; only crossview train can be started by torchrun"
+        raise UserError(Problem(f"crossview {context.invoked_subcommand} runs in one process", "", f"{here.size} processes", "one", fix))
 
 
 def main() -> None:
@@ -33,14 +38,14 @@ def main() -> None:
         app()
     except UserError as error:
         print_errors(error)
-        sys.exit(2)
+        leave(2)
     except BrokenPipeError:  # the reader of our output has gone: head, less
         sys.exit(0)
     except OSError as error:
         print_errors(UserError(Problem(error.strerror or str(error), where=str(error.filename or ""))))
-        sys.exit(2)
+        leave(2)
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        leave(128 + signal.SIGINT)
 
 
 @app.command()
@@ -89,11 +94,14 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run in this folder and start anew.")] = False,
     max_steps: Annotated[int | None, typer.Option(min=0, help="Stop, saved, after so many steps since the run began.")] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="Train in so many processes on this machine, each with a GPU of its own.")] = None,
     plugin: Plugin = None,
 ) -> None:
     """Train a recipe; the run folder holds all that comes of it."""
     if resume and overwrite:
         raise UserError(Problem("--resume and --overwrite exclude each other", fix="give one of them"))
+    if gpus is not None and gpus > 1 and place() is None:
+        sys.exit(launch(gpus, sys.argv[1:]))
     from crossview.run import train as run_train
 
     def tell(plan: Plan) -> None:
@@ -104,14 +112,23 @@ def train(
     sets = with_plugin(recipe, overrides or [], plugin)
     with bar("reading cases") as progress:
         run, outcome = run_train(
-            recipe, data, out, overrides=sets, resume=resume, overwrite=overwrite, max_steps=max_steps, progress=progress, tell=tell
+            recipe,
+            data,
+            out,
+            overrides=sets,
+            resume=resume,
+            overwrite=overwrite,
+            max_steps=max_steps,
+            gpus=gpus,
+            progress=progress,
+            tell=tell,
         )
-    if outcome.how == "finished":
+    if speaks() and outcome.how == "finished":
         print(f"finished after {outcome.total_step} steps: {run.path}\nnext: crossview evaluate {run.path}")  # noqa: T201
-    else:
+    elif speaks():
         print(f"stopped and saved after {outcome.total_step} steps; go on with --resume: {run.path}")  # noqa: T201
-    if outcome.how == "interrupted":
-        sys.exit(128 + outcome.signal)
+    if place() is not None or outcome.how == "interrupted":
+        leave(128 + outcome.signal if outcome.how == "interrupted" else 0)
 
 
 @app.command()

@@ -157,11 +157,13 @@ def stored_precision(recipe: Recipe) -> Precision:
     return "bf16" if recipe.training.precision == "bf16" else "float32"
 
 
-def other_environment(run: Run, device: torch.device) -> list[str]:
+def other_environment(run: Run, device: torch.device, processes: int = 1) -> list[str]:
     """What a person must know who resumes a run elsewhere than it was begun."""
-    then, now = run.environment, environment_now(device)
-    different = [f"{key} {then[key]} then, {now[key]} now" for key in ("torch", "threads", "device_name") if then.get(key) != now[key]]
-    return [f"bit-equal resume needs the same build, device and thread count: {'; '.join(different)}"] if different else []
+    then, now = {"processes": 1, **run.environment}, {**environment_now(device), "processes": processes}
+    keys = ("torch", "threads", "device_name", "processes")
+    different = [f"{key} {then[key]} then, {now[key]} now" for key in keys if then.get(key) != now[key]]
+    text = "bit-equal resume needs the same build, device, thread count and number of processes"
+    return [f"{text}: {'; '.join(different)}"] if different else []
 
 
 def write_model(run: Run, splits: Splits) -> Path:

@@ -16,6 +16,7 @@ from crossview import methods
 from crossview.data import fingerprint, inspect
 from crossview.data.plan import CPU, GPU, Needs, Plan, make_plan
 from crossview.data.sources import folder
+from crossview.folder import Run, recipe_on_resume
 from crossview.recipe import STEP_KEYS, Tables, layers, load, merged
 from crossview.resolve import Recipe, resolve
 from crossview.training.device import find_device
@@ -63,6 +64,12 @@ def asked_on_resume(stored: Recipe, recipe: str | Path | Mapping[str, Any], over
     _, given = layers(recipe, overrides)
     method = asked["method"]["name"]
     return resolve(merged(tables, given), [] if method == stored.method.name else [f"method.name={method}"])
+
+
+def resumed_recipe(path: Path, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe to go on with in the run folder ``path``. Raises UserError where it is no run, or of another recipe than asked for."""
+    run = Run.open(path)
+    return recipe_on_resume(run, asked_on_resume(run.recipe, recipe, overrides))
 
 
 def missing(given: Tables) -> list[str]:

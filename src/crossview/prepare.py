@@ -19,8 +19,9 @@ from crossview.data.store import Store
 from crossview.data.stream import Stream
 from crossview.errors import Problem, UserError, raise_all
 from crossview.folder import Run
+from crossview.methods import METHODS, find
 from crossview.resolve import Recipe
-from crossview.training.device import find_device
+from crossview.training.distributed import ALONE, World
 
 Progress = Callable[[int, int], None]
 """Told (done, total) as work goes on."""
@@ -55,9 +56,29 @@ def check_same_cases(run: Run, prepared: Prepared) -> None:
         )
 
 
-def prepare(recipe: Recipe, data: Path | None, progress: Progress | None = None) -> Prepared:
+def check_share(recipe: Recipe, world: World) -> None:
+    """Raise UserError, with all problems, unless the world's processes can share the recipe's batches."""
+    if world.size == 1:
+        return
+    problems = []
+    if not find(recipe.method.name).separable(recipe.method):
+        able = ", ".join(name for name, method in METHODS.items() if ":" not in name and method.separable(method.Options(name=name)))
+        what = f"{recipe.method.name} can't be trained in several processes: its loss takes the whole batch together"
+        fix = f"train it in one process, or one of {able} (bcp with method.dice=sample)"
+        problems.append(Problem(what, "[method]", f"{world.size} processes", fix=fix))
+    unlabelled = any(stage.unlabelled for stage in recipe.stages())
+    for key in ("labelled_batch", "unlabelled_batch") if unlabelled else ("labelled_batch",):
+        size = getattr(recipe.training, key)
+        if size % (2 * world.size):
+            expected = f"a multiple of {2 * world.size}: each takes as many pairs (i, i + n/2) of a batch of n"
+            problems.append(Problem(f"{world.size} processes can't share the batch", f"[training] {key}", str(size), expected))
+    raise_all(problems)
+
+
+def prepare(recipe: Recipe, data: Path | None, progress: Progress | None = None, world: World = ALONE) -> Prepared:
     """Read and check all training cases. Raises UserError with every problem found."""
-    device = find_device(recipe.training.device)
+    check_share(recipe, world)
+    device = world.device(recipe.training.device)
     splits = find_splits(recipe, data)
     options = recipe.training
     selection = {"last": None, "validation": splits.validation, "test": splits.test}[options.selection]
@@ -94,6 +115,8 @@ def prepare(recipe: Recipe, data: Path | None, progress: Progress | None = None)
         unlabelled_batch=options.unlabelled_batch,
         seed=options.seed,
         device=device,
+        rank=world.rank,
+        ranks=world.size,
     )
     return Prepared(recipe, splits, stream, device, data)
 

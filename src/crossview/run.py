@@ -1,187 +1,24 @@
-"""What the command's verbs do: train, evaluate, predict, report. The run folder itself stands in :mod:`crossview.folder`."""
+"""What the command's verbs do with a run: evaluate, predict, report. Training has its own file; the run folder stands in ``folder``."""
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from crossview.data.case import Case
-from crossview.data.plan import Plan
-from crossview.drawing import case_drawer, draw_batch
-from crossview.environment import environment_now
+from crossview.drawing import case_drawer
 from crossview.errors import Problem, UserError
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
-from crossview.evaluation.evaluate import quick_dice
-from crossview.files import write_text
-from crossview.folder import (
-    Run,
-    check_disk,
-    check_free,
-    create,
-    load_method,
-    other_environment,
-    recipe_on_resume,
-    shared_model,
-    stored_precision,
-    write_model,
-)
+from crossview.folder import Run, load_method, shared_model, stored_precision
 from crossview.inference.files import predict_files
-from crossview.inference.predict import Predictor
-from crossview.lock import locked
-from crossview.methods.method import Method
-from crossview.planned import asked_on_resume, resolve_planned
-from crossview.prepare import Prepared, Progress, check_same_cases, find_splits, prepare, preprocessing_of, scored_cases
+from crossview.job import make_predictor
+from crossview.prepare import Progress, find_splits, preprocessing_of
 from crossview.reporting.report import write_report
-from crossview.resolve import Recipe, resolve
-from crossview.rng import Randomness
+from crossview.resolve import resolve
 from crossview.training import checkpoint
-from crossview.training.compiling import compile_networks, networks_of
-from crossview.training.device import Precision, find_device, place, set_kernels
-from crossview.training.loop import Job, Outcome
-from crossview.training.loop import train as train_job
-from crossview.training.measured import measure
-
-
-def train(
-    recipe: str | Path | Mapping[str, Any],
-    data: Path | str | None,
-    out: Path | str,
-    *,
-    overrides: Sequence[str] = (),
-    resume: bool = False,
-    overwrite: bool = False,
-    max_steps: int | None = None,
-    progress: Progress | None = None,
-    tell: Callable[[Plan], None] | None = None,
-) -> tuple[Run, Outcome]:
-    """Train a recipe on a data set into the folder ``out``.
-
-    Keys of recipe "folder" that are left open are planned from the data first; ``tell`` is told the plan. On resume nothing is planned:
-    the run's own recipe holds every key. Nothing is written until the recipe, the data and the device have been checked. Raises UserError,
-    and LockedError where another process works in the folder.
-    """
-    path = Path(out)
-    if resume:
-        Run.open(path)
-    else:
-        check_free(path, overwrite)  # before the lock, which would be put into somebody's folder
-    with locked(path):
-        return _train(recipe, Path(data) if data is not None else None, path, overrides, resume, overwrite, max_steps, progress, tell)
-
-
-def _train(
-    recipe: str | Path | Mapping[str, Any],
-    root: Path | None,
-    path: Path,
-    overrides: Sequence[str],
-    resume: bool,
-    overwrite: bool,
-    max_steps: int | None,
-    progress: Progress | None,
-    tell: Callable[[Plan], None] | None,
-) -> tuple[Run, Outcome]:
-    plan = None
-    if resume:
-        resolved = recipe_on_resume(Run.open(path), asked_on_resume(Run.open(path).recipe, recipe, overrides))
-        if Run(path).finished and (path / "model.pt").exists():
-            return Run(path), Outcome("finished", sum(stage.steps for stage in resolved.stages()))
-    else:
-        check_free(path, overwrite)
-        resolved, plan = resolve_planned(recipe, overrides, root, progress)
-        if plan is not None and tell is not None:
-            tell(plan)
-    set_kernels(resolved.training.deterministic)
-    prepared = prepare(resolved, root, progress)
-    torch.manual_seed(Randomness(resolved.training.seed).number("weights"))
-    method = resolved.build_method(prepared.splits.channels)
-    place(method, prepared.device, len(resolved.data.patch))
-    check_disk(path, method)
-    if resume:
-        check_same_cases(Run(path), prepared)
-        job = _job(path, resolved, prepared, method, stored_precision(resolved))
-        job.resumed_with = {"device_name": environment_now(prepared.device)["device_name"], **_changed(Run(path).recipe, resolved)}
-        job.warnings = other_environment(Run(path), prepared.device)
-    else:
-        measured, seconds = measure(resolved.training, method, prepared.stream.batch(0, 0, unlabelled=False).image)
-        resolved = resolve(resolved.tables(), measured)
-        job = _job(path, resolved, prepared, method, stored_precision(resolved))
-        create(path, resolved, _about(prepared, seconds))
-        if plan is not None:
-            write_text(path / "plan.json", json.dumps(plan.as_json(), indent=1))
-    run = Run(path)
-    outcome = train_job(job, resume=resume, max_steps=max_steps)
-    if outcome.how == "finished":
-        write_model(run, prepared.splits)
-    write_report(run.path)
-    return run, outcome
-
-
-def _changed(old: Recipe, new: Recipe) -> dict[str, Any]:
-    """The keys of [training] that a resume changes."""
-    before, after = old.training.model_dump(), new.training.model_dump()
-    return {key: value for key, value in after.items() if value != before[key]}
-
-
-def _about(prepared: Prepared, seconds: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """What environment.json tells of a run."""
-    splits = prepared.splits
-    about = environment_now(prepared.device) | {
-        "command": shlex.join(["crossview", *sys.argv[1:]]) if Path(sys.argv[0]).stem in ("crossview", "__main__") else "",
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data": str(prepared.data.absolute()) if prepared.data else "",
-        "labelled": [case.id for case in splits.labelled],
-        "unlabelled": 0 if prepared.stream.unlabelled is None else len(prepared.stream.unlabelled),
-        "training_cases": prepared.fingerprint,
-        "validation": [case.id for case in splits.validation],
-        "notes": list(splits.notes),
-    }
-    return about | {f"{key}_seconds": dict(values) for key, values in seconds.items() if values}
-
-
-def _job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, precision: Precision) -> Job:
-    splits = prepared.splits
-    scored = scored_cases(recipe, splits)
-    predictor = make_predictor(recipe, method, prepared.device, precision)
-    preprocessing = preprocessing_of(recipe, splits)
-    if recipe.training.compile is True:
-        compile_networks(networks_of(method))
-    return Job(
-        method=method,
-        stream=prepared.stream,
-        options=recipe.training,
-        folder=path,
-        device=prepared.device,
-        precision=precision,
-        recipe=recipe.tables(),
-        score=(lambda: quick_dice(predictor, scored, splits.classes, splits.channels, preprocessing)) if scored else None,
-        draw=draw_batch,
-    )
-
-
-def make_predictor(
-    recipe: Recipe, method: Method, device: torch.device, precision: Precision, progress: Progress | None = None
-) -> Predictor:
-    """The recipe's way from an image to a prediction."""
-    options = recipe.inference
-    return Predictor(
-        method,
-        mode=options.mode,
-        patch=recipe.data.patch,
-        stride=options.stride,
-        largest_component=options.largest_component,
-        batch=options.batch,
-        flips=options.flips,
-        device=device,
-        precision=precision,
-        progress=progress,
-    )
+from crossview.training.device import find_device, set_kernels
+from crossview.training_run import train as train
 
 
 def evaluate(

@@ -20,8 +20,8 @@ from crossview.evaluation.suggest_sheet import Shown, suggestion_sheet
 from crossview.files import write_text
 from crossview.folder import Run, load_method, stored_precision
 from crossview.inference.predict import Prediction, Predictor
+from crossview.job import make_predictor
 from crossview.prepare import Progress, find_splits, preprocessing_of
-from crossview.run import make_predictor
 from crossview.training.device import find_device, set_kernels
 
 Image = NDArray[np.float32]

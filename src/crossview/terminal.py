@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from crossview.errors import UserError
+from crossview.launch import speaks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,9 @@ def bar(what: str) -> Iterator[Progress]:
 
 
 def print_errors(error: UserError) -> None:
-    """Every problem on standard error, the word "error" in front of each."""
+    """Every problem on standard error, the word "error" in front of each; of several processes one speaks."""
+    if not speaks():
+        return
     for problem in error.problems:
         print(f"error: {problem}", file=sys.stderr)  # noqa: T201
     if len(error.problems) > 1:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
+from ranks import train_in
 from small_run import SMALL, assert_bit_equal, small, weights
 
 from crossview.data.stream import Stream
@@ -138,3 +139,16 @@ def test_components_of_the_device_and_of_the_host_train_alike(tmp_path, monkeypa
     there = of_method("cml", tmp_path / "device", CUDA, "training.deterministic=true")
     monkeypatch.setattr(pseudo_labels, "_on_device", lambda device: None)
     assert_bit_equal(there, of_method("cml", tmp_path / "host", CUDA, "training.deterministic=true"))
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_processes_with_nccl_agree_with_one_on_the_cpu(tmp_path, ranks):
+    """In float64 without dropout; two processes share batch norm by torch's SyncBatchNorm."""
+    if torch.cuda.device_count() < ranks:
+        pytest.skip(f"needs {ranks} GPUs")
+    sets = [*SMALL, "network.dropout=0", "training.labelled_batch=4", "training.unlabelled_batch=4"]
+    (alone,) = train_in(1, tmp_path / "cpu", 7, *sets)
+    expected = torch.load(alone, weights_only=True)
+    for path in train_in(ranks, tmp_path / "cuda", 7, *sets, device="cuda"):
+        for key, value in torch.load(path, weights_only=True).items():
+            torch.testing.assert_close(value, expected[key], rtol=0, atol=1e-8, msg=key)

@@ -53,11 +53,18 @@ def mild_plan(shape: Sequence[int], patch: Sequence[int], generator: np.random.G
 
 
 def mild_batch(
-    store: Store, positions: Sequence[int], plans: Sequence[MildPlan], patch: Sequence[int], noise: torch.Generator
+    store: Store,
+    positions: Sequence[int],
+    plans: Sequence[MildPlan],
+    patch: Sequence[int],
+    noise: torch.Generator,
+    slots: Sequence[int] | None = None,
+    size: int = 0,
 ) -> tuple[Tensor, Tensor | None]:
     """Images float32 (B, C, *patch), and labels int64 (B, *patch) if the store has them, worked out on the device of ``noise``.
 
     Images are interpolated linearly, labels take the nearest voxel; beyond an item its border goes on.
+    slots: where the items are not the whole batch, their places in it; it has ``size``. The noise is drawn for all of it.
     """
     device = noise.device
     image = torch.empty((len(plans), store.channels, *patch), device=device)
@@ -74,7 +81,8 @@ def mild_batch(
                 moved(classes, device).float()[None, None], grid, mode="nearest", padding_mode="border", align_corners=False
             )
             label[slot] = nearest[0, 0]
-    return _other_intensities(image, plans, noise), label
+    drawn = torch.randn((size if slots else len(plans), *image.shape[1:]), generator=noise, device=device)
+    return _other_intensities(image, plans, drawn[list(slots)] if slots else drawn), label
 
 
 def _source(shape: Sequence[int], plan: MildPlan, patch: Sequence[int], device: torch.device) -> tuple[CropPlan, Tensor]:
@@ -98,8 +106,8 @@ def _source(shape: Sequence[int], plan: MildPlan, patch: Sequence[int], device: 
     return CropPlan(tuple(int(side) for side in low), tuple(int(side) for side in size)), grid
 
 
-def _other_intensities(image: Tensor, plans: Sequence[MildPlan], noise: torch.Generator) -> Tensor:
-    """Gamma, then contrast and brightness, then noise, each image (C, *S) of the batch by its own plan."""
+def _other_intensities(image: Tensor, plans: Sequence[MildPlan], noise: Tensor) -> Tensor:
+    """Gamma, then contrast and brightness, then noise of deviation 1 scaled, each image (C, *S) of the batch by its own plan."""
     numbers = moved(torch.tensor([[plan.gamma, plan.contrast, plan.brightness, plan.noise] for plan in plans]), image.device)
     gamma, contrast, brightness, deviation = numbers.T.reshape(4, -1, *[1] * (image.ndim - 1))
     low, high = (limit.reshape(*image.shape[:2], *[1] * (image.ndim - 2)) for limit in image.flatten(2).aminmax(dim=2))
@@ -107,4 +115,4 @@ def _other_intensities(image: Tensor, plans: Sequence[MildPlan], noise: torch.Ge
     image = image.sub_(low).div_(spread).clamp_(0, 1).pow_(gamma).mul_(spread).add_(low)
     middle = image.flatten(2).mean(2).reshape(low.shape)
     image = image.sub_(middle).mul_(contrast).add_(middle + brightness)
-    return image.add_(torch.randn(image.shape, generator=noise, device=image.device).mul_(deviation))
+    return image.add_(noise.mul_(deviation))

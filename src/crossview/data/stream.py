@@ -29,6 +29,7 @@ class Stream:
     Unlabelled items come in reshuffled passes without a break: item p of the run is element p mod n of permutation p div n.
     Every draw is keyed by (seed, stage, step, slot in the batch), every permutation by (seed, stage, its number).
     device: where the batches come to lie; None: where the labelled store lies.
+    rank, ranks: where several processes share a batch, each has its pairs (i, i + n/2) of it, in their order; see ``share``.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class Stream:
         unlabelled_batch: int,
         seed: int,
         device: torch.device | str | None = None,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         if labelled.labels is None or (unlabelled is not None and unlabelled.labels is not None):
             raise ValueError("the labelled store must hold labels and the unlabelled store none")
@@ -54,9 +57,10 @@ class Stream:
         self.labelled_batch, self.unlabelled_batch = labelled_batch, unlabelled_batch
         self.seed = seed
         self.device = labelled.device if device is None else torch.device(device)
+        self.rank, self.ranks = rank, ranks
 
     def batch(self, stage: int, step: int, *, unlabelled: bool, show: bool = False) -> Batch:
-        """The batch of a step; ``stage`` counts from 0, ``step`` within the stage. On ``self.device``.
+        """The batch of a step, this process's share of it; ``stage`` counts from 0, ``step`` within the stage. On ``self.device``.
 
         UserError where unlabelled images are asked for and there are none.
         """
@@ -69,13 +73,13 @@ class Stream:
         return Batch(image=image, label=label, unlabelled=without, rng=randomness, show=show)
 
     def labelled_positions(self, stage: int, step: int) -> list[int]:
-        """Which items of the labelled store make up the batch."""
+        """Which items of the labelled store make up the whole batch."""
         epoch, chunk = divmod(step, len(self.labelled) // self.labelled_batch)
         order = self._permutation(stage, "labelled order", epoch, len(self.labelled))
         return [int(position) for position in order[chunk * self.labelled_batch : (chunk + 1) * self.labelled_batch]]
 
     def unlabelled_positions(self, stage: int, step: int) -> list[int]:
-        """Which items of the unlabelled store make up the batch."""
+        """Which items of the unlabelled store make up the whole batch."""
         count = len(self._unlabelled())
         places = [divmod(step * self.unlabelled_batch + slot, count) for slot in range(self.unlabelled_batch)]
         orders = {number: self._permutation(stage, "unlabelled order", number, count) for number in {number for number, _ in places}}
@@ -91,18 +95,22 @@ class Stream:
         return self.unlabelled
 
     def _drawn(self, store: Store, positions: Sequence[int], randomness: Randomness, kind: str) -> tuple[Tensor, Tensor | None]:
-        """The patches of these items, slot by slot: made where the store lies, then moved."""
-        image, label = self._patches(store, positions, randomness, kind)
+        """The patches of this process's share of these items, slot by slot: made where the store lies, then moved."""
+        image, label = self._patches(store, positions, share(len(positions), self.rank, self.ranks), randomness, kind)
         return moved(image, self.device), None if label is None else moved(label, self.device)
 
-    def _patches(self, store: Store, positions: Sequence[int], randomness: Randomness, kind: str) -> tuple[Tensor, Tensor | None]:
-        generators = [randomness.host(f"{kind} patch", slot) for slot in range(len(positions))]
+    def _patches(
+        self, store: Store, every: Sequence[int], slots: Sequence[int], randomness: Randomness, kind: str
+    ) -> tuple[Tensor, Tensor | None]:
+        positions = [every[slot] for slot in slots]
+        generators = [randomness.host(f"{kind} patch", slot) for slot in slots]
         if self.sampling == "resize":
             plans = [augment.resize_plan(self.augmentation, generator) for generator in generators]
             return augment.resize_batch(store, positions, plans, self.patch)
         if self.augmentation == "mild":
             mild_plans = [mild_plan(store.shapes[at], self.patch, draws) for at, draws in zip(positions, generators, strict=True)]
-            return mild_batch(store, positions, mild_plans, self.patch, randomness.device(f"{kind} noise", self.device))
+            noise = randomness.device(f"{kind} noise", self.device)
+            return mild_batch(store, positions, mild_plans, self.patch, noise, slots if self.ranks > 1 else None, len(every))
         image = torch.empty((len(positions), store.channels, *self.patch), device=store.device)
         label = None
         if store.labels is not None:
@@ -114,6 +122,20 @@ class Stream:
             if label is not None:
                 augment.crop_label(store, position, plan, label[slot])
         return image, label
+
+
+def share(size: int, rank: int, ranks: int) -> list[int]:
+    """The slots of a batch that a process computes: the pairs (i, i + n/2) of n with rank n/(2 ranks) <= i < (rank + 1) n/(2 ranks).
+
+    First all i, then all i + n/2, so the halves of a share are the shares of the halves. ValueError where it doesn't come out even.
+    """
+    if ranks == 1:
+        return list(range(size))
+    if size % (2 * ranks):
+        raise ValueError(f"{ranks} processes can't share a batch of {size}")
+    pairs = size // (2 * ranks)
+    first = range(rank * pairs, (rank + 1) * pairs)
+    return [*first, *(slot + size // 2 for slot in first)]
 
 
 def _check(labelled: Store, unlabelled: Store | None, patch: tuple[int, ...], labelled_batch: int) -> None:

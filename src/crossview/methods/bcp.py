@@ -68,6 +68,10 @@ class BCP(StudentTeacher):
     def halved(cls, options: BCPOptions) -> tuple[str, ...]:
         return "labelled_batch", "unlabelled_batch"
 
+    @classmethod
+    def separable(cls, options: BCPOptions) -> bool:
+        return options.dice == "sample"
+
     @property
     def stages(self) -> tuple[Stage, ...]:
         options = self.options

@@ -56,6 +56,10 @@ class CML(Method):
     Options = CMLOptions
     options: CMLOptions
 
+    @classmethod
+    def separable(cls, options: CMLOptions) -> bool:
+        return True
+
     def __init__(self, options: CMLOptions, build_network: BuildNetwork) -> None:
         super().__init__(options, build_network)
         first, second = options.upsample

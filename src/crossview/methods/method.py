@@ -53,6 +53,14 @@ class Method(nn.Module):
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
 
+    @classmethod
+    def separable(cls, options: Any) -> bool:
+        """Whether several processes can share a batch: its loss is the mean of those of its pairs (i, i + n/2), batch norm aside.
+
+        Not so, say, with a Dice over the whole batch, or with device noise that is not drawn sample by sample.
+        """
+        return False
+
     def __init__(self, options: Any, build_network: BuildNetwork) -> None:
         super().__init__()
         self.options = options

@@ -24,6 +24,10 @@ class Supervised(Method):
     Options = SupervisedOptions
     options: SupervisedOptions
 
+    @classmethod
+    def separable(cls, options: SupervisedOptions) -> bool:
+        return True
+
     def __init__(self, options: SupervisedOptions, build_network: BuildNetwork) -> None:
         super().__init__(options, build_network)
         self.network = build_network()

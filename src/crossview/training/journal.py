@@ -32,14 +32,19 @@ def _finite(value: Any) -> Any:
 
 
 class Journal:
-    """Appends rows. Every row carries ``kind``; rows of training carry ``total_step``, the steps done since the run began."""
+    """Appends rows. Every row carries ``kind``; rows of training carry ``total_step``, the steps done since the run began.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    writes: false in all but one of several processes that train one run.
+    """
+
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
 
     def append(self, kind: str, **values: Any) -> Row:
         """Write a row and return it. What is not finite (a loss that diverged, the Dice of a class no case has) is written as null."""
         row = {"kind": kind, **values}
+        if not self.writes:
+            return row
         with self.path.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(_finite(row), allow_nan=False) + "\n")
         return row
@@ -49,5 +54,7 @@ class Journal:
 
         So is the start of a stage of which the checkpoint holds no step.
         """
+        if not self.writes:
+            return
         kept = [row for row in read_journal(self.path) if row.get("total_step", 0) < total_step + (row["kind"] != "stage")]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))

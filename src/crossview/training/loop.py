@@ -24,6 +24,7 @@ from crossview.rng import Randomness
 from crossview.training import checkpoint
 from crossview.training.checkpoint import Position
 from crossview.training.device import Precision, autocast
+from crossview.training.distributed import ALONE, World
 from crossview.training.journal import Journal, read_journal
 from crossview.training.optimiser import Guard, learning_rate, make_optimiser
 from crossview.training.progress import TrainingProgress
@@ -42,7 +43,8 @@ class Job:
     """All that a training run needs.
 
     score: scores the validation cases; None where nothing is scored during training. draw: makes a picture of a batch.
-    resumed_with, warnings: what the journal shall tell of a resume.
+    resumed_with, warnings: what the journal shall tell of a resume. world: the processes that train together, of which only the first
+    writes; score and draw are its own.
     """
 
     method: Method
@@ -56,6 +58,7 @@ class Job:
     draw: Callable[[Batch, Mapping[str, Tensor], Path], None] | None = None
     resumed_with: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    world: World = ALONE
 
     @property
     def last(self) -> Path:
@@ -79,8 +82,8 @@ class Training:
     """The state of a run while it trains: position, optimiser, guard, clocks."""
 
     def __init__(self, job: Job, progress: TrainingProgress) -> None:
-        self.job, self.progress = job, progress
-        self.journal = Journal(job.folder / "journal.jsonl")
+        self.job, self.progress, self.world = job, progress, job.world
+        self.journal = Journal(job.folder / "journal.jsonl", writes=self.world.first)
         self.stages = job.method.stages
         self.steps = sum(stage.steps for stage in self.stages)
         self.position = Position()
@@ -102,6 +105,8 @@ class Training:
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def save(self) -> None:
+        if not self.world.first:
+            return
         position = replace(self.position, seconds=self.seconds())
         state = checkpoint.training_state(self.job.method, self.optimiser, position, self.job.recipe)
         checkpoint.write(self.job.last, state)
@@ -122,7 +127,7 @@ class Training:
         self.journal.append("resumed", total_step=self.position.total_step, **self.job.resumed_with)
         for text in self.job.warnings:
             self.progress.show(self.journal.append("warning", total_step=self.position.total_step, text=text))
-        if self.job.options.selection != "last" and self.position.best_step == self.position.step:
+        if self.world.first and self.job.options.selection != "last" and self.position.best_step == self.position.step:
             checkpoint.write(self.job.selected, state)
 
     # -- one stage -----------------------------------------------------------------------------------------------
@@ -162,7 +167,7 @@ class Training:
                 batch = self._marked(next(batches), stage, step)
                 terms = self.step(batch, stage, step)
                 samples = len(batch.image) + (0 if batch.unlabelled is None else len(batch.unlabelled))
-                window.add(terms, samples, batches.waited - waited)
+                window.add(terms, samples * self.world.size, batches.waited - waited)
                 self.position = replace(self.position, step=step + 1, total_step=self.position.total_step + 1)
                 self.progress.advance(self.position.total_step, stage.name)
                 if batch.watch:
@@ -186,7 +191,7 @@ class Training:
         """One optimiser step; the loss terms, on the device."""
         method, job = self.job.method, self.job
         method.train()
-        torch.manual_seed(Randomness(job.options.seed, self.position.stage, step).number("dropout"))
+        torch.manual_seed(Randomness(job.options.seed, self.position.stage, step).number("dropout", self.world.rank))
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(job.options, self.position.total_step, self.steps)
         self.optimiser.zero_grad(set_to_none=True)
@@ -201,13 +206,14 @@ class Training:
                 break
             torch.stack(list(part.values())).sum().backward()  # type: ignore[no-untyped-call]
             terms |= {name: value.detach() for name, value in part.items()}
+        terms = self.world.average(self.optimiser.param_groups[0]["params"], terms)
         self.guard.step(step, list(terms.values()))
         method.after_step(stage, step)
         return terms
 
     def log(self, stage: Stage, window: Window) -> None:
         self.check_finite(stage)
-        health = {name: value.item() for name, value in self.job.method.health.items()}
+        health = self.world.mean({name: value.item() for name, value in self.job.method.health.items()})
         self.job.method.health.clear()
         row = self.journal.append(
             "step",
@@ -264,15 +270,20 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
     last = position_of(job.last) if resume and job.last.exists() else Position()
     if resume and not job.last.exists() and any(row["kind"] == "step" for row in read_journal(job.folder / "journal.jsonl")):
         raise UserError(Problem("the run's checkpoint is missing", str(job.last), fix="restore it, or train again with --overwrite"))
-    with TrainingProgress(sum(stage.steps for stage in job.method.stages), last.total_step) as progress, stop_signals() as caught:
+    job.world.agree("the checkpoint they go on from", f"step {last.total_step}")
+    steps, world = sum(stage.steps for stage in job.method.stages), job.world
+    with TrainingProgress(steps, last.total_step, silent=not world.first) as progress, stop_signals(once=world.several) as caught:
         training = Training(job, progress)
         if resume and job.last.exists():
             training.restore()
         else:
             training.save()  # from here on the run can be resumed, whatever happens
+        signal = 0
 
         def stop() -> bool:
-            return bool(caught) or (max_steps is not None and training.position.total_step >= max_steps)
+            nonlocal signal
+            signal = signal or world.signal(caught)
+            return bool(signal) or (max_steps is not None and training.position.total_step >= max_steps)
 
         for index, stage in enumerate(training.stages):
             if index < training.position.stage or (index == training.position.stage and training.position.step >= stage.steps):
@@ -286,8 +297,8 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
         finished = training.position.total_step == training.steps
         if finished:
             training.journal.append("finished", total_step=training.steps, seconds=round(training.seconds(), 3))
-        how: Literal["finished", "paused", "interrupted"] = "finished" if finished else "interrupted" if caught else "paused"
-        return Outcome(how, training.position.total_step, signal=caught[0] if caught else 0)
+        how: Literal["finished", "paused", "interrupted"] = "finished" if finished else "interrupted" if signal else "paused"
+        return Outcome(how, training.position.total_step, signal=signal)
 
 
 def case_ids(stream: Stream, stage: int, step: int, unlabelled: bool) -> list[str]:

@@ -27,15 +27,15 @@ def describe(row: dict[str, Any]) -> str:
 
 
 class TrainingProgress:
-    """Shows stages, loss terms, speed, the share of time spent waiting for data, and the time left."""
+    """Shows stages, loss terms, speed, the share of time spent waiting for data, and the time left; silent: nothing."""
 
-    def __init__(self, steps: int, done: int = 0, stream: TextIO | None = None) -> None:
-        self.console = Console(file=stream or sys.stderr)
+    def __init__(self, steps: int, done: int = 0, stream: TextIO | None = None, silent: bool = False) -> None:
+        self.console = Console(file=stream or sys.stderr, quiet=silent)
         self.steps, self.done = steps, done
         self.started, self.first = time.monotonic(), done
         self.last_line = -PLAIN_EVERY
         self.live: Live | None = None
-        if self.console.is_terminal:
+        if self.console.is_terminal and not silent:
             self.bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self.task = self.bar.add_task("starting", total=steps, completed=done)
             self.live = Live(self.bar, console=self.console, refresh_per_second=4)

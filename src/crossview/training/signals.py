@@ -8,15 +8,18 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Catch SIGINT and SIGTERM into a list, so that the step in progress ends and is saved. A second one takes its usual course."""
+def stop_signals(once: bool = False) -> Iterator[list[int]]:
+    """Catch SIGINT and SIGTERM into a list, so that the step in progress ends and is saved. A second one takes its usual course.
+
+    once: further ones do nothing. Of several processes each may get Ctrl-C twice, from the terminal and from what started it.
+    """
     caught: list[int] = []
     handled = (signal.SIGINT, signal.SIGTERM)
     usual = {number: signal.getsignal(number) for number in handled}
 
     def catch(number: int, frame: object) -> None:
         caught.append(number)
-        for each in handled:
+        for each in () if once else handled:
             signal.signal(each, usual[each])
 
     try:

@@ -1,0 +1,151 @@
+"""Several processes that train one run together: started on this machine by ``--gpus N``, or found started by torchrun or srun.
+
+Each process is told its place by torchrun's environment variables: RANK and WORLD_SIZE among all, LOCAL_RANK and LOCAL_WORLD_SIZE on
+its machine, MASTER_ADDR and MASTER_PORT of the first. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from crossview.errors import Problem, UserError
+
+LAUNCHER = "CROSSVIEW_LAUNCHER"
+"""Holds the id of the process that started this one by ``--gpus``."""
+PATIENCE = 20.0
+"""Seconds that the other processes have to end once one has failed."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A process's place: ``rank`` of ``size`` in all, ``local_rank`` of ``local_size`` on its machine."""
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+
+
+def place(environment: Mapping[str, str] = os.environ) -> Place | None:
+    """This process's place among several; None where it was started alone. Raises UserError for a place that can't be."""
+    if not {"RANK", "WORLD_SIZE"} <= environment.keys():
+        return None
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    found = ", ".join(f"{name}={environment[name]}" for name in (*names, "MASTER_ADDR", "MASTER_PORT") if name in environment)
+    try:
+        rank, size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
+        here = Place(rank, size, int(environment.get("LOCAL_RANK", rank)), int(environment.get("LOCAL_WORLD_SIZE", size)))
+    except ValueError:
+        here = None
+    if here is None or not (0 <= here.rank < here.size) or not {"MASTER_ADDR", "MASTER_PORT"} <= environment.keys():
+        expected = "RANK below WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun sets them"
+        fix = "start it by torchrun or with --gpus, or unset RANK and WORLD_SIZE"
+        raise UserError(Problem("this process can't tell its place among several", "environment", found, expected, fix))
+    return here
+
+
+def speaks() -> bool:
+    """Whether this process is the one that speaks for all: it is alone, or the first."""
+    return os.environ.get("RANK", "0") == "0" or "WORLD_SIZE" not in os.environ
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code.
+
+    Of several the first speaks for all, and what started them may end all once one has ended: the others leave it the time. They end
+    without the interpreter's own clean-up, in which torch's threads now and then abort the process (seen in torch 2.13 with gloo).
+    """
+    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
+        sys.exit(code)
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_initialized():
+        distributed.destroy_process_group()
+    if not speaks():
+        time.sleep(1.0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def orphaned() -> bool:
+    """Whether the process that started this one by ``--gpus`` is gone."""
+    return os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
+
+
+def launch(processes: int, arguments: Sequence[str]) -> int:
+    """Run ``crossview`` with these arguments in so many processes on this machine; the exit code of all.
+
+    The first has the terminal, and all have standard error. Ctrl-C and SIGTERM are passed on once; a second one kills.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared[LAUNCHER] = os.getpid()
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", max(1, (os.cpu_count() or 1) // processes))}
+    family = _Family()
+    usual = {number: signal.signal(number, family.pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for rank in range(processes):
+            own = {key: str(value) for key, value in {**shared, **threads, "RANK": rank, "LOCAL_RANK": rank}.items()}
+            # A session of its own: Ctrl-C in a terminal reaches only this process, which passes it on.
+            started = subprocess.Popen(
+                [sys.executable, "-m", "crossview", *arguments], env={**os.environ, **own}, start_new_session=True, stdin=subprocess.DEVNULL
+            )
+            family.children.append(started)
+        return family.wait()
+    finally:
+        family.kill()
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+@dataclass
+class _Family:
+    """The processes that were started, in the order of their ranks."""
+
+    children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    signalled: int = 0
+
+    def pass_on(self, number: int, frame: object) -> None:
+        again, self.signalled = bool(self.signalled), number
+        for child in self.children:
+            if child.poll() is None:
+                child.send_signal(signal.SIGKILL if again else number)
+
+    def kill(self) -> None:
+        for child in self.children:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+
+    def wait(self) -> int:
+        """Until all have ended; where one fails, the others get a while to. The exit code of the first to fail, else 0."""
+        failed: tuple[int, int] | None = None
+        deadline = float("inf")
+        while any(child.poll() is None for child in self.children):
+            if failed is None:
+                failed = next(((rank, child.returncode) for rank, child in enumerate(self.children) if child.returncode), None)
+                deadline = float("inf") if failed is None else time.monotonic() + PATIENCE
+            elif time.monotonic() > deadline:
+                self.kill()
+            time.sleep(0.05)
+        failed = failed or next(((rank, child.returncode) for rank, child in enumerate(self.children) if child.returncode), None)
+        if failed is None:
+            return 0
+        rank, code = failed
+        if code > 0:
+            return code
+        if not self.signalled:
+            text = f"error: process {rank + 1} of {len(self.children)} was killed by signal {-code}"
+            print(f"{text}; the last checkpoint is whole: go on with --resume", file=sys.stderr)  # noqa: T201
+            return 1
+        return 128 - code

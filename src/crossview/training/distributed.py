@@ -1,0 +1,195 @@
+"""One run on several processes: each computes a share of every batch, gradients are averaged, and all go the same way.
+
+The share of rank r of R: the pairs (i, i + n/2) of a batch of n with r n/(2R) <= i < (r + 1) n/(2R), the stream's work. Here: the average,
+and the few things that all must decide alike. ``World`` is a process alone, for which all of this is nothing; ``Ranks`` one of several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from crossview.errors import Problem, UserError
+from crossview.launch import Place, orphaned, place
+from crossview.training.batch_norm import share_batch_norm
+from crossview.training.device import find_device
+
+Value = TypeVar("Value")
+
+LONGEST_WAIT = timedelta(hours=6)
+"""The first process scores, draws and writes alone, and the others wait for it."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A process that trains alone. gpus: whether a number of GPUs was asked for."""
+
+    rank: int = 0
+    size: int = 1
+    gpus: bool = False
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes, scores and speaks."""
+        return self.rank == 0
+
+    @property
+    def several(self) -> bool:
+        """Whether something started this process as one of several, be it the only one."""
+        return False
+
+    def device(self, name: str) -> torch.device:
+        """The device of this process for ``training.device``. Raises UserError for one that is not there."""
+        device = find_device(name)
+        if self.gpus and device.type == "cpu" and name != "cpu":
+            raise _too_few_gpus(1)
+        return device
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Work that must come off in every process before any goes on: a UserError in one is raised in all. No collective inside."""
+        yield
+
+    def from_first(self, value: Value) -> Value:
+        """The first process's value."""
+        return value
+
+    def agree(self, what: str, value: object) -> None:
+        """Raises UserError where the processes have different values."""
+
+    def signal(self, caught: Sequence[int]) -> int:
+        """The signal that ends the run, 0 for none. All processes are told alike."""
+        return caught[0] if caught else 0
+
+    def share_batch_norm(self, method: nn.Module, device: torch.device) -> None:
+        """Let the method's batch norms see the whole batch. Before the optimiser is made."""
+
+    def average(self, parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Gradients, in place, and loss terms averaged over the processes."""
+        return terms
+
+    def mean(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """Each number's mean over the processes, which all have the same names."""
+        return dict(numbers)
+
+
+ALONE = World()
+
+
+@dataclass(frozen=True)
+class Ranks(World):
+    """One of several processes. local_rank: its number on its machine, which has ``local_size`` of them."""
+
+    local_rank: int = 0
+    local_size: int = 1
+
+    @property
+    def several(self) -> bool:
+        return True
+
+    def device(self, name: str) -> torch.device:
+        if name == "cpu":
+            return torch.device("cpu")
+        if name not in ("auto", "cuda"):
+            fix = "auto: each process takes a GPU of its own; CUDA_VISIBLE_DEVICES says which there are"
+            raise UserError(Problem("one device can't serve several processes", "[training] device", name, "auto, cuda or cpu", fix))
+        if self.local_rank >= torch.cuda.device_count():
+            raise _too_few_gpus(self.local_size)
+        device = torch.device("cuda", self.local_rank)
+        torch.cuda.set_device(device)
+        return device
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        problems: list[Problem] = []
+        try:
+            yield
+        except UserError as error:
+            problems = list(error.problems)
+        except OSError as error:  # as the command shows it
+            problems = [Problem(error.strerror or str(error), where=str(error.filename or ""))]
+        every = dict.fromkeys(problem for found in self._gather(problems) for problem in found)
+        if every:
+            raise UserError(every)
+
+    def _gather(self, value: Value) -> list[Value]:
+        gathered: list[Any] = [None] * self.size
+        dist.all_gather_object(gathered, value)
+        return gathered
+
+    def from_first(self, value: Value) -> Value:
+        return self._gather(value)[0]
+
+    def agree(self, what: str, value: object) -> None:
+        values = dict.fromkeys(self._gather(str(value)))
+        if len(values) > 1:
+            fix = "give every process the same command, code, data and run folder, on a disk that all machines share"
+            raise UserError(Problem(f"the processes differ in {what}", found=" and ".join(values), expected="the same in all", fix=fix))
+
+    def signal(self, caught: Sequence[int]) -> int:
+        """A collective on the host, once a step: nothing waits for a GPU. The process that started this one gone: as SIGTERM."""
+        number = torch.tensor(caught[0] if caught else 15 if orphaned() else 0)
+        dist.all_reduce(number, dist.ReduceOp.MAX)
+        return int(number)
+
+    def share_batch_norm(self, method: nn.Module, device: torch.device) -> None:
+        if self.size > 1:
+            share_batch_norm(method, device)
+
+    def average(self, parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One flat all-reduce. The terms travel with the gradients, so what is not finite in one process is so in all."""
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        losses = torch.stack(list(terms.values())).to(gradients[0].dtype)
+        flat = torch.cat([losses, *(gradient.reshape(-1) for gradient in gradients)])
+        dist.all_reduce(flat)
+        losses, *pieces = torch.split(flat / self.size, [len(losses), *(gradient.numel() for gradient in gradients)])
+        torch._foreach_copy_(gradients, [piece.view(gradient.shape) for piece, gradient in zip(pieces, gradients, strict=True)])
+        return dict(zip(terms, losses.unbind(), strict=True))
+
+    def mean(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        values = torch.tensor(list(numbers.values()), dtype=torch.float64)
+        if len(values):
+            dist.all_reduce(values)
+        return dict(zip(numbers, (values / self.size).tolist(), strict=True))
+
+
+def _too_few_gpus(wanted: int) -> UserError:
+    there = torch.cuda.device_count()
+    found = f"{there} GPU{'' if there == 1 else 's'} on this machine"
+    fix = f"--gpus {there}" if there else "--set training.device=cpu rehearses it on the CPU"
+    return UserError(Problem("too few GPUs for so many processes", "--gpus", found, str(wanted), fix))
+
+
+def join(gpus: int | None = None) -> World:
+    """This process's world: the other processes that torchrun, srun or ``--gpus`` started it with, or none.
+
+    gpus: how many processes the caller counts on. Raises UserError where there are others.
+    """
+    here = place()
+    if gpus is not None and gpus != (1 if here is None else here.size):
+        found = "one process" if here is None else f"{here.size} processes, as WORLD_SIZE tells"
+        fix = "crossview train --gpus starts them; a script of yours is started by torchrun --standalone --nproc-per-node"
+        raise UserError(Problem("there are not so many processes", "gpus", found, str(gpus), fix))
+    if here is None:
+        return World(gpus=gpus is not None)
+    if not dist.is_initialized():
+        _connect(here)
+    return Ranks(here.rank, here.size, gpus is not None, here.local_rank, here.local_size)
+
+
+def _connect(here: Place) -> None:
+    """gloo for what lies in the computer's memory, nccl for what lies on GPUs."""
+    nccl = torch.cuda.is_available() and dist.is_nccl_available()
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if nccl else "gloo", rank=here.rank, world_size=here.size, timeout=LONGEST_WAIT)
+    except (dist.DistError, RuntimeError, ValueError) as error:
+        found = (str(error).splitlines() or [type(error).__name__])[0]
+        fix = "MASTER_ADDR and MASTER_PORT must name the first process's machine and a free port there"
+        raise UserError(Problem("the processes don't find each other", found=found, fix=fix)) from None

@@ -1,0 +1,172 @@
+"""The verb train: a recipe, the data and a folder become a run. One process alone, or several that train one run together."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crossview.data.plan import Plan
+from crossview.environment import environment_now
+from crossview.files import write_text
+from crossview.folder import Run, check_disk, check_free, create, other_environment, write_model
+from crossview.job import make_job
+from crossview.lock import locked
+from crossview.methods.method import Method
+from crossview.planned import resolve_planned, resumed_recipe
+from crossview.prepare import Prepared, Progress, check_same_cases, prepare
+from crossview.recipe import load
+from crossview.reporting.report import write_report
+from crossview.resolve import Recipe, resolve
+from crossview.rng import Randomness
+from crossview.training.device import place, set_kernels
+from crossview.training.distributed import World, join
+from crossview.training.loop import Outcome
+from crossview.training.loop import train as train_job
+from crossview.training.measured import measure
+
+Tell = Callable[[Plan], None]
+
+
+def train(
+    recipe: str | Path | Mapping[str, Any],
+    data: Path | str | None,
+    out: Path | str,
+    *,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    max_steps: int | None = None,
+    gpus: int | None = None,
+    progress: Progress | None = None,
+    tell: Tell | None = None,
+) -> tuple[Run, Outcome]:
+    """Train a recipe on a data set into the folder ``out``.
+
+    Keys of recipe "folder" that are left open are planned from the data first; ``tell`` is told the plan. On resume nothing is planned:
+    the run's own recipe holds every key. Nothing is written until the recipe, the data and the device have been checked. In a script
+    that torchrun started in several processes, each calls this and does its share; gpus: their number, if it shall be checked.
+    Raises UserError, and LockedError where another process works in the folder.
+    """
+    path, root = Path(out), Path(data) if data is not None else None
+    world = join(gpus)
+    with ExitStack() as stack:
+        with world.together():
+            world.device(str(load(recipe, overrides).get("training", {}).get("device", "auto")))  # told before scans are read
+            if resume:
+                Run.open(path)
+            else:
+                check_free(path, overwrite)  # before the lock, which would be put into somebody's folder
+            if world.first:
+                stack.enter_context(locked(path))
+        if resume:
+            asked, plan = _resumed(world, path, recipe, overrides), None
+            if Run(path).finished and (path / "model.pt").exists():
+                return Run(path), Outcome("finished", sum(stage.steps for stage in asked.stages()))
+        else:
+            asked, plan = _planned(world, path, overwrite, recipe, overrides, root, progress, tell)
+        return _train(world, asked, plan, root, path, resume, max_steps, progress if world.first else None)
+
+
+def _resumed(world: World, path: Path, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> Recipe:
+    with world.together():
+        return resumed_recipe(path, recipe, overrides)
+
+
+def _planned(
+    world: World,
+    path: Path,
+    overwrite: bool,
+    recipe: str | Path | Mapping[str, Any],
+    overrides: Sequence[str],
+    data: Path | None,
+    progress: Progress | None,
+    tell: Tell | None,
+) -> tuple[Recipe, Plan | None]:
+    """A new run's recipe; the first process shows how it is planned."""
+    with world.together():
+        check_free(path, overwrite)
+        asked, plan = resolve_planned(recipe, overrides, data, progress if world.first else None)
+        if plan is not None and tell is not None and world.first:
+            tell(plan)
+    return asked, plan
+
+
+def _train(
+    world: World,
+    asked: Recipe,
+    plan: Plan | None,
+    data: Path | None,
+    path: Path,
+    resume: bool,
+    max_steps: int | None,
+    progress: Progress | None,
+) -> tuple[Run, Outcome]:
+    with world.together():
+        prepared, method = _built(asked, data, progress, world)
+        check_disk(path, method)
+        if resume:
+            check_same_cases(Run(path), prepared)
+        images = prepared.stream.batch(0, 0, unlabelled=False).image
+        measured, seconds = ([], {}) if resume else measure(asked.training, method, images)
+    resolved = resolve(asked.tables(), world.from_first(measured))
+    recipe_hash = sha256(resolved.toml().encode()).hexdigest()[:8]
+    world.agree("torch, the recipe or the training cases", f"{torch.__version__}, {recipe_hash}, {prepared.fingerprint}")
+    world.share_batch_norm(method, prepared.device)
+    job = make_job(path, resolved, prepared, method, world)
+    with world.together():
+        if resume:
+            job.resumed_with = {"device_name": environment_now(prepared.device)["device_name"], **_changed(Run(path).recipe, resolved)}
+            job.warnings = other_environment(Run(path), prepared.device, world.size)
+        elif world.first:
+            create(path, resolved, _about(prepared, seconds, world))
+            if plan is not None:
+                write_text(path / "plan.json", json.dumps(plan.as_json(), indent=1))
+    outcome = train_job(job, resume=resume, max_steps=max_steps)
+    with world.together():  # the others wait: what started them may end all once one has ended
+        if world.first:
+            if outcome.how == "finished":
+                write_model(Run(path), prepared.splits)
+            write_report(path)
+    return Run(path), outcome
+
+
+def _built(recipe: Recipe, data: Path | None, progress: Progress | None, world: World) -> tuple[Prepared, Method]:
+    """The data, and the method with its first weights on this process's device."""
+    set_kernels(recipe.training.deterministic)
+    prepared = prepare(recipe, data, progress, world)
+    torch.manual_seed(Randomness(recipe.training.seed).number("weights"))
+    method = recipe.build_method(prepared.splits.channels)
+    place(method, prepared.device, len(recipe.data.patch))
+    return prepared, method
+
+
+def _changed(old: Recipe, new: Recipe) -> dict[str, Any]:
+    """The keys of [training] that a resume changes."""
+    before, after = old.training.model_dump(), new.training.model_dump()
+    return {key: value for key, value in after.items() if value != before[key]}
+
+
+def _about(prepared: Prepared, seconds: Mapping[str, Mapping[str, float]], world: World) -> dict[str, Any]:
+    """What environment.json tells of a run."""
+    splits = prepared.splits
+    about = environment_now(prepared.device) | {
+        "command": shlex.join(["crossview", *sys.argv[1:]]) if Path(sys.argv[0]).stem in ("crossview", "__main__") else "",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processes": world.size,
+        "data": str(prepared.data.absolute()) if prepared.data else "",
+        "labelled": [case.id for case in splits.labelled],
+        "unlabelled": 0 if prepared.stream.unlabelled is None else len(prepared.stream.unlabelled),
+        "training_cases": prepared.fingerprint,
+        "validation": [case.id for case in splits.validation],
+        "notes": list(splits.notes),
+    }
+    return about | {f"{key}_seconds": dict(values) for key, values in seconds.items() if values}
