@@ -97,9 +97,9 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         for rank in range(processes):
             own = {key: str(value) for key, value in {**shared, **threads, "RANK": rank, "LOCAL_RANK": rank}.items()}
             # A session of its own: Ctrl-C in a terminal reaches only this process, which passes it on.
-            started = subprocess.Popen(
-                [sys.executable, "-m", "crossview", *arguments], env={**os.environ, **own}, start_new_session=True, stdin=subprocess.DEVNULL
-            )
+            # -P: modules of the current folder are no part of it.
+            command = [sys.executable, "-P", "-m", "crossview", *arguments]
+            started = subprocess.Popen(command, env={**os.environ, **own}, start_new_session=True, stdin=subprocess.DEVNULL)
             family.children.append(started)
         return family.wait()
     finally:

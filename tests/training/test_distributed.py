@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,18 @@ import torch
 import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).parent))
-from ranks import finish, start, train_in
+from ranks import finish, free_port, start, train_in
 from small_run import SMALL, assert_bit_equal, small, weights
 
 from crossview import train
-from crossview.data.stream import Stream, share
+from crossview.data.stream import share
 from crossview.errors import UserError
 from crossview.folder import Run
 from crossview.launch import LAUNCHER, orphaned, place
 from crossview.prepare import check_share, prepare
 from crossview.resolve import resolve
 from crossview.run import evaluate
+from crossview.training import distributed
 from crossview.training.batch_norm import SharedBatchNorm, share_batch_norm
 from crossview.training.distributed import Ranks, World, join
 from crossview.training.journal import read_journal
@@ -95,7 +97,6 @@ def test_the_shares_of_two_processes_make_up_the_batch_of_one(augmentation):
         slots = share(4, rank, 2)
         for name in ("image", "label", "unlabelled"):
             assert torch.equal(getattr(part, name), getattr(whole, name)[slots]), name
-    assert isinstance(stream, Stream)
 
 
 # -- batch norm ------------------------------------------------------------------------------------------------------
@@ -272,6 +273,14 @@ def test_processes_that_do_not_number_what_was_asked_are_refused(monkeypatch):
         monkeypatch.setenv(key, value)
     with pytest.raises(UserError, match="2 processes, as WORLD_SIZE tells"):
         join(gpus=4)
+
+
+def test_a_process_does_not_wait_for_ever_for_the_others(monkeypatch):
+    for key, value in {**TORCHRUN, "RANK": "0", "MASTER_PORT": str(free_port())}.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(distributed, "LONGEST_START", timedelta(seconds=1))
+    with pytest.raises(UserError, match="don't find each other"):
+        join()
 
 
 def test_an_orphan_knows_it(monkeypatch):

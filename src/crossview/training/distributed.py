@@ -6,6 +6,7 @@ and the few things that all must decide alike. ``World`` is a process alone, for
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from crossview.errors import Problem, UserError
 from crossview.launch import Place, orphaned, place
@@ -23,6 +25,8 @@ from crossview.training.device import find_device
 
 Value = TypeVar("Value")
 
+LONGEST_START = timedelta(minutes=15)
+"""A process waits so long for the others to be started."""
 LONGEST_WAIT = timedelta(hours=6)
 """The first process scores, draws and writes alone, and the others wait for it."""
 
@@ -135,7 +139,7 @@ class Ranks(World):
 
     def signal(self, caught: Sequence[int]) -> int:
         """A collective on the host, once a step: nothing waits for a GPU. The process that started this one gone: as SIGTERM."""
-        number = torch.tensor(caught[0] if caught else 15 if orphaned() else 0)
+        number = torch.tensor(caught[0] if caught else int(signal.SIGTERM) if orphaned() else 0)
         dist.all_reduce(number, dist.ReduceOp.MAX)
         return int(number)
 
@@ -188,7 +192,9 @@ def _connect(here: Place) -> None:
     """gloo for what lies in the computer's memory, nccl for what lies on GPUs."""
     nccl = torch.cuda.is_available() and dist.is_nccl_available()
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if nccl else "gloo", rank=here.rank, world_size=here.size, timeout=LONGEST_WAIT)
+        store, rank, size = next(rendezvous("env://", here.rank, here.size, timeout=LONGEST_START))
+        backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
     except (dist.DistError, RuntimeError, ValueError) as error:
         found = (str(error).splitlines() or [type(error).__name__])[0]
         fix = "MASTER_ADDR and MASTER_PORT must name the first process's machine and a free port there"
