@@ -22,7 +22,7 @@ from crossview.resolve import Recipe, resolve
 from crossview.training.device import find_device
 
 OPEN = {
-    "data": ("classes", "spacing", "nifti_axes", "patch", "normalisation", "augmentation"),
+    "data": ("classes", "spacing", "nifti_axes", "patch", "normalisation", "augmentation", "foreground_share"),
     "network": ("name", "filters", "levels"),
     "training": ("labelled_batch",),
     "inference": ("stride", "largest_component"),

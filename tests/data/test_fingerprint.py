@@ -36,6 +36,8 @@ def test_what_is_measured():
     assert found.shapes == ((8, 8, 6),) * 3
     assert found.spacings[2] == (1.0, 1.0, 3.0)
     assert found.pieces == {1: 1.0, 2: 1.0}
+    assert len(found.places) == 2
+    np.testing.assert_array_equal((found.places[0][2] * (8, 8, 6)).astype(int), np.argwhere(label() == 2))
     inside = np.concatenate([scan[0][label() > 0] for scan in scans[:2]])
     assert found.foreground[0] == pytest.approx((*np.percentile(inside, (0.5, 99.5)), inside.mean(), inside.std()), rel=1e-3)
     told = found.as_json()

@@ -1,7 +1,9 @@
 """The plan: what is chosen for which scans, that a user's keys are kept and followed, and that reasons are told."""
 
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from crossview.data.fingerprint import Fingerprint
@@ -111,6 +113,30 @@ def test_a_batch_is_no_larger_than_the_labelled_cases_allow(labelled, needs, bat
 def test_mild_augmentation_is_of_crops():
     assert planned()["data.augmentation"] == "mild"
     assert planned(given={"data": {"sampling": "resize"}})["data.augmentation"] == "none"
+
+
+def corner(share):
+    """Where a structure lies that fills the corner of a scan up to ``share`` of each side."""
+    line = np.linspace(0.01, share, 8)
+    return {1: np.stack(np.meshgrid(line, line, line), axis=-1).reshape(-1, 3)}
+
+
+def test_labelled_crops_are_centred_where_uniform_ones_miss_the_foreground():
+    rare = scans(labelled=2, places=(corner(0.1),) * 2)
+    assert planned(rare, budget=CPU)["data.foreground_share"] == 0.3333
+    assert planned(rare, {"data": {"patch": [176, 144, 88]}})["data.foreground_share"] == 0.0  # nearly the whole scan
+    assert planned(scans(labelled=2, places=(corner(0.9),) * 2), budget=CPU)["data.foreground_share"] == 0.0
+    assert planned(rare, {"data": {"sampling": "resize"}})["data.foreground_share"] == 0.0
+    assert "data.foreground_share" not in planned(rare, {"data": {"foreground_share": 0.5}})
+    reason = next(choice.reason for choice in make_plan(rare, {}, CML, CPU).choices if choice.key == "data.foreground_share")
+    assert re.search(r"\d+% of uniformly drawn crops hold class 1", reason)
+
+
+def test_of_slices_those_without_foreground_count():
+    line = np.linspace(0.3, 0.7, 20)
+    through = np.stack([0.5 * np.ones_like(line), line, line], axis=1)
+    plan = planned(scans((320, 300, 24), (0.8, 0.8, 5.0), labelled=2, places=({1: through[:, [1, 2, 0]]},) * 2))
+    assert (plan["network.name"], plan["data.foreground_share"]) == ("unet", 0.3333)
 
 
 def test_ct_has_one_scale_and_everything_else_its_own():

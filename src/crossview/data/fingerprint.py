@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossview.data.case import Case
+from crossview.data.foreground import places_of, relative
 from crossview.data.inspect import CaseFacts
 from crossview.errors import Problem, UserError, raise_all
 
@@ -28,7 +29,8 @@ class Fingerprint:
     shapes, spacings: a case each, in the order of the axes read: *S in voxels, mm (none where no file tells it). labelled: how many of
     them, the first, have labels. channels, classes (background included). ct: whether intensities are Hounsfield units, and ct_told_by
     what. foreground: a channel, (0.5th percentile, 99.5th percentile, mean, standard deviation) of the labelled foreground; none where
-    that is of one value. pieces: by class, the smallest share that its largest component has in a labelled case. cases: for reports.
+    that is of one value. pieces: by class, the smallest share that its largest component has in a labelled case. places: a labelled case
+    each, by class, some of its voxels (n, axes) in units of the scan's sides. cases: for reports.
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -41,6 +43,7 @@ class Fingerprint:
     foreground: tuple[tuple[float, float, float, float], ...]
     pieces: dict[int, float]
     cases: tuple[dict[str, Any], ...] = ()
+    places: tuple[dict[int, NDArray[np.float64]], ...] = field(default=(), compare=False, repr=False)
 
     @property
     def axes(self) -> int:
@@ -66,7 +69,8 @@ def take(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None, class_
     """The fingerprint of training cases from their facts, labelled ones first.
 
     channel_names, class_names: as the data set tells them, if it does. where: the data set, for messages. Labels are read once more, to
-    count their pieces. Raises UserError with every problem of every case, for labels without any class, for mixed channels or axes.
+    count their pieces and to note where they lie. Raises UserError with every problem of every case, for labels without any class, for
+    mixed channels or axes.
     """
     raise_all([problem for fact in facts for problem in fact.problems])
     raise_all(_mixed(facts, where))
@@ -76,6 +80,7 @@ def take(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None, class_
         fix = "put 1, 2, ... where the structures are that shall be found"
         raise UserError(Problem("the labels hold background only", where, "no value above 0 in any label", "class 1 somewhere", fix))
     ct, told_by = _is_ct(facts, channel_names)
+    pieces, places = _labels((fact.case for fact in labelled), classes)
     return Fingerprint(
         shapes=tuple(fact.shape[1:] for fact in facts),
         spacings=tuple(fact.spacing for fact in facts if fact.spacing is not None),
@@ -85,8 +90,9 @@ def take(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None, class_
         ct=ct,
         ct_told_by=told_by,
         foreground=_foreground(labelled),
-        pieces=_pieces((fact.case for fact in labelled), classes),
+        pieces=pieces,
         cases=tuple(_row(fact) for fact in facts),
+        places=places,
     )
 
 
@@ -124,15 +130,17 @@ def _foreground(labelled: Sequence[CaseFacts]) -> tuple[tuple[float, float, floa
     return tuple(tuple(round(float(value), 4) for value in channel) for channel in zip(low, high, mean, deviation, strict=True))  # type: ignore[misc]
 
 
-def _pieces(cases: Iterable[Case], classes: int) -> dict[int, float]:
+def _labels(cases: Iterable[Case], classes: int) -> tuple[dict[int, float], tuple[dict[int, NDArray[np.float64]], ...]]:
+    """``pieces`` and ``places`` of labelled cases, each label read once."""
     smallest: dict[int, float] = {}
+    places = []
     for case in cases:
         label = case.read_label() if case.read_label else np.zeros((1, 1), np.uint8)
-        for value in range(1, classes):
-            mask = label == value
-            if mask.any():
-                smallest[value] = min(smallest.get(value, 1.0), largest_share(mask))
-    return smallest
+        here = places_of(label)
+        places.append(relative(here, label.shape))
+        for value in (value for value in here if value < classes):
+            smallest[value] = min(smallest.get(value, 1.0), largest_share(label == value))
+    return smallest, tuple(places)
 
 
 def largest_share(mask: NDArray[np.bool_]) -> float:

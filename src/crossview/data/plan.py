@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from crossview.data.fingerprint import Fingerprint
+from crossview.data.foreground import share_for, shares_met
 from crossview.data.patch import MOST_LEVELS, SMALLEST_BOTTLENECK, levels_of, patch_of
 from crossview.recipe import Tables, with_total_steps
 
@@ -123,8 +124,9 @@ def make_plan(fingerprint: Fingerprint, given: Mapping[str, Any], needs: Needs, 
     choose("data.classes", fingerprint.classes, f"background, and {fingerprint.classes - 1} as the highest class")
     flat, why = _flat(fingerprint, choose)
     choose("network.name", "unet" if flat else "vnet", why)
-    shapes = _choose_grid(fingerprint, choose, flat)
+    shapes, order = _choose_grid(fingerprint, choose, flat)
     patch = _choose_patch(shapes, choose, flat, budget)
+    _choose_foreground(fingerprint, choose, shapes, order, patch)
     _choose_intensities(fingerprint, choose)
     items = sum(shape[0] for shape in shapes[: fingerprint.labelled]) if flat and fingerprint.axes == 3 else fingerprint.labelled
     _choose_batches(items, choose, flat, needs, budget)
@@ -166,9 +168,10 @@ def _flat(fingerprint: Fingerprint, choose: _Choices) -> tuple[bool, str]:
     return False, f"{apart}, and the median scan has {slices} slices: volumes"
 
 
-def _choose_grid(fingerprint: Fingerprint, choose: _Choices, flat: bool) -> list[tuple[int, ...]]:
-    """The order of the axes and the voxels' size; returns the training scans' shapes in that order and size."""
+def _choose_grid(fingerprint: Fingerprint, choose: _Choices, flat: bool) -> tuple[list[tuple[int, ...]], list[int]]:
+    """The order of the axes and the voxels' size; returns the training scans' shapes in that order and size, and the order."""
     shapes, spacings = list(fingerprint.shapes), list(fingerprint.spacings)
+    order: Any = list(range(fingerprint.axes))
     if fingerprint.axes == 3:
         through = _through(fingerprint)
         others = [axis for axis in range(3) if axis != through]
@@ -177,18 +180,19 @@ def _choose_grid(fingerprint: Fingerprint, choose: _Choices, flat: bool) -> list
         shapes, spacings = ([tuple(row[axis] for axis in order) for row in rows] for rows in (shapes, spacings))
     if not spacings:
         choose("data.spacing", [], "the files tell no voxel sides: images are taken as they are")
-        return shapes
+        return shapes, order
     target = [float(f"{side:.4g}") for side in _median(spacings)]
     reason = f"the median of {len(spacings)} training scans, to which every scan is resampled"
     if flat and fingerprint.axes == 3:
         target[0], reason = 0.0, reason + "; slices stay as they are (0)"
     target = choose("data.spacing", target, reason)
     if not target:
-        return shapes
-    return [
+        return shapes, order
+    resampled: list[tuple[int, ...]] = [
         tuple(max(1, round(side * here / (there or here))) for side, here, there in zip(shape, spacing, target, strict=True))
         for shape, spacing in zip(shapes, spacings, strict=True)
     ]
+    return resampled, order
 
 
 def _choose_patch(shapes: Sequence[Sequence[int]], choose: _Choices, flat: bool, budget: Budget) -> list[int]:
@@ -213,6 +217,18 @@ def _choose_patch(shapes: Sequence[Sequence[int]], choose: _Choices, flat: bool,
     published = f"half the published {2 * budget.filters}: a CPU is slow" if budget.filters < GPU.filters else "as published"
     choose("network.filters", budget.filters, published)
     return patch
+
+
+def _choose_foreground(
+    fingerprint: Fingerprint, choose: _Choices, shapes: Sequence[Sequence[int]], order: Sequence[int], patch: Sequence[int]
+) -> None:
+    """Whether some labelled crops are centred on foreground: where uniformly drawn ones miss a class more than now and then."""
+    if choose.get("data.sampling") == "resize":
+        choose("data.foreground_share", 0.0, "whole slices are taken, not crops")
+        return
+    scans = [{value: at[:, order] for value, at in places.items()} for places in fingerprint.places]
+    box = [1] * (fingerprint.axes - len(patch)) + list(patch)
+    choose("data.foreground_share", *share_for(shares_met(scans, shapes[: len(scans)], box)))
 
 
 def _choose_intensities(fingerprint: Fingerprint, choose: _Choices) -> None:

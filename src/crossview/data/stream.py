@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from crossview.batch import Batch
 from crossview.data import augment
+from crossview.data.foreground import Centres
 from crossview.data.mild import mild_batch, mild_plan
 from crossview.data.sources.source import Augmentation, Sampling
 from crossview.data.store import Store, moved
@@ -28,6 +29,7 @@ class Stream:
     Labelled items come in epochs: each a fresh permutation in chunks of ``labelled_batch``, the incomplete last chunk dropped.
     Unlabelled items come in reshuffled passes without a break: item p of the run is element p mod n of permutation p div n.
     Every draw is keyed by (seed, stage, step, slot in the batch), every permutation by (seed, stage, its number).
+    foreground_share: of the labelled crops, centred on foreground (``Centres``); it changes no draw of the other crops.
     device: where the batches come to lie; None: where the labelled store lies.
     rank, ranks: where several processes share a batch, each has its pairs (i, i + n/2) of it, in their order; see ``share``.
     """
@@ -43,6 +45,7 @@ class Stream:
         labelled_batch: int,
         unlabelled_batch: int,
         seed: int,
+        foreground_share: float = 0.0,
         device: torch.device | str | None = None,
         rank: int = 0,
         ranks: int = 1,
@@ -56,6 +59,7 @@ class Stream:
         self.augmentation: Augmentation = augmentation
         self.labelled_batch, self.unlabelled_batch = labelled_batch, unlabelled_batch
         self.seed = seed
+        self.centres = Centres(labelled, foreground_share) if foreground_share else None
         self.device = labelled.device if device is None else torch.device(device)
         self.rank, self.ranks = rank, ranks
 
@@ -76,7 +80,12 @@ class Stream:
         """Which items of the labelled store make up the whole batch."""
         epoch, chunk = divmod(step, len(self.labelled) // self.labelled_batch)
         order = self._permutation(stage, "labelled order", epoch, len(self.labelled))
-        return [int(position) for position in order[chunk * self.labelled_batch : (chunk + 1) * self.labelled_batch]]
+        positions = [int(position) for position in order[chunk * self.labelled_batch : (chunk + 1) * self.labelled_batch]]
+        randomness = Randomness(self.seed, stage, step)
+        return [
+            position if centres is None else centres.item(position, randomness.host("foreground item", slot))
+            for slot, (position, centres) in enumerate(zip(positions, self._centres(step), strict=True))
+        ]
 
     def unlabelled_positions(self, stage: int, step: int) -> list[int]:
         """Which items of the unlabelled store make up the whole batch."""
@@ -84,6 +93,12 @@ class Stream:
         places = [divmod(step * self.unlabelled_batch + slot, count) for slot in range(self.unlabelled_batch)]
         orders = {number: self._permutation(stage, "unlabelled order", number, count) for number in {number for number, _ in places}}
         return [int(orders[number][place]) for number, place in places]
+
+    def _centres(self, step: int) -> list[Centres | None]:
+        """Slot by slot of a labelled batch, what centres its crop, if anything does."""
+        first = step * self.labelled_batch
+        slots = range(first, first + self.labelled_batch)
+        return [self.centres if self.centres is not None and self.centres.centred(crop) else None for crop in slots]
 
     def _permutation(self, stage: int, purpose: str, number: int, count: int) -> NDArray[np.int64]:
         return Randomness(self.seed, stage).host(purpose, number).permutation(count)
@@ -107,20 +122,28 @@ class Stream:
         if self.sampling == "resize":
             plans = [augment.resize_plan(self.augmentation, generator) for generator in generators]
             return augment.resize_batch(store, positions, plans, self.patch)
+        centres = self._centres(randomness.step) if kind == "labelled" else [None] * len(every)
+        chosen = [(centres[slot], randomness.host("foreground centre", slot)) for slot in slots]
         if self.augmentation == "mild":
             mild_plans = [mild_plan(store.shapes[at], self.patch, draws) for at, draws in zip(positions, generators, strict=True)]
+            for place, (centre, draws) in enumerate(chosen):
+                if centre is not None:
+                    box = centre.moved(augment.CropPlan(mild_plans[place].start, self.patch), positions[place], draws)
+                    mild_plans[place] = replace(mild_plans[place], start=box.start)
             noise = randomness.device(f"{kind} noise", self.device)
             return mild_batch(store, positions, mild_plans, self.patch, noise, slots if self.ranks > 1 else None, len(every))
         image = torch.empty((len(positions), store.channels, *self.patch), device=store.device)
         label = None
         if store.labels is not None:
             label = torch.empty((len(positions), *self.patch), dtype=torch.int64, device=store.device)
-        for slot, (position, generator) in enumerate(zip(positions, generators, strict=True)):
+        for place, (position, generator, (centre, draws)) in enumerate(zip(positions, generators, chosen, strict=True)):
             released, rot90_flip = self.sampling == "crop_released", self.augmentation == "rot90_flip"
             plan = augment.crop_plan(store.shapes[position], self.patch, released=released, rot90_flip=rot90_flip, generator=generator)
-            augment.crop_image(store, position, plan, image[slot])
+            if centre is not None:
+                plan = centre.moved(plan, position, draws)
+            augment.crop_image(store, position, plan, image[place])
             if label is not None:
-                augment.crop_label(store, position, plan, label[slot])
+                augment.crop_label(store, position, plan, label[place])
         return image, label
 
 

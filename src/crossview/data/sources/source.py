@@ -33,6 +33,14 @@ class DataOptions(BaseModel):
         description="How an item becomes a patch. crop: a random box, the item padded with zeros where it is smaller. crop_released: the "
         "box of the published LA code (3 voxels more padding; the last corner is never drawn). resize: the whole slice, nearest neighbour."
     )
+    foreground_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the labelled crops that are centred on a random voxel of a random class which the item has, as far as the "
+        "crop then lies within it; a slice without any class gives way to one with some. The others are drawn uniformly, and so are all "
+        "crops of unlabelled scans, of which nobody knows where to look. Needs a sampling that crops.",
+    )
     augmentation: Augmentation = Field(
         description="none. rot90_flip: a turn by a multiple of 90 degrees, then always a flip (axes 0 and 1). rot90_flip_or_rotate: that "
         "for one half of the slices, a rotation by -20 to 19 degrees for a quarter, nothing for a quarter (needs sampling = resize). mild: "
@@ -79,6 +87,8 @@ class DataOptions(BaseModel):
             raise ValueError(f"validation = {self.validation} leaves none of the {self.labelled} labelled cases to train on; lower it")
         if self.sampling == "resize" and len(self.patch) != 2:
             raise ValueError(f"sampling = resize is for slices: patch needs two numbers, found {list(self.patch)}")
+        if self.foreground_share and self.sampling == "resize":
+            raise ValueError("foreground_share is of crops: sampling = resize takes whole slices; set it to 0")
         if self.augmentation == "rot90_flip_or_rotate" and self.sampling != "resize":
             raise ValueError(f"augmentation = rot90_flip_or_rotate needs sampling = resize, found {self.sampling}")
         if self.augmentation == "mild" and self.sampling != "crop":
