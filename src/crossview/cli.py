@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossview.arguments import DATA, DEVICE, OVERRIDES, Model, Plugin, RunFolder, load_plugin, show_version, with_plugin
-from crossview.errors import Problem, UserError
+from crossview.errors import Problem, UserError, of_system
 from crossview.launch import launch, leave, place, speaks
 from crossview.terminal import bar, print_bench, print_comparison, print_errors, suggestion_table, summary_table
 
@@ -42,7 +42,7 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone: head, less
         sys.exit(0)
     except OSError as error:
-        print_errors(UserError(Problem(error.strerror or str(error), where=str(error.filename or ""))))
+        print_errors(of_system(error))
         leave(2)
     except KeyboardInterrupt:
         leave(128 + signal.SIGINT)

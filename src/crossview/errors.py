@@ -7,6 +7,7 @@ traceback and exits with code 2. Any other exception is a fault of crossview (ex
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -49,3 +50,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+
+
+FIXES = {
+    errno.ENOSPC: "free disk space; what was finished before is kept, and crossview train goes on with --resume",
+    errno.EROFS: "choose another folder",
+    errno.EACCES: "give yourself the right to, or choose another folder",
+}
+"""What helps where the system refuses a file."""
+
+
+def of_system(error: OSError) -> UserError:
+    """What the system refused, for people."""
+    return UserError(Problem(error.strerror or str(error), where=str(error.filename or ""), fix=FIXES.get(error.errno or 0, "")))

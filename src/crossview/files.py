@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from crossview.errors import Problem, UserError
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
@@ -27,3 +29,14 @@ def write_text(path: Path, text: str) -> Path:
     with written_whole(path) as part:
         part.write_text(text, encoding="utf-8", errors="replace", newline="")
     return path
+
+
+def check_writable(folder: Path) -> None:
+    """Files can be made in ``folder``, or it in the nearest folder that is there. Raises UserError; writes nothing."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists() or place.is_symlink())
+    fix = "choose another --out, or give yourself the right to write there"
+    if not there.is_dir():
+        found = f"{there} is {'a link to nothing or to itself' if there.is_symlink() and not there.exists() else 'a file'}"
+        raise UserError(Problem("the output folder can't be made", str(folder), found, "a folder, new or not", fix))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(Problem("nothing can be written here", str(folder), f"{there} is read-only", "a folder to write to", fix))

@@ -19,7 +19,7 @@ import crossview
 from crossview.data.case import Splits
 from crossview.environment import environment_now
 from crossview.errors import Problem, UserError, raise_all
-from crossview.files import write_text
+from crossview.files import check_writable, write_text
 from crossview.lock import LOCK
 from crossview.methods.method import Method
 from crossview.recipe import CHANGEABLE_ON_RESUME, Tables, differences, read_tables
@@ -96,6 +96,7 @@ def check_free(path: Path, overwrite: bool) -> None:
         found = {entry.name for entry in path.iterdir()} - {LOCK} if path.exists() else set()
     except OSError as error:
         raise UserError(Problem("a run can't be made here", str(path), error.strerror or str(error), fix="choose another --out")) from None
+    check_writable(path)
     begun = "environment.json" in found and found <= {"environment.json", "checkpoints", "pictures"}  # a kill while it was being made
     if not found or begun:
         return

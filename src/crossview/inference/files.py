@@ -10,6 +10,7 @@ from pathlib import Path
 
 from crossview.data.sources.source import DataOptions
 from crossview.errors import Problem, UserError, raise_all
+from crossview.files import check_writable
 from crossview.inference.ahead import map_ahead
 from crossview.inference.flat import read_flat
 from crossview.inference.h5 import read_h5
@@ -55,6 +56,7 @@ def predict_files(
     if disagreement:
         maps.append("disagreement")
     raise_all(check_outputs(scans, out, maps, overwrite))
+    check_writable(out)
     options = ReadingOptions.of(data, channels, predictor.dimensions)
     being_predicted: deque[Input] = deque()
 
@@ -123,8 +125,9 @@ def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[
     files: dict[Path, Path] = {}
     problems = []
     for path in inputs:
-        found = _scans_in(path) if path.is_dir() else [path]
-        if not found:
+        found, broken = _scans_in(path) if path.is_dir() else ([path], [])
+        problems += [Problem("this is no file", str(file), "a link to nothing or to itself", "a scan", "mend the link") for file in broken]
+        if not found and not broken:
             problems.append(Problem("there is no scan in this folder", str(path), expected=f"files {', '.join(SUFFIXES)}"))
         elif not path.exists():
             problems.append(Problem("there is no such file or folder", str(path), fix="check the path"))
@@ -138,10 +141,11 @@ def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[
     return scans, problems + more
 
 
-def _scans_in(folder: Path) -> list[Path]:
+def _scans_in(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The scans of a folder, and the links there that lead nowhere."""
     beside = [file for file in folder.iterdir() if file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".")]
     below = [file for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{LA_FILE}")]
-    return sorted(file for file in beside + below if file.is_file())
+    return sorted(file for file in beside + below if file.is_file()), sorted(file for file in beside if not file.exists())
 
 
 def _by_case(files: Iterable[Path], channels: int) -> tuple[list[Scan], list[Problem]]:

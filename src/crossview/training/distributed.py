@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from crossview.errors import Problem, UserError
+from crossview.errors import Problem, UserError, of_system
 from crossview.launch import Place, orphaned, place
 from crossview.training.batch_norm import share_batch_norm
 from crossview.training.device import find_device
@@ -118,7 +118,7 @@ class Ranks(World):
         except UserError as error:
             problems = list(error.problems)
         except OSError as error:  # as the command shows it
-            problems = [Problem(error.strerror or str(error), where=str(error.filename or ""))]
+            problems = list(of_system(error).problems)
         every = dict.fromkeys(problem for found in self._gather(problems) for problem in found)
         if every:
             raise UserError(every)

@@ -63,7 +63,9 @@ def find_scans(root: Path) -> Layout:
         numbered = any(scan.numbered for scan in layout.train.values())
         layout.test = _scans(root / "imagesTs", root / "labelsTs", layout, numbered)
     else:
-        layout.problems.append(_no_layout(root))
+        for name in ("images", "imagesTr"):
+            _listed(root / name, layout.problems)  # a link that leads nowhere is told
+        layout.problems += [] if layout.problems else [_no_layout(root)]
         return layout
     for name in sorted(layout.train.keys() & layout.test.keys()):
         layout.problems.append(
@@ -118,7 +120,7 @@ def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
         elif suffix not in SUFFIXES or not name:
             odd.append(path.name)
         elif not path.is_file():
-            found = "a folder" if path.is_dir() else ("a link to nothing" if path.is_symlink() else "no plain file")
+            found = "a folder" if path.is_dir() else ("a link to nothing or to itself" if path.is_symlink() else "no plain file")
             layout.problems.append(Problem("this is no file", str(path), found, "a scan", "restore it, or take it out"))
         elif name in files:
             found = f"{files[name].name} and {path.name}"
@@ -134,7 +136,7 @@ def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
 
 def _listed(folder: Path, problems: list[Problem]) -> list[Path]:
     if folder.is_symlink() and not folder.exists():
-        problems.append(Problem("this is no folder", str(folder), "a link to nothing", "a folder", "mend the link"))
+        problems.append(Problem("this is no folder", str(folder), "a link to nothing or to itself", "a folder", "mend the link"))
     try:
         return list(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
