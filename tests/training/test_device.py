@@ -35,23 +35,19 @@ def test_measuring_the_precision_leaves_the_network_alone():
     assert all(parameter.grad is None for parameter in made.parameters())
 
 
-@pytest.mark.parametrize(("slow", "chosen"), [("float32", "bf16"), ("bf16", "float32")])
-def test_the_faster_precision_is_chosen(monkeypatch, slow, chosen):
-    clock = iter(range(100))
+@pytest.mark.parametrize(("float32", "bf16", "chosen"), [(1.0, 0.5, "bf16"), (0.5, 1.0, "float32"), (1.0, 0.95, "float32")])
+@pytest.mark.parametrize("busy", [(), (3, 4, 5), (2, 4, 6)])
+def test_the_faster_precision_is_chosen_on_a_busy_machine_too(monkeypatch, float32, bf16, chosen, busy):
+    """busy: the passes that other work holds up, ten times as long: a stretch of time, or always the same of the two."""
+    now, passes = [0.0], iter(range(100))
 
     def once(made, image, precision):
-        if precision == slow:
-            next(clock)
+        now[0] += (float32 if precision == "float32" else bf16) * (10 if next(passes) in busy else 1)
 
-    monkeypatch.setattr(device, "_once", once)
-    now = [0.0]
-
-    def tick():
-        now[0] += 1.0
-        return now[0] + 10 * next(clock)
-
-    monkeypatch.setattr(device.time, "perf_counter", tick)
-    assert device.choose_precision(network(), torch.randn(1, 1, 8, 8, 8))[0] == chosen
+    monkeypatch.setattr(device, "one_pass", once)
+    monkeypatch.setattr(device.time, "perf_counter", lambda: now[0])
+    found, seconds = device.choose_precision(network(), torch.randn(1, 1, 8, 8, 8))
+    assert (found, seconds) == (chosen, {"float32": float32, "bf16": bf16})
 
 
 def test_autocast_is_bf16_or_nothing():

@@ -6,13 +6,14 @@ import copy
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from crossview.errors import Problem, UserError
 from crossview.networks.build import NETWORKS
-from crossview.training.device import Precision, seconds_of_a_pass
+from crossview.training.device import Precision, one_pass, seconds_in_turn
 
 KINDS = 3
 """A network is compiled about so often: for the labelled mix, for pseudo-labels (no gradient, another batch), for scoring."""
@@ -45,18 +46,19 @@ def try_compiled(network: nn.Module, image: Tensor, precision: Precision) -> Tri
 
     Raises UserError where torch can't compile here: it needs a C++ compiler on the CPU and Triton on CUDA.
     """
-    eager = seconds_of_a_pass(copy.deepcopy(network), image, precision)
-    compiled = copy.deepcopy(network)
+    plain, compiled = copy.deepcopy(network), copy.deepcopy(network)
     compile_networks([compiled])
     begun = time.perf_counter()
     try:
-        steady = seconds_of_a_pass(compiled, image, precision)
+        one_pass(compiled, image, precision)
     except Exception as error:  # whatever a compiler can do wrong
         found = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             Problem("torch.compile does not work here", "[training] compile", found, fix="training.compile=false, or install a compiler")
         ) from error
-    return Trial(eager, steady, round(time.perf_counter() - begun, 4))
+    compiling = round(time.perf_counter() - begun, 4)
+    works = {"eager": partial(one_pass, plain, image, precision), "compiled": partial(one_pass, compiled, image, precision)}
+    return Trial(**seconds_in_turn(works), compiling=compiling)
 
 
 def compile_networks(networks: Iterable[nn.Module]) -> None:

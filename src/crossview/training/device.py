@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from functools import partial
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +17,8 @@ from crossview.errors import Problem, UserError
 from crossview.training.memory import keep_freed_memory
 
 Precision = Literal["float32", "bf16"]
+TURNS = 4
+"""Passes of each contestant that are timed."""
 
 
 def find_device(name: str) -> torch.device:
@@ -41,27 +46,31 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 def choose_precision(network: nn.Module, image: Tensor) -> tuple[Precision, dict[str, float]]:
     """The faster of float32 and bf16 for forward and backward passes of ``network`` on ``image`` (B, C, *S), and the seconds of each.
 
+    The two take turns, and the quickest pass of each counts: on a machine that is busy with other work too, both meet the same stalls.
     The network's weights, buffers and gradients are left as they were. bf16 must win by a tenth to be chosen.
     """
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    precisions: tuple[Precision, ...] = ("float32", "bf16")
-    seconds = {name: seconds_of_a_pass(network, image, name) for name in precisions}
+    precisions: tuple[Precision, ...] = get_args(Precision)
+    seconds = seconds_in_turn({name: partial(one_pass, network, image, name) for name in precisions})
     network.load_state_dict(before)
     network.zero_grad(set_to_none=True)
-    return ("bf16" if seconds["bf16"] < 0.9 * seconds["float32"] else "float32"), {str(name): value for name, value in seconds.items()}
+    return ("bf16" if seconds["bf16"] < 0.9 * seconds["float32"] else "float32"), seconds
 
 
-def seconds_of_a_pass(network: nn.Module, image: Tensor, precision: Precision) -> float:
-    """Seconds of a forward and backward pass of ``network`` on ``image`` (B, C, *S): the faster of two after a first one."""
-    times = []
-    for _ in range(3):  # the first pass also chooses kernels
-        start = time.perf_counter()
-        _once(network, image, precision)
-        times.append(time.perf_counter() - start)
-    return round(min(times[1:]), 4)
+def seconds_in_turn(works: Mapping[str, Callable[[], None]]) -> dict[str, float]:
+    """The seconds of each, the quickest of ``TURNS``; they take turns, after a first round that also chooses kernels."""
+    seconds = dict.fromkeys(works, math.inf)
+    for turn in range(TURNS + 1):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            if turn:
+                seconds[name] = min(time.perf_counter() - start, seconds[name])
+    return {name: round(best, 4) for name, best in seconds.items()}
 
 
-def _once(network: nn.Module, image: Tensor, precision: Precision) -> None:
+def one_pass(network: nn.Module, image: Tensor, precision: Precision) -> None:
+    """A forward and backward pass of ``network`` on ``image`` (B, C, *S), waited for."""
     with autocast(image.device, precision):
         logits = network(image).logits
     logits.float().square().mean().backward()
