@@ -87,9 +87,11 @@ def suggestion_table(suggestions: list[Suggestion]) -> Any:
 
 
 def summary_table(summary: dict[str, Any]) -> Any:
-    """A summary as a rich table: a row a class, the mean, and each view's mean."""
+    """A summary as a rich table: a row a class, the mean, and the mean of each view that is not the method's answer itself."""
     from rich.markup import escape
     from rich.table import Table
+
+    from crossview.evaluation.scores import is_the_answer
 
     count, unit = len(summary["cases"]), summary["unit"]
     title = f"{summary['method']} on {summary['split']}: {count} cases, checkpoint {summary['checkpoint']} (step {summary['step']})"
@@ -109,7 +111,8 @@ def summary_table(summary: dict[str, Any]) -> Any:
     if len(summary["classes"]) > 1:
         row("mean", summary["mean"])
     for name, view in summary["views"].items():
-        row(f"{name} alone", view["mean"])
+        if not is_the_answer(view, summary):
+            row(f"{name} alone", view["mean"])
     captions = []
     if summary["optimistic"]:
         captions.append(f"selected on {summary['selection']}, optimistic")

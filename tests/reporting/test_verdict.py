@@ -8,6 +8,7 @@ import pytest
 
 from crossview.reporting.curves import training_charts
 from crossview.reporting.folder import read_run
+from crossview.reporting.results import Shown, evaluation_part
 from crossview.reporting.verdict import cautions, result_sentences, unlabelled_effect
 
 MakeRun = Callable[..., Path]
@@ -95,6 +96,19 @@ def test_views_are_judged_by_the_test_cases_where_nothing_was_validated(make_run
     assert tone == "warn"
     assert "student is weak" in text
     assert "the test cases" in text
+    assert "The student is the result" in text
+    assert "teach the other views" not in text
+
+
+def test_a_teacher_that_lags_behind_is_called_so_and_one_that_is_not_used_yet_is_not(make_run: MakeRun, journal: Journal) -> None:
+    late = read_run(make_run(name="late", method="bcp", journal=journal([0.5], [0.8], views={"student": 0.8, "teacher": 0.5})))
+    [(_, text)] = cautions(late)
+    assert text.startswith("teacher is weak")
+    assert "lags behind" in text
+    early = read_run(make_run(name="early", method="bcp", journal=journal([0.5, 0.8], [], views={"student": 0.8, "teacher": 0.0})))
+    assert cautions(early) == []
+    assert "teacher" in [name for chart in training_charts(late) for name, *_ in chart.legend]
+    assert "teacher" not in [name for chart in training_charts(early) for name, *_ in chart.legend]
 
 
 def test_empty_pseudo_labels_are_named(make_run: MakeRun, journal: Journal) -> None:
@@ -147,3 +161,13 @@ def test_failures_are_counted_and_named(make_run: MakeRun) -> None:
     assert "where there is none in 1 case: a." in text
     assert "On 3 test cases the mean Dice is 90.36 % (95 % interval 88.90 to 91.60)." in text
     assert "Half of the cases reach 80.00 % or more; the worst, b, has 0.00 %." in text
+
+
+def test_of_a_student_and_its_teacher_the_student_is_the_result(make_run: MakeRun) -> None:
+    means = {name: {"mean": value} for name, value in (("dice", 0.9036), ("jaccard", 0.82), ("hd95", 6.064), ("asd", 1.68))}
+    views = {"student": {"classes": {}, "mean": means}, "teacher": {"classes": {}, "mean": {**means, "dice": {"mean": 0.85}}}}
+    rows = evaluation_part(read_run(make_run(dice={"a": [0.9]}, views=views)).evaluations[0], 0, Shown())["views"]
+    assert [(row["name"], row["total"]) for row in rows] == [("teacher", False), ("student: the result", True)]
+    views["student"] = {"classes": {}, "mean": {**means, "dice": {"mean": 0.89}}}
+    rows = evaluation_part(read_run(make_run(name="two", dice={"a": [0.9]}, views=views)).evaluations[0], 0, Shown())["views"]
+    assert [row["name"] for row in rows] == ["student", "teacher", "together"]

@@ -241,3 +241,13 @@ def _score(row: Mapping[str, Any]) -> Score:
         raise ValueError(f"empty {row['empty']!r}")
     measures = Measures(**numbers, diagonal=math.nan, empty=row["empty"])
     return Score(row["case"], row["patient"], row["view"], int(row["class"]), measures)
+
+
+def is_the_answer(view: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
+    """Whether a view's scores, of a summary's ``views``, are the method's own: its answer is this view alone, as a student's is."""
+    own, scores = summary.get("mean") or {}, view.get("mean") or {}
+
+    def means(of: Mapping[str, Any]) -> list[Any]:
+        return [(of.get(metric) or {}).get("mean") for metric in ("dice", "jaccard", "hd95", "asd")]
+
+    return bool(scores) and means(scores) == means(own)

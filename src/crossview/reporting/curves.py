@@ -9,6 +9,7 @@ from typing import Any
 
 from crossview.reporting.figures import Chart, Point, Series, line_chart
 from crossview.reporting.folder import Row, RunFolder
+from crossview.reporting.verdict import is_idle
 from crossview.reporting.words import number, table
 
 MOST_LINES = 8
@@ -43,9 +44,14 @@ def _validation(run: RunFolder, names: Mapping[str, str]) -> list[tuple[str, lis
     classes = list(dict.fromkeys(index for row in rows for index in table(row.get("classes"))))
     views = list(dict.fromkeys(name for row in rows for name in table(row.get("views"))))
     mean = Series("mean", _points(rows, lambda row: row.get("mean")), 1)
+
+    def taking_part(view: str) -> list[Row]:
+        return [row for row in rows if not is_idle(view, str(row.get("stage")), run)]
+
     by_view = [
-        Series(name, _points(rows, lambda row, name=name: table(table(row.get("views")).get(name)).get("mean")), colour, dashed=True)  # type: ignore[misc]
+        Series(name, _points(taking_part(name), lambda row, name=name: table(table(row.get("views")).get(name)).get("mean")), colour, True)  # type: ignore[misc]
         for colour, name in enumerate(views[: MOST_LINES - 1], 2)
+        if taking_part(name)
     ]
     by_class = [
         Series(names.get(index, f"class {index}"), _points(rows, lambda row, index=index: table(row.get("classes")).get(index)), colour)  # type: ignore[misc]

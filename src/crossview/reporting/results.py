@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from crossview.evaluation.scores import is_the_answer
 from crossview.reporting.folder import CaseScores, Evaluation, RunFolder
 from crossview.reporting.images import BUDGET, Embedded, embed
 from crossview.reporting.verdict import bounds
@@ -79,7 +80,8 @@ def evaluation_part(evaluation: Evaluation, index: int, shown: Shown) -> dict[st
     """What the template shows of an evaluation."""
     summary = evaluation.summary
     unit = str(summary.get("unit") or "voxel")
-    view_names = sorted({name for case in evaluation.cases for name in case.views})
+    views = table(summary.get("views"))
+    view_names = sorted({name for case in evaluation.cases for name in case.views if not is_the_answer(table(views.get(name)), summary)})
     cases = [_case(case, number_, index, evaluation, view_names, shown) for number_, case in enumerate(evaluation.cases)]
     large = shown.featured["anchor"] if shown.featured else None
     gallery = [case for case in cases if case["image"] is not None and case["anchor"] != large]
@@ -143,11 +145,16 @@ def _cells(scores: Mapping[str, Any], metrics: Sequence[str]) -> list[dict[str, 
 
 
 def _view_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Each view and, last, all of them together; nothing for a method of one network."""
+    """Each view and, last, all of them together or the one that is the method's answer; nothing for a method of one network."""
     views = table(evaluation.summary.get("views"))
     if len(views) < 2:
         return []
     rows = [(name, table(scores), False) for name, scores in views.items()]
+    answers = [row for row in rows if is_the_answer(row[1], evaluation.summary)]
+    if len(answers) == 1:  # two equal views tell nothing of which is the answer
+        name, scores, _ = answers[0]
+        others = [row for row in rows if row[0] != name]
+        return [_view_row(*row[:2], evaluation, False) for row in others] + [_view_row(f"{name}: the result", scores, evaluation, True)]
     return [_view_row(name, scores, evaluation, total) for name, scores, total in [*rows, ("together", evaluation.summary, True)]]
 
 

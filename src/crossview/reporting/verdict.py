@@ -18,6 +18,15 @@ DEAD_SHARE = 1e-4
 HEALTH_ROWS = 5
 """Health is averaged over so many of the last rows: a single batch may hold no foreground."""
 
+TAUGHT = "Its pseudo-labels teach the other views; more pretrain_steps or less network.dropout usually wakes it."
+MEANING = {
+    "teacher": "It is the average of past students and makes the targets on unlabelled scans: it lags behind a student that still learns "
+    "fast, which more steps or a lower method.ema_decay mend.",
+    "student": "The student is the result, the teacher its average over past steps: the last steps threw it back, or its learning rate is "
+    "still high; a schedule that lowers training.learning_rate steadies it.",
+}
+"""What it means that a view is weak, where it is not one of several that teach each other."""
+
 Help = Literal["rose", "hurt", "unclear", "unknown", "none"]
 
 
@@ -175,25 +184,33 @@ def is_optimistic(summary: Mapping[str, Any]) -> bool:
     return bool(summary.get("optimistic")) or summary.get("selection") == "test"
 
 
+def is_idle(view: str, stage: str, run: RunFolder) -> bool:
+    """Whether a view takes no part in a stage: an averaged teacher where no unlabelled scans are to be taught (BCP's first stage)."""
+    row = next((row for row in run.journal.of("stage") if row.get("stage") == stage), None)
+    return view == "teacher" and row is not None and not uses_unlabelled(row, run)
+
+
 def _weak_views(run: RunFolder) -> list[str]:
     """Views far below the best one, in the last scoring during training, else in the first evaluation."""
     rows = [row for row in run.journal.of("validation") if row.get("views")]
     if rows:
         dice = {name: number(table(view).get("mean")) for name, view in table(rows[-1]["views"]).items()}
         where = f"the {run.scored_in_training} cases, when they were last scored in training,"
+        stage = str(rows[-1].get("stage"))
     elif run.evaluations:
         views = table(run.evaluations[0].summary.get("views"))
         dice = {name: number(table(table(table(view).get("mean")).get("dice")).get("mean")) for name, view in views.items()}
         where = f"the {run.evaluations[0].split} cases"
+        stage = str(next((row.get("stage") for row in reversed(run.journal.of("stage"))), ""))
     else:
         return []
-    known = {name: value for name, value in dice.items() if value is not None}
+    known = {name: value for name, value in dice.items() if value is not None and not is_idle(name, stage, run)}
     if len(known) < 2:
         return []
     best = max(known, key=lambda name: known[name])
     return [
         f"{name} is {'dead' if value < 0.02 else 'weak'}: Dice {in_text(value)} on {where}, where {best} has {in_text(known[best])}. "
-        "Its pseudo-labels teach the other views; more pretrain_steps or less network.dropout usually wakes it."
+        f"{MEANING.get(name, TAUGHT)}"
         for name, value in known.items()
         if known[best] - value >= WEAK
     ]
