@@ -56,7 +56,7 @@ def data(tmp_path_factory):
 def test_from_raw_scans_to_predictions_in_their_own_grid(capsys, tmp_path, data):
     run = tmp_path / "run"
     code, out, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*TINY))
-    assert (code, "finished after 3 steps" in out) == (0, True), err
+    assert (code, "finished after 3 steps" in out, f"next: crossview evaluate {run}" in out) == (0, True, True), err
     assert "planned from 4 labelled and 2 unlabelled scans, for a CPU" in out
     assert "data.spacing = " in out
     assert "data.patch" not in out
@@ -253,3 +253,15 @@ def test_images_come_back_as_masks_of_their_format(capsys, tmp_path):
     with Image.open(tmp_path / "out" / "3.png") as mask:
         assert mask.size == (25, 20)
         assert set(np.unique(np.asarray(mask))) <= {0, 1}
+
+
+def test_without_test_cases_the_next_step_is_to_predict(capsys, tmp_path):
+    data, run = make_folder(tmp_path / "scans"), tmp_path / "run"
+    keys = ("method.name=supervised", "method.steps=1", "data.patch=[8,8,8]", "network.filters=2", "training.precision=float32")
+    code, out, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))
+    assert (code, f"next: crossview predict {run} SCANS" in out) == (0, True), err
+    page = (run / "report.html").read_text()
+    assert "no test cases to score it on" in page
+    assert "crossview evaluate run" not in page
+    code, _, err = crossview(capsys, "evaluate", run)
+    assert (code, "crossview predict" in err, "split.toml" in err) == (2, True, True)

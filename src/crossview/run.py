@@ -43,7 +43,8 @@ def evaluate(
     splits = find_splits(recipe, root)
     chosen: tuple[Case, ...] = getattr(splits, split)[:cases]
     if not chosen:
-        raise UserError(Problem(f"there are no {split} cases", where=str(root or recipe.data.source)))
+        fix = f"to segment scans: crossview predict {run.path} SCANS --out DIR; to score some, name labelled cases as {split} in split.toml"
+        raise UserError(Problem(f"there are no {split} cases", where=str(root or recipe.data.source), fix=fix if splits.raw else ""))
     where = find_device(device)
     set_kernels(deterministic=False)
     path = run.checkpoint(checkpoint_name)

@@ -167,6 +167,7 @@ def _about(prepared: Prepared, seconds: Mapping[str, Mapping[str, float]], world
         "unlabelled": 0 if prepared.stream.unlabelled is None else len(prepared.stream.unlabelled),
         "training_cases": prepared.fingerprint,
         "validation": [case.id for case in splits.validation],
+        "test": len(splits.test),
         "notes": list(splits.notes),
     }
     return about | {f"{key}_seconds": dict(values) for key, values in seconds.items() if values}

@@ -23,6 +23,7 @@ def headline(run: RunFolder) -> dict[str, Any]:
         "facts": _facts(run),
         "badges": _badges(run),
         "run": run.path.name,
+        "no_test": run.environment.get("test") == 0,
     }
 
 
