@@ -1,5 +1,6 @@
 """Which scans to label next: doubt, looks, and the choice among them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,11 @@ class TestDoubt:
 
     def test_views_that_differ_leave_one_less_their_dice(self):
         assert doubt(prediction(sure(SQUARE), [SQUARE, SHIFTED])) == pytest.approx(0.5)
+
+    def test_a_teacher_that_averages_its_student_is_no_second_opinion(self):
+        both = replace(prediction(0.8 * sure(SQUARE) + 0.2 * (1 - sure(SQUARE)), [SQUARE, SQUARE]), peers=False)
+        assert doubt(both) == pytest.approx(doubt(replace(both, views={})))
+        assert doubt(both) > 0.1
 
     def test_three_views_count_by_pairs(self):
         assert doubt(prediction(sure(SQUARE), [SQUARE, SQUARE, SHIFTED])) == pytest.approx((0 + 0.5 + 0.5) / 3)

@@ -9,6 +9,7 @@ from torch import nn
 
 import golden_numbers
 from crossview.errors import UserError
+from crossview.inference.disagreement import normalised_entropy
 from crossview.methods.method import Method, MethodOptions
 
 
@@ -266,3 +267,15 @@ def test_flips_take_the_mean_over_reflections_in_the_plane(convolution, predicto
     expected = [np.flip(each.probability, axis) for each, axis in zip(single, ((), (1,), (2,), (1, 2)), strict=True)]
     np.testing.assert_allclose(flipped.probability, np.mean(expected, 0), atol=1e-6)
     assert not np.allclose(flipped.probability, expected[0], atol=1e-3)
+
+
+def test_doubt_of_views_that_are_no_peers_is_the_entropy(convolution, predictor, monkeypatch):
+    scans, method = images((1, 10, 9, 8)), convolution(classes=3, views=2)
+    (peers,) = predictor(method).predict(scans)
+    monkeypatch.setattr(type(method), "peers", False)
+    (others,) = predictor(method).predict(scans)
+    entropy = normalised_entropy(torch.from_numpy(others.probability)).numpy()
+    np.testing.assert_allclose(others.disagreement, entropy, atol=1e-5)
+    assert (peers.peers, others.peers) == (True, False)
+    assert not np.allclose(peers.disagreement, entropy, atol=0.01)
+    np.testing.assert_array_equal(peers.label, others.label)

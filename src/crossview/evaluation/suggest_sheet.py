@@ -52,14 +52,14 @@ def suggestion_sheet(shown: Iterable[Shown], path: Path, *, slice_axis: int = -1
     rows, views, classes = [], 0, 2
     for each in shown:
         rows.append(_row(each, slice_axis))
-        views, classes = max(views, len(each.prediction.views)), len(each.prediction.probability)
+        views, classes = max(views, len(_outlined(each.prediction))), len(each.prediction.probability)
     save(compose(rows, SIDE, "Label these next", _legend(views, range(1, classes), names or {}), margin=MARGIN), path)
 
 
 def _row(shown: Shown, slice_axis: int) -> Row:
     frame = Frame.of(shown.image.ndim - 1, slice_axis, shown.affine)
     image, spread = frame.turn(np.asarray(shown.image)[0]), frame.turn(shown.prediction.disagreement)
-    labels = [frame.turn(label) for label in shown.prediction.views.values()] or [frame.turn(shown.prediction.label)]
+    labels = [frame.turn(label) for label in _outlined(shown.prediction)]
     seen = np.logical_or.reduce([label > 0 for label in labels])
     unsure = spread > UNSURE
     limits = window(image)
@@ -78,6 +78,11 @@ def _row(shown: Shown, slice_axis: int) -> Row:
         panels.append(Panel(pixels, frame.caption(axis, index, image.shape[axis])))
     told = shown.suggestion
     return Row(tuple(panels), f"{told.rank}. {told.case} doubt {told.score:.2f}")
+
+
+def _outlined(prediction: Prediction) -> list[Array]:
+    """Each peer's label, else the prediction's."""
+    return list(prediction.views.values()) if len(prediction.views) > 1 and prediction.peers else [prediction.label]
 
 
 def _legend(views: int, classes: Iterable[int], names: Mapping[int, str]) -> list[Key]:

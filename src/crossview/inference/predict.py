@@ -38,7 +38,9 @@ class Prediction:
     probability: class probabilities, float32 (K, *S), the mean over the windows that cover a voxel.
     views: each network's own label by its name, cleaned as ``label`` is; empty where the method has one network.
     other: the label with the other clean-up: with the largest component of each class if ``label`` has all, and the reverse.
-    disagreement: float32 (*S) in 0..1: of the views, or with one network its entropy; see :mod:`crossview.inference.disagreement`.
+    disagreement: float32 (*S) in 0..1: of the views, or the prediction's entropy where there is one network or the views are no peers
+    (an averaged teacher agrees with its student, right or wrong); see :mod:`crossview.inference.disagreement`.
+    peers: whether the views are networks trained beside each other.
     """
 
     label: Label
@@ -46,6 +48,7 @@ class Prediction:
     views: dict[str, Label]
     other: Label
     disagreement: NDArray[np.float32]
+    peers: bool = True
 
     @property
     def finite(self) -> bool:
@@ -171,7 +174,7 @@ class Predictor:
 
         Slab by slab and one view after the other, for a large scan's memory. Doubt is told on the maps' own grid and brought from there.
         """
-        spread = torch.cat([_doubt(slab) for slab in torch.split(maps, SLAB, dim=2)])
+        spread = torch.cat([_doubt(slab, self.method.peers) for slab in torch.split(maps, SLAB, dim=2)])
         labels, probability = [], None
         for foreground in maps:
             on_grid = _with_background(resampled(foreground, shape))
@@ -185,12 +188,12 @@ class Predictor:
         cleaned = largest_components(raw.labels if self.largest_component else raw.labels[:1], classes)
         labels, other = (cleaned, raw.labels) if self.largest_component else (raw.labels, cleaned)
         views = dict(zip(self._views, labels[1:], strict=True))
-        return Prediction(labels[0], raw.probability, views, other[0], raw.disagreement)
+        return Prediction(labels[0], raw.probability, views, other[0], raw.disagreement, self.method.peers)
 
 
-def _doubt(maps: Tensor) -> Tensor:
-    """Of maps (1 + views, K-1, *S): the views' disagreement (*S), or the entropy where there is one network."""
-    views = [_with_background(view) for view in maps[1:]]
+def _doubt(maps: Tensor, peers: bool) -> Tensor:
+    """Of maps (1 + views, K-1, *S): the views' disagreement (*S), or the entropy where there is one network or they are no peers."""
+    views = [_with_background(view) for view in maps[1:]] if peers else []
     return disagreement(views) if views else normalised_entropy(_with_background(maps[0]))
 
 

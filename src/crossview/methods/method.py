@@ -52,6 +52,8 @@ class Method(nn.Module):
     """Base of all methods. Subclasses set ``Options`` and write ``stages`` and ``loss``; the rest has defaults."""
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
+    peers: ClassVar[bool] = True
+    """Whether several views are networks trained beside each other, whose disagreement is doubt. Not where one averages another."""
 
     @classmethod
     def separable(cls, options: Any) -> bool:
