@@ -75,8 +75,9 @@ class Windows:
         self.total[self._window(index)] += maps.to(self.total.device)
 
     def result(self) -> Tensor:
-        assert self.total is not None  # every image has at least one window
-        return self.total.div_(self._count(self.total.device))[self.inside]
+        total, self.total = self.total, None  # the caller's alone: what is left of this image stays until the next is asked for
+        assert total is not None  # every image has at least one window
+        return total.div_(self._count(total.device))[self.inside]
 
     def _count(self, device: torch.device) -> Tensor:
         """How many windows cover each voxel: the product of the axes' own counts."""
