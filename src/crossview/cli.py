@@ -125,8 +125,7 @@ def train(
         )
     if speaks() and outcome.how == "finished":
         follows = f"predict {run.path} SCANS --out predictions" if run.environment.get("test") == 0 else f"evaluate {run.path}"
-        print(f"finished after {outcome.total_step} steps: {run.path}
-next: crossview {follows}")  # noqa: T201
+        print(f"finished after {outcome.total_step} steps: {run.path}\nnext: crossview {follows}")  # noqa: T201
     elif speaks():
         print(f"stopped and saved after {outcome.total_step} steps; go on with --resume: {run.path}")  # noqa: T201
     if place() is not None or outcome.how == "interrupted":

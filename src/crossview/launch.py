@@ -127,18 +127,23 @@ class _Family:
                 child.kill()
                 child.wait()
 
+    def _failed(self) -> tuple[int, int] | None:
+        """Rank and code of a process that failed: one that was killed before one that only missed it."""
+        failed = [(rank, child.returncode) for rank, child in enumerate(self.children) if child.returncode]
+        return min(failed, key=lambda each: each[1] > 0, default=None)
+
     def wait(self) -> int:
         """Until all have ended; where one fails, the others get a while to. The exit code of the first to fail, else 0."""
         failed: tuple[int, int] | None = None
         deadline = float("inf")
         while any(child.poll() is None for child in self.children):
             if failed is None:
-                failed = next(((rank, child.returncode) for rank, child in enumerate(self.children) if child.returncode), None)
+                failed = self._failed()
                 deadline = float("inf") if failed is None else time.monotonic() + PATIENCE
             elif time.monotonic() > deadline:
                 self.kill()
             time.sleep(0.05)
-        failed = failed or next(((rank, child.returncode) for rank, child in enumerate(self.children) if child.returncode), None)
+        failed = failed or self._failed()
         if failed is None:
             return 0
         rank, code = failed
