@@ -1,0 +1,36 @@
+"""How many operations a step's networks take, counted by torch on the meta device: nothing is computed, and nothing hard-coded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from benchmarks.parts import Call
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def flops_of_call(network: nn.Module, classes: int, shape: tuple[int, ...], backward: bool) -> int:
+    """Operations (two a multiply-add) of a forward pass of such a network on an input of ``shape``, with its backward pass if asked for."""
+    kind: Any = type(network)
+    with torch.device("meta"):
+        copy = kind(network.options, channels=shape[1], classes=classes)
+        image = torch.empty(shape)
+    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward):
+        output = copy(image)
+        if backward:
+            torch.stack([part.sum() for part in (output.logits, *output.scales)]).sum().backward()
+    return int(counter.get_total_flops())
+
+
+def flops_of_calls(calls: Iterable[Call], classes: int) -> int:
+    """Operations of all calls. A pass with gradient is counted with a whole backward pass, that of its weights included."""
+    known: dict[tuple[str, tuple[int, ...], bool], int] = {}
+    total = 0
+    for network, shape, backward in calls:
+        key = (repr(network.options), shape, backward)
+        if key not in known:
+            known[key] = flops_of_call(network, classes, shape, backward)
+        total += known[key]
+    return total

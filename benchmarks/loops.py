@@ -1,0 +1,160 @@
+"""The package's own training loop, stopped between its steps to look at the clock: ``Training.run_stage`` with its stream and prefetcher.
+
+:class:`Paused` turns any loop that calls something once an iteration into one that goes on by an iteration when it is told to, so that
+two of them can run in turn.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from benchmarks.timing import Clock
+
+from benchmarks import made
+from crossview import prepare as preparing
+from crossview.data.stream import Prefetcher
+from crossview.errors import Problem, UserError
+from crossview.methods.method import Stage
+from crossview.planned import resolve_planned
+from crossview.prepare import Prepared, prepare
+from crossview.resolve import Recipe, resolve
+from crossview.rng import Randomness
+from crossview.training import loop
+from crossview.training.device import Precision, choose_precision, place, set_kernels
+from crossview.training.loop import Job, Training
+from crossview.training.progress import TrainingProgress
+
+
+@dataclass
+class Loop:
+    """A training that is ready to take steps of one stage, and what it was made of."""
+
+    recipe: Recipe
+    prepared: Prepared
+    training: Training
+    stage: Stage
+    index: int
+    precision: Precision
+
+    @property
+    def device(self) -> torch.device:
+        return self.training.job.device
+
+    def times(self, steps: int, warm_up: int = 1) -> tuple[list[float], list[float]]:
+        """Seconds of each of ``steps`` steps of the loop as it is, and for how long each waited for its batch. Nothing is synchronised."""
+        clock = Clock(self.device)
+        waits: list[float] = []
+        kept: list[Prefetcher] = []
+
+        class Kept(Prefetcher):
+            def __init__(self, *arguments: Any, **named: Any) -> None:
+                super().__init__(*arguments, **named)
+                kept.append(self)
+
+        def stop() -> bool:
+            waits.append(kept[0].waited)
+            clock.mark()
+            return len(clock.marks) > warm_up + steps
+
+        with mock.patch.object(loop, "Prefetcher", Kept):
+            self.training.run_stage(self.stage, stop)
+        waited = [after - before for before, after in pairwise(waits)]
+        return clock.intervals()[warm_up:], waited[warm_up:]
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """The loop from where it stands, until ``stop``, which it asks before every step."""
+        self.training.run_stage(self.stage, stop)
+
+
+def prepared_of(recipe: str | Path, data: Path | None, overrides: Sequence[str]) -> Prepared:
+    """The recipe on its data; without data on made volumes of true shapes. Raises UserError."""
+    if data is not None:
+        return prepare(resolve_planned(recipe, overrides, data)[0], data)
+    resolved = resolve(recipe, overrides)
+    if resolved.data.source == "phantom":
+        return prepare(resolved, None)
+    with mock.patch.object(preparing, "find_splits", return_value=made.splits(resolved)):
+        return prepare(resolved, None)
+
+
+@contextmanager
+def loop_of(prepared: Prepared, *, stage: str = "", precision: str = "") -> Iterator[Loop]:
+    """The loop at the start of a stage (by default the last), with new weights, its run folder in a temporary place. Raises UserError."""
+    recipe = prepared.recipe
+    set_kernels(recipe.training.deterministic)
+    torch.manual_seed(Randomness(recipe.training.seed).number("weights"))
+    method = recipe.build_method(prepared.splits.channels)
+    place(method, prepared.device, len(recipe.data.patch))
+    names = [each.name for each in method.stages]
+    if stage and stage not in names:
+        raise UserError(Problem(f"the method has no stage '{stage}'", "--stage", expected=", ".join(names)))
+    index = names.index(stage) if stage else len(names) - 1
+    chosen: Any = precision or recipe.training.precision
+    if chosen == "auto":
+        image = prepared.stream.batch(0, 0, unlabelled=False).image[:1]
+        chosen, _ = choose_precision(next(method.children()), image, prepared.device)
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job(method, prepared.stream, recipe.training, Path(folder), prepared.device, chosen, recipe.tables())
+        with TrainingProgress(0, stream=io.StringIO()) as progress:
+            training = Training(job, progress)
+            training.start_stage(index, training.stages[index])
+            yield Loop(recipe, prepared, training, training.stages[index], index, chosen)
+
+
+class Ended(BaseException):
+    """Ends a paused loop from outside."""
+
+
+class Paused:
+    """``work(pause)`` in a thread of its own: it calls ``pause`` once an iteration and waits there until ``advance``."""
+
+    def __init__(self, work: Callable[[Callable[[], None]], None]) -> None:
+        self._go, self._there = threading.Semaphore(0), threading.Semaphore(0)
+        self._error: BaseException | None = None
+        self._ending = self._over = False
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    def _run(self, work: Callable[[Callable[[], None]], None]) -> None:
+        self._go.acquire()
+        try:
+            if not self._ending:
+                work(self._pause)
+        except Ended:
+            pass
+        except BaseException as error:
+            self._error = error
+        self._over = True
+        self._there.release()
+
+    def _pause(self) -> None:
+        self._there.release()
+        self._go.acquire()
+        if self._ending:
+            raise Ended
+
+    def advance(self) -> None:
+        """To the next pause; the first call takes the loop to its first one. Raises what the loop raised, RuntimeError where it ended."""
+        self._go.release()
+        self._there.acquire()
+        if self._error is not None:
+            raise self._error
+        if self._over:
+            raise RuntimeError("the loop ended before it was told to")
+
+    def close(self) -> None:
+        """End the loop where it waits."""
+        if not self._over:
+            self._ending = True
+            self._go.release()
+            self._thread.join()

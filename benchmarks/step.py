@@ -1,0 +1,131 @@
+"""How long a training step takes, and where: ``python -m benchmarks.step RECIPE [--data DIR] [--steps N]``.
+
+The figure that counts is the loop as it is (stream, prefetcher, step, journal), its median over N steps. Then the same loop runs with its
+parts watched (see benchmarks.parts), and the networks' operations are counted and set against the best matrix product of this machine.
+Without --data the volumes are made up, in the recipe's true shapes, so that the program runs on a bare machine with a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.flops import flops_of_calls
+from benchmarks.loops import Loop, loop_of, prepared_of
+from benchmarks.parts import PARTS, watching
+from benchmarks.timing import add_common, finish, forget_peak_memory, matmul_peak, peak_memory, report, run, spread
+
+from crossview.errors import Problem, UserError
+
+
+def measure(loop: Loop, steps: int, warm_up: int, watched: int) -> dict[str, Any]:
+    """All results of a loop: the loop as it is, its parts, operations and memory."""
+    training = loop.recipe.training
+    needed = 2 * warm_up + steps + watched
+    if loop.stage.steps < needed:
+        fix = "fewer --steps, or more steps of the stage by --set"
+        raise UserError(Problem("the stage is too short to be measured", loop.stage.name, f"{loop.stage.steps} steps", f"{needed}", fix))
+    forget_peak_memory(loop.device)
+    times, waits = loop.times(steps, warm_up)
+    memory = peak_memory(loop.device)
+    samples = training.labelled_batch + (training.unlabelled_batch if loop.stage.unlabelled else 0)
+    step = spread(times)
+    parts = where_time_goes(loop, watched, warm_up)
+    peak = matmul_peak(loop.device, loop.precision)
+    return {
+        "seconds_a_step": step,
+        "samples_per_second": round(samples / step["median"], 3),
+        "data_wait_share": round(sum(waits) / sum(times), 5),
+        "parts": parts,
+        "peak_memory": memory,
+        "matmul_peak": peak,
+        "share_of_matmul_peak": round(parts["flops_a_step"] / step["median"] / peak["flops_per_second"], 4),
+    }
+
+
+def where_time_goes(loop: Loop, steps: int, warm_up: int) -> dict[str, Any]:
+    """Seconds of each part of a step, the mean of ``steps`` of them, and the operations of the networks' passes."""
+    count = 0
+    found: dict[str, Any] = {}
+
+    with watching(loop) as watch:
+
+        def stop() -> bool:
+            nonlocal count
+            if count == warm_up:
+                found.update(before=watch.seconds(), threads=dict(watch.threads), calls=len(watch.calls), start=time.perf_counter())
+            count += 1
+            return count > warm_up + steps
+
+        loop.run(stop)
+        after = watch.seconds()
+        total = (time.perf_counter() - found["start"]) / steps
+    mean = {name: (after[name] - found["before"][name]) / steps for name in PARTS}
+    in_threads = {name: round((value - found["threads"].get(name, 0.0)) / steps, 5) for name, value in watch.threads.items()}
+    calls = watch.calls[found["calls"] :]
+    return {
+        "seconds": {name: round(value, 5) for name, value in mean.items()},
+        "rest": round(total - sum(mean.values()), 5),
+        "total": round(total, 5),
+        "seconds_in_threads": in_threads,
+        "flops_a_step": flops_of_calls(calls, loop.recipe.data.classes) // steps,
+        "network_passes_a_step": len(calls) / steps,
+        "steps": steps,
+    }
+
+
+def rows(results: dict[str, Any], loop: Loop) -> list[tuple[Any, ...]]:
+    """What is printed."""
+    step, parts = results["seconds_a_step"], results["parts"]
+    lines: list[tuple[Any, ...]] = [
+        (f"{loop.recipe.setting} {loop.recipe.method.name}, stage {loop.stage.name}, {loop.precision}", "", ""),
+        ("ms a step", 1000 * step["median"], f"{1000 * step['min']:.4g} to {1000 * step['max']:.4g}, {len(step['values'])} steps"),
+        ("samples/s", results["samples_per_second"], ""),
+    ]
+    for name, value in parts["seconds"].items():
+        note = f"and {1000 * parts['seconds_in_threads'][name]:.4g} ms in threads" if name in parts["seconds_in_threads"] else ""
+        lines.append((f"  {name} (ms)", 1000 * value, note))
+    lines.append(("  losses and the rest (ms)", 1000 * parts["rest"], "the watched steps less their parts"))
+    return [
+        *lines,
+        ("data wait, share of the step", results["data_wait_share"], ""),
+        ("TFLOP a step (networks)", parts["flops_a_step"] / 1e12, f"{parts['network_passes_a_step']:.3g} network passes"),
+        ("share of the matmul peak", results["share_of_matmul_peak"], f"{results['matmul_peak']['flops_per_second'] / 1e12:.4g} TFLOP/s"),
+        ("peak memory (GiB)", results["peak_memory"]["gib"], results["peak_memory"]["kind"]),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", metavar="RECIPE")
+    parser.add_argument("--data", type=Path, help="the real data; left out: made volumes of true shapes")
+    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bf16"))
+    parser.add_argument("--stage", default="", help="the stage's name; by default the last")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--warm-up", type=int, default=1, help="steps before those that count")
+    parser.add_argument("--watched", type=int, default=2, help="steps whose parts are watched")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    add_common(parser)
+    arguments = parser.parse_args()
+    overrides = [*arguments.overrides, f"training.device={arguments.device}"]
+    prepared = prepared_of(arguments.recipe, arguments.data, overrides)
+    with loop_of(prepared, stage=arguments.stage, precision="" if arguments.precision == "auto" else arguments.precision) as loop:
+        results = measure(loop, arguments.steps, arguments.warm_up, arguments.watched)
+        recipe = loop.recipe
+        settings = {
+            "recipe": recipe.setting,
+            "method": recipe.method.name,
+            "stage": loop.stage.name,
+            "precision": loop.precision,
+            "patch": list(recipe.data.patch),
+            "batch": [recipe.training.labelled_batch, recipe.training.unlabelled_batch if loop.stage.unlabelled else 0],
+            "data": "real" if arguments.data else "made volumes of true shapes",
+            "set": arguments.overrides,
+        }
+        finish(report("step", settings, results, loop.device), rows(results, loop), arguments.json)
+
+
+if __name__ == "__main__":
+    run(main)

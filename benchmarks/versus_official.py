@@ -1,0 +1,181 @@
+"""The official release of CML and crossview in turn, in one process: ``python -m benchmarks.versus_official --official DIR [--data DIR]``.
+
+DIR is a checkout of SongwuJob/CML@1229a71; --data holds LA/ and ACDC/ in the published layouts, and without it files of true shapes are
+made. Each turn is an iteration of the release's own training loop (its data set, augmentation and loader included), then as many steps of
+crossview's, in the precision that "auto" chooses and in float32; then the next turn. Both begin from the same random weights. A ratio is
+the release's time by ours: of each turn, so that what else the machine does meets both; medians with the least and the largest.
+
+    la-step, acdc-step              the second stage of training, published batch and shapes
+    components                      one step's pseudo-labels cleaned: of LA, from true labels, and those with noise
+    la-inference, acdc-inference    a few windows of a test volume (LA: extrapolated to the 1,128 of all 20), a volume slice by slice
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmarks.loops import Loop, Paused, loop_of, prepared_of
+from benchmarks.release import Backends, ReleaseLoop, load, release
+from benchmarks.timing import add_common, finish, report, run, say
+from benchmarks.versus_pieces import compared, components, in_turn, inference, with_backends
+from torch import nn
+
+from benchmarks import made
+from crossview.errors import Problem, UserError
+from crossview.networks.official import from_official_vnet, official_unet_keys
+from crossview.training.device import find_device
+
+PIECES = ("la-step", "acdc-step", "components", "la-inference", "acdc-inference")
+
+
+def step(module: Any, data: Path, device: torch.device, options: argparse.Namespace, recipe: str) -> dict[str, Any]:
+    """The training step of a setting."""
+    overrides = [f"training.device={device}", *options.overrides]
+    prepared = prepared_of(recipe, data, overrides)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        theirs = stack.enter_context(ReleaseLoop(module, folder))
+        theirs.advance()  # to its first batch
+        their_switches = Backends.now()
+        turns = {"official": with_backends(_several(theirs.advance, options.steps), device, their_switches)}
+        precisions = {}
+        for label, precision in (("ours", options.precision), ("ours float32", "float32")):
+            loop = stack.enter_context(loop_of(prepared, precision="" if precision == "auto" else precision))
+            _same_weights(loop.training.job.method, theirs.model)
+            ours = stack.enter_context(_stepwise(loop))
+            ours.advance()
+            turns[label] = with_backends(_several(ours.advance, options.steps), device, Backends.now())
+            precisions[label] = loop.precision
+        for turn in turns.values():
+            turn()  # kernels are chosen, caches filled, the release's pictures of its first iteration drawn
+        times = in_turn(turns, options.repeats)
+    their_tf32 = their_switches.tf32_convolutions if device.type == "cuda" else False
+    return compared(times) | {"precision": {"official": "float32", **precisions}, "official_uses_tf32": their_tf32, "recipe": recipe}
+
+
+def _several(advance: Callable[[], None], steps: int) -> Callable[[], None]:
+    def work() -> None:
+        for _ in range(steps):
+            advance()
+
+    return work
+
+
+@contextmanager
+def _stepwise(loop: Loop) -> Iterator[Paused]:
+    """Our loop, paused before every step."""
+
+    def work(pause: Callable[[], None]) -> None:
+        def stop() -> bool:
+            pause()
+            return False
+
+        loop.run(stop)
+
+    paused = Paused(work)
+    try:
+        yield paused
+    finally:
+        paused.close()
+
+
+def _same_weights(method: nn.Module, official: nn.Module) -> None:
+    """Give the method's two views the weights of the release's networks; of its U-Net both decoders with its one encoder."""
+    state = official.state_dict()
+    views: Any = method
+    if any(name.startswith("encoder1") for name in state):
+        first, second = from_official_vnet(state)
+    else:
+        keys = (official_unet_keys("encoder", "decoder1", transposed=False), official_unet_keys("encoder", "decoder2", transposed=True))
+        first, second = ({ours: state[theirs] for theirs, ours in each.items()} for each in keys)
+    views.view1.load_state_dict(first)
+    if views.view2 is not None:
+        views.view2.load_state_dict(second)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--official", type=Path, required=True, metavar="DIR", help="a checkout of the release")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the folder that holds LA and ACDC; left out: made files of true shapes")
+    parser.add_argument("--only", default=",".join(PIECES), help=f"some of {','.join(PIECES)}")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=0, help="iterations a turn; left out: 1 on a CPU, 10 on CUDA")
+    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bf16"), help="of ours, beside float32")
+    parser.add_argument("--windows", type=int, default=6, help="windows of an LA volume that are timed")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="keys of our recipes")
+    add_common(parser)
+    options = parser.parse_args()
+    options.only = [name.strip() for name in options.only.split(",")]
+    unknown = [name for name in options.only if name not in PIECES]
+    if unknown:
+        raise UserError(Problem("no such piece", "--only", ", ".join(unknown), ", ".join(PIECES)))
+    return options
+
+
+def data_of(setting: str, data: Path | None, scratch: Path) -> Path:
+    """A folder of the setting's layout whose path holds its name, which the release looks for."""
+    folder = scratch / setting
+    if data is not None:
+        folder.symlink_to((data / setting).resolve())
+        return folder
+    say(f"making files of the shapes of {setting}")
+    return made.write_la(folder) if setting == "LA" else made.write_acdc(folder)
+
+
+def measure(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Every piece that is asked for, by its name."""
+    results: dict[str, Any] = {}
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    with tempfile.TemporaryDirectory() as scratch, release(options.official, device):
+        roots: dict[str, Path] = {}
+        for piece in options.only:
+            switches = Backends.now()
+            setting = "ACDC" if piece.startswith("acdc") else "LA"
+            if setting not in roots:
+                roots[setting] = data_of(setting, options.data, Path(scratch))
+            module = load(f"CML_{setting}_train", "--root_path", str(roots[setting]), "--gpu", gpu)
+            results[piece] = _piece(piece)(module, roots[setting], device, options)
+            switches.put()
+            say(f"{piece}: done")
+    return results
+
+
+def _piece(name: str) -> Callable[..., dict[str, Any]]:
+    setting = "acdc-7" if name.startswith("acdc") else "la-8"
+    return components if name == "components" else partial(inference if name.endswith("inference") else step, recipe=setting)
+
+
+def rows(results: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """What is printed: each contestant's seconds, then the ratios."""
+    lines: list[tuple[Any, ...]] = [("piece", "what", "median", "least", "largest")]
+    for piece, found in results.items():
+        for name, value in found.items():
+            entries = {f"seconds, {who}": times for who, times in value.items()} if name == "seconds" else {name: value}
+            lines += [(piece, of, v["median"], v["min"], v["max"]) for of, v in entries.items() if isinstance(v, dict) and "median" in v]
+    return lines
+
+
+def main() -> None:
+    options = arguments()
+    device = find_device(options.device)
+    options.steps = options.steps or (10 if device.type == "cuda" else 1)
+    results = measure(options, device)
+    settings = {
+        "data": "real" if options.data else "made files of true shapes",
+        "repeats": options.repeats,
+        "iterations_a_turn": options.steps,
+        "set": options.overrides,
+    }
+    finish(report("versus_official", settings, results, device), rows(results), options.json)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,139 @@
+"""What :mod:`benchmarks.versus_official` compares beside the training step: component cleaning and test-time inference."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks.components import clean, noisy
+from benchmarks.loops import Loop, loop_of, prepared_of
+from benchmarks.made import LA_TEST_WINDOWS
+from benchmarks.release import Backends, load, quiet
+from benchmarks.timing import seconds, spread
+from numpy.typing import NDArray
+
+from crossview.inference.windows import window_starts
+from crossview.objectives.pseudo_labels import clean_async
+from crossview.run import make_predictor
+
+Turn = Callable[[], float]
+
+
+def in_turn(turns: Mapping[str, Turn], repeats: int) -> dict[str, list[float]]:
+    """A B C A B C ...: the seconds of each, ``repeats`` times."""
+    found: dict[str, list[float]] = {name: [] for name in turns}
+    for _ in range(repeats):
+        for name, turn in turns.items():
+            found[name].append(turn())
+    return found
+
+
+def compared(times: Mapping[str, list[float]], reference: str = "official") -> dict[str, Any]:
+    """Seconds of each, and the reference's seconds by those of each other, turn by turn and in all."""
+    result: dict[str, Any] = {"seconds": {name: spread(values) for name, values in times.items()}}
+    for name in times:
+        if name != reference:
+            ratios = [a / b for a, b in zip(times[reference], times[name], strict=True)]
+            result[f"{reference} / {name}"] = spread(ratios, 3) | {"of_totals": round(sum(times[reference]) / sum(times[name]), 3)}
+    return result
+
+
+def with_backends(work: Callable[[], Any], device: torch.device, backends: Backends) -> Turn:
+    """A turn of some work under a contestant's own switches of torch."""
+
+    def turn() -> float:
+        backends.put()
+        return seconds(work, device)
+
+    return turn
+
+
+def components(module: Any, data: Path, device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
+    """The pseudo-labels of both views of one LA step, cleaned: by the release's function, and by ours in its thread."""
+    recipe = prepared_of("la-8", data, [f"training.device={device}", *options.overrides])
+    batches = [recipe.stream.batch(0, number, unlabelled=False).label.to(torch.uint8) for number in (0, 1)]
+    results: dict[str, Any] = {}
+    for name, change in (("clean", clean), ("noisy", noisy)):
+        views = [change(batch, number) for number, batch in enumerate(batches)]
+        masks = [view.long() for view in views]
+
+        def theirs(masks: Sequence[Any] = masks) -> list[Any]:
+            return [module.LargestCC_pancreas(mask) for mask in masks]
+
+        def ours(views: Sequence[Any] = views) -> list[Any]:
+            pending = [clean_async(view, recipe.recipe.data.classes) for view in views]
+            return [each.result() for each in pending]
+
+        same = all(torch.equal(a.to(torch.uint8).cpu(), b.cpu()) for a, b in zip(theirs(), ours(), strict=True))
+        switches = Backends.now()
+        turns = {"official": with_backends(theirs, device, switches), "ours": with_backends(ours, device, switches)}
+        for key, value in compared(in_turn(turns, max(5, options.repeats))).items():
+            if key == "seconds":
+                results.setdefault("seconds", {}).update({f"{who}, {name}": times for who, times in value.items()})
+            else:
+                results[f"{key}, {name}"] = value
+        results[f"equal, {name}"] = same
+    return results
+
+
+def inference(module: Any, data: Path, device: torch.device, options: argparse.Namespace, recipe: str) -> dict[str, Any]:
+    """A test image predicted by the release's evaluation and by ours in the chosen precision and in float32; both with new networks.
+
+    LA: a part of a volume that holds few windows, and the cleaning of the result. ACDC: a whole volume, slice by slice.
+    """
+    prepared = prepared_of(recipe, data, [f"training.device={device}", *options.overrides])
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, False  # its test scripts leave torch as it is
+    official, windows, image = _official_inference(prepared, device, options, recipe)
+    turns = {"official": with_backends(official, device, Backends.now())}
+    precisions = {}
+    for label, precision in (("ours", options.precision), ("ours float32", "float32")):
+        with loop_of(prepared, precision="" if precision == "auto" else precision) as loop:
+            turns[label] = with_backends(_ours(loop, image), device, Backends.now())
+            precisions[label] = loop.precision
+    for turn in turns.values():
+        turn()
+    found = compared(in_turn(turns, options.repeats)) | {"precision": {"official": "float32", **precisions}, "windows_or_slices": windows}
+    if recipe.startswith("la"):
+        found["seconds_all_test_volumes_extrapolated"] = {
+            name: round(value["median"] / windows * LA_TEST_WINDOWS, 1) for name, value in found["seconds"].items()
+        }
+    return found
+
+
+def _official_inference(prepared: Any, device: torch.device, options: argparse.Namespace, recipe: str) -> tuple[Any, int, Any]:
+    """The release's way, how many windows or slices it is, and the image (*S)."""
+    case = prepared.splits.test[0]
+    image: NDArray[np.float32] = case.read_image()[0]
+    data = prepared.recipe.data
+    factory = load("networks.net_factory").net_factory
+    if not recipe.startswith("la"):
+        network = factory(net_type="unet", in_chns=1, class_num=data.classes).eval()
+        slices = load("utils.val_2d")
+        slices.calculate_metric_percase = lambda *_: (0.0, 0.0)  # prediction alone is timed
+        stack, label = torch.from_numpy(image)[None], torch.from_numpy(case.read_label())[None]
+        return lambda: _quietly(slices.test_single_volume, stack, label, network, data.classes, list(data.patch)), len(image), image
+    network = factory(net_type="VNet", in_chns=1, class_num=2, mode="test").eval()
+    volumes = load("utils.test_3d_patch")
+    stride = prepared.recipe.inference.stride
+    image = image[: data.patch[0] + stride[0], : data.patch[1], : data.patch[2] + stride[2] * (options.windows // 2 - 1)]
+    starts = [window_starts(*axis) for axis in zip(image.shape, data.patch, stride, strict=True)]
+
+    def predict() -> Any:
+        label, _ = _quietly(volumes.test_single_case, network, image, stride[0], stride[2], tuple(data.patch), num_classes=2)
+        return volumes.getLargestCC(label)
+
+    return predict, int(np.prod([len(each) for each in starts])), image
+
+
+def _quietly(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    with quiet():
+        return function(*arguments, **named)
+
+
+def _ours(loop: Loop, image: NDArray[np.float32]) -> Callable[[], Any]:
+    predictor = make_predictor(loop.recipe, loop.training.job.method, loop.device, loop.precision)
+    return lambda: list(predictor.predict([image[None]]))
