@@ -29,7 +29,8 @@ def plausible(truth: Mask, seed: int) -> Mask:
     """The border moved by smooth noise: Dice about 0.9."""
     generator = np.random.default_rng(seed)
     depth = gaussian_filter(truth.astype(np.float32), 2.0)
-    return np.asarray(depth + 8 * gaussian_filter(generator.standard_normal(truth.shape, dtype=np.float32), 3.0) > 0.5)
+    moved = depth + 8 * gaussian_filter(generator.standard_normal(truth.shape, dtype=np.float32), 3.0)
+    return np.asarray(np.where((depth > 0.02) & (depth < 0.98), moved, depth) > 0.5)
 
 
 def bad(truth: Mask, seed: int) -> Mask:

@@ -97,7 +97,8 @@ def peak_memory(device: torch.device) -> dict[str, Any]:
     """On CUDA the largest memory held by tensors since ``forget_peak_memory``, else the process's largest resident memory so far."""
     if device.type == "cuda":
         return {"kind": "allocated on the device", "gib": round(torch.cuda.max_memory_allocated(device) / 2**30, 3)}
-    return {"kind": "resident memory of the process", "gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)}
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return {"kind": "resident memory of the process", "gib": round(kibibytes / 2**20, 3)}
 
 
 def report(benchmark: str, settings: Mapping[str, Any], results: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
