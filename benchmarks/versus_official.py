@@ -54,8 +54,7 @@ def step(module: Any, data: Path, device: torch.device, options: argparse.Namesp
             ours.advance()
             turns[label] = with_backends(_several(ours.advance, options.steps), device, Backends.now())
             precisions[label] = loop.precision
-        for turn in turns.values():
-            turn()  # kernels are chosen, caches filled, the release's pictures of its first iteration drawn
+        in_turn(turns, 1)  # kernels are chosen, caches filled, the release's pictures of its first iteration drawn
         times = in_turn(turns, options.repeats)
     their_tf32 = their_switches.tf32_convolutions if device.type == "cuda" else False
     return compared(times) | {"precision": {"official": "float32", **precisions}, "official_uses_tf32": their_tf32, "recipe": recipe}

@@ -13,7 +13,7 @@ from benchmarks.components import clean, noisy
 from benchmarks.loops import Loop, loop_of, prepared_of
 from benchmarks.made import LA_TEST_WINDOWS
 from benchmarks.release import Backends, load, quiet
-from benchmarks.timing import seconds, spread
+from benchmarks.timing import say, seconds, spread
 from numpy.typing import NDArray
 
 from crossview.inference.windows import window_starts
@@ -29,6 +29,7 @@ def in_turn(turns: Mapping[str, Turn], repeats: int) -> dict[str, list[float]]:
     for _ in range(repeats):
         for name, turn in turns.items():
             found[name].append(turn())
+            say(f"{name}: {found[name][-1]:.3f} s")
     return found
 
 
@@ -94,8 +95,7 @@ def inference(module: Any, data: Path, device: torch.device, options: argparse.N
         with loop_of(prepared, precision="" if precision == "auto" else precision) as loop:
             turns[label] = with_backends(_ours(loop, image), device, Backends.now())
             precisions[label] = loop.precision
-    for turn in turns.values():
-        turn()
+    in_turn(turns, 1)
     found = compared(in_turn(turns, options.repeats)) | {"precision": {"official": "float32", **precisions}, "windows_or_slices": windows}
     if recipe.startswith("la"):
         found["seconds_all_test_volumes_extrapolated"] = {
