@@ -47,7 +47,10 @@ def release(checkout: Path, device: torch.device) -> Iterator[None]:
     before = set(sys.modules)
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(sys, "path", [str(code.resolve()), *sys.path]))
-        stack.enter_context(mock.patch.dict(sys.modules, stand_ins()))
+        # Not mock.patch.dict: it would also drop what torch imports meanwhile, and torch can't be imported twice.
+        made = stand_ins()
+        replaced = {name: sys.modules[name] for name in made if name in sys.modules}
+        sys.modules.update(made)
         for name, kind in (("int", int), ("float", float), ("bool", bool)):
             if not hasattr(np, name):
                 stack.enter_context(mock.patch.object(np, name, kind, create=True))
@@ -56,6 +59,9 @@ def release(checkout: Path, device: torch.device) -> Iterator[None]:
         try:
             yield
         finally:
+            for name in made:
+                del sys.modules[name]
+            sys.modules.update(replaced)
             for name in set(sys.modules) - before:
                 if any(str(place).startswith(str(code.resolve())) for place in _places(sys.modules[name])):
                     del sys.modules[name]
