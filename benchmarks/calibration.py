@@ -27,8 +27,8 @@ from crossview.evaluation.evaluate import predicted
 from crossview.files import write_text
 from crossview.folder import Run, load_method, stored_precision
 from crossview.inference.disagreement import normalised_entropy
+from crossview.job import make_predictor
 from crossview.prepare import find_splits, preprocessing_of
-from crossview.run import make_predictor
 from crossview.training.device import find_device, set_kernels
 
 RESULTS = Path(__file__).parent / "results"

@@ -16,8 +16,8 @@ from benchmarks.timing import add_common, finish, forget_peak_memory, peak_memor
 from numpy.typing import NDArray
 
 from crossview.inference.windows import window_starts
+from crossview.job import make_predictor
 from crossview.resolve import Recipe
-from crossview.run import make_predictor
 
 Image = NDArray[np.float32]
 

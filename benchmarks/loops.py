@@ -30,8 +30,10 @@ from crossview.prepare import Prepared, prepare
 from crossview.resolve import Recipe, resolve
 from crossview.rng import Randomness
 from crossview.training import loop
-from crossview.training.device import Precision, choose_precision, place, set_kernels
+from crossview.training.compiling import compile_networks, networks_of
+from crossview.training.device import Precision, place, set_kernels
 from crossview.training.loop import Job, Training
+from crossview.training.measured import measure
 from crossview.training.progress import TrainingProgress
 
 
@@ -45,6 +47,7 @@ class Loop:
     stage: Stage
     index: int
     precision: Precision
+    compiled: bool
 
     @property
     def device(self) -> torch.device:
@@ -99,16 +102,18 @@ def loop_of(prepared: Prepared, *, stage: str = "", precision: str = "") -> Iter
     if stage and stage not in names:
         raise UserError(Problem(f"the method has no stage '{stage}'", "--stage", expected=", ".join(names)))
     index = names.index(stage) if stage else len(names) - 1
-    chosen: Any = precision or recipe.training.precision
-    if chosen == "auto":
-        image = prepared.stream.batch(0, 0, unlabelled=False).image[:1]
-        chosen, _ = choose_precision(next(method.children()), image, prepared.device)
+    images = prepared.stream.batch(0, 0, unlabelled=False).image
+    asked = recipe.training.model_copy(update={"precision": precision} if precision else {})
+    options = resolve(recipe.tables(), measure(asked, method, images)[0]).training
+    chosen: Any = options.precision
+    if options.compile is True:
+        compile_networks(networks_of(method))
     with tempfile.TemporaryDirectory() as folder:
         job = Job(method, prepared.stream, recipe.training, Path(folder), prepared.device, chosen, recipe.tables())
         with TrainingProgress(0, stream=io.StringIO()) as progress:
             training = Training(job, progress)
             training.start_stage(index, training.stages[index])
-            yield Loop(recipe, prepared, training, training.stages[index], index, chosen)
+            yield Loop(recipe, prepared, training, training.stages[index], index, chosen, options.compile is True)
 
 
 class Ended(BaseException):

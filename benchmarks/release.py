@@ -35,13 +35,19 @@ from crossview.errors import Problem, UserError
 NEEDED = ("CML_LA_train.py", "CML_ACDC_train.py", "networks", "utils", "dataloaders")
 
 
-@contextmanager
-def release(checkout: Path, device: torch.device) -> Iterator[None]:
-    """The release can be imported while this lasts, and its ``.cuda()`` means ``device``. Raises UserError for another folder."""
+def code_of(checkout: Path) -> Path:
+    """The folder of the release's code. Raises UserError for another folder."""
     code = checkout / "code"
     missing = [name for name in NEEDED if not (code / name).exists()]
     if missing:
         raise UserError(Problem("not a checkout of the release", str(checkout), f"no code/{missing[0]}", f"code/ with {', '.join(NEEDED)}"))
+    return code
+
+
+@contextmanager
+def release(checkout: Path, device: torch.device) -> Iterator[None]:
+    """The release can be imported while this lasts, and its ``.cuda()`` means ``device``. Raises UserError for another folder."""
+    code = code_of(checkout)
     if importlib.util.find_spec("skimage") is None:
         raise UserError(Problem("the release needs scikit-image", "--official", fix="pip install scikit-image"))
     before = set(sys.modules)

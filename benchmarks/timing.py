@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.record import FOLDERS
 
 from crossview.environment import environment_now
 from crossview.errors import UserError
 from crossview.files import write_text
+from crossview.record import FOLDERS
 from crossview.training.device import Precision
 
 Number = float | int

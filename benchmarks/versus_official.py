@@ -1,9 +1,10 @@
-"""The official release of CML and crossview in turn, in one process: ``python -m benchmarks.versus_official --official DIR [--data DIR]``.
+"""The official release of CML and crossview in turn, in one run: ``python -m benchmarks.versus_official --official DIR [--data DIR]``.
 
 DIR is a checkout of SongwuJob/CML@1229a71; --data holds LA/ and ACDC/ in the published layouts, and without it files of true shapes are
 made. Each turn is an iteration of the release's own training loop (its data set, augmentation and loader included), then as many steps of
-crossview's, in the precision that "auto" chooses and in float32; then the next turn. Both begin from the same random weights. A ratio is
-the release's time by ours: of each turn, so that what else the machine does meets both; medians with the least and the largest.
+crossview's, in the precision that "auto" chooses and in float32; then the next turn. Each has a process of its own, and all begin from
+the same random weights. A ratio is the release's time by ours: of each turn, so that what else the machine does meets both; medians with
+the least and the largest.
 
     la-step, acdc-step              the second stage of training, published batch and shapes
     components                      one step's pseudo-labels cleaned: of LA, from true labels, and those with noise
@@ -17,47 +18,47 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.contestants import answers, contestants, serve
 from benchmarks.loops import Loop, Paused, loop_of, prepared_of
-from benchmarks.release import Backends, ReleaseLoop, load, release
-from benchmarks.timing import add_common, finish, report, run, say
-from benchmarks.versus_pieces import compared, components, in_turn, inference, with_backends
-from torch import nn
+from benchmarks.made import LA_TEST_WINDOWS
+from benchmarks.release import ReleaseLoop, code_of, load, release
+from benchmarks.timing import add_common, finish, report, run, say, seconds
+from benchmarks.versus_pieces import compared, components, in_turn, inference
+from torch import Tensor, nn
 
 from benchmarks import made
 from crossview.errors import Problem, UserError
 from crossview.networks.official import from_official_vnet, official_unet_keys
 from crossview.training.device import find_device
 
+CONTESTANTS = ("official", "ours", "ours float32")
 PIECES = ("la-step", "acdc-step", "components", "la-inference", "acdc-inference")
 
 
-def step(module: Any, data: Path, device: torch.device, options: argparse.Namespace, recipe: str) -> dict[str, Any]:
-    """The training step of a setting."""
-    overrides = [f"training.device={device}", *options.overrides]
-    prepared = prepared_of(recipe, data, overrides)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        theirs = stack.enter_context(ReleaseLoop(module, folder))
-        theirs.advance()  # to its first batch
-        their_switches = Backends.now()
-        turns = {"official": with_backends(_several(theirs.advance, options.steps), device, their_switches)}
-        precisions = {}
-        for label, precision in (("ours", options.precision), ("ours float32", "float32")):
-            loop = stack.enter_context(loop_of(prepared, precision="" if precision == "auto" else precision))
-            _same_weights(loop.training.job.method, theirs.model)
-            ours = stack.enter_context(_stepwise(loop))
-            ours.advance()
-            turns[label] = with_backends(_several(ours.advance, options.steps), device, Backends.now())
-            precisions[label] = loop.precision
-        in_turn(turns, 1)  # kernels are chosen, caches filled, the release's pictures of its first iteration drawn
-        times = in_turn(turns, options.repeats)
-    their_tf32 = their_switches.tf32_convolutions if device.type == "cuda" else False
-    return compared(times) | {"precision": {"official": "float32", **precisions}, "official_uses_tf32": their_tf32, "recipe": recipe}
+def official_step(module: Any, data: Path, options: argparse.Namespace, stack: ExitStack) -> tuple[Callable[[], Any], dict[str, Any]]:
+    """The release's iteration, and what is to be told of it; its first weights go into ``options.weights``, for the others."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    theirs = stack.enter_context(ReleaseLoop(module, folder))
+    theirs.advance()  # to its first batch
+    torch.save(theirs.model.state_dict(), options.weights)
+    tf32 = torch.cuda.is_available() and torch.backends.cudnn.allow_tf32
+    return _several(theirs.advance, options.steps), {"precision": "float32", "tf32": tf32}
+
+
+def our_step(
+    recipe: str, precision: str, data: Path, device: torch.device, options: argparse.Namespace, stack: ExitStack
+) -> tuple[Callable[[], Any], dict[str, Any]]:
+    """Our step of the same setting, from the same weights."""
+    prepared = prepared_of(recipe, data, [f"training.device={device}", *options.overrides])
+    loop = stack.enter_context(loop_of(prepared, precision="" if precision == "auto" else precision))
+    _same_weights(loop.training.job.method, torch.load(options.weights, weights_only=True))
+    ours = stack.enter_context(_stepwise(loop))
+    ours.advance()
+    return _several(ours.advance, options.steps), {"precision": loop.precision, "compiled": loop.compiled}
 
 
 def _several(advance: Callable[[], None], steps: int) -> Callable[[], None]:
@@ -86,9 +87,8 @@ def _stepwise(loop: Loop) -> Iterator[Paused]:
         paused.close()
 
 
-def _same_weights(method: nn.Module, official: nn.Module) -> None:
+def _same_weights(method: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Give the method's two views the weights of the release's networks; of its U-Net both decoders with its one encoder."""
-    state = official.state_dict()
     views: Any = method
     if any(name.startswith("encoder1") for name in state):
         first, second = from_official_vnet(state)
@@ -110,6 +110,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bf16"), help="of ours, beside float32")
     parser.add_argument("--windows", type=int, default=6, help="windows of an LA volume that are timed")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="keys of our recipes")
+    parser.add_argument("--contestant", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
     add_common(parser)
     options = parser.parse_args()
     options.only = [name.strip() for name in options.only.split(",")]
@@ -132,24 +134,66 @@ def data_of(setting: str, data: Path | None, scratch: Path) -> Path:
 def measure(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Every piece that is asked for, by its name."""
     results: dict[str, Any] = {}
-    gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-    with tempfile.TemporaryDirectory() as scratch, release(options.official, device):
+    code_of(options.official)  # before anything is made
+    with tempfile.TemporaryDirectory() as scratch:
+        options.weights = Path(scratch) / "weights.pt"
         roots: dict[str, Path] = {}
         for piece in options.only:
-            switches = Backends.now()
-            setting = "ACDC" if piece.startswith("acdc") else "LA"
+            setting = setting_of(piece)
             if setting not in roots:
                 roots[setting] = data_of(setting, options.data, Path(scratch))
-            module = load(f"CML_{setting}_train", "--root_path", str(roots[setting]), "--gpu", gpu)
-            results[piece] = _piece(piece)(module, roots[setting], device, options)
-            switches.put()
+            if piece == "components":
+                with release(options.official, device):
+                    results[piece] = components(script(setting, roots[setting]), roots[setting], device, options)
+            else:
+                results[piece] = _turns(piece, roots[setting], options)
             say(f"{piece}: done")
     return results
 
 
-def _piece(name: str) -> Callable[..., dict[str, Any]]:
-    setting = "acdc-7" if name.startswith("acdc") else "la-8"
-    return components if name == "components" else partial(inference if name.endswith("inference") else step, recipe=setting)
+def setting_of(piece: str) -> str:
+    return "ACDC" if piece.startswith("acdc") else "LA"
+
+
+def script(setting: str, data: Path) -> Any:
+    """The release's training script of a setting, imported."""
+    return load(f"CML_{setting}_train", "--root_path", str(data), "--gpu", os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
+
+
+def _turns(piece: str, data: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """A piece by all contestants in turn, each in its own process."""
+    given = ["--official", str(options.official.resolve()), "--data", str(data.parent), "--only", piece, "--steps", str(options.steps)]
+    given += ["--precision", options.precision, "--windows", str(options.windows), "--device", options.device]
+    given += ["--weights", str(options.weights), *(text for key in options.overrides for text in ("--set", key))]
+    with contestants("benchmarks.versus_official", given, CONTESTANTS) as ready:
+        turns = {name: each.turn for name, each in ready.items()}
+        in_turn(turns, 1)  # kernels are chosen, caches filled, the release's pictures of its first iteration drawn
+        found = compared(in_turn(turns, options.repeats))
+        found["facts"] = {name: each.facts for name, each in ready.items()}
+    if piece == "la-inference":
+        windows = ready["official"].facts["windows"]
+        found["seconds_all_test_volumes_extrapolated"] = {
+            name: round(value["median"] / windows * LA_TEST_WINDOWS, 1) for name, value in found["seconds"].items()
+        }
+    return found
+
+
+def contestant(options: argparse.Namespace, device: torch.device) -> None:
+    """Be one of the contestants."""
+    (piece,), name = options.only, options.contestant
+    recipe, setting = ("acdc-7" if piece.startswith("acdc") else "la-8"), setting_of(piece)
+    data = options.data / setting
+    precision = "float32" if name == "ours float32" else options.precision
+    with answers() as stream, ExitStack() as stack:
+        if name == "official":
+            stack.enter_context(release(options.official, device))
+        if piece.endswith("step") and name == "official":
+            work, facts = official_step(script(setting, data), data, options, stack)
+        elif piece.endswith("step"):
+            work, facts = our_step(recipe, precision, data, device, options, stack)
+        else:
+            work, facts = inference(name, recipe, precision, data, device, options, stack)
+        serve(lambda: seconds(work, device), facts, stream)
 
 
 def rows(results: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -165,6 +209,8 @@ def rows(results: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 def main() -> None:
     options = arguments()
     device = find_device(options.device)
+    if options.contestant:
+        return contestant(options, device)
     options.steps = options.steps or (10 if device.type == "cuda" else 1)
     results = measure(options, device)
     settings = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ import numpy as np
 import torch
 from benchmarks.components import clean, noisy
 from benchmarks.loops import Loop, loop_of, prepared_of
-from benchmarks.made import LA_TEST_WINDOWS
 from benchmarks.release import Backends, load, quiet
 from benchmarks.timing import say, seconds, spread
 from numpy.typing import NDArray
 
 from crossview.inference.windows import window_starts
+from crossview.job import make_predictor
 from crossview.objectives.pseudo_labels import clean_async
-from crossview.run import make_predictor
+from crossview.prepare import Prepared
 
 Turn = Callable[[], float]
 
@@ -81,52 +82,51 @@ def components(module: Any, data: Path, device: torch.device, options: argparse.
     return results
 
 
-def inference(module: Any, data: Path, device: torch.device, options: argparse.Namespace, recipe: str) -> dict[str, Any]:
-    """A test image predicted by the release's evaluation and by ours in the chosen precision and in float32; both with new networks.
+def inference(
+    name: str, recipe: str, precision: str, data: Path, device: torch.device, options: argparse.Namespace, stack: ExitStack
+) -> tuple[Callable[[], Any], dict[str, Any]]:
+    """A test image predicted by the release's evaluation, or by ours in a precision; with new networks. Also what is to be told of it.
 
     LA: a part of a volume that holds few windows, and the cleaning of the result. ACDC: a whole volume, slice by slice.
     """
     prepared = prepared_of(recipe, data, [f"training.device={device}", *options.overrides])
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, False  # its test scripts leave torch as it is
-    official, windows, image = _official_inference(prepared, device, options, recipe)
-    turns = {"official": with_backends(official, device, Backends.now())}
-    precisions = {}
-    for label, precision in (("ours", options.precision), ("ours float32", "float32")):
-        with loop_of(prepared, precision="" if precision == "auto" else precision) as loop:
-            turns[label] = with_backends(_ours(loop, image), device, Backends.now())
-            precisions[label] = loop.precision
-    in_turn(turns, 1)
-    found = compared(in_turn(turns, options.repeats)) | {"precision": {"official": "float32", **precisions}, "windows_or_slices": windows}
-    if recipe.startswith("la"):
-        found["seconds_all_test_volumes_extrapolated"] = {
-            name: round(value["median"] / windows * LA_TEST_WINDOWS, 1) for name, value in found["seconds"].items()
-        }
-    return found
+    image, label, windows = _image(prepared, options, recipe)
+    if name == "official":
+        return _official_inference(prepared, image, label, recipe), {"precision": "float32", "windows": windows}
+    loop = stack.enter_context(loop_of(prepared, precision="" if precision == "auto" else precision))
+    return _ours(loop, image), {"precision": loop.precision, "windows": windows}
 
 
-def _official_inference(prepared: Any, device: torch.device, options: argparse.Namespace, recipe: str) -> tuple[Any, int, Any]:
-    """The release's way, how many windows or slices it is, and the image (*S)."""
+def _image(prepared: Prepared, options: argparse.Namespace, recipe: str) -> tuple[NDArray[np.float32], NDArray[np.uint8], int]:
+    """The image (*S) that is predicted, its label, and how many windows or slices it is."""
     case = prepared.splits.test[0]
     image: NDArray[np.float32] = case.read_image()[0]
-    data = prepared.recipe.data
+    if not recipe.startswith("la"):
+        return image, case.read_label(), len(image)
+    data, stride = prepared.recipe.data, prepared.recipe.inference.stride
+    image = image[: data.patch[0] + stride[0], : data.patch[1], : data.patch[2] + stride[2] * (options.windows // 2 - 1)]
+    starts = [window_starts(*axis) for axis in zip(image.shape, data.patch, stride, strict=True)]
+    return image, case.read_label(), int(np.prod([len(each) for each in starts]))
+
+
+def _official_inference(prepared: Prepared, image: NDArray[np.float32], label: NDArray[np.uint8], recipe: str) -> Callable[[], Any]:
+    """The release's way."""
+    data, stride = prepared.recipe.data, prepared.recipe.inference.stride
     factory = load("networks.net_factory").net_factory
     if not recipe.startswith("la"):
         network = factory(net_type="unet", in_chns=1, class_num=data.classes).eval()
         slices = load("utils.val_2d")
         slices.calculate_metric_percase = lambda *_: (0.0, 0.0)  # prediction alone is timed
-        stack, label = torch.from_numpy(image)[None], torch.from_numpy(case.read_label())[None]
-        return lambda: _quietly(slices.test_single_volume, stack, label, network, data.classes, list(data.patch)), len(image), image
+        stack, truth = torch.from_numpy(image)[None], torch.from_numpy(label)[None]
+        return lambda: _quietly(slices.test_single_volume, stack, truth, network, data.classes, list(data.patch))
     network = factory(net_type="VNet", in_chns=1, class_num=2, mode="test").eval()
     volumes = load("utils.test_3d_patch")
-    stride = prepared.recipe.inference.stride
-    image = image[: data.patch[0] + stride[0], : data.patch[1], : data.patch[2] + stride[2] * (options.windows // 2 - 1)]
-    starts = [window_starts(*axis) for axis in zip(image.shape, data.patch, stride, strict=True)]
 
     def predict() -> Any:
-        label, _ = _quietly(volumes.test_single_case, network, image, stride[0], stride[2], tuple(data.patch), num_classes=2)
-        return volumes.getLargestCC(label)
+        found, _ = _quietly(volumes.test_single_case, network, image, stride[0], stride[2], tuple(data.patch), num_classes=2)
+        return volumes.getLargestCC(found)
 
-    return predict, int(np.prod([len(each) for each in starts])), image
+    return predict
 
 
 def _quietly(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

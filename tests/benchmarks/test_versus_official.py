@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from benchmarks.contestants import contestants
 from benchmarks.release import Backends, ReleaseLoop, load, release
 from benchmarks.timing import run
 from benchmarks.versus_pieces import compared, in_turn
 
 from benchmarks import made, versus_official
+from crossview.errors import UserError
 from made_release import write_release
 from small_shapes import SMALL_2D, SMALL_3D
 
@@ -53,7 +55,7 @@ def test_a_ratio_is_of_each_turn():
 def test_steps(program, official, data, piece, small):
     name = "ACDC" if piece == "acdc-step" else "LA"
     found = program("versus_official", "--official", official, "--data", data, "--only", piece, "--repeats", 2, sets=small)[piece]
-    assert found["precision"]["ours float32"] == found["precision"]["official"] == "float32"
+    assert found["facts"]["ours float32"]["precision"] == found["facts"]["official"]["precision"] == "float32"
     for who in ("official", "ours", "ours float32"):
         assert len(found["seconds"][who]["values"]) == 2
         assert found["seconds"][who]["min"] > 0
@@ -70,11 +72,11 @@ def test_the_other_pieces(program, official, data):
     both = program("versus_official", *words, "--only", "components,la-inference", sets=(*SMALL_3D, "inference.stride=[4,4,2]"))
     assert both["components"]["equal, clean"] is True
     assert both["components"]["equal, noisy"] is True
-    assert both["la-inference"]["windows_or_slices"] == 2
+    assert both["la-inference"]["facts"]["official"]["windows"] == 2
     extrapolated = both["la-inference"]["seconds_all_test_volumes_extrapolated"]
     assert extrapolated["ours"] == pytest.approx(both["la-inference"]["seconds"]["ours"]["median"] / 2 * 1128, abs=0.1)
     slices = program("versus_official", *words, "--only", "acdc-inference", sets=SMALL_2D)
-    assert slices["acdc-inference"]["windows_or_slices"] == 4
+    assert slices["acdc-inference"]["facts"]["ours"]["windows"] == 4
 
 
 def test_what_is_old_is_there_only_while_it_runs(official):
@@ -131,3 +133,10 @@ def test_another_folder_and_another_piece_are_refused(tmp_path, monkeypatch, cap
             run(versus_official.main)
         assert stop.value.code == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_contestant_that_ends_is_told(tmp_path, monkeypatch):
+    (tmp_path / "ends_early.py").write_text("import sys\nprint('{}', flush=True)\nsys.stdin.readline()\nsys.exit(3)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    with contestants("ends_early", [], ["one"]) as ready, pytest.raises(UserError, match=r"'one' ended(.|\n)*exit code 3"):
+        ready["one"].turn()
