@@ -109,6 +109,9 @@ def train(
 
         print(f"{told(plan)}\nto change a key: --set KEY=VALUE, or crossview recipe {recipe} --data DATA > my.toml", flush=True)  # noqa: T201
 
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
     sets = with_plugin(recipe, overrides or [], plugin)
     with bar("reading cases") as progress:
         run, outcome = run_train(
@@ -122,6 +125,7 @@ def train(
             gpus=gpus,
             progress=progress,
             tell=tell,
+            say=say,
         )
     if speaks() and outcome.how == "finished":
         follows = f"predict {run.path} SCANS --out predictions" if run.environment.get("test") == 0 else f"evaluate {run.path}"

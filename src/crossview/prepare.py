@@ -14,6 +14,7 @@ import torch
 from crossview.data import sources
 from crossview.data.case import Case, Splits
 from crossview.data.check import check_case
+from crossview.data.memory import Room
 from crossview.data.preprocess import AS_STORED, Preprocessing
 from crossview.data.store import Store
 from crossview.data.stream import Stream
@@ -42,6 +43,11 @@ class Prepared:
         """Tells the training cases and their order: a batch is drawn by a case's place in it."""
         unlabelled = () if self.stream.unlabelled is None else self.stream.unlabelled.ids
         return hashlib.sha256("\n".join((*self.stream.labelled.ids, "", *unlabelled)).encode(errors="replace")).hexdigest()[:16]
+
+    @property
+    def on_disk(self) -> int:
+        """Bytes of prepared volumes that lie on disk, because they are beyond training.memory_gb."""
+        return sum(store.nbytes for store in (self.stream.labelled, self.stream.unlabelled) if store is not None and store.on_disk)
 
 
 def check_same_cases(run: Run, prepared: Prepared) -> None:
@@ -75,8 +81,13 @@ def check_share(recipe: Recipe, world: World) -> None:
     raise_all(problems)
 
 
-def prepare(recipe: Recipe, data: Path | None, progress: Progress | None = None, world: World = ALONE) -> Prepared:
-    """Read and check all training cases. Raises UserError with every problem found."""
+def prepare(
+    recipe: Recipe, data: Path | None, progress: Progress | None = None, *, world: World = ALONE, out: Path | None = None
+) -> Prepared:
+    """Read and check all training cases. out: the run folder, which need not exist; volumes beyond training.memory_gb lie on its disk.
+
+    Raises UserError with every problem found.
+    """
     check_share(recipe, world)
     device = world.device(recipe.training.device)
     splits = find_splits(recipe, data)
@@ -96,18 +107,21 @@ def prepare(recipe: Recipe, data: Path | None, progress: Progress | None = None,
 
     preprocessing = preprocessing_of(recipe, splits)
 
-    def store(cases: Sequence[Case], done: int) -> Store:
+    def store(cases: Sequence[Case], done: int, room: Room | None) -> Store:
         told = None if progress is None else lambda now, _: progress(done + now, total)
         slices = splits.raw and len(recipe.data.patch) == 2
         seen = [preprocessing.case(case) for case in cases]
         # Raw scans can be large, and being normalised and resampled takes three times their size: few at once.
         workers = min(4, os.cpu_count() or 1) if splits.raw else None
         counts = {"classes": splits.classes, "channels": splits.channels}
-        return Store(seen, **counts, slices=slices, device=device, workers=workers, progress=told)
+        return Store(seen, **counts, slices=slices, device=device, workers=workers, room=room, progress=told)
 
+    room = Room.of(options.memory_gb, out)
+    labelled = store(splits.labelled, 0, room)
+    left = None if room is None else room.less(labelled.in_memory)
     stream = Stream(
-        store(splits.labelled, 0),
-        store(unlabelled, len(splits.labelled)) if unlabelled else None,
+        labelled,
+        store(unlabelled, len(splits.labelled), left) if unlabelled else None,
         patch=recipe.data.patch,
         sampling=recipe.data.sampling,
         augmentation=recipe.data.augmentation,

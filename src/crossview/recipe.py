@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from crossview.errors import Problem, UserError, nearest, raise_all
 
@@ -70,6 +70,20 @@ class TrainingOptions(BaseModel):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
     deterministic: bool = Field(False, description="deterministic kernels on CUDA too, where they cost speed")
     workers: int = Field(1, ge=0, description="threads that prepare batches ahead; the result does not depend on it")
+    memory_gb: float | Literal["auto"] = Field(
+        "auto",
+        description="memory for the prepared training volumes, in GB (10^9 bytes); beyond it they lie in a nameless file on the run "
+        "folder's disk, 0: always; auto: half of what is available; the result does not depend on it",
+    )
+
+    @field_validator("memory_gb", mode="plain")
+    @classmethod
+    def _memory(cls, value: object) -> float | Literal["auto"]:
+        if value == "auto":
+            return "auto"
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+            return float(value)
+        raise ValueError("auto, or a number of GB from 0 up")
 
 
 class InferenceOptions(BaseModel):
@@ -90,7 +104,7 @@ class InferenceOptions(BaseModel):
     )
 
 
-CHANGEABLE_ON_RESUME = ("device", "checkpoint_every", "evaluate_every", "log_every", "picture_every", "workers")
+CHANGEABLE_ON_RESUME = ("device", "checkpoint_every", "evaluate_every", "log_every", "picture_every", "workers", "memory_gb")
 
 MEASURED = ("precision", "compile")
 """Keys of [training] that may be "auto" when a run is asked for, and never are in its own recipe."""

@@ -48,12 +48,14 @@ def train(
     gpus: int | None = None,
     progress: Progress | None = None,
     tell: Tell | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[Run, Outcome]:
     """Train a recipe on a data set into the folder ``out``.
 
     Keys of recipe "folder" that are left open are planned from the data first; ``tell`` is told the plan. On resume nothing is planned:
     the run's own recipe holds every key. Nothing is written until the recipe, the data and the device have been checked. In a script
-    that torchrun started in several processes, each calls this and does its share; gpus: their number, if it shall be checked.
+    that torchrun started in several processes, each calls this and does its share; gpus: their number, if it shall be checked. ``say`` is
+    told where volumes lie that are beyond training.memory_gb.
     Raises UserError, and LockedError where another process works in the folder.
     """
     path, root = Path(out), Path(data) if data is not None else None
@@ -73,7 +75,10 @@ def train(
                 return Run(path), Outcome("finished", sum(stage.steps for stage in asked.stages()))
         else:
             asked, plan = _planned(world, path, overwrite, recipe, overrides, root, progress, tell)
-        return _train(world, asked, plan, root, path, resume, max_steps, progress if world.first else None)
+        prepared, method = _built(world, asked, root, path, progress if world.first else None)
+        if prepared.on_disk and say is not None and world.first:
+            say(f"{prepared.on_disk / 1e9:.2f} GB of prepared volumes are beyond training.memory_gb: in a nameless file on the run's disk")
+        return _train(world, asked, plan, prepared, method, path, resume, max_steps)
 
 
 def _resumed(world: World, path: Path, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> Recipe:
@@ -104,14 +109,13 @@ def _train(
     world: World,
     asked: Recipe,
     plan: Plan | None,
-    data: Path | None,
+    prepared: Prepared,
+    method: Method,
     path: Path,
     resume: bool,
     max_steps: int | None,
-    progress: Progress | None,
 ) -> tuple[Run, Outcome]:
     with world.together():
-        prepared, method = _built(asked, data, progress, world)
         check_disk(path, method)
         if resume:
             check_same_cases(Run(path), prepared)
@@ -139,13 +143,14 @@ def _train(
     return Run(path), outcome
 
 
-def _built(recipe: Recipe, data: Path | None, progress: Progress | None, world: World) -> tuple[Prepared, Method]:
+def _built(world: World, recipe: Recipe, data: Path | None, path: Path, progress: Progress | None) -> tuple[Prepared, Method]:
     """The data, and the method with its first weights on this process's device."""
-    set_kernels(recipe.training.deterministic)
-    prepared = prepare(recipe, data, progress, world)
-    torch.manual_seed(Randomness(recipe.training.seed).number("weights"))
-    method = recipe.build_method(prepared.splits.channels)
-    place(method, prepared.device, len(recipe.data.patch))
+    with world.together():
+        set_kernels(recipe.training.deterministic)
+        prepared = prepare(recipe, data, progress, world=world, out=path)
+        torch.manual_seed(Randomness(recipe.training.seed).number("weights"))
+        method = recipe.build_method(prepared.splits.channels)
+        place(method, prepared.device, len(recipe.data.patch))
     return prepared, method
 
 

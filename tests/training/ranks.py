@@ -76,7 +76,7 @@ def main(out, steps, device, *sets):
 
     world = join()
     recipe = resolve("demo", [*sets, f"training.device={device}"])
-    prepared = prepare(recipe, None, None, world)
+    prepared = prepare(recipe, None, world=world)
     torch.manual_seed(Randomness(recipe.training.seed).number("weights"))
     method = recipe.build_method(1).double()
     place(method, prepared.device, 3)

@@ -1,10 +1,11 @@
-"""Training cases read once, checked, and kept compact in memory or on the GPU."""
+"""Training cases read once, checked, and kept compact in memory, on the GPU, or beyond a budget on disk."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate
 from math import prod
 
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from crossview.data.case import Case
 from crossview.data.check import check_case
-from crossview.data.compact import INDEX_KINDS, KINDS, LARGEST_FLOAT16, Compact, compact
+from crossview.data.compact import INDEX_KINDS, Compact, compact
+from crossview.data.memory import Room
+from crossview.data.shelf import Shelves
 from crossview.errors import Problem, UserError, raise_all
 
 LARGEST_SHARE = 0.6
@@ -32,8 +35,10 @@ class Store:
     more, ALL are float16, each value rounded by at most 1 part in 2,048; float32 where a value lies beyond float16's range (65,504).
 
     slices: take the slices of volumes, along their first axis, as the items; cases of two axes stay what they are.
+    room: the memory for it; a store beyond that lies in a file that is mapped into memory (``on_disk``), with the same values in the same
+    places. None: no limit. While cases are read there are, beside it, at most twice as many of them in memory as there are ``workers``.
 
-    Raises one UserError with the problems of all cases: unreadable files, shapes, NaN, label values, channels.
+    Raises one UserError with the problems of all cases: unreadable files, shapes, NaN, label values, channels; or that the disk is full.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class Store:
         slices: bool = False,
         device: torch.device | str = "cpu",
         workers: int | None = None,
+        room: Room | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         if not cases:
@@ -52,32 +58,39 @@ class Store:
         if len({case.labelled for case in cases}) > 1:
             raise ValueError("a store is of labelled cases or of unlabelled ones, not of both")
         self.channels = channels
-        images, labels = _read(cases, classes, channels, workers, progress)
-        kind = _common_kind(images)
-        images = [image.widened(kind) for image in images]
-        ends = tuple(accumulate(len(image.values) for image in images))
+        shelves, shapes = Shelves(room, len(cases)), []
+
+        def keep(image: Compact, label: NDArray[np.uint8] | None) -> None:
+            shapes.append(image.data.shape)
+            # A volume's label is that of its slices, one after the other; its image has channels in between.
+            by_slice = slices and image.data.ndim == 4
+            shelves.add(Compact(np.moveaxis(image.data, 1, 0), image.values) if by_slice else image, label)
+
+        _read(cases, classes, channels, workers, progress, keep)
+        kind = shelves.kind()
+        shelves.widen(kind)
+        ends = tuple(accumulate(shelves.values.sizes()))
         starts = (0, *ends[:-1])
         self.ids = tuple(case.id for case in cases)
-        arrays = [image.data for image in images]
-        if slices and arrays[0].ndim == 4:
-            depths = [array.shape[1] for array in arrays]
+        if slices and len(shapes[0]) == 4:
+            depths = [shape[1] for shape in shapes]
             self.ids = tuple(f"{name} slice {k}" for name, depth in zip(self.ids, depths, strict=True) for k in range(depth))
             starts, ends = (tuple(np.repeat(places, depths).tolist()) for places in (starts, ends))  # a volume's slices share its table
-            arrays = [part for array in arrays for part in np.moveaxis(array, 1, 0)]
-        self.shapes = tuple(array.shape[1:] for array in arrays)
+            shapes = [(shape[0], *shape[2:]) for shape, depth in zip(shapes, depths, strict=True) for _ in range(depth)]
+        self.shapes = tuple(shape[1:] for shape in shapes)
         """Each item's *S."""
         self.offsets = tuple(accumulate((prod(shape) for shape in self.shapes), initial=0))
         """Where each item's voxels begin in ``labels``, and times ``channels`` in ``voxels``."""
         self.value_offsets, self.value_ends = starts, ends
         """Where each item's table lies in ``values``."""
         self.indexed = kind in INDEX_KINDS
-        self.voxels = torch.from_numpy(np.concatenate([array.reshape(-1) for array in arrays]))
-        self.values = torch.from_numpy(np.concatenate([image.values for image in images]))
-        # A volume's label is that of its slices, one after the other.
-        self.labels: Tensor | None = torch.from_numpy(np.concatenate([label.reshape(-1) for label in labels])) if labels else None
+        self.voxels, self.values = shelves.voxels.tensor(kind), shelves.values.tensor("float32")
+        self.labels: Tensor | None = shelves.labels.tensor("uint8") if cases[0].labelled else None
+        self.on_disk = shelves.on_disk
         if fits(self.nbytes, torch.device(device)):
             self.voxels, self.values = self.voxels.to(device), self.values.to(device)
             self.labels = None if self.labels is None else self.labels.to(device)
+            self.on_disk &= self.device.type == "cpu"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,8 +105,13 @@ class Store:
         return len(self.shapes[0])
 
     @property
+    def in_memory(self) -> int:
+        """Bytes held in the computer's memory; a mapped file's are not: the system may take its pages back."""
+        return self.nbytes if self.device.type == "cpu" and not self.on_disk else 0
+
+    @property
     def nbytes(self) -> int:
-        """Bytes held on ``device``."""
+        """Bytes held on ``device``, or on disk."""
         return sum(tensor.nbytes for tensor in (self.voxels, self.values, self.labels) if tensor is not None)
 
     def stored(self, position: int) -> Tensor:
@@ -132,20 +150,26 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def _read(
-    cases: Sequence[Case], classes: int, channels: int, workers: int | None, progress: Callable[[int, int], None] | None
-) -> tuple[list[Compact], list[NDArray[np.uint8]]]:
-    """All images, and all labels or none. Threads: numpy and zlib let go of the interpreter for most of the time."""
-    images, labels, problems = [], [], []
+    cases: Sequence[Case],
+    classes: int,
+    channels: int,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+    keep: Callable[[Compact, NDArray[np.uint8] | None], None],
+) -> None:
+    """Give all images with their labels to ``keep``, in order. Threads: numpy and zlib let go of the interpreter for most of the time."""
+    problems: list[Problem] = []
     axes = set()
-    pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
+    workers = workers or min(8, os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(workers)
     try:
-        for done, (image, label, found) in enumerate(pool.map(lambda case: _read_case(case, classes, channels), cases), start=1):
+        items = _in_order(pool, lambda case: _read_case(case, classes, channels), cases, ahead=2 * workers)
+        for done, (image, label, found) in enumerate(items, start=1):
             problems += found
             if image is not None:
-                images.append(image)
                 axes.add(image.data.ndim - 1)
-            if label is not None:
-                labels.append(label)
+            if image is not None and not problems:
+                keep(image, label)
             if progress:
                 progress(done, len(cases))
     finally:
@@ -155,7 +179,17 @@ def _read(
             Problem("slices and volumes are mixed", found=f"images of {min(axes)} and of {max(axes)} axes", expected="one of the two")
         )
     raise_all(problems)
-    return images, labels
+
+
+def _in_order(pool: ThreadPoolExecutor, read: Callable[[Case], Item], cases: Sequence[Case], ahead: int) -> Iterator[Item]:
+    """``map(read, cases)`` in threads, with at most ``ahead`` cases under way or waiting to be taken."""
+    pending: deque[Future[Item]] = deque()
+    for case in cases:
+        if len(pending) == ahead:
+            yield pending.popleft().result()
+        pending.append(pool.submit(read, case))
+    while pending:
+        yield pending.popleft().result()
 
 
 def _read_case(case: Case, classes: int, channels: int) -> Item:
@@ -166,10 +200,3 @@ def _read_case(case: Case, classes: int, channels: int) -> Item:
         return None, None, list(error.problems)
     problems = check_case(image, label, case, classes, channels)
     return (None, None, problems) if problems else (compact(image), label, [])
-
-
-def _common_kind(images: Sequence[Compact]) -> str:
-    """The most compact kind that holds every image."""
-    kind = max((image.kind for image in images), key=KINDS.index)
-    too_large = kind == "float16" and any(image.largest() > LARGEST_FLOAT16 for image in images)
-    return "float32" if too_large else kind

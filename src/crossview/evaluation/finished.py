@@ -20,7 +20,7 @@ from crossview.evaluation.scores import COMBINED, STATISTICS, Score, Summary, ch
 
 NOT_IDENTITY = frozenset(
     {"inference.batch"}
-    | {f"training.{key}" for key in ("seed", "device", "precision", "compile", "deterministic", "workers")}
+    | {f"training.{key}" for key in ("seed", "device", "precision", "compile", "deterministic", "workers", "memory_gb")}
     | {f"training.{key}_every" for key in ("checkpoint", "evaluate", "log", "picture")}
 )
 """Keys that may differ between the seeds of one method: they say where and how a run ran, not what it is."""
