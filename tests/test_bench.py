@@ -190,6 +190,14 @@ def test_what_may_change_may_change(capsys, copied):
     assert crossview(capsys, "bench", suite, "--out", copied / "out")[0] == 0
 
 
+def test_a_key_that_is_set_to_its_default_changes_nothing(capsys, copied):
+    """As a suite must, when a key comes into being that its runs did not know yet."""
+    suite = suite_file(copied, ('"training.log_every=1",', '"training.log_every=1", "data.foreground_share=0",'))
+    code, out, err = crossview(capsys, "bench", suite, "--out", copied / "out", "--dry-run")
+    assert (code, err) == (0, "")
+    assert "to do" not in out
+
+
 def test_a_failing_run_does_not_stop_the_others(capsys, tmp_path):
     row = '[[methods]]\nlabel = "cml"\nname = "cml"\nset = ["data.unlabelled=0"]\n\n[[methods]]\nlabel = "supervised"'
     suite = suite_file(tmp_path, ('[[methods]]\nlabel = "supervised"', row), ("[1, 2]", "[1]"))

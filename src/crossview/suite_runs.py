@@ -224,11 +224,22 @@ def _changes(run: Planned) -> list[tuple[str, str, str]]:
     then = membership(run.source)
     if then is None:
         return []  # none is there, or one whose own recipe will be compared when it is gone on with
-    before, now = _flat(place(run.source).get("asked", {})), _flat(json.loads(json.dumps(run.asked)))
-    changed = [(key, _value(now.get(key)), _value(before.get(key))) for key in differing([before, now]) if key not in FREE]
+    asked = place(run.source).get("asked", {})
+    before, now = _flat(asked), _flat(json.loads(json.dumps(run.asked)))
+    free = FREE | _equal_once_resolved(asked, run)
+    changed = [(key, _value(now.get(key)), _value(before.get(key))) for key in differing([before, now]) if key not in free]
     if then.protocol != run.suite.protocol:
         changed.append(("protocol", run.suite.protocol, then.protocol))
     return changed
+
+
+def _equal_once_resolved(asked: Mapping[str, Any], run: Planned) -> frozenset[str]:
+    """Keys that one of two recipes leaves to a default which is what the other says: a key that is newer than a run, say."""
+    try:
+        before, now = _flat(resolve(asked).tables()), _flat(run.resolved.tables())
+    except UserError:  # keys of then that are none today
+        return frozenset()
+    return frozenset(key for key in before.keys() & now.keys() if before[key] == now[key])
 
 
 def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
