@@ -16,6 +16,7 @@ from rich.console import Console
 from crossview.errors import UserError
 from crossview.evaluation import bootstrap
 from crossview.evaluation.compare import compare
+from crossview.evaluation.finished import identity
 from crossview.evaluation.metrics import Measures
 from crossview.evaluation.scores import Score, summarise, write
 from crossview.evaluation.tables import duration
@@ -512,3 +513,10 @@ def test_terminal_table_flags_what_was_selected_on_test(tmp_path):
 @pytest.mark.parametrize(("seconds", "text"), [(42.4, "42 s"), (1000, "17 min"), (7500, "2 h 05 min"), (3599, "1 h 00 min")])
 def test_duration(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_key_that_older_runs_lack_stands_for_what_they_did():
+    older = {"data": {"source": "folder"}, "training": {"selection": "last"}}
+    newer = {"data": {"source": "folder", "foreground_share": 0.0}, "training": {"selection": "last"}}
+    other = {"data": {"source": "folder", "foreground_share": 0.5}, "training": {"selection": "last"}}
+    assert identity(older) == identity(newer) != identity(other)

@@ -25,6 +25,9 @@ NOT_IDENTITY = frozenset(
 )
 """Keys that may differ between the seeds of one method: they say where and how a run ran, not what it is."""
 
+NEWER: Mapping[str, Any] = {"data.foreground_share": 0.0}
+"""Keys that came into being after runs that are still compared, and what those did."""
+
 MEMBERSHIP = "bench.json"
 """The file by which a run of ``crossview bench`` knows its place in the suite."""
 
@@ -254,4 +257,4 @@ def identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
     best = recipe["training"].get("selection", "last") != "last"
     free = NOT_IDENTITY - {"training.evaluate_every"} if best else NOT_IDENTITY  # how often one looks is part of picking the best
     flat = {f"{table}.{key}": value for table, keys in recipe.items() if isinstance(keys, Mapping) for key, value in keys.items()}
-    return {key: value for key, value in flat.items() if key not in free}
+    return {key: value for key, value in {**NEWER, **flat}.items() if key not in free}
