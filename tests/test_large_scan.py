@@ -59,7 +59,7 @@ def test_a_large_scan_within_8_gb(tmp_path, spacing):
     peaks = {
         "check": peak("check", tmp_path / "scans"),
         "train": peak("train", "folder", "--data", tmp_path / "scans", "--out", run, *sets),
-        "predict": peak("predict", run, large, "--out", out, "--probabilities", "--disagreement"),
+        "predict": peak("predict", run, large, "--out", out, "--probabilities", "--disagreement", "--entropy"),
     }
     print({verb: f"{held / 1e9:.2f} GB" for verb, held in peaks.items()})  # noqa: T201
     assert all(held < MOST for held in peaks.values()), peaks

@@ -73,7 +73,7 @@ def test_from_raw_scans_to_predictions_in_their_own_grid(capsys, tmp_path, data)
     summary = json.loads((run / "evaluation" / "test" / "summary.json").read_text())
     assert (summary["unit"], summary["cases"]) == ("mm", ["scan 6", "scan 7"])
 
-    code, out, err = crossview(capsys, "predict", run, data / "images", "--out", tmp_path / "out", "--probabilities", "--disagreement")
+    code, out, err = crossview(capsys, "predict", run, data / "images", "--out", tmp_path / "out", "--probabilities", "--entropy")
     assert code == 0, err
     for path in sorted((data / "images").iterdir()):
         scan, label = nibabel.load(path), nibabel.load(tmp_path / "out" / path.name)
@@ -82,6 +82,9 @@ def test_from_raw_scans_to_predictions_in_their_own_grid(capsys, tmp_path, data)
         assert set(np.unique(label.dataobj)) <= {0, 1, 2}
         probability = nibabel.load(tmp_path / "out" / "probability" / path.name)
         np.testing.assert_allclose(probability.get_fdata().sum(-1), 1, atol=1e-5)
+        entropy = nibabel.load(tmp_path / "out" / "entropy" / path.name)
+        assert entropy.shape == scan.shape
+        np.testing.assert_array_equal(entropy.affine, scan.affine)
 
 
 def test_a_run_that_learns_finds_the_structures_in_every_orientation(capsys, tmp_path, data):
@@ -157,6 +160,14 @@ def test_another_method_plans_its_own_batch_and_steps(tmp_path, data):
     recipe, plan = resolve_planned(mine, ["method.name=supervised"], data)
     assert (recipe.method.steps, recipe.training.labelled_batch, recipe.training.unlabelled_batch) == (1500, 4, 0)
     assert {choice.key for choice in plan.choices} == {"training.labelled_batch", "training.unlabelled_batch", "method.steps"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "waits"), [((), True), (("method.name=bcp",), True), (("method.train_steps=0",), False), (("method.name=cps",), False)]
+)
+def test_only_a_labelled_stage_before_another_waits_for_its_networks(data, texts, waits):
+    _, plan = resolve_planned("folder", texts, data)
+    assert ("method.ready_dice" in {choice.key for choice in plan.choices}) == waits
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def _needs(recipe: Recipe, shipped: Tables) -> Needs:
         unlabelled=any(stage.unlabelled for stage in recipe.stages()),
         even=bool(method.halved(recipe.method)),
         cleans="largest_component" in keys,
+        waits="ready_dice" in keys and not recipe.stages()[0].unlabelled and len(recipe.stages()) > 1,
     )
 
 

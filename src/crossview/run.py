@@ -87,6 +87,7 @@ def predict(
     *,
     probabilities: bool = False,
     disagreement: bool = False,
+    entropy: bool = False,
     flips: bool | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -95,8 +96,8 @@ def predict(
 ) -> list[Path]:
     """Segment scans (NIfTI, PNG, TIFF, or h5 in the LA and ACDC layouts) into the folder ``out``, each in its own grid, affine and name.
 
-    flips: average over reflections, see :class:`Predictor`; left out, as the run's recipe says. remark: is told a line for each
-    prediction that holds nothing but background.
+    disagreement, entropy: also write where the views differ, and where the prediction is unsure. flips: average over reflections, see
+    :class:`Predictor`; left out, as the run's recipe says. remark: is told a line for each prediction that holds nothing but background.
     Raises UserError naming every file that could not be predicted; the others are done.
     """
     path, recipe = shared_model(run)
@@ -115,6 +116,7 @@ def predict(
         channels=channels,
         probabilities=probabilities,
         disagreement=disagreement,
+        entropy=entropy,
         overwrite=overwrite,
         progress=progress,
         remark=remark,

@@ -9,7 +9,7 @@ import pytest
 from crossview.data.fingerprint import Fingerprint
 from crossview.data.plan import CPU, GPU, Needs, make_plan
 
-CML = Needs(steps={"pretrain_steps": 1000, "train_steps": 3000}, unlabelled=True, even=True, cleans=True)
+CML = Needs(steps={"pretrain_steps": 1000, "train_steps": 3000}, unlabelled=True, even=True, cleans=True, waits=True)
 SUPERVISED = Needs(steps={"steps": 4000}, unlabelled=False, even=False, cleans=False)
 
 
@@ -152,3 +152,9 @@ def test_pieces_are_kept_where_a_class_has_several():
     assert (found["inference.largest_component"], found["method.largest_component"]) == (False, False)
     plan = make_plan(scans(pieces={1: 1.0, 2: 0.98}), {}, CML, GPU)
     assert "class 2 has 98%" in next(choice.reason for choice in plan.choices if choice.key == "inference.largest_component")
+
+
+def test_a_labelled_stage_waits_for_its_networks_unless_the_user_says_for_what():
+    assert planned(scans())["method.ready_dice"] == 0.5
+    assert "method.ready_dice" not in planned(scans(), {"method": {"ready_dice": 0.0}})
+    assert "method.ready_dice" not in {choice.key for choice in make_plan(scans(), {}, SUPERVISED, GPU).choices}

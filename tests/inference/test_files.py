@@ -97,11 +97,16 @@ def test_linked_cases_are_found(tmp_path):
 def test_maps_come_where_they_are_asked_for(predict, tmp_path):
     inputs = [nifti_file(tmp_path / "a.nii.gz", values()), h5_file(tmp_path / "b.h5", values())]
     predict(inputs, tmp_path / "plain")
-    predict(inputs, tmp_path / "maps", probabilities=True, disagreement=True)
+    predict(inputs, tmp_path / "maps", probabilities=True, disagreement=True, entropy=True)
     assert everything(tmp_path / "plain") == ["a.nii.gz", "b.h5"]
-    assert everything(tmp_path / "maps") == ["a.nii.gz", "b.h5", "disagreement/a.nii.gz", "probability/a.nii.gz"]
+    assert everything(tmp_path / "maps") == [
+        "a.nii.gz",
+        "b.h5",
+        *(f"{name}/a.nii.gz" for name in ("disagreement", "entropy", "probability")),
+    ]
     with h5py.File(tmp_path / "maps" / "b.h5") as file:
-        assert {name: file[name].shape for name in file} == {"label": SHAPE, "probability": (2, *SHAPE), "disagreement": SHAPE}
+        shapes = {"label": SHAPE, "probability": (2, *SHAPE), "disagreement": SHAPE, "entropy": SHAPE}
+        assert {name: file[name].shape for name in file} == shapes
         np.testing.assert_allclose(
             np.asarray(nibabel.load(tmp_path / "maps/probability/a.nii.gz").dataobj), np.moveaxis(file["probability"][()], 0, -1)
         )

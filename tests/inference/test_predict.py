@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch import nn
 
@@ -80,7 +81,7 @@ def test_probabilities_sum_to_one_and_the_label_is_the_largest(convolution, pred
     assert prediction.probability.min() >= 0
     np.testing.assert_array_equal(prediction.label, prediction.probability.argmax(0))
     assert prediction.label.dtype == prediction.other.dtype == np.uint8
-    assert prediction.probability.dtype == prediction.disagreement.dtype == np.float32
+    assert prediction.probability.dtype == prediction.disagreement.dtype == prediction.entropy.dtype == np.float32
 
 
 def test_a_tie_is_background_and_just_above_is_not(threshold, predictor):
@@ -267,6 +268,15 @@ def test_flips_take_the_mean_over_reflections_in_the_plane(convolution, predicto
     expected = [np.flip(each.probability, axis) for each, axis in zip(single, ((), (1,), (2,), (1, 2)), strict=True)]
     np.testing.assert_allclose(flipped.probability, np.mean(expected, 0), atol=1e-6)
     assert not np.allclose(flipped.probability, expected[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_entropy_is_that_of_the_probabilities_on_their_own_grid(convolution, predictor, classes):
+    scan = images((1, 70, 9, 8))
+    (prediction,) = predictor(convolution(classes=classes, views=2)).predict(scan, [(75, 9, 10)])
+    expected = scipy.stats.entropy(prediction.probability, base=classes, axis=0)
+    assert prediction.entropy.shape == (75, 9, 10)
+    np.testing.assert_allclose(prediction.entropy, expected, atol=1e-5)
 
 
 def test_doubt_of_views_that_are_no_peers_is_the_entropy(convolution, predictor, monkeypatch):

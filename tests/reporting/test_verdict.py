@@ -171,3 +171,27 @@ def test_of_a_student_and_its_teacher_the_student_is_the_result(make_run: MakeRu
     views["student"] = {"classes": {}, "mean": {**means, "dice": {"mean": 0.89}}}
     rows = evaluation_part(read_run(make_run(name="two", dice={"a": [0.9]}, views=views)).evaluations[0], 0, Shown())["views"]
     assert [row["name"] for row in rows] == ["student", "teacher", "together"]
+
+
+def looked(step: int, ready: bool) -> dict[str, Any]:
+    text = "" if ready else "view2 has 3.0 of class 1"
+    return {"kind": "readiness", "stage": "pretrain", "step": step, "total_step": step, "ready": ready, "needed": 0.5, "text": text}
+
+
+def test_a_labelled_stage_that_waited_is_told(make_run: MakeRun, journal: Journal) -> None:
+    plain = journal([0.5, 0.7], [0.8])
+    at_once = unlabelled_effect(read_run(make_run(name="at once", journal=[*plain, looked(400, True)]))).text
+    assert "The labelled stage" not in at_once
+    late = unlabelled_effect(read_run(make_run(name="late", journal=[*plain, looked(400, False), looked(480, True)]))).text
+    assert late.replace("\u00a0", " ").startswith("The labelled stage took 480 steps instead of 400: it goes on until each network reaches")
+    assert "Dice rose by 10.00 points" in late
+
+
+@pytest.mark.parametrize(("finished", "words"), [(True, "so the unlabelled scans were not used"), (False, "which it does so far")])
+def test_a_labelled_stage_that_never_ended_is_told(make_run: MakeRun, journal: Journal, finished: bool, words: str) -> None:
+    rows = [row for row in journal([0.5, 0.7], []) if row.get("stage") != "train" and row["kind"] != "finished"]
+    rows += [looked(400, False), looked(480, False)] + ([{"kind": "finished", "total_step": 480, "seconds": 1.0}] if finished else [])
+    found = unlabelled_effect(read_run(make_run(journal=rows)))
+    assert found.effect == "none"
+    assert words in found.text
+    assert "view2 has 3.0 of class 1." in found.text

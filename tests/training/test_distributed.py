@@ -39,13 +39,14 @@ METHODS = {
     "cml": STAGES,
     "supervised": ("method.name=supervised", "method.steps=7"),
     "bcp": ("method.name=bcp", "method.dice=sample", *STAGES),
+    "cml that waits": (*STAGES, "method.ready_dice=0.999"),
 }
 
 
 # -- the promise -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["cml", "supervised", pytest.param("bcp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["cml", "supervised", "cml that waits", pytest.param("bcp", marks=pytest.mark.slow)])
 def test_two_processes_agree_with_one(tmp_path, name):
     (alone,) = train_in(1, tmp_path / "one", 7, *EXACT, *METHODS[name])
     shared = [torch.load(path, weights_only=True) for path in train_in(2, tmp_path / "two", 7, *EXACT, *METHODS[name])]
@@ -56,6 +57,9 @@ def test_two_processes_agree_with_one(tmp_path, name):
     for first, second in zip(one, two, strict=True):
         assert second["terms"] == pytest.approx(first["terms"], rel=1e-12)
         assert second["health"].keys() == first["health"].keys()
+    one, two = ([row for row in read_journal(tmp_path / runs / "journal.jsonl") if row["kind"] == "readiness"] for runs in ("one", "two"))
+    assert len(one) == (5 if name == "cml that waits" else 0)
+    assert one == two
 
 
 @pytest.mark.parametrize("what", ["image", "loss"])

@@ -80,7 +80,7 @@ def test_a_loss_that_is_not_finite_never_reaches_the_weights(tmp_path, monkeypat
     stage, step = ("pretrain", bad - 1) if bad <= 3 else ("train", bad - 4)
     assert f"stage {stage}, step {step} was not finite" in warning
     stream = prepare(resolve("demo", SMALL), None).stream
-    for name in loop.case_ids(stream, int(stage == "train"), step, unlabelled=stage == "train"):
+    for name in stream.case_ids(int(stage == "train"), step, unlabelled=stage == "train"):
         assert name in warning
 
 

@@ -26,6 +26,8 @@ CLEARLY = 1.2
 """So many times the others' side makes an axis the one along which slices are counted."""
 DIRECTIONS = ("left to right", "back to front", "foot to head")
 AUGMENTATION = ("mild", "small turns, changes of size and intensity, noise: scans lie alike, so turns by 90 degrees teach what never comes")
+READY_DICE = 0.5
+"""Measured in docs/explanation/cml.md: a network with less of a class on labelled crops is one that has yet to find it."""
 ONE_PIECE = 0.99
 """Share of a class's voxels that its largest component must have in every labelled case."""
 
@@ -56,13 +58,14 @@ class Needs:
     """What the method asks of a plan.
 
     steps: of its stages, by key, as shipped. unlabelled: whether it trains on unlabelled scans. even: whether it mixes the halves of a
-    batch. cleans: whether it has the key ``largest_component``.
+    batch. cleans: whether it has the key ``largest_component``. waits: whether its labelled stage can wait (``ready_dice``).
     """
 
     steps: Mapping[str, int]
     unlabelled: bool
     even: bool
     cleans: bool
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,9 @@ def make_plan(fingerprint: Fingerprint, given: Mapping[str, Any], needs: Needs, 
     choose("inference.stride", [side // 2 for side in patch], f"half the patch; a quarter takes {quarter} times as long for smoother seams")
     _choose_clean_up(fingerprint, choose, flat, needs)
     _choose_steps(choose, needs, budget)
+    if needs.waits:
+        reason = "the labelled stage goes on until each network finds each class that well: one that does not teaches the others nothing"
+        choose("method.ready_dice", READY_DICE, reason)
     return Plan(tuple(choose.made), fingerprint, budget)
 
 

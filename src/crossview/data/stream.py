@@ -94,6 +94,13 @@ class Stream:
         orders = {number: self._permutation(stage, "unlabelled order", number, count) for number in {number for number, _ in places}}
         return [int(orders[number][place]) for number, place in places]
 
+    def case_ids(self, stage: int, step: int, unlabelled: bool) -> list[str]:
+        """The cases of a step's whole batch, told from its number alone."""
+        ids = [self.labelled.ids[position] for position in self.labelled_positions(stage, step)]
+        if unlabelled and self.unlabelled is not None:
+            ids += [self.unlabelled.ids[position] for position in self.unlabelled_positions(stage, step)]
+        return ids
+
     def _centres(self, step: int) -> list[Centres | None]:
         """Slot by slot of a labelled batch, what centres its crop, if anything does."""
         first = step * self.labelled_batch

@@ -34,6 +34,7 @@ def predict_files(
     channels: int,
     probabilities: bool = False,
     disagreement: bool = False,
+    entropy: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
     remark: Callable[[str], None] = lambda _: None,
@@ -50,11 +51,8 @@ def predict_files(
     the others are done. A file is written whole or not at all.
     """
     scans, problems = find_scans(inputs, channels)
-    maps: list[MapName] = []
-    if probabilities:
-        maps.append("probability")
-    if disagreement:
-        maps.append("disagreement")
+    asked: dict[MapName, bool] = {"probability": probabilities, "disagreement": disagreement, "entropy": entropy}
+    maps = [name for name, wanted in asked.items() if wanted]
     raise_all(check_outputs(scans, out, maps, overwrite))
     check_writable(out)
     options = ReadingOptions.of(data, channels, predictor.dimensions)

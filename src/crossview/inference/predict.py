@@ -51,6 +51,12 @@ class Prediction:
     peers: bool = True
 
     @property
+    def entropy(self) -> NDArray[np.float32]:
+        """The entropy of the probabilities, float32 (*S): 0 where one class is sure, 1 where all are equally probable."""
+        slabs = torch.split(torch.from_numpy(self.probability), SLAB, dim=1)
+        return torch.cat([normalised_entropy(slab) for slab in slabs]).numpy()
+
+    @property
     def finite(self) -> bool:
         """False where the network answered with NaN or infinity: the label then means nothing."""
         return bool(np.isfinite(self.probability.sum(dtype=np.float64)))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crossview.data.preprocess import Preprocessing
 from crossview.data.sources.source import DataOptions, Orientation
 
-MapName = Literal["probability", "disagreement"]
+MapName = Literal["probability", "disagreement", "entropy"]
 FLAT = (".png", ".tif", ".tiff")
 """Suffixes of files that hold an image of two axes."""
 
@@ -50,8 +50,8 @@ class Input:
     """A scan that was read.
 
     image: float32 (C, *S') as the network sees it. shape: *S of the scan itself, turned as the network sees it.
-    write: puts arrays of a prediction by their names ("label" uint8 (*S); "probability" float32 (K, *S) and "disagreement"
-    float32 (*S) where they are asked for) into a folder, each file whole or not at all.
+    write: puts arrays of a prediction by their names ("label" uint8 (*S); "probability" float32 (K, *S), "disagreement" and
+    "entropy" float32 (*S) where they are asked for) into a folder, each file whole or not at all.
     """
 
     scan: Scan

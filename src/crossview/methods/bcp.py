@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor
 
 from crossview.batch import Batch
-from crossview.methods.method import Stage, Terms
+from crossview.methods.method import READY_DICE, Stage, Terms
 from crossview.methods.student_teacher import StudentTeacher, TeacherOptions
 from crossview.objectives.health import foreground_dice, foreground_share
 from crossview.objectives.losses import cross_entropy_batch_dice, cross_entropy_dice
@@ -42,6 +42,7 @@ class BCPOptions(TeacherOptions):
 
     pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
     train_steps: int = Field(15000, ge=0, description="steps of stage 2, on both; 0: the labelled stage alone")
+    ready_dice: float = Field(0.0, ge=0, lt=1, description=READY_DICE)
     keep_optimiser: bool = Field(False, description="whether stage 2 keeps stage 1's momentum; released for ACDC: true")
     box: float = Field(2 / 3, gt=0, lt=1, description="side of the pasted box as a share of the patch")
     unlabelled_weight: float = Field(0.5, ge=0, description="a: weight of the voxels with pseudo-labels")
@@ -75,7 +76,7 @@ class BCP(StudentTeacher):
     @property
     def stages(self) -> tuple[Stage, ...]:
         options = self.options
-        pretrain = Stage("pretrain", options.pretrain_steps, unlabelled=False)
+        pretrain = Stage("pretrain", options.pretrain_steps, unlabelled=False, ready_dice=options.ready_dice)
         train = Stage(
             "train", options.train_steps, unlabelled=True, from_selected=pretrain.steps > 0, keep_optimiser=options.keep_optimiser
         )

@@ -27,7 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossview.batch import Batch
-from crossview.methods.method import BuildNetwork, Method, MethodOptions, Stage, Terms
+from crossview.methods.method import READY_DICE, BuildNetwork, Method, MethodOptions, Stage, Terms
 from crossview.networks.network import Output
 from crossview.objectives.health import foreground_dice
 from crossview.objectives.losses import cross_entropy_dice, feature_discrepancy
@@ -40,6 +40,7 @@ class CMLOptions(MethodOptions):
 
     pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
     train_steps: int = Field(15000, ge=0, description="steps of stage 2, on both; 0: the labelled stage alone, a baseline")
+    ready_dice: float = Field(0.0, ge=0, lt=1, description=READY_DICE)
     upsample: tuple[str, str] = Field(("transposed", "linear"), description="how each view's decoder goes up: what makes the views differ")
     shared_views: bool = Field(False, description="one network for both views, as the ACDC release has it by mistake")
     box: float = Field(2 / 3, gt=0, lt=1, description="r: side of the CutMix box as a share of the patch")
@@ -72,7 +73,7 @@ class CML(Method):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        pretrain = Stage("pretrain", self.options.pretrain_steps, unlabelled=False)
+        pretrain = Stage("pretrain", self.options.pretrain_steps, unlabelled=False, ready_dice=self.options.ready_dice)
         train = Stage("train", self.options.train_steps, unlabelled=True, from_selected=pretrain.steps > 0, keep_optimiser=True)
         return tuple(stage for stage in (pretrain, train) if stage.steps)
 

@@ -28,6 +28,8 @@ class Stage:
     unlabelled: whether batches carry unlabelled images. from_selected: whether the stage starts from the previous
     stage's selected checkpoint (its last weights under selection "last") or just goes on.
     keep_optimiser: whether the optimiser's momentum comes along from where the weights come from.
+    ready_dice: the stage goes on beyond its steps, at the cost of the next one's, until every network in training has this Dice of every
+    class on labelled crops (:mod:`crossview.training.readiness`); 0: it ends with its steps.
     """
 
     name: str
@@ -35,6 +37,12 @@ class Stage:
     unlabelled: bool
     from_selected: bool = False
     keep_optimiser: bool = False
+    ready_dice: float = 0.0
+
+
+READY_DICE = (
+    "Dice of each class that each network must have on labelled crops before stage 2 begins, which is cut by what that takes; 0: none"
+)
 
 
 class MethodOptions(BaseModel):
@@ -91,6 +99,10 @@ class Method(nn.Module):
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
         """Each network's own logits (B, K, *S) by its name: "view1", "view2"; "student", "teacher"."""
         raise NotImplementedError
+
+    def learners(self, image: Tensor) -> Mapping[str, Tensor]:
+        """The logits, as of :meth:`views`, of those networks that the optimiser trains."""
+        return self.views(image)
 
     def combine(self, views: Mapping[str, Tensor]) -> Tensor:
         """The method's class probabilities (B, K, *S) from its views' logits: the softmax of their mean."""

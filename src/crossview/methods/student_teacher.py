@@ -52,3 +52,6 @@ class StudentTeacher(Method):
 
     def combine(self, views: Mapping[str, Tensor]) -> Tensor:
         return softmax(views["student"])
+
+    def learners(self, image: Tensor) -> Mapping[str, Tensor]:
+        return {"student": self.student(image).logits}

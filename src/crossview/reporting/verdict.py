@@ -81,6 +81,26 @@ def unlabelled_effect(run: RunFolder, compared: bool = False) -> Unlabelled:
 
     compared: the page sets the run beside labelled-only ones, which tell what this run alone does not.
     """
+    found, waited = _effect(run, compared), waiting(run)
+    return Unlabelled(found.effect, f"{waited} {found.text}") if waited else found
+
+
+def waiting(run: RunFolder) -> str:
+    """For whom the labelled stage went on beyond its steps, and whether that came to an end; empty where it did not."""
+    looks = run.journal.of("readiness")
+    late = [row for row in looks if not row.get("ready")]
+    if not late:
+        return ""
+    needed = in_text(looks[-1].get("needed"))
+    asked = f"each network reaches a Dice of {needed} in each class on labelled crops"
+    if looks[-1].get("ready"):
+        step, meant = looks[-1].get("step", 0), late[0].get("step", 0)
+        return f"The labelled stage took {step:,} steps instead of {meant:,}: it goes on until {asked}."
+    lasted = "which it did to the last step, so the unlabelled scans were not used" if run.journal.finished else "which it does so far"
+    return f"The labelled stage goes on until {asked}, {lasted}: {late[-1].get('text', '')}."
+
+
+def _effect(run: RunFolder, compared: bool) -> Unlabelled:
     stages = [row for row in run.journal.of("stage") if number(row.get("steps"))]
     learning = [row for row in stages if uses_unlabelled(row, run)]
     if stages and not learning:

@@ -25,6 +25,7 @@ class Position:
     """Where training stands: ``step`` steps of stage ``stage`` are done, ``total_step`` in all.
 
     best_score, best_step: of the current stage's selected checkpoint (best_step counts within the stage; -1: none yet).
+    ready: the current stage waited for its networks to learn, and they have.
     """
 
     stage: int = 0
@@ -33,6 +34,7 @@ class Position:
     best_score: float = float("-inf")
     best_step: int = -1
     seconds: float = 0.0
+    ready: bool = False
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ and the few things that all must decide alike. ``World`` is a process alone, for
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +24,7 @@ from crossview.training.batch_norm import share_batch_norm
 from crossview.training.device import find_device
 
 Value = TypeVar("Value")
+Name = TypeVar("Name", bound=Hashable)
 
 LONGEST_START = timedelta(minutes=15)
 """A process waits so long for the others to be started."""
@@ -79,7 +80,7 @@ class World:
         """Gradients, in place, and loss terms averaged over the processes."""
         return terms
 
-    def mean(self, numbers: Mapping[str, float]) -> dict[str, float]:
+    def mean(self, numbers: Mapping[Name, float]) -> dict[Name, float]:
         """Each number's mean over the processes, which all have the same names."""
         return dict(numbers)
 
@@ -157,7 +158,7 @@ class Ranks(World):
         torch._foreach_copy_(gradients, [piece.view(gradient.shape) for piece, gradient in zip(pieces, gradients, strict=True)])
         return dict(zip(terms, losses.unbind(), strict=True))
 
-    def mean(self, numbers: Mapping[str, float]) -> dict[str, float]:
+    def mean(self, numbers: Mapping[Name, float]) -> dict[Name, float]:
         values = torch.tensor(list(numbers.values()), dtype=torch.float64)
         if len(values):
             dist.all_reduce(values)

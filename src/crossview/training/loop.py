@@ -28,7 +28,9 @@ from crossview.training.distributed import ALONE, World
 from crossview.training.journal import Journal, read_journal
 from crossview.training.optimiser import Guard, learning_rate, make_optimiser
 from crossview.training.progress import TrainingProgress
+from crossview.training.readiness import CROPS, lacking, learned, told
 from crossview.training.signals import stop_signals
+from crossview.training.stages import Length, length
 from crossview.training.window import Window
 
 DIVERGED_AFTER = 50
@@ -133,7 +135,9 @@ class Training:
     # -- one stage -----------------------------------------------------------------------------------------------
 
     def start_stage(self, index: int, stage: Stage) -> None:
-        selected = stage.from_selected and self.job.options.selection != "last" and self.job.selected.exists()
+        # Networks that were waited for go on as they are: an earlier checkpoint may be of before they had learned.
+        from_selected = stage.from_selected and self.job.options.selection != "last" and not self.position.ready
+        selected = from_selected and self.job.selected.exists()
         state = checkpoint.read(self.job.selected) if selected else None
         if state is not None:
             self.job.method.load_state_dict(state["weights"])
@@ -141,30 +145,38 @@ class Training:
             self._new_optimiser()
         elif state is not None:
             self._new_optimiser(state["optimiser"])
-        self.position = replace(self.position, stage=index, step=0, best_score=float("-inf"), best_step=-1)
+        self.position = replace(self.position, stage=index, step=0, best_score=float("-inf"), best_step=-1, ready=False)
         self.job.method.begin(stage)
         row = self.journal.append(
             "stage",
             stage=stage.name,
             index=index,
-            steps=stage.steps,
+            steps=self.length(index).meant,
             unlabelled=stage.unlabelled,
             total_step=self.position.total_step,
         )
         self.progress.show(row)
 
-    def run_stage(self, stage: Stage, stop: Callable[[], bool]) -> bool:
-        """The steps of a stage from the position on; whether it came to its end."""
+    def length(self, index: int) -> Length:
+        """Of a stage that is under way or about to start."""
+        return length(self.stages, index, self.position.total_step - (self.position.step if index == self.position.stage else 0))
+
+    def run_stage(self, stage: Stage, stop: Callable[[], bool]) -> None:
+        """The steps of a stage from the position on, until it ends or a signal or ``max_steps`` stops it."""
         window = Window()
         index, first = self.position.stage, self.position.step
-        requests = (Request(index, step, stage.unlabelled) for step in range(first, stage.steps))
+        length = self.length(index)
+        requests = (Request(index, step, stage.unlabelled) for step in range(first, length.most))
         with Prefetcher(self.job.stream, requests, workers=self.job.options.workers) as batches:
-            for step in range(first, stage.steps):
+            for step in range(first, length.most):
+                if self.position.ready:
+                    return
                 if stop():
                     self.check_finite(stage)
-                    return False
+                    return
                 waited = batches.waited
-                batch = self._marked(next(batches), stage, step)
+                may_end = length.may_end(step + 1)
+                batch = self._marked(next(batches), may_end, step)
                 terms = self.step(batch, stage, step)
                 samples = len(batch.image) + (0 if batch.unlabelled is None else len(batch.unlabelled))
                 window.add(terms, samples * self.world.size, batches.waited - waited)
@@ -176,12 +188,29 @@ class Training:
                 if batch.show and self.job.draw is not None:
                     self.job.draw(batch, self.job.method.show, self._picture(stage, step))
                 self.job.method.show.clear()
-                self.after(stage)
-        return True
+                if may_end and length.waits:
+                    self.look(stage, ended=step + 1 == length.most)
+                self.after(stage, last=step + 1 in (length.meant, length.most) or self.position.ready)
 
-    def _marked(self, batch: Batch, stage: Stage, step: int) -> Batch:
+    def look(self, stage: Stage, ended: bool) -> None:
+        """Whether the networks have learned enough for the next stage. ended: no step is left for it."""
+        job, position = self.job, self.position
+        batches = -(-CROPS // job.options.labelled_batch)
+        seen = range(max(0, position.step - batches), position.step)
+        with autocast(job.device, job.precision):
+            dice = learned(job.method, (job.stream.batch(position.stage, step, unlabelled=False) for step in seen), self.world)
+        low = lacking(dice, stage.ready_dice)
+        self.position = replace(position, ready=not low)
+        at = {"stage": stage.name, "step": position.step, "total_step": position.total_step}
+        behind = told(low, stage.ready_dice)
+        self.progress.show(self.journal.append("readiness", **at, ready=not low, needed=stage.ready_dice, dice=dice, text=behind))
+        if low and ended:
+            text = f"stage {stage.name} has taken all steps, and the unlabelled scans were not used: {behind}"
+            self.progress.show(self.journal.append("warning", total_step=position.total_step, text=text))
+
+    def _marked(self, batch: Batch, last: bool, step: int) -> Batch:
         done = self.position.total_step + 1
-        watch = done % self.job.options.log_every == 0 or step + 1 == stage.steps
+        watch = done % self.job.options.log_every == 0 or last
         return replace(batch, watch=watch, show=self.job.draw is not None and step % self.job.options.picture_every == 0)
 
     def _picture(self, stage: Stage, step: int) -> Path:
@@ -233,7 +262,7 @@ class Training:
         bad = self.guard.bad_steps()
         self.bad_in_a_row = self.bad_in_a_row + window if len(bad) == window else 0
         for step in bad:
-            cases = ", ".join(case_ids(self.job.stream, self.position.stage, step, stage.unlabelled))
+            cases = ", ".join(self.job.stream.case_ids(self.position.stage, step, stage.unlabelled))
             text = f"the loss of stage {stage.name}, step {step} was not finite and its update was skipped; its batch: {cases}"
             self.progress.show(self.journal.append("warning", total_step=self.position.total_step, text=text))
         if self.bad_in_a_row >= DIVERGED_AFTER:
@@ -246,10 +275,10 @@ class Training:
                 )
             )
 
-    def after(self, stage: Stage) -> None:
-        """Score and save where they are due."""
+    def after(self, stage: Stage, last: bool) -> None:
+        """Score and save where they are due. last: the stage may end here."""
         position, options = self.position, self.job.options
-        due = position.step % options.evaluate_every == 0 or position.step == stage.steps
+        due = position.step % options.evaluate_every == 0 or last
         if due and self.job.score is not None:
             score = self.job.score()
             row = self.journal.append("validation", stage=stage.name, step=position.step, total_step=position.total_step, **score)
@@ -286,7 +315,7 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
             return bool(signal) or (max_steps is not None and training.position.total_step >= max_steps)
 
         for index, stage in enumerate(training.stages):
-            if index < training.position.stage or (index == training.position.stage and training.position.step >= stage.steps):
+            if index < training.position.stage or training.position.total_step == training.steps:
                 continue
             if stop():
                 break
@@ -299,14 +328,6 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
             training.journal.append("finished", total_step=training.steps, seconds=round(training.seconds(), 3))
         how: Literal["finished", "paused", "interrupted"] = "finished" if finished else "interrupted" if signal else "paused"
         return Outcome(how, training.position.total_step, signal=signal)
-
-
-def case_ids(stream: Stream, stage: int, step: int, unlabelled: bool) -> list[str]:
-    """The cases of a step's batch, told from its number alone."""
-    ids = [stream.labelled.ids[position] for position in stream.labelled_positions(stage, step)]
-    if unlabelled and stream.unlabelled is not None:
-        ids += [stream.unlabelled.ids[position] for position in stream.unlabelled_positions(stage, step)]
-    return ids
 
 
 def position_of(path: Path) -> Position:

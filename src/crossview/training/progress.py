@@ -64,6 +64,8 @@ class TrainingProgress:
             self.say(f"step {row['total_step']}: {describe(row)}")
         elif kind == "warning":
             self.say(f"warning: {row['text']}")
+        elif kind == "readiness" and not row["ready"]:
+            self.say(f"step {row['total_step']}: stage {row['stage']} goes on: {row['text']}")
         elif kind == "stage":
             self.say(f"stage {row['stage']}: {row['steps']} steps")
 

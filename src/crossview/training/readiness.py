@@ -1,0 +1,64 @@
+"""Whether networks have learned what they are about to teach: their Dice on labelled crops, network by network and class by class.
+
+A network that still predicts background writes empty pseudo-labels, and another one that learns from them forgets what it knew. So a
+labelled stage can be told to go on until no network is in that state (``Stage.ready_dice``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from crossview.batch import Batch
+from crossview.methods.method import Method
+from crossview.training.distributed import World
+
+CROPS = 32
+"""Labelled crops, at least, that are looked at: the last ones that were trained on."""
+
+Learned = dict[str, dict[str, float]]
+"""{"view1": {"1": Dice of class 1}}."""
+
+
+def learned(method: Method, batches: Iterable[Batch], world: World) -> Learned:
+    """The Dice of the networks in training over all labelled crops taken together, in evaluation mode; waits for the device.
+
+    A class that none of the crops holds is left out. With several processes: over the crops of all of them.
+    """
+    sums: dict[tuple[str, int], torch.Tensor] = {}
+    training = method.training
+    method.eval()
+    with torch.no_grad():
+        for batch in batches:
+            for name, logits in method.learners(batch.image).items():
+                predicted = logits.argmax(1)
+                for index in range(1, logits.shape[1]):
+                    mine, true = predicted == index, batch.label == index
+                    voxels = torch.stack([(mine & true).sum(), mine.sum(), true.sum()])
+                    sums[name, index] = sums[name, index] + voxels if (name, index) in sums else voxels
+    method.train(training)
+    means = world.mean({(*key, part): count for key, voxels in sums.items() for part, count in enumerate(voxels.tolist())})
+    dice: Learned = {name: {} for name, _ in sums}
+    for name, index in sums:
+        shared, predicted_voxels, true_voxels = (means[name, index, part] for part in range(3))
+        if true_voxels:
+            dice[name][str(index)] = 2 * shared / (predicted_voxels + true_voxels)
+    return dice
+
+
+def lacking(dice: Learned, needed: float) -> Learned:
+    """What of it is below ``needed``: empty where all is well. A network whose crops held no class at all has shown nothing."""
+    low = {name: {c: value for c, value in classes.items() if value < needed} for name, classes in dice.items()}
+    return {name: classes for name, classes in low.items() if classes or not dice[name]}
+
+
+def told(low: Learned, needed: float) -> str:
+    """The networks that lag behind, in words; empty for none."""
+    if not low:
+        return ""
+    networks = [
+        f"{name} has {', '.join(f'{100 * value:.1f} of class {c}' for c, value in classes.items()) or 'seen no class'}"
+        for name, classes in low.items()
+    ]
+    return f"{'; '.join(networks)} (Dice on labelled crops; {100 * needed:g} is needed)"
