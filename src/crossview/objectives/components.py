@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +29,13 @@ def largest_components(label: Labels, classes: int) -> Labels:
 
 def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...] | None:
     """The smallest box that holds all of the mask, or None for an empty mask."""
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        occupied = np.flatnonzero(mask.any(axis=others))
+    box, seen = [], mask
+    for _ in range(mask.ndim):
+        occupied = np.flatnonzero(seen.any(axis=tuple(range(1, seen.ndim))))
         if occupied.size == 0:
             return None
         box.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
+        seen = np.logical_or.reduce(seen, axis=0)  # along the first axis: the fast direction, and what is left has an axis less
     return tuple(box)
 
 
@@ -45,15 +47,16 @@ def _largest(mask: NDArray[np.bool_], index: int) -> Labels:
     broken here.
     """
     voxels = np.ascontiguousarray(mask).view(np.uint8)
-    components, count = cc3d.connected_components(voxels, connectivity=8 if mask.ndim == 2 else 26, return_N=True)
+    connectivity: Literal[8, 26] = 8 if mask.ndim == 2 else 26
+    components, count = cc3d.connected_components(voxels, connectivity=connectivity, return_N=True, binary_image=True)
     if count == 1:
         return voxels * np.uint8(index)
-    sizes = np.bincount(components.ravel())
-    sizes[0] = 0
+    places = np.flatnonzero(voxels.view(np.bool_))
+    numbers = components.ravel()[places]
+    sizes = np.bincount(numbers)
     largest = np.flatnonzero(sizes == sizes.max())
     if len(largest) > 1:
-        flat = components.ravel()
-        largest = flat[np.isin(flat, largest).argmax()]
-    kept = np.zeros(len(sizes), np.uint8)
-    kept[largest] = index
-    return kept.take(components)
+        largest = numbers[np.isin(numbers, largest).argmax()]
+    kept = np.zeros_like(voxels)
+    kept.ravel()[places[numbers == largest]] = index
+    return kept
