@@ -55,7 +55,7 @@ def train(
     Keys of recipe "folder" that are left open are planned from the data first; ``tell`` is told the plan. On resume nothing is planned:
     the run's own recipe holds every key. Nothing is written until the recipe, the data and the device have been checked. In a script
     that torchrun started in several processes, each calls this and does its share; gpus: their number, if it shall be checked. ``say`` is
-    told where volumes lie that are beyond training.memory_gb.
+    told where volumes lie that are beyond training.memory_gb, and where networks can't be compiled.
     Raises UserError, and LockedError where another process works in the folder.
     """
     path, root = Path(out), Path(data) if data is not None else None
@@ -76,9 +76,16 @@ def train(
         else:
             asked, plan = _planned(world, path, overwrite, recipe, overrides, root, progress, tell)
         prepared, method = _built(world, asked, root, path, progress if world.first else None)
-        if prepared.on_disk and say is not None and world.first:
-            say(f"{prepared.on_disk / 1e9:.2f} GB of prepared volumes are beyond training.memory_gb: in a nameless file on the run's disk")
-        return _train(world, asked, plan, prepared, method, path, resume, max_steps)
+        tell_first = say if say is not None and world.first else _silent
+        if prepared.on_disk:
+            tell_first(
+                f"{prepared.on_disk / 1e9:.2f} GB of prepared volumes are beyond training.memory_gb: in a nameless file on the run's disk"
+            )
+        return _train(world, asked, plan, prepared, method, path, resume, max_steps, tell_first)
+
+
+def _silent(text: str) -> None:
+    """Says nothing."""
 
 
 def _resumed(world: World, path: Path, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> Recipe:
@@ -114,13 +121,14 @@ def _train(
     path: Path,
     resume: bool,
     max_steps: int | None,
+    say: Callable[[str], None],
 ) -> tuple[Run, Outcome]:
     with world.together():
         check_disk(path, method)
         if resume:
             check_same_cases(Run(path), prepared)
         images = prepared.stream.batch(0, 0, unlabelled=False).image
-        measured, seconds = ([], {}) if resume else measure(asked.training, method, images)
+        measured, seconds = ([], {}) if resume else measure(asked.training, method, images, say)
     resolved = resolve(asked.tables(), world.from_first(measured))
     recipe_hash = sha256(resolved.toml().encode()).hexdigest()[:8]
     world.agree("torch, the recipe or the training cases", f"{torch.__version__}, {recipe_hash}, {prepared.fingerprint}")

@@ -40,7 +40,7 @@ def test_it_pays_where_many_passes_win_back_the_compiling():
 
 def test_on_the_cpu_nothing_is_compiled_unless_asked(monkeypatch):
     monkeypatch.setattr(compiling, "try_compiled", None)
-    assert choose_compiled(network(), torch.zeros(2, 1, 8, 8, 8), "float32", 10**9) == (False, {})
+    assert choose_compiled(network(), torch.zeros(2, 1, 8, 8, 8), "float32", 10**9, print) == (False, {})
 
 
 @pytest.mark.parametrize(("steps", "chosen"), [(10, False), (100_000, True)])
@@ -48,7 +48,7 @@ def test_on_a_gpu_the_measurement_decides(monkeypatch, steps, chosen):
     trial = Trial(eager=0.05, compiled=0.03, compiling=40.0)
     monkeypatch.setattr(compiling, "try_compiled", lambda *_: trial)
     image = torch.zeros(2, 1, 8, 8, 8).as_subclass(Elsewhere)
-    assert choose_compiled(network(), image, "bf16", steps) == (chosen, {"eager": 0.05, "compiled": 0.03, "compiling": 40.0})
+    assert choose_compiled(network(), image, "bf16", steps, print) == (chosen, {"eager": 0.05, "compiled": 0.03, "compiling": 40.0})
 
 
 def test_where_compiling_fails_auto_does_without_and_true_is_refused(monkeypatch):
@@ -61,7 +61,9 @@ def test_where_compiling_fails_auto_does_without_and_true_is_refused(monkeypatch
         try_compiled(network(), image, "float32")
     assert "second line" not in str(caught.value)
     monkeypatch.setattr(compiling, "try_compiled", lambda *_: try_compiled(network(), image, "float32"))
-    assert choose_compiled(network(), image.as_subclass(Elsewhere), "bf16", 10**9) == (False, {})
+    said = []
+    assert choose_compiled(network(), image.as_subclass(Elsewhere), "bf16", 10**9, said.append) == (False, {})
+    assert said == ["training goes on without torch.compile, which does not work here: no compiler"]
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -67,16 +67,19 @@ def compile_networks(networks: Iterable[nn.Module]) -> None:
         network.compile(dynamic=False)
 
 
-def choose_compiled(network: nn.Module, image: Tensor, precision: Precision, passes: int) -> tuple[bool, dict[str, float]]:
+def choose_compiled(
+    network: nn.Module, image: Tensor, precision: Precision, passes: int, say: Callable[[str], None]
+) -> tuple[bool, dict[str, float]]:
     """Whether to compile for ``passes`` forward and backward passes on ``image``'s device, and the seconds that say so.
 
     On the CPU never: it was not faster (V-Net) or half as fast (U-Net), see docs/explanation/speed.md. Not in deterministic mode, and
-    not where compiling fails.
+    not where compiling fails, of which ``say`` is told.
     """
     if image.device.type == "cpu" or torch.are_deterministic_algorithms_enabled():
         return False, {}
     try:
         trial = try_compiled(network, image, precision)
-    except UserError:
+    except UserError as error:
+        say(f"training goes on without torch.compile, which does not work here: {error.problems[0].found}")
         return False, {}
     return trial.pays(passes), trial.as_seconds()

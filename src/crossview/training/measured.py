@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from crossview.methods.method import Method
@@ -10,11 +12,13 @@ from crossview.training.compiling import choose_compiled, networks_of, try_compi
 from crossview.training.device import choose_precision
 
 
-def measure(options: TrainingOptions, method: Method, images: Tensor) -> tuple[list[str], dict[str, dict[str, float]]]:
+def measure(
+    options: TrainingOptions, method: Method, images: Tensor, say: Callable[[str], None]
+) -> tuple[list[str], dict[str, dict[str, float]]]:
     """The precision and whether to compile, as --set texts, and the seconds that decided where a measurement did.
 
-    images: real ones of a batch, (B, C, *S), on the method's device. The method is left as it was. Raises UserError where the recipe
-    asks to compile and torch can't.
+    images: real ones of a batch, (B, C, *S), on the method's device. The method is left as it was. say: is told where "auto" can't
+    compile. Raises UserError where the recipe asks to compile and torch can't.
     """
     networks = networks_of(method)
     precision, seconds = options.precision, dict[str, dict[str, float]]()
@@ -23,7 +27,7 @@ def measure(options: TrainingOptions, method: Method, images: Tensor) -> tuple[l
     compiled = options.compile
     if compiled == "auto":
         passes = len(networks) * sum(stage.steps for stage in method.stages)
-        compiled, seconds["compile"] = choose_compiled(networks[0], images, precision, passes)
+        compiled, seconds["compile"] = choose_compiled(networks[0], images, precision, passes, say)
     elif compiled:
         seconds["compile"] = try_compiled(networks[0], images, precision).as_seconds()
     return [f"training.precision={precision}", f"training.compile={str(compiled).lower()}"], seconds
