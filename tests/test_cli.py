@@ -13,6 +13,7 @@ import torch
 
 from command import crossview
 from crossview.training import checkpoint
+from made_folder import write_nifti
 
 TINY = [
     *("--set", "data.size=16", "--set", "data.patch=[8,8,8]", "--set", "data.test=2", "--set", "data.unlabelled=4"),
@@ -260,7 +261,7 @@ CPS = ["train", "demo", "--out", "RUN", "--set", "method.name=cps", "--set"]
         (["predict", "RUN", "scan.nii.gz", "--out", "OUT"], "not a run folder"),
         (["train", "demo", "--out", "RUN", "--set", "method.name=cml2"], "did you mean cml?"),
         (["train", "demo", "--out", "RUN", "--set", "method.variant=official"], "'corrected' or 'released'"),
-        (["train", "demo", "--out", "RUN", "--set", "method.ema_decay=0.9"], "it is a key of mean_teacher, ua_mt, bcp; known: box"),
+        (["train", "demo", "--out", "RUN", "--set", "method.ema_decay=0.9"], "it is a key of mean_teacher, ua_mt, bcp"),
         (["train", "demo", "--out", "RUN", "--set", "training.labelled_batch=3"], "an even number"),
         ([*BCP, "training.unlabelled_batch=5"], "an even number"),
         ([*CPS, "training.unlabelled_batch=3", "--set", "method.cutmix=true"], "an even number"),
@@ -293,7 +294,7 @@ def test_compare_refuses_what_is_no_finished_run(capsys, trained, tmp_path):
     for told in (
         "without recipe.toml",
         "stopped after 1 steps",
-        "crossview train ... --resume",
+        f"crossview train {unfinished} --resume",
         "thesis.txt: this is not a record of a run",
     ):
         assert told in err
@@ -491,3 +492,31 @@ def test_verbs_stay_functions():
     code = "from crossview import demo, train, evaluate, predict, report, compare\nimport crossview\n"
     code += "assert all(callable(getattr(crossview, verb)) for verb in ('demo', 'train', 'evaluate', 'predict', 'report', 'compare'))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_predictions_that_came_off_are_told_beside_the_errors(capsys, trained, tmp_path):
+    write_nifti(tmp_path / "good.nii.gz", np.zeros((16, 16, 16), np.int16))
+    (tmp_path / "bad.nii.gz").write_bytes(b"no scan")
+    code, out, err = crossview(capsys, "predict", trained, tmp_path / "bad.nii.gz", tmp_path / "good.nii.gz", "--out", tmp_path / "out")
+    assert (code, out.split()) == (2, [str(tmp_path / "out" / "good.nii.gz")])
+    assert "bad.nii.gz" in err
+    code, out, err = crossview(capsys, "predict", trained, tmp_path / "good.nii.gz", "--out", tmp_path / "out", "--resume")
+    assert (code, out, "all predictions were there already" in err) == (0, "", True)
+
+
+def test_a_stopped_predict_says_how_to_go_on(capsys, trained, tmp_path, monkeypatch):
+    def stop(*_, done, **__):
+        done(tmp_path / "out" / "a.nii.gz")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("crossview.run.predict", stop)
+    code, out, err = crossview(capsys, "predict", trained, tmp_path, "--out", tmp_path / "out")
+    assert (code, out.split()) == (130, [str(tmp_path / "out" / "a.nii.gz")])
+    assert "--resume makes the others" in err
+
+
+def test_an_unfinished_run_is_called_so_when_it_is_scored(capsys, tmp_path):
+    run = tmp_path / "run"
+    assert crossview(capsys, "train", "demo", "--out", run, *TINY, "--max-steps", 1)[0] == 0
+    code, _, err = crossview(capsys, "evaluate", run)
+    assert (code, f"the run is unfinished; crossview train {run} --resume goes on with it" in err) == (0, True)

@@ -135,6 +135,37 @@ def test_on_resume_the_stored_recipe_rules(capsys, tmp_path, data):
         assert (code, told in err) == (2, True), err
 
 
+def test_a_run_folder_is_all_that_resume_needs(capsys, tmp_path, data):
+    """Its recipe, its data and where it lies: as the command that stopped says."""
+    run = tmp_path / "Läufe" / "erster Lauf"
+    code, out, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*TINY), "--max-steps", "1")
+    assert (code, f"to go on: crossview train '{run}' --resume" in out) == (0, True), err
+    code, out, err = crossview(capsys, "train", run, "--resume")
+    assert (code, f"next: crossview evaluate '{run}'" in out) == (0, True), err
+    for arguments in (("train", run), ("train", "folder", "--resume")):
+        code, _, err = crossview(capsys, *arguments)
+        assert (code, "the run needs a folder" in err) == (2, True), err
+
+
+def test_data_that_have_moved_are_told_on_resume(capsys, tmp_path):
+    root, run = make_folder(tmp_path / "scans"), tmp_path / "run"
+    assert crossview(capsys, "train", "folder", "--data", root, "--out", run, *sets(*TINY), "--max-steps", "1")[0] == 0
+    moved = root.rename(tmp_path / "moved")
+    code, _, err = crossview(capsys, "train", run, "--resume")
+    assert (code, "the data's folder is missing" in err) == (2, True), err
+    assert crossview(capsys, "train", run, "--resume", "--data", moved)[0] == 0
+
+
+def test_without_unlabelled_scans_no_plan_is_told(capsys, tmp_path):
+    root = make_folder(tmp_path / "scans", labelled=3, unlabelled=0)
+    code, out, err = crossview(capsys, "check", root)
+    assert (code, "method.name=supervised trains on them" in " ".join(out.split())) == (0, True), err
+    code, out, err = crossview(capsys, "train", "folder", "--data", root, "--out", tmp_path / "run", *sets(*TINY))
+    assert (code, "cml needs unlabelled cases" in err, "planned" in out) == (2, True, False), err
+    keys = ("method.name=supervised", "method.steps=1", *SMALL)
+    assert crossview(capsys, "train", "folder", "--data", root, "--out", tmp_path / "run", *sets(*keys))[0] == 0
+
+
 def test_flips_are_for_models_that_were_trained_with_them(capsys, tmp_path, data):
     scan = data / "images" / "scan 6.nii.gz"
     for augmentation, expected in (("mild", 2), ("rot90_flip", 0)):

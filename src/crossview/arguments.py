@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from crossview.errors import Problem, UserError
 
 OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe, say training.seed=1. Can be repeated.")
 DATA = typer.Option("--data", metavar="DATA", help="The data set's folder. The phantoms of 'demo' need none.")
@@ -13,6 +16,28 @@ DEVICE = typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")
 Plugin = Annotated[str | None, typer.Option("--plugin", metavar="MODULE:CLASS", help="Your own method; its code is imported.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or its model.pt alone.")]
+
+
+def flag(name: str, about: str) -> Any:
+    """An option without a value, and without a type in the help."""
+    return typer.Option(name, metavar="", help=about)
+
+
+def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
+    """The run folder of ``crossview train``: --out, or the one that is resumed. Raises UserError without either."""
+    if out is not None:
+        return out
+    if resume and is_run(recipe):
+        return Path(recipe)
+    fix = f"crossview train {shlex.quote(recipe)} --out runs/NAME" + (
+        ", or the run folder to resume in the recipe's place" if resume else ""
+    )
+    raise UserError(Problem("the run needs a folder", where="--out", found="none", fix=fix))
+
+
+def is_run(recipe: str) -> bool:
+    """Whether a recipe is given as the run folder that holds it."""
+    return (Path(recipe) / "recipe.toml").is_file()
 
 
 def show_version(asked: bool) -> None:
@@ -35,5 +60,5 @@ def load_plugin(plugin: str | None) -> None:
 def with_plugin(recipe: str, sets: list[str], plugin: str | None) -> list[str]:
     """Load the plugin and return the --set texts; it is the method of a shipped setting unless another one is set."""
     load_plugin(plugin)
-    named = recipe.endswith(".toml") or any(text.split("=")[0].strip() == "method.name" for text in sets)
+    named = recipe.endswith(".toml") or is_run(recipe) or any(text.split("=")[0].strip() == "method.name" for text in sets)
     return sets if plugin is None or named else [f"method.name={plugin}", *sets]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossview.arguments import DATA, DEVICE, OVERRIDES, Model, Plugin, RunFolder, load_plugin, show_version, with_plugin
+from crossview.arguments import DATA, DEVICE, OVERRIDES, Model, Plugin, RunFolder, flag, load_plugin, run_to_make, show_version, with_plugin
 from crossview.errors import Problem, UserError, of_system
 from crossview.launch import launch, leave, place, speaks
 from crossview.terminal import bar, print_bench, print_comparison, print_errors, suggestion_table, summary_table
@@ -24,7 +25,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 @app.callback()
 def options(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and stop.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, metavar="", help="Print the version and stop.")
+    ] = False,
 ) -> None:
     """Semi-supervised medical image segmentation: train from a few labelled and many unlabelled scans."""
     if context.invoked_subcommand != "train" and (here := place()) is not None and here.size > 1:
@@ -66,7 +69,7 @@ def demo(
 def check(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder.")],
     source: Annotated[str | None, typer.Option(metavar="NAME", help="How to read it; by default its layout tells.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, flag("--json", "For programs.")] = False,
 ) -> None:
     """Read a data set once and tell everything that is wrong with it. Exit code 2 if training must not begin so."""
     from crossview.data.check_data import check as check_data
@@ -87,12 +90,16 @@ def check(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped setting (crossview list recipes) or a TOML file.")],
-    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder to make.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A shipped setting (crossview list recipes), a TOML file, or a run folder.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="The run folder to make. Not needed to resume RECIPE, a run folder.")
+    ] = None,
     data: Annotated[Path | None, DATA] = None,
     overrides: Annotated[list[str] | None, OVERRIDES] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in this folder.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run in this folder and start anew.")] = False,
+    resume: Annotated[bool, flag("--resume", "Go on with the run in this folder.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Delete the run in this folder and start anew.")] = False,
     max_steps: Annotated[int | None, typer.Option(min=0, help="Stop, saved, after so many steps since the run began.")] = None,
     gpus: Annotated[int | None, typer.Option(min=1, help="Train in so many processes on this machine, each with a GPU of its own.")] = None,
     plugin: Plugin = None,
@@ -100,6 +107,7 @@ def train(
     """Train a recipe; the run folder holds all that comes of it."""
     if resume and overwrite:
         raise UserError(Problem("--resume and --overwrite exclude each other", fix="give one of them"))
+    folder = run_to_make(recipe, out, resume)
     if gpus is not None and gpus > 1 and place() is None:
         sys.exit(launch(gpus, sys.argv[1:]))
     from crossview.run import train as run_train
@@ -117,7 +125,7 @@ def train(
         run, outcome = run_train(
             recipe,
             data,
-            out,
+            folder,
             overrides=sets,
             resume=resume,
             overwrite=overwrite,
@@ -128,10 +136,12 @@ def train(
             say=say,
         )
     if speaks() and outcome.how == "finished":
-        follows = f"predict {run.path} SCANS --out predictions" if run.environment.get("test") == 0 else f"evaluate {run.path}"
+        name = shlex.quote(str(run.path))
+        follows = f"predict {name} SCANS --out predictions" if run.environment.get("test") == 0 else f"evaluate {name}"
         print(f"finished after {outcome.total_step} steps: {run.path}\nnext: crossview {follows}")  # noqa: T201
     elif speaks():
-        print(f"stopped and saved after {outcome.total_step} steps; go on with --resume: {run.path}")  # noqa: T201
+        follows = shlex.join(["train", str(run.path), "--resume", *(["--plugin", plugin] if plugin else [])])
+        print(f"stopped and saved after {outcome.total_step} steps: {run.path}\nto go on: crossview {follows}")  # noqa: T201
     if place() is not None or outcome.how == "interrupted":
         leave(128 + outcome.signal if outcome.how == "interrupted" else 0)
 
@@ -147,6 +157,7 @@ def evaluate(
     plugin: Plugin = None,
 ) -> None:
     """Score a run on its test cases: Dice, Jaccard, HD95 and ASD per case and class, with intervals."""
+    from crossview.folder import Run
     from crossview.run import evaluate as run_evaluate
 
     load_plugin(plugin)
@@ -156,6 +167,8 @@ def evaluate(
 
     Console().print(summary_table(summary))
     print(f"written: {run / 'evaluation' / split}")  # noqa: T201
+    if not Run(run).finished:
+        print(f"remark: the run is unfinished; crossview {shlex.join(['train', str(run)])} --resume goes on with it", file=sys.stderr)  # noqa: T201
 
 
 @app.command()
@@ -163,11 +176,12 @@ def predict(
     run: Model,
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Scans (NIfTI, PNG, TIFF or h5), or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the predictions.")],
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write the class probabilities.")] = False,
-    disagreement: Annotated[bool, typer.Option("--disagreement", help="Also write where the views disagree.")] = False,
-    entropy: Annotated[bool, typer.Option("--entropy", help="Also write where the prediction is unsure.")] = False,
-    flips: Annotated[bool, typer.Option("--flips", help="Average over mirror images, if it was trained on such.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace predictions that are there.")] = False,
+    probabilities: Annotated[bool, flag("--probabilities", "Also write the class probabilities.")] = False,
+    disagreement: Annotated[bool, flag("--disagreement", "Also write where the views disagree.")] = False,
+    entropy: Annotated[bool, flag("--entropy", "Also write where the prediction is unsure.")] = False,
+    flips: Annotated[bool, flag("--flips", "Average over mirror images, if it was trained on such.")] = False,
+    resume: Annotated[bool, flag("--resume", "Leave predictions that are there, and make the others.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace predictions that are there.")] = False,
     device: Annotated[str, DEVICE] = "auto",
     plugin: Plugin = None,
 ) -> None:
@@ -175,25 +189,37 @@ def predict(
     from crossview.run import predict as run_predict
 
     load_plugin(plugin)
+    if resume and overwrite:
+        raise UserError(Problem("--resume and --overwrite exclude each other", fix="give one of them"))
+    written: list[Path] = []
     remarks: list[str] = []
-    with bar("predicting") as progress:
-        written = run_predict(
-            run,
-            inputs,
-            out,
-            probabilities=probabilities,
-            disagreement=disagreement,
-            entropy=entropy,
-            flips=flips or None,
-            overwrite=overwrite,
-            device=device,
-            progress=progress,
-            remark=remarks.append,
-        )
-    for text in remarks:
-        print(f"remark: {text}", file=sys.stderr)  # noqa: T201
-    for path in written:
-        print(path)  # noqa: T201
+    try:
+        with bar("predicting") as progress:
+            run_predict(
+                run,
+                inputs,
+                out,
+                probabilities=probabilities,
+                disagreement=disagreement,
+                entropy=entropy,
+                flips=flips or None,
+                resume=resume,
+                overwrite=overwrite,
+                device=device,
+                progress=progress,
+                done=written.append,
+                remark=remarks.append,
+            )
+    except KeyboardInterrupt:
+        print("stopped; what is written is whole, and --resume makes the others", file=sys.stderr)  # noqa: T201
+        raise
+    finally:
+        for text in remarks:
+            print(f"remark: {text}", file=sys.stderr)  # noqa: T201
+        for path in written:
+            print(path)  # noqa: T201
+    if not written:
+        print("all predictions were there already", file=sys.stderr)  # noqa: T201
 
 
 @app.command()
@@ -202,7 +228,7 @@ def suggest(
     data: Annotated[Path | None, DATA] = None,
     count: Annotated[int, typer.Option("-n", min=1, help="How many scans.")] = 5,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of suggest.json and suggest.png; by default RUN/suggest.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, flag("--json", "For programs.")] = False,
     device: Annotated[str, DEVICE] = "auto",
     plugin: Plugin = None,
 ) -> None:
@@ -225,7 +251,7 @@ def suggest(
 @app.command()
 def report(
     run: RunFolder,
-    no_names: Annotated[bool, typer.Option("--no-names", help="Write report-no-names.html, without the names of cases.")] = False,
+    no_names: Annotated[bool, flag("--no-names", "Write report-no-names.html, without the names of cases.")] = False,
 ) -> None:
     """Write a run's report.html again."""
     from crossview.run import report as run_report
@@ -239,12 +265,14 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Also write this file: .md, .csv, .html or, the plots alone, .svg.")] = None,
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
     baseline: Annotated[str | None, typer.Option(help="The method the others are compared with.")] = None,
-    mixed: Annotated[bool, typer.Option("--mixed", help="Allow different protocols, selections and cases in one table.")] = False,
+    mixed: Annotated[bool, flag("--mixed", "Allow different protocols, selections and cases in one table.")] = False,
 ) -> None:
     """One table of several runs: means over seeds, intervals over cases, paired differences."""
     from crossview.evaluation.compare import compare as compare_runs
-    from crossview.reporting.compared import write_table
+    from crossview.reporting.compared import check_table_name, write_table
 
+    if out is not None:
+        check_table_name(out)
     comparison = compare_runs(runs, split=split, baseline=baseline, mixed=mixed)
     print_comparison(comparison)
     if out is not None:
@@ -262,7 +290,7 @@ def bench(
     records: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder that gets a small record of each run; a run whose record is there is done.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell the runs, and which are done.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Only tell the runs, and which are done.")] = False,
     plugin: Plugin = None,
 ) -> None:
     """Run a suite, methods x settings x seeds, one after the other, and compare; the same command goes on where it was stopped."""
@@ -303,7 +331,7 @@ def recipe(
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(metavar="methods|recipes|sources|suites")],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, flag("--json", "For programs.")] = False,
 ) -> None:
     """What there is: methods, recipes, sources, suites."""
     from crossview.listing import listed

@@ -17,6 +17,7 @@ from crossview.data import fingerprint, inspect
 from crossview.data.plan import CPU, GPU, Needs, Plan, make_plan
 from crossview.data.sources import folder
 from crossview.folder import Run, recipe_on_resume
+from crossview.prepare import check_unlabelled
 from crossview.recipe import STEP_KEYS, Tables, layers, load, merged
 from crossview.resolve import Recipe, resolve
 from crossview.training.device import find_device
@@ -48,6 +49,7 @@ def resolve_planned(
     cases = folder.find_cases(data)
     options = folder.Options(**{**provisional.data.model_dump(), "nifti_axes": (0, 1, 2)})
     splits = folder.splits(data, options)
+    check_unlabelled(provisional, splits)
     classes = options.classes if "classes" in given.get("data", {}) else None
     facts = inspect.inspect((*splits.labelled, *splits.unlabelled), classes, progress=progress)
     found = fingerprint.take(facts, cases.channel_names, cases.class_names, str(data))

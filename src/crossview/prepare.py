@@ -81,6 +81,15 @@ def check_share(recipe: Recipe, world: World) -> None:
     raise_all(problems)
 
 
+def check_unlabelled(recipe: Recipe, splits: Splits) -> None:
+    """Raise UserError where the method trains on unlabelled cases and there are none."""
+    if not splits.unlabelled and any(stage.unlabelled for stage in recipe.stages()):
+        fix = "fewer data.labelled, more scans without labels, or method.name=supervised"
+        raise UserError(
+            Problem(f"{recipe.method.name} needs unlabelled cases", "[data]", f"none beside the {len(splits.labelled)} labelled", fix=fix)
+        )
+
+
 def prepare(
     recipe: Recipe, data: Path | None, progress: Progress | None = None, *, world: World = ALONE, out: Path | None = None
 ) -> Prepared:
@@ -97,11 +106,7 @@ def prepare(
         fix = "data.validation=2 takes two of the labelled cases, or training.selection=last"
         raise UserError(Problem(f"there are no {options.selection} cases to select by", where="[training] selection", fix=fix))
     unlabelled = splits.unlabelled if any(stage.unlabelled for stage in recipe.stages()) else ()
-    if not unlabelled and any(stage.unlabelled for stage in recipe.stages()):
-        fix = "fewer data.labelled, more scans without labels, or method.name=supervised"
-        raise UserError(
-            Problem(f"{recipe.method.name} needs unlabelled cases", "[data]", f"none beside the {len(splits.labelled)} labelled", fix=fix)
-        )
+    check_unlabelled(recipe, splits)
     check_scored(recipe, splits)
     total = len(splits.labelled) + len(unlabelled)
 

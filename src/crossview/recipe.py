@@ -127,6 +127,7 @@ def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
     if item["type"] == "missing":
         return Problem(f"key '{key}' is missing", where=f"[{where}]", fix=f"add {key} to [{where}]")
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    message = "a list, say [32, 32, 32]" if item["type"] == "tuple_type" else message
     return Problem(f"key '{key}' has a wrong value", where=f"[{where}]", found=repr(item["input"]), expected=message)
 
 
@@ -262,8 +263,10 @@ def _without_method(own: Tables) -> Tables:
 
 
 def _own_tables(recipe: str | Path) -> Tables:
-    """A shipped setting's name as {"setting": name}, or a file's tables."""
+    """A shipped setting's name as {"setting": name}, or the tables of a file or of a run folder's."""
     path = Path(recipe)
+    if str(recipe) not in shipped_settings() and (path / "recipe.toml").is_file():
+        return read_tables(path / "recipe.toml")
     if path.suffix != ".toml":
         setting_tables(str(recipe))
         return {"setting": str(recipe)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ def evaluate(
     splits = find_splits(recipe, root)
     chosen: tuple[Case, ...] = getattr(splits, split)[:cases]
     if not chosen:
-        fix = f"to segment scans: crossview predict {run.path} SCANS --out DIR; to score some, name labelled cases as {split} in split.toml"
+        segment = shlex.join(["crossview", "predict", str(run.path), "SCANS", "--out", "DIR"])
+        fix = f"to segment scans: {segment}; to score some, name labelled cases as {split} in split.toml"
         raise UserError(Problem(f"there are no {split} cases", where=str(root or recipe.data.source), fix=fix if splits.raw else ""))
     where = find_device(device)
     set_kernels(deterministic=False)
@@ -89,15 +91,18 @@ def predict(
     disagreement: bool = False,
     entropy: bool = False,
     flips: bool | None = None,
+    resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
+    done: Callable[[Path], None] = lambda _: None,
     remark: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Segment scans (NIfTI, PNG, TIFF, or h5 in the LA and ACDC layouts) into the folder ``out``, each in its own grid, affine and name.
 
     disagreement, entropy: also write where the views differ, and where the prediction is unsure. flips: average over reflections, see
-    :class:`Predictor`; left out, as the run's recipe says. remark: is told a line for each prediction that holds nothing but background.
+    :class:`Predictor`; left out, as the run's recipe says. resume: leave scans out whose prediction is there. done: is told each file as it
+    is written. remark: is told a line for each prediction that holds nothing but background.
     Raises UserError naming every file that could not be predicted; the others are done.
     """
     path, recipe = shared_model(run)
@@ -117,8 +122,10 @@ def predict(
         probabilities=probabilities,
         disagreement=disagreement,
         entropy=entropy,
+        resume=resume,
         overwrite=overwrite,
         progress=progress,
+        done=done,
         remark=remark,
     )
 

@@ -19,13 +19,23 @@ if TYPE_CHECKING:
     from crossview.runner import Bench
 
 
+FULL = 0.999
+"""Of doubt."""
+MOST_NAMED = 5
+"""Cases that are named where there are many."""
+
+
 @contextmanager
 def bar(what: str) -> Iterator[Progress]:
     """A progress bar on standard error for work that reports (done, total); it goes when all is done, and leaves the terminal to others."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    shown = Bar(console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    shown = Bar(console=console, transient=True)
     task = shown.add_task(what, total=None)
 
     def stop() -> None:
@@ -82,8 +92,24 @@ def suggestion_table(suggestions: list[Suggestion]) -> Any:
     table = Table("", "scan", "doubt", "most doubtful of all", "looks most like", title="label these next")
     for each in suggestions:
         table.add_row(str(each.rank), escape(each.case), f"{each.score:.2f}", f"{each.place} of {each.of}", escape(each.nearest))
-    table.caption = "doubt: 0 where all views or the whole network are sure, 1 where they agree on nothing"
+    table.caption = (
+        "doubt: 0 where all views or the whole network are sure, 1 where they agree on nothing; "
+        "after the first, of the most doubtful the one that looks least like those before"
+    )
+    if all(each.score > FULL for each in suggestions):
+        table.caption += ". These are in full doubt: a run that finds nothing in them can't tell one from another"
     return table
+
+
+def _empty(summary: dict[str, Any]) -> str:
+    """The first of the empty predictions, with class and kind where there are several classes."""
+    named = [
+        f"{each['case']} ({summary['classes'][str(each['class'])]['name']} {each['kind']})"
+        if len(summary["classes"]) > 1
+        else f"{each['case']} ({each['kind']})"
+        for each in summary["empty"]
+    ]
+    return ", ".join(named[:MOST_NAMED]) + (f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else "")
 
 
 def summary_table(summary: dict[str, Any]) -> Any:
@@ -117,6 +143,6 @@ def summary_table(summary: dict[str, Any]) -> Any:
     if summary["optimistic"]:
         captions.append(f"selected on {summary['selection']}, optimistic")
     if summary["empty"]:
-        captions.append(f"{len(summary['empty'])} empty: " + ", ".join(f"{e['case']} ({e['kind']})" for e in summary["empty"][:5]))
+        captions.append(f"{len(summary['empty'])} empty: {_empty(summary)}")
     table.caption = escape("; ".join(captions))
     return table

@@ -53,9 +53,10 @@ def train(
     """Train a recipe on a data set into the folder ``out``.
 
     Keys of recipe "folder" that are left open are planned from the data first; ``tell`` is told the plan. On resume nothing is planned:
-    the run's own recipe holds every key. Nothing is written until the recipe, the data and the device have been checked. In a script
-    that torchrun started in several processes, each calls this and does its share; gpus: their number, if it shall be checked. ``say`` is
-    told where volumes lie that are beyond training.memory_gb, and where networks can't be compiled.
+    the run's own recipe holds every key, and without ``data`` the data are looked for where they were. Nothing is written until the recipe,
+    the data and the device have been checked. In a script that torchrun started in several processes, each calls this and does its share;
+    gpus: their number, if it shall be checked. ``say`` is told where volumes lie that are beyond training.memory_gb, and where networks
+    can't be compiled.
     Raises UserError, and LockedError where another process works in the folder.
     """
     path, root = Path(out), Path(data) if data is not None else None
@@ -64,7 +65,8 @@ def train(
         with world.together():
             world.device(str(load(recipe, overrides).get("training", {}).get("device", "auto")))  # told before scans are read
             if resume:
-                Run.open(path)
+                begun = Run.open(path).environment.get("data")
+                root = Path(begun) if root is None and begun else root
             else:
                 check_free(path, overwrite)  # before the lock, which would be put into somebody's folder
             if world.first:
@@ -181,6 +183,7 @@ def _about(prepared: Prepared, seconds: Mapping[str, Mapping[str, float]], world
         "training_cases": prepared.fingerprint,
         "validation": [case.id for case in splits.validation],
         "test": len(splits.test),
+        "class_names": list(splits.class_names),
         "notes": list(splits.notes),
     }
     return about | {f"{key}_seconds": dict(values) for key, values in seconds.items() if values}

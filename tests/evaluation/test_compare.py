@@ -221,7 +221,7 @@ def test_empty_predictions_are_counted(tmp_path):
     assert comparison.rows[0].metrics["hd95"].left_out == 4
     assert comparison.rows[0].metrics["dice"].left_out == 1, "both empty"
     assert comparison.rows[0].classes["ring"]["asd"].left_out == 3
-    assert text.splitlines()[2].count("4 left out") == 2, "95HD and ASD"
+    assert text.splitlines()[2].count("4 left out") == 2, "HD95 and ASD"
     assert "in no mean of the distances" in text
     assert "left out" not in compare([made_run(tmp_path / "whole")]).markdown()
 
@@ -460,7 +460,7 @@ def test_csv_of_a_run_without_distances(tmp_path):
 def test_markdown(runs):
     text = compare(runs).markdown()
     lines = text.splitlines()
-    assert lines[0].startswith("| Method | Setting | Seeds | Steps | Dice (%) | Jaccard (%) | 95HD (voxel) | ASD (voxel) |")
+    assert lines[0].startswith("| Method | Setting | Seeds | Steps | Dice (%) | Jaccard (%) | HD95 (voxel) | ASD (voxel) |")
     assert lines[2].startswith("| cml | la-8 | 3 | 17,000 | ")
     assert "better" in lines[2]
     assert "baseline" in lines[3]
@@ -497,7 +497,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_no_shorter_ones(runs, tmp_path
     shown = console.file.getvalue()
     assert max(map(len, shown.splitlines())) <= width
     assert "…" not in shown
-    for words in ("Dice", "95HD", "mean_teacher (released)", "setting la-8", "p = 0.094", "by --out", "optimistic"):
+    for words in ("Dice", "HD95", "mean_teacher (released)", "setting la-8", "p = 0.094", "by --out", "optimistic"):
         assert (words in shown) == (words != "optimistic"), words
     assert "ASD (" not in shown
 

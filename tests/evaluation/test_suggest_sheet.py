@@ -39,7 +39,7 @@ def test_the_slice_where_the_views_disagree_is_drawn(tmp_path):
     loud = shown(1, (20, 20, 20))
     for array in (loud.prediction.disagreement, *loud.prediction.views.values()):
         array[:] = 0
-    loud.prediction.disagreement[5, 5:15, 5:15] = 1
+    loud.prediction.views["view2"][5, 5:15, 5:15] = 1
     for name, each in (("quiet", quiet), ("loud", loud)):
         suggestion_sheet([each], tmp_path / f"{name}.png")
     tinted = [np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int) for name in ("quiet", "loud")]

@@ -112,6 +112,37 @@ def test_maps_come_where_they_are_asked_for(predict, tmp_path):
         )
 
 
+def test_resume_makes_what_is_missing_and_leaves_the_rest(predict, tmp_path):
+    inputs = [nifti_file(tmp_path / f"{name}.nii.gz", values(seed)) for seed, name in enumerate("abc")]
+    out = tmp_path / "out"
+    predict(inputs, out, entropy=True)
+    whole = {name: (out / name).read_bytes() for name in everything(out)}
+    (out / "b.nii.gz").unlink()  # as a stop leaves it: the map is there, the label is not yet
+    (out / "entropy" / "c.nii.gz").unlink()
+    kept = (out / "a.nii.gz").stat()
+    assert predict(inputs, out, entropy=True, resume=True) == [out / "b.nii.gz", out / "c.nii.gz"]
+    assert {name: (out / name).read_bytes() for name in everything(out)} == whole
+    assert (out / "a.nii.gz").stat() == kept
+    assert predict(inputs, out, entropy=True, resume=True) == []
+    (problem,) = problems_of(predict, inputs[:1], out)
+    assert "--resume" in problem.fix
+
+
+def test_each_file_is_told_as_it_is_written_whatever_becomes_of_others(predict, tmp_path):
+    bad = tmp_path / "b.nii.gz"
+    inputs = [nifti_file(tmp_path / "a.nii.gz", values()), bad, nifti_file(tmp_path / "c.nii.gz", values())]
+    bad.write_bytes(b"no scan")
+    told = []
+    assert len(problems_of(predict, inputs, tmp_path / "out", done=told.append)) == 1
+    assert told == [tmp_path / "out" / "a.nii.gz", tmp_path / "out" / "c.nii.gz"]
+
+
+def test_the_folder_of_a_data_set_is_no_folder_of_scans(predict, tmp_path):
+    nifti_file(tmp_path / "scans" / "images" / "a.nii.gz", values())
+    (problem,) = problems_of(predict, [tmp_path / "scans"], tmp_path / "out")
+    assert str(tmp_path / "scans" / "images") in problem.fix
+
+
 def test_channels_in_files_of_their_own_are_one_scan(tmp_path):
     names = ["a_0000.nii.gz", "a_0001.nii.gz", "b.nii.gz", "c_0001.nii.gz"]
     for name in names:

@@ -101,7 +101,7 @@ def test_the_page_shows_numbers_intervals_and_runs(tmp_path: Path) -> None:
     ]
     table = ComparisonTable([BASE, row(0.01, 0.03, dice=0.82, selection="test", empty=3, seconds=4000.0)], points, ["Two seeds."], "mm")
     text = write_comparison(table, tmp_path / "compare.html").read_text(encoding="utf-8")
-    for part in ("80.00", "76.00 to 83.00", "+2.00", "+1.00 to +3.00", "4.12", "95HD, mm", "1 h 6 min", "Two seeds.", "optimistic"):
+    for part in ("80.00", "76.00 to 83.00", "+2.00", "+1.00 to +3.00", "4.12", "HD95, mm", "1 h 6 min", "Two seeds.", "optimistic"):
         assert part in text
     assert len(re.findall('class="seed"', text)) == 4
     assert not re.search(r"(?i)(url\(|@import|https?://|<script)", text)

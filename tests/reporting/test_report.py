@@ -181,7 +181,7 @@ def test_a_partial_evaluation_and_an_old_one_are_shown(make_run: MakeRun, evalua
 def test_no_evaluation_and_no_end(make_run: MakeRun, journal: Journal) -> None:
     page = page_of(make_run(journal=journal(finished=False)[:30]))
     assert "No evaluation yet" in page.text
-    assert "crossview evaluate run" in page.text
+    assert "crossview evaluate RUN" in page.text
     assert "stands at step 560 of 1,000" in page.text
     assert "unfinished" in page.text
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from crossview.evaluation.display import Frame, fullest
-from crossview.evaluation.panels import LABEL, PREDICTION, Array, Key, Panel, Row, compose, draw_outlines, grey, save, window
+from crossview.evaluation.panels import LABEL, PREDICTION, Array, Key, Panel, Row, compose, draw_outlines, grey, save, shade, window
 
 SIDE = 160
 COLUMNS = 6
@@ -37,7 +37,12 @@ def batch_picture(
     largest = max(len(row.base) for row in rows)
     note = f"{COLUMNS} of {largest} samples a row are shown" if largest > COLUMNS else ""
     heading = "   ".join(part for part in (title, note) if part)
-    save(compose(drawn, SIDE, heading, [Key("label", LABEL[0]), Key("pseudo-label or target", PREDICTION[0])], margin=150), path)
+    classes = max((int(row.label.max()) for row in rows if row.label is not None and row.label.size), default=1)
+    kinds = (("label", LABEL), ("pseudo-label or target", PREDICTION))
+    keys = [
+        Key(f"{kind}, class {index}" if classes > 1 else kind, shade(of, index)) for kind, of in kinds for index in range(1, classes + 1)
+    ]
+    save(compose(drawn, SIDE, heading, keys, margin=150), path)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -155,7 +156,14 @@ def _finished(path: Path) -> Mapping[str, Any]:
     last = [row for row in rows if isinstance(row, dict) and row.get("kind") == "finished"]
     if not last:
         steps = max((int(row.get("total_step", 0)) for row in rows if isinstance(row, dict)), default=0)
-        raise UserError(Problem("the run is not finished", str(path), f"stopped after {steps} steps", fix="crossview train ... --resume"))
+        raise UserError(
+            Problem(
+                "the run is not finished",
+                str(path),
+                f"stopped after {steps} steps",
+                fix=f"crossview train {shlex.quote(str(path))} --resume",
+            )
+        )
     return last[-1]
 
 

@@ -4,7 +4,7 @@ Dice = 2 |P and T| / (|P| + |T|) and Jaccard = |P and T| / |P or T|. The surface
 axis neighbours (connectivity 1); beyond the array is background, so mask voxels at its border are surface. Every surface voxel of
 one mask has a distance to the nearest surface voxel of the other:
 
-- 95HD: 95th percentile (linear interpolation) of both directions' distances pooled;
+- HD95: 95th percentile (linear interpolation) of both directions' distances pooled;
 - ASD: mean of the distances from the prediction to the truth only (directed);
 - ASSD: mean of both directions' distances pooled.
 

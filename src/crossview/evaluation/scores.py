@@ -116,7 +116,7 @@ def _empty(score: Score) -> dict[str, str]:
 
 
 def penalised(measures: Measures) -> float:
-    """The 95HD with the image's diagonal for a class that was missed."""
+    """The HD95 with the image's diagonal for a class that was missed."""
     return measures.diagonal if measures.empty == "missed" else measures.hd95
 
 

@@ -31,7 +31,7 @@ from crossview.inference.predict import Prediction
 SIDE = 320
 MARGIN = 230
 UNSURE = 0.5
-"""Voxels whose disagreement (of one network: entropy) exceeds this are tinted."""
+"""Of one network, voxels whose entropy exceeds this are tinted; of several, those that they label differently."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,11 @@ def suggestion_sheet(shown: Iterable[Shown], path: Path, *, slice_axis: int = -1
 
 def _row(shown: Shown, slice_axis: int) -> Row:
     frame = Frame.of(shown.image.ndim - 1, slice_axis, shown.affine)
-    image, spread = frame.turn(np.asarray(shown.image)[0]), frame.turn(shown.prediction.disagreement)
+    image = frame.turn(np.asarray(shown.image)[0])
     labels = [frame.turn(label) for label in _outlined(shown.prediction)]
     seen = np.logical_or.reduce([label > 0 for label in labels])
-    unsure = spread > UNSURE
+    different = [labels[0] != other for other in labels[1:]]
+    unsure = np.logical_or.reduce(different) if different else frame.turn(shown.prediction.disagreement) > UNSURE
     limits = window(image)
     axes = (0,) if frame.coarse(image.shape) or len(image) == 1 else (0, 1, 2)
     panels = []

@@ -12,7 +12,7 @@ from crossview.evaluation.comparable import row_of
 from crossview.evaluation.compare import Comparison, Row, Spread
 from crossview.evaluation.scores import convention
 
-NAMES = {"dice": "Dice", "jaccard": "Jaccard", "hd95": "95HD", "asd": "ASD"}
+NAMES = {"dice": "Dice", "jaccard": "Jaccard", "hd95": "HD95", "asd": "ASD"}
 PERCENT = ("dice", "jaccard")
 UNKNOWN = "not recorded"
 """The protocol of a run that no suite made."""

@@ -34,7 +34,7 @@ def _wide(comparison: Comparison) -> RenderableType:
 
 
 def _narrow(comparison: Comparison) -> RenderableType:
-    """For 80 columns: Dice, its difference, the 95HD and what is empty."""
+    """For 80 columns: Dice, its difference, the HD95 and what is empty."""
     settings = list(dict.fromkeys(row.setting for row in comparison.rows))
     several = len(settings) > 1
     names = metric_names(comparison)

@@ -35,15 +35,18 @@ def predict_files(
     probabilities: bool = False,
     disagreement: bool = False,
     entropy: bool = False,
+    resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    done: Callable[[Path], None] = lambda _: None,
     remark: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Predicts scans (NIfTI, PNG, TIFF, or h5 as LA and ACDC are published) and folders of them into the folder ``out``.
 
     A label gets its scan's name (``<case>.h5`` for ``<case>/mri_norm2.h5``) and grid; see ``output_files`` for the maps.
-    data: the run's [data] table. channels: of its model. progress: called with (scans done, of all). remark: called with a line for
-    each label that holds nothing but background: a wrong contrast or orientation can be the cause, and the file alone looks right.
+    data: the run's [data] table. channels: of its model. resume: leave out scans of which all files are there; what a stop left of others
+    is replaced. progress: called with (scans done, of all). done: called with each label's file as it is written. remark: called with a
+    line for each label that holds nothing but background: a wrong contrast or orientation can be the cause, and the file alone looks right.
     Returns the labels' files, in the order of the scans.
 
     Raises UserError at once, before anything is written, if an output would overwrite an input, an existing file (unless
@@ -53,7 +56,8 @@ def predict_files(
     scans, problems = find_scans(inputs, channels)
     asked: dict[MapName, bool] = {"probability": probabilities, "disagreement": disagreement, "entropy": entropy}
     maps = [name for name, wanted in asked.items() if wanted]
-    raise_all(check_outputs(scans, out, maps, overwrite))
+    scans = [scan for scan in scans if not (resume and all(file.exists() for file in output_files(scan, out, maps).values()))]
+    raise_all(check_outputs(scans, out, maps, overwrite or resume))
     check_writable(out)
     options = ReadingOptions.of(data, channels, predictor.dimensions)
     being_predicted: deque[Input] = deque()
@@ -73,15 +77,16 @@ def predict_files(
         return _written(being_predicted.popleft(), prediction, out, maps), bool(prediction.label.any())
 
     written = []
-    for done, (answer, found) in enumerate(map_ahead(write, predictions), 1):
+    for count, (answer, found) in enumerate(map_ahead(write, predictions), 1):
         if isinstance(answer, Path):
             written.append(answer)
+            done(answer)
             if not found:
                 remark(f"{answer} holds nothing but background")
         else:
             problems.append(answer)
         if progress is not None:
-            progress(done, len(scans))
+            progress(count, len(scans))
     raise_all(problems)
     return written
 
@@ -126,7 +131,9 @@ def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[
         found, broken = _scans_in(path) if path.is_dir() else ([path], [])
         problems += [Problem("this is no file", str(file), "a link to nothing or to itself", "a scan", "mend the link") for file in broken]
         if not found and not broken:
-            problems.append(Problem("there is no scan in this folder", str(path), expected=f"files {', '.join(SUFFIXES)}"))
+            inside = next((name for name in ("images", "imagesTs", "imagesTr") if (path / name).is_dir()), None)
+            fix = f"give the folder of the scans: {path / inside}" if inside else ""
+            problems.append(Problem("there is no scan in this folder", str(path), expected=f"files {', '.join(SUFFIXES)}", fix=fix))
         elif not path.exists():
             problems.append(Problem("there is no such file or folder", str(path), fix="check the path"))
         elif not (path.is_dir() or (path.is_file() and path.name.lower().endswith(SUFFIXES))):
@@ -186,5 +193,11 @@ def check_outputs(scans: Sequence[Scan], out: Path, maps: Sequence[MapName], ove
             elif file.exists() and (file.stat().st_dev, file.stat().st_ino) in sources:
                 problems.append(Problem("the prediction would overwrite an input", str(file), fix="choose another --out"))
             elif file.exists() and not overwrite:
-                problems.append(Problem("a prediction is here already", str(file), fix="--overwrite replaces it, or choose another --out"))
+                problems.append(
+                    Problem(
+                        "a prediction is here already",
+                        str(file),
+                        fix="--resume leaves it and makes the others, --overwrite replaces it, or choose another --out",
+                    )
+                )
     return problems

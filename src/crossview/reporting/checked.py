@@ -21,6 +21,7 @@ ROLES = {
     "test": "test",
     "unused": "not used (split.toml can name them)",
 }
+ALL_LABELLED = "Every scan is labelled: method.name=supervised trains on them, data.labelled=N hides all labels but the first N."
 COLOURS = {"error": "bold red", "warning": "bold yellow"}
 MOST_SHOWN = 10
 """Findings of one kind that are shown one by one."""
@@ -114,12 +115,13 @@ def _lines(alike: Sequence[Finding], root: str) -> Iterator[tuple[str, str]]:
 
 
 def _verdict(check: Check) -> Text:
+    only = "" if check.facts.get("unlabelled") else f" {ALL_LABELLED}"
     if not check.findings:
-        return Text("Nothing is wrong with it.", style="bold green")
+        return Text(f"Nothing is wrong with it.{only}", style="bold green")
     counted = f"{_counted(len(check.errors), 'error')}, {_counted(len(check.warnings), 'warning')}."
     if check.errors:
         return Text(f"{counted} Training needs the errors mended.", style="bold red")
-    return Text(f"{counted} It can be trained on.", style="bold")
+    return Text(f"{counted} It can be trained on.{only}", style="bold")
 
 
 def _counted(count: int, noun: str) -> str:

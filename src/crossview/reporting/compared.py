@@ -13,21 +13,26 @@ from crossview.files import write_text
 from crossview.reporting.comparison import ComparisonTable, comparison_svg, write_comparison
 from crossview.reporting.report import write_report
 
+TABLES = (".md", ".csv", ".html", ".svg")
+
 
 def write_table(comparison: Comparison, path: Path, title: str = "Comparison", about: str = "") -> Path:
     """Write a comparison as .md, .csv, .html or (its plots) .svg, told by the name. Raises UserError for another name.
 
     title, about: of the page, and the title of the plots.
     """
+    check_table_name(path)
     if path.suffix == ".html":
         return write_comparison(as_table(comparison), path, title=title, about=about)
     if path.suffix == ".svg":
         return write_text(path, comparison_svg(as_table(comparison), title))
-    texts = {".md": comparison.markdown, ".csv": comparison.csv}
-    if path.suffix not in texts:
-        expected = "a name that ends in .md, .csv, .html or .svg"
-        raise UserError(Problem("a table can't be written to such a file", str(path), expected=expected))
-    return write_text(path, texts[path.suffix]())
+    return write_text(path, comparison.markdown() if path.suffix == ".md" else comparison.csv())
+
+
+def check_table_name(path: Path) -> None:
+    """Raises UserError for a name that tells no kind of table."""
+    if path.suffix not in TABLES:
+        raise UserError(Problem("a table can't be written to such a file", str(path), expected=f"a name that ends in {', '.join(TABLES)}"))
 
 
 def write_demo(folder: Path, comparison: Comparison, shown: Path) -> tuple[Path, Path]:

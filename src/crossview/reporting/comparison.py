@@ -138,7 +138,9 @@ def _sentences(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
             sentences.append(f"{name}, a reference and no competitor, against {alike[0]}: {figures}.")
             continue
         words = {"better": "is better than", "worse": "is worse than", "": "can't be told from"}[_direction(row)]
-        sentences.append(f"{name} {words} {alike[0]}: {figures}{_after_correction(row)}.")
+        p = number(row.get("p"))
+        after = _after_correction(row) or ("" if p is None else f", p = {p:.3f}")
+        sentences.append(f"{name} {words} {alike[0]}: {figures}{after}.")
     return sentences
 
 

@@ -21,7 +21,8 @@ def training_charts(run: RunFolder) -> list[Chart]:
     steps, stages = run.journal.of("step"), run.journal.of("stage")
     boundaries = [(float(number(row.get("total_step")) or 0), str(row.get("stage", ""))) for row in stages if number(row.get("steps"))]
     draw = partial(line_chart, boundaries=boundaries, last=float(run.journal.total_step))
-    names = next((evaluation.classes for evaluation in run.evaluations if evaluation.classes), {})
+    told = {str(index): str(name) for index, name in enumerate(run.environment.get("class_names") or [])}
+    names = next((evaluation.classes for evaluation in run.evaluations if evaluation.classes), told)
     charts = [draw(title, series, limits=_dice_limits(series), show=_percent) for title, series in _validation(run, names)]
     terms = _lines(steps, "terms")
     total = Series("loss", _points(steps, lambda row: row.get("loss")), 8, dashed=True)

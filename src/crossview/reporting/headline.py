@@ -54,7 +54,8 @@ def _scan_facts(run: RunFolder) -> list[tuple[str, str]]:
     unlabelled = _amount(run.environment.get("unlabelled"))
     if unlabelled:
         facts.append((f"{unlabelled:,}", f"unlabelled {'slices' if slices else 'scans'}"))
-    return facts + ([(f"{validation:,}", "for validation")] if validation else [])
+    whence = "" if _amount(run.option("data", "validation")) or run.option("data", "source") != "folder" else " by split.toml"
+    return facts + ([(f"{validation:,}", f"for validation{whence}")] if validation else [])
 
 
 def _amount(value: Any) -> int | None:

@@ -85,7 +85,7 @@ def _unfinished(run: RunFolder) -> str:
         return ""
     planned = planned_steps(run)
     where = f"step {run.journal.total_step:,}" + (f" of {planned:,}" if planned else "")
-    return f"This run has not finished: it stands at {where}. crossview train with --resume goes on with it."
+    return f"This run has not finished: it stands at {where}. crossview train RUN --resume goes on with it."
 
 
 def _batches(run: RunFolder) -> tuple[list[dict[str, Any]], str]:

@@ -198,7 +198,7 @@ def _otherwise(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     if any(table(entry).get("kind") == "missed" for entry in summary.get("empty") or []) and "hd95_penalised" in mean:
         penalised = metric("hd95", table(mean["hd95_penalised"]).get("mean"))
         rows.append(
-            {"name": "a missed structure counts with the image's diagonal as its 95HD", "cells": [NOTHING, NOTHING, penalised, NOTHING]}
+            {"name": "a missed structure counts with the image's diagonal as its HD95", "cells": [NOTHING, NOTHING, penalised, NOTHING]}
         )
     return rows
 

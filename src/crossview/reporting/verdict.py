@@ -18,7 +18,7 @@ DEAD_SHARE = 1e-4
 HEALTH_ROWS = 5
 """Health is averaged over so many of the last rows: a single batch may hold no foreground."""
 
-TAUGHT = "Its pseudo-labels teach the other views; more pretrain_steps or less network.dropout usually wakes it."
+TAUGHT = "Its pseudo-labels teach the other views; more pretrain_steps{} usually wake it."
 MEANING = {
     "teacher": "It is the average of past students and makes the targets on unlabelled scans: it lags behind a student that still learns "
     "fast, which more steps or a lower method.ema_decay mend.",
@@ -91,13 +91,12 @@ def waiting(run: RunFolder) -> str:
     late = [row for row in looks if not row.get("ready")]
     if not late:
         return ""
-    needed = in_text(looks[-1].get("needed"))
-    asked = f"each network reaches a Dice of {needed} in each class on labelled crops"
+    asked = f"each network has a Dice of {in_text(looks[-1].get('needed'))} or more in each class on labelled crops"
     if looks[-1].get("ready"):
         step, meant = looks[-1].get("step", 0), late[0].get("step", 0)
         return f"The labelled stage took {step:,} steps instead of {meant:,}: it goes on until {asked}."
-    lasted = "which it did to the last step, so the unlabelled scans were not used" if run.journal.finished else "which it does so far"
-    return f"The labelled stage goes on until {asked}, {lasted}: {late[-1].get('text', '')}."
+    outcome = "That did not come about, so the unlabelled scans were not used" if run.journal.finished else "That has not come about yet"
+    return f"The labelled stage goes on until {asked}. {outcome}: {late[-1].get('text', '')}."
 
 
 def _effect(run: RunFolder, compared: bool) -> Unlabelled:
@@ -187,7 +186,7 @@ def _stale(evaluation: Evaluation, run: RunFolder) -> str:
     step, now = number(evaluation.summary.get("step")), run.journal.total_step
     if evaluation.summary.get("checkpoint") != "last" or step is None or not now or step == now:
         return ""
-    again = f"evaluate it again (crossview evaluate {run.path.name} --split {evaluation.split})"
+    again = f"evaluate it again (crossview evaluate RUN --split {evaluation.split})"
     return f"The {evaluation.split} scores are scores of step {int(step):,}; the run stands at step {now:,}: {again}."
 
 
@@ -215,7 +214,7 @@ def _weak_views(run: RunFolder) -> list[str]:
     rows = [row for row in run.journal.of("validation") if row.get("views")]
     if rows:
         dice = {name: number(table(view).get("mean")) for name, view in table(rows[-1]["views"]).items()}
-        where = f"the {run.scored_in_training} cases, when they were last scored in training,"
+        where = f"the {run.scored_in_training} cases, when last scored in training"
         stage = str(rows[-1].get("stage"))
     elif run.evaluations:
         views = table(run.evaluations[0].summary.get("views"))
@@ -228,9 +227,10 @@ def _weak_views(run: RunFolder) -> list[str]:
     if len(known) < 2:
         return []
     best = max(known, key=lambda name: known[name])
+    less = " or less network.dropout" if number(run.option("network", "dropout")) else ""
     return [
         f"{name} is {'dead' if value < 0.02 else 'weak'}: Dice {in_text(value)} on {where}, where {best} has {in_text(known[best])}. "
-        f"{MEANING.get(name, TAUGHT)}"
+        f"{MEANING.get(name, TAUGHT.format(less))}"
         for name, value in known.items()
         if known[best] - value >= WEAK
     ]

@@ -29,10 +29,10 @@ OVERLAPS = ("dice", "jaccard")
 METRICS = {
     "dice": "Dice",
     "jaccard": "Jaccard",
-    "hd95": "95HD",
+    "hd95": "HD95",
     "asd": "ASD",
     "assd": "ASSD",
-    "hd95_penalised": "95HD, misses penalised",
+    "hd95_penalised": "HD95, misses penalised",
 }
 
 

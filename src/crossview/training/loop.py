@@ -205,7 +205,8 @@ class Training:
         behind = told(low, stage.ready_dice)
         self.progress.show(self.journal.append("readiness", **at, ready=not low, needed=stage.ready_dice, dice=dice, text=behind))
         if low and ended:
-            text = f"stage {stage.name} has taken all steps, and the unlabelled scans were not used: {behind}"
+            advice = "more steps, a lower method.ready_dice, or method.name=supervised"
+            text = f"stage {stage.name} has taken all steps, and the unlabelled scans were not used: {behind}. What helps: {advice}"
             self.progress.show(self.journal.append("warning", total_step=position.total_step, text=text))
 
     def _marked(self, batch: Batch, last: bool, step: int) -> Batch:
@@ -326,6 +327,8 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
         finished = training.position.total_step == training.steps
         if finished:
             training.journal.append("finished", total_step=training.steps, seconds=round(training.seconds(), 3))
+        else:
+            training.journal.append("stopped", total_step=training.position.total_step)
         how: Literal["finished", "paused", "interrupted"] = "finished" if finished else "interrupted" if signal else "paused"
         return Outcome(how, training.position.total_step, signal=signal)
 

@@ -58,7 +58,7 @@ def told(low: Learned, needed: float) -> str:
     if not low:
         return ""
     networks = [
-        f"{name} has {', '.join(f'{100 * value:.1f} of class {c}' for c, value in classes.items()) or 'seen no class'}"
+        f"{name} has {' and '.join(f'{100 * value:.1f} % of class {c}' for c, value in classes.items()) or 'seen no class'}"
         for name, classes in low.items()
     ]
-    return f"{'; '.join(networks)} (Dice on labelled crops; {100 * needed:g} is needed)"
+    return f"{'; '.join(networks)} (Dice on labelled crops; {100 * needed:g} % is needed)"

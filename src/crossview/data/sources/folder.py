@@ -115,7 +115,7 @@ def splits(root: Path | None, options: Options) -> Splits:
 
 def too_few_labelled(count: int, where: str) -> Problem:
     """For a set whose training cannot begin."""
-    fix = "label more scans (each label has its scan's name), or keep fewer for validation"
+    fix = "label more scans (each label has its scan's name), a larger data.labelled, or fewer for validation"
     return Problem("too few labelled cases to train on", where, str(count), f"at least {FEWEST_LABELLED}", fix)
 
 

@@ -82,9 +82,10 @@ def _no_layout(root: Path) -> Problem:
     here = [path.name for path in _listed(root, []) if not path.name.startswith(".")]
     loose = sum(_split_name(name)[1] in SUFFIXES for name in here)
     found = f"{loose} scans in the folder itself" if loose else (", ".join(sorted(here)[:MOST_TOLD]) or "an empty folder")
-    return Problem(
-        "the layout is not known", str(root), found, LAYOUT, "put the scans into images/, and labels of the same names into labels/"
-    )
+    fix = "put the scans into images/, and labels of the same names into labels/"
+    if root.absolute().name in ("images", "imagesTr", "labels", "labelsTr"):
+        fix = f"give the folder that holds this one: {root.absolute().parent}"
+    return Problem("the layout is not known", str(root), found, LAYOUT, fix)
 
 
 def _scans(images_folder: Path, labels_folder: Path, layout: Layout, numbered: bool | None = None) -> dict[str, Scan]:

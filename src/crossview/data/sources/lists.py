@@ -15,9 +15,7 @@ def existing_root(root: Path | None, layout: str) -> Path:
         raise UserError(Problem("this source needs a folder of data", where="--data", found="none", expected=layout))
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing there"
-        raise UserError(
-            Problem("the data's folder is missing", where=str(root), found=found, expected=layout, fix="check the path given as --data")
-        )
+        raise UserError(Problem("the data's folder is missing", where=str(root), found=found, expected=layout, fix="check the path"))
     return root
 
 
