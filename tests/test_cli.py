@@ -512,7 +512,7 @@ def test_a_stopped_predict_says_how_to_go_on(capsys, trained, tmp_path, monkeypa
     monkeypatch.setattr("crossview.run.predict", stop)
     code, out, err = crossview(capsys, "predict", trained, tmp_path, "--out", tmp_path / "out")
     assert (code, out.split()) == (130, [str(tmp_path / "out" / "a.nii.gz")])
-    assert "--resume makes the others" in err
+    assert "stopped\nwhat is written is whole; the same command with --resume makes the others" in err
 
 
 def test_an_unfinished_run_is_called_so_when_it_is_scored(capsys, tmp_path):

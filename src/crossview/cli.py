@@ -211,7 +211,7 @@ def predict(
                 remark=remarks.append,
             )
     except KeyboardInterrupt:
-        print("stopped; what is written is whole, and --resume makes the others", file=sys.stderr)  # noqa: T201
+        print("what is written is whole; the same command with --resume makes the others", file=sys.stderr)  # noqa: T201
         raise
     finally:
         for text in remarks:

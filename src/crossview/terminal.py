@@ -32,9 +32,6 @@ def bar(what: str) -> Iterator[Progress]:
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, total: None
-        return
     shown = Bar(console=console, transient=True)
     task = shown.add_task(what, total=None)
 
@@ -43,6 +40,8 @@ def bar(what: str) -> Iterator[Progress]:
             shown.stop()
 
     def report_progress(done: int, total: int) -> None:
+        if not console.is_terminal:
+            return
         shown.update(task, completed=done, total=total)
         if done < total:
             shown.start()
@@ -51,6 +50,10 @@ def bar(what: str) -> Iterator[Progress]:
 
     try:
         yield report_progress
+    except KeyboardInterrupt:
+        stop()
+        print("stopped", file=sys.stderr)  # noqa: T201
+        raise
     finally:
         stop()
 
