@@ -13,7 +13,7 @@ from crossview.training.device import choose_precision
 
 
 def measure(
-    options: TrainingOptions, method: Method, images: Tensor, say: Callable[[str], None]
+    options: TrainingOptions, method: Method, images: Tensor, say: Callable[[str], None] = lambda _: None
 ) -> tuple[list[str], dict[str, dict[str, float]]]:
     """The precision and whether to compile, as --set texts, and the seconds that decided where a measurement did.
 
