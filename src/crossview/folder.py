@@ -68,6 +68,12 @@ class Run:
     def finished(self) -> bool:
         return any(row["kind"] == "finished" for row in read_journal(self.journal.path))
 
+    @property
+    def waited_in_vain(self) -> bool:
+        """Whether the labelled stage waited to the end for its networks to learn, so that the unlabelled scans were not used."""
+        looks = [row for row in read_journal(self.journal.path) if row["kind"] == "readiness"]
+        return self.finished and bool(looks) and not looks[-1]["ready"]
+
     def checkpoint(self, name: str | None = None) -> Path:
         """The checkpoint's file; by default the one that the run's selection policy names. Raises UserError for an unknown name."""
         name = name or ("last" if self.recipe.training.selection == "last" else "selected")

@@ -21,6 +21,8 @@ from crossview.training import checkpoint
 from crossview.training.device import find_device, set_kernels
 from crossview.training_run import train as train
 
+WAITED_IN_VAIN = "The labelled stage waited to the last step for its networks to learn: the unlabelled scans were not used."
+
 
 def evaluate(
     run: Run | Path | str,
@@ -73,7 +75,7 @@ def evaluate(
             "setting": recipe.setting,
             "seed": recipe.training.seed,
             "clean_up": "largest component" if recipe.inference.largest_component else "none",
-            "notes": list(splits.notes),
+            "notes": [*splits.notes, *([WAITED_IN_VAIN] if run.waited_in_vain else [])],
             "partial": len(chosen) < len(getattr(splits, split)),
         },
         on_case=case_drawer(recipe, splits),

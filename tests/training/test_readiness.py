@@ -12,9 +12,11 @@ from small_run import SMALL, assert_bit_equal, small, weights
 
 from crossview.batch import Batch
 from crossview.errors import UserError
+from crossview.evaluation.compare import compare
 from crossview.methods.method import Method, MethodOptions
 from crossview.resolve import resolve
 from crossview.rng import Randomness
+from crossview.run import evaluate
 from crossview.training import loop
 from crossview.training.distributed import ALONE
 from crossview.training.journal import read_journal
@@ -93,6 +95,10 @@ def test_a_stage_that_waits_for_ever_makes_the_run_a_labelled_only_one_and_says_
     assert "step 3: stage pretrain goes on: view1 has" in told
     assert "warning: stage pretrain has taken all steps" in told
     assert waited.finished
+    assert evaluate(waited)["notes"][-1].endswith("the unlabelled scans were not used.")
+    evaluate(labelled_only)
+    text = compare([waited.path, labelled_only.path]).markdown()
+    assert "cml, seed 1: The labelled stage waited to the last step" in text
 
 
 def ready_after(monkeypatch, steps):
