@@ -98,7 +98,10 @@ def _owned_elsewhere(problem: Problem) -> Problem:
     for key in {key for method in methods.METHODS.values() for key in method.Options.model_fields}:
         if problem.what == f"unknown key '{key}'":
             owners = [name for name, method in methods.METHODS.items() if key in method.Options.model_fields]
-            return replace(problem, fix=f"it is a key of {', '.join(owners)}")
+            return replace(
+                problem,
+                fix="; ".join([f"it is a key of {', '.join(owners)}", *([problem.fix] if problem.fix.startswith("did you mean") else [])]),
+            )
     return problem
 
 

@@ -111,3 +111,11 @@ def test_async_on_a_gpu_returns_to_it() -> None:
     job = clean_async(torch.from_numpy(numbers["la_mask"]).cuda(), 2)
     assert job.result().is_cuda
     np.testing.assert_array_equal(job.result().cpu(), numbers["la_mask_cc"])
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1), (3, 1, 1), (1, 1, 3), (3, 1), (1, 3)])
+def test_thin_masks_of_several_pieces(shape):
+    """cc3d's ``binary_image`` counts too few pieces beforehand here, and raises."""
+    mask = np.zeros(shape, np.uint8)
+    mask.flat[[0, 2]] = 1
+    assert largest_components(mask[None], 2)[0].ravel().tolist() == [1, 0, 0]

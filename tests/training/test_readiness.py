@@ -68,7 +68,7 @@ def test_a_class_that_no_crop_holds_is_left_out_even_where_it_is_predicted():
 def test_what_is_lacking():
     dice = {"view1": {"1": 0.8, "2": 0.49}, "view2": {"1": 0.5, "2": 0.5}}
     assert lacking(dice, 0.5) == {"view1": {"2": 0.49}}
-    assert told(lacking(dice, 0.5), 0.5) == "view1 has 49.0 of class 2 (Dice on labelled crops; 50 is needed)"
+    assert told(lacking(dice, 0.5), 0.5) == "view1 has 49.0 % of class 2 (Dice on labelled crops; 50 % is needed)"
     assert told({}, 0.5) == ""
     assert lacking({"view1": {}}, 0.5) == {"view1": {}}
     assert "view1 has seen no class" in told({"view1": {}}, 0.5)

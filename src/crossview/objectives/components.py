@@ -43,12 +43,12 @@ def _largest(mask: NDArray[np.bool_], index: int) -> Labels:
     """``index`` in the largest component of a mask that is not empty, 0 elsewhere.
 
     cc3d 4.1.1 gives wrong components for booleans (2D, and some 3D shapes raise) and for arrays that are not
-    contiguous; its numbering does not always follow the first voxels. So it gets contiguous integers, and ties are
-    broken here.
+    contiguous, and with ``binary_image`` it fails on thin ones ([1, 0, 1]); its numbering does not always follow the
+    first voxels. So it gets contiguous integers and no hint, and ties are broken here.
     """
     voxels = np.ascontiguousarray(mask).view(np.uint8)
     connectivity: Literal[8, 26] = 8 if mask.ndim == 2 else 26
-    components, count = cc3d.connected_components(voxels, connectivity=connectivity, return_N=True, binary_image=True)
+    components, count = cc3d.connected_components(voxels, connectivity=connectivity, return_N=True)
     if count == 1:
         return voxels * np.uint8(index)
     places = np.flatnonzero(voxels.view(np.bool_))
