@@ -23,6 +23,12 @@ def flag(name: str, about: str) -> Any:
     return typer.Option(name, metavar="", help=about)
 
 
+def check_one_of(resume: bool, overwrite: bool) -> None:
+    """Raises UserError for --resume and --overwrite together."""
+    if resume and overwrite:
+        raise UserError(Problem("--resume and --overwrite exclude each other", fix="give one of them"))
+
+
 def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
     """The run folder of ``crossview train``: --out, or the one that is resumed. Raises UserError without either."""
     if out is not None:

@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossview.arguments import DATA, DEVICE, OVERRIDES, Model, Plugin, RunFolder, flag, load_plugin, run_to_make, show_version, with_plugin
+from crossview.arguments import (
+    DATA,
+    DEVICE,
+    OVERRIDES,
+    Model,
+    Plugin,
+    RunFolder,
+    check_one_of,
+    flag,
+    load_plugin,
+    run_to_make,
+    show_version,
+    with_plugin,
+)
 from crossview.errors import Problem, UserError, of_system
 from crossview.launch import launch, leave, place, speaks
 from crossview.terminal import bar, print_bench, print_comparison, print_errors, suggestion_table, summary_table
@@ -105,8 +118,7 @@ def train(
     plugin: Plugin = None,
 ) -> None:
     """Train a recipe; the run folder holds all that comes of it."""
-    if resume and overwrite:
-        raise UserError(Problem("--resume and --overwrite exclude each other", fix="give one of them"))
+    check_one_of(resume, overwrite)
     folder = run_to_make(recipe, out, resume)
     if gpus is not None and gpus > 1 and place() is None:
         sys.exit(launch(gpus, sys.argv[1:]))
@@ -189,8 +201,7 @@ def predict(
     from crossview.run import predict as run_predict
 
     load_plugin(plugin)
-    if resume and overwrite:
-        raise UserError(Problem("--resume and --overwrite exclude each other", fix="give one of them"))
+    check_one_of(resume, overwrite)
     written: list[Path] = []
     remarks: list[str] = []
     try:

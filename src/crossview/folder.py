@@ -60,6 +60,11 @@ class Run:
             ) from None
         return content
 
+    def data_root(self, given: Path | str | None) -> Path | None:
+        """The data set's folder: the one that is given, else where the run's data were; None for a source that needs none."""
+        stored = self.environment.get("data")
+        return Path(given) if given is not None else Path(stored) if stored else None
+
     @property
     def journal(self) -> Journal:
         return Journal(self.path / "journal.jsonl")

@@ -39,10 +39,10 @@ def evaluate(
     ``cases`` limits the evaluation to the first so many; the summary names those it counts. Raises UserError.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    recipe, environment = run.recipe, run.environment
+    recipe = run.recipe
     if split not in ("test", "validation"):
         raise UserError(Problem(f"there is no split '{split}'", expected="test or validation"))
-    root = Path(data) if data is not None else (Path(environment["data"]) if environment["data"] else None)
+    root = run.data_root(data)
     splits = find_splits(recipe, root)
     chosen: tuple[Case, ...] = getattr(splits, split)[:cases]
     if not chosen:

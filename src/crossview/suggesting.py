@@ -44,8 +44,7 @@ def suggest(
     run = run if isinstance(run, Run) else Run.open(run)
     if count < 1:
         raise UserError(Problem("nothing is asked for", "-n", str(count), "1 or more"))
-    recipe, stored = run.recipe, run.environment["data"]
-    root = Path(data) if data is not None else (Path(stored) if stored else None)
+    recipe, root = run.recipe, run.data_root(data)
     splits = find_splits(recipe, root)
     if not splits.unlabelled:
         raise UserError(Problem("every scan of this data set is labelled", str(root or recipe.data.source), fix="add scans without labels"))

@@ -65,8 +65,7 @@ def train(
         with world.together():
             world.device(str(load(recipe, overrides).get("training", {}).get("device", "auto")))  # told before scans are read
             if resume:
-                begun = Run.open(path).environment.get("data")
-                root = Path(begun) if root is None and begun else root
+                root = Run.open(path).data_root(data)
             else:
                 check_free(path, overwrite)  # before the lock, which would be put into somebody's folder
             if world.first:
