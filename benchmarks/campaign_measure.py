@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -33,7 +34,8 @@ def smoke(item: Mapping[str, Any], context: Context) -> None:
     keep("doctor", {"exit": code, "log": context.log_end("doctor")})
     losses = {precision: _losses(precision, item["steps"], context) for precision in ("float32", "bf16")}
     keep("losses", losses)
-    code = finished(context, "tests", [*PYTEST, *item["tests"]])
+    side_by_side = ("-n", "4") if find_spec("xdist") else ()
+    code = finished(context, "tests", [*PYTEST, *side_by_side, *item["tests"]])
     keep("tests", {"exit": code, "log": context.log_end("tests")})
     last = [line for line in context.log_end("tests").splitlines() if re.search(r"\d+ (passed|failed|skipped|deselected)", line)]
     say("smoke: tests: " + (last[-1] if last else "no summary"))

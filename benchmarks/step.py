@@ -2,28 +2,33 @@
 
 The figure that counts is the loop as it is (stream, prefetcher, step, journal), its median over N steps. Then the same loop runs with its
 parts watched (see benchmarks.parts), and the networks' operations are counted and set against the best matrix product of this machine.
-Without --data the volumes are made up, in the recipe's true shapes, so that the program runs on a bare machine with a GPU.
+Without --data the volumes are made up, in the recipe's true shapes, so that the program runs on a bare machine with a GPU. --profile adds
+torch's own list of what the device (or the CPU) did in the watched steps, longest first, and for how much of them a GPU was busy.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from benchmarks.flops import flops_of_calls
 from benchmarks.loops import Loop, loop_of, prepared_of
 from benchmarks.parts import PARTS, watching
-from benchmarks.timing import add_common, finish, forget_peak_memory, matmul_peak, peak_memory, report, run, spread
+from benchmarks.timing import add_common, finish, forget_peak_memory, matmul_peak, peak_memory, report, run, spread, synchronise
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 
 from crossview.errors import Problem, UserError
+from crossview.files import write_text
 
 
 def measure(loop: Loop, steps: int, warm_up: int, watched: int) -> dict[str, Any]:
     """All results of a loop: the loop as it is, its parts, operations and memory."""
     training = loop.recipe.training
-    needed = 2 * warm_up + steps + watched
+    needed = 3 * warm_up + steps + 2 * watched
     if loop.stage.steps < needed:
         fix = "fewer --steps, or more steps of the stage by --set"
         raise UserError(Problem("the stage is too short to be measured", loop.stage.name, f"{loop.stage.steps} steps", f"{needed}", fix))
@@ -78,6 +83,35 @@ def where_time_goes(loop: Loop, steps: int, warm_up: int) -> dict[str, Any]:
     }
 
 
+def profiled(loop: Loop, steps: int, warm_up: int, file: Path) -> dict[str, Any]:
+    """torch's list of operations and kernels goes into ``file``; milliseconds a step of kernels, of the step, and kernels a step."""
+    on_gpu = loop.device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    count, found = 0, {}
+    with ExitStack() as stack:
+
+        def stop() -> bool:
+            nonlocal count
+            if count == warm_up:
+                synchronise(loop.device)
+                found.update(profile=stack.enter_context(profile(activities=activities)), start=time.perf_counter())
+            count += 1
+            return count > warm_up + steps
+
+        loop.run(stop)
+        synchronise(loop.device)
+        took = time.perf_counter() - found["start"]
+    averages = found["profile"].key_averages()
+    order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
+    write_text(file, averages.table(sort_by=order, row_limit=120, max_name_column_width=150))
+    kernels = [event for event in averages if event.device_type != DeviceType.CPU]
+    return {
+        "kernel_milliseconds_a_step": round(sum(event.self_device_time_total for event in kernels) / steps / 1000, 3),
+        "kernels_a_step": round(sum(event.count for event in kernels) / steps, 1),
+        "milliseconds_a_step_while_profiled": round(1000 * took / steps, 3),
+    }
+
+
 def rows(results: dict[str, Any], loop: Loop) -> list[tuple[Any, ...]]:
     """What is printed."""
     step, parts = results["seconds_a_step"], results["parts"]
@@ -96,6 +130,7 @@ def rows(results: dict[str, Any], loop: Loop) -> list[tuple[Any, ...]]:
         ("TFLOP a step (networks)", parts["flops_a_step"] / 1e12, f"{parts['network_passes_a_step']:.3g} network passes"),
         ("share of the matmul peak", results["share_of_matmul_peak"], f"{results['matmul_peak']['flops_per_second'] / 1e12:.4g} TFLOP/s"),
         ("peak memory (GiB)", results["peak_memory"]["gib"], results["peak_memory"]["kind"]),
+        *((name.replace("_", " "), value, "profiled") for name, value in results.get("profile", {}).items()),
     ]
 
 
@@ -108,6 +143,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--warm-up", type=int, default=1, help="steps before those that count")
     parser.add_argument("--watched", type=int, default=2, help="steps whose parts are watched")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="write torch's list of operations and kernels there")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     add_common(parser)
     arguments = parser.parse_args()
@@ -115,6 +151,8 @@ def main() -> None:
     prepared = prepared_of(arguments.recipe, arguments.data, overrides)
     with loop_of(prepared, stage=arguments.stage, precision="" if arguments.precision == "auto" else arguments.precision) as loop:
         results = measure(loop, arguments.steps, arguments.warm_up, arguments.watched)
+        if arguments.profile:
+            results["profile"] = profiled(loop, arguments.watched, arguments.warm_up, arguments.profile)
         recipe = loop.recipe
         settings = {
             "recipe": recipe.setting,

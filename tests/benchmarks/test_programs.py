@@ -39,6 +39,21 @@ def test_step_of_volumes_and_of_phantoms(program):
     assert program("step", "demo", "--steps", 1, sets=phantoms)["samples_per_second"] > 0
 
 
+def test_step_with_a_profile(program, tmp_path):
+    found = program("step", "acdc-7", "--steps", 1, "--watched", 1, "--profile", tmp_path / "it.txt", sets=(*SMALL_2D, "data.labelled=2"))
+    assert "convolution" in (tmp_path / "it.txt").read_text()
+    assert found["profile"]["milliseconds_a_step_while_profiled"] > 0
+
+
+def test_passes(program):
+    found = program("passes", "acdc-7", "--repeats", 2, "--only", "eager", sets=SMALL_2D)
+    (bf16,) = (times for name, times in found.items() if name == "bf16 channels_last eager")
+    assert all(len(bf16[kind]["values"]) == 2 and bf16[kind]["min"] > 0 for kind in ("with gradient", "without"))
+    assert not any("graph" in name or "tf32" in name for name in found), "what only CUDA can do"
+    with pytest.raises(UserError, match="only CML"):
+        program("passes", "acdc-7", sets=(*SMALL_2D, "method.name=bcp"))
+
+
 def test_step_says_what_does_not_fit(program):
     with pytest.raises(UserError, match="no stage"):
         program("step", "acdc-7", "--stage", "middle", sets=(*SMALL_2D, "data.labelled=2"))
