@@ -13,9 +13,11 @@ from small_run import SMALL, small
 from crossview import run as run_module
 from crossview.data.sources import phantom
 from crossview.errors import UserError
-from crossview.methods import CML, Supervised
+from crossview.methods import CML, METHODS, Supervised
+from crossview.networks.vnet import VNet
 from crossview.prepare import prepare
 from crossview.resolve import resolve
+from crossview.run import train
 from crossview.training import loop
 from crossview.training.journal import read_journal
 
@@ -123,3 +125,25 @@ def test_picture_and_journal_carry_what_a_person_looks_for(tmp_path):
     assert set(last["terms"]) == {"labelled", "labelled discrepancy", "unlabelled", "unlabelled discrepancy"}
     assert {"view1 labelled Dice", "view2 labelled Dice", "view1 pseudo-label share", "view2 pseudo-label share"} == set(last["health"])
     assert last["loss"] == pytest.approx(sum(last["terms"].values()))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("name", METHODS)
+def test_every_pass_of_training_is_in_the_precision_asked_for(tmp_path, monkeypatch, name, precision):
+    """Whether a method returns its terms at once or one after the other."""
+    seen = []
+    plain = VNet.forward
+
+    def forward(self, image):
+        output = plain(self, image)
+        seen.append(output.bottleneck.dtype)
+        return output
+
+    monkeypatch.setattr(VNet, "forward", forward)
+    two_stages = "pretrain_steps" in METHODS[name].Options.model_fields
+    steps = ["method.pretrain_steps=1", "method.train_steps=1"] if two_stages else ["method.steps=2"]
+    kept = [each for each in SMALL if not each.startswith(("method.", "training.precision", "network.levels"))]
+    wide = ["data.patch=[16,16,16]", "network.levels=3", "inference.stride=[16,16,16]", f"training.precision={precision}"]
+    train("demo", None, tmp_path / "run", overrides=[*kept, *wide, f"method.name={name}", *steps])
+    assert len(seen) >= 2
+    assert set(seen) == {torch.float32 if precision == "float32" else torch.bfloat16}

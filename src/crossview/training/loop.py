@@ -7,7 +7,7 @@ any step goes on exactly as if it had not been.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from torch import Tensor
 from crossview.batch import Batch
 from crossview.data.stream import Prefetcher, Request, Stream
 from crossview.errors import Problem, UserError
-from crossview.methods.method import Method, Stage
+from crossview.methods.method import Method, Stage, Terms
 from crossview.recipe import TrainingOptions
 from crossview.rng import Randomness
 from crossview.training import checkpoint
@@ -227,8 +227,7 @@ class Training:
         self.optimiser.zero_grad(set_to_none=True)
         self.guard.open()
         terms: dict[str, Tensor] = {}
-        parts = method.loss(batch, stage, step)
-        parts = iter((parts,)) if isinstance(parts, dict) else parts
+        parts = self._parts(batch, stage, step)
         while True:
             with autocast(job.device, job.precision):
                 part = next(parts, None)
@@ -240,6 +239,14 @@ class Training:
         self.guard.step(step, list(terms.values()))
         method.after_step(stage, step)
         return terms
+
+    def _parts(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
+        """The dicts of loss terms one by one; a method that returns one dict computes it when that is asked for, under autocast too."""
+        parts = self.job.method.loss(batch, stage, step)
+        if isinstance(parts, dict):
+            yield parts
+        else:
+            yield from parts
 
     def log(self, stage: Stage, window: Window) -> None:
         self.check_finite(stage)
