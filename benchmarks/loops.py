@@ -47,7 +47,7 @@ class Loop:
     stage: Stage
     index: int
     precision: Precision
-    compiled: bool
+    compiled: bool | str
 
     @property
     def device(self) -> torch.device:
@@ -109,11 +109,12 @@ def loop_of(prepared: Prepared, *, stage: str = "", precision: str = "") -> Iter
     if options.compile is True:
         compile_networks(networks_of(method))
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(method, prepared.stream, recipe.training, Path(folder), prepared.device, chosen, recipe.tables())
+        recorded = options.compile == "graphs"
+        job = Job(method, prepared.stream, recipe.training, Path(folder), prepared.device, chosen, recipe.tables(), recorded=recorded)
         with TrainingProgress(0, stream=io.StringIO()) as progress:
             training = Training(job, progress)
             training.start_stage(index, training.stages[index])
-            yield Loop(recipe, prepared, training, training.stages[index], index, chosen, options.compile is True)
+            yield Loop(recipe, prepared, training, training.stages[index], index, chosen, options.compile)
 
 
 class Ended(BaseException):

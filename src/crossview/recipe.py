@@ -66,7 +66,11 @@ class TrainingOptions(BaseModel):
     log_every: int = Field(20, ge=1, description="steps between rows of the journal")
     picture_every: int = Field(1000, ge=1, description="steps between pictures of a batch; the first of each stage is always drawn")
     precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: what a quick measurement finds faster")
-    compile: Literal["auto"] | bool = Field("auto", description="networks compiled by torch; auto: on a GPU where measured to pay")
+    compile: Literal["auto", "graphs"] | bool = Field(
+        "auto",
+        description="graphs: the networks' passes are recorded as CUDA graphs and replayed; true: torch.compile; "
+        "auto: graphs on a GPU where the method, one process and kernels that need not be deterministic allow it, else false",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
     deterministic: bool = Field(False, description="deterministic kernels on CUDA too, where they cost speed")
     workers: int = Field(1, ge=0, description="threads that prepare batches ahead; the result does not depend on it")

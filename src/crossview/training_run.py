@@ -55,8 +55,7 @@ def train(
     Keys of recipe "folder" that are left open are planned from the data first; ``tell`` is told the plan. On resume nothing is planned:
     the run's own recipe holds every key, and without ``data`` the data are looked for where they were. Nothing is written until the recipe,
     the data and the device have been checked. In a script that torchrun started in several processes, each calls this and does its share;
-    gpus: their number, if it shall be checked. ``say`` is told where volumes lie that are beyond training.memory_gb, and where networks
-    can't be compiled.
+    gpus: their number, if it shall be checked. ``say`` is told where volumes lie that are beyond training.memory_gb.
     Raises UserError, and LockedError where another process works in the folder.
     """
     path, root = Path(out), Path(data) if data is not None else None
@@ -82,7 +81,7 @@ def train(
             tell_first(
                 f"{prepared.on_disk / 1e9:.2f} GB of prepared volumes are beyond training.memory_gb: in a nameless file on the run's disk"
             )
-        return _train(world, asked, plan, prepared, method, path, resume, max_steps, tell_first)
+        return _train(world, asked, plan, prepared, method, path, resume, max_steps)
 
 
 def _silent(text: str) -> None:
@@ -122,14 +121,13 @@ def _train(
     path: Path,
     resume: bool,
     max_steps: int | None,
-    say: Callable[[str], None],
 ) -> tuple[Run, Outcome]:
     with world.together():
         check_disk(path, method)
         if resume:
             check_same_cases(Run(path), prepared)
         images = prepared.stream.batch(0, 0, unlabelled=False).image
-        measured, seconds = ([], {}) if resume else measure(asked.training, method, images, say)
+        measured, seconds = ([], {}) if resume else measure(asked.training, method, images, alone=not world.several)
     resolved = resolve(asked.tables(), world.from_first(measured))
     recipe_hash = sha256(resolved.toml().encode()).hexdigest()[:8]
     world.agree("torch, the recipe or the training cases", f"{torch.__version__}, {recipe_hash}, {prepared.fingerprint}")

@@ -14,8 +14,7 @@ from torch import nn
 from crossview.errors import UserError
 from crossview.methods import METHODS
 from crossview.networks.vnet import VNet
-from crossview.training import compiling, measured
-from crossview.training.compiling import Trial, choose_compiled, compile_networks, networks_of, try_compiled
+from crossview.training.compiling import compile_networks, networks_of, try_compiled
 
 
 def network() -> VNet:
@@ -23,47 +22,14 @@ def network() -> VNet:
     return VNet(VNet.Options(filters=2, levels=2, dropout=0.0), channels=1, classes=2)
 
 
-class Elsewhere(torch.Tensor):
-    """A tensor that says it is on a GPU."""
-
-    @property
-    def device(self):
-        return torch.device("cuda")
-
-
-def test_it_pays_where_many_passes_win_back_the_compiling():
-    trial = Trial(eager=0.05, compiled=0.03, compiling=40.0)
-    assert trial.pays(17_999 * 2)
-    assert not trial.pays(17_999)
-    assert not Trial(eager=0.03, compiled=0.05, compiling=1.0).pays(10**9)
-
-
-def test_on_the_cpu_nothing_is_compiled_unless_asked(monkeypatch):
-    monkeypatch.setattr(compiling, "try_compiled", None)
-    assert choose_compiled(network(), torch.zeros(2, 1, 8, 8, 8), "float32", 10**9, print) == (False, {})
-
-
-@pytest.mark.parametrize(("steps", "chosen"), [(10, False), (100_000, True)])
-def test_on_a_gpu_the_measurement_decides(monkeypatch, steps, chosen):
-    trial = Trial(eager=0.05, compiled=0.03, compiling=40.0)
-    monkeypatch.setattr(compiling, "try_compiled", lambda *_: trial)
-    image = torch.zeros(2, 1, 8, 8, 8).as_subclass(Elsewhere)
-    assert choose_compiled(network(), image, "bf16", steps, print) == (chosen, {"eager": 0.05, "compiled": 0.03, "compiling": 40.0})
-
-
-def test_where_compiling_fails_auto_does_without_and_true_is_refused(monkeypatch):
+def test_where_compiling_fails_it_is_refused(monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no compiler\nsecond line")
 
     monkeypatch.setattr(nn.Module, "compile", lambda module, **_: setattr(module, "forward", fail))
-    image = torch.zeros(2, 1, 8, 8, 8)
     with pytest.raises(UserError, match="no compiler") as caught:
-        try_compiled(network(), image, "float32")
+        try_compiled(network(), torch.zeros(2, 1, 8, 8, 8), "float32")
     assert "second line" not in str(caught.value)
-    monkeypatch.setattr(compiling, "try_compiled", lambda *_: try_compiled(network(), image, "float32"))
-    said = []
-    assert choose_compiled(network(), image.as_subclass(Elsewhere), "bf16", 10**9, said.append) == (False, {})
-    assert said == ["training goes on without torch.compile, which does not work here: no compiler"]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -100,10 +66,8 @@ def test_a_compiled_run_resumes_bit_for_bit(tmp_path):
     assert_bit_equal(whole, small(tmp_path / "parts", resume=True))
 
 
-def test_what_is_measured_is_written_into_the_runs_recipe(tmp_path, monkeypatch):
-    monkeypatch.setattr(measured, "choose_compiled", lambda *_: (False, {"eager": 1.0}))
-    run = small(tmp_path / "run", "training.precision=auto", max_steps=1)
+def test_what_is_measured_is_written_into_the_runs_recipe(tmp_path):
+    run = small(tmp_path / "run", "training.precision=auto", "training.device=cpu", max_steps=1)
     assert run.recipe.training.compile is False
     assert run.recipe.training.precision in ("float32", "bf16")
-    assert run.environment["compile_seconds"] == {"eager": 1.0}
     assert set(run.environment["precision_seconds"]) == {"float32", "bf16"}

@@ -55,6 +55,7 @@ class CML(Method):
     """Two views, two stages."""
 
     Options = CMLOptions
+    recordable = True
     options: CMLOptions
 
     @classmethod

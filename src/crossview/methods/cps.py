@@ -46,6 +46,7 @@ class CPS(Method):
     """Two networks, one stage."""
 
     Options = CPSOptions
+    recordable = True
     options: CPSOptions
 
     def __init__(self, options: CPSOptions, build_network: BuildNetwork) -> None:

@@ -63,6 +63,11 @@ class Method(nn.Module):
     peers: ClassVar[bool] = True
     """Whether several views are networks trained beside each other, whose disagreement is doubt. Not where one averages another."""
 
+    recordable: ClassVar[bool] = False
+    """Whether passes may be replayed from a recording (:mod:`crossview.training.recording`): what a network returns is not read any more
+    after its next pass of the same kind, gradients are first derivatives by weights alone, and every step of a stage gives them to the
+    same outputs."""
+
     @classmethod
     def separable(cls, options: Any) -> bool:
         """Whether several processes can share a batch: its loss is the mean of those of its pairs (i, i + n/2), batch norm aside.

@@ -28,6 +28,7 @@ class StudentTeacher(Method):
     """A student, and a teacher that starts as its copy. The student is the method's answer, as in the releases."""
 
     peers = False
+    recordable = True
     options: TeacherOptions
 
     def __init__(self, options: TeacherOptions, build_network: BuildNetwork) -> None:

@@ -22,6 +22,7 @@ class Supervised(Method):
     """One network, one stage; unlabelled images are never asked for."""
 
     Options = SupervisedOptions
+    recordable = True
     options: SupervisedOptions
 
     @classmethod

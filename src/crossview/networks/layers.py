@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from functools import cache
+from types import ModuleType
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 Interpolation = Literal["nearest", "linear", "cubic"]
 
 _SMALLEST_SAFE_SIDE = 4
+_TENSOR_CORE_CHANNELS = 8
 
 
 class Convolution3d(nn.Conv3d):
@@ -30,6 +33,71 @@ class Convolution3d(nn.Conv3d):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(input.float())
         return super().forward(input)
+
+
+Convolution = nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d
+
+
+def normalised(image: Tensor, convolution: Convolution, norm: nn.BatchNorm2d | nn.BatchNorm3d, slope: float) -> Tensor:
+    """leaky_relu(norm(convolution(image)), slope), ReLU where ``slope`` is 0.
+
+    On CUDA with float32 weights by the kernels of :mod:`crossview.networks.fused`; there the running statistics can't be
+    differentiated by, so evaluation mode with gradient is torch's.
+    """
+    kernels = _kernels_for(image) if _is_plain(norm) and (norm.training or not torch.is_grad_enabled()) else None
+    if kernels is None or convolution.bias is None:
+        return _activated(norm(convolution(image)), slope)
+    features = _without_bias(convolution, image)
+    if kernels.fits(features) and features[:, 0].numel() > 1:
+        result: Tensor = kernels.norm_activation(features, convolution.bias, norm, slope)
+        return result
+    bias = convolution.bias.to(features.dtype).view(1, -1, *[1] * (features.ndim - 2))
+    return _activated(norm(features + bias), slope)
+
+
+def _activated(features: Tensor, slope: float) -> Tensor:
+    return F.leaky_relu(features, slope, inplace=True) if slope else F.relu(features, inplace=True)
+
+
+def _is_plain(norm: nn.Module) -> bool:
+    """Whether it is torch's own batch norm, of one process, with all that belongs to it, in float32."""
+    if not isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d) or type(norm) not in (nn.BatchNorm2d, nn.BatchNorm3d):
+        return False
+    whole = norm.affine and norm.track_running_stats and norm.momentum is not None
+    return whole and norm.weight.dtype == torch.float32
+
+
+def _without_bias(convolution: Any, image: Tensor) -> Tensor:
+    if isinstance(convolution, nn.ConvTranspose3d):
+        own: Any = convolution
+        return F.conv_transpose3d(image, own.weight, None, own.stride, own.padding, own.output_padding, own.groups, own.dilation)
+    weight = convolution.weight
+    if torch.is_autocast_enabled("cuda"):
+        image, weight = _widened(image, weight)
+    features: Tensor = convolution._conv_forward(image, weight, None)
+    return features
+
+
+def _widened(image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with channels of zeros up to 8, which tensor cores need; the convolution (without groups) is the same."""
+    missing = max(0, _TENSOR_CORE_CHANNELS - image.shape[1])
+    padding = (0, 0) * (image.ndim - 2) + (0, missing)
+    return (F.pad(image, padding), F.pad(weight, padding)) if missing else (image, weight)
+
+
+def _kernels_for(image: Tensor) -> ModuleType | None:
+    """crossview.networks.fused, where its kernels can take an image of this kind."""
+    kernels = _kernels() if image.is_cuda else None
+    return kernels if kernels is not None and kernels.fits(image) else None
+
+
+@cache
+def _kernels() -> ModuleType | None:
+    try:
+        from crossview.networks import fused
+    except ImportError:  # torch brings Triton along for CUDA on Linux, not everywhere
+        return None
+    return fused
 
 
 def dropout(features: Tensor, probability: float, training: bool) -> Tensor:
@@ -56,6 +124,9 @@ def upsample(image: Tensor, interpolation: Interpolation) -> Tensor:
     """Twice the sides: (B, C, *S) -> (B, C, *2S); "cubic" in 2D only. Linear and cubic align the corners, as in the papers."""
     if interpolation == "nearest":
         return F.interpolate(image, scale_factor=2, mode="nearest")
+    if interpolation == "linear" and (kernels := _kernels_for(image)) is not None:
+        result: Tensor = kernels.doubled(image)
+        return result
     mode = "bicubic" if interpolation == "cubic" else "bilinear" if image.ndim == 4 else "trilinear"
     if image.is_cuda and torch.are_deterministic_algorithms_enabled() and mode != "bilinear":
         return upsample_by_matrices(image, interpolation)

@@ -15,8 +15,11 @@ import torch.nn.functional as F
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from crossview.networks.layers import Interpolation, dropout, resize, upsample
+from crossview.networks.layers import Interpolation, dropout, normalised, resize, upsample
 from crossview.networks.network import NetworkOptions, Output
+
+SLOPE = 0.01
+"""Of the leaky ReLU where its input is negative."""
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -65,9 +68,8 @@ class Block(nn.Module):
         self.norm2 = nn.BatchNorm2d(outputs)
 
     def forward(self, image: Tensor) -> Tensor:
-        features = F.leaky_relu(self.norm1(self.convolution1(image)), 0.01, inplace=True)
-        features = dropout(features, self.dropout, self.training)
-        return F.leaky_relu(self.norm2(self.convolution2(features)), 0.01, inplace=True)
+        features = dropout(normalised(image, self.convolution1, self.norm1, SLOPE), self.dropout, self.training)
+        return normalised(features, self.convolution2, self.norm2, SLOPE)
 
 
 class InterpolatedUp(nn.Module):

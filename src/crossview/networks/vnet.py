@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossview.networks.layers import Convolution3d, resize, upsample
+from crossview.networks.layers import Convolution, Convolution3d, normalised, resize, upsample
 from crossview.networks.network import NetworkOptions, Output
 
 
@@ -35,13 +35,13 @@ class VNetOptions(NetworkOptions):
 class Unit(nn.Module):
     """Convolution (3x3x3 unless another is given), batch norm, ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, convolution: nn.Module | None = None) -> None:
+    def __init__(self, inputs: int, outputs: int, convolution: Convolution | None = None) -> None:
         super().__init__()
-        self.convolution = convolution or Convolution3d(inputs, outputs)
+        self.convolution: Convolution = convolution or Convolution3d(inputs, outputs)
         self.norm = nn.BatchNorm3d(outputs)
 
     def forward(self, image: Tensor) -> Tensor:
-        return F.relu(self.norm(self.convolution(image)), inplace=True)
+        return normalised(image, self.convolution, self.norm, slope=0.0)
 
 
 class Down(Unit):

@@ -64,7 +64,7 @@ def _run_starts(label, voxel, z, inside):
 
 
 @triton.jit
-def _start_sets(label, parent, depth, BLOCK: tl.constexpr):  # noqa: N803
+def _start_sets(label, parent, depth, BLOCK: tl.constexpr):
     z = tl.arange(0, BLOCK)
     voxel = tl.program_id(0) * depth + z
     inside = z < depth
@@ -73,7 +73,7 @@ def _start_sets(label, parent, depth, BLOCK: tl.constexpr):  # noqa: N803
 
 
 @triton.jit
-def _join_rows(label, parent, height, width, depth, BLOCK: tl.constexpr):  # noqa: N803
+def _join_rows(label, parent, height, width, depth, BLOCK: tl.constexpr):
     """Join a row's runs to those of the rows before it that it touches, in the same sample: four rows in 3D, one in 2D.
 
     Of each two runs that touch one pair of voxels is enough: the first with the same place in its row, else a diagonal one.
@@ -101,7 +101,7 @@ def _join_rows(label, parent, height, width, depth, BLOCK: tl.constexpr):  # noq
 
 
 @triton.jit
-def _count(label, parent, sizes, depth, BLOCK: tl.constexpr):  # noqa: N803
+def _count(label, parent, sizes, depth, BLOCK: tl.constexpr):
     """Point every voxel at its root, and add up each set's voxels there, a run at a time."""
     z = tl.arange(0, BLOCK)
     voxel = tl.program_id(0) * depth + z

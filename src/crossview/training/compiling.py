@@ -1,22 +1,18 @@
-"""Networks compiled by torch.compile, where that pays: fewer and larger kernels, the same mathematics in another order of rounding."""
+"""Networks compiled by torch.compile, where the recipe says so: fewer and larger kernels, the same mathematics rounded in another order."""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from crossview.errors import Problem, UserError
 from crossview.networks.build import NETWORKS
 from crossview.training.device import Precision, one_pass, seconds_in_turn
-
-KINDS = 3
-"""A network is compiled about so often: for the labelled mix, for pseudo-labels (no gradient, another batch), for scoring."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +22,6 @@ class Trial:
     eager: float
     compiled: float
     compiling: float
-
-    def pays(self, passes: int) -> bool:
-        """Whether ``passes`` passes win back three times what compiling ``KINDS`` times costs."""
-        return (self.eager - self.compiled) * passes > 3 * KINDS * self.compiling
 
     def as_seconds(self) -> dict[str, float]:
         """For environment.json."""
@@ -65,21 +57,3 @@ def compile_networks(networks: Iterable[nn.Module]) -> None:
     """Compile networks in place, when they are next called; names and weights stay as they are."""
     for network in networks:
         network.compile(dynamic=False)
-
-
-def choose_compiled(
-    network: nn.Module, image: Tensor, precision: Precision, passes: int, say: Callable[[str], None]
-) -> tuple[bool, dict[str, float]]:
-    """Whether to compile for ``passes`` forward and backward passes on ``image``'s device, and the seconds that say so.
-
-    On the CPU never: it was not faster (V-Net) or half as fast (U-Net), see docs/explanation/speed.md. Not in deterministic mode, and
-    not where compiling fails, of which ``say`` is told.
-    """
-    if image.device.type == "cpu" or torch.are_deterministic_algorithms_enabled():
-        return False, {}
-    try:
-        trial = try_compiled(network, image, precision)
-    except UserError as error:
-        say(f"training goes on without torch.compile, which does not work here: {error.problems[0].found}")
-        return False, {}
-    return trial.pays(passes), trial.as_seconds()

@@ -23,12 +23,14 @@ from crossview.recipe import TrainingOptions
 from crossview.rng import Randomness
 from crossview.training import checkpoint
 from crossview.training.checkpoint import Position
+from crossview.training.compiling import networks_of
 from crossview.training.device import Precision, autocast
 from crossview.training.distributed import ALONE, World
 from crossview.training.journal import Journal, read_journal
 from crossview.training.optimiser import Guard, learning_rate, make_optimiser
 from crossview.training.progress import TrainingProgress
 from crossview.training.readiness import CROPS, lacking, learned, told
+from crossview.training.recording import Recordings
 from crossview.training.signals import stop_signals
 from crossview.training.stages import Length, length
 from crossview.training.window import Window
@@ -46,7 +48,7 @@ class Job:
 
     score: scores the validation cases; None where nothing is scored during training. draw: makes a picture of a batch.
     resumed_with, warnings: what the journal shall tell of a resume. world: the processes that train together, of which only the first
-    writes; score and draw are its own.
+    writes; score and draw are its own. recorded: whether passes are recorded as CUDA graphs and replayed.
     """
 
     method: Method
@@ -61,6 +63,7 @@ class Job:
     resumed_with: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     world: World = ALONE
+    recorded: bool = False
 
     @property
     def last(self) -> Path:
@@ -92,6 +95,7 @@ class Training:
         self.begun = time.monotonic()
         self.saved = time.monotonic()
         self.bad_in_a_row = 0
+        self.recordings = Recordings(networks_of(job.method) if job.recorded else ())
         self._new_optimiser()
 
     def _new_optimiser(self, state: dict[str, Any] | None = None) -> None:
@@ -147,6 +151,8 @@ class Training:
             self._new_optimiser(state["optimiser"])
         self.position = replace(self.position, stage=index, step=0, best_score=float("-inf"), best_step=-1, ready=False)
         self.job.method.begin(stage)
+        self.recordings.forget()
+        self.optimiser.zero_grad(set_to_none=True)
         row = self.journal.append(
             "stage",
             stage=stage.name,
@@ -221,15 +227,16 @@ class Training:
         """One optimiser step; the loss terms, on the device."""
         method, job = self.job.method, self.job
         method.train()
+        self.recordings.begin()
         torch.manual_seed(Randomness(job.options.seed, self.position.stage, step).number("dropout", self.world.rank))
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(job.options, self.position.total_step, self.steps)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad(set_to_none=not self.recordings)
         self.guard.open()
         terms: dict[str, Tensor] = {}
         parts = self._parts(batch, stage, step)
         while True:
-            with autocast(job.device, job.precision):
+            with autocast(job.device, job.precision), self.recordings.passes():
                 part = next(parts, None)
             if part is None:
                 break

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
+from crossview.errors import Problem, UserError
 from crossview.methods.method import Method
 from crossview.recipe import TrainingOptions
-from crossview.training.compiling import choose_compiled, networks_of, try_compiled
+from crossview.training.compiling import networks_of, try_compiled
 from crossview.training.device import choose_precision
 
 
-def measure(
-    options: TrainingOptions, method: Method, images: Tensor, say: Callable[[str], None] = lambda _: None
-) -> tuple[list[str], dict[str, dict[str, float]]]:
-    """The precision and whether to compile, as --set texts, and the seconds that decided where a measurement did.
+def measure(options: TrainingOptions, method: Method, images: Tensor, alone: bool = True) -> tuple[list[str], dict[str, dict[str, float]]]:
+    """The precision and how to run the networks, as --set texts, and the seconds that decided where a measurement did.
 
-    images: real ones of a batch, (B, C, *S), on the method's device. The method is left as it was. say: is told where "auto" can't
-    compile. Raises UserError where the recipe asks to compile and torch can't.
+    images: real ones of a batch, (B, C, *S), on the method's device. The method is left as it was. alone: one process trains.
+    Raises UserError where the recipe asks for what can't be done here.
     """
     networks = networks_of(method)
     precision, seconds = options.precision, dict[str, dict[str, float]]()
     if precision == "auto":
         precision, seconds["precision"] = choose_precision(networks[0], images[:1])
     compiled = options.compile
+    reason = _why_not_recorded(method, images, alone)
     if compiled == "auto":
-        passes = len(networks) * sum(stage.steps for stage in method.stages)
-        compiled, seconds["compile"] = choose_compiled(networks[0], images, precision, passes, say)
-    elif compiled:
+        compiled = False if reason or options.deterministic else "graphs"
+    elif compiled == "graphs" and reason:
+        raise UserError(Problem("passes can't be recorded as CUDA graphs", "[training] compile", reason, fix="training.compile=auto"))
+    elif compiled is True:
         seconds["compile"] = try_compiled(networks[0], images, precision).as_seconds()
     return [f"training.precision={precision}", f"training.compile={str(compiled).lower()}"], seconds
+
+
+def _why_not_recorded(method: Method, images: Tensor, alone: bool) -> str:
+    if images.device.type != "cuda":
+        return f"the device is {images.device}"
+    if not method.recordable:
+        return f"method {type(method).__name__} does not say that it allows it (recordable)"
+    return "" if alone else "several processes train together"

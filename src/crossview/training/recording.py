@@ -1,0 +1,228 @@
+"""Passes of networks as CUDA graphs: recorded once, then replayed, so that the host starts one graph instead of hundreds of kernels.
+
+In training steps a network's first passes of each kind (shape, with or without gradient, mode) run as they are, and tune torch's
+convolutions. Then one is recorded, forward and backward, and all later ones copy their image to where the graph reads it and replay. The
+arithmetic, and the random numbers of dropout, are those of a plain pass. The gradient of the weights is added to their ``grad`` in
+place, so it is to be zeroed and not dropped between steps.
+
+What a replayed pass returns lies where the next replay of the same recording writes: of a pass with gradient once its backward pass has
+run, of one without at the next such pass. A method says by ``recordable`` that it does not hold on to it for longer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from crossview.networks.network import Output
+
+PLAIN = 3
+"""Passes of a kind that run as they are before one is recorded."""
+MOST = 4
+"""Recordings of one kind: passes with gradient that may be under way at once. Others run as they are."""
+
+Kind = tuple[object, ...]
+
+
+@dataclass
+class Seen:
+    """What is known of one kind of pass. taught: the outputs that have been given a gradient."""
+
+    passes: int = 0
+    taught: set[int] = field(default_factory=set)
+    recordings: list[Recording] = field(default_factory=list)
+
+
+class Recording:
+    """One pass, recorded: the graphs and the memory they read and write.
+
+    taught: the places among the outputs of those that are given a gradient; none for a pass without.
+    """
+
+    def __init__(self, network: nn.Module, plain: Callable[[Tensor], Output], image: Tensor, taught: Sequence[int]) -> None:
+        self.busy = False
+        self.taught = list(taught)
+        self.image = image.detach().clone()
+        weights = [weight for weight in network.parameters() if weight.requires_grad] if taught else []
+
+        def forward() -> Output:
+            with torch.autocast("cuda", enabled=torch.is_autocast_enabled("cuda"), cache_enabled=False):  # no weights from before
+                return plain(self.image)
+
+        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            outputs = parts(forward())
+            self.given = [torch.zeros_like(outputs[place]) for place in self.taught]
+            gradients = _gradients(outputs, self.taught, weights, self.given)
+            reached = [weight for weight, gradient in zip(weights, gradients, strict=True) if gradient is not None]
+            for weight in reached:
+                if weight.grad is None:
+                    weight.grad = torch.zeros_like(weight)
+            del outputs, gradients
+        torch.cuda.current_stream().wait_stream(beside)
+        pool = torch.cuda.graph_pool_handle()
+        self.forward, self.backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.forward, pool=pool, capture_error_mode="thread_local"):
+            output = forward()
+        if taught:
+            with torch.cuda.graph(self.backward, pool=pool, capture_error_mode="thread_local"):
+                gradients = _gradients(parts(output), self.taught, reached, self.given)
+                torch._foreach_add_([weight.grad for weight in reached if weight.grad is not None], gradients)
+        self.output = rebuilt(output, [part.detach() for part in parts(output)])
+
+    def replay(self, image: Tensor) -> Output:
+        """A pass without gradient."""
+        self.image.copy_(image)
+        self.forward.replay()
+        logits = self.output.logits.clone()  # what is most likely to be kept
+        return rebuilt(self.output, [logits, *(part.detach() for part in parts(self.output)[1:])])
+
+    def replay_with_gradient(self, image: Tensor) -> Output:
+        """A pass whose backward pass is replayed when its outputs' gradients come."""
+        anchor = torch.empty(0, device=image.device, requires_grad=True)
+        return rebuilt(self.output, list(_Replayed.apply(anchor, image, self)))  # type: ignore[no-untyped-call]
+
+
+class _Replayed(torch.autograd.Function):
+    """Stands for the whole network in the graph of gradients, which then need not know its layers."""
+
+    @staticmethod
+    def forward(context: Any, anchor: Tensor, image: Tensor, recording: Recording) -> tuple[Tensor, ...]:
+        recording.image.copy_(image)
+        recording.forward.replay()
+        recording.busy = True
+        context.recording = recording
+        context.set_materialize_grads(False)
+        return tuple(part.detach() for part in parts(recording.output))
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, *gradients: Tensor | None) -> tuple[None, None, None]:
+        recording: Recording = context.recording
+        unforeseen = [place for place, gradient in enumerate(gradients) if gradient is not None and place not in recording.taught]
+        if unforeseen:
+            raise RuntimeError(
+                f"a recorded pass was given the gradient of output {unforeseen[0]}, which it had not when it was recorded: "
+                "train with training.compile=false"
+            )
+        for place, given in zip(recording.taught, recording.given, strict=True):
+            gradient = gradients[place]
+            given.zero_() if gradient is None else given.copy_(gradient)
+        recording.backward.replay()
+        recording.busy = False
+        return None, None, None
+
+
+def _gradients(outputs: Sequence[Tensor], taught: Sequence[int], weights: Sequence[Tensor], given: Sequence[Tensor]) -> list[Any]:
+    if not taught:
+        return []
+    return list(torch.autograd.grad([outputs[place] for place in taught], weights, given, allow_unused=True))
+
+
+def parts(output: Output) -> list[Tensor]:
+    """All tensors of an output, the logits first."""
+    dropped = [] if output.dropped is None else [output.dropped]
+    return [output.logits, output.bottleneck, output.decoder, *output.scales, *dropped]
+
+
+def rebuilt(like: Output, tensors: Sequence[Tensor]) -> Output:
+    """The output whose :func:`parts` are these tensors."""
+    logits, bottleneck, decoder, *others = tensors
+    scales, dropped = others[: len(like.scales)], others[len(like.scales) :]
+    return Output(logits, bottleneck, decoder, tuple(scales), dropped[0] if dropped else None)
+
+
+class Recorder:
+    """Stands in for a network's ``forward``."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network, self.plain = network, network.forward
+        self.kinds: dict[Kind, Seen] = {}
+        self.active = False
+        network.forward = self
+
+    def __call__(self, image: Tensor) -> Output:
+        if not self.active or image.requires_grad or not image.is_cuda:
+            return self.plain(image)  # type: ignore[no-any-return]
+        gradient = torch.is_grad_enabled() and any(weight.requires_grad for weight in self.network.parameters())
+        precision = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
+        seen = self.kinds.setdefault((image.shape, image.dtype, gradient, self.network.training, precision), Seen())
+        seen.passes += 1
+        if seen.passes <= PLAIN:
+            return self._watched(image, seen) if gradient else self.plain(image)
+        free = next((recording for recording in seen.recordings if not recording.busy), None)
+        if free is None and (len(seen.recordings) == MOST or (gradient and not seen.taught)):
+            return self.plain(image)  # type: ignore[no-any-return]
+        if free is None:
+            free = self._recorded(image, sorted(seen.taught) if gradient else [])
+            if free is None:
+                return self.plain(image)  # type: ignore[no-any-return]
+            seen.recordings.append(free)
+        return free.replay_with_gradient(image) if gradient else free.replay(image)
+
+    def _watched(self, image: Tensor, seen: Seen) -> Output:
+        """A plain pass that notes which of its outputs are given a gradient from outside."""
+        output: Output = self.plain(image)
+        aliases = [part.view_as(part) for part in parts(output)]
+        for place, alias in enumerate(aliases):
+            if alias.requires_grad:
+                alias.register_hook(lambda gradient, place=place: seen.taught.add(place))  # type: ignore[no-untyped-call]
+        return rebuilt(output, aliases)
+
+    def _recorded(self, image: Tensor, taught: Sequence[int]) -> Recording | None:
+        """A recording, the network's statistics and the random numbers left as they were. None where it fails, for good."""
+        buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
+        state = torch.cuda.get_rng_state(image.device)
+        try:
+            return Recording(self.network, self.plain, image, taught)
+        except RuntimeError as error:
+            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            warnings.warn(f"passes are not recorded as CUDA graphs: {first_line}", stacklevel=2)
+            self.active, self.kinds = False, {}
+            self.network.forward = self.plain
+            return None
+        finally:
+            torch.cuda.set_rng_state(state, image.device)
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+
+class Recordings:
+    """The recorders of a method's networks; of none where nothing is recorded."""
+
+    def __init__(self, networks: Sequence[nn.Module] = ()) -> None:
+        self.recorders = [Recorder(network) for network in networks]
+
+    def __bool__(self) -> bool:
+        return bool(self.recorders)
+
+    def forget(self) -> None:
+        """Drop all recordings: another stage teaches differently."""
+        for recorder in self.recorders:
+            recorder.kinds = {}
+
+    def begin(self) -> None:
+        """A step begins: no pass of the last one is under way any more."""
+        for recorder in self.recorders:
+            for seen in recorder.kinds.values():
+                for recording in seen.recordings:
+                    recording.busy = False
+
+    @contextmanager
+    def passes(self) -> Iterator[None]:
+        """Passes in here may be recorded and replayed."""
+        for recorder in self.recorders:
+            recorder.active = recorder.network.forward is recorder
+        try:
+            yield
+        finally:
+            for recorder in self.recorders:
+                recorder.active = False

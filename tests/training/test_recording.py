@@ -1,0 +1,189 @@
+"""When passes are recorded and replayed, and that a replayed training is the same training."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from small_run import SMALL, assert_bit_equal
+
+from crossview.errors import UserError
+from crossview.methods import METHODS
+from crossview.networks.vnet import VNet
+from crossview.run import train
+from crossview.training import recording
+from crossview.training.recording import MOST, PLAIN, Recorder, Recordings, parts, rebuilt
+
+
+def network() -> VNet:
+    torch.manual_seed(0)
+    return VNet(VNet.Options(filters=2, levels=2, dropout=0.0), channels=1, classes=2)
+
+
+class OnGpu(torch.Tensor):
+    """A tensor that says it is on a GPU."""
+
+    is_cuda = True
+
+
+class Played:
+    """Stands for a recording where there is no GPU."""
+
+    def __init__(self, network, plain, image, taught):
+        self.plain, self.taught, self.busy, self.times = plain, taught, False, 0
+
+    def replay(self, image):
+        self.times += 1
+        return self.plain(image)
+
+    def replay_with_gradient(self, image):
+        self.busy = True
+        return self.replay(image)
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    monkeypatch.setattr(recording, "Recording", Played)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: None)
+    made = Recorder(network())
+    made.active = True
+    return made
+
+
+def image(size=8):
+    return torch.randn(1, 1, size, size, size).as_subclass(OnGpu)
+
+
+def passes(recorder, times, *, taught="logits", size=8):
+    for _ in range(times):
+        getattr(recorder.network(image(size)), taught).sum().backward()
+
+
+def recordings(recorder):
+    return [each for seen in recorder.kinds.values() for each in seen.recordings]
+
+
+def test_first_passes_are_plain_then_one_is_recorded(recorder):
+    passes(recorder, PLAIN)
+    assert recordings(recorder) == []
+    passes(recorder, 1)
+    (made,) = recordings(recorder)
+    assert (made.taught, made.times) == ([0], 1)
+
+
+@pytest.mark.parametrize(("taught", "place"), [("logits", 0), ("bottleneck", 1), ("decoder", 2)])
+def test_outputs_that_are_taught_are_told_from_those_inside(recorder, taught, place):
+    passes(recorder, PLAIN + 1, taught=taught)
+    assert recordings(recorder)[0].taught == [place]
+
+
+def test_passes_under_way_have_a_recording_each_up_to_a_number(recorder):
+    passes(recorder, PLAIN)
+    for _ in range(MOST + 2):
+        recorder.network(image())
+    assert [each.times for each in recordings(recorder)] == [1] * MOST
+    recordings(recorder)[1].busy = False
+    recorder.network(image())
+    assert [each.times for each in recordings(recorder)] == [1, 2, 1, 1]
+
+
+def test_kinds_are_recorded_apart(recorder):
+    passes(recorder, PLAIN + 1)
+    passes(recorder, PLAIN + 1, size=4)
+    with torch.no_grad():
+        for _ in range(PLAIN + 1):
+            recorder.network(image())
+        recorder.network.eval()
+        recorder.network(image())
+    assert [each.taught for each in recordings(recorder)] == [[0], [0], []]
+
+
+def test_what_is_outside_of_steps_or_differentiated_by_the_image_is_plain(recorder):
+    passes(recorder, PLAIN + 1)
+    recorder.active = False
+    passes(recorder, 1)
+    recorder.active = True
+    recorder.network(image().requires_grad_())
+    recorder.network(torch.randn(1, 1, 8, 8, 8))
+    assert recordings(recorder)[0].times == 1
+
+
+def test_where_recording_fails_training_goes_on_without(recorder, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("out of memory\nmore")
+
+    monkeypatch.setattr(recording, "Recording", fail)
+    statistics = recorder.network.first.norm.running_mean.clone()
+    passes(recorder, PLAIN)
+    with pytest.warns(UserWarning, match="not recorded as CUDA graphs: out of memory$"):
+        passes(recorder, 1)
+    passes(recorder, 3)
+    assert recordings(recorder) == []
+    assert not torch.equal(statistics, recorder.network.first.norm.running_mean)
+
+
+def test_recordings_are_on_within_passes_only_and_forgotten():
+    some = Recordings([network()])
+    (recorder,) = some.recorders
+    assert some
+    assert not Recordings()
+    with some.passes():
+        assert recorder.active
+    assert not recorder.active
+    recorder.kinds = {("a",): recording.Seen()}
+    some.forget()
+    assert recorder.kinds == {}
+
+
+def test_an_output_taken_apart_and_put_together():
+    for options in ({"dropout": 0.5, "scales": 2}, {"dropout": 0.0}):
+        torch.manual_seed(0)
+        made = VNet(VNet.Options(filters=2, levels=3, **options), channels=1, classes=2)
+        output = made(torch.randn(1, 1, 8, 8, 8))
+        again = rebuilt(output, parts(output))
+        assert vars(again).keys() == vars(output).keys()
+        assert all(one is other for one, other in zip(parts(output), parts(again), strict=True))
+
+
+def test_graphs_asked_for_without_a_gpu_are_refused(tmp_path):
+    with pytest.raises(UserError, match="can't be recorded"):
+        train("demo", None, tmp_path / "run", overrides=[*SMALL, "training.device=cpu", "training.compile=graphs"])
+    assert not (tmp_path / "run").exists()
+
+
+def of_method(name, out, *sets, max_steps=None, resume=False):
+    two_stages = "pretrain_steps" in METHODS[name].Options.model_fields
+    steps = ["method.pretrain_steps=5", "method.train_steps=9"] if two_stages else ["method.steps=12"]
+    kept = [each for each in SMALL if not each.startswith("method.")]
+    common = [f"method.name={name}", *steps, "training.device=cuda", "training.deterministic=true", *sets]
+    return train("demo", None, out, overrides=[*kept, *common], max_steps=max_steps, resume=resume)[0]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].recordable])
+def test_a_replayed_training_is_the_same(tmp_path, name, precision):
+    """Bit for bit, dropout included."""
+    sets = (f"training.precision={precision}",)
+    plain = of_method(name, tmp_path / "plain", *sets, "training.compile=false")
+    replayed = of_method(name, tmp_path / "replayed", *sets, "training.compile=graphs")
+    assert_bit_equal(plain, replayed)
+
+
+@pytest.mark.gpu
+def test_a_replayed_training_resumes_bit_equal(tmp_path):
+    whole = of_method("cml", tmp_path / "whole", "training.compile=graphs")
+    of_method("cml", tmp_path / "parts", "training.compile=graphs", max_steps=10)
+    assert_bit_equal(whole, of_method("cml", tmp_path / "parts", "training.compile=graphs", resume=True))
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_auto_records_where_the_method_allows_it(tmp_path):
+    kept = [each for each in SMALL if not each.startswith("method.")]
+    for name, expected in (("cml", "graphs"), ("ss_net", False)):
+        run = train("demo", None, tmp_path / name, overrides=[*kept, f"method.name={name}", "training.device=cuda"], max_steps=1)[0]
+        assert run.recipe.training.compile == expected
