@@ -1,6 +1,7 @@
 """The stream: step k is a function of k, epochs as published, no labels of unlabelled images, any number of workers."""
 
 import dataclasses
+import threading
 import time
 
 import numpy as np
@@ -191,3 +192,19 @@ def test_waiting_is_counted_and_closing_stops(make_stream, monkeypatch):
     assert len(asked) <= 4
     with pytest.raises(StopIteration):
         next(batches)
+
+
+def test_rest_waits_for_batches_under_way_and_asks_for_none():
+    begun, may_end = [], threading.Event()
+
+    class Slow:
+        def batch(self, stage, step, *, unlabelled):
+            begun.append(step)
+            may_end.wait(10)
+            return step
+
+    with Prefetcher(Slow(), (Request(0, step, False) for step in range(9)), workers=2, ahead=3) as batches:
+        threading.Timer(0.05, may_end.set).start()
+        batches.rest()
+        assert begun == [0, 1, 2]
+        assert list(batches) == list(range(9))

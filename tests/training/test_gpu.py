@@ -28,7 +28,7 @@ NO_NOISE = {
     "ss_net": ["method.radius=1e-6", "method.contrast_positions=0"],
 }
 """Takes out what a method draws on the device itself, which is another stream on each kind of device."""
-WAITS = dict.fromkeys(METHODS, 0) | {"ss_net": 7}
+WAITS = dict.fromkeys(METHODS, 0) | {"ss_net": 10}
 """Waits for the device in one step. SS-Net's features of a class are as many as there are: their number has to be read."""
 
 

@@ -91,6 +91,13 @@ def test_passes_under_way_have_a_recording_each_up_to_a_number(recorder):
     assert [each.times for each in recordings(recorder)] == [1, 2, 1, 1]
 
 
+def test_a_recording_waits_for_other_threads(recorder):
+    waits = []
+    recorder.quiet = lambda: waits.append(len(recordings(recorder)))
+    passes(recorder, PLAIN + 3)
+    assert waits == [0, 1, 2], "once before each recording; here no pass is ever over"
+
+
 def test_kinds_are_recorded_apart(recorder):
     passes(recorder, PLAIN + 1)
     passes(recorder, PLAIN + 1, size=4)
@@ -117,6 +124,7 @@ def test_where_recording_fails_training_goes_on_without(recorder, monkeypatch):
         raise RuntimeError("out of memory\nmore")
 
     monkeypatch.setattr(recording, "Recording", fail)
+    monkeypatch.setattr(recording, "_end_recording", lambda device: None)
     statistics = recorder.network.first.norm.running_mean.clone()
     passes(recorder, PLAIN)
     with pytest.warns(UserWarning, match="not recorded as CUDA graphs: out of memory$"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -225,6 +225,10 @@ class Prefetcher:
             return future.result()
         finally:
             self.waited += time.perf_counter() - started
+
+    def rest(self) -> None:
+        """Wait until no batch is being prepared: until one is asked for, nothing else uses the device."""
+        wait(self._pending)
 
     def close(self) -> None:
         """Stop preparing; batches under way are dropped."""

@@ -5,6 +5,9 @@ All are computed in float32 at least, under autocast too, and use no operation t
 
 from __future__ import annotations
 
+from functools import cache
+from types import ModuleType
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,10 +36,28 @@ def dice_loss(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Te
 
 
 def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
-    """L_sup = (CE + Dice) / 2 of the two losses above; arguments as there."""
+    """L_sup = (CE + Dice) / 2 of the two losses above; arguments as there. On CUDA by kernels of :mod:`fused_losses`."""
+    kernels = _kernels() if logits.is_cuda else None
+    if kernels is not None and kernels.fits(logits, label):
+        loss: Tensor = kernels.cross_entropy_dice(logits, label, weight, SMOOTH)
+        return loss
+    return plain_cross_entropy_dice(logits, label, weight)
+
+
+def plain_cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The same by torch's operations, on any device and in any type."""
     logarithms = _log_softmax(logits)
     truth = _one_hot(label, logarithms)
     return (_cross_entropy(logarithms, truth, weight) + _dice(logarithms.exp(), truth, weight)) / 2
+
+
+@cache
+def _kernels() -> ModuleType | None:
+    try:
+        from crossview.objectives import fused_losses
+    except ImportError:  # torch brings Triton along for CUDA on Linux, not everywhere
+        return None
+    return fused_losses
 
 
 def batch_dice_loss(logits: Tensor, label: Tensor, smooth: float = SMOOTH) -> Tensor:

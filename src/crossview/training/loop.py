@@ -174,6 +174,7 @@ class Training:
         length = self.length(index)
         requests = (Request(index, step, stage.unlabelled) for step in range(first, length.most))
         with Prefetcher(self.job.stream, requests, workers=self.job.options.workers) as batches:
+            self.recordings.wait_by(batches.rest)
             for step in range(first, length.most):
                 if self.position.ready:
                     return

@@ -140,13 +140,27 @@ def rebuilt(like: Output, tensors: Sequence[Tensor]) -> Output:
     return Output(logits, bottleneck, decoder, tuple(scales), dropped[0] if dropped else None)
 
 
+def _nothing() -> None:
+    """There is nothing to wait for."""
+
+
+def _end_recording(device: torch.device) -> None:
+    """Tell the device's random numbers that nothing is being recorded: a recording that failed leaves them thinking so."""
+    try:
+        with torch.cuda.device(device), torch.cuda.graph(torch.cuda.CUDAGraph()):
+            torch.zeros(1, device=device)
+    except RuntimeError:
+        warnings.warn("a recording that failed could not be ended: train with training.compile=false", stacklevel=2)
+
+
 class Recorder:
-    """Stands in for a network's ``forward``."""
+    """Stands in for a network's ``forward``. quiet: waits until no other thread uses the device, which would spoil a recording."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network, self.plain = network, network.forward
         self.kinds: dict[Kind, Seen] = {}
         self.active = False
+        self.quiet: Callable[[], None] = _nothing
         network.forward = self
 
     def __call__(self, image: Tensor) -> Output:
@@ -179,6 +193,7 @@ class Recorder:
 
     def _recorded(self, image: Tensor, taught: Sequence[int]) -> Recording | None:
         """A recording, the network's statistics and the random numbers left as they were. None where it fails, for good."""
+        self.quiet()
         buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
         state = torch.cuda.get_rng_state(image.device)
         try:
@@ -187,6 +202,7 @@ class Recorder:
             first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             warnings.warn(f"passes are not recorded as CUDA graphs: {first_line}", stacklevel=2)
             self.active, self.kinds = False, {}
+            _end_recording(image.device)
             self.network.forward = self.plain
             return None
         finally:
@@ -208,6 +224,11 @@ class Recordings:
         """Drop all recordings: another stage teaches differently."""
         for recorder in self.recorders:
             recorder.kinds = {}
+
+    def wait_by(self, quiet: Callable[[], None]) -> None:
+        """What waits until no other thread uses the device."""
+        for recorder in self.recorders:
+            recorder.quiet = quiet
 
     def begin(self) -> None:
         """A step begins: no pass of the last one is under way any more."""
