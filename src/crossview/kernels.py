@@ -1,12 +1,35 @@
-"""Kernels of our own for CUDA are tried on the device at hand before they are trusted, and done without where they fail."""
+"""Kernels of our own for CUDA: where they are used, and that they are tried on the device at hand before they are trusted.
+
+To start one takes the host longer than to start one of torch's. So they are for passes that are recorded as CUDA graphs
+(:mod:`crossview.training.recording`), where starting costs nothing; elsewhere they would save the device time that it then waits.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
+
+_used = ContextVar("_used", default=False)
+
+
+@contextmanager
+def own_kernels(used: bool = True) -> Iterator[None]:
+    """In here our own kernels are used where they fit; or not, as everywhere else."""
+    before = _used.set(used)
+    try:
+        yield
+    finally:
+        _used.reset(before)
+
+
+def wanted(tensor: Tensor) -> bool:
+    """Whether our own kernels are to be used for this tensor, if they fit: on CUDA, within :func:`own_kernels`, not while compiling."""
+    return tensor.is_cuda and not torch.compiler.is_compiling() and _used.get()
 
 
 def works(what: str, check: Callable[[torch.device], None], device: torch.device) -> bool:

@@ -6,13 +6,12 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
-from unittest import mock
 
 import pytest
 import torch
 from torch import nn
 
-from crossview.kernels import agree
+from crossview.kernels import agree, own_kernels, wanted
 from crossview.networks import layers
 from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
@@ -44,6 +43,20 @@ def test_what_differs_is_told_and_not_used(monkeypatch):
         assert not fused.works_on(torch.device("cpu"))
     with pytest.raises(AssertionError, match="off"):
         agree(torch.ones(3), torch.full((3,), 1.1, dtype=torch.float64), 1e-2)
+
+
+def test_they_are_used_where_asked_for_alone():
+    class OnGpu(torch.Tensor):
+        is_cuda = True
+
+    tensor = torch.zeros(1).as_subclass(OnGpu)
+    assert not wanted(tensor)
+    with own_kernels():
+        assert wanted(tensor)
+        assert not wanted(torch.zeros(1))
+        with own_kernels(False):
+            assert not wanted(tensor)
+        assert wanted(tensor)
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.01])
@@ -93,9 +106,9 @@ class TestOnTheGpu:
         torch.manual_seed(0)
         network = kind(kind.Options(filters=8, levels=4, dropout=0.0, upsample=upsample), channels=1, classes=3).cuda().train(training)
         image = torch.randn(shape, device="cuda")
-        found = self.answers(network, image, training)
-        with mock.patch.object(layers, "_kernels", return_value=None):
-            expected = self.answers(network, image, training)
+        with own_kernels():
+            found = self.answers(network, image, training)
+        expected = self.answers(network, image, training)
         for one, other in zip(found, expected, strict=True):
             assert (one - other).norm() <= 2e-4 * other.norm() + 1e-5
 
@@ -106,9 +119,9 @@ class TestOnTheGpu:
         image = torch.randn(shape, device="cuda")
         exact = self.answers(network, image, True)[0]
         with torch.autocast("cuda", torch.bfloat16):
-            ours = self.answers(network, image, True)[0]
-            with mock.patch.object(layers, "_kernels", return_value=None):
-                theirs = self.answers(network, image, True)[0]
+            theirs = self.answers(network, image, True)[0]
+            with own_kernels():
+                ours = self.answers(network, image, True)[0]
         assert (ours - exact).norm() <= 1.2 * (theirs - exact).norm()
 
     @staticmethod
@@ -132,7 +145,8 @@ class TestOnTheGpu:
             runs = []
             for _ in range(3):
                 torch.manual_seed(1)
-                runs.append(torch.autograd.grad(network(image).logits.square().mean(), list(network.parameters())))
+                with own_kernels():
+                    runs.append(torch.autograd.grad(network(image).logits.square().mean(), list(network.parameters())))
         finally:
             torch.use_deterministic_algorithms(False)
         assert all(torch.equal(one, other) for run in runs[1:] for one, other in zip(runs[0], run, strict=True))

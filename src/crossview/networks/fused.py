@@ -21,10 +21,9 @@ __all__ = ["doubled", "fits", "norm_activation", "works_on"]
 
 
 def fits(x: Tensor) -> bool:
-    """Whether the kernels here are for this tensor: on CUDA, bf16, half or float32, 2D or 3D, not being compiled, seen to be right."""
+    """Whether the kernels here are for this tensor: bf16, half or float32, 2D or 3D, on a device where they were seen to be right."""
     floats = (torch.bfloat16, torch.float16, torch.float32)
-    small = x.is_cuda and x.dtype in floats and x.ndim in (4, 5) and 8 * x.numel() < 2**31
-    return small and not torch.compiler.is_compiling() and works_on(x.device)
+    return x.dtype in floats and x.ndim in (4, 5) and 8 * x.numel() < 2**31 and works_on(x.device)
 
 
 @cache

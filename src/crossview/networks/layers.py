@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossview.kernels import wanted
+
 Interpolation = Literal["nearest", "linear", "cubic"]
 
 _SMALLEST_SAFE_SIDE = 4
@@ -41,8 +43,8 @@ Convolution = nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d
 def normalised(image: Tensor, convolution: Convolution, norm: nn.BatchNorm2d | nn.BatchNorm3d, slope: float) -> Tensor:
     """leaky_relu(norm(convolution(image)), slope), ReLU where ``slope`` is 0.
 
-    On CUDA with float32 weights by the kernels of :mod:`crossview.networks.fused`; there the running statistics can't be
-    differentiated by, so evaluation mode with gradient is torch's.
+    Within :func:`crossview.kernels.own_kernels` by those of :mod:`crossview.networks.fused`, where the weights are float32; they
+    can't differentiate by the image in evaluation mode, which is torch's.
     """
     kernels = _kernels_for(image) if _is_plain(norm) and (norm.training or not torch.is_grad_enabled()) else None
     if kernels is None or convolution.bias is None:
@@ -87,7 +89,7 @@ def _widened(image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def _kernels_for(image: Tensor) -> ModuleType | None:
     """crossview.networks.fused, where its kernels can take an image of this kind."""
-    kernels = _kernels() if image.is_cuda else None
+    kernels = _kernels() if wanted(image) else None
     return kernels if kernels is not None and kernels.fits(image) else None
 
 

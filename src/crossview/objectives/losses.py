@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from crossview.kernels import wanted
+
 SMOOTH = 1e-5
 """Keeps Dice defined where a class is in neither the prediction nor the label."""
 
@@ -36,8 +38,11 @@ def dice_loss(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Te
 
 
 def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
-    """L_sup = (CE + Dice) / 2 of the two losses above; arguments as there. On CUDA by kernels of :mod:`fused_losses`."""
-    kernels = _kernels() if logits.is_cuda else None
+    """L_sup = (CE + Dice) / 2 of the two losses above; arguments as there.
+
+    Within :func:`crossview.kernels.own_kernels` by those of :mod:`crossview.objectives.fused_losses`.
+    """
+    kernels = _kernels() if wanted(logits) else None
     if kernels is not None and kernels.fits(logits, label):
         loss: Tensor = kernels.cross_entropy_dice(logits, label, weight, SMOOTH)
         return loss

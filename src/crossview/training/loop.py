@@ -243,6 +243,7 @@ class Training:
                 break
             torch.stack(list(part.values())).sum().backward()  # type: ignore[no-untyped-call]
             terms |= {name: value.detach() for name, value in part.items()}
+            del part  # with its graph of gradients, before the next pass
         terms = self.world.average(self.optimiser.param_groups[0]["params"], terms)
         self.guard.step(step, list(terms.values()))
         method.after_step(stage, step)

@@ -15,12 +15,15 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.func import functional_call
 
+from crossview.kernels import own_kernels
 from crossview.networks.network import Output
 
 PLAIN = 3
@@ -50,11 +53,17 @@ class Recording:
         self.busy = False
         self.taught = list(taught)
         self.image = image.detach().clone()
-        weights = [weight for weight in network.parameters() if weight.requires_grad] if taught else []
+        trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad} if taught else {}
+        # The weights under other names for the graph of gradients: what it keeps of a weight belongs to the stream of its first pass, and
+        # while an earlier pass is remembered anywhere, to wait for that stream would spoil the recording.
+        aliases = {name: weight.detach().requires_grad_() for name, weight in trained.items()}
+        weights = list(aliases.values())
+        module, named = _Plain(network, plain), {f"network.{name}": alias for name, alias in aliases.items()}
 
         def forward() -> Output:
             with torch.autocast("cuda", enabled=torch.is_autocast_enabled("cuda"), cache_enabled=False):  # no weights from before
-                return plain(self.image)
+                output: Output = functional_call(module, named, (self.image,))
+                return output
 
         beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         beside.wait_stream(torch.cuda.current_stream())
@@ -62,10 +71,9 @@ class Recording:
             outputs = parts(forward())
             self.given = [torch.zeros_like(outputs[place]) for place in self.taught]
             gradients = _gradients(outputs, self.taught, weights, self.given)
-            reached = [weight for weight, gradient in zip(weights, gradients, strict=True) if gradient is not None]
-            for weight in reached:
-                if weight.grad is None:
-                    weight.grad = torch.zeros_like(weight)
+            found = [gradient is not None for gradient in gradients]
+            reached = list(compress(weights, found))
+            sums = [_gradient_of(weight) for weight in compress(trained.values(), found)]
             del outputs, gradients
         torch.cuda.current_stream().wait_stream(beside)
         pool = torch.cuda.graph_pool_handle()
@@ -75,7 +83,7 @@ class Recording:
         if taught:
             with torch.cuda.graph(self.backward, pool=pool, capture_error_mode="thread_local"):
                 gradients = _gradients(parts(output), self.taught, reached, self.given)
-                torch._foreach_add_([weight.grad for weight in reached if weight.grad is not None], gradients)
+                torch._foreach_add_(sums, gradients)
         self.output = rebuilt(output, [part.detach() for part in parts(output)])
 
     def replay(self, image: Tensor) -> Output:
@@ -89,6 +97,24 @@ class Recording:
         """A pass whose backward pass is replayed when its outputs' gradients come."""
         anchor = torch.empty(0, device=image.device, requires_grad=True)
         return rebuilt(self.output, list(_Replayed.apply(anchor, image, self)))  # type: ignore[no-untyped-call]
+
+
+class _Plain(nn.Module):
+    """A network with its plain forward pass, for weights that are given by name."""
+
+    def __init__(self, network: nn.Module, plain: Callable[[Tensor], Output]) -> None:
+        super().__init__()
+        self.network, self.plain = network, plain
+
+    def forward(self, image: Tensor) -> Output:
+        return self.plain(image)
+
+
+def _gradient_of(weight: nn.Parameter) -> Tensor:
+    """Where a weight's gradient is added up: zeros where there is none yet."""
+    if weight.grad is None:
+        weight.grad = torch.zeros_like(weight)
+    return weight.grad
 
 
 class _Replayed(torch.autograd.Function):
@@ -239,11 +265,12 @@ class Recordings:
 
     @contextmanager
     def passes(self) -> Iterator[None]:
-        """Passes in here may be recorded and replayed."""
+        """Passes in here may be recorded and replayed; what is not replayed is by our own kernels too."""
         for recorder in self.recorders:
             recorder.active = recorder.network.forward is recorder
         try:
-            yield
+            with own_kernels(bool(self.recorders) and all(recorder.active for recorder in self.recorders)):
+                yield
         finally:
             for recorder in self.recorders:
                 recorder.active = False
