@@ -42,7 +42,6 @@ class URPC(Method):
     """One network with auxiliary heads, one stage."""
 
     Options = URPCOptions
-    recordable = True
     options: URPCOptions
 
     def __init__(self, options: URPCOptions, build_network: BuildNetwork) -> None:
