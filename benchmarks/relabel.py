@@ -2,8 +2,8 @@
 
 RUN: a finished run on the folder DATA, in which some scans that RUN saw without their labels do have them. OUT gets a folder for each
 answer to "which N to label next": those that the run suggests, and some draws by chance. Each is DATA's scans (links) with another
-split.toml, and RUN's recipe trained on it anew with N more labelled scans. The same command goes on where it was stopped; it ends in the
-mean test Dice of each, the paired difference of the suggested scans and the mean of the draws, and
+split.toml, and RUN's recipe trained on it anew with N more labelled scans. The same command goes on where it was stopped, and started twice
+the two share the runs; it ends in the mean test Dice of each, the paired difference of the suggested scans and the mean of the draws, and
 benchmarks/results/relabel-<setting>-<run>.json.
 """
 
@@ -28,6 +28,7 @@ from crossview.evaluation.bootstrap import mean_of_means, paired
 from crossview.evaluation.scores import COMBINED, read_cases
 from crossview.files import write_text
 from crossview.folder import Run
+from crossview.lock import LockedError, locked
 from crossview.rng import Randomness
 from crossview.run import evaluate, train
 from crossview.suggesting import suggest
@@ -73,12 +74,19 @@ def measure(run: Run, data: Path, out: Path, count: int, draws: int) -> dict[str
         write_text(plan, json.dumps(variants(run, data, out / "suggest", count, draws), indent=1) + "\n")
     chosen: dict[str, list[str]] = json.loads(plan.read_text(encoding="utf-8"))
     before = list(run.environment["labelled"])
+    elsewhere = []
     for name, names in chosen.items():
         scans, path = make(data, out / "scans" / name, [*before, *names]), out / name
-        if not (path / "evaluation" / "test" / "summary.json").is_file():
-            say(f"{name}: {', '.join(names)}")
-            trained, _ = train(run.path, scans, path, overrides=[f"data.labelled={len(before) + len(names)}"], resume=path.exists())
-            evaluate(trained)
+        try:
+            with locked(scans):
+                if not (path / "evaluation" / "test" / "summary.json").is_file():
+                    say(f"{name}: {', '.join(names)}")
+                    trained, _ = train(run.path, scans, path, overrides=[f"data.labelled={len(before) + len(names)}"], resume=path.exists())
+                    evaluate(trained)
+        except LockedError:
+            elsewhere.append(name)
+    if elsewhere:
+        raise UserError(Problem("left to another process", str(out), ", ".join(elsewhere), fix="the same command when it has ended"))
     cases, suggested = dice(out / "suggested")
     drawn = [dice(out / name)[1] for name in chosen if name != "suggested"]
     difference = paired(suggested, np.mean(drawn, axis=0), cases)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import crossview
 from benchmarks import relabel
 from crossview.errors import UserError
+from crossview.lock import locked
 from made_folder import make_folder
 
 KEYS = ["method.pretrain_steps=1", "method.train_steps=1", "data.patch=[8,8,8]", "network.filters=2", "training.precision=float32"]
@@ -39,6 +41,23 @@ def test_suggested_and_drawn_scans_are_labelled_and_the_runs_compared(tmp_path, 
     relabel.main()
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("last.pt")} == before
     assert not (run.path / "suggest").exists()
+
+    (tmp_path / "out" / "draw2" / "evaluation" / "test" / "summary.json").unlink()
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with locked(tmp_path / "out" / "scans" / "draw2"):
+            held.set()
+            done.wait(60)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait(60)
+    with pytest.raises(SystemExit, match="left to another process"):
+        relabel.main()
+    done.set()
+    other.join()
+    relabel.main()
 
 
 def test_scans_without_a_hidden_label_are_told(tmp_path, scans):
