@@ -7,8 +7,9 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-import crossview
 from benchmarks.choices import Choices
+
+import crossview
 from crossview.methods.plugin import load
 from crossview.training.journal import read_journal
 
@@ -21,6 +22,8 @@ SMALL = [
     "network.filters=2",
     "network.levels=2",
     "network.dropout=0.3",
+    "method.box=0.6667",
+    "method.discrepancy_weight=0.05",
     "training.log_every=1",
     "training.precision=float32",
 ]
