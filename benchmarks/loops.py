@@ -32,7 +32,8 @@ from crossview.rng import Randomness
 from crossview.training import loop
 from crossview.training.compiling import compile_networks, networks_of
 from crossview.training.device import Precision, place, set_kernels
-from crossview.training.loop import Job, Training
+from crossview.training.job import Job
+from crossview.training.loop import Training
 from crossview.training.measured import measure
 from crossview.training.progress import TrainingProgress
 

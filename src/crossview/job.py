@@ -16,7 +16,7 @@ from crossview.resolve import Recipe
 from crossview.training.compiling import compile_networks, networks_of
 from crossview.training.device import Precision
 from crossview.training.distributed import World
-from crossview.training.loop import Job
+from crossview.training.job import Job
 
 
 def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, world: World) -> Job:

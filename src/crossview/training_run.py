@@ -29,7 +29,7 @@ from crossview.resolve import Recipe, resolve
 from crossview.rng import Randomness
 from crossview.training.device import place, set_kernels
 from crossview.training.distributed import World, join
-from crossview.training.loop import Outcome
+from crossview.training.job import Outcome
 from crossview.training.loop import train as train_job
 from crossview.training.measured import measure
 

@@ -18,7 +18,7 @@ from crossview.networks.vnet import VNet
 from crossview.prepare import prepare
 from crossview.resolve import resolve
 from crossview.run import train
-from crossview.training import loop
+from crossview.training import divergence, loop
 from crossview.training.journal import read_journal
 
 
@@ -104,7 +104,7 @@ def test_a_skipped_step_leaves_everything_as_it_was(tmp_path, monkeypatch):
 
 def test_divergence_ends_the_run_with_advice(tmp_path, monkeypatch):
     poison(monkeypatch, CML, lambda call: call > 1)
-    monkeypatch.setattr(loop, "DIVERGED_AFTER", 4)
+    monkeypatch.setattr(divergence, "DIVERGED_AFTER", 4)
     with pytest.raises(UserError, match=r"diverged(.|\n)*learning_rate"):
         small(tmp_path / "run", "training.log_every=1", "method.train_steps=10")
 

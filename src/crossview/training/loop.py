@@ -7,8 +7,8 @@ any step goes on exactly as if it had not been.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,71 +16,24 @@ import torch
 from torch import Tensor
 
 from crossview.batch import Batch
-from crossview.data.stream import Prefetcher, Request, Stream
+from crossview.data.stream import Prefetcher, Request
 from crossview.errors import Problem, UserError
-from crossview.methods.method import Method, Stage, Terms
-from crossview.recipe import TrainingOptions
+from crossview.methods.method import Stage, Terms
 from crossview.rng import Randomness
 from crossview.training import checkpoint
 from crossview.training.checkpoint import Position
 from crossview.training.compiling import networks_of
-from crossview.training.device import Precision, autocast
-from crossview.training.distributed import ALONE, World
+from crossview.training.device import autocast
+from crossview.training.divergence import Divergence
+from crossview.training.job import Job, Outcome
 from crossview.training.journal import Journal, read_journal
 from crossview.training.optimiser import Guard, learning_rate, make_optimiser
 from crossview.training.progress import TrainingProgress
-from crossview.training.readiness import CROPS, lacking, learned, told
+from crossview.training.readiness import in_vain, lacking, last_crops, learned, told
 from crossview.training.recording import Recordings
 from crossview.training.signals import stop_signals
 from crossview.training.stages import Length, length
 from crossview.training.window import Window
-
-DIVERGED_AFTER = 50
-"""So many steps in a row without a finite loss end the run: the weights no longer move."""
-
-Score = Mapping[str, Any]
-"""{"mean": Dice, "classes": {"1": Dice}, "views": {name: {...}}} of the cases that are scored during training."""
-
-
-@dataclass
-class Job:
-    """All that a training run needs.
-
-    score: scores the validation cases; None where nothing is scored during training. draw: makes a picture of a batch.
-    resumed_with, warnings: what the journal shall tell of a resume. world: the processes that train together, of which only the first
-    writes; score and draw are its own. recorded: whether passes are recorded as CUDA graphs and replayed.
-    """
-
-    method: Method
-    stream: Stream
-    options: TrainingOptions
-    folder: Path
-    device: torch.device
-    precision: Precision
-    recipe: Mapping[str, Any]
-    score: Callable[[], Score] | None = None
-    draw: Callable[[Batch, Mapping[str, Tensor], Path], None] | None = None
-    resumed_with: Mapping[str, Any] = field(default_factory=dict)
-    warnings: Sequence[str] = ()
-    world: World = ALONE
-    recorded: bool = False
-
-    @property
-    def last(self) -> Path:
-        return self.folder / "checkpoints" / "last.pt"
-
-    @property
-    def selected(self) -> Path:
-        return self.folder / "checkpoints" / "selected.pt"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How training ended: "finished", "paused" at max_steps, or by a signal (its number)."""
-
-    how: Literal["finished", "paused", "interrupted"]
-    total_step: int
-    signal: int = 0
 
 
 class Training:
@@ -94,7 +47,7 @@ class Training:
         self.position = Position()
         self.begun = time.monotonic()
         self.saved = time.monotonic()
-        self.bad_in_a_row = 0
+        self.divergence = Divergence()
         self.recordings = Recordings(networks_of(job.method) if job.recorded else ())
         self._new_optimiser()
 
@@ -202,19 +155,15 @@ class Training:
     def look(self, stage: Stage, ended: bool) -> None:
         """Whether the networks have learned enough for the next stage. ended: no step is left for it."""
         job, position = self.job, self.position
-        batches = -(-CROPS // job.options.labelled_batch)
-        seen = range(max(0, position.step - batches), position.step)
         with autocast(job.device, job.precision):
-            dice = learned(job.method, (job.stream.batch(position.stage, step, unlabelled=False) for step in seen), self.world)
+            dice = learned(job.method, last_crops(job.stream, position), self.world)
         low = lacking(dice, stage.ready_dice)
         self.position = replace(position, ready=not low)
         at = {"stage": stage.name, "step": position.step, "total_step": position.total_step}
         behind = told(low, stage.ready_dice)
         self.progress.show(self.journal.append("readiness", **at, ready=not low, needed=stage.ready_dice, dice=dice, text=behind))
         if low and ended:
-            advice = "more steps, a lower method.ready_dice, or method.name=supervised"
-            text = f"stage {stage.name} has taken all steps, and the unlabelled scans were not used: {behind}. What helps: {advice}"
-            self.progress.show(self.journal.append("warning", total_step=position.total_step, text=text))
+            self.progress.show(self.journal.append("warning", total_step=position.total_step, text=in_vain(stage.name, behind)))
 
     def _marked(self, batch: Batch, last: bool, step: int) -> Batch:
         done = self.position.total_step + 1
@@ -275,22 +224,10 @@ class Training:
 
     def check_finite(self, stage: Stage) -> None:
         """Name the batches whose update was skipped. Raises UserError when nothing but such steps is left."""
-        window = len(self.guard.verdicts)
-        bad = self.guard.bad_steps()
-        self.bad_in_a_row = self.bad_in_a_row + window if len(bad) == window else 0
-        for step in bad:
-            cases = ", ".join(self.job.stream.case_ids(self.position.stage, step, stage.unlabelled))
-            text = f"the loss of stage {stage.name}, step {step} was not finite and its update was skipped; its batch: {cases}"
-            self.progress.show(self.journal.append("warning", total_step=self.position.total_step, text=text))
-        if self.bad_in_a_row >= DIVERGED_AFTER:
-            raise UserError(
-                Problem(
-                    "training has diverged",
-                    where=str(self.job.folder),
-                    found=f"no finite loss in the last {self.bad_in_a_row} steps",
-                    fix="a lower training.learning_rate, or training.precision=float32",
-                )
-            )
+        at, stream = self.position, self.job.stream
+        for text in self.divergence.told(self.guard, stage.name, lambda step: stream.case_ids(at.stage, step, stage.unlabelled)):
+            self.progress.show(self.journal.append("warning", total_step=at.total_step, text=text))
+        self.divergence.check(self.job.folder)
 
     def after(self, stage: Stage, last: bool) -> None:
         """Score and save where they are due. last: the stage may end here."""

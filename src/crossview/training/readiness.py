@@ -6,12 +6,14 @@ labelled stage can be told to go on until no network is in that state (``Stage.r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 
 from crossview.batch import Batch
+from crossview.data.stream import Stream
 from crossview.methods.method import Method
+from crossview.training.checkpoint import Position
 from crossview.training.distributed import World
 
 CROPS = 32
@@ -47,6 +49,13 @@ def learned(method: Method, batches: Iterable[Batch], world: World) -> Learned:
     return dice
 
 
+def last_crops(stream: Stream, position: Position) -> Iterator[Batch]:
+    """The labelled batches of the stage's last steps, as many as hold ``CROPS`` crops."""
+    batches = -(-CROPS // stream.labelled_batch)
+    for step in range(max(0, position.step - batches), position.step):
+        yield stream.batch(position.stage, step, unlabelled=False)
+
+
 def lacking(dice: Learned, needed: float) -> Learned:
     """What of it is below ``needed``: empty where all is well. A network whose crops held no class at all has shown nothing."""
     low = {name: {c: value for c, value in classes.items() if value < needed} for name, classes in dice.items()}
@@ -62,3 +71,9 @@ def told(low: Learned, needed: float) -> str:
         for name, classes in low.items()
     ]
     return f"{'; '.join(networks)} (Dice on labelled crops; {100 * needed:g} % is needed)"
+
+
+def in_vain(stage: str, behind: str) -> str:
+    """The warning of a stage that took all steps."""
+    advice = "more steps, a lower method.ready_dice, or method.name=supervised"
+    return f"stage {stage} has taken all steps, and the unlabelled scans were not used: {behind}. What helps: {advice}"

@@ -1,0 +1,143 @@
+"""The verbs that read scans: check a data set, score a run, segment, say what to label next."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossview.arguments import (
+    DATA,
+    DEVICE,
+    Model,
+    Plugin,
+    RunFolder,
+    check_one_of,
+    flag,
+    load_plugin,
+)
+from crossview.terminal import bar, suggestion_table, summary_table
+
+
+def check(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder.")],
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="How to read it; by default its layout tells.")] = None,
+    as_json: Annotated[bool, flag("--json", "For programs.")] = False,
+) -> None:
+    """Read a data set once and tell everything that is wrong with it. Exit code 2 if training must not begin so."""
+    from crossview.data.check_data import check as check_data
+
+    with bar("reading cases") as progress:
+        found = check_data(data, source, progress=progress)
+    if as_json:
+        print(json.dumps(found.as_json(), indent=1))  # noqa: T201
+    else:
+        from rich.console import Console
+
+        from crossview.reporting.checked import checked
+
+        Console().print(checked(found))
+    if found.errors:
+        sys.exit(2)
+
+
+def evaluate(
+    run: RunFolder,
+    data: Annotated[Path | None, DATA] = None,
+    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
+    checkpoint: Annotated[str | None, typer.Option(help="last or selected; by default what the run's selection policy names.")] = None,
+    cases: Annotated[int | None, typer.Option(min=1, help="Only the first so many cases.")] = None,
+    device: Annotated[str, DEVICE] = "auto",
+    plugin: Plugin = None,
+) -> None:
+    """Score a run on its test cases: Dice, Jaccard, HD95 and ASD per case and class, with intervals."""
+    from crossview.folder import Run
+    from crossview.run import evaluate as run_evaluate
+
+    load_plugin(plugin)
+    with bar("predicting") as progress:
+        summary = run_evaluate(run, data, split=split, checkpoint_name=checkpoint, cases=cases, device=device, progress=progress)
+    from rich.console import Console
+
+    Console().print(summary_table(summary))
+    print(f"written: {run / 'evaluation' / split}")  # noqa: T201
+    if not Run(run).finished:
+        print(f"remark: the run is unfinished; crossview {shlex.join(['train', str(run)])} --resume goes on with it", file=sys.stderr)  # noqa: T201
+
+
+def predict(
+    run: Model,
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Scans (NIfTI, PNG, TIFF or h5), or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the predictions.")],
+    probabilities: Annotated[bool, flag("--probabilities", "Also write the class probabilities.")] = False,
+    disagreement: Annotated[bool, flag("--disagreement", "Also write where the views disagree.")] = False,
+    entropy: Annotated[bool, flag("--entropy", "Also write where the prediction is unsure.")] = False,
+    flips: Annotated[bool, flag("--flips", "Average over mirror images, if it was trained on such.")] = False,
+    resume: Annotated[bool, flag("--resume", "Leave predictions that are there, and make the others.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace predictions that are there.")] = False,
+    device: Annotated[str, DEVICE] = "auto",
+    plugin: Plugin = None,
+) -> None:
+    """Segment scans; each prediction has its scan's own grid, affine and name."""
+    from crossview.run import predict as run_predict
+
+    load_plugin(plugin)
+    check_one_of(resume, overwrite)
+    written: list[Path] = []
+    remarks: list[str] = []
+    try:
+        with bar("predicting") as progress:
+            run_predict(
+                run,
+                inputs,
+                out,
+                probabilities=probabilities,
+                disagreement=disagreement,
+                entropy=entropy,
+                flips=flips or None,
+                resume=resume,
+                overwrite=overwrite,
+                device=device,
+                progress=progress,
+                done=written.append,
+                remark=remarks.append,
+            )
+    except KeyboardInterrupt:
+        print("what is written is whole; the same command with --resume makes the others", file=sys.stderr)  # noqa: T201
+        raise
+    finally:
+        for text in remarks:
+            print(f"remark: {text}", file=sys.stderr)  # noqa: T201
+        for path in written:
+            print(path)  # noqa: T201
+    if not written:
+        print("all predictions were there already", file=sys.stderr)  # noqa: T201
+
+
+def suggest(
+    run: RunFolder,
+    data: Annotated[Path | None, DATA] = None,
+    count: Annotated[int, typer.Option("-n", min=1, help="How many scans.")] = 5,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of suggest.json and suggest.png; by default RUN/suggest.")] = None,
+    as_json: Annotated[bool, flag("--json", "For programs.")] = False,
+    device: Annotated[str, DEVICE] = "auto",
+    plugin: Plugin = None,
+) -> None:
+    """Which unlabelled scans to label next: those the run doubts most, no two alike."""
+    from crossview.suggesting import suggest as run_suggest
+
+    load_plugin(plugin)
+    with bar("predicting") as progress:
+        suggestions = run_suggest(run, data, count=count, out=out, device=device, progress=progress)
+    if as_json:
+        print(json.dumps([vars(each) for each in suggestions], indent=1))  # noqa: T201
+        return
+    from rich.console import Console
+
+    Console().print(suggestion_table(suggestions))
+    folder = out or run / "suggest"
+    print(f"pictures: {folder / 'suggest.png'}\nall doubts: {folder / 'suggest.json'}")  # noqa: T201
