@@ -106,9 +106,9 @@ def program(context: Context, name: str, arguments: Sequence[str], threads: int 
         return subprocess.Popen([sys.executable, "-m", *arguments], stdout=log, stderr=subprocess.STDOUT, env=environment)
 
 
-def finished(context: Context, name: str, arguments: Sequence[str], keep: float = 5.0) -> int:
+def finished(context: Context, name: str, arguments: Sequence[str], keep: float = 5.0, threads: int = 0) -> int:
     """Run ``python -m ARGUMENTS`` to its end; its exit code. Raises NoTimeLeft, the program ended, when the clock runs out."""
-    process = program(context, name, arguments)
+    process = program(context, name, arguments, threads)
     try:
         return process.wait(max(0.1, context.clock.left() - keep))
     except subprocess.TimeoutExpired:

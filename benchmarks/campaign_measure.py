@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -18,6 +19,8 @@ from crossview.training.journal import read_journal
 AGREE, COMPARED = 0.05, 4
 """Relative difference of a loss in bf16 and in float32 beyond which something is wrong, in the first so many rows: 20 steps. On the CPU
 they are 1.7 % apart by then, and 6 % after 50 steps: at the demonstration's learning rate two trainings go their own ways."""
+WORKERS = 8
+"""Processes that share the tests: most of a test's time is the host's."""
 PYTEST = ("pytest", "-o", "addopts=--import-mode=importlib", "-m", "gpu", "-rs", "--tb=short", "-p", "no:cacheprovider")
 """The tests marked gpu, which the project's own options leave out."""
 
@@ -34,8 +37,8 @@ def smoke(item: Mapping[str, Any], context: Context) -> None:
     keep("doctor", {"exit": code, "log": context.log_end("doctor")})
     losses = {precision: _losses(precision, item["steps"], context) for precision in ("float32", "bf16")}
     keep("losses", losses)
-    side_by_side = ("-n", "4") if find_spec("xdist") else ()
-    code = finished(context, "tests", [*PYTEST, *side_by_side, *item["tests"]])
+    side_by_side = ("-n", str(WORKERS)) if find_spec("xdist") else ()
+    code = finished(context, "tests", [*PYTEST, *side_by_side, *item["tests"]], threads=max(1, (os.cpu_count() or 1) // WORKERS))
     keep("tests", {"exit": code, "log": context.log_end("tests")})
     last = [line for line in context.log_end("tests").splitlines() if re.search(r"\d+ (passed|failed|skipped|deselected)", line)]
     say("smoke: tests: " + (last[-1] if last else "no summary"))
