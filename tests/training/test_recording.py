@@ -1,5 +1,6 @@
 """When passes are recorded and replayed, and that a replayed training is the same training."""
 
+import gc
 import sys
 import warnings
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ class OnGpu(torch.Tensor):
 class Played:
     """Stands for a recording where there is no GPU."""
 
-    def __init__(self, network, plain, image, taught):
+    def __init__(self, network, plain, image, taught, stream, pool):
         self.plain, self.taught, self.busy, self.times = plain, taught, False, 0
 
     def replay(self, image):
@@ -46,11 +47,58 @@ class Played:
         return self.replay(image)
 
 
+class Graph:
+    """In place of a CUDA graph: what is to be recorded is done then and there, and a replay is counted."""
+
+    def __init__(self):
+        self.replayed = 0
+
+    def replay(self):
+        self.replayed += 1
+
+
+class Stream:
+    device_index, device = 0, "cpu"
+
+    def __init__(self, device=None):
+        pass
+
+    def wait_stream(self, other):
+        pass
+
+
+BEFORE = Stream()
+
+
+@contextmanager
+def as_it_is(*_, **__):
+    yield
+
+
 @pytest.fixture
-def recorder(monkeypatch):
+def cuda(monkeypatch):
+    """What of torch.cuda a recording uses, without a GPU; returns the streams that became the current one."""
+    current = []
+    instead = {
+        "Stream": Stream,
+        "current_stream": lambda device=None: BEFORE,
+        "stream": as_it_is,
+        "device": as_it_is,
+        "graph": as_it_is,
+        "CUDAGraph": Graph,
+        "graph_pool_handle": lambda: (0, 1),
+        "set_stream": current.append,
+        "get_rng_state": lambda device: None,
+        "set_rng_state": lambda state, device: None,
+    }
+    for name, replacement in instead.items():
+        monkeypatch.setattr(torch.cuda, name, replacement)
+    return current
+
+
+@pytest.fixture
+def recorder(monkeypatch, cuda):
     monkeypatch.setattr(recording, "Recording", Played)
-    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: None)
-    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: None)
     made = Recorder(network())
     made.active = True
     return made
@@ -121,53 +169,34 @@ def test_what_is_outside_of_steps_or_differentiated_by_the_image_is_plain(record
     assert recordings(recorder)[0].times == 1
 
 
-def test_where_recording_fails_training_goes_on_without(recorder, monkeypatch):
+def test_where_recording_fails_training_goes_on_without(recorder, monkeypatch, cuda):
     def fail(*_):
-        raise RuntimeError("out of memory\nmore")
+        try:
+            raise RuntimeError("out of memory\nmore")
+        except RuntimeError:
+            raise RuntimeError("a recording that was spoilt")  # noqa: B904
 
     monkeypatch.setattr(recording, "Recording", fail)
-    monkeypatch.setattr(recording, "_end_recording", lambda device: None)
     statistics = recorder.network.first.norm.running_mean.clone()
     passes(recorder, PLAIN)
     with pytest.warns(UserWarning, match="not recorded as CUDA graphs: out of memory$"):
         passes(recorder, 1)
+    assert cuda == [BEFORE]
+    assert gc.isenabled()
     passes(recorder, 3)
     assert recordings(recorder) == []
+    assert recorder.network.forward == recorder.plain
     assert not torch.equal(statistics, recorder.network.first.norm.running_mean)
-
-
-@pytest.fixture
-def graphs_that_run_at_once(monkeypatch):
-    """In place of CUDA graphs: what is to be recorded is done then and there, and a replay is counted."""
-
-    class Graph:
-        def __init__(self):
-            self.replayed = 0
-
-        def replay(self):
-            self.replayed += 1
-
-    @contextmanager
-    def as_it_is(*_, **__):
-        yield
-
-    class Stream:
-        def wait_stream(self, other):
-            pass
-
-    for name, instead in {"Stream": Stream, "current_stream": Stream, "stream": as_it_is, "graph": as_it_is, "CUDAGraph": Graph}.items():
-        monkeypatch.setattr(torch.cuda, name, instead)
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
 
 
 @pytest.mark.parametrize("scales", [0, 1])
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available")
-def test_a_recording_is_of_the_networks_own_weights(graphs_that_run_at_once, scales):
+def test_a_recording_is_of_the_networks_own_weights(cuda, scales):
     torch.manual_seed(0)
     made = VNet(VNet.Options(filters=2, levels=3, scales=scales), channels=1, classes=2)
     image = torch.randn(2, 1, 8, 8, 8)
     taught = [0, 1, *([3] if scales else [])]
-    recorded = Recording(made, made.forward, image, taught)
+    recorded = Recording(made, made.forward, image, taught, Stream(), (0, 1))
     assert recorded.output.logits.shape == (2, 2, 8, 8, 8)
     assert not recorded.output.logits.requires_grad
     assert [given.shape for given in recorded.given] == [parts(recorded.output)[place].shape for place in taught]
@@ -190,10 +219,10 @@ def test_a_recording_is_of_the_networks_own_weights(graphs_that_run_at_once, sca
 
 
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available")
-def test_a_pass_without_gradient_keeps_no_weights(graphs_that_run_at_once):
+def test_a_pass_without_gradient_keeps_no_weights(cuda):
     made = network()
     with torch.no_grad():
-        recorded = Recording(made, made.forward, image(), [])
+        recorded = Recording(made, made.forward, image(), [], Stream(), (0, 1))
         output = recorded.replay(image())
     assert output.logits.data_ptr() != recorded.output.logits.data_ptr()
     assert all(weight.grad is None for weight in made.parameters())
@@ -210,6 +239,10 @@ def test_recordings_are_on_within_passes_only_and_forgotten():
     recorder.kinds = {("a",): recording.Seen()}
     some.forget()
     assert recorder.kinds == {}
+    some.close()
+    assert recorder.network.forward == recorder.plain
+    with some.passes():
+        assert not recorder.active
 
 
 def test_an_output_taken_apart_and_put_together():
@@ -245,6 +278,7 @@ def test_a_replayed_training_is_the_same(tmp_path, monkeypatch, name, precision)
     sets = (f"training.precision={precision}", "training.compile=graphs", *first)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "passes are not recorded")
+        warnings.filterwarnings("error", "The AccumulateGrad node's stream")
         replayed = of_method(name, tmp_path / "replayed", *sets)
     monkeypatch.setattr(recording, "PLAIN", 10**9)
     assert_bit_equal(of_method(name, tmp_path / "plain", *sets), replayed)

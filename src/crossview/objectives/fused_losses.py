@@ -192,7 +192,7 @@ def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None, smo
 def fits(logits: Tensor, label: Tensor) -> bool:
     """Whether the kernels are for these: so many classes and samples, floats of autocast, a device where they were seen to be right."""
     floats = (torch.bfloat16, torch.float16, torch.float32)
-    small = 1 < logits.shape[1] <= MOST_CLASSES and len(logits) <= 64 and logits.shape[2:].numel() < 2**30
+    small = 1 < logits.shape[1] <= MOST_CLASSES and len(logits) <= 64 and logits.shape[1:].numel() < 2**31
     alike = small and label.shape == (len(logits), *logits.shape[2:])
     return logits.dtype in floats and alike and works_on(logits.device)
 

@@ -268,14 +268,17 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
             signal = signal or world.signal(caught)
             return bool(signal) or (max_steps is not None and training.position.total_step >= max_steps)
 
-        for index, stage in enumerate(training.stages):
-            if index < training.position.stage or training.position.total_step == training.steps:
-                continue
-            if stop():
-                break
-            if index > training.position.stage or training.position.step == 0:
-                training.start_stage(index, stage)
-            training.run_stage(stage, stop)
+        try:
+            for index, stage in enumerate(training.stages):
+                if index < training.position.stage or training.position.total_step == training.steps:
+                    continue
+                if stop():
+                    break
+                if index > training.position.stage or training.position.step == 0:
+                    training.start_stage(index, stage)
+                training.run_stage(stage, stop)
+        finally:
+            training.recordings.close()
         training.save()
         finished = training.position.total_step == training.steps
         if finished:

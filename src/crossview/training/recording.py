@@ -11,6 +11,7 @@ run, of one without at the next such pass. A method says by ``recordable`` that 
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,7 +50,10 @@ class Recording:
     taught: the places among the outputs of those that are given a gradient; none for a pass without.
     """
 
-    def __init__(self, network: nn.Module, plain: Callable[[Tensor], Output], image: Tensor, taught: Sequence[int]) -> None:
+    def __init__(
+        self, network: nn.Module, plain: Callable[[Tensor], Output], image: Tensor, taught: Sequence[int], stream: Any, pool: Any
+    ) -> None:
+        """stream: of the image's device, for the recording alone. pool: where the graphs keep their memory."""
         self.busy = False
         self.taught = list(taught)
         self.image = image.detach().clone()
@@ -65,9 +69,8 @@ class Recording:
                 output: Output = functional_call(module, named, (self.image,))
                 return output
 
-        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
             outputs = parts(forward())
             self.given = [torch.zeros_like(outputs[place]) for place in self.taught]
             gradients = _gradients(outputs, self.taught, weights, self.given)
@@ -75,13 +78,13 @@ class Recording:
             reached = list(compress(weights, found))
             sums = [_gradient_of(weight) for weight in compress(trained.values(), found)]
             del outputs, gradients
-        torch.cuda.current_stream().wait_stream(beside)
-        pool = torch.cuda.graph_pool_handle()
+        torch.cuda.current_stream().wait_stream(stream)
+        how = {"pool": pool, "stream": stream, "capture_error_mode": "thread_local"}
         self.forward, self.backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.forward, pool=pool, capture_error_mode="thread_local"):
+        with torch.cuda.graph(self.forward, **how):
             output = forward()
         if taught:
-            with torch.cuda.graph(self.backward, pool=pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(self.backward, **how):
                 gradients = _gradients(parts(output), self.taught, reached, self.given)
                 torch._foreach_add_(sums, gradients)
         self.output = rebuilt(output, [part.detach() for part in parts(output)])
@@ -150,7 +153,8 @@ class _Replayed(torch.autograd.Function):
 def _gradients(outputs: Sequence[Tensor], taught: Sequence[int], weights: Sequence[Tensor], given: Sequence[Tensor]) -> list[Any]:
     if not taught:
         return []
-    return list(torch.autograd.grad([outputs[place] for place in taught], weights, given, allow_unused=True))
+    with torch.autocast("cuda", enabled=False):  # as in training, where it ends before the backward pass; the engine takes it along
+        return list(torch.autograd.grad([outputs[place] for place in taught], weights, given, allow_unused=True))
 
 
 def parts(output: Output) -> list[Tensor]:
@@ -170,13 +174,38 @@ def _nothing() -> None:
     """There is nothing to wait for."""
 
 
-def _end_recording(device: torch.device) -> None:
-    """Tell the device's random numbers that nothing is being recorded: a recording that failed leaves them thinking so."""
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Python drops no graphs of former trainings in here: to free one spoils a recording."""
+    gc.collect()
+    collecting = gc.isenabled()
+    gc.disable()
     try:
-        with torch.cuda.device(device), torch.cuda.graph(torch.cuda.CUDAGraph()):
-            torch.zeros(1, device=device)
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _end_recording(stream: Any, pool: Any) -> None:
+    """What torch leaves undone where a recording fails: its allocator and its random numbers think that it goes on."""
+    try:
+        torch._C._cuda_endAllocateToPool(stream.device_index, pool)
+        torch._C._cuda_releasePool(stream.device_index, pool)
+    except (RuntimeError, AttributeError):  # it had not begun
+        pass
+    try:
+        with torch.cuda.graph(torch.cuda.CUDAGraph(), stream=stream):
+            torch.zeros(1, device=stream.device)
     except RuntimeError:
         warnings.warn("a recording that failed could not be ended: train with training.compile=false", stacklevel=2)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the error that came first."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 class Recorder:
@@ -222,19 +251,26 @@ class Recorder:
         self.quiet()
         buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
         state = torch.cuda.get_rng_state(image.device)
+        before, pool = torch.cuda.current_stream(image.device), torch.cuda.graph_pool_handle()
+        stream = torch.cuda.Stream(image.device)  # type: ignore[no-untyped-call]
         try:
-            return Recording(self.network, self.plain, image, taught)
-        except RuntimeError as error:
-            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            warnings.warn(f"passes are not recorded as CUDA graphs: {first_line}", stacklevel=2)
-            self.active, self.kinds = False, {}
-            _end_recording(image.device)
-            self.network.forward = self.plain
+            with torch.cuda.device(image.device), _nothing_collected():
+                return Recording(self.network, self.plain, image, taught, stream, pool)
+        except Exception as error:  # CUDA's, or of a compiler of kernels
+            torch.cuda.set_stream(before)  # torch stays on the recording's
+            warnings.warn(f"passes are not recorded as CUDA graphs: {_reason(error)}", stacklevel=2)
+            self.close()
+            _end_recording(stream, pool)
             return None
         finally:
             torch.cuda.set_rng_state(state, image.device)
-            for buffer, before in buffers:
-                buffer.copy_(before)
+            for buffer, value in buffers:
+                buffer.copy_(value)
+
+    def close(self) -> None:
+        """The network has its plain forward pass again, and the recordings' memory is free."""
+        self.active, self.kinds = False, {}
+        self.network.forward = self.plain
 
 
 class Recordings:
@@ -250,6 +286,11 @@ class Recordings:
         """Drop all recordings: another stage teaches differently."""
         for recorder in self.recorders:
             recorder.kinds = {}
+
+    def close(self) -> None:
+        """Record no more."""
+        for recorder in self.recorders:
+            recorder.close()
 
     def wait_by(self, quiet: Callable[[], None]) -> None:
         """What waits until no other thread uses the device."""
