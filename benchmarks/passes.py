@@ -20,6 +20,7 @@ from benchmarks.timing import Clock, add_common, finish, matmul_peak, peak_memor
 from torch import Tensor
 
 from crossview.errors import Problem, UserError
+from crossview.kernels import own_kernels
 from crossview.methods.cml import CML
 from crossview.objectives.pseudo_labels import decide
 from crossview.resolve import resolve
@@ -43,10 +44,12 @@ class Variant:
 LAYOUTS = {"contiguous": (torch.contiguous_format,) * 2, "channels_last": (torch.channels_last, torch.channels_last_3d)}
 VARIANTS = [
     Variant("bf16", "channels_last", "eager"),
+    Variant("bf16", "channels_last", "eager, own kernels"),
     Variant("bf16", "channels_last", "graph"),
-    Variant("bf16", "channels_last", "graph-of-two-streams"),
+    Variant("bf16", "channels_last", "graph, own kernels"),
+    Variant("bf16", "channels_last", "graph of two streams, own kernels"),
     Variant("bf16", "channels_last", "compiled"),
-    Variant("bf16", "channels_last", "compiled-graph"),
+    Variant("bf16", "channels_last", "compiled graph"),
     Variant("bf16", "contiguous", "eager"),
     Variant("tf32", "channels_last", "eager"),
     Variant("tf32", "contiguous", "eager"),
@@ -108,6 +111,16 @@ def recorded(work: Callable[[], None]) -> Callable[[], None]:
     return graph.replay
 
 
+def using(work: Callable[[], None], own: bool) -> Callable[[], None]:
+    """The work by our own kernels, or by torch's alone."""
+
+    def done() -> None:
+        with own_kernels(own):
+            work()
+
+    return done
+
+
 def measured(work: Callable[[], None], device: torch.device, repeats: int) -> dict[str, Any]:
     for _ in range(3):
         work()
@@ -133,9 +146,10 @@ def measure(variant: Variant, recipe: Any, device: torch.device, repeats: int) -
     began = time.perf_counter()
     if variant.how.startswith("compiled"):
         compile_networks(networks_of(method))
-    if variant.how.endswith("two-streams"):
+    if "two streams" in variant.how:
         method.both = SideBySide(method)
-    works = {"with gradient": passes.with_gradient, "without": passes.without}
+    own = variant.how.endswith("own kernels")
+    works = {"with gradient": using(passes.with_gradient, own), "without": using(passes.without, own)}
     for work in works.values():
         seconds(work, device)
     found: dict[str, Any] = {"first_passes_seconds": round(time.perf_counter() - began, 2)}
@@ -147,7 +161,7 @@ def measure(variant: Variant, recipe: Any, device: torch.device, repeats: int) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", metavar="RECIPE")
-    parser.add_argument("--only", default="", help="parts of the variants' names, by comma; by default all that the device can do")
+    parser.add_argument("--only", default="", help="parts of the variants' names, by semicolon; by default all that the device can do")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     add_common(parser)
@@ -157,9 +171,9 @@ def main() -> None:
     recipe = resolve(options.recipe, [*options.overrides, f"training.device={device}"])
     if recipe.method.name != "cml":
         raise UserError(Problem("only CML's passes are measured", "method.name", recipe.method.name, "cml"))
-    chosen = [each for each in VARIANTS if not options.only or any(part in each.name for part in options.only.split(","))]
+    chosen = [each for each in VARIANTS if not options.only or any(part in each.name for part in options.only.split(";"))]
     if device.type != "cuda":
-        chosen = [each for each in chosen if "graph" not in each.how and each.precision != "tf32"]
+        chosen = [each for each in chosen if "graph" not in each.how and "own" not in each.how and each.precision != "tf32"]
     batch, patch = recipe.training.labelled_batch // 2, tuple(recipe.data.patch)
     method: Any = recipe.build_method(1)
     views = [view for view in (method.view1, method.view2) if view is not None]
