@@ -1,4 +1,4 @@
-"""What the two views' passes of a CML step cost, variant by variant: ``python -m benchmarks.passes RECIPE [--only NAME,...]``.
+"""What the two views' passes of a CML step cost, variant by variant: ``python -m benchmarks.passes RECIPE [--only NAME;...]``.
 
 A variant is a precision, a memory layout, and how the passes are run: eager, compiled, recorded as a CUDA graph (the views one after the
 other, or each in a stream of its own). The images are noise in the recipe's true shapes; neither data, components nor optimiser is
