@@ -11,12 +11,14 @@ in docs/explanation/cml.md; chosen by the validation cases, not by the test ones
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from crossview.batch import Batch
+from crossview.errors import Problem, UserError
 from crossview.methods import Stage, Terms
 from crossview.methods.cml import CML, CMLOptions
 from crossview.methods.method import BuildNetwork
@@ -45,10 +47,15 @@ class Choices(CML):
 
     def __init__(self, options: ChoicesOptions, build_network: BuildNetwork) -> None:
         super().__init__(options, build_network)
-        assert self.view2 is not None
-        averaged = [teacher_of(view) for view in (self.view1, self.view2)] if options.average else []
+        if options.average and options.shared_views:
+            raise UserError(Problem("averages are of two views", "[method] average", "shared_views = true", "shared_views = false"))
+        averaged = [teacher_of(view) for view in self.children()] if options.average else []
         self.averaged = torch.nn.ModuleList(averaged)
         self.step, self.certain = 0, list[Tensor]()
+
+    def pairs(self) -> list[tuple[torch.nn.Module, Any]]:
+        """Each average with its view; none where nothing is averaged."""
+        return list(zip(self.averaged, (self.view1, self.view2), strict=True)) if self.averaged else []
 
     def loss(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
         self.step = step
@@ -78,9 +85,9 @@ class Choices(CML):
 
     def begin(self, stage: Stage) -> None:
         if stage.unlabelled:
-            for own, view in zip(self.averaged, (self.view1, self.view2), strict=False):
+            for own, view in self.pairs():
                 own.load_state_dict(view.state_dict())
 
     def after_step(self, stage: Stage, step: int) -> None:
-        for own, view in zip(self.averaged, (self.view1, self.view2), strict=False):
+        for own, view in self.pairs():
             average(own, view, self.options.average, buffers=False)

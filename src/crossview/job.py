@@ -39,7 +39,7 @@ def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, wor
         score=(lambda: quick_dice(predictor, scored, splits.classes, splits.channels, preprocessing)) if scored and world.first else None,
         draw=draw_batch if world.first else None,
         world=world,
-        recorded=recipe.training.compile == "graphs" and prepared.device.type == "cuda",
+        recorded=recipe.training.compile == "graphs" and prepared.device.type == "cuda" and not world.several,  # a resume may differ
     )
 
 

@@ -10,6 +10,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -25,6 +28,15 @@ def own_kernels(used: bool = True) -> Iterator[None]:
         yield
     finally:
         _used.reset(before)
+
+
+@cache
+def load(module: str) -> ModuleType | None:
+    """A module of kernels; None where there is no Triton, which torch brings along for CUDA on Linux, not everywhere."""
+    try:
+        return import_module(module)
+    except ImportError:
+        return None
 
 
 def wanted(tensor: Tensor) -> bool:

@@ -72,6 +72,7 @@ def test_a_row_of_a_suite(capsys, example):
         ("entrophy:EntropyMinimisation", "there is no module 'entrophy'"),
         ("entropy:EntropyMinimization", "EntropyMinimisation"),
         ("entropy:Batch", "is no method"),
+        ("entropy:Method", "no stages, no loss, no views"),
         ("entropy:math", "is no method"),
     ],
 )

@@ -11,6 +11,8 @@ from crossview.methods import METHODS
 from crossview.methods.method import Method
 
 SEPARATOR = ":"
+NEEDED = ("stages", "loss", "views")
+"""What a method has to write for itself."""
 
 
 def load(plugin: str) -> type[Method]:
@@ -33,5 +35,11 @@ def load(plugin: str) -> type[Method]:
     if not (isinstance(found, type) and issubclass(found, Method)):
         fix = "derive it from crossview.methods.Method (docs/how-to/add-a-method.md)"
         raise UserError(Problem(f"'{class_name}' is no method", f"--plugin {plugin}", type(found).__name__, "a class of methods", fix))
+    missing = [name for name in NEEDED if getattr(found, name) is getattr(Method, name)]
+    if missing:
+        fix = "write what is missing (docs/how-to/add-a-method.md)"
+        raise UserError(
+            Problem(f"'{class_name}' is no whole method", f"--plugin {plugin}", f"no {', no '.join(missing)}", ", ".join(NEEDED), fix)
+        )
     METHODS[plugin] = found
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from types import ModuleType
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crossview.kernels import wanted
+from crossview.kernels import load, wanted
 
 Interpolation = Literal["nearest", "linear", "cubic"]
 
@@ -89,17 +88,8 @@ def _widened(image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def _kernels_for(image: Tensor) -> ModuleType | None:
     """crossview.networks.fused, where its kernels can take an image of this kind."""
-    kernels = _kernels() if wanted(image) else None
+    kernels = load("crossview.networks.fused") if wanted(image) else None
     return kernels if kernels is not None and kernels.fits(image) else None
-
-
-@cache
-def _kernels() -> ModuleType | None:
-    try:
-        from crossview.networks import fused
-    except ImportError:  # torch brings Triton along for CUDA on Linux, not everywhere
-        return None
-    return fused
 
 
 def dropout(features: Tensor, probability: float, training: bool) -> Tensor:

@@ -137,7 +137,10 @@ def _gradient(
         tl.store(out + at + k * class_step, value.to(out.dtype.element_ty), mask=here)
 
 
-def steps(logits: Tensor) -> tuple[int, int, int] | None:
+Steps = tuple[int, int, int]
+
+
+def steps(logits: Tensor) -> Steps | None:
     """From sample to sample, class to class, voxel to voxel in memory, where the voxels lie evenly; else None."""
     if logits.is_contiguous():
         return logits.stride(0), logits.stride(1), 1
@@ -148,13 +151,13 @@ def steps(logits: Tensor) -> tuple[int, int, int] | None:
 
 class _CrossEntropyDice(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, logits: Tensor, label: Tensor, weight: Tensor, weighted: bool, smooth: float, tiny: float) -> Tensor:
+    def forward(
+        context: Any, logits: Tensor, place: Steps, label: Tensor, weight: Tensor, weighted: bool, smooth: float, tiny: float
+    ) -> Tensor:
         samples, classes = logits.shape[:2]
         voxels = label[0].numel()
         share = triton.cdiv(triton.cdiv(voxels, PROGRAMS), BLOCK) * BLOCK
         parts = triton.cdiv(voxels, share)
-        place = steps(logits)
-        assert place is not None  # made so by cross_entropy_dice
         sums = torch.empty((samples * parts, 3 * classes + 2), dtype=torch.float32, device=logits.device)
         loss = torch.empty((), dtype=torch.float32, device=logits.device)
         factors = torch.empty(1 + 2 * samples * classes, dtype=torch.float32, device=logits.device)
@@ -176,16 +179,19 @@ class _CrossEntropyDice(torch.autograd.Function):
         grid = (len(logits), triton.cdiv(voxels, BLOCK))
         with torch.cuda.device_of(logits):
             _gradient[grid](logits, label, weight, factors, gradients[0].contiguous(), out, voxels, *context.place, **context.fixed)
-        return out, None, None, None, None, None
+        return out, None, None, None, None, None, None
 
 
 def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None, smooth: float) -> Tensor:
     """:func:`crossview.objectives.losses.cross_entropy_dice` of logits (B, K, *S), a label (B, *S) and a weight (B, *S) or None."""
-    logits = logits if steps(logits) is not None else logits.contiguous()
+    place = steps(logits)
+    if place is None:
+        logits = logits.contiguous()
+        place = (logits.stride(0), logits.stride(1), 1)
     label = label.contiguous()
     factor = label if weight is None else weight.to(torch.float32).contiguous()
     tiny = 0.0 if weight is None else 1e-16
-    result: Tensor = _CrossEntropyDice.apply(logits, label, factor, weight is not None, smooth, tiny)
+    result: Tensor = _CrossEntropyDice.apply(logits, place, label, factor, weight is not None, smooth, tiny)
     return result
 
 

@@ -5,14 +5,11 @@ All are computed in float32 at least, under autocast too, and use no operation t
 
 from __future__ import annotations
 
-from functools import cache
-from types import ModuleType
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crossview.kernels import wanted
+from crossview.kernels import load, wanted
 
 SMOOTH = 1e-5
 """Keeps Dice defined where a class is in neither the prediction nor the label."""
@@ -42,7 +39,7 @@ def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None = No
 
     Within :func:`crossview.kernels.own_kernels` by those of :mod:`crossview.objectives.fused_losses`.
     """
-    kernels = _kernels() if wanted(logits) else None
+    kernels = load("crossview.objectives.fused_losses") if wanted(logits) else None
     if kernels is not None and kernels.fits(logits, label):
         loss: Tensor = kernels.cross_entropy_dice(logits, label, weight, SMOOTH)
         return loss
@@ -54,15 +51,6 @@ def plain_cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | Non
     logarithms = _log_softmax(logits)
     truth = _one_hot(label, logarithms)
     return (_cross_entropy(logarithms, truth, weight) + _dice(logarithms.exp(), truth, weight)) / 2
-
-
-@cache
-def _kernels() -> ModuleType | None:
-    try:
-        from crossview.objectives import fused_losses
-    except ImportError:  # torch brings Triton along for CUDA on Linux, not everywhere
-        return None
-    return fused_losses
 
 
 def batch_dice_loss(logits: Tensor, label: Tensor, smooth: float = SMOOTH) -> Tensor:
