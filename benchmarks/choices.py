@@ -6,11 +6,13 @@ in docs/explanation/cml.md; chosen by the validation cases, not by the test ones
     ramp           w_u rises over so many steps of stage 2 (exp(-5 (1 - t)^2))
     confidence     voxels whose pseudo-label is less probable than this teach nothing
     average        pseudo-labels are made by averages of both views, a <- average a + (1 - average) view after each step
+    mirror         each image of a step is mirrored left to right with a probability of one half
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -36,10 +38,11 @@ class ChoicesOptions(CMLOptions):
     ramp: int = Field(0, ge=0)
     confidence: float = Field(0.0, ge=0, lt=1)
     average: float = Field(0.0, ge=0, lt=1)
+    mirror: bool = False
 
 
 class Choices(CML):
-    """CML where all is 0."""
+    """CML where all is 0 or false."""
 
     Options = ChoicesOptions
     options: ChoicesOptions
@@ -59,7 +62,20 @@ class Choices(CML):
 
     def loss(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
         self.step = step
-        return super().loss(batch, stage, step)
+        return super().loss(self.mirrored(batch) if self.options.mirror else batch, stage, step)
+
+    def mirrored(self, batch: Batch) -> Batch:
+        """The batch with each of its images, and its label, reversed along the first axis (left to right) or not, by chance."""
+        draws = batch.rng.host("mirror")
+
+        def some(images: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+            chosen = torch.from_numpy(draws.random(len(images)) < 0.5).to(images.device)
+            axes = -(images.ndim - 2)
+            of = (images, *others)
+            return tuple(torch.where(chosen.view(-1, *[1] * (each.ndim - 1)), each.flip(axes), each) for each in of)
+
+        image, label = some(batch.image, batch.label)
+        return replace(batch, image=image, label=label, unlabelled=None if batch.unlabelled is None else some(batch.unlabelled)[0])
 
     def pseudo_labels(self, image: Tensor) -> list[Callable[[], Tensor]]:
         with torch.no_grad():

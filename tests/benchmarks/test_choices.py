@@ -7,10 +7,12 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from benchmarks.choices import Choices
+from benchmarks.choices import Choices, ChoicesOptions
 
 import crossview
+from crossview.batch import Batch
 from crossview.methods.plugin import load
+from crossview.rng import Randomness
 from crossview.training.journal import read_journal
 
 NAME = "benchmarks.choices:Choices"
@@ -55,3 +57,18 @@ def test_each_choice_changes_the_second_stage_alone(tmp_path, choice):
 def test_the_ramp_begins_near_nothing(tmp_path):
     plain, ramped = losses(tmp_path / "plain")[1], losses(tmp_path / "ramped", "method.ramp=100")[1]
     assert ramped[2]["unlabelled"] == pytest.approx(0.0067 * plain[2]["unlabelled"], rel=0.01)
+
+
+def test_mirroring_reverses_image_and_label_together_about_half_of_the_time():
+    image = torch.arange(40 * 6, dtype=torch.float32).reshape(40, 1, 3, 2, 1)
+    batch = Batch(image, image[:, 0].long(), image[:10], Randomness(3, step=1))
+    method = Choices(ChoicesOptions(name=NAME, mirror=True), lambda **_: torch.nn.Identity())
+    mirrored = method.mirrored(batch)
+    turned = [bool(now[0, 0, 0, 0] != before[0, 0, 0, 0]) for now, before in zip(mirrored.image, image, strict=True)]
+    assert 10 < sum(turned) < 30
+    for now, before, turn in zip(mirrored.image, image, turned, strict=True):
+        assert torch.equal(now, before.flip(1) if turn else before)
+    assert torch.equal(mirrored.label, mirrored.image[:, 0].long())
+    assert mirrored.unlabelled is not None
+    assert not torch.equal(mirrored.unlabelled, image[:10])
+    assert torch.equal(method.mirrored(batch).image, mirrored.image)
