@@ -49,7 +49,7 @@ def measure(loop: Loop, windows: int, volumes: int, repeats: int) -> dict[str, A
     recipe, cases = loop.recipe, loop.prepared.splits.test
     whole = [case.read_image() for case in cases[:volumes]]
     images = [cut(image, recipe, windows) for image in whole] if windows else whole
-    predictor = make_predictor(recipe, loop.training.job.method, loop.device, loop.precision)
+    predictor = make_predictor(recipe, loop.training.job.method, loop.device, loop.precision, many=True)
     list(predictor.predict([cut(images[0], recipe, 2)]))  # kernels are chosen
     count = sum(parts_of(image.shape[1:], recipe) for image in images)
     forget_peak_memory(loop.device)
@@ -85,6 +85,7 @@ def main() -> None:
             "recipe": recipe.setting,
             "method": recipe.method.name,
             "precision": loop.precision,
+            "compile": recipe.training.compile,
             "mode": recipe.inference.mode,
             "patch": list(recipe.data.patch),
             "stride": list(recipe.inference.stride),

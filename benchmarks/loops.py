@@ -24,6 +24,8 @@ from benchmarks import made
 from crossview import prepare as preparing
 from crossview.data.stream import Prefetcher
 from crossview.errors import Problem, UserError
+from crossview.folder import stored_precision
+from crossview.job import recordable
 from crossview.methods.method import Stage
 from crossview.planned import resolve_planned
 from crossview.prepare import Prepared, prepare
@@ -40,7 +42,7 @@ from crossview.training.progress import TrainingProgress
 
 @dataclass
 class Loop:
-    """A training that is ready to take steps of one stage, and what it was made of."""
+    """A training that is ready to take steps of one stage, and what it was made of. recipe: with what was measured."""
 
     recipe: Recipe
     prepared: Prepared
@@ -48,7 +50,6 @@ class Loop:
     stage: Stage
     index: int
     precision: Precision
-    compiled: bool | str
 
     @property
     def device(self) -> torch.device:
@@ -105,17 +106,17 @@ def loop_of(prepared: Prepared, *, stage: str = "", precision: str = "") -> Iter
     index = names.index(stage) if stage else len(names) - 1
     images = prepared.stream.batch(0, 0, unlabelled=False).image
     asked = recipe.training.model_copy(update={"precision": precision} if precision else {})
-    options = resolve(recipe.tables(), measure(asked, method, images)[0]).training
-    chosen: Any = options.precision
+    recipe = resolve(recipe.tables(), measure(asked, method, images)[0])
+    options, chosen = recipe.training, stored_precision(recipe)
     if options.compile is True:
         compile_networks(networks_of(method))
     with tempfile.TemporaryDirectory() as folder:
-        recorded = options.compile == "graphs"
-        job = Job(method, prepared.stream, recipe.training, Path(folder), prepared.device, chosen, recipe.tables(), recorded=recorded)
+        recorded = recordable(recipe, prepared.device)
+        job = Job(method, prepared.stream, options, Path(folder), prepared.device, chosen, recipe.tables(), recorded=recorded)
         with TrainingProgress(0, stream=io.StringIO()) as progress:
             training = Training(job, progress)
             training.start_stage(index, training.stages[index])
-            yield Loop(recipe, prepared, training, training.stages[index], index, chosen, options.compile)
+            yield Loop(recipe, prepared, training, training.stages[index], index, chosen)
 
 
 class Ended(BaseException):

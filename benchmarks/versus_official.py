@@ -58,7 +58,7 @@ def our_step(
     _same_weights(loop.training.job.method, torch.load(options.weights, weights_only=True))
     ours = stack.enter_context(_stepwise(loop))
     ours.advance()
-    return _several(ours.advance, options.steps), {"precision": loop.precision, "compiled": loop.compiled}
+    return _several(ours.advance, options.steps), {"precision": loop.precision, "compiled": loop.recipe.training.compile}
 
 
 def _several(advance: Callable[[], None], steps: int) -> Callable[[], None]:

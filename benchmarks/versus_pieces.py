@@ -135,5 +135,5 @@ def _quietly(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any
 
 
 def _ours(loop: Loop, image: NDArray[np.float32]) -> Callable[[], Any]:
-    predictor = make_predictor(loop.recipe, loop.training.job.method, loop.device, loop.precision)
+    predictor = make_predictor(loop.recipe, loop.training.job.method, loop.device, loop.precision, many=True)
     return lambda: list(predictor.predict([image[None]]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from crossview.training.compiling import compile_networks, networks_of
 from crossview.training.device import Precision
 from crossview.training.distributed import World
 from crossview.training.job import Job
+from crossview.training.recording import Recordings
 
 
 def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, world: World) -> Job:
@@ -39,15 +41,21 @@ def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, wor
         score=(lambda: quick_dice(predictor, scored, splits.classes, splits.channels, preprocessing)) if scored and world.first else None,
         draw=draw_batch if world.first else None,
         world=world,
-        recorded=recipe.training.compile == "graphs" and prepared.device.type == "cuda" and not world.several,  # a resume may differ
+        recorded=recordable(recipe, prepared.device) and not world.several,
     )
 
 
+def recordable(recipe: Recipe, device: torch.device) -> bool:
+    """Whether passes are recorded as CUDA graphs: the recipe has them so, and the device, which may be another now, can."""
+    return recipe.training.compile == "graphs" and device.type == "cuda"
+
+
 def make_predictor(
-    recipe: Recipe, method: Method, device: torch.device, precision: Precision, progress: Progress | None = None
+    recipe: Recipe, method: Method, device: torch.device, precision: Precision, progress: Progress | None = None, *, many: bool = False
 ) -> Predictor:
-    """The recipe's way from an image to a prediction."""
+    """The recipe's way from an image to a prediction. many: for whole sets, so it pays to record passes, where the recipe records them."""
     options = recipe.inference
+    passes = Recordings(networks_of(method)).passes if many and recordable(recipe, device) else nullcontext
     return Predictor(
         method,
         mode=options.mode,
@@ -59,4 +67,5 @@ def make_predictor(
         device=device,
         precision=precision,
         progress=progress,
+        passes=passes,
     )

@@ -55,7 +55,7 @@ def evaluate(
     method, step = load_method(recipe, path, splits.channels, where)
     precision = stored_precision(recipe)
     folder = run.path / "evaluation" / split
-    predictor = make_predictor(recipe, method, where, precision, progress)
+    predictor = make_predictor(recipe, method, where, precision, progress, many=True)
     summary = evaluate_cases(
         predictor,
         chosen,

@@ -1,6 +1,7 @@
 """The predictor: golden numbers, batches, clean-up, views, disagreement, and that it leaves no trace."""
 
 import random
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -213,6 +214,22 @@ def test_progress_counts_windows(convolution, predictor):
     settings = {"patch": (4, 4, 4), "stride": (4, 4, 4), "batch": 3, "progress": lambda *counts: seen.append(counts)}
     list(predictor(convolution(), **settings).predict(images((1, 8, 4, 4), (1, 8, 8, 4))))
     assert seen == [(3, 6), (6, 6)]
+
+
+def test_the_context_for_passes_is_around_each_batch(convolution, predictor):
+    inside = []
+
+    @contextmanager
+    def passes():
+        inside.append("in")
+        yield
+        inside.append("out")
+
+    method = convolution()
+    views = method.views
+    method.views = lambda image: inside.append(len(image)) or views(image)
+    list(predictor(method, passes=passes, batch=5).predict([np.zeros((1, 8, 8, 12), np.float32)] * 2))
+    assert inside == ["in", 5, "out", "in", 3, "out"]
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 6), (1, 1, 8, 8, 6), (1, 0, 8, 6)])

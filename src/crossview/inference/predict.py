@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,6 +79,7 @@ class Predictor:
     largest component of each class, over the whole volume in all modes (26 neighbours; 8 in an image). batch: windows or slices a
     forward pass; the result does not depend on it. flips: take the mean over the image and its reflections along the first two axes
     of the patch and both, for four times the work. progress: called after each batch with the windows or slices done and those known.
+    passes: a context that each batch's forward passes run in, say to record them.
 
     The method's modes, weights and gradients, and every random state, are as before whenever the caller has control: an
     evaluation can't disturb training. Raises UserError for a patch and stride that leave voxels uncovered.
@@ -97,6 +98,7 @@ class Predictor:
         device: torch.device,
         precision: Literal["float32", "bf16"] = "float32",
         progress: Progress | None = None,
+        passes: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         if mode == "windows":
             _check_windows(patch, stride)
@@ -109,7 +111,7 @@ class Predictor:
         self.largest_component, self.batch = largest_component, batch
         self.flips: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3)) if flips else ((),)
         self.device, self.precision = device, precision
-        self.progress = progress
+        self.progress, self.passes = progress, passes
         self._views: tuple[str, ...] = ()
 
     @property
@@ -158,7 +160,7 @@ class Predictor:
 
         Probabilities sum to one, so the background needs neither memory nor time.
         """
-        with evaluating(self.method), torch.no_grad():
+        with evaluating(self.method), torch.no_grad(), self.passes():
             reflected = (self._foreground(image.flip(axes)).flip([axis + 1 for axis in axes]) for axes in self.flips)
             total = next(reflected)
             for maps in reflected:
