@@ -504,6 +504,52 @@ def test_predictions_that_came_off_are_told_beside_the_errors(capsys, trained, t
     assert (code, out, "all predictions were there already" in err) == (0, "", True)
 
 
+def test_another_models_predictions_are_not_mixed_in(capsys, trained, tmp_path):
+    for name in ("a", "b"):
+        write_nifti(tmp_path / "scans" / f"{name}.nii.gz", np.arange(16**3, dtype=np.int16).reshape(16, 16, 16))
+    state, out = torch.load(trained / "model.pt", weights_only=True), tmp_path / "out"
+    next(iter(state["weights"].values())).add_(1)
+    torch.save(state, tmp_path / "other.pt")
+    assert crossview(capsys, "predict", trained, tmp_path / "scans" / "a.nii.gz", "--out", out)[0] == 0
+    before = (out / "a.nii.gz").read_bytes()
+    for more in ((), ("--resume",)):
+        code, _, err = crossview(capsys, "predict", tmp_path / "other.pt", tmp_path / "scans" / "b.nii.gz", "--out", out, *more)
+        assert (code, "the predictions here are another model's" in err, "choose another --out" in err) == (2, True, True)
+    assert sorted(file.name for file in out.iterdir()) == ["a.nii.gz", "predicted-by.json"]
+    assert crossview(capsys, "predict", trained, tmp_path / "scans", "--out", out, "--resume")[0] == 0
+    assert (out / "a.nii.gz").read_bytes() == before
+    assert crossview(capsys, "predict", tmp_path / "other.pt", tmp_path / "scans", "--out", out, "--overwrite")[0] == 0
+    assert crossview(capsys, "predict", trained, tmp_path / "scans", "--out", out, "--resume")[0] == 2
+
+
+def test_many_predictions_that_are_there_are_one_problem(capsys, trained, tmp_path):
+    for name in ("a", "b", "c"):
+        write_nifti(tmp_path / "scans" / f"{name}.nii.gz", np.zeros((16, 16, 16), np.int16))
+    predict = ("predict", trained, tmp_path / "scans", "--out", tmp_path / "out", "--entropy")
+    assert crossview(capsys, *predict)[0] == 0
+    code, _, err = crossview(capsys, *predict)
+    assert (code, err.count("error:"), "6 files of these predictions are here already" in err) == (2, 1, True), err
+
+
+def test_disagreement_of_one_network_is_said_to_be_the_entropy(capsys, tmp_path):
+    write_nifti(tmp_path / "scan.nii.gz", np.zeros((16, 16, 16), np.int16))
+    run = tmp_path / "run"
+    sets = [text for text in TINY if not text.startswith("method.") and text != "--set"]
+    sets = [part for text in [*sets, "method.name=supervised", "method.steps=2"] for part in ("--set", text)]
+    assert crossview(capsys, "train", "demo", "--out", run, *sets)[0] == 0
+    code, _, err = crossview(capsys, "predict", run, tmp_path / "scan.nii.gz", "--out", tmp_path / "out", "--disagreement")
+    assert (code, "its maps of disagreement are the prediction's entropy" in err) == (0, True), err
+
+
+def test_a_predict_stopped_before_its_first_file_says_that_nothing_was_written(capsys, trained, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("crossview.run.predict", stop)
+    code, _, err = crossview(capsys, "predict", trained, tmp_path, "--out", tmp_path / "out")
+    assert (code, "nothing was written" in err) == (130, True)
+
+
 def test_a_stopped_predict_says_how_to_go_on(capsys, trained, tmp_path, monkeypatch):
     def stop(*_, done, **__):
         done(tmp_path / "out" / "a.nii.gz")

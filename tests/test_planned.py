@@ -142,9 +142,11 @@ def test_a_run_folder_is_all_that_resume_needs(capsys, tmp_path, data):
     assert (code, f"to go on: crossview train '{run}' --resume" in out) == (0, True), err
     code, out, err = crossview(capsys, "train", run, "--resume")
     assert (code, f"next: crossview evaluate '{run}'" in out) == (0, True), err
-    for arguments in (("train", run), ("train", "folder", "--resume")):
+    for arguments, fix in ((("train", run), "--resume goes on with this run"), (("train", "folder", "--resume"), "add --out runs/NAME")):
         code, _, err = crossview(capsys, *arguments)
-        assert (code, "the run needs a folder" in err) == (2, True), err
+        assert (code, "the run needs a folder" in err, fix in err) == (2, True, True), err
+    code, out, err = crossview(capsys, "train", run, "--resume")
+    assert (code, "was finished already, after" in out) == (0, True), err
 
 
 def test_data_that_have_moved_are_told_on_resume(capsys, tmp_path):
@@ -152,7 +154,7 @@ def test_data_that_have_moved_are_told_on_resume(capsys, tmp_path):
     assert crossview(capsys, "train", "folder", "--data", root, "--out", run, *sets(*TINY), "--max-steps", "1")[0] == 0
     moved = root.rename(tmp_path / "moved")
     code, _, err = crossview(capsys, "train", run, "--resume")
-    assert (code, "the data's folder is missing" in err) == (2, True), err
+    assert (code, "no longer where the run was trained on them" in err, "--data DATA" in err) == (2, True, True), err
     assert crossview(capsys, "train", run, "--resume", "--data", moved)[0] == 0
 
 

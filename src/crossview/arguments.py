@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from crossview.errors import Problem, UserError
 
 OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe, say training.seed=1. Can be repeated.")
 DATA = typer.Option("--data", metavar="DATA", help="The data set's folder. The phantoms of 'demo' need none.")
+DATA_OF_RUN = typer.Option("--data", metavar="DATA", help="The data set's folder, if it is not where it was in training.")
 DEVICE = typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")
 Plugin = Annotated[str | None, typer.Option("--plugin", metavar="MODULE:CLASS", help="Your own method; its code is imported.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
@@ -35,9 +35,10 @@ def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
         return out
     if resume and is_run(recipe):
         return Path(recipe)
-    fix = f"crossview train {shlex.quote(recipe)} --out runs/NAME" + (
-        ", or the run folder to resume in the recipe's place" if resume else ""
-    )
+    if is_run(recipe):
+        fix = "--resume goes on with this run; --out runs/NAME begins another one by its recipe"
+    else:
+        fix = "add --out runs/NAME" + (", or give the run folder to resume in the recipe's place" if resume else "")
     raise UserError(Problem("the run needs a folder", where="--out", found="none", fix=fix))
 
 

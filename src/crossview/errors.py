@@ -48,7 +48,7 @@ def raise_all(problems: Sequence[Problem]) -> None:
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: the nearest known ones, else all of them."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.6) or [name for name in names if name.lower() == word.lower()]
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
 
 

@@ -61,9 +61,14 @@ class Run:
         return content
 
     def data_root(self, given: Path | str | None) -> Path | None:
-        """The data set's folder: the one that is given, else where the run's data were; None for a source that needs none."""
+        """The folder of the data: the one given, else where they were in training; None for a source that needs none. Raises UserError."""
         stored = self.environment.get("data")
-        return Path(given) if given is not None else Path(stored) if stored else None
+        if given is not None or not stored:
+            return None if given is None else Path(given)
+        if not Path(stored).is_dir():
+            fix = "give their new place: --data DATA"
+            raise UserError(Problem("the data are no longer where the run was trained on them", stored, "no such folder", fix=fix))
+        return Path(stored)
 
     @property
     def journal(self) -> Journal:

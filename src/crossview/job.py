@@ -41,6 +41,7 @@ def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, wor
         score=(lambda: quick_dice(predictor, scored, splits.classes, splits.channels, preprocessing)) if scored and world.first else None,
         draw=draw_batch if world.first else None,
         world=world,
+        class_names=splits.class_names,
         recorded=recordable(recipe, prepared.device) and not world.several,
     )
 

@@ -61,7 +61,7 @@ class TrainingOptions(BaseModel):
     decay_factor: float = Field(0.1, gt=0, le=1, description="what each drop multiplies the rate by")
     decay_power: float = Field(0.9, gt=0, description="power of the polynomial schedule")
     selection: Literal["last", "validation", "test"] = Field("last", description="which checkpoint is the result; stated in every output")
-    evaluate_every: int = Field(200, ge=1, description="steps between scorings of the validation cases")
+    evaluate_every: int = Field(200, ge=1, description="steps of a stage between scorings of the validation cases; its last is scored too")
     checkpoint_every: float = Field(60.0, ge=0, description="seconds between checkpoints; 0: after every step")
     log_every: int = Field(20, ge=1, description="steps between rows of the journal")
     picture_every: int = Field(1000, ge=1, description="steps between pictures of a batch; the first of each stage is always drawn")
@@ -124,6 +124,15 @@ def parse(model: type[Model], table: Mapping[str, Any], where: str) -> Model:
         raise UserError([_problem(item, model, where) for item in error.errors()]) from None
 
 
+PLAINER = {
+    "tuple_type": "a list, say [32, 32, 32]",
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
+}
+"""What pydantic's kinds of error expected, for people."""
+
+
 def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
     key = ".".join(str(part) for part in item["loc"]) or "(table)"
     if item["type"] == "extra_forbidden":
@@ -131,7 +140,7 @@ def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
     if item["type"] == "missing":
         return Problem(f"key '{key}' is missing", where=f"[{where}]", fix=f"add {key} to [{where}]")
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    message = "a list, say [32, 32, 32]" if item["type"] == "tuple_type" else message
+    message = PLAINER.get(item["type"], message)
     return Problem(f"key '{key}' has a wrong value", where=f"[{where}]", found=repr(item["input"]), expected=message)
 
 
@@ -282,7 +291,7 @@ def read_tables(path: Path) -> Tables:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        fix = "crossview recipe la-8 > my.toml makes one to edit"
+        fix = "crossview recipe la-8 > my.toml makes one to edit; crossview recipe folder --data DATA > my.toml one for your own scans"
         raise UserError(Problem("there is no such recipe file", where=str(path), fix=fix)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(Problem("not a TOML file", where=str(path), found=str(error))) from None

@@ -13,6 +13,7 @@ from crossview.errors import Problem, UserError
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.folder import Run, load_method, shared_model, stored_precision
 from crossview.inference.files import predict_files
+from crossview.inference.source import source_of
 from crossview.job import make_predictor
 from crossview.prepare import Progress, find_splits, preprocessing_of
 from crossview.reporting.report import write_report
@@ -104,7 +105,8 @@ def predict(
 
     disagreement, entropy: also write where the views differ, and where the prediction is unsure. flips: average over reflections, see
     :class:`Predictor`; left out, as the run's recipe says. resume: leave scans out whose prediction is there. done: is told each file as it
-    is written. remark: is told a line for each prediction that holds nothing but background.
+    is written. remark: is told a line for each prediction that holds nothing but background, and where maps are not what their name says.
+    A folder that holds another model's predictions is refused, unless it is to be overwritten.
     Raises UserError naming every file that could not be predicted; the others are done.
     """
     path, recipe = shared_model(run)
@@ -112,7 +114,7 @@ def predict(
     set_kernels(deterministic=False)
     state = checkpoint.read(path)
     channels = int(state.get("channels", 1))
-    method, _ = load_method(recipe, path, channels, where)
+    method, step = load_method(recipe, path, channels, where)
     if flips is not None:
         recipe = resolve(recipe.tables(), [f"inference.flips={str(flips).lower()}"])
     return predict_files(
@@ -129,6 +131,7 @@ def predict(
         progress=progress,
         done=done,
         remark=remark,
+        source=source_of(recipe.method.name, step, state["weights"], recipe.inference.model_dump(mode="json")),
     )
 
 

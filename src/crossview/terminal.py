@@ -92,7 +92,7 @@ def suggestion_table(suggestions: list[Suggestion]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", "scan", "doubt", "most doubtful of all", "looks most like", title="label these next")
+    table = Table("", "scan", "doubt", "most doubtful of all", "looks most like", title="label these next", caption_justify="left")
     for each in suggestions:
         table.add_row(str(each.rank), escape(each.case), f"{each.score:.2f}", f"{each.place} of {each.of}", escape(each.nearest))
     table.caption = (
@@ -123,8 +123,9 @@ def summary_table(summary: dict[str, Any]) -> Any:
     from crossview.evaluation.scores import is_the_answer
 
     count, unit = len(summary["cases"]), summary["unit"]
-    title = f"{summary['method']} on {summary['split']}: {count} cases, checkpoint {summary['checkpoint']} (step {summary['step']})"
-    table = Table("", "Dice %", "95% interval", "Jaccard %", f"HD95 {unit}", f"ASD {unit}", title=title)
+    cases = "1 case" if count == 1 else f"{count} cases"
+    title = f"{summary['method']} on {summary['split']}: {cases}, checkpoint {summary['checkpoint']} (step {summary['step']})"
+    table = Table("", "Dice %", "95% interval", "Jaccard %", f"HD95 {unit}", f"ASD {unit}", title=title, caption_justify="left")
 
     def row(name: str, scores: dict[str, Any]) -> None:
         def number(metric: str, factor: float = 1.0) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from crossview.reporting.curves import training_charts
 from crossview.reporting.folder import read_run
+from crossview.reporting.headline import headline, headline_score
 from crossview.reporting.results import Shown, evaluation_part
 from crossview.reporting.verdict import cautions, result_sentences, unlabelled_effect
 
@@ -148,7 +149,12 @@ def test_a_checkpoint_is_called_picked_on_the_cases_scored_only_where_it_was(mak
 def test_an_evaluation_from_before_the_run_went_on_is_named(make_run: MakeRun) -> None:
     [(tone, text)] = cautions(read_run(make_run(dice={"a": [0.8]}, step=400)))
     assert tone == "bad"
-    assert "scores of step 400; the run stands at step 1,000: evaluate it again" in text
+    assert "scores of step 400; the run stands at step 1,000: evaluate it again (crossview evaluate " in text
+    old, now = (read_run(make_run(name=f"run{step}", dice={"a": [0.8]}, step=step)) for step in (400, 1000))
+    assert ("scores of step 400, out of date", "bad") in headline(old)["badges"]
+    assert "at step 400, not of the run as it is now" in (headline_score(old) or {})["on"]
+    assert not any("out of date" in text for text, _ in headline(now)["badges"])
+    assert (headline_score(now) or {})["on"] == "1 test case"
     assert cautions(read_run(make_run(name="best", dice={"a": [0.8]}, step=400, checkpoint="selected"))) == []
 
 

@@ -68,7 +68,7 @@ def test_a_class_that_no_crop_holds_is_left_out_even_where_it_is_predicted():
 def test_what_is_lacking():
     dice = {"view1": {"1": 0.8, "2": 0.49}, "view2": {"1": 0.5, "2": 0.5}}
     assert lacking(dice, 0.5) == {"view1": {"2": 0.49}}
-    assert told(lacking(dice, 0.5), 0.5) == "view1 has 49.0 % of class 2 (Dice on labelled crops; 50 % is needed)"
+    assert told(lacking(dice, 0.5), 0.5) == "on labelled crops view1 reaches 49.0 % for class 2, and a Dice of 50 % is needed"
     assert told({}, 0.5) == ""
     assert lacking({"view1": {}}, 0.5) == {"view1": {}}
     assert "view1 has seen no class" in told({"view1": {}}, 0.5)
@@ -90,9 +90,9 @@ def test_a_stage_that_waits_for_ever_makes_the_run_a_labelled_only_one_and_says_
     assert [row["stage"] for row in rows(waited, "stage")] == ["pretrain"]
     assert [row["total_step"] for row in rows(waited, "readiness")] == [3, 4, 5, 6, 7]
     (warning,) = rows(waited, "warning")
-    assert "the unlabelled scans were not used: view1 has" in warning["text"]
+    assert "the unlabelled scans were not used: on labelled crops view1 reaches" in warning["text"]
     told = capsys.readouterr().err
-    assert "step 3: stage pretrain goes on: view1 has" in told
+    assert "step 3: stage pretrain goes on: on labelled crops view1 reaches" in told
     assert "warning: stage pretrain has taken all steps" in told
     assert waited.finished
     assert evaluate(waited)["notes"][-1].endswith("the unlabelled scans were not used.")

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from crossview.arguments import (
-    DATA,
+    DATA_OF_RUN,
     DEVICE,
     Model,
     Plugin,
@@ -47,7 +47,7 @@ def check(
 
 def evaluate(
     run: RunFolder,
-    data: Annotated[Path | None, DATA] = None,
+    data: Annotated[Path | None, DATA_OF_RUN] = None,
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
     checkpoint: Annotated[str | None, typer.Option(help="last or selected; by default what the run's selection policy names.")] = None,
     cases: Annotated[int | None, typer.Option(min=1, help="Only the first so many cases.")] = None,
@@ -107,7 +107,8 @@ def predict(
                 remark=remarks.append,
             )
     except KeyboardInterrupt:
-        print("what is written is whole; the same command with --resume makes the others", file=sys.stderr)  # noqa: T201
+        told = "what is written is whole; the same command with --resume makes the others" if written else "nothing was written"
+        print(told, file=sys.stderr)  # noqa: T201
         raise
     finally:
         for text in remarks:
@@ -120,7 +121,7 @@ def predict(
 
 def suggest(
     run: RunFolder,
-    data: Annotated[Path | None, DATA] = None,
+    data: Annotated[Path | None, DATA_OF_RUN] = None,
     count: Annotated[int, typer.Option("-n", min=1, help="How many scans.")] = 5,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of suggest.json and suggest.png; by default RUN/suggest.")] = None,
     as_json: Annotated[bool, flag("--json", "For programs.")] = False,

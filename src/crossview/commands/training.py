@@ -15,6 +15,7 @@ from crossview.arguments import (
     Plugin,
     check_one_of,
     flag,
+    is_run,
     load_plugin,
     run_to_make,
     with_plugin,
@@ -60,6 +61,7 @@ def train(
     folder = run_to_make(recipe, out, resume)
     if gpus is not None and gpus > 1 and place() is None:
         sys.exit(launch(gpus, sys.argv[1:]))
+    from crossview.folder import Run
     from crossview.run import train as run_train
 
     def tell(plan: Plan) -> None:
@@ -70,6 +72,7 @@ def train(
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)  # noqa: T201
 
+    already = resume and is_run(str(folder)) and Run(folder).finished
     sets = with_plugin(recipe, overrides or [], plugin)
     with bar("reading cases") as progress:
         run, outcome = run_train(
@@ -88,7 +91,8 @@ def train(
     if speaks() and outcome.how == "finished":
         name = shlex.quote(str(run.path))
         follows = f"predict {name} SCANS --out predictions" if run.environment.get("test") == 0 else f"evaluate {name}"
-        print(f"finished after {outcome.total_step} steps: {run.path}\nnext: crossview {follows}")  # noqa: T201
+        how = "was finished already," if already else "finished"
+        print(f"{how} after {outcome.total_step} steps: {run.path}\nnext: crossview {follows}")  # noqa: T201
     elif speaks():
         follows = shlex.join(["train", str(run.path), "--resume", *(["--plugin", plugin] if plugin else [])])
         print(f"stopped and saved after {outcome.total_step} steps: {run.path}\nto go on: crossview {follows}")  # noqa: T201

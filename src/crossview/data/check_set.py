@@ -21,6 +21,7 @@ Facts = Mapping[str, Sequence[CaseFacts]]
 
 SPACING_FACTOR = 3
 INTENSITY_FACTOR = 10
+VARIES = ", or where the set varies more than that, no further out than the others"
 DEVIATIONS = 5
 """Robust standard deviations (1.4826 times the median absolute deviation, of logarithms) that an outlier lies from the median at least."""
 FEWEST_COMPARED = 5
@@ -167,7 +168,9 @@ def _spacing(every: Sequence[CaseFacts]) -> list[Finding]:
     found = told([f"{fact.case.id} ({' x '.join(f'{side:.3g}' for side in fact.spacing or ())} mm)" for fact in odd])
     usual = " x ".join(f"{side:.3g}" for side in np.median(sides, axis=0))
     what = f"{_cases(len(odd))} very different voxel sides"
-    expected = f"within a factor of {SPACING_FACTOR} of the median {usual} mm, or {DEVIATIONS} robust deviations"
+    expected = (
+        f"within a factor of {SPACING_FACTOR} of the median {usual} mm, or where they vary more than that, no further out than the others"
+    )
     return [Finding("warning", Problem(what, "", found, expected, "check the headers"), tuple(fact.case.id for fact in odd))]
 
 
@@ -198,12 +201,11 @@ def _other_range(known: Sequence[CaseFacts], channel: int) -> list[Finding]:
     odd = [spans[place][0] for place in np.flatnonzero(far)]
     if not odd:
         return []
-    odd.sort(key=lambda fact: -max(np.abs(fact.extremes[channel])))
-    found = told([f"{fact.case.id} ({_span(fact, channel)})" for fact in odd])
+    odd.sort(key=lambda fact: fact.percentiles[channel][0] - fact.percentiles[channel][2])
+    found = told([f"{fact.case.id} ({fact.percentiles[channel][0]:.4g} to {fact.percentiles[channel][2]:.4g})" for fact in odd])
     what = f"{_cases(len(odd))} a very different range of intensities" + (f" in channel {channel}" if channel else "")
     expected = (
-        f"a range (0.5th to 99.5th percentile) within a factor of {INTENSITY_FACTOR} of the usual one, {low:.4g} to {high:.4g}, "
-        f"or {DEVIATIONS} robust deviations"
+        f"a range (0.5th to 99.5th percentile) within a factor of {INTENSITY_FACTOR} of the usual one, {low:.4g} to {high:.4g}{VARIES}"
     )
     fix = "harmless if each scan is normalised on its own (z-score); check units and export if not"
     return [Finding("warning", Problem(what, "", found, expected, fix), tuple(fact.case.id for fact in odd))]

@@ -6,6 +6,7 @@ with it. nnU-Net (Isensee et al., Nature Methods 2021) centres a third of a batc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -111,6 +112,7 @@ def share_for(met: Mapping[int, float]) -> tuple[float, str]:
     rarest = min(met, key=met.__getitem__, default=0)
     lowest = met.get(rarest, 1.0)
     if lowest >= NEARLY_ALWAYS:
-        return 0.0, f"a uniformly drawn crop nearly always holds each class (at least {lowest:.0%} do)"
+        share = "every one of those tried" if lowest == 1 else f"at least {math.floor(100 * lowest)}%"
+        return 0.0, f"a uniformly drawn crop nearly always holds each class ({share} did)"
     missed = f"{lowest:.0%} of uniformly drawn crops hold class {rarest}, and below {NEARLY_ALWAYS:.0%} they miss it too often"
     return A_THIRD, f"{missed}: a third of the labelled crops are centred on a voxel of some class"

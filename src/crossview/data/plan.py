@@ -257,7 +257,10 @@ def _choose_batches(items: int, choose: _Choices, flat: bool, needs: Needs, budg
     if needs.even:
         size -= size % 2
     kind = "slices" if flat and items > most else "cases"
-    reason = f"{items} labelled {kind}" + (", an even number as the method mixes pairs" if needs.even and size < most else "")
+    there = f"there are {items} labelled {kind}"
+    reason = (f"as many as go through the device at once in good time; {there}" if items > most else there) + (
+        ", an even number as the method mixes pairs" if needs.even and size < most else ""
+    )
     size = choose("training.labelled_batch", size, reason)
     choose(
         "training.unlabelled_batch",
@@ -273,7 +276,9 @@ def _choose_clean_up(fingerprint: Fingerprint, choose: _Choices, flat: bool, nee
         value = min(loose, key=loose.__getitem__)
         reason = f"class {value} has {loose[value]:.0%} of its voxels in one piece in some labelled case: all pieces are kept"
     else:
-        reason = f"each class is one piece in every labelled case (at least {min(shares.values(), default=1):.1%} of its voxels)"
+        least = min(shares.values(), default=1)
+        of_it = "" if least == 1 else f" but for {1 - least:.2%} of its voxels at most"
+        reason = f"each class is one piece in every labelled case{of_it}"
     choose("inference.largest_component", not loose, reason)
     if needs.cleans:
         slices = flat and fingerprint.axes == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -160,7 +161,8 @@ def _partial(run: FinishedRun) -> list[Problem]:
     if not run.partial:
         return []
     found = f"only the first {len(run.cases)} cases were scored"
-    return [Problem("the evaluation is partial", str(run.path), found, "all cases of the split", "crossview evaluate RUN")]
+    fix = shlex.join(["crossview", "evaluate", str(run.path)])
+    return [Problem("the evaluation is partial", str(run.path), found, "all cases of the split", fix)]
 
 
 def _impossible(run: FinishedRun) -> list[Problem]:

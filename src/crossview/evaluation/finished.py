@@ -172,7 +172,8 @@ def _check_step(path: Path, end: int, summary: Summary) -> None:
     step = int(summary["step"])
     if step > end or (summary["checkpoint"] == "last" and step != end):
         found, expected = f"the evaluation is of step {step:,}", f"step {end:,}, where the run ended"
-        raise UserError(Problem("the evaluation is not of the finished run", str(path), found, expected, "crossview evaluate RUN again"))
+        fix = shlex.join(["crossview", "evaluate", str(path)])
+        raise UserError(Problem("the evaluation is not of the finished run", str(path), found, expected, fix))
 
 
 def _assemble(path: Path, parts: _Parts) -> FinishedRun:

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,10 +206,15 @@ def read_summary(folder: Path) -> Summary:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(Problem("there is no evaluation", str(path), fix="crossview evaluate RUN")) from None
+        raise UserError(Problem("there is no evaluation", str(path), fix=_again(path))) from None
     except (OSError, ValueError) as error:
         raise UserError(Problem("the summary can't be read", str(path), str(error), "JSON", "evaluate the run again")) from error
     return check_format(summary, path)
+
+
+def _again(file: Path) -> str:
+    """The command that writes a file RUN/evaluation/SPLIT/... again."""
+    return shlex.join(["crossview", "evaluate", str(file.parents[2]), "--split", file.parent.name])
 
 
 def check_format(summary: Any, where: Path) -> Summary:
@@ -229,7 +235,7 @@ def read_cases(folder: Path) -> list[Score]:
                 raise ValueError(f"columns {rows.fieldnames}")
             return [_score(row) for row in rows]
     except FileNotFoundError:
-        raise UserError(Problem("there is no table of cases", str(path), fix="crossview evaluate RUN")) from None
+        raise UserError(Problem("there is no table of cases", str(path), fix=_again(path))) from None
     except (OSError, ValueError, TypeError, csv.Error) as error:
         expected = "columns " + ", ".join(COLUMNS)
         raise UserError(Problem("the table of cases can't be read", str(path), str(error), expected, "evaluate the run again")) from error

@@ -61,7 +61,7 @@ def doubt(prediction: Prediction, score: Score | None = None) -> float:
     the probabilities were right, 2 sum_{v in label} p_v / (sum_v p_v + |label|). Left out: "views" where there are peers.
     A prediction that finds nothing at all is in full doubt.
     """
-    score = score or ("views" if len(prediction.views) > 1 and prediction.peers else "expected_dice")
+    score = score or ("views" if prediction.of_peers else "expected_dice")
     found = [_pairwise_dice(prediction) if score == "views" else _expected_dice(prediction)]
     values = [value for dice in found for value in dice if not np.isnan(value)]
     return 1 - float(np.mean(values)) if values else 1.0

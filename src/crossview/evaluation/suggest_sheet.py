@@ -83,7 +83,7 @@ def _row(shown: Shown, slice_axis: int) -> Row:
 
 def _outlined(prediction: Prediction) -> list[Array]:
     """Each peer's label, else the prediction's."""
-    return list(prediction.views.values()) if len(prediction.views) > 1 and prediction.peers else [prediction.label]
+    return list(prediction.views.values()) if prediction.of_peers else [prediction.label]
 
 
 def _legend(views: int, classes: Iterable[int], names: Mapping[int, str]) -> list[Key]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import tee
+from itertools import count, tee
 from pathlib import Path
 
+from crossview.data.sources.layouts import told
 from crossview.data.sources.source import DataOptions
 from crossview.errors import Problem, UserError, raise_all
 from crossview.files import check_writable
@@ -17,6 +18,9 @@ from crossview.inference.h5 import read_h5
 from crossview.inference.nifti import read_nifti
 from crossview.inference.predict import Prediction, Predictor
 from crossview.inference.scan import FLAT, Input, MapName, ReadingOptions, Scan, output_files
+from crossview.inference.source import Source
+from crossview.inference.source import check as check_source
+from crossview.inference.source import note as note_source
 
 SUFFIXES = (".nii.gz", ".nii", ".h5", *FLAT)
 LA_FILE = "mri_norm2.h5"
@@ -40,6 +44,7 @@ def predict_files(
     progress: Callable[[int, int], None] | None = None,
     done: Callable[[Path], None] = lambda _: None,
     remark: Callable[[str], None] = lambda _: None,
+    source: Source | None = None,
 ) -> list[Path]:
     """Predicts scans (NIfTI, PNG, TIFF, or h5 as LA and ACDC are published) and folders of them into the folder ``out``.
 
@@ -47,12 +52,15 @@ def predict_files(
     data: the run's [data] table. channels: of its model. resume: leave out scans of which all files are there; what a stop left of others
     is replaced. progress: called with (scans done, of all). done: called with each label's file as it is written. remark: called with a
     line for each label that holds nothing but background: a wrong contrast or orientation can be the cause, and the file alone looks right.
+    source: of the model, noted in ``out``; a folder that another one's predictions are noted in is refused (unless ``overwrite``).
     Returns the labels' files, in the order of the scans.
 
     Raises UserError at once, before anything is written, if an output would overwrite an input, an existing file (unless
     ``overwrite``) or another output; and at the end, naming every scan that could not be read, predicted or written, when
     the others are done. A file is written whole or not at all.
     """
+    if source is not None and not overwrite:
+        check_source(out, source)
     scans, problems = find_scans(inputs, channels)
     asked: dict[MapName, bool] = {"probability": probabilities, "disagreement": disagreement, "entropy": entropy}
     maps = [name for name, wanted in asked.items() if wanted]
@@ -73,11 +81,16 @@ def predict_files(
     first, second = tee(readable())
     predictions = predictor.predict((scan.image for scan in first), (scan.shape for scan in second))
 
+    numbers = count()
+
     def write(prediction: Prediction) -> tuple[Path | Problem, bool]:
-        return _written(being_predicted.popleft(), prediction, out, maps), bool(prediction.label.any())
+        first_one = next(numbers) == 0
+        if first_one and disagreement and not prediction.of_peers:
+            remark("this method has no two networks of equal standing: its maps of disagreement are the prediction's entropy")
+        return _written(being_predicted.popleft(), prediction, out, maps, source if first_one else None), bool(prediction.label.any())
 
     written = []
-    for count, (answer, found) in enumerate(map_ahead(write, predictions), 1):
+    for number, (answer, found) in enumerate(map_ahead(write, predictions), 1):
         if isinstance(answer, Path):
             written.append(answer)
             done(answer)
@@ -86,7 +99,7 @@ def predict_files(
         else:
             problems.append(answer)
         if progress is not None:
-            progress(count, len(scans))
+            progress(number, len(scans))
     raise_all(problems)
     return written
 
@@ -104,13 +117,15 @@ def _attempt(scan: Scan, options: ReadingOptions) -> Input | UserError:
         return error
 
 
-def _written(scan: Input, prediction: Prediction, out: Path, maps: Sequence[MapName]) -> Path | Problem:
+def _written(scan: Input, prediction: Prediction, out: Path, maps: Sequence[MapName], source: Source | None) -> Path | Problem:
     where = str(scan.scan.files[0])
     if not prediction.finite:
         fix = "look at the scan's intensities, and at the run's loss: the weights may be broken"
         return Problem("the network's answer holds NaN or infinity; nothing was written", where, fix=fix)
     label = output_files(scan.scan, out, maps)["label"]
     try:
+        if source is not None:
+            note_source(out, source)
         scan.write({name: getattr(prediction, name) for name in (*maps, "label")}, out)
     except OSError as error:
         return Problem(
@@ -180,6 +195,7 @@ def check_outputs(scans: Sequence[Scan], out: Path, maps: Sequence[MapName], ove
     if out.exists() and not out.is_dir():
         return [Problem("the output is no folder", str(out), "a file", "a folder, new or not", "choose another --out")]
     problems = []
+    there: dict[Path, None] = {}
     sources = {(status.st_dev, status.st_ino) for scan in scans for status in (file.stat() for file in scan.files)}
     owners: dict[Path, Scan] = {}
     for scan in scans:
@@ -193,11 +209,10 @@ def check_outputs(scans: Sequence[Scan], out: Path, maps: Sequence[MapName], ove
             elif file.exists() and (file.stat().st_dev, file.stat().st_ino) in sources:
                 problems.append(Problem("the prediction would overwrite an input", str(file), fix="choose another --out"))
             elif file.exists() and not overwrite:
-                problems.append(
-                    Problem(
-                        "a prediction is here already",
-                        str(file),
-                        fix="--resume leaves it and makes the others, --overwrite replaces it, or choose another --out",
-                    )
-                )
+                there[file] = None
+    if there:
+        fix = "--resume leaves them and makes the others, --overwrite replaces them, or choose another --out"
+        first, *more = there
+        what = f"{len(there)} files of these predictions are here already" if more else "a prediction is here already"
+        problems.append(Problem(what, str(out if more else first), told([str(file.relative_to(out)) for file in there]), fix=fix))
     return problems

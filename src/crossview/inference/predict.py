@@ -57,6 +57,11 @@ class Prediction:
         return torch.cat([normalised_entropy(slab) for slab in slabs]).numpy()
 
     @property
+    def of_peers(self) -> bool:
+        """Whether there are views that may disagree; else ``disagreement`` is the entropy."""
+        return self.peers and len(self.views) > 1
+
+    @property
     def finite(self) -> bool:
         """False where the network answered with NaN or infinity: the label then means nothing."""
         return bool(np.isfinite(self.probability.sum(dtype=np.float64)))

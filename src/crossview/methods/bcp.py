@@ -28,7 +28,7 @@ from torch import Tensor
 from crossview.batch import Batch
 from crossview.methods.method import READY_DICE, Stage, Terms
 from crossview.methods.student_teacher import StudentTeacher, TeacherOptions
-from crossview.objectives.health import foreground_dice, foreground_share
+from crossview.objectives.health import foreground_share, mean_dice
 from crossview.objectives.losses import cross_entropy_batch_dice, cross_entropy_dice
 from crossview.objectives.mixing import halves, mix, random_box
 from crossview.objectives.pseudo_labels import clean_async, decide
@@ -109,7 +109,7 @@ class BCP(StudentTeacher):
             if batch.show:
                 self.show |= {f"{where} mix": pasted, f"{where} mix label": torch.where(region > 0, y[half], pseudo_label)}
             if batch.watch:
-                self.health[f"student Dice, {where}"] = foreground_dice(logits, y[half], region)
+                self.health[f"student Dice, {where}"] = mean_dice(logits, y[half], region)
                 self.health[f"teacher pseudo-label share, {where}"] = foreground_share(pseudo_label)
             taught = self.supervised(logits, pseudo_label, 1 - region)
             yield {where: self.supervised(logits, y[half], region) + self.options.unlabelled_weight * taught}
@@ -120,7 +120,7 @@ class BCP(StudentTeacher):
         if batch.show:
             self.show |= {"labelled mix": mixed, "labelled mix label": label}
         if batch.watch:
-            self.health["student labelled Dice"] = foreground_dice(logits, label)
+            self.health["student labelled Dice"] = mean_dice(logits, label)
         if self.options.pretrain_regions:
             return self.supervised(logits, label, outside) + self.supervised(logits, label, 1 - outside)
         return self.supervised(logits, label)

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from crossview.batch import Batch
 from crossview.methods.method import READY_DICE, BuildNetwork, Method, MethodOptions, Stage, Terms
 from crossview.networks.network import Output
-from crossview.objectives.health import foreground_dice
+from crossview.objectives.health import mean_dice
 from crossview.objectives.losses import cross_entropy_dice, feature_discrepancy
 from crossview.objectives.mixing import halves, mix, random_box
 from crossview.objectives.pseudo_labels import clean_async, decide
@@ -88,7 +88,7 @@ class CML(Method):
         if batch.show:
             self.show |= {"labelled mix": mixed, "labelled mix label": label}
         if batch.watch:
-            self.health |= {f"view{i} labelled Dice": foreground_dice(out.logits, label) for i, out in enumerate(outputs, 1)}
+            self.health |= {f"view{i} labelled Dice": mean_dice(out.logits, label) for i, out in enumerate(outputs, 1)}
         labelled = self.terms(outputs, (label, label), self.options.labelled_weight, "labelled")
         if batch.unlabelled is None:
             yield labelled

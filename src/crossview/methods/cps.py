@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from crossview.batch import Batch
 from crossview.methods.consistency import ConsistencyOptions, both_images
 from crossview.methods.method import BuildNetwork, Method, Stage, Terms
-from crossview.objectives.health import foreground_dice, foreground_share
+from crossview.objectives.health import foreground_share, mean_dice
 from crossview.objectives.losses import cross_entropy, cross_entropy_batch_dice, softmax
 from crossview.objectives.mixing import Box, halves, mix, random_box
 
@@ -77,7 +77,7 @@ class CPS(Method):
             if batch.show:
                 self.show[f"target by {name}"] = own
             if batch.watch:
-                self.health[f"{name} labelled Dice"] = foreground_dice(labelled, batch.label)
+                self.health[f"{name} labelled Dice"] = mean_dice(labelled, batch.label)
                 self.health[f"{name} pseudo-label share"] = foreground_share(own)
         if batch.show and box is not None:
             self.show["unlabelled mix"] = image

@@ -31,7 +31,7 @@ from crossview.methods.method import BuildNetwork, Method, Stage, Terms
 from crossview.networks.network import Output
 from crossview.objectives.adversarial import adversarial_direction, frozen_statistics, uniform_noise
 from crossview.objectives.contrast import ClassMemory, weighted_distance
-from crossview.objectives.health import foreground_dice, foreground_share
+from crossview.objectives.health import foreground_share, mean_dice
 from crossview.objectives.losses import cross_entropy, softmax
 from crossview.objectives.soft_dice import classwise_dice_loss, pooled_dice_loss
 
@@ -111,7 +111,7 @@ class SSNet(Method):
         if batch.show:
             self.show["unlabelled prediction"] = label[len(x) :]
         if batch.watch:
-            self.health |= {"labelled Dice": foreground_dice(output.logits[: len(x)], batch.label), "memory fill": self.memory.fill()}
+            self.health |= {"labelled Dice": mean_dice(output.logits[: len(x)], batch.label), "memory fill": self.memory.fill()}
             self.health["unlabelled foreground share"] = foreground_share(label[len(x) :])
         terms = {"labelled": supervised, "contrast": weight * self.options.contrast_weight * contrast}
         del output, contrast, supervised  # yielded, and freed before the passes that follow

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from crossview.batch import Batch
 from crossview.methods.method import BuildNetwork, Method, MethodOptions
-from crossview.objectives.health import foreground_dice
+from crossview.objectives.health import mean_dice
 from crossview.objectives.losses import softmax
 from crossview.objectives.teacher import average, teacher_of
 
@@ -45,8 +45,8 @@ class StudentTeacher(Method):
         with torch.no_grad():
             taught = self.teacher(batch.image).logits
         self.teacher.train(self.training)
-        self.health["student labelled Dice"] = foreground_dice(logits, batch.label)
-        self.health["teacher labelled Dice"] = foreground_dice(taught, batch.label)
+        self.health["student labelled Dice"] = mean_dice(logits, batch.label)
+        self.health["teacher labelled Dice"] = mean_dice(taught, batch.label)
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
         return {"student": self.student(image).logits, "teacher": self.teacher(image).logits}

@@ -27,7 +27,7 @@ from torch import Tensor
 from crossview.batch import Batch
 from crossview.methods.consistency import ConsistencyOptions, both_images
 from crossview.methods.method import BuildNetwork, Method, Stage, Terms
-from crossview.objectives.health import foreground_dice, foreground_share
+from crossview.objectives.health import foreground_share, mean_dice
 from crossview.objectives.losses import cross_entropy_batch_dice
 
 
@@ -62,7 +62,7 @@ class URPC(Method):
         if batch.show:
             self.show |= {"unlabelled prediction": pseudo_label, "disagreement of scales": disagreement.mean(0)}
         if batch.watch:
-            self.health |= {f"scale {k} labelled Dice": foreground_dice(labelled, batch.label) for k, (labelled, _) in enumerate(scales)}
+            self.health |= {f"scale {k} labelled Dice": mean_dice(labelled, batch.label) for k, (labelled, _) in enumerate(scales)}
             self.health |= {f"scale {k} disagreement": divergence.mean() for k, divergence in enumerate(disagreement)}
             self.health["unlabelled foreground share"] = foreground_share(pseudo_label)
         return {"labelled": supervised, "consistency": self.options.weight(step) * consistency}

@@ -8,7 +8,7 @@ from typing import Any
 from crossview.reporting.figures import Mark, strip
 from crossview.reporting.folder import Evaluation, RunFolder
 from crossview.reporting.results import case_row
-from crossview.reporting.verdict import bounds, is_optimistic
+from crossview.reporting.verdict import bounds, is_optimistic, stale_step
 from crossview.reporting.words import METRICS, OVERLAPS, SELECTIONS, count, duration, interval, method_name, metric, number, percent, table
 
 
@@ -74,6 +74,8 @@ def _badges(run: RunFolder) -> list[tuple[str, str]]:
         badges.append((f"selected on {'test' if selection == 'test' else selection}, optimistic", "bad"))
     else:
         badges.append((SELECTIONS.get(selection, f"selection {selection}"), ""))
+    outdated = [step for evaluation in run.evaluations[:1] if (step := stale_step(evaluation, run)) is not None]
+    badges += [(f"scores of step {step:,}, out of date", "bad") for step in outdated]
     if any(evaluation.summary.get("partial") for evaluation in run.evaluations):
         badges.append(("partial evaluation", "warn"))
     if not run.journal.finished:
@@ -97,9 +99,9 @@ def headline_score(run: RunFolder) -> dict[str, Any] | None:
     mean = table(evaluation.summary.get("mean"))
     dice = table(mean.get("dice"))
     low, high = bounds(dice)
-    cases = len(evaluation.summary.get("cases") or evaluation.cases)
+    cases, old = len(evaluation.summary.get("cases") or evaluation.cases), stale_step(evaluation, run)
     return {
-        "on": count(cases, f"{evaluation.split} case"),
+        "on": count(cases, f"{evaluation.split} case") + ("" if old is None else f" at step {old:,}, not of the run as it is now"),
         "dice": percent(dice.get("mean")),
         "interval": interval(low, high),
         "tiles": _tiles(mean, str(evaluation.summary.get("unit") or "voxel")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,6 +10,8 @@ from typing import Any, Literal
 from crossview.reporting.folder import Evaluation, Row, RunFolder
 from crossview.reporting.words import METRICS, count, distance, in_text, interval, listed, number, percent, table
 
+FOUND = 0.02
+"""A stage whose Dice during training is below this has found nothing."""
 CLEAR = 0.01
 """A smaller change of Dice during training than this is not called help or harm."""
 WEAK = 0.10
@@ -48,7 +51,7 @@ def result_sentences(evaluation: Evaluation) -> list[str]:
     cases = len(summary.get("cases") or evaluation.cases)
     sentences = [f"On {count(cases, f'{evaluation.split} case')} the mean Dice is {in_text(dice.get('mean'))}{span}."]
     scored = [case for case in evaluation.cases if case.mean("dice") is not None]
-    if len(scored) > 1:
+    if len(scored) > 1 and scored[-1].mean("dice"):
         middle, worst = scored[len(scored) // 2], scored[0]
         half = f"Half of the cases reach {in_text(middle.mean('dice'))} or more"
         sentences.append(f"{half}; the worst, {worst.case}, has {in_text(worst.mean('dice'))}.")
@@ -139,6 +142,8 @@ def _unknown(split: str, scored: bool, staged: bool) -> str:
 def _compared(before: Sequence[Row], after: Sequence[Row], selection: str, split: str, compared: bool) -> Unlabelled:
     start, start_best = before[-1], max(before, key=lambda row: row["mean"])
     last, best = after[-1], max(after, key=lambda row: row["mean"])
+    if max(best["mean"], start_best["mean"]) < FOUND:
+        return Unlabelled("unknown", f"Neither stage found anything in the {split} cases, so what the unlabelled scans did can't be told.")
     start, result = (start, last) if selection == "last" else (start_best, best)
     change = result["mean"] - start["mean"]
     figures = f"{split} Dice was {in_text(start['mean'])} at {_place(start, before)} of the labelled-only stage"
@@ -183,11 +188,19 @@ def _picked(evaluation: Evaluation) -> str:
 
 def _stale(evaluation: Evaluation, run: RunFolder) -> str:
     """Scores of the last checkpoint from before the run went on."""
+    step = stale_step(evaluation, run)
+    if step is None:
+        return ""
+    again = f"evaluate it again ({shlex.join(['crossview', 'evaluate', str(run.path), '--split', evaluation.split])})"
+    return f"The {evaluation.split} scores are scores of step {step:,}; the run stands at step {run.journal.total_step:,}: {again}."
+
+
+def stale_step(evaluation: Evaluation, run: RunFolder) -> int | None:
+    """The step of an evaluation of the last checkpoint, if the run has gone on since; else None."""
     step, now = number(evaluation.summary.get("step")), run.journal.total_step
     if evaluation.summary.get("checkpoint") != "last" or step is None or not now or step == now:
-        return ""
-    again = f"evaluate it again (crossview evaluate RUN --split {evaluation.split})"
-    return f"The {evaluation.split} scores are scores of step {int(step):,}; the run stands at step {now:,}: {again}."
+        return None
+    return int(step)
 
 
 def _part(evaluation: Evaluation) -> str:
@@ -229,7 +242,7 @@ def _weak_views(run: RunFolder) -> list[str]:
     best = max(known, key=lambda name: known[name])
     less = " or less network.dropout" if number(run.option("network", "dropout")) else ""
     return [
-        f"{name} is {'dead' if value < 0.02 else 'weak'}: Dice {in_text(value)} on {where}, where {best} has {in_text(known[best])}. "
+        f"{name} is {'dead' if value < FOUND else 'weak'}: Dice {in_text(value)} on {where}, where {best} has {in_text(known[best])}. "
         f"{MEANING.get(name, TAUGHT.format(less))}"
         for name, value in known.items()
         if known[best] - value >= WEAK

@@ -46,7 +46,9 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """A checkpoint's content. Raises UserError for a file that is missing, truncated or of another format version."""
     if not path.exists():
-        raise UserError(Problem("there is no such checkpoint", where=str(path), fix="train the run first, or name another checkpoint"))
+        others = sorted(file.stem for file in path.parent.glob("*.pt"))
+        there, fix = (f"only {', '.join(others)}", "name another checkpoint") if others else ("none in this run", "train the run")
+        raise UserError(Problem("there is no such checkpoint", str(path), there, fix=fix))
     try:
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # a damaged or hostile file can make the restricted reader fail in any way

@@ -28,6 +28,7 @@ class Job:
     score: scores the validation cases; None where nothing is scored during training. draw: makes a picture of a batch.
     resumed_with, warnings: what the journal shall tell of a resume. world: the processes that train together, of which only the first
     writes; score and draw are its own. recorded: whether passes are recorded as CUDA graphs and replayed.
+    class_names: of all classes, for what is told.
     """
 
     method: Method
@@ -43,6 +44,7 @@ class Job:
     warnings: Sequence[str] = ()
     world: World = ALONE
     recorded: bool = False
+    class_names: Sequence[str] = ()
 
     @property
     def last(self) -> Path:

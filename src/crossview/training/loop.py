@@ -112,6 +112,7 @@ class Training:
             index=index,
             steps=self.length(index).meant,
             unlabelled=stage.unlabelled,
+            ready_dice=stage.ready_dice if self.length(index).waits else 0.0,
             total_step=self.position.total_step,
         )
         self.progress.show(row)
@@ -160,7 +161,7 @@ class Training:
         low = lacking(dice, stage.ready_dice)
         self.position = replace(position, ready=not low)
         at = {"stage": stage.name, "step": position.step, "total_step": position.total_step}
-        behind = told(low, stage.ready_dice)
+        behind = told(low, stage.ready_dice, job.class_names)
         self.progress.show(self.journal.append("readiness", **at, ready=not low, needed=stage.ready_dice, dice=dice, text=behind))
         if low and ended:
             self.progress.show(self.journal.append("warning", total_step=position.total_step, text=in_vain(stage.name, behind)))

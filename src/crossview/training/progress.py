@@ -26,6 +26,12 @@ def describe(row: dict[str, Any]) -> str:
     return f"loss {row['loss']:.3f}  {terms}  {row['samples_per_second']:.1f} samples/s  {waiting}"
 
 
+def _stage(row: dict[str, Any]) -> str:
+    scans = "labelled and unlabelled scans" if row["unlabelled"] else "labelled scans"
+    more = f", more of them until each network has a Dice of {row['ready_dice']:g} for each class" if row.get("ready_dice") else ""
+    return f"stage {row['stage']}: {row['steps']} steps on {scans}{more}"
+
+
 class TrainingProgress:
     """Shows stages, loss terms, speed, the share of time spent waiting for data, and the time left; silent: nothing."""
 
@@ -53,7 +59,7 @@ class TrainingProgress:
         """One more step is done."""
         self.done = total_step
         if self.live:
-            self.bar.update(self.task, completed=total_step, description=stage)
+            self.bar.update(self.task, completed=total_step, description=f"{stage}, step")
 
     def show(self, row: dict[str, Any]) -> None:
         """A new row of the journal."""
@@ -67,7 +73,7 @@ class TrainingProgress:
         elif kind == "readiness" and not row["ready"]:
             self.say(f"step {row['total_step']}: stage {row['stage']} goes on: {row['text']}")
         elif kind == "stage":
-            self.say(f"stage {row['stage']}: {row['steps']} steps")
+            self.say(_stage(row))
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -81,4 +87,4 @@ class TrainingProgress:
             self.last_line = now
             rate = (now - self.started) / max(1, self.done - self.first)
             left = time.strftime("%H:%M:%S", time.gmtime(rate * (self.steps - self.done)))
-            self.say(f"{row['stage']} {row['total_step']}/{self.steps}  {describe(row)}  {left} left")
+            self.say(f"step {row['total_step']}/{self.steps} ({row['stage']})  {describe(row)}  {left} left")

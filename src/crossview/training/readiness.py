@@ -6,7 +6,7 @@ labelled stage can be told to go on until no network is in that state (``Stage.r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
@@ -62,15 +62,19 @@ def lacking(dice: Learned, needed: float) -> Learned:
     return {name: classes for name, classes in low.items() if classes or not dice[name]}
 
 
-def told(low: Learned, needed: float) -> str:
-    """The networks that lag behind, in words; empty for none."""
+def told(low: Learned, needed: float, names: Sequence[str] = ()) -> str:
+    """The networks that lag behind, in words; empty for none. names: of the classes, background first; "class k" where there is none."""
     if not low:
         return ""
+
+    def of_class(index: str, value: float) -> str:
+        return f"{100 * value:.1f} % for {names[int(index)] if int(index) < len(names) else f'class {index}'}"
+
     networks = [
-        f"{name} has {' and '.join(f'{100 * value:.1f} % of class {c}' for c, value in classes.items()) or 'seen no class'}"
+        f"{name} " + ("has seen no class" if not classes else f"reaches {' and '.join(of_class(*each) for each in classes.items())}")
         for name, classes in low.items()
     ]
-    return f"{'; '.join(networks)} (Dice on labelled crops; {100 * needed:g} % is needed)"
+    return f"on labelled crops {'; '.join(networks)}, and a Dice of {100 * needed:g} % is needed"
 
 
 def in_vain(stage: str, behind: str) -> str:

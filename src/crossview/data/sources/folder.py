@@ -91,7 +91,7 @@ def splits(root: Path | None, options: Options) -> Splits:
     begin = max(0, len(used) - options.validation)
     trained, held_out = used[:begin], used[begin:]
     unlabelled = (*cases.unlabelled, *cases.hidden, *cases.labelled[len(used) :])
-    problems = lists.too_few(options.labelled, len(used), "labelled cases", split_file if split_file.is_file() else Path(here))
+    problems = lists.too_few(options.labelled, len(used), "labelled cases", f"[data] labelled, {here}")
     if options.validation and cases.validation:
         found, fix = f"data.validation = {options.validation}, and a list in split.toml", "leave one of them out"
         problems.append(Problem("validation cases are named twice", str(split_file), found, "one of the two", fix))
@@ -115,7 +115,7 @@ def splits(root: Path | None, options: Options) -> Splits:
 
 def too_few_labelled(count: int, where: str) -> Problem:
     """For a set whose training cannot begin."""
-    fix = "label more scans (each label has its scan's name), a larger data.labelled, or fewer for validation"
+    fix = "label more scans (each label has its scan's name), or leave more to training: data.labelled, data.validation"
     return Problem("too few labelled cases to train on", where, str(count), f"at least {FEWEST_LABELLED}", fix)
 
 

@@ -77,15 +77,15 @@ def missing_files(names: Sequence[str], path_of: Callable[[str], Path], list_fil
     return problems
 
 
-def too_few(asked: int, there: int, noun: str, list_file: Path) -> list[Problem]:
-    """A problem if the list holds fewer labelled cases than the recipe asks for."""
+def too_few(asked: int, there: int, noun: str, where: Path | str) -> list[Problem]:
+    """A problem if the list, or what else ``where`` names, holds fewer labelled cases than the recipe asks for."""
     if asked <= there:
         return []
     fix = f"set data.labelled to {there} or less"
     return [
         Problem(
             "more labelled cases asked for than there are",
-            where=str(list_file),
+            where=str(where),
             found=f"{there} {noun}",
             expected=f"at least {asked}",
             fix=fix,

@@ -1,0 +1,54 @@
+"""Which model made the predictions in a folder: noted beside them, so that no other model's are mixed in unseen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crossview.errors import Problem, UserError
+from crossview.files import write_text
+
+FILE = "predicted-by.json"
+
+Source = Mapping[str, Any]
+"""method, step, weights (a digest) and the [inference] table, as far as the result depends on it."""
+
+
+def source_of(method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]) -> Source:
+    """What tells one way to predict from another. weights: of the checkpoint; inference: the recipe's table."""
+    digest = sha256()
+    for name, value in weights.items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    table = {key: value for key, value in inference.items() if key != "batch"}
+    return {"method": method, "step": step, "weights": digest.hexdigest()[:16], "inference": table}
+
+
+def note(out: Path, source: Source) -> None:
+    """Write it into the folder ``out``. Raises OSError."""
+    write_text(out / FILE, json.dumps(source, indent=1) + "\n")
+
+
+def check(out: Path, source: Source) -> None:
+    """Raises UserError where the predictions in ``out`` are noted as another model's; where nothing is noted, there is nothing to say."""
+    try:
+        noted = json.loads((out / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if noted != json.loads(json.dumps(source)):
+        fix = "choose another --out; --overwrite replaces the predictions of the scans that are given"
+        raise UserError(Problem("the predictions here are another model's", str(out), _told(noted), _told(source), fix))
+
+
+def _told(source: Any) -> str:
+    if not isinstance(source, Mapping):
+        return "an unreadable note"
+    inference = source.get("inference")
+    how = [f"{key} {value}" for key, value in inference.items()] if isinstance(inference, Mapping) else []
+    return ", ".join([f"{source.get('method')}, step {source.get('step')}, weights {source.get('weights')}", *how])
