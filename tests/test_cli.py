@@ -1,6 +1,9 @@
 """The command as a person types it: what it prints, its exit codes, and what it leaves behind."""
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -455,9 +458,9 @@ def test_resume_from_a_checkpoint_of_another_recipe(capsys, tmp_path):
 
 def test_a_lost_checkpoint_is_told_on_resume(capsys, tmp_path):
     run = tmp_path / "run"
-    assert crossview(capsys, "train", "demo", "--out", run, *TINY, "--set", "training.log_every=1", "--max-steps", 2)[0] == 0
+    assert crossview(capsys, "train", "demo", "--out", run, *TINY, "--max-steps", 2)[0] == 0
     (run / "checkpoints" / "last.pt").unlink()
-    code, _, err = crossview(capsys, "train", "demo", "--out", run, "--resume", *TINY, "--set", "training.log_every=1")
+    code, _, err = crossview(capsys, "train", "demo", "--out", run, "--resume", *TINY)
     assert (code, "checkpoint is missing" in err) == (2, True), err
 
 
@@ -539,6 +542,37 @@ def test_disagreement_of_one_network_is_said_to_be_the_entropy(capsys, tmp_path)
     assert crossview(capsys, "train", "demo", "--out", run, *sets)[0] == 0
     code, _, err = crossview(capsys, "predict", run, tmp_path / "scan.nii.gz", "--out", tmp_path / "out", "--disagreement")
     assert (code, "its maps of disagreement are the prediction's entropy" in err) == (0, True), err
+
+
+def test_sigterm_ends_a_verb_as_ctrl_c_does(capsys, trained, tmp_path, monkeypatch):
+    def stop(*_, done, **__):
+        done(tmp_path / "out" / "a.nii.gz")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr("crossview.run.predict", stop)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        code, out, err = crossview(capsys, "predict", trained, tmp_path, "--out", tmp_path / "out")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (code, out.split(), "what is written is whole" in err) == (143, [str(tmp_path / "out" / "a.nii.gz")], True)
+
+
+@pytest.mark.parametrize("verb", [("train", "--resume"), ("suggest",)])
+def test_an_environment_that_is_no_object_is_told(capsys, trained, tmp_path, verb):
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "environment.json").write_text("[1]")
+    code, _, err = crossview(capsys, verb[0], run, *verb[1:])
+    assert (code, "the run's environment can't be read" in err, "a list instead of an object" in err) == (2, True, True), err
+
+
+def test_a_damaged_recipe_is_told_with_its_file(capsys, trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    text = (run / "recipe.toml").read_text()
+    (run / "recipe.toml").write_text(text.replace("filters = 2", 'filters = "two"'))
+    code, _, err = crossview(capsys, "evaluate", run)
+    assert (code, f"{run / 'recipe.toml'}: [network]" in err, "expected: a whole number" in err) == (2, True, True), err
 
 
 def test_a_predict_stopped_before_its_first_file_says_that_nothing_was_written(capsys, trained, tmp_path, monkeypatch):

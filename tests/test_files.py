@@ -27,3 +27,10 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_names_that_utf8_cannot_hold_are_replaced(tmp_path):
     assert write_text(tmp_path / "a.txt", "case \udce9").read_text(encoding="utf-8") == "case ?"
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "日"])
+def test_names_as_long_as_file_systems_take_are_written(tmp_path, letter):
+    name = letter * ((255 - len(".nii.gz")) // len(letter.encode())) + ".nii.gz"
+    assert write_text(tmp_path / name, "a").read_text() == "a"
+    assert [file.name for file in tmp_path.iterdir()] == [name]

@@ -309,3 +309,13 @@ def test_without_test_cases_the_next_step_is_to_predict(capsys, tmp_path):
     assert "crossview evaluate run" not in page
     code, _, err = crossview(capsys, "evaluate", run)
     assert (code, "crossview predict" in err, "split.toml" in err) == (2, True, True)
+
+
+def test_what_check_calls_an_error_is_one_for_training_too(capsys, tmp_path):
+    root = make_folder(tmp_path / "scans")
+    for label in (root / "labels").iterdir():
+        image = nibabel.load(label)
+        nibabel.save(nibabel.Nifti1Image(255 * (np.asarray(image.dataobj) > 0).astype(np.uint8), image.affine), label)
+    code, _, err = crossview(capsys, "train", "folder", "--data", root, "--out", tmp_path / "run")
+    assert (code, "the label values are no class numbers in a row" in err) == (2, True), err
+    assert not (tmp_path / "run").exists()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from crossview.arguments import show_version
 from crossview.commands import scans, tables, training
-from crossview.errors import Problem, UserError, of_system
+from crossview.errors import Problem, Terminated, UserError, of_system
 from crossview.launch import leave, place
 from crossview.terminal import print_errors
 
@@ -30,8 +32,16 @@ def options(
         raise UserError(Problem(f"crossview {context.invoked_subcommand} runs in one process", "", f"{here.size} processes", "one", fix))
 
 
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
 def main() -> None:
     """Entry point. Exit codes: 0 done, 2 a fault in the input, 1 a fault of ours, 130 or 143 stopped by Ctrl-C or SIGTERM."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks is no reason to fail
+    with suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except UserError as error:
@@ -42,6 +52,8 @@ def main() -> None:
     except OSError as error:
         print_errors(of_system(error))
         leave(2)
+    except Terminated:
+        leave(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         leave(128 + signal.SIGINT)
 

@@ -39,6 +39,13 @@ class UserError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class Terminated(BaseException):
+    """SIGTERM, which ends a verb as Ctrl-C does: what is being written is taken away, what is whole stays. Exit code 143."""
+
+
+STOPS = (KeyboardInterrupt, Terminated)
+
+
 def raise_all(problems: Sequence[Problem]) -> None:
     """Raise one :class:`UserError` for all problems, or return if there are none."""
     if problems:
@@ -53,7 +60,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 FIXES = {
-    errno.ENOSPC: "free disk space; what was finished before is kept, and crossview train goes on with --resume",
+    errno.ENOSPC: "free disk space; what was finished before is kept, and the command goes on with --resume",
+    errno.EFBIG: "the system lets no file grow so large here: choose another folder, or raise the limit",
     errno.EROFS: "choose another folder",
     errno.EACCES: "give yourself the right to, or choose another folder",
 }

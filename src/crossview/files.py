@@ -9,12 +9,16 @@ from pathlib import Path
 
 from crossview.errors import Problem, UserError
 
+LONGEST = 240
+"""Bytes of a name to which ".part" can be added: file systems take 255."""
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A path aside to write to; it becomes ``path`` once it is whole and on the disk, and is removed if anything fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    name = path.name if len(os.fsencode(path.name)) <= LONGEST else path.name[: LONGEST // 4]  # four bytes a letter at most
+    part = path.with_name(name + ".part")
     try:
         yield part
         with part.open("rb+") as file:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,20 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
-        return resolve(read_tables(self.path / "recipe.toml"))
+        path = self.path / "recipe.toml"
+        tables = read_tables(path)
+        try:
+            return resolve(tables)
+        except UserError as error:
+            raise UserError([replace(each, where=f"{path}: {each.where}".rstrip(": ")) for each in error.problems]) from None
 
     @property
     def environment(self) -> dict[str, Any]:
         path = self.path / "environment.json"
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError(f"a {type(content).__name__} instead of an object")
         except (OSError, ValueError) as error:
             fix = "restore it, or train again with --overwrite"
             raise UserError(

@@ -14,8 +14,10 @@ from typing import Any
 
 from crossview import methods
 from crossview.data import fingerprint, inspect
+from crossview.data.check_set import check_set
 from crossview.data.plan import CPU, GPU, Needs, Plan, make_plan
 from crossview.data.sources import folder
+from crossview.errors import raise_all
 from crossview.folder import Run, recipe_on_resume
 from crossview.prepare import check_unlabelled
 from crossview.recipe import STEP_KEYS, Tables, layers, load, merged
@@ -50,8 +52,11 @@ def resolve_planned(
     options = folder.Options(**{**provisional.data.model_dump(), "nifti_axes": (0, 1, 2)})
     splits = folder.splits(data, options)
     check_unlabelled(provisional, splits)
-    classes = options.classes if "classes" in given.get("data", {}) else None
+    classes = options.classes if "classes" in given.get("data", {}) else len(cases.class_names) or None
     facts = inspect.inspect((*splits.labelled, *splits.unlabelled), classes, progress=progress)
+    begin = len(splits.labelled)
+    findings = check_set({"labelled": facts[:begin], "unlabelled": facts[begin:]}, classes, str(data))
+    raise_all([finding.problem for finding in findings if finding.severity == "error"])
     found = fingerprint.take(facts, cases.channel_names, cases.class_names, str(data))
     gpu = find_device(provisional.training.device).type == "cuda"
     plan = make_plan(found, given, _needs(provisional, shipped), GPU if gpu else CPU)

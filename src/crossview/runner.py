@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crossview.errors import Problem, UserError
+from crossview.errors import STOPS, Problem, Terminated, UserError
 from crossview.evaluation.compare import Comparison, compare
 from crossview.evaluation.finished import MEMBERSHIP, FinishedRun, membership, read_run
 from crossview.evaluation.tables import duration
@@ -114,8 +114,8 @@ def bench(
             table.write()
     except StoppedError as stop:
         stopped = stop.signal
-    except KeyboardInterrupt:
-        stopped = int(signal.SIGINT)
+    except STOPS as stop:
+        stopped = int(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
     return Bench(tuple(runs), tuple(failed), table.comparison or table.write(), stopped, tuple(elsewhere))
 
 

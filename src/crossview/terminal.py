@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from crossview.errors import UserError
+from crossview.errors import STOPS, UserError
 from crossview.launch import speaks
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def bar(what: str) -> Iterator[Progress]:
 
     try:
         yield report_progress
-    except KeyboardInterrupt:
+    except STOPS:
         stop()
         print("stopped", file=sys.stderr)  # noqa: T201
         raise

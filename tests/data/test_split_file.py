@@ -80,3 +80,11 @@ def test_faults_are_named(tmp_path, text, told):
 def test_all_faults_at_once(tmp_path):
     _, problems = read(tmp_path, 'test = ["x", "q"]\nvalidation = ["p1_a", "p1_a"]\nmore = 1\n[patient]\nq = "Ann"')
     assert problems.count("split.toml") == 5
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_what_bears_the_name_and_is_no_file_is_told(tmp_path, kind):
+    path = tmp_path / "split.toml"
+    path.mkdir() if kind == "folder" else path.symlink_to("split.toml")
+    (problem,) = read_split(path, NAMES, [])[1]
+    assert (problem.what, kind in problem.found) == ("this is no file", True)

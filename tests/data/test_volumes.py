@@ -111,10 +111,43 @@ def colours(path):
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, kind), AFFINE), path)
 
 
+def altered(path):
+    """Whole but for one bit of a voxel: only the checksum tells."""
+    content = bytearray(gzip.compress(write_nifti(path.with_name("whole.nii"), np.ones((20, 20, 20), np.int16)).read_bytes(), 0))
+    content[-100] ^= 1
+    path.write_bytes(content)
+
+
+def without_its_end(path):
+    path.write_bytes(write_nifti(path, IMAGE).read_bytes()[:-3])
+
+
+def without_a_side(path):
+    patched(path, 252, [0, 0], np.int16)
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[80:84] = np.float32(0).tobytes()
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+def flat(path):
+    affine = AFFINE.copy()
+    affine[:3, 1] = affine[:3, 0]
+    write_nifti(path, IMAGE, affine)
+
+
+def not_compressed(path):
+    path.write_bytes(write_nifti(path.with_name("whole.nii"), IMAGE).read_bytes())
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [
         (truncated, "cut off"),
+        (altered, "CRC"),
+        (without_its_end, "cut off"),
+        (without_a_side, "voxel sides 0,"),
+        (flat, "axes that lie in one plane"),
+        (not_compressed, "rename it to bad.nii"),
         (header_only, "cut off"),
         (huge, "more than any scan"),
         (colours, "no plain numbers"),
@@ -152,3 +185,23 @@ def test_a_grid_is_read_from_the_header_alone(tmp_path):
     assert (grid.shape, grid.channels) == (SHAPE, 2)
     np.testing.assert_allclose(grid.affine, sheared(), atol=1e-6)
     np.testing.assert_allclose(grid.corners()[-1], (sheared() @ [6, 5, 4, 1])[:3], atol=1e-5)
+
+
+def test_a_compressed_file_without_the_suffix_is_told(tmp_path):
+    path = tmp_path / "bad.nii"
+    path.write_bytes(write_nifti(tmp_path / "a.nii.gz", IMAGE).read_bytes())
+    with pytest.raises(UserError, match=r"rename it to bad\.nii\.gz"):
+        read_volume([path], 1, AXES)
+
+
+def test_capitals_in_the_suffix_change_nothing(tmp_path):
+    path = write_nifti(tmp_path / "a.nii.gz", np.zeros((64, 64, 64), np.float32)).rename(tmp_path / "A.NII.GZ")
+    assert read_volume([path], 1, AXES).shape == (1, 64, 64, 64)
+
+
+def test_a_label_s_place_and_its_values_are_told_at_once(tmp_path):
+    scan_file, label = write_nifti(tmp_path / "a.nii.gz", IMAGE), write_nifti(tmp_path / "l.nii.gz", 1.5 * LABEL, shifted(3))
+    with pytest.raises(UserError) as error:
+        read_label(label, scan_file, AXES)
+    first, second = (problem.what for problem in error.value.problems)
+    assert (first, second) == ("scan and label lie differently in space", "the label holds values that are no classes")

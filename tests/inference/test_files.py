@@ -12,6 +12,7 @@ from crossview.data.sources.source import DataOptions
 from crossview.errors import UserError
 from crossview.inference import nifti
 from crossview.inference.files import find_scans, predict_files
+from crossview.inference.predict import Predictor
 
 SHAPE = (9, 8, 7)
 DATA = DataOptions(source="folder", labelled=1, patch=(8, 8, 6), classes=2, sampling="crop", augmentation="none")
@@ -269,3 +270,37 @@ def test_slices_of_a_nifti_scan_lie_along_its_last_axis(convolution, predictor, 
     (written,) = predict_files(predict, [path], tmp_path / "out", data=data, channels=1)
     (expected,) = predict.predict([values().transpose(2, 1, 0)[None]])
     np.testing.assert_array_equal(np.asarray(nibabel.load(written).dataobj), expected.label.transpose(2, 1, 0))
+
+
+def test_predictions_into_the_folder_of_the_scans_are_refused_on_resume_too(predict, tmp_path):
+    path = nifti_file(tmp_path / "a.nii", values())
+    before = path.read_bytes()
+    (told,) = problems_of(predict, [tmp_path], tmp_path, resume=True)
+    assert "overwrite an input" in told.what
+    assert path.read_bytes() == before
+
+
+def test_a_scan_beyond_the_memory_is_named(predict, tmp_path, monkeypatch):
+    inputs = [nifti_file(tmp_path / "scans" / f"{name}.nii", values()) for name in "abc"]
+    resize = Predictor._parts
+
+    def parts(self, image):
+        if (image == values(9)[None]).all():
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 13271040000 bytes")
+        return resize(self, image)
+
+    nifti_file(inputs[1], values(9))
+    monkeypatch.setattr(Predictor, "_parts", parts)
+    too_large, left = problems_of(predict, inputs, tmp_path / "out")
+    assert (too_large.what, too_large.where) == ("the scan needs too much memory", str(inputs[1]))
+    assert "--resume" in left.what
+    predict([inputs[0], inputs[2]], tmp_path / "out", resume=True)
+    assert everything(tmp_path / "out") == ["a.nii", "c.nii"]
+
+
+def test_what_is_no_file_in_a_folder_of_scans_is_told(predict, tmp_path):
+    nifti_file(tmp_path / "scans" / "a.nii", values())
+    (tmp_path / "scans" / "b.nii.gz").mkdir()
+    (told,) = problems_of(predict, [tmp_path / "scans"], tmp_path / "out")
+    assert (told.where, told.found) == (str(tmp_path / "scans" / "b.nii.gz"), "a folder")
+    assert everything(tmp_path / "out") == ["a.nii"]

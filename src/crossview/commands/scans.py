@@ -20,6 +20,7 @@ from crossview.arguments import (
     flag,
     load_plugin,
 )
+from crossview.errors import STOPS
 from crossview.terminal import bar, suggestion_table, summary_table
 
 
@@ -106,7 +107,7 @@ def predict(
                 done=written.append,
                 remark=remarks.append,
             )
-    except KeyboardInterrupt:
+    except STOPS:
         told = "what is written is whole; the same command with --resume makes the others" if written else "nothing was written"
         print(told, file=sys.stderr)  # noqa: T201
         raise

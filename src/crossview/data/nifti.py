@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import logging
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +21,8 @@ Number = TypeVar("Number", bound=np.generic)
 Nifti1Image = Any
 """nibabel is typed in part only."""
 
+GZIP = b"\x1f\x8b"
+"""How such a file begins."""
 DEFLATE_LIMIT = 1032
 """The most bytes that one byte of a gzip file can stand for."""
 
@@ -26,6 +31,7 @@ def open_nifti(path: Path) -> Nifti1Image:
     """The header; no voxel is read yet. Raises UserError: missing, damaged, or no NIfTI file."""
     import nibabel
 
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it tells of odd headers without a file's name
     try:
         image: Nifti1Image = nibabel.load(path)
     except FileNotFoundError:
@@ -37,10 +43,25 @@ def open_nifti(path: Path) -> Nifti1Image:
     return image
 
 
-def read_channels(image: Nifti1Image, path: Path, channels: int) -> list[NDArray[np.float32]]:
+def sides_without_affine(image: Nifti1Image, path: Path) -> NDArray[np.float64]:
+    """The three voxel sides as the header has them, where it holds no matrix in their place (then infinity): nibabel makes 1 of a 0."""
+    if int(image.header["sform_code"]) > 0:
+        return np.full(3, math.inf)
+    with (gzip.open if is_zipped(path) else open)(path, "rb") as stream:
+        written = type(image.header).from_fileobj(stream, check=False)
+    return np.abs(np.asarray(written["pixdim"][1:4], dtype=np.float64))
+
+
+def is_zipped(path: Path) -> bool:
+    """Whether the name says so."""
+    return path.suffix.lower() == ".gz"
+
+
+def read_channels(image: Nifti1Image, path: Path, channels: int, noun: str = "scan") -> list[NDArray[np.float32]]:
     """The scaled values of each channel, float32 (X, Y, Z), from a volume or a fourth axis of channels.
 
-    What the header claims is checked before memory is asked for. Raises UserError: another shape, too large, damaged, NaN.
+    What the header claims is checked before memory is asked for, and of a gzip file its checksum. noun: what the file is, for messages.
+    Raises UserError: another shape, too large, damaged, NaN.
     """
     shape = tuple(int(side) for side in image.shape)
     while len(shape) > 3 and shape[-1] == 1:
@@ -50,11 +71,25 @@ def read_channels(image: Nifti1Image, path: Path, channels: int) -> list[NDArray
     _check_header(image, shape, path, channels)
     try:
         with np.errstate(over="ignore"):
-            values = np.asanyarray(image.dataobj, dtype=np.float32).reshape(shape)
+            values = _values(image, path).reshape(shape)
     except Exception as error:  # a stream that is cut off or damaged ends in EOF, zlib, OS and value errors
         raise _damaged(path, error) from error
-    check_finite(values, path)
+    check_finite(values, path, noun)
     return list(np.moveaxis(values, -1, 0))
+
+
+def _values(image: Nifti1Image, path: Path) -> NDArray[np.float32]:
+    """The scaled values. A gzip file is read to its end, where its checksum and its length stand: nibabel stops at the last voxel."""
+    if not is_zipped(path):
+        return np.asanyarray(image.dataobj, dtype=np.float32)
+    from nibabel.fileholders import FileHolder
+
+    with gzip.open(path) as stream:
+        holder = FileHolder(fileobj=stream)
+        values = np.asanyarray(type(image).from_file_map({"header": holder, "image": holder}).dataobj, dtype=np.float32)
+        while stream.read(1 << 20):
+            pass
+    return values
 
 
 def _check_header(image: Nifti1Image, shape: tuple[int, ...], path: Path, channels: int) -> None:
@@ -70,25 +105,36 @@ def _check_header(image: Nifti1Image, shape: tuple[int, ...], path: Path, channe
         )
     if dtype.kind not in "iuf":
         raise UserError(Problem("the scan's values are no plain numbers", str(path), str(dtype), "one number a voxel", "convert it"))
-    if voxels * dtype.itemsize > size * (DEFLATE_LIMIT if path.suffix == ".gz" else 1):
+    if voxels * dtype.itemsize > size * (DEFLATE_LIMIT if is_zipped(path) else 1):
         found = f"{size:,} bytes for {voxels:,} voxels of {dtype}"
         raise UserError(Problem("the file is too short for its header", str(path), found, "a whole file", "copy it again from its source"))
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
     found = f"{type(error).__name__}: {error}".splitlines()[0]
+    with suppress(OSError), path.open("rb") as file:
+        begin = file.read(348)
+        zipped = begin.startswith(GZIP)
+        if zipped != is_zipped(path) and (zipped or begin[344:346] == b"n+" or begin[4:6] == b"n+"):  # NIfTI 1, NIfTI 2
+            name = path.name + ".gz" if zipped else path.name[: -len(".gz")]
+            what, fix = "compressed" if zipped else "not compressed", f"rename it to {name}, if it is a NIfTI file"
+            return UserError(Problem(f"the file is {what}, and its name says otherwise", str(path), fix=fix))
+    if "not recognized" in found or "not supported" in found:
+        return UserError(Problem("the file has a type of numbers that can't be read", str(path), found, "int16, float32 ...", "convert it"))
     return UserError(
         Problem("the file is cut off, damaged or no NIfTI file", str(path), found, "a whole file", "copy it again from its source")
     )
 
 
-def check_finite(image: NDArray[np.float32], path: Path) -> None:
+def check_finite(image: NDArray[np.float32], path: Path, noun: str = "scan") -> None:
     """Raises UserError if an image holds NaN or infinity."""
     # The sum is finite unless a value is not (or the sum overflows): one pass, no array of booleans for a clean image.
-    if not np.isfinite(image.sum(dtype=np.float64)) and (bad := int(image.size - np.isfinite(image).sum())):
-        fix = "repair the scan, say by setting them to the background's value"
+    with np.errstate(invalid="ignore"):
+        total = image.sum(dtype=np.float64)
+    if not np.isfinite(total) and (bad := int(image.size - np.isfinite(image).sum())):
+        fix = f"repair the {noun}, say by setting them to the background's value"
         raise UserError(
-            Problem("the scan holds values that are no numbers", str(path), f"{bad} NaN or infinite voxels", "finite values", fix)
+            Problem(f"the {noun} holds values that are no numbers", str(path), f"{bad} NaN or infinite voxels", "finite values", fix)
         )
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, tee
 from pathlib import Path
 
+import torch
+
 from crossview.data.sources.layouts import told
+from crossview.data.sources.lists import no_file
 from crossview.data.sources.source import DataOptions
-from crossview.errors import Problem, UserError, raise_all
+from crossview.errors import FIXES, Problem, UserError, raise_all
 from crossview.files import check_writable
 from crossview.inference.ahead import map_ahead
 from crossview.inference.flat import read_flat
@@ -64,8 +69,8 @@ def predict_files(
     scans, problems = find_scans(inputs, channels)
     asked: dict[MapName, bool] = {"probability": probabilities, "disagreement": disagreement, "entropy": entropy}
     maps = [name for name, wanted in asked.items() if wanted]
-    scans = [scan for scan in scans if not (resume and all(file.exists() for file in output_files(scan, out, maps).values()))]
     raise_all(check_outputs(scans, out, maps, overwrite or resume))
+    scans = [scan for scan in scans if not (resume and all(file.exists() for file in output_files(scan, out, maps).values()))]
     check_writable(out)
     options = ReadingOptions.of(data, channels, predictor.dimensions)
     being_predicted: deque[Input] = deque()
@@ -90,18 +95,30 @@ def predict_files(
         return _written(being_predicted.popleft(), prediction, out, maps, source if first_one else None), bool(prediction.label.any())
 
     written = []
-    for number, (answer, found) in enumerate(map_ahead(write, predictions), 1):
-        if isinstance(answer, Path):
-            written.append(answer)
-            done(answer)
-            if not found:
-                remark(f"{answer} holds nothing but background")
-        else:
-            problems.append(answer)
-        if progress is not None:
-            progress(number, len(scans))
+    try:
+        for number, (answer, found) in enumerate(map_ahead(write, predictions), 1):
+            if isinstance(answer, Path):
+                written.append(answer)
+                done(answer)
+                if not found:
+                    remark(f"{answer} holds nothing but background")
+            else:
+                problems.append(answer)
+            if progress is not None:
+                progress(number, len(scans))
+    except (MemoryError, RuntimeError) as error:
+        if not (being_predicted and _is_out_of_memory(error)):
+            raise
+        largest = max(reversed(being_predicted), key=lambda one: math.prod(one.image.shape))
+        what = "others were not predicted because of it: leave it out and add --resume"
+        problems += [_too_large(largest.scan), *([Problem(what)] if len(scans) > len(written) + len(problems) + 1 else [])]
     raise_all(problems)
     return written
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch tells of the computer's memory in a RuntimeError like any other."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error) or "alloc_cpu" in str(error)
 
 
 def read_input(scan: Scan, options: ReadingOptions) -> Input:
@@ -115,6 +132,14 @@ def _attempt(scan: Scan, options: ReadingOptions) -> Input | UserError:
         return read_input(scan, options)
     except UserError as error:
         return error
+    except MemoryError:
+        return UserError(_too_large(scan))
+
+
+def _too_large(scan: Scan) -> Problem:
+    found = "the computer's memory, or the GPU's, did not suffice"
+    fix = "check the voxel sides in its header: it is resampled to the model's; or predict it on a machine with more memory"
+    return Problem("the scan needs too much memory", str(scan.files[0]), found, fix=fix)
 
 
 def _written(scan: Input, prediction: Prediction, out: Path, maps: Sequence[MapName], source: Source | None) -> Path | Problem:
@@ -128,9 +153,8 @@ def _written(scan: Input, prediction: Prediction, out: Path, maps: Sequence[MapN
             note_source(out, source)
         scan.write({name: getattr(prediction, name) for name in (*maps, "label")}, out)
     except OSError as error:
-        return Problem(
-            "the prediction can't be written", where, f"{label}: {error.strerror or error}", fix="free disk space, or choose another folder"
-        )
+        fix = FIXES[errno.ENOSPC] if error.errno in (errno.ENOSPC, errno.EFBIG) else "choose another folder"
+        return Problem("the prediction can't be written", where, f"{label}: {error.strerror or error}", fix=fix)
     return label
 
 
@@ -144,7 +168,7 @@ def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[
     problems = []
     for path in inputs:
         found, broken = _scans_in(path) if path.is_dir() else ([path], [])
-        problems += [Problem("this is no file", str(file), "a link to nothing or to itself", "a scan", "mend the link") for file in broken]
+        problems += [problem for file in broken for problem in no_file(file)]
         if not found and not broken:
             inside = next((name for name in ("images", "imagesTs", "imagesTr") if (path / name).is_dir()), None)
             fix = f"give the folder of the scans: {path / inside}" if inside else ""
@@ -162,10 +186,10 @@ def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[
 
 
 def _scans_in(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The scans of a folder, and the links there that lead nowhere."""
+    """The scans of a folder, and what bears the name of one and is no file, say a link that leads nowhere."""
     beside = [file for file in folder.iterdir() if file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".")]
     below = [file for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{LA_FILE}")]
-    return sorted(file for file in beside + below if file.is_file()), sorted(file for file in beside if not file.exists())
+    return sorted(file for file in beside + below if file.is_file()), sorted(file for file in beside if not file.is_file())
 
 
 def _by_case(files: Iterable[Path], channels: int) -> tuple[list[Scan], list[Problem]]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.data.nifti import Nifti1Image, Orientation, open_nifti, read_channels
-from crossview.data.sources.volumes import check_same_grid, read_grid
+from crossview.data.sources.volumes import check_same_grid, grid_of, read_grid
 from crossview.files import written_whole
 from crossview.inference.scan import Input, ReadingOptions, Scan, output_files
 
@@ -27,6 +27,8 @@ def read_nifti(scan: Scan, options: ReadingOptions) -> Input:
     for other in scan.files[1:]:
         check_same_grid(read_grid(path), read_grid(other), path, other, "the channels of a scan", "resample them to one grid")
     grids = [open_nifti(file) for file in scan.files]
+    for opened, file in zip(grids, scan.files, strict=True):
+        grid_of(opened, file)  # the header's geometry is one
     volumes = [volume for grid, file in zip(grids, scan.files, strict=True) for volume in read_channels(grid, file, in_one_file)]
     affine = np.asarray(grids[0].affine, dtype=np.float64)
     stored = Orientation(options.nifti_axes)

@@ -6,6 +6,7 @@ A checkpoint is written aside, fsynced and renamed, so a kill at any moment leav
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,9 +39,16 @@ class Position:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` aside, make it durable, then rename it over ``path``."""
-    with written_whole(path) as part:
-        torch.save({"format": FORMAT, **content}, part)
+    """Write ``content`` aside, make it durable, then rename it over ``path``. Raises UserError where that fails; what was there stays."""
+    try:
+        with written_whole(path) as part:
+            torch.save({"format": FORMAT, **content}, part)
+    except (RuntimeError, OSError) as error:  # torch's writer answers a full disk with its own
+        if isinstance(error, RuntimeError) and "iostream" not in str(error) and "inline_container" not in str(error):
+            raise
+        found = (isinstance(error, OSError) and error.strerror) or f"{shutil.disk_usage(path.parent).free / 2**20:,.0f} MiB free"
+        fix = "free disk space; crossview train RUN --resume goes on where the last checkpoint stands"
+        raise UserError(Problem("the checkpoint can't be written", str(path), found, fix=fix)) from error
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -51,13 +59,11 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise UserError(Problem("there is no such checkpoint", str(path), there, fix=fix))
     try:
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged or hostile file can make the restricted reader fail in any way
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            Problem(
-                "this checkpoint can't be read", where=str(path), found=first_line, fix="restore the file, or train again with --overwrite"
-            )
-        ) from None
+        size, fix = f"{path.stat().st_size:,} bytes that are no whole checkpoint", "restore the file, or train again with --overwrite"
+        raise UserError(Problem("this checkpoint can't be read", str(path), size, "what crossview train wrote", fix)) from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise UserError(

@@ -252,7 +252,7 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
     Raises UserError when training diverges or the checkpoint can't be read.
     """
     last = position_of(job.last) if resume and job.last.exists() else Position()
-    if resume and not job.last.exists() and any(row["kind"] == "step" for row in read_journal(job.folder / "journal.jsonl")):
+    if resume and not job.last.exists() and any(read_journal(job.folder / "journal.jsonl")):  # it is written before the first row
         raise UserError(Problem("the run's checkpoint is missing", str(job.last), fix="restore it, or train again with --overwrite"))
     job.world.agree("the checkpoint they go on from", f"step {last.total_step}")
     steps, world = sum(stage.steps for stage in job.method.stages), job.world

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from crossview.data.sources.lists import no_file
 from crossview.errors import Problem
+
+FIX = "correct it, or take it away: then classes have no names"
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,13 @@ class DatasetJson:
 def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
     """The file's content and what is wrong with it; nothing of a file that isn't there."""
     if not path.is_file():
-        return DatasetJson(), []
+        return DatasetJson(), no_file(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        return DatasetJson(), [Problem("dataset.json can't be read", str(path), str(error) or type(error).__name__, "JSON")]
+        return DatasetJson(), [Problem("dataset.json can't be read", str(path), str(error) or type(error).__name__, "JSON", FIX)]
     if not isinstance(content, dict):
-        return DatasetJson(), [Problem("dataset.json can't be read", str(path), type(content).__name__, "an object")]
+        return DatasetJson(), [Problem("dataset.json can't be read", str(path), type(content).__name__, "an object", FIX)]
     problems: list[Problem] = []
     channels = content.get("channel_names", content.get("modality", {}))
     channel_names = _numbered_names(channels, path, "channel_names", problems)
@@ -62,9 +65,9 @@ def _numbered_names(table: Any, path: Path, key: str, problems: list[Problem]) -
         number, name = (left, right) if str(left).isdecimal() else (right, left)
         if isinstance(number, list):
             continue
-        if isinstance(number, bool) or not str(number).isdecimal() or int(number) > 255:
+        if not isinstance(name, str | int) or isinstance(number, bool) or not str(number).isdecimal() or int(number) > 255:
             found = f"{left!r}: {right!r}"[:80]
-            problems.append(Problem(f"'{key}' has an entry that can't be read", str(path), found, "a number from 0 to 255 and a name"))
+            problems.append(Problem(f"'{key}' has an entry that can't be read", str(path), found, "a number from 0 to 255 and a name", FIX))
         elif int(number) in names:
             problems.append(Problem(f"'{key}' names a number twice", str(path), str(number), "each number once"))
         else:

@@ -90,6 +90,7 @@ def _no_layout(root: Path) -> Problem:
 
 def _scans(images_folder: Path, labels_folder: Path, layout: Layout, numbered: bool | None = None) -> dict[str, Scan]:
     """The scans of a folder of images. numbered: whether names end in a channel's number; None lets the names decide."""
+    layout.problems += _misnamed(labels_folder)
     files, labels = _by_name(images_folder, layout), _by_name(labels_folder, layout)
     if _numbered(files, labels) if numbered is None else numbered:
         scans = _by_case(files, layout)
@@ -103,8 +104,22 @@ def _scans(images_folder: Path, labels_folder: Path, layout: Layout, numbered: b
             scans[name] = replace(scans[name], label=label)
         elif name in scans:
             found = f"{scans[name].files[0].name} and {label.name}"
-            layout.problems.append(Problem("scan and label are of different kinds", name, found, "both NIfTI, or both PNG or TIFF"))
+            layout.problems.append(
+                Problem("scan and label are of different kinds", name, found, "both NIfTI, or both PNG or TIFF", "convert one")
+            )
     return scans
+
+
+def _misnamed(folder: Path) -> list[Problem]:
+    """A folder of labels that is a file, or whose name has other capitals."""
+    if folder.is_dir():
+        return []
+    if folder.is_file():
+        return [Problem("this is no folder", str(folder), "a file", "a folder of labels", "put the labels into a folder of this name")]
+    alike = [path for path in _listed(folder.parent, []) if path.name.casefold() == folder.name.casefold() and path.is_dir()]
+    return [
+        Problem("the folder of labels has another name", str(path), path.name, folder.name, f"rename it to {folder.name}") for path in alike
+    ]
 
 
 def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:

@@ -19,6 +19,14 @@ def existing_root(root: Path | None, layout: str) -> Path:
     return root
 
 
+def no_file(path: Path) -> list[Problem]:
+    """Where something bears the name of a file that may be left out, and is none; [] where nothing does."""
+    if not (path.exists() or path.is_symlink()):
+        return []
+    found = "a folder" if path.is_dir() else "no plain file" if path.exists() else "a link to nothing or to itself"
+    return [Problem("this is no file", str(path), found, "a file, or nothing of this name", "restore it, or take it away")]
+
+
 def read_list(path: Path, separator: str | None = None) -> tuple[list[str], list[Problem]]:
     """The names in a list file, in order and each once, and what is wrong with it. Names are single folder or file names.
 

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from crossview.data.sources.lists import no_file
 from crossview.errors import Problem, nearest
 
 LISTS = ("labelled", "validation", "test", "unlabelled")
@@ -37,11 +38,11 @@ def read_split(path: Path, names: Collection[str], labelled: Collection[str]) ->
     no other list holds; without a list ``labelled`` all cases with labels are labelled ones.
     """
     if not path.is_file():
-        return Split(), []
+        return Split(), no_file(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        return Split(), [Problem("split.toml can't be read", str(path), str(error), "TOML")]
+        return Split(), [Problem("split.toml can't be read", str(path), str(error), "TOML", "correct it, or take it away")]
     known = (*LISTS, "patient")
     problems = [Problem(f"unknown key '{key}'", str(path), fix=nearest(key, known)) for key in content if key not in known]
     lists: dict[str, list[str]] = {}
@@ -50,7 +51,9 @@ def read_split(path: Path, names: Collection[str], labelled: Collection[str]) ->
             if isinstance(content[key], list) and all(isinstance(name, str) for name in content[key]):
                 lists[key] = content[key]
             else:
-                problems.append(Problem(f"'{key}' is no list of names", str(path), repr(content[key])[:80], '["case1", "case2"]'))
+                problems.append(
+                    Problem(f"'{key}' is no list of names", str(path), repr(content[key])[:80], '["case1", "case2"]', "write it so")
+                )
     if "unlabelled" in lists:
         taken = {name for key, listed in lists.items() if key != "unlabelled" for name in listed}
         taken |= set() if "labelled" in lists else set(labelled)
@@ -81,7 +84,15 @@ def _wrong_names(lists: Mapping[str, list[str]], path: Path, names: Collection[s
                 Problem(f"'{keys[0]}' names a case that is not there", str(path), name, fix=nearest(name, names) if names else "")
             )
         elif count > 1:
-            problems.append(Problem("a case is listed more than once", str(path), f"{name} in {' and '.join(keys)}", "each case once"))
+            problems.append(
+                Problem(
+                    "a case is listed more than once",
+                    str(path),
+                    f"{name} in {' and '.join(keys)}",
+                    "each case once",
+                    "take it out of all lists but one",
+                )
+            )
         elif keys[0] != "unlabelled" and name not in labelled:
             fix = "add its label, or take it out of the list"
             problems.append(Problem(f"'{keys[0]}' names a case without a label", str(path), name, "cases that have labels", fix))
@@ -103,7 +114,11 @@ def _patients(table: Any, path: Path, names: Collection[str]) -> tuple[dict[str,
     try:
         pattern = re.compile(table["pattern"])
     except re.error as error:
-        return named, [*problems, Problem("[patient] pattern is no regular expression", str(path), table["pattern"], str(error))]
+        found = f"{table['pattern']}: {error}"
+        return named, [
+            *problems,
+            Problem("[patient] pattern is no regular expression", str(path), found, "say (sub-[0-9]+)_.*", "correct it"),
+        ]
     matches = {name: pattern.match(name) for name in names if name not in named}
     if without := sorted(name for name, match in matches.items() if match is None):
         fix = "change the pattern, or add such cases by name"

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.data.nifti import Nifti1Image, Orientation, open_nifti, read_channels
+from crossview.data.nifti import Nifti1Image, Orientation, open_nifti, read_channels, sides_without_affine
 from crossview.data.sources.class_values import class_values
-from crossview.errors import Problem, UserError
+from crossview.errors import Problem, UserError, raise_all
 
 SUFFIXES = (".nii.gz", ".nii")
+FLATTEST = 1e-3
+"""The least volume of a voxel whose axes tell three directions, as a share of the product of its sides."""
 TOLERANCE = 0.1
 """How far two grids may lie apart at any corner, in sides of the smallest voxel."""
 
@@ -36,15 +38,19 @@ class Grid:
 
 def read_grid(path: Path) -> Grid:
     """Reads the header alone. Raises UserError: missing, damaged, or a geometry that is none."""
-    return _grid(open_nifti(path), path)
+    return grid_of(open_nifti(path), path)
 
 
-def _grid(image: Nifti1Image, path: Path) -> Grid:
+def grid_of(image: Nifti1Image, path: Path) -> Grid:
+    """The geometry of an opened file. Raises UserError for one that is none."""
     shape = tuple(int(side) for side in image.shape)
     affine = np.asarray(image.affine, dtype=np.float64)
     sides = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or min(sides) <= 0:
-        found = f"voxel sides {', '.join(f'{side:g}' for side in sides)} mm"
+    flat = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) < FLATTEST * np.prod(sides)
+    written = sides_without_affine(image, path)
+    if not np.isfinite(affine).all() or min(*sides, *written) <= 0 or flat:
+        sides = np.minimum(sides, written)
+        found = "axes that lie in one plane" if flat and min(sides) > 0 else f"voxel sides {', '.join(f'{side:g}' for side in sides)} mm"
         raise UserError(Problem("the header's geometry is none", str(path), found, "three sides above 0", "restore the scan's affine"))
     beyond = [side for side in shape[3:] if side != 1]
     return Grid((*shape, 1, 1)[:3], beyond[0] if beyond else 1, affine)
@@ -57,7 +63,7 @@ def read_volume(files: Sequence[Path], channels: int, axes: Sequence[int]) -> ND
     Raises UserError: missing, damaged, too large, another shape or number of channels, NaN, channels on different grids.
     """
     opened = [open_nifti(file) for file in files]
-    grids = [_grid(image, file) for image, file in zip(opened, files, strict=True)]
+    grids = [grid_of(image, file) for image, file in zip(opened, files, strict=True)]
     for grid, file in zip(grids[1:], files[1:], strict=True):
         check_same_grid(grids[0], grid, files[0], file, "the channels of a scan", "resample them to one grid")
     in_one_file = channels if len(files) == 1 else 1
@@ -70,9 +76,19 @@ def read_volume(files: Sequence[Path], channels: int, axes: Sequence[int]) -> ND
 def read_label(path: Path, scan: Path, axes: Sequence[int]) -> NDArray[np.uint8]:
     """The classes, uint8 (*S), turned as the scan is. Raises UserError as for a volume, for another grid than the scan's, for fractions."""
     image, grid = open_nifti(path), read_grid(scan)
-    check_same_grid(grid, _grid(image, path), scan, path, "scan and label", "take the label that belongs to this scan, or resample it")
-    values = Orientation.canonical(grid.affine, axes).apply(read_channels(image, path, 1)[0])
-    return np.ascontiguousarray(class_values(values, path))
+    problems: list[Problem] = []
+    try:
+        check_same_grid(
+            grid, grid_of(image, path), scan, path, "scan and label", "take the label that belongs to this scan, or resample it"
+        )
+    except UserError as error:
+        problems += error.problems
+    try:
+        values = Orientation.canonical(grid.affine, axes).apply(class_values(read_channels(image, path, 1, "label")[0], path))
+    except UserError as error:
+        raise UserError([*problems, *error.problems]) from None
+    raise_all(problems)
+    return np.ascontiguousarray(values)
 
 
 def check_same_grid(first: Grid, second: Grid, one: Path, other: Path, what: str, fix: str) -> None:
