@@ -44,11 +44,17 @@ def open_nifti(path: Path) -> Nifti1Image:
 
 
 def sides_without_affine(image: Nifti1Image, path: Path) -> NDArray[np.float64]:
-    """The three voxel sides as the header has them, where it holds no matrix in their place (then infinity): nibabel makes 1 of a 0."""
+    """The three voxel sides as the header has them, where it holds no matrix in their place (then infinity): nibabel makes 1 of a 0.
+
+    Raises UserError for a damaged file.
+    """
     if int(image.header["sform_code"]) > 0:
         return np.full(3, math.inf)
-    with (gzip.open if is_zipped(path) else open)(path, "rb") as stream:
-        written = type(image.header).from_fileobj(stream, check=False)
+    try:
+        with (gzip.open if is_zipped(path) else open)(path, "rb") as stream:
+            written = type(image.header).from_fileobj(stream, check=False)
+    except Exception as error:
+        raise _damaged(path, error) from error
     return np.abs(np.asarray(written["pixdim"][1:4], dtype=np.float64))
 
 
@@ -72,6 +78,8 @@ def read_channels(image: Nifti1Image, path: Path, channels: int, noun: str = "sc
     try:
         with np.errstate(over="ignore"):
             values = _values(image, path).reshape(shape)
+    except MemoryError:
+        raise
     except Exception as error:  # a stream that is cut off or damaged ends in EOF, zlib, OS and value errors
         raise _damaged(path, error) from error
     check_finite(values, path, noun)

@@ -7,7 +7,7 @@ import math
 import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count, tee
+from itertools import tee
 from pathlib import Path
 
 import torch
@@ -85,14 +85,15 @@ def predict_files(
 
     first, second = tee(readable())
     predictions = predictor.predict((scan.image for scan in first), (scan.shape for scan in second))
-
-    numbers = count()
+    whole: list[Path] = []
 
     def write(prediction: Prediction) -> tuple[Path | Problem, bool]:
-        first_one = next(numbers) == 0
-        if first_one and disagreement and not prediction.of_peers:
-            remark("this method has no two networks of equal standing: its maps of disagreement are the prediction's entropy")
-        return _written(being_predicted.popleft(), prediction, out, maps, source if first_one else None), bool(prediction.label.any())
+        answer = _written(being_predicted.popleft(), prediction, out, maps, None if whole else source)
+        if isinstance(answer, Path):
+            if disagreement and not (whole or prediction.of_peers):
+                remark("this method has no two networks of equal standing: its maps of disagreement are the prediction's entropy")
+            whole.append(answer)
+        return answer, bool(prediction.label.any())
 
     written = []
     try:
