@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from crossview.errors import Problem, UserError, nearest, raise_all
 
@@ -112,36 +112,6 @@ CHANGEABLE_ON_RESUME = ("device", "checkpoint_every", "evaluate_every", "log_eve
 
 MEASURED = ("precision", "compile")
 """Keys of [training] that may be "auto" when a run is asked for, and never are in its own recipe."""
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def parse(model: type[Model], table: Mapping[str, Any], where: str) -> Model:
-    """``model(**table)``, with every problem of the table told at once. Raises UserError; ``where`` is the table's name."""
-    try:
-        return model(**table)
-    except ValidationError as error:
-        raise UserError([_problem(item, model, where) for item in error.errors()]) from None
-
-
-PLAINER = {
-    "tuple_type": "a list, say [32, 32, 32]",
-    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "a whole number"),
-    **dict.fromkeys(("float_parsing", "float_type"), "a number"),
-    **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
-}
-"""What pydantic's kinds of error expected, for people."""
-
-
-def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
-    key = ".".join(str(part) for part in item["loc"]) or "(table)"
-    if item["type"] == "extra_forbidden":
-        return Problem(f"unknown key '{key}'", where=f"[{where}]", found=f"{key} = {item['input']!r}", fix=nearest(key, model.model_fields))
-    if item["type"] == "missing":
-        return Problem(f"key '{key}' is missing", where=f"[{where}]", fix=f"add {key} to [{where}]")
-    message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    message = PLAINER.get(item["type"], message)
-    return Problem(f"key '{key}' has a wrong value", where=f"[{where}]", found=repr(item["input"]), expected=message)
 
 
 def _read(name: str) -> Tables:

@@ -18,7 +18,8 @@ from crossview.data.sources.source import DataOptions
 from crossview.errors import Problem, UserError, raise_all
 from crossview.methods.method import Method, MethodOptions, Stage
 from crossview.networks import build
-from crossview.recipe import TABLES, InferenceOptions, Tables, TrainingOptions, load, parse
+from crossview.parsing import parse
+from crossview.recipe import TABLES, InferenceOptions, Tables, TrainingOptions, load
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from crossview.errors import Problem, UserError
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.folder import Run, load_method, shared_model, stored_precision
 from crossview.inference.files import predict_files
-from crossview.inference.source import source_of
+from crossview.inference.origin import origin_of
 from crossview.job import make_predictor
 from crossview.prepare import Progress, find_splits, preprocessing_of
 from crossview.reporting.report import write_report
@@ -131,7 +131,7 @@ def predict(
         progress=progress,
         done=done,
         remark=remark,
-        source=source_of(recipe.method.name, step, state["weights"], recipe.inference.model_dump(mode="json")),
+        origin=origin_of(recipe.method.name, step, state["weights"], recipe.inference.model_dump(mode="json")),
     )
 
 

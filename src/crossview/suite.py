@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from crossview.errors import Problem, UserError, nearest, raise_all
-from crossview.recipe import parse, parse_set
+from crossview.parsing import parse
+from crossview.recipe import parse_set
 
 Label = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^,\n\r\t]*[A-Za-z0-9][^,\n\r\t]*$")]
 """A name in a table: no comma, so that a CSV file stays easy, and something a folder can be named by."""

@@ -12,7 +12,7 @@ from crossview.data.sources.folder import Options
 from crossview.data.store import Store
 from crossview.data.stream import Stream
 from crossview.errors import UserError
-from crossview.recipe import parse
+from crossview.parsing import parse
 
 SHAPE = (40, 36, 32)
 

@@ -168,9 +168,7 @@ def _spacing(every: Sequence[CaseFacts]) -> list[Finding]:
     found = told([f"{fact.case.id} ({' x '.join(f'{side:.3g}' for side in fact.spacing or ())} mm)" for fact in odd])
     usual = " x ".join(f"{side:.3g}" for side in np.median(sides, axis=0))
     what = f"{_cases(len(odd))} very different voxel sides"
-    expected = (
-        f"within a factor of {SPACING_FACTOR} of the median {usual} mm, or where they vary more than that, no further out than the others"
-    )
+    expected = f"within a factor of {SPACING_FACTOR} of the median {usual} mm{VARIES}"
     return [Finding("warning", Problem(what, "", found, expected, "check the headers"), tuple(fact.case.id for fact in odd))]
 
 

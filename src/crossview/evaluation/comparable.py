@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from crossview.errors import Problem
 from crossview.evaluation.bootstrap import mean_of_defined
 from crossview.evaluation.finished import FinishedRun
+from crossview.evaluation.scores import evaluate_again
 
 ROUNDING = 2e-6
 """What the six decimals of a record can do to the relation of Jaccard to Dice."""
@@ -161,7 +161,7 @@ def _partial(run: FinishedRun) -> list[Problem]:
     if not run.partial:
         return []
     found = f"only the first {len(run.cases)} cases were scored"
-    fix = shlex.join(["crossview", "evaluate", str(run.path)])
+    fix = evaluate_again(run.path)
     return [Problem("the evaluation is partial", str(run.path), found, "all cases of the split", fix)]
 
 

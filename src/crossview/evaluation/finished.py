@@ -17,7 +17,7 @@ from crossview.errors import Problem, UserError
 from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.recorded import from_columns, read_record
-from crossview.evaluation.scores import COMBINED, STATISTICS, Score, Summary, check_format, read_cases, read_summary, table
+from crossview.evaluation.scores import COMBINED, STATISTICS, Score, Summary, check_format, evaluate_again, read_cases, read_summary, table
 
 NOT_IDENTITY = frozenset(
     {"inference.batch"}
@@ -172,7 +172,7 @@ def _check_step(path: Path, end: int, summary: Summary) -> None:
     step = int(summary["step"])
     if step > end or (summary["checkpoint"] == "last" and step != end):
         found, expected = f"the evaluation is of step {step:,}", f"step {end:,}, where the run ended"
-        fix = shlex.join(["crossview", "evaluate", str(path)])
+        fix = evaluate_again(path)
         raise UserError(Problem("the evaluation is not of the finished run", str(path), found, expected, fix))
 
 

@@ -212,9 +212,14 @@ def read_summary(folder: Path) -> Summary:
     return check_format(summary, path)
 
 
+def evaluate_again(run: Path, split: str = "") -> str:
+    """The command that scores a run anew."""
+    return shlex.join(["crossview", "evaluate", str(run), *(["--split", split] if split else [])])
+
+
 def _again(file: Path) -> str:
     """The command that writes a file RUN/evaluation/SPLIT/... again."""
-    return shlex.join(["crossview", "evaluate", str(file.parents[2]), "--split", file.parent.name])
+    return evaluate_again(file.parents[2], file.parent.name)
 
 
 def check_format(summary: Any, where: Path) -> Summary:

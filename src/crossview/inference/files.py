@@ -6,7 +6,7 @@ import errno
 import math
 import re
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import tee
 from pathlib import Path
 
@@ -21,11 +21,9 @@ from crossview.inference.ahead import map_ahead
 from crossview.inference.flat import read_flat
 from crossview.inference.h5 import read_h5
 from crossview.inference.nifti import read_nifti
+from crossview.inference.origin import Origin, check_origin, note_origin
 from crossview.inference.predict import Prediction, Predictor
 from crossview.inference.scan import FLAT, Input, MapName, ReadingOptions, Scan, output_files
-from crossview.inference.source import Source
-from crossview.inference.source import check as check_source
-from crossview.inference.source import note as note_source
 
 SUFFIXES = (".nii.gz", ".nii", ".h5", *FLAT)
 LA_FILE = "mri_norm2.h5"
@@ -49,7 +47,7 @@ def predict_files(
     progress: Callable[[int, int], None] | None = None,
     done: Callable[[Path], None] = lambda _: None,
     remark: Callable[[str], None] = lambda _: None,
-    source: Source | None = None,
+    origin: Origin | None = None,
 ) -> list[Path]:
     """Predicts scans (NIfTI, PNG, TIFF, or h5 as LA and ACDC are published) and folders of them into the folder ``out``.
 
@@ -57,15 +55,15 @@ def predict_files(
     data: the run's [data] table. channels: of its model. resume: leave out scans of which all files are there; what a stop left of others
     is replaced. progress: called with (scans done, of all). done: called with each label's file as it is written. remark: called with a
     line for each label that holds nothing but background: a wrong contrast or orientation can be the cause, and the file alone looks right.
-    source: of the model, noted in ``out``; a folder that another one's predictions are noted in is refused (unless ``overwrite``).
+    origin: of the predictions, noted in ``out``; a folder that another one's predictions are noted in is refused (unless ``overwrite``).
     Returns the labels' files, in the order of the scans.
 
     Raises UserError at once, before anything is written, if an output would overwrite an input, an existing file (unless
     ``overwrite``) or another output; and at the end, naming every scan that could not be read, predicted or written, when
     the others are done. A file is written whole or not at all.
     """
-    if source is not None and not overwrite:
-        check_source(out, source)
+    if origin is not None and not overwrite:
+        check_origin(out, origin)
     scans, problems = find_scans(inputs, channels)
     asked: dict[MapName, bool] = {"probability": probabilities, "disagreement": disagreement, "entropy": entropy}
     maps = [name for name, wanted in asked.items() if wanted]
@@ -75,7 +73,7 @@ def predict_files(
     options = ReadingOptions.of(data, channels, predictor.dimensions)
     being_predicted: deque[Input] = deque()
 
-    def readable() -> Iterator[Input]:
+    def readable() -> Generator[Input]:
         for answer in map_ahead(lambda scan: _attempt(scan, options), scans):
             if isinstance(answer, Input):
                 being_predicted.append(answer)
@@ -83,12 +81,13 @@ def predict_files(
             else:
                 problems.extend(answer.problems)
 
-    first, second = tee(readable())
+    reading = readable()
+    first, second = tee(reading)
     predictions = predictor.predict((scan.image for scan in first), (scan.shape for scan in second))
     whole: list[Path] = []
 
     def write(prediction: Prediction) -> tuple[Path | Problem, bool]:
-        answer = _written(being_predicted.popleft(), prediction, out, maps, None if whole else source)
+        answer = _written(being_predicted.popleft(), prediction, out, maps, None if whole else origin)
         if isinstance(answer, Path):
             if disagreement and not (whole or prediction.of_peers):
                 remark("this method has no two networks of equal standing: its maps of disagreement are the prediction's entropy")
@@ -113,6 +112,8 @@ def predict_files(
         largest = max(reversed(being_predicted), key=lambda one: math.prod(one.image.shape))
         what = "others were not predicted because of it: leave it out and add --resume"
         problems += [_too_large(largest.scan), *([Problem(what)] if len(scans) > len(written) + len(problems) + 1 else [])]
+    finally:
+        reading.close()  # here, and not in whatever thread lets go of it last: it waits for a thread of its own
     raise_all(problems)
     return written
 
@@ -143,15 +144,15 @@ def _too_large(scan: Scan) -> Problem:
     return Problem("the scan needs too much memory", str(scan.files[0]), found, fix=fix)
 
 
-def _written(scan: Input, prediction: Prediction, out: Path, maps: Sequence[MapName], source: Source | None) -> Path | Problem:
+def _written(scan: Input, prediction: Prediction, out: Path, maps: Sequence[MapName], origin: Origin | None) -> Path | Problem:
     where = str(scan.scan.files[0])
     if not prediction.finite:
         fix = "look at the scan's intensities, and at the run's loss: the weights may be broken"
         return Problem("the network's answer holds NaN or infinity; nothing was written", where, fix=fix)
     label = output_files(scan.scan, out, maps)["label"]
     try:
-        if source is not None:
-            note_source(out, source)
+        if origin is not None:
+            note_origin(out, origin)
         scan.write({name: getattr(prediction, name) for name in (*maps, "label")}, out)
     except OSError as error:
         fix = FIXES[errno.ENOSPC] if error.errno in (errno.ENOSPC, errno.EFBIG) else "choose another folder"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from crossview.evaluation.scores import evaluate_again
 from crossview.reporting.folder import Evaluation, Row, RunFolder
 from crossview.reporting.words import METRICS, count, distance, in_text, interval, listed, number, percent, table
 
@@ -191,7 +191,7 @@ def _stale(evaluation: Evaluation, run: RunFolder) -> str:
     step = stale_step(evaluation, run)
     if step is None:
         return ""
-    again = f"evaluate it again ({shlex.join(['crossview', 'evaluate', str(run.path), '--split', evaluation.split])})"
+    again = f"evaluate it again ({evaluate_again(run.path, evaluation.split)})"
     return f"The {evaluation.split} scores are scores of step {step:,}; the run stands at step {run.journal.total_step:,}: {again}."
 
 

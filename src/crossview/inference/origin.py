@@ -16,11 +16,11 @@ from crossview.files import write_text
 
 FILE = "predicted-by.json"
 
-Source = Mapping[str, Any]
+Origin = Mapping[str, Any]
 """method, step, weights (a digest) and the [inference] table, as far as the result depends on it."""
 
 
-def source_of(method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]) -> Source:
+def origin_of(method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]) -> Origin:
     """What tells one way to predict from another. weights: of the checkpoint; inference: the recipe's table."""
     digest = sha256()
     for name, value in weights.items():
@@ -30,25 +30,25 @@ def source_of(method: str, step: int, weights: Mapping[str, Tensor], inference: 
     return {"method": method, "step": step, "weights": digest.hexdigest()[:16], "inference": table}
 
 
-def note(out: Path, source: Source) -> None:
+def note_origin(out: Path, origin: Origin) -> None:
     """Write it into the folder ``out``. Raises OSError."""
-    write_text(out / FILE, json.dumps(source, indent=1) + "\n")
+    write_text(out / FILE, json.dumps(origin, indent=1) + "\n")
 
 
-def check(out: Path, source: Source) -> None:
+def check_origin(out: Path, origin: Origin) -> None:
     """Raises UserError where the predictions in ``out`` are noted as another model's; where nothing is noted, there is nothing to say."""
     try:
         noted = json.loads((out / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    if noted != json.loads(json.dumps(source)):
+    if noted != json.loads(json.dumps(origin)):
         fix = "choose another --out; --overwrite replaces the predictions of the scans that are given"
-        raise UserError(Problem("the predictions here are another model's", str(out), _told(noted), _told(source), fix))
+        raise UserError(Problem("the predictions here are another model's", str(out), _told(noted), _told(origin), fix))
 
 
-def _told(source: Any) -> str:
-    if not isinstance(source, Mapping):
+def _told(origin: Any) -> str:
+    if not isinstance(origin, Mapping):
         return "an unreadable note"
-    inference = source.get("inference")
+    inference = origin.get("inference")
     how = [f"{key} {value}" for key, value in inference.items()] if isinstance(inference, Mapping) else []
-    return ", ".join([f"{source.get('method')}, step {source.get('step')}, weights {source.get('weights')}", *how])
+    return ", ".join([f"{origin.get('method')}, step {origin.get('step')}, weights {origin.get('weights')}", *how])
