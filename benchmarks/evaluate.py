@@ -16,7 +16,7 @@ from benchmarks.timing import add_common, finish, forget_peak_memory, peak_memor
 from numpy.typing import NDArray
 
 from crossview.inference.windows import window_starts
-from crossview.job import make_predictor
+from crossview.job import make_predictor, recordable
 from crossview.resolve import Recipe
 
 Image = NDArray[np.float32]
@@ -63,6 +63,7 @@ def measure(loop: Loop, windows: int, volumes: int, repeats: int) -> dict[str, A
         "seconds_a_volume": round(a_part * all_parts / len(cases), 3),
         "test_set": {"volumes": len(cases), "windows_or_slices": all_parts, "seconds_extrapolated": round(a_part * all_parts, 1)},
         "peak_memory": peak_memory(loop.device),
+        "recordings": predictor.passes.__self__.made if recordable(recipe, loop.device) else 0,  # type: ignore[attr-defined]
     }
 
 
@@ -101,6 +102,7 @@ def main() -> None:
             ("seconds a test volume", results["seconds_a_volume"], "from the windows' rate"),
             ("seconds for the test set", test["seconds_extrapolated"], f"{test['volumes']} volumes, {test['windows_or_slices']} windows"),
             ("peak memory (GiB)", results["peak_memory"]["gib"], results["peak_memory"]["kind"]),
+            ("passes recorded as CUDA graphs", results["recordings"], ""),
         ]
         finish(report("evaluate", settings, results, loop.device), rows, arguments.json)
 

@@ -35,7 +35,7 @@ def measure(loop: Loop, steps: int, warm_up: int, watched: int) -> dict[str, Any
     before = matmul_peak(loop.device, loop.precision)
     forget_peak_memory(loop.device)
     times, waits = loop.times(steps, warm_up)
-    memory = peak_memory(loop.device)
+    memory, recordings = peak_memory(loop.device), loop.training.recordings.made
     samples = training.labelled_batch + (training.unlabelled_batch if loop.stage.unlabelled else 0)
     step = spread(times)
     parts = where_time_goes(loop, watched, warm_up)
@@ -47,6 +47,7 @@ def measure(loop: Loop, steps: int, warm_up: int, watched: int) -> dict[str, Any
         "data_wait_share": round(sum(waits) / sum(times), 5),
         "parts": parts,
         "peak_memory": memory,
+        "recordings": recordings,
         "matmul_peak": peak,
         "share_of_matmul_peak": round(parts["flops_a_step"] / step["median"] / peak["flops_per_second"], 4),
     }
@@ -130,6 +131,7 @@ def rows(results: dict[str, Any], loop: Loop) -> list[tuple[Any, ...]]:
         ("TFLOP a step (networks)", parts["flops_a_step"] / 1e12, f"{parts['network_passes_a_step']:.3g} network passes"),
         ("share of the matmul peak", results["share_of_matmul_peak"], f"{results['matmul_peak']['flops_per_second'] / 1e12:.4g} TFLOP/s"),
         ("peak memory (GiB)", results["peak_memory"]["gib"], results["peak_memory"]["kind"]),
+        ("passes recorded as CUDA graphs", results["recordings"], ""),
     ]
 
 
@@ -140,7 +142,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bf16"))
     parser.add_argument("--stage", default="", help="the stage's name; by default the last")
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--warm-up", type=int, default=1, help="steps before those that count")
+    parser.add_argument("--warm-up", type=int, help="steps before those that count; by default 1, on a GPU 5, as the first ones record")
     parser.add_argument("--watched", type=int, default=2, help="steps whose parts are watched")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="write torch's list of operations and kernels there")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
@@ -149,7 +151,9 @@ def main() -> None:
     overrides = [*arguments.overrides, f"training.device={arguments.device}"]
     prepared = prepared_of(arguments.recipe, arguments.data, overrides)
     with loop_of(prepared, stage=arguments.stage, precision="" if arguments.precision == "auto" else arguments.precision) as loop:
-        results = measure(loop, arguments.steps, arguments.warm_up, arguments.watched)
+        by_default = 5 if loop.device.type == "cuda" else 1
+        warm_up = by_default if arguments.warm_up is None else arguments.warm_up
+        results = measure(loop, arguments.steps, warm_up, arguments.watched)
         recipe = loop.recipe
         settings = {
             "recipe": recipe.setting,
@@ -163,7 +167,7 @@ def main() -> None:
         }
         finish(report("step", settings, results, loop.device), rows(results, loop), arguments.json)
         if arguments.profile:  # last: a profiler can fail where CUDA graphs are replayed
-            found = profiled(loop, arguments.watched, arguments.warm_up, arguments.profile)
+            found = profiled(loop, arguments.watched, warm_up, arguments.profile)
             lines = [(name.replace("_", " "), value) for name, value in found.items()]
             finish(report("step", settings, results | {"profile": found}, loop.device), lines, arguments.json)
 

@@ -94,9 +94,13 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> dict[str, Any]:
-    """On CUDA the largest memory held by tensors since ``forget_peak_memory``, else the process's largest resident memory so far."""
+    """On CUDA the largest memory held by tensors since ``forget_peak_memory``, else the process's largest resident memory so far.
+
+    reserved_gib: with what CUDA graphs keep for their passes and torch for the next tensors.
+    """
     if device.type == "cuda":
-        return {"kind": "allocated on the device", "gib": round(torch.cuda.max_memory_allocated(device) / 2**30, 3)}
+        held = {"gib": torch.cuda.max_memory_allocated(device), "reserved_gib": torch.cuda.max_memory_reserved(device)}
+        return {"kind": "allocated on the device", **{name: round(size / 2**30, 3) for name, size in held.items()}}
     kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     return {"kind": "resident memory of the process", "gib": round(kibibytes / 2**20, 3)}
 

@@ -28,3 +28,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("needs a CUDA device")
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> list:
+    """What of torch.cuda a recording uses, without a GPU; the streams that became the current one."""
+    import fake_cuda
+
+    return fake_cuda.replace(monkeypatch)

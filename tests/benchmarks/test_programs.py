@@ -1,12 +1,16 @@
 """Every program of benchmarks/ on tiny shapes: it runs, and says what is true of them."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
+import torch
 from benchmarks.components import by_scikit_image
 from benchmarks.evaluate import cut, parts_of
 from benchmarks.metrics import KINDS, bad, plausible
 from benchmarks.startup import process
 
+from benchmarks import recordings
 from crossview.errors import UserError
 from crossview.evaluation.metrics import overlap
 from crossview.methods import METHODS
@@ -52,6 +56,50 @@ def test_passes(program):
     assert not any("graph" in name or "tf32" in name for name in found), "what only CUDA can do"
     with pytest.raises(UserError, match="only CML"):
         program("passes", "acdc-7", sets=(*SMALL_2D, "method.name=bcp"))
+
+
+def test_recordings_need_a_gpu(program):
+    with pytest.raises(UserError, match="need a GPU"):
+        program("recordings")
+
+
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
+def test_recordings_are_tried_one_after_the_other(cuda):
+    """With what stands in for CUDA graphs, whose replays compute nothing: what a replay leaves is not what a plain pass leaves."""
+    recipe = resolve("acdc-7", [*SMALL_2D, "network.dropout=0.0"])
+    tuned = torch.backends.cudnn.benchmark
+    found = recordings.measure(recipe, torch.device("cpu"))
+    assert list(found) == [f"{variant.name}, {view}" for variant in recordings.VARIANTS for view in ("view1", "view2")]
+    assert found["with gradient, view1"]["apart"] > 0.1
+    assert all(each["replays_equal"] and each["seconds"]["plain"]["median"] > 0 for each in found.values())
+    assert len(recordings.rows(found)) == 1 + len(found)
+    assert torch.backends.cudnn.benchmark == tuned
+
+
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available", "ignore:a recording that failed could not be ended")
+def test_a_recording_that_fails_is_told_whole_and_ends_the_trial(cuda, monkeypatch):
+    @contextmanager
+    def spoilt(*_, **__):
+        try:
+            raise RuntimeError("operation not permitted")
+        finally:
+            yield
+
+    recipe = resolve("acdc-7", SMALL_2D)
+    monkeypatch.setattr(torch.cuda, "graph", spoilt)
+    ((name, found),) = recordings.measure(recipe, torch.device("cpu")).items()
+    assert name == "without gradient, view1"
+    assert "operation not permitted" in found["failed"]
+    assert found["failed"].rstrip().endswith("of the forward pass")
+    assert found["afterwards"]["random numbers"] == "yes"
+    assert found["afterwards"]["another recording"] == "operation not permitted"
+    assert "another recording: operation not permitted" in str(recordings.rows({name: found}))
+
+
+def test_plain_and_replayed_passes_are_compared():
+    plain = {"output": torch.tensor([2.0, -4.0]), "weight": torch.zeros(2)}
+    assert recordings.apart(plain, plain) == (0.0, "output")
+    assert recordings.apart(plain, plain | {"output": torch.tensor([2.0, -3.0])}) == (0.25, "output")
 
 
 def test_step_says_what_does_not_fit(program):

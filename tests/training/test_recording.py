@@ -19,6 +19,7 @@ from crossview.networks.vnet import VNet
 from crossview.run import train
 from crossview.training import recording
 from crossview.training.recording import MOST, PLAIN, Recorder, Recording, Recordings, parts, rebuilt
+from fake_cuda import BEFORE, Stream
 
 
 def network() -> VNet:
@@ -45,55 +46,6 @@ class Played:
     def replay_with_gradient(self, image):
         self.busy = True
         return self.replay(image)
-
-
-class Graph:
-    """In place of a CUDA graph: what is to be recorded is done then and there, and a replay is counted."""
-
-    def __init__(self):
-        self.replayed = 0
-
-    def replay(self):
-        self.replayed += 1
-
-
-class Stream:
-    device_index, device = 0, "cpu"
-
-    def __init__(self, device=None):
-        pass
-
-    def wait_stream(self, other):
-        pass
-
-
-BEFORE = Stream()
-
-
-@contextmanager
-def as_it_is(*_, **__):
-    yield
-
-
-@pytest.fixture
-def cuda(monkeypatch):
-    """What of torch.cuda a recording uses, without a GPU; returns the streams that became the current one."""
-    current = []
-    instead = {
-        "Stream": Stream,
-        "current_stream": lambda device=None: BEFORE,
-        "stream": as_it_is,
-        "device": as_it_is,
-        "graph": as_it_is,
-        "CUDAGraph": Graph,
-        "graph_pool_handle": lambda: (0, 1),
-        "set_stream": current.append,
-        "get_rng_state": lambda device: None,
-        "set_rng_state": lambda state, device: None,
-    }
-    for name, replacement in instead.items():
-        monkeypatch.setattr(torch.cuda, name, replacement)
-    return current
 
 
 @pytest.fixture
@@ -179,7 +131,7 @@ def test_where_recording_fails_training_goes_on_without(recorder, monkeypatch, c
     monkeypatch.setattr(recording, "Recording", fail)
     statistics = recorder.network.first.norm.running_mean.clone()
     passes(recorder, PLAIN)
-    with pytest.warns(UserWarning, match="not recorded as CUDA graphs: out of memory$"):
+    with pytest.warns(UserWarning, match=r"not recorded as CUDA graphs: VNet on \(1, 1, 8, 8, 8\) with gradient: out of memory$"):
         passes(recorder, 1)
     assert cuda == [BEFORE]
     assert gc.isenabled()
@@ -187,6 +139,52 @@ def test_where_recording_fails_training_goes_on_without(recorder, monkeypatch, c
     assert recordings(recorder) == []
     assert recorder.network.forward == recorder.plain
     assert not torch.equal(statistics, recorder.network.first.norm.running_mean)
+
+
+def test_a_recording_that_fails_has_ended_before_it_is_told(recorder, monkeypatch):
+    """Where warnings are errors, as in tests, what comes after must not meet what the failure left."""
+    ended = []
+    monkeypatch.setattr(recording, "Recording", lambda *_: [][0])
+    monkeypatch.setattr(recording, "_end_recording", lambda stream, pool: ended.append(pool))
+    passes(recorder, PLAIN)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="not recorded as CUDA graphs"):
+            passes(recorder, 1)
+    assert ended == [(0, 1)]
+    assert recorder.network.forward == recorder.plain
+
+
+@pytest.mark.parametrize(("failing", "where"), [(0, "of the forward pass"), (1, "of the backward pass")])
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
+def test_a_failure_is_told_with_the_part_of_the_recording(cuda, monkeypatch, failing, where):
+    made, begun = network(), []
+
+    @contextmanager
+    def spoilt(*_, **__):
+        begun.append(1)
+        yield
+        if len(begun) == failing + 1:
+            raise RuntimeError("not permitted")
+
+    monkeypatch.setattr(torch.cuda, "graph", spoilt)
+    recorder = Recorder(made)
+    recorder.active = True
+    passes(recorder, PLAIN)
+    with pytest.warns(UserWarning, match=rf"not permitted \({where}\)$"):
+        passes(recorder, 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
+def test_a_plain_pass_under_way_outlives_a_recording(cuda):
+    """Batch norm remembers its statistics for the backward pass; that they are put back must not look like a change to it."""
+    made = network()
+    recorder = Recorder(made)
+    before = recorder.plain(image())
+    mean = made.first.norm.running_mean.clone()
+    recorder.record(image(), [0])
+    assert torch.equal(made.first.norm.running_mean, mean)
+    before.logits.sum().backward()
 
 
 @pytest.mark.parametrize("scales", [0, 1])

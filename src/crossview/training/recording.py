@@ -70,7 +70,7 @@ class Recording:
                 return output
 
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        with _told("before it"), torch.cuda.stream(stream):
             outputs = parts(forward())
             self.given = [torch.zeros_like(outputs[place]) for place in self.taught]
             gradients = _gradients(outputs, self.taught, weights, self.given)
@@ -81,10 +81,10 @@ class Recording:
         torch.cuda.current_stream().wait_stream(stream)
         how = {"pool": pool, "stream": stream, "capture_error_mode": "thread_local"}
         self.forward, self.backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.forward, **how):
+        with _told("of the forward pass"), torch.cuda.graph(self.forward, **how):
             output = forward()
         if taught:
-            with torch.cuda.graph(self.backward, **how):
+            with _told("of the backward pass"), torch.cuda.graph(self.backward, **how):
                 gradients = _gradients(parts(output), self.taught, reached, self.given)
                 torch._foreach_add_(sums, gradients)
         self.output = rebuilt(output, [part.detach() for part in parts(output)])
@@ -175,6 +175,16 @@ def _nothing() -> None:
 
 
 @contextmanager
+def _told(where: str) -> Iterator[None]:
+    """An error in here knows which part of the recording failed."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(where)
+        raise
+
+
+@contextmanager
 def _nothing_collected() -> Iterator[None]:
     """Python drops no graphs of former trainings in here: to free one spoils a recording."""
     gc.collect()
@@ -195,17 +205,18 @@ def _end_recording(stream: Any, pool: Any) -> None:
     except (RuntimeError, AttributeError):  # it had not begun
         pass
     try:
-        with torch.cuda.graph(torch.cuda.CUDAGraph(), stream=stream):
+        with torch.cuda.graph(torch.cuda.CUDAGraph(), stream=stream, capture_error_mode="thread_local"):
             torch.zeros(1, device=stream.device)
     except RuntimeError:
         warnings.warn("a recording that failed could not be ended: train with training.compile=false", stacklevel=2)
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of the error that came first."""
+    """The first line of the error that came first, and in which part of the recording it came."""
+    where = "".join(f" ({note})" for note in getattr(error, "__notes__", ())[:1])
     while error.__context__ is not None:
         error = error.__context__
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0] + where
 
 
 class Recorder:
@@ -247,7 +258,21 @@ class Recorder:
         return rebuilt(output, aliases)
 
     def _recorded(self, image: Tensor, taught: Sequence[int]) -> Recording | None:
-        """A recording, the network's statistics and the random numbers left as they were. None where it fails, for good."""
+        """A recording; None where it fails, for good."""
+        try:
+            return self.record(image, taught)
+        except Exception as error:  # CUDA's, or of a compiler of kernels
+            what = f"{type(self.network).__name__} on {tuple(image.shape)} with{'' if taught else 'out'} gradient"
+            reason = f"passes are not recorded as CUDA graphs: {what}: {_reason(error)}"
+        self.close()
+        warnings.warn(reason, stacklevel=2)  # last: where warnings are errors, all is tidy
+        return None
+
+    def record(self, image: Tensor, taught: Sequence[int]) -> Recording:
+        """A new recording of a pass; see :class:`Recording`. The network's statistics and the random numbers are left as they were.
+
+        Raises what CUDA, or a compiler of kernels, raises, after the recording has been ended.
+        """
         self.quiet()
         buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
         state = torch.cuda.get_rng_state(image.device)
@@ -256,16 +281,14 @@ class Recorder:
         try:
             with torch.cuda.device(image.device), _nothing_collected():
                 return Recording(self.network, self.plain, image, taught, stream, pool)
-        except Exception as error:  # CUDA's, or of a compiler of kernels
+        except Exception:
             torch.cuda.set_stream(before)  # torch stays on the recording's
-            warnings.warn(f"passes are not recorded as CUDA graphs: {_reason(error)}", stacklevel=2)
-            self.close()
             _end_recording(stream, pool)
-            return None
+            raise
         finally:
             torch.cuda.set_rng_state(state, image.device)
             for buffer, value in buffers:
-                buffer.copy_(value)
+                buffer.data.copy_(value)  # unseen by autograd: a plain pass under way may have kept the buffer, as it was
 
     def close(self) -> None:
         """The network has its plain forward pass again, and the recordings' memory is free."""
@@ -281,6 +304,11 @@ class Recordings:
 
     def __bool__(self) -> bool:
         return bool(self.recorders)
+
+    @property
+    def made(self) -> int:
+        """How many passes are recorded by now."""
+        return sum(len(seen.recordings) for recorder in self.recorders for seen in recorder.kinds.values())
 
     def forget(self) -> None:
         """Drop all recordings: another stage teaches differently."""
