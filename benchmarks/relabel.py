@@ -89,7 +89,7 @@ def measure(run: Run, data: Path, out: Path, count: int, draws: int) -> dict[str
         raise UserError(Problem("left to another process", str(out), ", ".join(elsewhere), fix="the same command when it has ended"))
     cases, suggested = dice(out / "suggested")
     drawn = [dice(out / name)[1] for name in chosen if name != "suggested"]
-    difference = paired(suggested, np.mean(drawn, axis=0), cases)
+    difference = paired([suggested], [np.mean(drawn, axis=0)], cases)
     means = {name: mean_of_means(dice(out / name)[1]) for name in chosen}
     return {
         "run": run.path.name,

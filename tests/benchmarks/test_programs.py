@@ -14,7 +14,9 @@ from benchmarks import recordings
 from crossview.errors import UserError
 from crossview.evaluation.metrics import overlap
 from crossview.methods import METHODS
+from crossview.prepare import find_splits
 from crossview.resolve import resolve
+from crossview.run import train
 from small_shapes import SMALL_2D, SMALL_3D
 
 
@@ -171,6 +173,19 @@ def test_the_predictions_are_what_they_are_called():
     ball = (grid**2).sum(0) < 20**2
     assert 0.8 < overlap(plausible(ball, 0), ball)[0] < 0.98
     assert overlap(bad(ball, 0), ball)[0] < 0.6
+
+
+def test_more_phantoms(program, tmp_path):
+    sets = ("data.size=16", "data.patch=[8,8,8]", "inference.stride=[8,8,8]", "network.filters=2", "network.levels=2", "data.test=2")
+    few = ("data.unlabelled=4", "method.pretrain_steps=1", "method.train_steps=1", "training.device=cpu", "training.precision=float32")
+    run, _ = train("demo", None, tmp_path / "run", overrides=[*sets, *few])
+    ((name, found),) = program("more_phantoms", run.path, "--phantoms", 3).items()
+    assert name == "cml, float32, seed 1"
+    assert len(found["cases"]) == 3
+    assert found["dice"] == pytest.approx(np.mean(found["cases"]), abs=1e-4)
+    own = [case.id for case in find_splits(run.recipe, None).test]
+    further = [case.id for case in find_splits(resolve(run.recipe.tables(), ["data.test=5"]), None).test]
+    assert further[:2] == own, "more test phantoms leave the first ones as they are"
 
 
 def test_startup(program):

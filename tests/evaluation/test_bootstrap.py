@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,24 +95,47 @@ def test_nothing_warns():
 def test_paired_sees_a_difference_that_the_spread_hides():
     cases = RNG.normal(0.8, 0.1, (20, 1))
     better = cases + 0.01 + RNG.normal(0, 0.005, (20, 1))
-    found = paired(better, cases, names(20))
+    found = paired([better], [cases], names(20))
     assert found.mean == pytest.approx((better - cases).mean())
     assert 0 < found.low < found.mean < found.high
     assert found.p < 0.01
-    mirrored = paired(cases, better, names(20))
+    mirrored = paired([cases], [better], names(20))
     assert (mirrored.mean, mirrored.low, mirrored.high, mirrored.p) == pytest.approx((-found.mean, -found.high, -found.low, found.p))
 
 
 def test_paired_without_a_difference():
-    found = paired(np.full((5, 1), 0.7), np.full((5, 1), 0.7), names(5))
+    found = paired([np.full((5, 1), 0.7)], [np.full((5, 1), 0.7)], names(5))
     assert (found.mean, found.low, found.high, found.p) == (0, 0, 0, 1)
 
 
 def test_paired_counts_what_both_have():
     ours, theirs = np.array([[0.9], [0.8], [np.nan]]), np.array([[0.5], [0.6], [0.1]])
-    assert paired(ours, theirs, names(3)).mean == pytest.approx(0.3)
+    assert paired([ours], [theirs], names(3)).mean == pytest.approx(0.3)
     with pytest.raises(ValueError, match="shape"):
-        paired(ours, theirs[:2], names(3))
+        paired([ours], [theirs[:2]], names(3))
+
+
+def seeds_of(generator, count, seed_sd, cases=40):
+    """Runs of one method on the same cases: a shift a seed, and noise a case."""
+    return [0.8 + generator.normal(0, seed_sd) + generator.normal(0, 0.01, (cases, 1)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_seeds_of_one_method_are_seldom_called_different(monkeypatch, seeds):
+    """Where seeds differ more than patients do, the bootstrap over patients alone finds differences that are none, most of the time."""
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 1000)
+    generator, rounds = np.random.default_rng(1), 60
+    pairs = [(seeds_of(generator, seeds, 0.01), seeds_of(generator, seeds, 0.01)) for _ in range(rounds)]
+    found = sum(paired(ours, theirs, names(40)).p < 0.05 for ours, theirs in pairs)
+    alone = sum(paired([np.mean(ours, axis=0)], [np.mean(theirs, axis=0)], names(40)).p < 0.05 for ours, theirs in pairs)
+    assert found <= 0.1 * rounds < 0.4 * rounds < alone
+
+
+def test_seeds_that_agree_leave_the_interval_to_the_patients():
+    cases = RNG.normal(0.8, 0.1, (30, 1))
+    better = cases + RNG.normal(0.02, 0.02, (30, 1))
+    one, three = paired([better], [cases], names(30)), paired([better] * 3, [cases] * 3, names(30))
+    assert astuple(three) == pytest.approx(astuple(one))
 
 
 def test_holm_of_a_textbook_row():

@@ -1,9 +1,13 @@
-"""Percentile bootstrap over patients, alone and paired, and Holm's correction for several comparisons.
+"""Percentile bootstrap over patients, alone and paired, the chance in the seeds beside it, and Holm's correction for several comparisons.
 
 A resample draws as many patients as there are, with replacement, and takes all cases of a drawn patient (the two phases of a
 heart stay together). The statistic is the one of the tables: the mean over cases, then over classes. Patients are drawn once for
 all values that are given together, so intervals of one table are of the same resamples. Efron & Tibshirani 1993, chapters 8 and 13;
 Holm 1979.
+
+Two trainings of one method with two seeds differ too, on the same patients, so a difference of methods holds two kinds of chance: which
+patients there are, and which seeds were drawn. The bootstrap knows the first. For the second each resample gets a Student variate of
+(runs - 2) degrees of freedom, scaled by the standard error that the seeds' own spread gives: so few seeds are never resampled themselves.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Runs = Sequence[Floats]
+"""The values (cases, columns) of a method's runs, one a seed, NaN where a case has none."""
 
 RESAMPLES = 10_000
 SEED = 0
@@ -83,20 +89,39 @@ def interval(values: Floats, patients: Sequence[str]) -> tuple[float, float] | N
     return resample(values, patients).interval(range(values.shape[1]))
 
 
-def paired(values: Floats, baseline: Floats, patients: Sequence[str]) -> Difference | None:
-    """The difference values - baseline, both (cases, columns) of the same cases; None where fewer than two patients have one.
+def over_seeds(runs: Runs) -> Floats:
+    """The mean over seeds of each case and column, of those runs that have a value there."""
+    return mean_of_defined(np.stack(runs, axis=-1))
 
-    A value counts where both sides have it. The p-value is twice the smaller share of resamples on either side of zero.
-    ValueError if the shapes differ.
+
+def paired(ours: Runs, baseline: Runs, patients: Sequence[str]) -> Difference | None:
+    """The difference ours - baseline, of runs on the same cases; None where fewer than two patients have one.
+
+    Seeds are averaged within a case; a value counts where both sides have it. The interval holds the chance in the patients and, of several
+    seeds a side, that in the seeds. The p-value is twice the smaller share of resamples on either side of zero.
+    ValueError if shapes differ.
     """
-    if values.shape != baseline.shape:
-        raise ValueError(f"values have shape {values.shape}, the baseline {baseline.shape}")
-    differences = values - baseline
-    found = resample(differences, patients).statistics(range(values.shape[1]))
+    shapes = {run.shape for run in (*ours, *baseline)}
+    if len(shapes) > 1:
+        raise ValueError(f"runs have the shapes {sorted(shapes)}")
+    differences = over_seeds(ours) - over_seeds(baseline)
+    found = resample(differences, patients).statistics(range(differences.shape[1]))
     if found is None:
         return None
+    found = found + _of_seeds(ours, baseline)[: len(found)]
     smaller = int(min(np.count_nonzero(found <= 0), np.count_nonzero(found >= 0)))
     return Difference(mean_of_means(differences), *_percentiles(found), min(1.0, 2.0 * (smaller + 1) / (len(found) + 1)))
+
+
+def _of_seeds(ours: Runs, baseline: Runs) -> Floats:
+    """What other seeds would have added to the difference, in every resample; zeros where a side has one seed and tells nothing of it."""
+    if min(len(ours), len(baseline)) < 2:
+        return np.zeros(RESAMPLES)
+    sides = [np.array([mean_of_means(run) for run in runs]) for runs in (ours, baseline)]
+    error = np.sqrt(sum(np.nanvar(side, ddof=1) / len(side) for side in sides))
+    generator = np.random.Generator(np.random.Philox(SEED + 1))
+    variates: Floats = error * generator.standard_t(len(ours) + len(baseline) - 2, RESAMPLES)
+    return variates
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

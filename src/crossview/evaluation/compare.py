@@ -51,8 +51,10 @@ class Row:
 
     metrics: the mean over classes by metric; classes: the same for every class by its name. empty: how often which kind occurred
     among ``predictions`` (cases x classes x seeds). differences: to the baseline by metric, {} where there is none to compare with.
-    p: of the Dice difference, by Holm's correction over the rows that are compared; a reference is no competitor and has none.
-    verdict: what the Dice difference shows: "better", "worse", "no difference shown"; "reference"; "" where nothing is compared.
+    p: of the Dice difference, by Holm's correction over the rows that are compared; a reference is no competitor and has none, nor has a
+    difference of which one side has one seed only.
+    verdict: what the Dice difference shows: "better", "worse", "no difference shown"; "one seed", which shows nothing; "reference"; ""
+    where nothing is compared.
     """
 
     method: str
@@ -154,7 +156,7 @@ def _baseline(labels: Sequence[str], asked: str | None) -> str:
 
 def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
     first, width = runs[0], len(runs[0].class_names)
-    values = np.concatenate([_over_seeds(runs, metric) for metric in METRICS], axis=1)
+    values = np.concatenate([bootstrap.over_seeds(_values(runs, metric)) for metric in METRICS], axis=1)
     resamples = bootstrap.resample(values, first.patients)
 
     def spread(metric: str, classes: range) -> Spread:
@@ -165,7 +167,8 @@ def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
         if not seeds.size:
             return Spread(math.nan, None, math.nan, math.nan, None, left_out)
         sd = float(seeds.std(ddof=1)) if seeds.size > 1 else None
-        return Spread(float(seeds.mean()), sd, float(seeds.min()), float(seeds.max()), resamples.interval(columns), left_out)
+        mean = bootstrap.mean_of_means(values[:, columns])  # as the interval is: seeds are averaged within a case
+        return Spread(mean, sd, float(seeds.min()), float(seeds.max()), resamples.interval(columns), left_out)
 
     kinds = sorted({kind for run in runs for kind in run.empty})
     return Row(
@@ -191,27 +194,33 @@ def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
     )
 
 
-def _over_seeds(runs: Sequence[FinishedRun], metric: str) -> NDArray[np.float64]:
-    """The mean over seeds of each case and class (cases, classes)."""
-    return bootstrap.mean_of_defined(np.stack([run.values[metric] for run in runs], axis=-1))
+def _values(runs: Sequence[FinishedRun], metric: str) -> list[NDArray[np.float64]]:
+    """Each run's values (cases, classes)."""
+    return [run.values[metric] for run in runs]
 
 
 def _with_differences(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]], notes: list[str]) -> list[Row]:
     """The rows with their differences to the baseline's row of the same kind, corrected for the number of competitors."""
     found: dict[int, dict[str, Difference]] = {}
+    single = set()
     for index, (row, group) in enumerate(zip(rows, groups, strict=True)):
         base = next((i for i, other in enumerate(rows) if other.is_baseline and _alike(group[0], groups[i][0])), None)
         if row.is_baseline or base is None:
             continue
         ours, theirs = _same_seeds(group, groups[base], notes, f"{row.method} against {rows[base].method}")
-        pairs = {metric: bootstrap.paired(_over_seeds(ours, metric), _over_seeds(theirs, metric), ours[0].patients) for metric in METRICS}
+        if min(len(ours), len(theirs)) < 2:
+            single.add(index)
+        pairs = {metric: bootstrap.paired(_values(ours, metric), _values(theirs, metric), ours[0].patients) for metric in METRICS}
         found[index] = {metric: _bounded(difference, row.patients) for metric, difference in pairs.items() if difference is not None}
-    compared = [index for index, differences in found.items() if "dice" in differences and not rows[index].reference]
+    told = [index for index, differences in found.items() if "dice" in differences]
+    compared = [index for index in told if not rows[index].reference and index not in single]
     adjusted = dict(zip(compared, bootstrap.holm([found[index]["dice"].p for index in compared]), strict=True))
 
     def with_difference(index: int, row: Row) -> Row:
         differences, p = found.get(index, {}), adjusted.get(index)
-        verdict = "reference" if row.reference and "dice" in differences else _verdict(differences, p)
+        verdict = _verdict(differences, p)
+        if index in told and index not in compared:
+            verdict = "reference" if row.reference else "one seed"
         return replace(row, differences=differences, p=p, verdict=verdict)
 
     return [with_difference(index, row) for index, row in enumerate(rows)]

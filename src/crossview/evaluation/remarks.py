@@ -53,6 +53,10 @@ def of_verdicts(rows: Sequence[Row]) -> list[str]:
     """Why nothing is claimed of a row whose interval alone would have one believe otherwise, and the reverse."""
     count = sum(row.p is not None for row in rows)
     notes = []
+    single = [row.method for row in rows if row.verdict == "one seed"]
+    if single:
+        why = "two seeds of one method differ too, and of one seed nobody knows by how much"
+        notes.append(f"No verdict on {_names(single)}: a side of one seed. The interval is over patients alone; {why}.")
     for row in rows:
         if row.p is None or row.verdict != "no difference shown":
             continue

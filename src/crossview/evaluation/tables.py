@@ -95,7 +95,8 @@ def meaning(comparison: Comparison) -> list[str]:
     """What the cells hold."""
     text = "Mean ± SD over seeds [95% interval over patients, seeds averaged within a case]; Dice and Jaccard in percent."
     if comparison.baseline:
-        text += f" Differences to {comparison.baseline}: paired bootstrap over patients, p-values after Holm."
+        how = "paired bootstrap over patients, with the chance in the seeds where a row has several"
+        text += f" Differences to {comparison.baseline}: {how}; p-values after Holm."
     if not any(spread.left_out for row in comparison.rows for spread in row.metrics.values()):
         return [text]
     return [text, "Left out: predictions that are empty or whose truth is, in no mean of the distances; where both are, in no mean at all."]

@@ -24,8 +24,8 @@ class ComparisonTable:
     rows: one a method and setting, with the keys method, setting, seeds, steps, dice, sd_seeds, ci_low, ci_high, jaccard, hd95, asd,
     hd95_left_out, asd_left_out, difference, difference_low, difference_high, verdict, p, p_alone, empty, seconds, selection; overlaps in
     0 to 1; a key may be missing or None. difference: of Dice, to the baseline, which has none itself and comes first in its setting.
-    verdict: "better", "worse", "reference" or other words; without it the interval of the difference decides. p, p_alone: with Holm's
-    correction and without. baseline: False for a row that has no difference and is not the baseline. empty: a number, a list, or
+    verdict: "better", "worse", "reference", "one seed" or other words; without it the interval of the difference decides. p, p_alone: with
+    Holm's correction and without. baseline: False for a row that has no difference and is not the baseline. empty: a number, a list, or
     numbers by kind. points: one a run, with method, setting, seed, dice. unit: of the distances.
     """
 
@@ -136,6 +136,10 @@ def _sentences(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
         figures = f"{points(row['difference'])} points of Dice, 95 % interval {span}"
         if row.get("verdict") == "reference":
             sentences.append(f"{name}, a reference and no competitor, against {alike[0]}: {figures}.")
+            continue
+        if row.get("verdict") == "one seed":
+            chance = "the interval is over scans alone, and other seeds may differ by as much"
+            sentences.append(f"{name} against {alike[0]}, of one seed, so nothing is claimed: {figures}; {chance}.")
             continue
         words = {"better": "is better than", "worse": "is worse than", "": "can't be told from"}[_direction(row)]
         p = number(row.get("p"))
