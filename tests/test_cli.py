@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from command import crossview
+from crossview.networks.build import NETWORKS
 from crossview.training import checkpoint
 from made_folder import write_nifti
 
@@ -328,6 +329,7 @@ def test_lists_and_recipes_are_for_programs_too(capsys):
     assert json.loads(crossview(capsys, "list", "recipes", "--json")[1]) == recipes
     assert json.loads(crossview(capsys, "list", "methods", "--json")[1]) == methods
     assert json.loads(crossview(capsys, "list", "sources", "--json")[1]) == ["acdc", "brats", "folder", "la", "phantom"]
+    assert json.loads(crossview(capsys, "list", "networks", "--json")[1]) == sorted(NETWORKS)
     shown = crossview(capsys, "list", "methods")[1].splitlines()
     assert [line.split()[0] for line in shown] == methods
     assert all(len(line.split()) > 4 for line in shown), "a method without a word on what it is"

@@ -23,6 +23,7 @@ _VERBS = {
     "train": "crossview.run",
     "evaluate": "crossview.run",
     "predict": "crossview.run",
+    "load": "crossview.model",
     "report": "crossview.run",
     "suggest": "crossview.suggesting",
     "Run": "crossview.folder",

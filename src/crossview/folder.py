@@ -35,6 +35,9 @@ class Run:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))  # a text will do too
+
     @staticmethod
     def open(path: Path | str) -> Run:
         """Raises UserError for a folder that is not a run."""

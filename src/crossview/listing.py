@@ -40,12 +40,23 @@ def recipes() -> dict[str, str]:
     return found
 
 
+def networks() -> dict[str, str]:
+    """Networks: what a recipe's [network] name may be."""
+    return {name: _first_line("crossview.networks", name) for name in ("unet", "vnet")}
+
+
 def suites() -> dict[str, str]:
     """Shipped suites of the verb bench."""
     return {name: load_suite(name).about for name in shipped_suites()}
 
 
-LISTINGS: Mapping[str, Callable[[], dict[str, str]]] = {"methods": methods, "recipes": recipes, "sources": sources, "suites": suites}
+LISTINGS: Mapping[str, Callable[[], dict[str, str]]] = {
+    "methods": methods,
+    "recipes": recipes,
+    "sources": sources,
+    "networks": networks,
+    "suites": suites,
+}
 """What ``crossview list`` can list."""
 
 

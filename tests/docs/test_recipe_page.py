@@ -39,7 +39,8 @@ def type_name(annotation: Any) -> str:
         return type_name(arguments[0])
     if origin is tuple:
         some = "" if arguments[-1] is ... else f"{len(arguments)} "
-        return f"{some}{type_name(arguments[0])}s"
+        items = type_name(arguments[0])
+        return f"lists of {items}" if get_origin(arguments[0]) is tuple else f"{some}{items}s"
     if origin in (Union, UnionType):
         return " or ".join(map(type_name, arguments))
     return {str: "text", int: "whole number", float: "number", bool: "true or false"}[annotation]

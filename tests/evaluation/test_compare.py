@@ -524,7 +524,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_no_shorter_ones(runs, tmp_path
     shown = console.file.getvalue()
     assert max(map(len, shown.splitlines())) <= width
     assert "…" not in shown
-    for words in ("Dice", "HD95", "mean_teacher (released)", "setting la-8", "p = ", "by --out", "optimistic"):
+    for words in ("Dice", "HD95", "mean_teacher (released)", "setting la-8", "p = ", "(--out)", "optimistic"):
         assert (words in shown) == (words != "optimistic"), words
     assert "ASD (" not in shown
 

@@ -46,7 +46,7 @@ def test_where_interval_and_correction_point_apart_the_sentence_says_why() -> No
     corrected = row(0.001, 0.03, verdict="no difference shown", p=0.14, p_alone=0.02)
     [sentence] = comparison_section(ComparisonTable([BASE, corrected]))["sentences"]
     assert "can't be told from" in sentence
-    assert "leaves out 0, but it is for one comparison alone (p = 0.020): corrected for their number, p is 0.140" in sentence
+    assert "leaves out 0, but it is for one comparison alone (p = 0.020): corrected for their number, p = 0.140" in sentence
     alike = row(-0.001, 0.03, verdict="no difference shown", p=0.14, p_alone=0.07)
     assert "corrected" not in comparison_section(ComparisonTable([BASE, alike]))["sentences"][0]
 

@@ -62,10 +62,10 @@ def recipe(
 
 
 def list_(
-    what: Annotated[str, typer.Argument(metavar="methods|recipes|sources|suites")],
+    what: Annotated[str, typer.Argument(metavar="methods|recipes|sources|networks|suites")],
     as_json: Annotated[bool, flag("--json", "For programs.")] = False,
 ) -> None:
-    """What there is: methods, recipes, sources, suites."""
+    """What there is: methods, recipes, sources, networks, suites."""
     from crossview.listing import listed
 
     print(listed(what, as_json))  # noqa: T201

@@ -124,6 +124,11 @@ def _of_seeds(ours: Runs, baseline: Runs) -> Floats:
     return variates
 
 
+def p_text(p: float) -> str:
+    """ "p = 0.026", "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values, in the given order: the i-th smallest of m times (m - i + 1), never falling, at most 1."""
     adjusted, highest = [0.0] * len(p_values), 0.0

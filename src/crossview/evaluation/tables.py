@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 
-from crossview.evaluation.bootstrap import interval
+from crossview.evaluation.bootstrap import interval, p_text
 from crossview.evaluation.comparable import row_of
 from crossview.evaluation.compare import Comparison, Row, Spread
 from crossview.evaluation.scores import convention
@@ -140,7 +140,7 @@ def difference_text(row: Row, before_interval: str = " ") -> str:
     dice = row.differences.get("dice")
     if dice is None:
         return ""
-    verdict = row.verdict if row.p is None else f"{row.verdict}, p {'< 0.001' if row.p < 0.001 else f'= {row.p:.3f}'}"
+    verdict = row.verdict if row.p is None else f"{row.verdict}, {p_text(row.p)}"
     return before_interval.join([f"{100 * dice.mean:+.2f}", f"[{100 * dice.low:+.2f}, {100 * dice.high:+.2f}]", verdict])
 
 

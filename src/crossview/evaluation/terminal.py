@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 WIDE = 110
 """Columns that the whole table needs."""
-REST = "Jaccard, ASD, intervals, steps and times: in table.md, .csv or .html, by --out."
+REST = "Jaccard, ASD, intervals, steps and times: in the .md, .csv or .html file (--out)."
 
 
 def terminal(comparison: Comparison, width: int) -> RenderableType:

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from crossview.evaluation.bootstrap import p_text
 from crossview.files import write_text
 from crossview.reporting import plots
 from crossview.reporting.figures import Compared, dot_plot
@@ -143,7 +144,7 @@ def _sentences(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
             continue
         words = {"better": "is better than", "worse": "is worse than", "": "can't be told from"}[_direction(row)]
         p = number(row.get("p"))
-        after = _after_correction(row) or ("" if p is None else f", p = {p:.3f}")
+        after = _after_correction(row) or ("" if p is None else f", {p_text(p)}")
         sentences.append(f"{name} {words} {alike[0]}: {figures}{after}.")
     return sentences
 
@@ -154,8 +155,8 @@ def _after_correction(row: Mapping[str, Any]) -> str:
     if _direction(row) or low is None or high is None or low <= 0 <= high or p is None or alone is None:
         return ""
     if p <= alone:
-        return f". That interval leaves out 0, but with so few scans the paired test does not bear it out (p = {p:.3f})"
-    return f". That interval leaves out 0, but it is for one comparison alone (p = {alone:.3f}): corrected for their number, p is {p:.3f}"
+        return f". That interval leaves out 0, but with so few scans the paired test does not bear it out ({p_text(p)})"
+    return f". That interval leaves out 0, but it is for one comparison alone ({p_text(alone)}): corrected for their number, {p_text(p)}"
 
 
 def _plot(comparison: ComparisonTable, names: Sequence[str]) -> Markup | None:

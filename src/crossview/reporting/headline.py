@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from crossview.errors import UserError
+from crossview.recipe import MEASURED, TABLES, differences, shipped_methods, shipped_settings
 from crossview.reporting.figures import Mark, strip
 from crossview.reporting.folder import Evaluation, RunFolder
 from crossview.reporting.results import case_row
 from crossview.reporting.verdict import bounds, is_optimistic, stale_step
 from crossview.reporting.words import METRICS, OVERLAPS, SELECTIONS, count, duration, interval, method_name, metric, number, percent, table
+from crossview.resolve import resolve
+
+MOST_TOLD = 4
+"""Changed keys that a badge names; of more it tells the number."""
 
 
 def headline(run: RunFolder) -> dict[str, Any]:
@@ -82,7 +88,28 @@ def _badges(run: RunFolder) -> list[tuple[str, str]]:
         badges.append(("unfinished", "warn"))
     if run.option("method", "variant") == "released":
         badges.append(("as released, with its known defects", "warn"))
+    changed = changed_keys(run)
+    if changed:
+        told = ", ".join(changed) if len(changed) <= MOST_TOLD else f"{len(changed)} keys"
+        badges.append((f"{told}: not as in {run.recipe.get('setting')}", "warn"))
     return badges
+
+
+def changed_keys(run: RunFolder) -> list[str]:
+    """The keys that tell a run's result from that of the shipped setting and method it is named by, but for the seed.
+
+    None of a recipe that is planned for one's own scans, nor where the setting or the method is not shipped.
+    """
+    setting, method = run.recipe.get("setting"), table(run.recipe.get("method"))
+    if setting not in shipped_settings() or setting == "folder" or method.get("name") not in shipped_methods():
+        return []
+    try:
+        shipped = resolve(str(setting), [f"method.{key}={method[key]}" for key in ("name", "variant") if key in method]).tables()
+    except UserError:
+        return []
+    found = differences(shipped, {name: table(run.recipe.get(name)) for name in TABLES})
+    keys = [problem.where.rpartition(" ")[2] for problem in found]
+    return [key for key in keys if key not in ("seed", *MEASURED)]
 
 
 def planned_steps(run: RunFolder) -> int:

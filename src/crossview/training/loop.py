@@ -236,7 +236,8 @@ class Training:
         due = position.step % options.evaluate_every == 0 or last
         if due and self.job.score is not None:
             score = self.job.score()
-            row = self.journal.append("validation", stage=stage.name, step=position.step, total_step=position.total_step, **score)
+            on = {"on": "test"} if options.selection == "test" else {}
+            row = self.journal.append("validation", stage=stage.name, step=position.step, total_step=position.total_step, **on, **score)
             self.progress.show(row)
             if score["mean"] > position.best_score:
                 self.position = replace(position, best_score=score["mean"], best_step=position.step)

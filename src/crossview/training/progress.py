@@ -20,7 +20,8 @@ def describe(row: dict[str, Any]) -> str:
     """A journal row of kind "step" or "validation" in one short line."""
     if row["kind"] == "validation":
         views = ", ".join(f"{name} {100 * view['mean']:.2f}" for name, view in row["views"].items())
-        return f"validation Dice {100 * row['mean']:.2f}" + (f" ({views})" if views else "")
+        picked = " (selection on test: optimistic)" if row.get("on") == "test" else ""
+        return f"{row.get('on', 'validation')} Dice {100 * row['mean']:.2f}" + (f" ({views})" if views else "") + picked
     terms = "  ".join(f"{name} {value:.3f}" for name, value in row["terms"].items())
     waiting = f"waiting for data {row['data_wait']:.0%}"
     return f"loss {row['loss']:.3f}  {terms}  {row['samples_per_second']:.1f} samples/s  {waiting}"
