@@ -9,8 +9,8 @@ from pathlib import Path
 from crossview.errors import Problem, UserError, nearest
 from crossview.methods import METHODS
 from crossview.methods.method import Method
+from crossview.plugins import LOADED, SEPARATOR, Loaded
 
-SEPARATOR = ":"
 NEEDED = ("stages", "loss", "views")
 """What a method has to write for itself."""
 
@@ -42,4 +42,5 @@ def load(plugin: str) -> type[Method]:
             Problem(f"'{class_name}' is no whole method", f"--plugin {plugin}", f"no {', no '.join(missing)}", ", ".join(NEEDED), fix)
         )
     METHODS[plugin] = found
+    LOADED[plugin] = Loaded(frozenset(found.Options.model_fields))
     return found

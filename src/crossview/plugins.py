@@ -1,0 +1,42 @@
+"""Methods of one's own, "module:Class": what recipes, run folders and printed commands know of them. Nothing heavy is imported here.
+
+:mod:`crossview.methods.plugin` loads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from crossview.errors import nearest
+
+SEPARATOR = ":"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A plugin whose code was imported. keys: of its Options."""
+
+    keys: frozenset[str]
+
+
+LOADED: dict[str, Loaded] = {}
+"""Those of this process, by name."""
+
+
+def steps(name: str, cml: Mapping[str, int]) -> dict[str, int]:
+    """CML's steps for a plugin: stage by stage where it has keys of those names, else their sum where it has ``steps``."""
+    keys = LOADED[name].keys if name in LOADED else frozenset()
+    own = {key: number for key, number in cml.items() if key in keys}
+    return own or ({"steps": sum(cml.values())} if cml and "steps" in keys else {})
+
+
+def nearest_method(word: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt method: a loaded plugin whose module or class is named, else as of :func:`nearest`."""
+    named = [name for name in LOADED if word in name.split(SEPARATOR)]
+    return f"did you mean {' or '.join(named)}?" if named else nearest(word, {*known, *LOADED})
+
+
+def how_to_load(name: str) -> str:
+    """What to do where a method is a plugin that is not loaded; nothing where it is none, or is loaded."""
+    return f"give --plugin {name}: its code is yours" if SEPARATOR in name and name not in LOADED else ""
