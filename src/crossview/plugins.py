@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import shlex
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from crossview.errors import nearest
 
@@ -40,3 +43,21 @@ def nearest_method(word: str, known: Iterable[str]) -> str:
 def how_to_load(name: str) -> str:
     """What to do where a method is a plugin that is not loaded; nothing where it is none, or is loaded."""
     return f"give --plugin {name}: its code is yours" if SEPARATOR in name and name not in LOADED else ""
+
+
+def command(verb: str, run: Path, *more: str) -> str:
+    """A command on a run folder as it is printed: with --plugin where the run's recipe names one."""
+    return shlex.join(["crossview", verb, str(run), *more, *arguments(_method(run))])
+
+
+def arguments(method: str) -> list[str]:
+    """What a command needs for a run of this method: --plugin, or nothing."""
+    return ["--plugin", method] if SEPARATOR in method else []
+
+
+def _method(run: Path) -> str:
+    """The method that a run's recipe names; "" where there is none to be read: a hint is no place for an error."""
+    try:
+        return str(tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))["method"]["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +20,7 @@ from crossview.arguments import (
     load_plugin,
 )
 from crossview.errors import STOPS
+from crossview.plugins import command
 from crossview.terminal import bar, suggestion_table, summary_table
 
 
@@ -67,7 +67,7 @@ def evaluate(
     Console().print(summary_table(summary))
     print(f"written: {run / 'evaluation' / split}")  # noqa: T201
     if not Run(run).finished:
-        print(f"remark: the run is unfinished; crossview {shlex.join(['train', str(run)])} --resume goes on with it", file=sys.stderr)  # noqa: T201
+        print(f"remark: the run is unfinished; {command('train', run, '--resume')} goes on with it", file=sys.stderr)  # noqa: T201
 
 
 def predict(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.recorded import from_columns, read_record
 from crossview.evaluation.scores import COMBINED, STATISTICS, Score, Summary, check_format, evaluate_again, read_cases, read_summary, table
+from crossview.plugins import command
 
 NOT_IDENTITY = frozenset(
     {"inference.batch"}
@@ -161,7 +161,7 @@ def _finished(path: Path) -> Mapping[str, Any]:
                 "the run is not finished",
                 str(path),
                 f"stopped after {steps} steps",
-                fix=f"crossview train {shlex.quote(str(path))} --resume",
+                fix=command("train", path, "--resume"),
             )
         )
     return last[-1]
