@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from crossview.errors import nearest
 
@@ -18,9 +19,10 @@ SEPARATOR = ":"
 
 @dataclass(frozen=True)
 class Loaded:
-    """A plugin whose code was imported. keys: of its Options."""
+    """A plugin whose code was imported. keys: of its Options. digest: SHA-256 of the file that defines its class, "" where it has none."""
 
     keys: frozenset[str]
+    digest: str = ""
 
 
 LOADED: dict[str, Loaded] = {}
@@ -43,6 +45,20 @@ def nearest_method(word: str, known: Iterable[str]) -> str:
 def how_to_load(name: str) -> str:
     """What to do where a method is a plugin that is not loaded; nothing where it is none, or is loaded."""
     return f"give --plugin {name}: its code is yours" if SEPARATOR in name and name not in LOADED else ""
+
+
+def remembered(name: str) -> dict[str, dict[str, str]]:
+    """What environment.json shall keep of a method's code: of a plugin its name and digest."""
+    return {"plugin": {"name": name, "digest": LOADED[name].digest}} if name in LOADED else {}
+
+
+def changed(name: str, environment: Mapping[str, Any]) -> str:
+    """In what the loaded plugin's code differs from that of a run with this environment.json; "" where it does not, or none is known."""
+    then, now = environment.get("plugin"), remembered(name).get("plugin")
+    if not isinstance(then, Mapping) or now is None or then.get("name") != name or not then.get("digest") or not now["digest"]:
+        return ""
+    before, after = str(then["digest"]), now["digest"]
+    return "" if before == after else f"SHA-256 {before[:12]} then, {after[:12]} now"
 
 
 def command(verb: str, run: Path, *more: str) -> str:

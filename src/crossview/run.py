@@ -10,7 +10,7 @@ from crossview.data.case import Case
 from crossview.drawing import case_drawer
 from crossview.errors import Problem, UserError
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
-from crossview.folder import Run, load_method, shared_model, stored_precision
+from crossview.folder import Run, load_method, other_plugin, shared_model, stored_precision
 from crossview.inference.files import predict_files
 from crossview.inference.origin import origin_of
 from crossview.job import make_predictor
@@ -76,7 +76,7 @@ def evaluate(
             "setting": recipe.setting,
             "seed": recipe.training.seed,
             "clean_up": "largest component" if recipe.inference.largest_component else "none",
-            "notes": [*splits.notes, *([WAITED_IN_VAIN] if run.waited_in_vain else [])],
+            "notes": [*splits.notes, *other_plugin(run), *([WAITED_IN_VAIN] if run.waited_in_vain else [])],
             "partial": len(chosen) < len(getattr(splits, split)),
         },
         on_case=case_drawer(recipe, splits),

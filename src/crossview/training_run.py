@@ -18,13 +18,14 @@ from torch import Tensor
 from crossview.data.plan import Plan
 from crossview.environment import environment_now
 from crossview.files import write_text
-from crossview.folder import Run, check_disk, check_free, create, other_environment, write_model
+from crossview.folder import Run, check_disk, check_free, create, other_environment, plugin_on_resume, write_model
 from crossview.inference.predict import evaluating
 from crossview.job import make_job
 from crossview.lock import locked
 from crossview.methods.checked import Checked
 from crossview.methods.method import Method
 from crossview.planned import resolve_planned, resumed_recipe
+from crossview.plugins import remembered
 from crossview.prepare import Prepared, Progress, check_same_cases, prepare
 from crossview.recipe import load
 from crossview.reporting.report import write_report
@@ -140,9 +141,9 @@ def _train(
     with world.together():
         if resume:
             job.resumed_with = {"device_name": environment_now(prepared.device)["device_name"], **_changed(Run(path).recipe, resolved)}
-            job.warnings = other_environment(Run(path), prepared.device, world.size)
+            job.warnings = other_environment(Run(path), prepared.device, world.size) + plugin_on_resume(Run(path), writes=world.first)
         elif world.first:
-            create(path, resolved, _about(prepared, seconds, world))
+            create(path, resolved, _about(prepared, seconds, world) | remembered(resolved.method.name))
             if plan is not None:
                 write_text(path / "plan.json", json.dumps(plan.as_json(), indent=1))
     outcome = train_job(job, resume=resume, max_steps=max_steps)

@@ -56,7 +56,7 @@ def evaluate(
     plugin: Plugin = None,
 ) -> None:
     """Score a run on its test cases: Dice, Jaccard, HD95 and ASD per case and class, with intervals."""
-    from crossview.folder import Run
+    from crossview.folder import Run, other_plugin
     from crossview.run import evaluate as run_evaluate
 
     load_plugin(plugin)
@@ -66,6 +66,8 @@ def evaluate(
 
     Console().print(summary_table(summary))
     print(f"written: {run / 'evaluation' / split}")  # noqa: T201
+    for text in other_plugin(Run(run)):
+        print(f"remark: {text}", file=sys.stderr)  # noqa: T201
     if not Run(run).finished:
         print(f"remark: the run is unfinished; {command('train', run, '--resume')} goes on with it", file=sys.stderr)  # noqa: T201
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from inspect import getattr_static
+from hashlib import sha256
+from inspect import getattr_static, getfile
 from pathlib import Path
 from types import FunctionType
 
@@ -48,8 +49,16 @@ def load(plugin: str) -> type[Method]:
     if plugin in METHODS and found in METHODS[plugin].__bases__:
         return METHODS[plugin]
     METHODS[plugin] = checked(found)
-    LOADED[plugin] = Loaded(frozenset(found.Options.model_fields))
+    LOADED[plugin] = Loaded(frozenset(found.Options.model_fields), _digest(found))
     return METHODS[plugin]
+
+
+def _digest(method: type[Method]) -> str:
+    """SHA-256 of the file that defines a class; "" for one that was made otherwise."""
+    try:
+        return sha256(Path(getfile(method)).read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return ""
 
 
 def _check_parts(method: type[Method]) -> None:
