@@ -23,9 +23,10 @@ NAME = "entropy:EntropyMinimisation"
 
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-    """The method that the documentation shows, in a file of the current folder."""
+    """The methods that the documentation shows, in files of the current folder."""
     text = PAGE.read_text(encoding="utf-8")
-    (tmp_path / "entropy.py").write_text(text.split("```python\n", 1)[1].split("```", 1)[0])
+    for block in text.split("```python\n")[1:]:
+        (tmp_path / block.split("# file: ")[1].split("\n")[0]).write_text(block.split("```", 1)[0])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
@@ -115,9 +116,10 @@ def test_what_is_no_plugin(example, name, message):
         methods.find(name)
 
 
-def test_the_example_passes_the_contract(example):
+@pytest.mark.parametrize("name", [NAME, "fixmatch:FixMatch"])
+def test_the_examples_pass_the_contract(example, name):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "tests" / "contract")]
     environment = os.environ | {"PYTHONPATH": str(example)}
-    arguments = ["--plugin", "entropy:EntropyMinimisation", "-k", "EntropyMinimisation and not slow", "-m", "not slow"]
+    arguments = ["--plugin", name, "-k", f"{name.split(':')[1]} and not slow", "-m", "not slow"]
     done = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
