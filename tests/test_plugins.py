@@ -129,6 +129,10 @@ def test_a_bench_refuses_runs_of_other_code_all_at_once(capsys, folder, kept):
         names = [f"out/tiny/own-seed{seed}" if kept == "folders" else f"kept/tiny-own-seed{seed}.json" for seed in (1, 2)]
         assert f"{', '.join(names)}: the code of {NAME} has changed since these runs were trained" in err
         assert "give another --out (and --records), or remove these runs" in err
+    if kept == "folders":  # those that are only begun are no better
+        journal = folder / "out" / "tiny" / "own-seed1" / "journal.jsonl"
+        journal.write_text("".join(line for line in journal.read_text().splitlines(True) if '"finished"' not in line))
+        assert "own-seed1" in crossview(capsys, *command)[2]
     assert crossview(capsys, *command[:5], "supervised", *command[6:])[0] == 0, "runs of other methods are as they were"
 
 

@@ -30,8 +30,8 @@ __all__ = ["CML", "METHODS", "Method", "Stage", "Supervised", "Terms", "find"]
 
 def find(name: str) -> type[Method]:
     """The method of that name. Raises UserError with the nearest known names."""
+    if name in METHODS:
+        return METHODS[name]
     if fix := how_to_load(name):
         raise UserError(Problem(f"the method '{name}' is not known yet", "[method] name", fix=fix))
-    if name not in METHODS:
-        raise UserError(Problem(f"there is no method '{name}'", where="[method] name", fix=nearest_method(name, METHODS)))
-    return METHODS[name]
+    raise UserError(Problem(f"there is no method '{name}'", where="[method] name", fix=nearest_method(name, METHODS)))
