@@ -24,6 +24,7 @@ _VERBS = {
     "evaluate": "crossview.run",
     "predict": "crossview.run",
     "load": "crossview.model",
+    "load_plugin": "crossview.methods.plugin:load",
     "report": "crossview.run",
     "suggest": "crossview.suggesting",
     "Run": "crossview.folder",
@@ -36,7 +37,8 @@ _VERBS = {
 
 def __getattr__(name: str) -> Any:
     if name in _VERBS:
-        return getattr(import_module(_VERBS[name]), name)
+        module, _, other_name = _VERBS[name].partition(":")
+        return getattr(import_module(module), other_name or name)
     raise AttributeError(f"module 'crossview' has no attribute '{name}'")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 import crossview
+from crossview import plugins
 from crossview.data.case import Splits
 from crossview.environment import environment_now
 from crossview.errors import Problem, UserError, raise_all
@@ -87,6 +88,12 @@ class Run:
     @property
     def finished(self) -> bool:
         return any(row["kind"] == "finished" for row in read_journal(self.journal.path))
+
+    @property
+    def trained(self) -> bool:
+        """Whether a step has been trained that a resume would keep. Raises UserError for a checkpoint that can't be read."""
+        last = self.path / "checkpoints" / "last.pt"
+        return self.finished or (last.exists() and checkpoint.read(last)["position"]["total_step"] > 0)
 
     @property
     def waited_in_vain(self) -> bool:
@@ -191,6 +198,24 @@ def other_environment(run: Run, device: torch.device, processes: int = 1) -> lis
     different = [f"{key} {then[key]} then, {now[key]} now" for key in keys if then.get(key) != now[key]]
     text = "bit-equal resume needs the same build, device, thread count and number of processes"
     return [f"{text}: {'; '.join(different)}"] if different else []
+
+
+def other_plugin(run: Run) -> list[str]:
+    """What a person must know whose own method is not the code any more that the run began with."""
+    name = run.recipe.method.name
+    change = plugins.changed(name, run.environment)
+    return [f"The code of {name} is not what the run began with: {change}."] if change else []
+
+
+def plugin_on_resume(run: Run, writes: bool) -> list[str]:
+    """As :func:`other_plugin`; a run of which no step is trained yet is from now on one of the new code. writes: it is noted by us."""
+    warnings = other_plugin(run)
+    if not warnings or run.trained:
+        return warnings
+    if writes:
+        about = run.environment | plugins.remembered(run.recipe.method.name)
+        write_text(run.path / "environment.json", json.dumps(about, indent=1))
+    return []
 
 
 def write_model(run: Run, splits: Splits) -> Path:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from crossview import plugins
 from crossview.errors import Problem, UserError, nearest, raise_all
 
 Table = dict[str, Any]
@@ -161,13 +162,14 @@ def shipped_methods() -> list[str]:
 def method_tables(method: str, family: str, variant: str) -> Tables:
     """A method's own numbers for a family of settings, the variant's preset expanded into plain keys.
 
-    A plugin ("module:Class") has the defaults of its Options, and the batch and schedule of CML.
+    A plugin ("module:Class") has the defaults of its Options, and CML's steps, batch and schedule.
     """
-    if ":" in method:
-        training = _read("methods/cml.toml").get(family, {}).get("training", {})
-        return {"method": {"name": method, "variant": variant}, "training": training}
+    if plugins.SEPARATOR in method:
+        cml = _read("methods/cml.toml").get(family, {})
+        steps = plugins.steps(method, {key: cml["method"][key] for key in STEP_KEYS if key in cml.get("method", {})})
+        return {"method": {"name": method, "variant": variant, **steps}, "training": cml.get("training", {})}
     if method not in shipped_methods():
-        raise UserError(Problem(f"there is no method '{method}'", where="[method] name", fix=nearest(method, shipped_methods())))
+        raise UserError(Problem(f"there is no method '{method}'", "[method] name", fix=plugins.nearest_method(method, shipped_methods())))
     numbers = _read(f"methods/{method}.toml").get(family)
     if numbers is None:
         raise UserError(
@@ -229,7 +231,7 @@ def with_total_steps(tables: Mapping[str, Any], total: int) -> Tables:
     steps = {key: int(method[key]) for key in STEP_KEYS if method.get(key)}
     if not steps or total < len(steps):
         found = f"{total} steps for {len(steps)} stages"
-        fix = "for a method of your own set them in the row, say method.steps=1: they are scaled"
+        fix = plugins.how_to_load(str(method.get("name")))
         raise UserError(Problem("the steps can't be shared out among stages", "[method]", found, f"{', '.join(STEP_KEYS)} above 0", fix))
     shares, left, of = {}, total, sum(steps.values())
     for later, (key, share) in zip(reversed(range(len(steps))), steps.items(), strict=True):

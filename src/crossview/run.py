@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,11 @@ from crossview.data.case import Case
 from crossview.drawing import case_drawer
 from crossview.errors import Problem, UserError
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
-from crossview.folder import Run, load_method, shared_model, stored_precision
+from crossview.folder import Run, load_method, other_plugin, shared_model, stored_precision
 from crossview.inference.files import predict_files
 from crossview.inference.origin import origin_of
 from crossview.job import make_predictor
+from crossview.plugins import command
 from crossview.prepare import Progress, find_splits, preprocessing_of
 from crossview.reporting.report import write_report
 from crossview.resolve import resolve
@@ -47,7 +47,7 @@ def evaluate(
     splits = find_splits(recipe, root)
     chosen: tuple[Case, ...] = getattr(splits, split)[:cases]
     if not chosen:
-        segment = shlex.join(["crossview", "predict", str(run.path), "SCANS", "--out", "DIR"])
+        segment = command("predict", run.path, "SCANS", "--out", "DIR")
         fix = f"to segment scans: {segment}; to score some, name labelled cases as {split} in split.toml"
         raise UserError(Problem(f"there are no {split} cases", where=str(root or recipe.data.source), fix=fix if splits.raw else ""))
     where = find_device(device)
@@ -76,7 +76,7 @@ def evaluate(
             "setting": recipe.setting,
             "seed": recipe.training.seed,
             "clean_up": "largest component" if recipe.inference.largest_component else "none",
-            "notes": [*splits.notes, *([WAITED_IN_VAIN] if run.waited_in_vain else [])],
+            "notes": [*splits.notes, *other_plugin(run), *([WAITED_IN_VAIN] if run.waited_in_vain else [])],
             "partial": len(chosen) < len(getattr(splits, split)),
         },
         on_case=case_drawer(recipe, splits),

@@ -9,9 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from crossview import plugins
 from crossview.errors import Problem, UserError, nearest, raise_all
 from crossview.evaluation.comparable import differing
-from crossview.evaluation.finished import membership, place, read_run
+from crossview.evaluation.finished import environment, membership, place, read_run
+from crossview.folder import Run
 from crossview.planned import missing
 from crossview.recipe import CHANGEABLE_ON_RESUME, OWNED_BY_METHOD, STEP_KEYS, Tables, layers, load, parse_set, with_total_steps
 from crossview.resolve import Recipe, resolve
@@ -175,8 +177,10 @@ def _must_agree(run: Planned, recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if key not in own}
 
 
-def check_unchanged(runs: Iterable[Planned]) -> None:
-    """The runs that are there must be of the recipes that are asked for now. Raises UserError with every key that differs.
+def check_unchanged(runs: Sequence[Planned]) -> None:
+    """The runs that are there must be of the recipes and of the code of plugins that are asked for now.
+
+    Raises UserError with every key that differs, and all runs of other code.
 
     Of a run whose record is there the record must be whole and of this suite's run; its folder does not count.
     """
@@ -191,7 +195,21 @@ def check_unchanged(runs: Iterable[Planned]) -> None:
         Problem(f"'{key}' has changed in the suite since this was trained", told(paths), now, f"{then}, as it was then", fix)
         for (key, now, then), paths in changes.items()
     ]
-    raise_all(problems + changed)
+    raise_all(problems + changed + _other_plugins(runs))
+
+
+def _other_plugins(runs: Iterable[Planned]) -> list[Problem]:
+    """The runs that were trained with other code of a plugin than is loaded now: they can't stand in one table with new ones."""
+    others: dict[tuple[str, str], list[Path]] = {}
+    for run in runs:
+        change = plugins.changed(run.row.name, environment(run.source))
+        if change and (run.source != run.path or Run(run.path).trained):
+            others.setdefault((run.row.name, change), []).append(run.source)
+    fix = "give another --out (and --records), or remove these runs to train them anew"
+    return [
+        Problem(f"the code of {name} has changed since these runs were trained", ", ".join(map(str, paths)), change, "the same code", fix)
+        for (name, change), paths in others.items()
+    ]
 
 
 def _unusable_record(run: Planned) -> list[Problem]:

@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from crossview.data.plan import Plan
 from crossview.environment import environment_now
 from crossview.files import write_text
-from crossview.folder import Run, check_disk, check_free, create, other_environment, write_model
+from crossview.folder import Run, check_disk, check_free, create, other_environment, plugin_on_resume, write_model
+from crossview.inference.predict import evaluating
 from crossview.job import make_job
 from crossview.lock import locked
+from crossview.methods.checked import Checked
 from crossview.methods.method import Method
 from crossview.planned import resolve_planned, resumed_recipe
+from crossview.plugins import remembered
 from crossview.prepare import Prepared, Progress, check_same_cases, prepare
 from crossview.recipe import load
 from crossview.reporting.report import write_report
@@ -127,6 +131,7 @@ def _train(
         if resume:
             check_same_cases(Run(path), prepared)
         images = prepared.stream.batch(0, 0, unlabelled=False).image
+        _try_views(method, images[:1])
         measured, seconds = ([], {}) if resume else measure(asked.training, method, images, alone=not world.several)
     resolved = resolve(asked.tables(), world.from_first(measured))
     recipe_hash = sha256(resolved.toml().encode()).hexdigest()[:8]
@@ -136,9 +141,9 @@ def _train(
     with world.together():
         if resume:
             job.resumed_with = {"device_name": environment_now(prepared.device)["device_name"], **_changed(Run(path).recipe, resolved)}
-            job.warnings = other_environment(Run(path), prepared.device, world.size)
+            job.warnings = other_environment(Run(path), prepared.device, world.size) + plugin_on_resume(Run(path), writes=world.first)
         elif world.first:
-            create(path, resolved, _about(prepared, seconds, world))
+            create(path, resolved, _about(prepared, seconds, world) | remembered(resolved.method.name))
             if plan is not None:
                 write_text(path / "plan.json", json.dumps(plan.as_json(), indent=1))
     outcome = train_job(job, resume=resume, max_steps=max_steps)
@@ -148,6 +153,14 @@ def _train(
                 write_model(Run(path), prepared.splits)
             write_report(path)
     return Run(path), outcome
+
+
+def _try_views(method: Method, image: Tensor) -> None:
+    """Call the views of a method of one's own, which may be wanted only once training is over. Nothing is changed by it."""
+    if isinstance(method, Checked):
+        devices = [image.device] if image.is_cuda else []
+        with torch.random.fork_rng(devices), evaluating(method), torch.no_grad():
+            method.views(image)
 
 
 def _built(world: World, recipe: Recipe, data: Path | None, path: Path, progress: Progress | None) -> tuple[Prepared, Method]:

@@ -11,23 +11,27 @@ from command import crossview
 from crossview import methods
 from crossview.errors import UserError
 from crossview.methods import METHODS, plugin
+from crossview.plugins import LOADED
 from crossview.recipe import load as load_recipe
 from crossview.resolve import resolve
 from tiny_suite import suite_file
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "add-a-method.md"
+NAME = "entropy:EntropyMinimisation"
 
 
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-    """The method that the documentation shows, in a file of the current folder."""
+    """The methods that the documentation shows, in files of the current folder."""
     text = PAGE.read_text(encoding="utf-8")
-    (tmp_path / "entropy.py").write_text(text.split("```python\n", 1)[1].split("```", 1)[0])
+    for block in text.split("```python\n")[1:]:
+        (tmp_path / block.split("# file: ")[1].split("\n")[0]).write_text(block.split("```", 1)[0])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
-    METHODS.pop("entropy:EntropyMinimisation", None)
+    for known in (METHODS, LOADED):
+        known.pop(NAME, None)
     sys.modules.pop("entropy", None)
 
 
@@ -37,6 +41,34 @@ def test_it_becomes_a_method_with_the_stream_and_schedule_of_cml(example):
     assert (recipe.training.labelled_batch, recipe.training.schedule) == (4, "step")
     assert [stage.steps for stage in recipe.stages()] == [70]
     assert resolve(recipe.tables()).tables() == recipe.tables()
+
+
+@pytest.mark.parametrize(("setting", "steps"), [("la-8", 17000), ("acdc-7", 40000), ("demo", 720)])
+def test_its_steps_are_cmls_in_all(example, setting, steps):
+    plugin.load(NAME)
+    assert sum(stage.steps for stage in resolve(setting, ["method.name=cml"]).stages()) == steps
+    assert resolve(setting, [f"method.name={NAME}"]).method.steps == steps
+    assert resolve(setting, [f"method.name={NAME}", "method.steps=7"]).method.steps == 7
+    assert resolve({"setting": setting, "method": {"name": NAME, "steps": 8}}).method.steps == 8
+
+
+def test_stages_called_as_cmls_are_as_long(example):
+    (example / "mine.py").write_text("from crossview.methods import CML\n\nclass Mine(CML):\n    pass\n")
+    try:
+        plugin.load("mine:Mine")
+        assert [stage.steps for stage in resolve("acdc-7", ["method.name=mine:Mine"]).stages()] == [10000, 30000]
+    finally:
+        METHODS.pop("mine:Mine", None), LOADED.pop("mine:Mine", None), sys.modules.pop("mine", None)
+
+
+@pytest.mark.parametrize("word", ["entropy", "EntropyMinimisation"])
+def test_a_part_of_its_name_is_told_the_whole(capsys, example, word):
+    code, _, err = crossview(capsys, "recipe", "demo", "--plugin", NAME, "--set", f"method.name={word}")
+    assert code == 2
+    assert f"did you mean {NAME}?" in err
+    plugin.load(NAME)
+    with pytest.raises(UserError, match=NAME):
+        resolve("demo", ["method.name=nothing like it"])
 
 
 def test_a_recipe_alone_imports_nothing(example):
@@ -53,7 +85,7 @@ def test_a_wrong_option_is_told_by_its_name(example):
 
 
 def test_a_row_of_a_suite(capsys, example):
-    row = 'name = "entropy:EntropyMinimisation"\nset = ["method.steps=1"]\n\n[[methods]]\nlabel = "cml'
+    row = 'name = "entropy:EntropyMinimisation"\n\n[[methods]]\nlabel = "cml'
     suite = suite_file(example, ('name = "supervised"\n\n[[methods]]\nlabel = "cml', row))
     arguments = ("bench", suite, "--out", "out", "--only", "supervised", "--seeds", 1)
     code, _, err = crossview(capsys, *arguments)
@@ -84,9 +116,10 @@ def test_what_is_no_plugin(example, name, message):
         methods.find(name)
 
 
-def test_the_example_passes_the_contract(example):
+@pytest.mark.parametrize("name", [NAME, "fixmatch:FixMatch"])
+def test_the_examples_pass_the_contract(example, name):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "tests" / "contract")]
     environment = os.environ | {"PYTHONPATH": str(example)}
-    arguments = ["--plugin", "entropy:EntropyMinimisation", "-k", "EntropyMinimisation and not slow", "-m", "not slow"]
+    arguments = ["--plugin", name, "-k", f"{name.split(':')[1]} and not slow", "-m", "not slow"]
     done = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

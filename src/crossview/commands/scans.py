@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +20,7 @@ from crossview.arguments import (
     load_plugin,
 )
 from crossview.errors import STOPS
+from crossview.plugins import command
 from crossview.terminal import bar, suggestion_table, summary_table
 
 
@@ -56,7 +56,7 @@ def evaluate(
     plugin: Plugin = None,
 ) -> None:
     """Score a run on its test cases: Dice, Jaccard, HD95 and ASD per case and class, with intervals."""
-    from crossview.folder import Run
+    from crossview.folder import Run, other_plugin
     from crossview.run import evaluate as run_evaluate
 
     load_plugin(plugin)
@@ -66,8 +66,10 @@ def evaluate(
 
     Console().print(summary_table(summary))
     print(f"written: {run / 'evaluation' / split}")  # noqa: T201
+    for text in other_plugin(Run(run)):
+        print(f"remark: {text}", file=sys.stderr)  # noqa: T201
     if not Run(run).finished:
-        print(f"remark: the run is unfinished; crossview {shlex.join(['train', str(run)])} --resume goes on with it", file=sys.stderr)  # noqa: T201
+        print(f"remark: the run is unfinished; {command('train', run, '--resume')} goes on with it", file=sys.stderr)  # noqa: T201
 
 
 def predict(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +21,7 @@ from crossview.arguments import (
 )
 from crossview.errors import UserError
 from crossview.launch import launch, leave, place, speaks
+from crossview.plugins import arguments, command
 from crossview.terminal import bar, print_bench, print_comparison
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def train(
     def tell(plan: Plan) -> None:
         from crossview.planned import told
 
-        print(f"{told(plan)}\nto change a key: --set KEY=VALUE, or crossview recipe {recipe} --data DATA > my.toml", flush=True)  # noqa: T201
+        printed = " ".join(["crossview recipe", recipe, "--data DATA", *arguments(plugin or "")])
+        print(f"{told(plan)}\nto change a key: --set KEY=VALUE, or {printed} > my.toml", flush=True)  # noqa: T201
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)  # noqa: T201
@@ -89,13 +90,13 @@ def train(
             say=say,
         )
     if speaks() and outcome.how == "finished":
-        name = shlex.quote(str(run.path))
-        follows = f"predict {name} SCANS --out predictions" if run.environment.get("test") == 0 else f"evaluate {name}"
+        untested = run.environment.get("test") == 0
+        follows = command("predict", run.path, "SCANS", "--out", "predictions") if untested else command("evaluate", run.path)
         how = "was finished already," if already else "finished"
-        print(f"{how} after {outcome.total_step} steps: {run.path}\nnext: crossview {follows}")  # noqa: T201
+        print(f"{how} after {outcome.total_step} steps: {run.path}\nnext: {follows}")  # noqa: T201
     elif speaks():
-        follows = shlex.join(["train", str(run.path), "--resume", *(["--plugin", plugin] if plugin else [])])
-        print(f"stopped and saved after {outcome.total_step} steps: {run.path}\nto go on: crossview {follows}")  # noqa: T201
+        follows = command("train", run.path, "--resume")
+        print(f"stopped and saved after {outcome.total_step} steps: {run.path}\nto go on: {follows}")  # noqa: T201
     if place() is not None or outcome.how == "interrupted":
         leave(128 + outcome.signal if outcome.how == "interrupted" else 0)
 

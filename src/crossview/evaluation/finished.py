@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.recorded import from_columns, read_record
 from crossview.evaluation.scores import COMBINED, STATISTICS, Score, Summary, check_format, evaluate_again, read_cases, read_summary, table
+from crossview.plugins import command
 
 NOT_IDENTITY = frozenset(
     {"inference.batch"}
@@ -122,7 +122,7 @@ def read_run(path: Path, split: str) -> FinishedRun:
 def _of_folder(path: Path, split: str) -> _Parts:
     recipe, finished, folder = _recipe(path), _finished(path), path / "evaluation" / split
     end = int(finished["total_step"]), float(finished["seconds"])
-    return _Parts(recipe, *end, read_summary(folder), read_cases(folder), _environment(path), place(path))
+    return _Parts(recipe, *end, read_summary(folder), read_cases(folder), environment(path), place(path))
 
 
 def _of_record(path: Path) -> _Parts:
@@ -161,7 +161,7 @@ def _finished(path: Path) -> Mapping[str, Any]:
                 "the run is not finished",
                 str(path),
                 f"stopped after {steps} steps",
-                fix=f"crossview train {shlex.quote(str(path))} --resume",
+                fix=command("train", path, "--resume"),
             )
         )
     return last[-1]
@@ -221,7 +221,7 @@ def place(path: Path) -> Mapping[str, Any]:
     if path.is_file():
         return _mapping(_json_object(path).get("suite"))
     content = _json_object(path / MEMBERSHIP)
-    return content if content.get("started") == _environment(path).get("started") else {}
+    return content if content.get("started") == environment(path).get("started") else {}
 
 
 def membership(path: Path) -> Membership | None:
@@ -236,8 +236,9 @@ def _member(content: Mapping[str, Any]) -> Membership | None:
     return Membership(**texts, reference=bool(content.get("reference")))
 
 
-def _environment(path: Path) -> Mapping[str, Any]:
-    return _json_object(path / "environment.json")
+def environment(path: Path) -> Mapping[str, Any]:
+    """environment.json of a run's folder, or what its record holds of it; {} where there is none to read."""
+    return _mapping(_json_object(path).get("environment")) if path.is_file() else _json_object(path / "environment.json")
 
 
 def _json_object(file: Path) -> Mapping[str, Any]:

@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import math
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from crossview.errors import Problem, UserError
 from crossview.evaluation import bootstrap
 from crossview.evaluation.metrics import METRICS, Measures
 from crossview.files import write_text
+from crossview.plugins import command
 
 FORMAT = 1
 COMBINED = ""
@@ -214,7 +214,7 @@ def read_summary(folder: Path) -> Summary:
 
 def evaluate_again(run: Path, split: str = "") -> str:
     """The command that scores a run anew."""
-    return shlex.join(["crossview", "evaluate", str(run), *(["--split", split] if split else [])])
+    return command("evaluate", run, *(["--split", split] if split else []))
 
 
 def _again(file: Path) -> str:

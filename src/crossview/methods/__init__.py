@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crossview.errors import Problem, UserError, nearest
+from crossview.errors import Problem, UserError
 from crossview.methods.bcp import BCP
 from crossview.methods.cml import CML
 from crossview.methods.cps import CPS
@@ -12,6 +12,7 @@ from crossview.methods.ss_net import SSNet
 from crossview.methods.supervised import Supervised
 from crossview.methods.ua_mt import UAMT
 from crossview.methods.urpc import URPC
+from crossview.plugins import how_to_load, nearest_method
 
 METHODS: dict[str, type[Method]] = {
     "cml": CML,
@@ -29,8 +30,8 @@ __all__ = ["CML", "METHODS", "Method", "Stage", "Supervised", "Terms", "find"]
 
 def find(name: str) -> type[Method]:
     """The method of that name. Raises UserError with the nearest known names."""
-    if ":" in name and name not in METHODS:
-        raise UserError(Problem(f"the method '{name}' is not known yet", "[method] name", fix=f"give --plugin {name}: its code is yours"))
-    if name not in METHODS:
-        raise UserError(Problem(f"there is no method '{name}'", where="[method] name", fix=nearest(name, METHODS)))
-    return METHODS[name]
+    if name in METHODS:
+        return METHODS[name]
+    if fix := how_to_load(name):
+        raise UserError(Problem(f"the method '{name}' is not known yet", "[method] name", fix=fix))
+    raise UserError(Problem(f"there is no method '{name}'", where="[method] name", fix=nearest_method(name, METHODS)))

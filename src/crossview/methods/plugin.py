@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import sys
+from hashlib import sha256
+from inspect import getattr_static, getfile
 from pathlib import Path
+from types import FunctionType
 
 from crossview.errors import Problem, UserError, nearest
 from crossview.methods import METHODS
-from crossview.methods.method import Method
+from crossview.methods.checked import PAGE, STAGES, checked, wrong
+from crossview.methods.method import Method, MethodOptions
+from crossview.plugins import LOADED, SEPARATOR, Loaded
 
-SEPARATOR = ":"
 NEEDED = ("stages", "loss", "views")
 """What a method has to write for itself."""
 
@@ -33,13 +37,35 @@ def load(plugin: str) -> type[Method]:
     if found is None:
         raise UserError(Problem(f"'{module_name}' has no '{class_name}'", f"--plugin {plugin}", fix=nearest(class_name, vars(module))))
     if not (isinstance(found, type) and issubclass(found, Method)):
-        fix = "derive it from crossview.methods.Method (docs/how-to/add-a-method.md)"
+        fix = f"derive it from crossview.methods.Method ({PAGE})"
         raise UserError(Problem(f"'{class_name}' is no method", f"--plugin {plugin}", type(found).__name__, "a class of methods", fix))
     missing = [name for name in NEEDED if getattr(found, name) is getattr(Method, name)]
     if missing:
-        fix = "write what is missing (docs/how-to/add-a-method.md)"
+        fix = f"write what is missing ({PAGE})"
         raise UserError(
             Problem(f"'{class_name}' is no whole method", f"--plugin {plugin}", f"no {', no '.join(missing)}", ", ".join(NEEDED), fix)
         )
-    METHODS[plugin] = found
-    return found
+    _check_parts(found)
+    if plugin in METHODS and found in METHODS[plugin].__bases__:
+        return METHODS[plugin]
+    METHODS[plugin] = checked(found)
+    LOADED[plugin] = Loaded(frozenset(found.Options.model_fields), _digest(found))
+    return METHODS[plugin]
+
+
+def _digest(method: type[Method]) -> str:
+    """SHA-256 of the file that defines a class; "" for one that was made otherwise."""
+    try:
+        return sha256(Path(getfile(method)).read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return ""
+
+
+def _check_parts(method: type[Method]) -> None:
+    """What of a class is seen before it is used. Raises UserError."""
+    stages, options = getattr_static(method, "stages"), method.Options
+    if isinstance(stages, FunctionType | staticmethod | classmethod):
+        raise wrong(method, "stages", "a function", f"{STAGES}: write @property above it")
+    if not (isinstance(options, type) and issubclass(options, MethodOptions)):
+        expected = "a class derived from crossview.methods.method.MethodOptions"
+        raise wrong(method, "Options", getattr(options, "__name__", type(options).__name__), expected)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crossview.files import write_text
+from crossview.plugins import arguments, command
 from crossview.reporting.anonymous import without_names
 from crossview.reporting.comparison import ComparisonTable, comparison_section
 from crossview.reporting.curves import speed_sentence, training_charts
@@ -49,6 +50,7 @@ def write_report(
         "unlabelled": unlabelled_effect(folder, compared=comparison is not None) if folder.journal.rows else None,
         "cautions": cautions(folder),
         "unfinished": _unfinished(folder),
+        "plugin": _plugin(folder),
         "warnings": [str(row.get("text", "")) for row in folder.journal.of("warning")],
         "featured": shown.featured,
         "evaluations": evaluations,
@@ -85,7 +87,12 @@ def _unfinished(run: RunFolder) -> str:
         return ""
     planned = planned_steps(run)
     where = f"step {run.journal.total_step:,}" + (f" of {planned:,}" if planned else "")
-    return f"This run has not finished: it stands at {where}. crossview train RUN --resume goes on with it."
+    return f"This run has not finished: it stands at {where}. crossview train RUN --resume{_plugin(run)} goes on with it."
+
+
+def _plugin(run: RunFolder) -> str:
+    """What a command on the run needs beside, with a space before it."""
+    return "".join(f" {word}" for word in arguments(str(run.option("method", "name"))))
 
 
 def _batches(run: RunFolder) -> tuple[list[dict[str, Any]], str]:
@@ -126,7 +133,7 @@ def _notes(run: RunFolder) -> list[str]:
 def _commands(run: RunFolder) -> list[str]:
     made = str(run.environment.get("command") or "crossview train RECIPE --data DATA --out RUN")
     lines = [made]
-    lines += [f"crossview evaluate {shlex.quote(str(run.path))} --split {evaluation.split}" for evaluation in run.evaluations]
+    lines += [command("evaluate", run.path, "--split", evaluation.split) for evaluation in run.evaluations]
     return [*lines, f"crossview report {shlex.quote(str(run.path))}"]
 
 

@@ -16,6 +16,7 @@ import torch
 
 from crossview.errors import Problem, UserError
 from crossview.files import written_whole
+from crossview.plugins import arguments
 from crossview.recipe import differences
 
 FORMAT = 1
@@ -47,7 +48,8 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
         if isinstance(error, RuntimeError) and "iostream" not in str(error) and "inline_container" not in str(error):
             raise
         found = (isinstance(error, OSError) and error.strerror) or f"{shutil.disk_usage(path.parent).free / 2**20:,.0f} MiB free"
-        fix = "free disk space; crossview train RUN --resume goes on where the last checkpoint stands"
+        resume = " ".join(["--resume", *arguments(str(content.get("recipe", {}).get("method", {}).get("name", "")))])
+        fix = f"free disk space; crossview train RUN {resume} goes on where the last checkpoint stands"
         raise UserError(Problem("the checkpoint can't be written", str(path), found, fix=fix)) from error
 
 
