@@ -173,7 +173,7 @@ def test_of_one_seed_nothing_is_claimed(tmp_path):
     cml = comparison.rows[0]
     assert cml.differences["dice"].low > 0
     assert (cml.p, cml.verdict) == (None, "one seed")
-    assert any(note.startswith("No verdict on cml: a side of one seed.") for note in comparison.notes)
+    assert any(note.startswith("No verdict where a side has one seed (cml):") for note in comparison.notes)
     assert "one seed |" in comparison.markdown()
     assert comparison.csv().splitlines()[1].endswith(",,one seed")
 

@@ -55,8 +55,8 @@ def of_verdicts(rows: Sequence[Row]) -> list[str]:
     notes = []
     single = [row.method for row in rows if row.verdict == "one seed"]
     if single:
-        why = "two seeds of one method differ too, and of one seed nobody knows by how much"
-        notes.append(f"No verdict on {_names(single)}: a side of one seed. The interval is over patients alone; {why}.")
+        why = "its interval is over patients alone, and two seeds of one method differ too, nobody knows by how much"
+        notes.append(f"No verdict where a side has one seed ({_names(single)}): {why}.")
     for row in rows:
         if row.p is None or row.verdict != "no difference shown":
             continue
