@@ -124,6 +124,15 @@ def test_voxel_sides_beyond_a_factor_of_three(sound, facts, spacing, named):
     assert all("1 x 1 x 2 mm" in found.problem.expected and found.severity == "warning" for found in findings)
 
 
+def test_voxel_sides_with_which_a_scan_becomes_too_large_are_an_error(sound, facts):
+    """Training would refuse it, once all scans have been read."""
+    sound["unlabelled"].append(facts(20, labelled=False, spacing=(1e4, 1e4, 1e4)))
+    (error,) = (found for found in check_set(sound, 3, "root") if found.severity == "error")
+    assert error.cases == ("scan20",)
+    assert "scan20 (1e+04 x 1e+04 x 1e+04 mm)" in error.problem.found
+    assert "of the median 1 x 1 x 2 mm" in error.problem.expected
+
+
 def test_a_set_that_varies_much_has_no_outlier_within_its_spread(sound, facts):
     sides = (0.3, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
     sound["unlabelled"] = [facts(20 + number, labelled=False, spacing=(1.0, 1.0, side)) for number, side in enumerate(sides)]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crossview.data.inspect import CaseFacts
 from crossview.data.sources.folder import FEWEST_LABELLED, too_few_labelled
+from crossview.data.sources.h5 import LARGEST
 from crossview.data.sources.layouts import told
 from crossview.errors import Problem
 
@@ -52,6 +53,7 @@ def check_set(facts: Facts, classes: int | None, where: str) -> list[Finding]:
     findings += _duplicates(facts, where)
     findings += _channels(every)
     findings += _spacing(every)
+    findings += _too_large(every)
     findings += _intensity(every)
     findings += _patients(facts)
     return sorted(findings, key=lambda finding: finding.severity)
@@ -170,6 +172,22 @@ def _spacing(every: Sequence[CaseFacts]) -> list[Finding]:
     what = f"{_cases(len(odd))} very different voxel sides"
     expected = f"within a factor of {SPACING_FACTOR} of the median {usual} mm{VARIES}"
     return [Finding("warning", Problem(what, "", found, expected, "check the headers"), tuple(fact.case.id for fact in odd))]
+
+
+def _too_large(every: Sequence[CaseFacts]) -> list[Finding]:
+    """Scans of so large voxel sides that resampling to the set's median makes more voxels of them than any scan has."""
+    known = [fact for fact in every if fact.spacing]
+    if not known or len({len(fact.spacing or ()) for fact in known}) > 1:
+        return []
+    usual = np.median([fact.spacing for fact in known], axis=0)
+    voxels = [float(np.prod(np.array(fact.shape[1:]) * fact.spacing / usual)) for fact in known]
+    odd = [fact for fact, count in zip(known, voxels, strict=True) if count > LARGEST]
+    if not odd:
+        return []
+    found = told([f"{fact.case.id} ({' x '.join(f'{side:.3g}' for side in fact.spacing or ())} mm)" for fact in odd])
+    what = f"{_cases(len(odd))} voxel sides that can't be, beside the others': resampled to theirs a scan would become too large"
+    expected = f"at most {LARGEST:,} voxels of the median {' x '.join(f'{side:.3g}' for side in usual)} mm"
+    return [Finding("error", Problem(what, "", found, expected, "correct the headers"), tuple(fact.case.id for fact in odd))]
 
 
 def _cases(count: int) -> str:
