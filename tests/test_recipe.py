@@ -8,11 +8,9 @@ from hypothesis import strategies as st
 
 from crossview.errors import UserError
 from crossview.methods.method import Stage
-from crossview.planned import missing
 from crossview.recipe import (
     STEP_KEYS,
     differences,
-    layers,
     load,
     method_tables,
     parse_set,
@@ -121,16 +119,6 @@ def test_a_file_changes_a_setting(tmp_path):
     assert (recipe.training.seed, recipe.training.labelled_batch, recipe.method.box) == (3, 2, 0.5)
     other = resolve(path, ["method.name=supervised"])
     assert (other.training.seed, other.training.labelled_batch) == (3, 4)
-
-
-def test_the_batch_of_a_plan_stays_whatever_the_method(tmp_path):
-    """A file that `recipe folder --data DATA` printed leaves nothing open, in a suite of several methods either."""
-    path = tmp_path / "plan.toml"
-    path.write_text(resolve("folder", [*PLANNED, "training.labelled_batch=2", "training.unlabelled_batch=2"]).toml())
-    for method in ("supervised", "bcp"):
-        recipe = resolve(path, [f"method.name={method}"])
-        assert (recipe.training.labelled_batch, recipe.training.unlabelled_batch) == (2, 2)
-        assert missing(layers(path, [f"method.name={method}"])[1]) == []
 
 
 def test_a_resolved_file_can_change_its_method(tmp_path):

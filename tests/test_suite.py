@@ -6,6 +6,7 @@ import pytest
 
 from crossview.errors import UserError
 from crossview.recipe import shipped_methods
+from crossview.resolve import resolve
 from crossview.suite import load_suite, parse_suite, shipped_suites, slug
 from crossview.suite_runs import check_recipes, chosen_runs, every_run
 
@@ -126,6 +127,19 @@ def test_all_mistakes_at_once():
     with pytest.raises(UserError) as error:
         of(sedes=[1], settings=[{"nam": "demo", "recipe": "demo"}], methods=[{"label": "cml"}])
     assert len(error.value.problems) == 4
+
+
+def test_a_planned_recipe_leaves_nothing_open_and_its_batch_is_every_rows(tmp_path):
+    """As `recipe folder --data DATA` prints it; a row's method would else bring its own batch."""
+    planned = ["data.patch=[32,32,32]", "data.classes=2", "data.augmentation=none", "data.spacing=[1.0,1.0,1.0]", "network.name=vnet"]
+    planned += ["network.levels=3", "inference.stride=[16,16,16]", "training.labelled_batch=2", "training.unlabelled_batch=2"]
+    (tmp_path / "plan.toml").write_text(resolve("folder", planned).toml())
+    settings = [{"name": "mine", "recipe": str(tmp_path / "plan.toml")}]
+    runs = every_run(of(settings=settings), Path("out"))
+    check_recipes(runs)
+    assert [(run.resolved.training.labelled_batch, run.resolved.training.unlabelled_batch) for run in runs] == [(2, 2)] * 2
+    (other, _) = every_run(of(settings=settings, common=["training.labelled_batch=6"]), Path("out"))
+    assert other.resolved.training.labelled_batch == 6
 
 
 def test_files(tmp_path):

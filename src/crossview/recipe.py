@@ -214,7 +214,7 @@ def layers(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
     first = {key: value for table, key, value in sets if table == "method" and key in ("name", "variant")}
     chosen = merged(below.get("method", {}), own.get("method", {}))
     name, variant = (str(first.get(key, chosen.get(key, default))) for key, default in (("name", "cml"), ("variant", "corrected")))
-    own = _without_method(own, planned=family == "folder") if first else deepcopy(own)
+    own = _without_method(own) if first else deepcopy(own)
     numbers = method_tables(name, family, variant) if family else {"method": {"name": name, "variant": variant}}
     for table, key, value in sets:
         if (table, key) not in (("method", "name"), ("method", "variant")):
@@ -240,12 +240,10 @@ def with_total_steps(tables: Mapping[str, Any], total: int) -> Tables:
     return merged(tables, {"method": shares})
 
 
-def _without_method(own: Tables, planned: bool) -> Tables:
-    """planned: of the user's own scans, whose batch comes from the plan, whatever the method."""
+def _without_method(own: Tables) -> Tables:
     kept = {key: value for key, value in own.items() if key != "method"}
     if "training" in kept:
-        batch = {key for key in ("labelled_batch", "unlabelled_batch") if planned and kept["training"].get(key)}
-        kept["training"] = {key: value for key, value in kept["training"].items() if key not in OWNED_BY_METHOD or key in batch}
+        kept["training"] = {key: value for key, value in kept["training"].items() if key not in OWNED_BY_METHOD}
     return kept
 
 

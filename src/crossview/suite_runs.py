@@ -62,11 +62,21 @@ class Planned:
     @cached_property
     def sets(self) -> tuple[str, ...]:
         """The --set texts. Raises UserError."""
-        own = (f"method.name={self.row.name}", *self.suite.common, *self.setting.set, *self.row.set, f"training.seed={self.seed}")
+        given = (*self._planned_batch, *self.suite.common, *self.setting.set, *self.row.set)
+        own = (f"method.name={self.row.name}", *given, f"training.seed={self.seed}")
         if self.suite.total_steps is None:
             return own
         method = with_total_steps(load(self.setting.recipe, own), self.suite.total_steps)["method"]
         return (*own, *(f"method.{key}={method[key]}" for key in STEP_KEYS if key in method))
+
+    @cached_property
+    def _planned_batch(self) -> tuple[str, ...]:
+        """The batch of a recipe for one's own scans: it was planned once for the setting, so that a row's method does not change it."""
+        tables = load(self.setting.recipe)
+        if tables.get("data", {}).get("source") != "folder":
+            return ()
+        batch = layers(self.setting.recipe)[1].get("training", {})
+        return tuple(f"training.{key}={batch[key]}" for key in ("labelled_batch", "unlabelled_batch") if batch.get(key))
 
     @cached_property
     def asked(self) -> Tables:

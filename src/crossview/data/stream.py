@@ -176,10 +176,11 @@ def _check(labelled: Store, unlabelled: Store | None, patch: tuple[int, ...], la
         problems.append(
             Problem("fewer labelled items than a batch takes", where="training.labelled_batch", found=found, expected=expected, fix=fix)
         )
-    for store in (labelled, unlabelled):
-        if store is not None and store.dimensions != len(patch):
-            found, expected = f"{len(patch)} numbers: {list(patch)}", f"{store.dimensions}, as the images have axes"
-            problems.append(Problem("the patch doesn't fit the images", where="data.patch", found=found, expected=expected))
+    axes = {store.dimensions for store in (labelled, unlabelled) if store is not None and store.dimensions != len(patch)}
+    for dimensions in axes:
+        found, expected = f"{len(patch)} numbers: {list(patch)}", f"{dimensions}, as the images have axes"
+        fix = f"take a {dimensions}D network (network.name={'vnet' if dimensions == 3 else 'unet'}) and a patch of {dimensions} sides"
+        problems.append(Problem("the patch doesn't fit the images", "data.patch", found, expected, fix))
     if problems:
         raise UserError(problems)
 

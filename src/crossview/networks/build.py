@@ -44,7 +44,8 @@ def check_patch(patch: Sequence[int], levels: int, dimensions: int) -> None:
     for axis, side in enumerate(patch):
         if side < multiple or side % multiple:
             smaller = side // multiple * multiple
-            choices = f"{smaller} or {smaller + multiple}" if smaller > 0 else str(multiple)
+            least = max(smaller + multiple, 2 * multiple)  # a bottleneck of one voxel a side is refused elsewhere
+            choices = f"{smaller} or {least}" if smaller >= 2 * multiple else str(least)
             problems.append(
                 Problem(
                     f"side {axis} of the patch does not fit the network",
