@@ -23,7 +23,8 @@ from crossview.kernels import own_kernels
 from crossview.networks.network import Output
 from crossview.resolve import resolve
 from crossview.training.device import autocast, find_device, place, set_kernels
-from crossview.training.recording import PLAIN, Recorder, parts
+from crossview.training.recorded_pass import parts
+from crossview.training.recording import PLAIN, Recorder
 
 SMALL = {2: 64, 3: 32}
 """Sides of a small image, by its axes."""

@@ -18,7 +18,8 @@ from crossview.methods import METHODS
 from crossview.networks.vnet import VNet
 from crossview.run import train
 from crossview.training import recording
-from crossview.training.recording import MOST, PLAIN, Recorder, Recording, Recordings, parts, rebuilt
+from crossview.training.recorded_pass import Recording, parts, rebuilt
+from crossview.training.recording import MOST, PLAIN, Recorder, Recordings
 from fake_cuda import BEFORE, Stream
 
 
