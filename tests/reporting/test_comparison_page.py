@@ -110,6 +110,15 @@ def test_the_page_shows_numbers_intervals_and_runs(tmp_path: Path) -> None:
     assert "Dice in %" not in plain
 
 
+def test_each_class_is_told_where_there_are_several(tmp_path: Path) -> None:
+    classes = {"head": {"dice": 0.9, "jaccard": 0.82, "hd95": 1.25, "asd": 0.3}, "<tail>": {"dice": 0.8}}
+    page = write_comparison(ComparisonTable([BASE, row(0.01, 0.03, classes=classes)]), tmp_path / "c.html").read_text()
+    assert "Each class" in page
+    for part in ("head", "90.00", "82.00", "1.25", "&lt;tail&gt;", "80.00"):
+        assert part in page
+    assert "Each class" not in write_comparison(ComparisonTable([BASE]), tmp_path / "d.html").read_text()
+
+
 def test_rows_may_lack_anything(tmp_path: Path) -> None:
     write_comparison(ComparisonTable([]), tmp_path / "none.html")
     text = write_comparison(ComparisonTable([{"method": "own"}, {"dice": float("nan")}]), tmp_path / "odd.html").read_text(encoding="utf-8")

@@ -58,6 +58,8 @@ def _cells(row: Row) -> dict[str, Any]:
     cells |= {f"{metric}_left_out": row.metrics[metric].left_out for metric in ("hd95", "asd")}
     cells |= {"sd_seeds": dice.sd, "ci_low": low, "ci_high": high, "empty": row.empty, "verdict": row.verdict, "p": row.p}
     cells["baseline"] = row.is_baseline
+    if len(row.classes) > 1:
+        cells["classes"] = {name: {metric: found[metric].mean for metric in METRICS} for name, found in row.classes.items()}
     difference = row.differences.get("dice")
     if difference is not None:
         cells |= {"difference": difference.mean, "difference_low": difference.low, "difference_high": difference.high}

@@ -27,7 +27,8 @@ class ComparisonTable:
     0 to 1; a key may be missing or None. difference: of Dice, to the baseline, which has none itself and comes first in its setting.
     verdict: "better", "worse", "reference", "one seed" or other words; without it the interval of the difference decides. p, p_alone: with
     Holm's correction and without. baseline: False for a row that has no difference and is not the baseline. empty: a number, a list, or
-    numbers by kind. points: one a run, with method, setting, seed, dice. unit: of the distances.
+    numbers by kind. classes: the mean of each metric by class name, of several classes. points: one a run, with method, setting, seed,
+    dice. unit: of the distances.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -96,8 +97,14 @@ def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
         "asd": distance(row.get("asd")),
         "asd_left_out": row.get("asd_left_out") or 0,
         "empty": _empty(row.get("empty")),
+        "classes": [_class(name, found) for name, found in (row.get("classes") or {}).items()],
         "seconds": duration(row.get("seconds")),
     }
+
+
+def _class(name: str, found: Mapping[str, Any]) -> dict[str, str]:
+    overlaps, distances = ("dice", "jaccard"), ("hd95", "asd")
+    return {"name": name, **{key: percent(found.get(key)) for key in overlaps}, **{key: distance(found.get(key)) for key in distances}}
 
 
 def _difference(row: Mapping[str, Any]) -> str:
