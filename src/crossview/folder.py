@@ -236,13 +236,30 @@ def write_model(run: Run, splits: Splits) -> Path:
     return path
 
 
-def shared_model(run: Run | Path | str) -> tuple[Path, Recipe]:
-    """The weights' file to predict with and its recipe: of a model.pt alone, or of a run folder."""
+@dataclass(frozen=True)
+class TrainedMethod:
+    """A trained method to predict with, on its device. step: that its weights are of. state: the whole content of its file."""
+
+    recipe: Recipe
+    method: Method
+    channels: int
+    step: int
+    state: Mapping[str, Any]
+
+
+def trained_method(run: Run | Path | str, device: torch.device) -> TrainedMethod:
+    """The method of a model.pt alone, or of a run folder: its model.pt, before that its checkpoint. Raises UserError."""
     if not isinstance(run, Run) and Path(run).is_file():
-        return Path(run), resolve(checkpoint.read(Path(run)).get("recipe", {}))
-    run = run if isinstance(run, Run) else Run.open(run)
-    model = run.path / "model.pt"
-    return (model if model.exists() else run.checkpoint()), run.recipe
+        path = Path(run)
+        state = checkpoint.read(path)
+        recipe = resolve(state.get("recipe", {}))
+    else:
+        run = run if isinstance(run, Run) else Run.open(run)
+        path = model if (model := run.path / "model.pt").exists() else run.checkpoint()
+        state, recipe = checkpoint.read(path), run.recipe
+    channels = int(state.get("channels", 1))
+    method, step = load_method(recipe, path, channels, device)
+    return TrainedMethod(recipe, method, channels, step, state)
 
 
 def load_method(recipe: Recipe, path: Path, channels: int, device: torch.device) -> tuple[Method, int]:

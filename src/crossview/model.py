@@ -11,11 +11,10 @@ from numpy.typing import ArrayLike
 
 from crossview.data.preprocess import Preprocessing
 from crossview.errors import Problem, UserError
-from crossview.folder import Run, load_method, shared_model, stored_precision
+from crossview.folder import Run, stored_precision, trained_method
 from crossview.inference.predict import Prediction, Predictor
 from crossview.job import make_predictor
 from crossview.resolve import Recipe
-from crossview.training import checkpoint
 from crossview.training.device import find_device, set_kernels
 
 
@@ -60,12 +59,10 @@ class Model:
 
 def load(run: Run | Path | str, device: str = "auto") -> Model:
     """The model of a run folder (the checkpoint that its selection names) or of a model.pt alone. Raises UserError."""
-    path, recipe = shared_model(run)
     where = find_device(device)
     set_kernels(deterministic=False)
-    state = checkpoint.read(path)
-    channels = int(state.get("channels", 1))
-    method, step = load_method(recipe, path, channels, where)
-    method.eval()
-    names = state.get("class_names") or ["background", *(f"class {number}" for number in range(1, recipe.data.classes))]
-    return Model(recipe, channels, tuple(names), step, make_predictor(recipe, method, where, stored_precision(recipe)))
+    found = trained_method(run, where)
+    found.method.eval()
+    names = found.state.get("class_names") or ["background", *(f"class {number}" for number in range(1, found.recipe.data.classes))]
+    predictor = make_predictor(found.recipe, found.method, where, stored_precision(found.recipe))
+    return Model(found.recipe, found.channels, tuple(names), found.step, predictor)

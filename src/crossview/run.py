@@ -10,7 +10,7 @@ from crossview.data.case import Case
 from crossview.drawing import case_drawer
 from crossview.errors import Problem, UserError
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
-from crossview.folder import Run, load_method, other_plugin, shared_model, stored_precision
+from crossview.folder import Run, load_method, other_plugin, stored_precision, trained_method
 from crossview.inference.files import predict_files
 from crossview.inference.origin import origin_of
 from crossview.job import make_predictor
@@ -18,7 +18,6 @@ from crossview.plugins import command
 from crossview.prepare import Progress, find_splits, preprocessing_of
 from crossview.reporting.report import write_report
 from crossview.resolve import resolve
-from crossview.training import checkpoint
 from crossview.training.device import find_device, set_kernels
 from crossview.training_run import train as train
 
@@ -109,20 +108,18 @@ def predict(
     A folder that holds another model's predictions is refused, unless it is to be overwritten.
     Raises UserError naming every file that could not be predicted; the others are done.
     """
-    path, recipe = shared_model(run)
     where = find_device(device)
     set_kernels(deterministic=False)
-    state = checkpoint.read(path)
-    channels = int(state.get("channels", 1))
-    method, step = load_method(recipe, path, channels, where)
+    found = trained_method(run, where)
+    recipe = found.recipe
     if flips is not None:
         recipe = resolve(recipe.tables(), [f"inference.flips={str(flips).lower()}"])
     return predict_files(
-        make_predictor(recipe, method, where, stored_precision(recipe)),
+        make_predictor(recipe, found.method, where, stored_precision(recipe)),
         [Path(each) for each in inputs],
         Path(out),
         data=recipe.data,
-        channels=channels,
+        channels=found.channels,
         probabilities=probabilities,
         disagreement=disagreement,
         entropy=entropy,
@@ -131,7 +128,7 @@ def predict(
         progress=progress,
         done=done,
         remark=remark,
-        origin=origin_of(recipe.method.name, step, state["weights"], recipe.inference.model_dump(mode="json")),
+        origin=origin_of(recipe.method.name, found.step, found.state["weights"], recipe.inference.model_dump(mode="json")),
     )
 
 
