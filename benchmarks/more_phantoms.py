@@ -16,7 +16,7 @@ from benchmarks.timing import add_common, finish, report, run
 
 from crossview.errors import Problem, UserError
 from crossview.evaluation.metrics import overlap
-from crossview.folder import Run, stored_precision
+from crossview.folder import Run, stored_precision, trained_method
 from crossview.job import make_predictor
 from crossview.prepare import find_splits
 from crossview.resolve import resolve
@@ -32,19 +32,12 @@ def measure(runs: list[Run], device: torch.device, phantoms: int) -> dict[str, A
             raise UserError(Problem("only runs on phantoms can be tested on more of them", str(one.path), recipe.data.source, "phantom"))
         own = recipe.data.test  # type: ignore[attr-defined]
         cases = find_splits(resolve(recipe.tables(), [f"data.test={own + phantoms}"]), None).test[own:]
-        method, precision = recipe.build_method(1), stored_precision(recipe)
-        method.load_state_dict(torch.load(one.path / "model.pt", map_location="cpu", weights_only=True)["weights"])
-        method.eval()
+        method, precision = trained_method(one, device).method, stored_precision(recipe)
         predictions = make_predictor(recipe, method, device, precision).predict(case.read_image() for case in cases)
-        dice = [overlap(found.label > 0, truth(case) > 0)[0] for found, case in zip(predictions, cases, strict=True)]
+        dice = [overlap(found.label > 0, case.read_label() > 0)[0] for found, case in zip(predictions, cases, strict=True)]  # type: ignore[misc]
         name = f"{recipe.method.name}, {precision}, seed {recipe.training.seed}"
         results[name] = {"dice": round(float(np.mean(dice)), 5), "cases": [round(value, 5) for value in dice]}
     return results
-
-
-def truth(case: Any) -> Any:
-    """The label of a phantom, which all have."""
-    return case.read_label()
 
 
 def main() -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import argparse
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +101,7 @@ def apart(plain: dict[str, Tensor], replayed: dict[str, Tensor]) -> tuple[float,
 
 def tried(variant: Variant, network: nn.Module, images: list[Tensor]) -> dict[str, Any]:
     """One variant of one network: how far plain and replayed passes are apart, and the seconds of each. Raises what recording raises."""
-    torch.backends.cudnn.benchmark = variant.tuned
+    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, variant.tuned
     network.train()
     passes = Passes(network, images)
     recorder = Recorder(network)
@@ -123,6 +122,7 @@ def tried(variant: Variant, network: nn.Module, images: list[Tensor]) -> dict[st
             times = {name: _timed(one, images[0], variant.gradient) for name, one in (("plain", recorder.plain), ("replayed", replay))}
     finally:
         recorder.close()
+        torch.backends.cudnn.benchmark = before
     worst = max(differences)
     return {
         "apart": worst[0],
@@ -170,15 +170,6 @@ def after_failure(device: torch.device) -> dict[str, str]:
     return found
 
 
-@contextmanager
-def _as_before() -> Iterator[None]:
-    tuned = torch.backends.cudnn.benchmark
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = tuned
-
-
 def measure(recipe: Any, device: torch.device, only: str = "") -> dict[str, Any]:
     """Each variant's results by its name and the view's; of the one that failed its error, and nothing of those after it."""
     patch, batch = tuple(recipe.data.patch), recipe.training.labelled_batch // 2
@@ -194,8 +185,7 @@ def measure(recipe: Any, device: torch.device, only: str = "") -> dict[str, Any]
         for view, network in method.named_children():
             name = f"{variant.name}, {view}"
             try:
-                with _as_before():
-                    results[name] = tried(variant, network, images)
+                results[name] = tried(variant, network, images)
             except Exception as error:
                 results[name] = {"failed": "".join(traceback.format_exception(error)), "afterwards": after_failure(device)}
                 return results

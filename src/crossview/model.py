@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from crossview.data.preprocess import Preprocessing
 from crossview.errors import Problem, UserError
@@ -46,11 +46,11 @@ class Model:
         (prediction,) = self.predictor.predict([prepared], [array.shape[1:]])
         return prediction
 
-    def _with_channels(self, array: np.ndarray) -> np.ndarray:
+    def _with_channels(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         axes = self.predictor.dimensions
-        if array.ndim - 1 in axes and array.shape[0] == self.channels:
+        if array.size and array.ndim - 1 in axes and array.shape[0] == self.channels:
             return array
-        if array.ndim in axes and self.channels == 1:
+        if array.size and array.ndim in axes and self.channels == 1:
             return array[None]
         spatial = " or ".join(map(str, axes))
         expected = f"{self.channels} channel(s) in front of {spatial} axes" + (", or these alone" if self.channels == 1 else "")
