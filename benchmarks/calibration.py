@@ -43,7 +43,9 @@ Counts = NDArray[np.int64]
 def counts(value: NDArray[np.float32], wrong: NDArray[np.bool_]) -> Counts:
     """The voxels of one case; value: of the map, 0 to 1, and wrong, both of one shape."""
     step = np.minimum((value * FINE).astype(np.int64), FINE - 1)
-    return np.stack([np.bincount(step[wrong == is_wrong], minlength=FINE) for is_wrong in (False, True)])
+    return np.stack(
+        [np.bincount(step[wrong == is_wrong], minlength=FINE) for is_wrong in (False, True)]
+    )
 
 
 def auroc(found: Counts) -> float:
@@ -57,7 +59,9 @@ def auroc(found: Counts) -> float:
 def calibration_error(found: Counts) -> float:
     """The mean distance of the map's value and the share of wrong voxels, bin by bin of ``EDGES``, weighed by voxels."""
     rows = table(found)
-    return sum(row["voxels"] * abs(row["mean_value"] - row["wrong"]) for row in rows) / sum(row["voxels"] for row in rows)
+    return sum(row["voxels"] * abs(row["mean_value"] - row["wrong"]) for row in rows) / sum(
+        row["voxels"] for row in rows
+    )
 
 
 def table(found: Counts) -> list[dict[str, float]]:
@@ -69,7 +73,13 @@ def table(found: Counts) -> list[dict[str, float]]:
         if voxels := int(here.sum()):
             mean = float((here.sum(0) * middle[part]).sum() / voxels)
             of_all = float(here[1].sum() / max(found[1].sum(), 1))
-            row = {"from": low, "to": high, "voxels": voxels, "mean_value": mean, "wrong": float(here[1].sum() / voxels)}
+            row = {
+                "from": low,
+                "to": high,
+                "voxels": voxels,
+                "mean_value": mean,
+                "wrong": float(here[1].sum() / voxels),
+            }
             rows.append(row | {"of_all_wrong": of_all})
     return rows
 
@@ -90,19 +100,31 @@ def summary(cases: list[Counts]) -> dict[str, Any]:
     }
 
 
-def measure(run: Run, data: Path | None = None, split: str = "test", device: str = "auto") -> dict[str, Any]:
+def measure(
+    run: Run, data: Path | None = None, split: str = "test", device: str = "auto"
+) -> dict[str, Any]:
     """The figures of a run on a split's cases. Raises UserError without such cases."""
     recipe = run.recipe
-    splits = find_splits(recipe, data or (Path(run.environment["data"]) if run.environment.get("data") else None))
+    splits = find_splits(
+        recipe, data or (Path(run.environment["data"]) if run.environment.get("data") else None)
+    )
     cases = splits.test if split == "test" else splits.validation
     if not cases:
-        raise UserError(Problem(f"there are no {split} cases", str(data or run.environment.get("data")), fix="name some in split.toml"))
+        raise UserError(
+            Problem(
+                f"there are no {split} cases",
+                str(data or run.environment.get("data")),
+                fix="name some in split.toml",
+            )
+        )
     where = find_device(device)
     set_kernels(deterministic=False)
     method, step = load_method(recipe, run.checkpoint(None), splits.channels, where)
     predictor = make_predictor(recipe, method, where, stored_precision(recipe))
     maps: dict[str, tuple[list[Counts], list[Counts]]] = {}
-    found: Iterable[Any] = predicted(predictor, cases, splits.classes, splits.channels, preprocessing_of(recipe, splits))
+    found: Iterable[Any] = predicted(
+        predictor, cases, splits.classes, splits.channels, preprocessing_of(recipe, splits)
+    )
     for _, _, label, prediction in found:
         wrong, marked = prediction.label != label, (prediction.label > 0) | (label > 0)
         values = {"entropy": normalised_entropy(torch.from_numpy(prediction.probability)).numpy()}
@@ -120,11 +142,15 @@ def measure(run: Run, data: Path | None = None, split: str = "test", device: str
         "map": "disagreement" if "disagreement" in maps else "entropy",
     }
     regions = ("all_voxels", "predicted_or_true_class")
-    return about | {name: dict(zip(regions, map(summary, of_map), strict=True)) for name, of_map in maps.items()}
+    return about | {
+        name: dict(zip(regions, map(summary, of_map), strict=True)) for name, of_map in maps.items()
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--split", choices=("test", "validation"), default="test")
@@ -136,7 +162,11 @@ def main() -> None:
         sys.exit(f"error: {error}")
     name = run.path.parent.name if run.recipe.setting == "folder" else run.recipe.setting
     print(json.dumps(found, indent=1))  # noqa: T201
-    print(write_text(RESULTS / f"calibration-{name}-{run.path.name}.json", json.dumps(found, indent=1) + "\n"))  # noqa: T201
+    print(
+        write_text(
+            RESULTS / f"calibration-{name}-{run.path.name}.json", json.dumps(found, indent=1) + "\n"
+        )
+    )  # noqa: T201
 
 
 if __name__ == "__main__":

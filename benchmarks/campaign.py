@@ -30,10 +30,16 @@ GO_ON = 75
 KINDS = {"smoke": smoke, "measure": measure, "train": train}
 
 
-def unpack(given: Sequence[Path], script: Path | None, work: Path, archives: dict[str, list[str]]) -> dict[str, Path]:
+def unpack(
+    given: Sequence[Path], script: Path | None, work: Path, archives: dict[str, list[str]]
+) -> dict[str, Path]:
     """Where each data set lies that is whole: in a folder given, or unpacked from the archives given in this and earlier calls."""
     folders = {name: path / name for path in given for name in archives if (path / name).is_dir()}
-    files = [file for path in given for file in ([path] if path.suffix == ".zip" else sorted(path.glob("*.zip")))]
+    files = [
+        file
+        for path in given
+        for file in ([path] if path.suffix == ".zip" else sorted(path.glob("*.zip")))
+    ]
     marks = work / "unpacked"
     marks.mkdir(parents=True, exist_ok=True)
     fresh = [file for file in files if not (marks / file.name).exists()]
@@ -41,13 +47,22 @@ def unpack(given: Sequence[Path], script: Path | None, work: Path, archives: dic
         beside = work / "archives"
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
-        found = script or next((file.with_name("unpack.py") for file in fresh if file.with_name("unpack.py").exists()), None)
+        found = script or next(
+            (file.with_name("unpack.py") for file in fresh if file.with_name("unpack.py").exists()),
+            None,
+        )
         if found is None:
             raise Failed("the archives have no unpack.py beside them: give it by --unpack")
-        shutil.copy(found, beside / "unpack.py")  # it looks for the archives beside itself, links resolved
+        shutil.copy(
+            found, beside / "unpack.py"
+        )  # it looks for the archives beside itself, links resolved
         for file in fresh:
             (beside / file.name).symlink_to(file.resolve())
-        subprocess.run([sys.executable, str(beside / "unpack.py"), str(work / "data")], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, str(beside / "unpack.py"), str(work / "data")],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         for file in fresh:
             (marks / file.name).touch()
     for name, parts in archives.items():
@@ -59,7 +74,11 @@ def unpack(given: Sequence[Path], script: Path | None, work: Path, archives: dic
 
 def left_to_do(items: Sequence[dict[str, Any]], known: Sequence[Path]) -> list[dict[str, Any]]:
     """The items some of whose results are in none of the folders."""
-    return [item for item in items if not all(any((folder / name).exists() for folder in known) for name in results_of(item))]
+    return [
+        item
+        for item in items
+        if not all(any((folder / name).exists() for folder in known) for name in results_of(item))
+    ]
 
 
 def bring_out(context: Context) -> None:
@@ -100,17 +119,44 @@ def do(items: Sequence[dict[str, Any]], context: Context) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder that stays on the machine: data, run folders, results")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        required=True,
+        help="folder that stays on the machine: data, run folders, results",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder that is brought back")
     parser.add_argument(
-        "--data", type=Path, action="append", default=[], help="an archive, a folder of archives, or a folder with LA, ACDC"
+        "--data",
+        type=Path,
+        action="append",
+        default=[],
+        help="an archive, a folder of archives, or a folder with LA, ACDC",
     )
-    parser.add_argument("--unpack", type=Path, help="the script that unpacks the archives; by default unpack.py beside them")
-    parser.add_argument("--official", type=Path, help="a checkout of CML's release, to be measured in turn with crossview")
+    parser.add_argument(
+        "--unpack",
+        type=Path,
+        help="the script that unpacks the archives; by default unpack.py beside them",
+    )
+    parser.add_argument(
+        "--official",
+        type=Path,
+        help="a checkout of CML's release, to be measured in turn with crossview",
+    )
     parser.add_argument("--minutes", type=float, default=9.0, help="when to be done by")
-    parser.add_argument("--item", action="append", default=[], metavar="NAME", help="this item, done or not, in place of the next")
-    parser.add_argument("--only-unpack", action="store_true", help="unpack the archives given and do no item")
+    parser.add_argument(
+        "--item",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="this item, done or not, in place of the next",
+    )
+    parser.add_argument(
+        "--only-unpack", action="store_true", help="unpack the archives given and do no item"
+    )
     parser.add_argument("--items", type=Path, default=ITEMS, help="another table of items")
     parser.add_argument("--device", default="cuda")
     given = parser.parse_args()
@@ -118,7 +164,9 @@ def main() -> None:
     items = table["item"]
     unknown = set(given.item) - {item["name"] for item in items}
     if unknown:
-        parser.error(f"no such item: {', '.join(sorted(unknown))}; there are {', '.join(item['name'] for item in items)}")
+        parser.error(
+            f"no such item: {', '.join(sorted(unknown))}; there are {', '.join(item['name'] for item in items)}"
+        )
     context = Context.make(given.work.absolute(), given.out.absolute(), given.minutes, given.device)
     context.official = given.official
     signal.signal(signal.SIGTERM, lambda *_: context.clock.end())
@@ -126,14 +174,22 @@ def main() -> None:
         context.folders = unpack(given.data, given.unpack, context.work, table["archives"])
         if given.only_unpack:
             sys.exit(0)
-        todo = [item for item in items if item["name"] in given.item] or left_to_do(items, (RESULTS, context.results))
-        say(f"to do: {', '.join(item['name'] for item in todo)}; commit {os.environ.get('CROSSVIEW_COMMIT', 'not told')}")
+        todo = [item for item in items if item["name"] in given.item] or left_to_do(
+            items, (RESULTS, context.results)
+        )
+        say(
+            f"to do: {', '.join(item['name'] for item in todo)}; commit {os.environ.get('CROSSVIEW_COMMIT', 'not told')}"
+        )
         code = do(todo, context)
     except (Failed, subprocess.CalledProcessError) as error:
         say(f"FAILED: {error}")
         code = 1
     bring_out(context)
-    say({0: "nothing is left to do", GO_ON: "go on: the same command again"}.get(code, "something failed: see above"))
+    say(
+        {0: "nothing is left to do", GO_ON: "go on: the same command again"}.get(
+            code, "something failed: see above"
+        )
+    )
     sys.exit(code)
 
 

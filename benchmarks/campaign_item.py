@@ -95,18 +95,31 @@ class Context:
         return self.work / "logs" / f"{name}.log"
 
     def log_end(self, name: str) -> str:
-        text = self.log(name).read_text(encoding="utf-8", errors="replace") if self.log(name).exists() else ""
+        text = (
+            self.log(name).read_text(encoding="utf-8", errors="replace")
+            if self.log(name).exists()
+            else ""
+        )
         return text[-LOG_END:]
 
 
-def program(context: Context, name: str, arguments: Sequence[str], threads: int = 0) -> subprocess.Popen[bytes]:
+def program(
+    context: Context, name: str, arguments: Sequence[str], threads: int = 0
+) -> subprocess.Popen[bytes]:
     """``python -m ARGUMENTS`` under way, its output in the log of that name."""
     environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
     with context.log(name).open("ab") as log:
-        return subprocess.Popen([sys.executable, "-m", *arguments], stdout=log, stderr=subprocess.STDOUT, env=environment)
+        return subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
 
 
-def finished(context: Context, name: str, arguments: Sequence[str], keep: float = 5.0, threads: int = 0) -> int:
+def finished(
+    context: Context, name: str, arguments: Sequence[str], keep: float = 5.0, threads: int = 0
+) -> int:
     """Run ``python -m ARGUMENTS`` to its end; its exit code. Raises NoTimeLeft, the program ended, when the clock runs out."""
     process = program(context, name, arguments, threads)
     try:
@@ -141,7 +154,9 @@ def results_of(item: Mapping[str, Any]) -> list[str]:
 def train(item: Mapping[str, Any], context: Context) -> None:
     """Train the item's runs side by side, then evaluate each. Raises NoTimeLeft, all saved, or Failed."""
     runs = {run_name(run): run for run in item["runs"]}
-    left = {name: run for name, run in runs.items() if not (context.results / f"{name}.json").exists()}
+    left = {
+        name: run for name, run in runs.items() if not (context.results / f"{name}.json").exists()
+    }
     data = context.folder_of(item.get("needs", ""))
     codes = _side_by_side(left, data, context)
     failed = [name for name, code in codes.items() if code not in (0, 128 + signal.SIGTERM)]
@@ -156,10 +171,15 @@ def train(item: Mapping[str, Any], context: Context) -> None:
         raise NoTimeLeft("stopped and saved")
 
 
-def _side_by_side(runs: Mapping[str, Mapping[str, Any]], data: Path | None, context: Context) -> dict[str, int]:
+def _side_by_side(
+    runs: Mapping[str, Mapping[str, Any]], data: Path | None, context: Context
+) -> dict[str, int]:
     """Train each run to its end, or all of them until the clock says stop; their exit codes."""
     threads = max(1, (os.cpu_count() or 1) // max(1, len(runs))) if len(runs) > 1 else 0
-    processes = {name: program(context, name, _arguments(name, run, data, context), threads) for name, run in runs.items()}
+    processes = {
+        name: program(context, name, _arguments(name, run, data, context), threads)
+        for name, run in runs.items()
+    }
     told, stopped = time.monotonic(), False
     while any(process.poll() is None for process in processes.values()):
         time.sleep(LOOK_EVERY)
@@ -192,35 +212,66 @@ def _arguments(name: str, run: Mapping[str, Any], data: Path | None, context: Co
 def _evaluate(name: str, data: Path | None, context: Context) -> None:
     folder = context.work / "runs" / name
     began = time.monotonic()
-    code = finished(context, f"{name}-evaluate", ["crossview", "evaluate", str(folder), *(() if data is None else ("--data", str(data)))])
+    code = finished(
+        context,
+        f"{name}-evaluate",
+        ["crossview", "evaluate", str(folder), *(() if data is None else ("--data", str(data)))],
+    )
     if code != 0:
-        raise Failed(f"{name}: evaluation ended with {code}:\n{context.log_end(f'{name}-evaluate')}")
+        raise Failed(
+            f"{name}: evaluation ended with {code}:\n{context.log_end(f'{name}-evaluate')}"
+        )
     run = Run.open(folder)
     content = record(run) | {"evaluation_seconds": round(time.monotonic() - began, 1)}
     context.keep(file_name(run), content)
     mean = content["summary"]["mean"]
-    say(f"{name}: {content['training_seconds']} s of training; " + ", ".join(f"{key} {value['mean']}" for key, value in mean.items()))
+    say(
+        f"{name}: {content['training_seconds']} s of training; "
+        + ", ".join(f"{key} {value['mean']}" for key, value in mean.items())
+    )
 
 
 def tell(context: Context, names: Sequence[str], *, aloud: bool = False) -> None:
     """progress.json: where each run stands, its latest journal row and some rows on the way, so that every minute leaves numbers."""
     known = {}
     for name in names:
-        rows = [row for row in read_journal(context.work / "runs" / name / "journal.jsonl") if row["kind"] in ("step", "warning")]
+        rows = [
+            row
+            for row in read_journal(context.work / "runs" / name / "journal.jsonl")
+            if row["kind"] in ("step", "warning")
+        ]
         steps = [row for row in rows if row["kind"] == "step"]
         curve = [[row["total_step"], row["loss"]] for row in steps[:: max(1, len(steps) // 50)]]
         warnings = [row["text"] for row in rows if row["kind"] == "warning"][-3:]
-        known[name] = {"latest": steps[-1] if steps else None, "curve": curve, "warnings": warnings, "log": context.log_end(name)}
+        known[name] = {
+            "latest": steps[-1] if steps else None,
+            "curve": curve,
+            "warnings": warnings,
+            "log": context.log_end(name),
+        }
         if aloud and steps:
             keys = ("stage", "total_step", "loss", "samples_per_second", "data_wait", "seconds")
-            say(f"{name}: " + ", ".join(f"{key} {steps[-1][key]:.5g}" if key != "stage" else steps[-1][key] for key in keys))
-    write_text(context.out / "progress.json", json.dumps({"runs": known, "gpu": gpu()}, indent=1) + "\n")
+            say(
+                f"{name}: "
+                + ", ".join(
+                    f"{key} {steps[-1][key]:.5g}" if key != "stage" else steps[-1][key]
+                    for key in keys
+                )
+            )
+    write_text(
+        context.out / "progress.json", json.dumps({"runs": known, "gpu": gpu()}, indent=1) + "\n"
+    )
 
 
 def gpu() -> str:
     """What nvidia-smi tells of name, load and memory now; empty where there is none."""
     query = "--query-gpu=name,driver_version,utilization.gpu,memory.used,power.draw,clocks.sm"
     try:
-        return subprocess.run(["nvidia-smi", query, "--format=csv,noheader"], capture_output=True, text=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            ["nvidia-smi", query, "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""

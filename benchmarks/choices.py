@@ -51,14 +51,23 @@ class Choices(CML):
     def __init__(self, options: ChoicesOptions, build_network: BuildNetwork) -> None:
         super().__init__(options, build_network)
         if options.average and options.shared_views:
-            raise UserError(Problem("averages are of two views", "[method] average", "shared_views = true", "shared_views = false"))
+            raise UserError(
+                Problem(
+                    "averages are of two views",
+                    "[method] average",
+                    "shared_views = true",
+                    "shared_views = false",
+                )
+            )
         averaged = [teacher_of(view) for view in self.children()] if options.average else []
         self.averaged = torch.nn.ModuleList(averaged)
         self.step, self.certain = 0, list[Tensor]()
 
     def pairs(self) -> list[tuple[torch.nn.Module, Any]]:
         """Each average with its view; none where nothing is averaged."""
-        return list(zip(self.averaged, (self.view1, self.view2), strict=True)) if self.averaged else []
+        return (
+            list(zip(self.averaged, (self.view1, self.view2), strict=True)) if self.averaged else []
+        )
 
     def loss(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
         self.step = step
@@ -72,32 +81,53 @@ class Choices(CML):
             chosen = torch.from_numpy(draws.random(len(images)) < 0.5).to(images.device)
             axes = -(images.ndim - 2)
             of = (images, *others)
-            return tuple(torch.where(chosen.view(-1, *[1] * (each.ndim - 1)), each.flip(axes), each) for each in of)
+            return tuple(
+                torch.where(chosen.view(-1, *[1] * (each.ndim - 1)), each.flip(axes), each)
+                for each in of
+            )
 
         image, label = some(batch.image, batch.label)
-        return replace(batch, image=image, label=label, unlabelled=None if batch.unlabelled is None else some(batch.unlabelled)[0])
+        return replace(
+            batch,
+            image=image,
+            label=label,
+            unlabelled=None if batch.unlabelled is None else some(batch.unlabelled)[0],
+        )
 
     def pseudo_labels(self, image: Tensor) -> list[Callable[[], Tensor]]:
         with torch.no_grad():
             outputs = [view(image) for view in self.averaged] or list(self.both(image))
-            self.certain = [output.logits.float().softmax(1).amax(1) >= self.options.confidence for output in outputs]
-        return [clean_async(decide(output.logits), output.logits.shape[1]).result for output in outputs]
+            self.certain = [
+                output.logits.float().softmax(1).amax(1) >= self.options.confidence
+                for output in outputs
+            ]
+        return [
+            clean_async(decide(output.logits), output.logits.shape[1]).result for output in outputs
+        ]
 
     def unlabelled_terms(self, batch: Batch, image: Tensor, pseudo_labels: list[Tensor]) -> Terms:
         (p1_a, p1_b), (p2_a, p2_b) = (halves(labels) for labels in pseudo_labels)
         (c1_a, c1_b), (c2_a, c2_b) = (halves(certain.to(torch.float32)) for certain in self.certain)
         targets = torch.cat([p2_a, p1_b]), torch.cat([p1_a, p2_b])
         certain = torch.cat([c2_a, c1_b]), torch.cat([c1_a, c2_b])
-        mixed, target1, target2, weight1, weight2 = self.mixed_halves(batch, "unlabelled", image, *targets, *certain)
+        mixed, target1, target2, weight1, weight2 = self.mixed_halves(
+            batch, "unlabelled", image, *targets, *certain
+        )
         first, second = self.both(mixed)
         terms = self.terms((first, second), (target1, target2), 0.0, "unlabelled")
         taught = self.taught(first, target1, weight1) + self.taught(second, target2, weight2)
         if batch.watch:
             self.health["certain voxels"] = torch.stack([weight1.mean(), weight2.mean()]).mean()
-        return terms | {"unlabelled": self.options.unlabelled_weight * sigmoid_ramp(self.step, self.options.ramp) * taught}
+        return terms | {
+            "unlabelled": self.options.unlabelled_weight
+            * sigmoid_ramp(self.step, self.options.ramp)
+            * taught
+        }
 
     def taught(self, output: Output, target: Tensor, weight: Tensor) -> Tensor:
-        return cross_entropy_dice(output.logits, target, weight if self.options.confidence else None)
+        return cross_entropy_dice(
+            output.logits, target, weight if self.options.confidence else None
+        )
 
     def begin(self, stage: Stage) -> None:
         if stage.unlabelled:

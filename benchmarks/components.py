@@ -63,7 +63,10 @@ def compare(views: Sequence[Tensor], classes: int, repeats: int) -> dict[str, An
         return [each.result() for each in pending]
 
     def reference() -> list[Tensor]:
-        return [torch.from_numpy(by_scikit_image(view.cpu().numpy(), classes)).to(device) for view in views]
+        return [
+            torch.from_numpy(by_scikit_image(view.cpu().numpy(), classes)).to(device)
+            for view in views
+        ]
 
     same = all(torch.equal(a, b) for a, b in zip(ours(), reference(), strict=True))
     times = [(seconds(reference, device), seconds(ours, device)) for _ in range(repeats)]
@@ -73,7 +76,9 @@ def compare(views: Sequence[Tensor], classes: int, repeats: int) -> dict[str, An
         "ratio": spread([first / second for first, second in times], 2),
         "equal": same,
         "components": components_in(views, classes),
-        "foreground_share": round(float(np.mean([(view > 0).float().mean().item() for view in views])), 4),
+        "foreground_share": round(
+            float(np.mean([(view > 0).float().mean().item() for view in views])), 4
+        ),
     }
 
 
@@ -87,7 +92,9 @@ def components_in(views: Sequence[Tensor], classes: int) -> int:
     for sample in arrays:
         for index in range(1, classes):
             mask = np.ascontiguousarray(sample == index).view(np.uint8)
-            count += int(cc3d.connected_components(mask, connectivity=connectivity, return_N=True)[1])
+            count += int(
+                cc3d.connected_components(mask, connectivity=connectivity, return_N=True)[1]
+            )
     return count
 
 
@@ -107,29 +114,59 @@ def labels_by_kind(arguments: argparse.Namespace) -> tuple[dict[str, list[Tensor
     device = find_device(arguments.device)
     if arguments.labels is not None:
         stored = np.load(arguments.labels)["labels"].astype(np.uint8)
-        return {"file": [torch.from_numpy(view).to(device) for view in stored]}, int(stored.max()) + 1
+        return {"file": [torch.from_numpy(view).to(device) for view in stored]}, int(
+            stored.max()
+        ) + 1
     overrides = [f"training.device={device}", *arguments.overrides]
     prepared = prepared_of(arguments.recipe, arguments.data, overrides)
-    batches = [prepared.stream.batch(0, number, unlabelled=False).label.to(torch.uint8) for number in (0, 1)]
-    kinds = {kind.__name__: [kind(batch, number) for number, batch in enumerate(batches)] for kind in (clean, noisy)}
+    batches = [
+        prepared.stream.batch(0, number, unlabelled=False).label.to(torch.uint8)
+        for number in (0, 1)
+    ]
+    kinds = {
+        kind.__name__: [kind(batch, number) for number, batch in enumerate(batches)]
+        for kind in (clean, noisy)
+    }
     if arguments.train:
         kinds[f"after {arguments.train} steps"] = trained(prepared, arguments.train)
     return kinds, prepared.recipe.data.classes
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recipe", default="la-8", help="whose shapes are taken")
-    parser.add_argument("--data", type=Path, help="the real data; left out: made volumes of true shapes")
-    parser.add_argument("--labels", type=Path, metavar="FILE.npz", help="pseudo-labels to clean instead")
-    parser.add_argument("--train", type=int, default=0, metavar="N", help="also what the recipe's views say after N steps; see --set")
+    parser.add_argument(
+        "--data", type=Path, help="the real data; left out: made volumes of true shapes"
+    )
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE.npz", help="pseudo-labels to clean instead"
+    )
+    parser.add_argument(
+        "--train",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also what the recipe's views say after N steps; see --set",
+    )
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     add_common(parser)
     arguments = parser.parse_args()
     kinds, classes = labels_by_kind(arguments)
     results = {kind: compare(views, classes, arguments.repeats) for kind, views in kinds.items()}
-    rows: list[tuple[Any, ...]] = [("labels", "scikit-image (ms)", "ours (ms)", "ratio", "least to largest", "components", "equal")]
+    rows: list[tuple[Any, ...]] = [
+        (
+            "labels",
+            "scikit-image (ms)",
+            "ours (ms)",
+            "ratio",
+            "least to largest",
+            "components",
+            "equal",
+        )
+    ]
     for kind, found in results.items():
         ratio = found["ratio"]
         rows.append(
@@ -144,9 +181,21 @@ def main() -> None:
             )
         )
     first = next(iter(kinds.values()))
-    settings = {"recipe": arguments.recipe, "shapes": [list(view.shape) for view in first], "set": arguments.overrides}
-    settings["data"] = "real" if arguments.data else "a file" if arguments.labels else "made volumes of true shapes"
-    finish(report("components", settings, results, find_device(arguments.device)), rows, arguments.json)
+    settings = {
+        "recipe": arguments.recipe,
+        "shapes": [list(view.shape) for view in first],
+        "set": arguments.overrides,
+    }
+    settings["data"] = (
+        "real"
+        if arguments.data
+        else "a file"
+        if arguments.labels
+        else "made volumes of true shapes"
+    )
+    finish(
+        report("components", settings, results, find_device(arguments.device)), rows, arguments.json
+    )
 
 
 if __name__ == "__main__":

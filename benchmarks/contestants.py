@@ -25,7 +25,9 @@ class Contestant:
     def __init__(self, program: str, arguments: Sequence[str], name: str) -> None:
         self.name = name
         command = [sys.executable, "-W", "ignore", "-m", program, *arguments, "--contestant", name]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self.facts: dict[str, Any] = self._answer()
 
     def turn(self) -> float:
@@ -48,7 +50,12 @@ class Contestant:
 
     def _ended(self) -> UserError:
         code = self.process.wait()
-        return UserError(Problem(f"the contestant '{self.name}' ended", found=f"exit code {code}; what it said stands above"))
+        return UserError(
+            Problem(
+                f"the contestant '{self.name}' ended",
+                found=f"exit code {code}; what it said stands above",
+            )
+        )
 
     def close(self) -> None:
         """End it."""
@@ -61,7 +68,9 @@ class Contestant:
 
 
 @contextmanager
-def contestants(program: str, arguments: Sequence[str], names: Sequence[str]) -> Iterator[dict[str, Contestant]]:
+def contestants(
+    program: str, arguments: Sequence[str], names: Sequence[str]
+) -> Iterator[dict[str, Contestant]]:
     """All of them, ready; started one after the other, so that none's preparation disturbs another's."""
     with ExitStack() as stack:
         ready: dict[str, Contestant] = {}

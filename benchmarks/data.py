@@ -26,11 +26,15 @@ def batches(prepared: Prepared, count: int) -> dict[str, Any]:
     stages = prepared.recipe.stages()
     unlabelled = prepared.stream.unlabelled is not None and stages[-1].unlabelled
     times = [
-        seconds(lambda step=step: prepared.stream.batch(0, step, unlabelled=unlabelled), prepared.device)  # type: ignore[misc]
+        seconds(
+            lambda step=step: prepared.stream.batch(0, step, unlabelled=unlabelled), prepared.device
+        )  # type: ignore[misc]
         for step in range(count + 3)
     ]
     batch = prepared.stream.batch(0, 0, unlabelled=unlabelled)
-    stored = prepared.stream.labelled.nbytes + (prepared.stream.unlabelled.nbytes if prepared.stream.unlabelled is not None else 0)
+    stored = prepared.stream.labelled.nbytes + (
+        prepared.stream.unlabelled.nbytes if prepared.stream.unlabelled is not None else 0
+    )
     return {
         "ms_a_batch": spread([1000 * value for value in times[3:]], 3),
         "labelled": list(batch.image.shape),
@@ -51,16 +55,36 @@ def root_of(recipe: str, data: Path | None, overrides: list[str]) -> Path | None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipes", nargs="+", metavar="RECIPE")
-    parser.add_argument("--data", type=Path, help="the real data; left out: made volumes of true shapes")
+    parser.add_argument(
+        "--data", type=Path, help="the real data; left out: made volumes of true shapes"
+    )
     parser.add_argument("--batches", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=0, metavar="N", help="also the wait for data in N training steps")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also the wait for data in N training steps",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     add_common(parser)
     arguments = parser.parse_args()
     device = find_device(arguments.device)
-    rows: list[tuple[Any, ...]] = [("recipe", "ms a batch", "least to largest", "labelled", "unlabelled", "store (MiB)", "data wait")]
+    rows: list[tuple[Any, ...]] = [
+        (
+            "recipe",
+            "ms a batch",
+            "least to largest",
+            "labelled",
+            "unlabelled",
+            "store (MiB)",
+            "data wait",
+        )
+    ]
     results: dict[str, Any] = {}
     for recipe in arguments.recipes:
         overrides = [*arguments.overrides, f"training.device={device}"]
@@ -69,10 +93,23 @@ def main() -> None:
         if arguments.steps:
             with loop_of(prepared) as loop:
                 times, waits = loop.times(arguments.steps)
-            found |= {"data_wait_share": round(sum(waits) / sum(times), 5), "seconds_a_step": spread(times), "precision": loop.precision}
+            found |= {
+                "data_wait_share": round(sum(waits) / sum(times), 5),
+                "seconds_a_step": spread(times),
+                "precision": loop.precision,
+            }
         ms = found["ms_a_batch"]
         shapes = [" x ".join(map(str, found[key])) for key in ("labelled", "unlabelled")]
-        rows.append((recipe, ms["median"], f"{ms['min']} to {ms['max']}", *shapes, found["store_mib"], found.get("data_wait_share", "")))
+        rows.append(
+            (
+                recipe,
+                ms["median"],
+                f"{ms['min']} to {ms['max']}",
+                *shapes,
+                found["store_mib"],
+                found.get("data_wait_share", ""),
+            )
+        )
     settings = {
         "batches": arguments.batches,
         "data": "real" if arguments.data else "made volumes of true shapes",

@@ -28,32 +28,63 @@ SUFFIX = ".nii.gz"
 
 def split(names: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """Training cases in the order in which they are labelled, validation cases, test cases: one fixed draw."""
-    order = [sorted(names)[index] for index in np.random.Generator(np.random.Philox(SEED)).permutation(len(names))]
+    order = [
+        sorted(names)[index]
+        for index in np.random.Generator(np.random.Philox(SEED)).permutation(len(names))
+    ]
     return order[2 * HELD_OUT :], sorted(order[HELD_OUT : 2 * HELD_OUT]), sorted(order[:HELD_OUT])
 
 
-def make(source: Path, out: Path, *, labelled: int = 8, all_labels: bool = False, copy: bool = False) -> dict[str, list[str]]:
+def make(
+    source: Path, out: Path, *, labelled: int = 8, all_labels: bool = False, copy: bool = False
+) -> dict[str, list[str]]:
     """Make the folder; the lists of its split.toml. Files are links unless ``copy``. Raises UserError; OUT is then not made."""
-    names = sorted(path.name.removesuffix(SUFFIX) for path in source.glob(f"imagesTr/[!.]*{SUFFIX}"))
+    names = sorted(
+        path.name.removesuffix(SUFFIX) for path in source.glob(f"imagesTr/[!.]*{SUFFIX}")
+    )
     problems = [
-        Problem("a case has no label", str(source), name) for name in names if not (source / "labelsTr" / f"{name}{SUFFIX}").is_file()
+        Problem("a case has no label", str(source), name)
+        for name in names
+        if not (source / "labelsTr" / f"{name}{SUFFIX}").is_file()
     ]
     if len(names) < 2 * HELD_OUT + labelled:
-        problems.append(Problem("too few cases", str(source), str(len(names)), f"{2 * HELD_OUT + labelled} or more in imagesTr"))
+        problems.append(
+            Problem(
+                "too few cases",
+                str(source),
+                str(len(names)),
+                f"{2 * HELD_OUT + labelled} or more in imagesTr",
+            )
+        )
     if out.exists():
         problems.append(Problem("this is there already", str(out), fix="give another OUT"))
     if problems:
         raise UserError(problems)
     training, validation, test = split(names)
-    lists = {"labelled": training if all_labels else training[:labelled], "validation": validation, "test": test}
+    lists = {
+        "labelled": training if all_labels else training[:labelled],
+        "validation": validation,
+        "test": test,
+    }
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    for folder, kept in (("images", names), ("labels", [name for of_list in lists.values() for name in of_list])):
+    for folder, kept in (
+        ("images", names),
+        ("labels", [name for of_list in lists.values() for name in of_list]),
+    ):
         (part / folder).mkdir(parents=True)
         for name in kept:
-            _put(source / f"{folder}Tr" / f"{name}{SUFFIX}", part / folder / f"{name}{SUFFIX}", copy)
-    told = {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "anterior", "2": "posterior"}, "licence": "CC-BY-SA 4.0"}
-    (part / "dataset.json").write_text(json.dumps({"name": "Hippocampus (MSD Task04)", **told}, indent=1) + "\n", encoding="utf-8")
+            _put(
+                source / f"{folder}Tr" / f"{name}{SUFFIX}", part / folder / f"{name}{SUFFIX}", copy
+            )
+    told = {
+        "modality": {"0": "MRI"},
+        "labels": {"0": "background", "1": "anterior", "2": "posterior"},
+        "licence": "CC-BY-SA 4.0",
+    }
+    (part / "dataset.json").write_text(
+        json.dumps({"name": "Hippocampus (MSD Task04)", **told}, indent=1) + "\n", encoding="utf-8"
+    )
     (part / "split.toml").write_text(tomli_w.dumps(lists), encoding="utf-8")
     part.rename(out)
     return lists
@@ -67,15 +98,33 @@ def _put(file: Path, place: Path, copy: bool) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", type=Path, metavar="MSD_FOLDER")
     parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--labelled", type=int, choices=(4, 8, 16), default=8, help="cases that have labels to train on")
-    parser.add_argument("--all-labels", action="store_true", help="keep the labels of all training cases")
-    parser.add_argument("--copy", action="store_true", help="copy the files; by default they are linked")
+    parser.add_argument(
+        "--labelled",
+        type=int,
+        choices=(4, 8, 16),
+        default=8,
+        help="cases that have labels to train on",
+    )
+    parser.add_argument(
+        "--all-labels", action="store_true", help="keep the labels of all training cases"
+    )
+    parser.add_argument(
+        "--copy", action="store_true", help="copy the files; by default they are linked"
+    )
     given = parser.parse_args()
     try:
-        lists = make(given.source, given.out, labelled=given.labelled, all_labels=given.all_labels, copy=given.copy)
+        lists = make(
+            given.source,
+            given.out,
+            labelled=given.labelled,
+            all_labels=given.all_labels,
+            copy=given.copy,
+        )
     except UserError as error:
         sys.exit(f"error: {error}")
     print(f"{given.out}: {', '.join(f'{len(names)} {key}' for key, names in lists.items())}")  # noqa: T201

@@ -102,7 +102,9 @@ def loop_of(prepared: Prepared, *, stage: str = "", precision: str = "") -> Iter
     place(method, prepared.device, len(recipe.data.patch))
     names = [each.name for each in method.stages]
     if stage and stage not in names:
-        raise UserError(Problem(f"the method has no stage '{stage}'", "--stage", expected=", ".join(names)))
+        raise UserError(
+            Problem(f"the method has no stage '{stage}'", "--stage", expected=", ".join(names))
+        )
     index = names.index(stage) if stage else len(names) - 1
     images = prepared.stream.batch(0, 0, unlabelled=False).image
     asked = recipe.training.model_copy(update={"precision": precision} if precision else {})
@@ -112,7 +114,16 @@ def loop_of(prepared: Prepared, *, stage: str = "", precision: str = "") -> Iter
         compile_networks(networks_of(method))
     with tempfile.TemporaryDirectory() as folder:
         recorded = recordable(recipe, prepared.device)
-        job = Job(method, prepared.stream, options, Path(folder), prepared.device, chosen, recipe.tables(), recorded=recorded)
+        job = Job(
+            method,
+            prepared.stream,
+            options,
+            Path(folder),
+            prepared.device,
+            chosen,
+            recipe.tables(),
+            recorded=recorded,
+        )
         with TrainingProgress(0, stream=io.StringIO()) as progress:
             training = Training(job, progress)
             training.start_stage(index, training.stages[index])

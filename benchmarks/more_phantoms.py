@@ -29,19 +29,38 @@ def measure(runs: list[Run], device: torch.device, phantoms: int) -> dict[str, A
     for one in runs:
         recipe = one.recipe
         if recipe.data.source != "phantom":
-            raise UserError(Problem("only runs on phantoms can be tested on more of them", str(one.path), recipe.data.source, "phantom"))
+            raise UserError(
+                Problem(
+                    "only runs on phantoms can be tested on more of them",
+                    str(one.path),
+                    recipe.data.source,
+                    "phantom",
+                )
+            )
         own = recipe.data.test  # type: ignore[attr-defined]
-        cases = find_splits(resolve(recipe.tables(), [f"data.test={own + phantoms}"]), None).test[own:]
+        cases = find_splits(resolve(recipe.tables(), [f"data.test={own + phantoms}"]), None).test[
+            own:
+        ]
         method, precision = trained_method(one, device).method, stored_precision(recipe)
-        predictions = make_predictor(recipe, method, device, precision).predict(case.read_image() for case in cases)
-        dice = [overlap(found.label > 0, case.read_label() > 0)[0] for found, case in zip(predictions, cases, strict=True)]  # type: ignore[misc]
+        predictions = make_predictor(recipe, method, device, precision).predict(
+            case.read_image() for case in cases
+        )
+        dice = [
+            overlap(found.label > 0, case.read_label() > 0)[0]
+            for found, case in zip(predictions, cases, strict=True)
+        ]  # type: ignore[misc]
         name = f"{recipe.method.name}, {precision}, seed {recipe.training.seed}"
-        results[name] = {"dice": round(float(np.mean(dice)), 5), "cases": [round(value, 5) for value in dice]}
+        results[name] = {
+            "dice": round(float(np.mean(dice)), 5),
+            "cases": [round(value, 5) for value in dice],
+        }
     return results
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path)
     parser.add_argument("--phantoms", type=int, default=100)
     add_common(parser)
@@ -49,8 +68,16 @@ def main() -> None:
     device = find_device(options.device)
     set_kernels(deterministic=False)
     results = measure([Run.open(path) for path in options.runs], device, options.phantoms)
-    rows = [("run", "Dice %", "median"), *((name, 100 * found["dice"], 100 * np.median(found["cases"])) for name, found in results.items())]
-    finish(report("more_phantoms", {"phantoms": options.phantoms}, results, device), rows, options.json)
+    rows = [
+        ("run", "Dice %", "median"),
+        *(
+            (name, 100 * found["dice"], 100 * np.median(found["cases"]))
+            for name, found in results.items()
+        ),
+    ]
+    finish(
+        report("more_phantoms", {"phantoms": options.phantoms}, results, device), rows, options.json
+    )
 
 
 if __name__ == "__main__":

@@ -64,7 +64,15 @@ class Watch:
     def seconds(self) -> dict[str, float]:
         """Seconds of each part so far; waits for the device."""
         synchronise(self.device)
-        return {name: union([(between(self.origin, a), between(self.origin, b)) for a, b in self.intervals[name]]) for name in PARTS}
+        return {
+            name: union(
+                [
+                    (between(self.origin, a), between(self.origin, b))
+                    for a, b in self.intervals[name]
+                ]
+            )
+            for name in PARTS
+        }
 
 
 def union(intervals: list[tuple[float, float]]) -> float:
@@ -81,7 +89,9 @@ def watching(loop: Loop) -> Iterator[Watch]:
     """Watch the loop's steps while the context lasts."""
     watch = Watch(loop.device)
     method = loop.training.job.method
-    networks = [module for module in method.modules() if isinstance(module, tuple(NETWORKS.values()))]
+    networks = [
+        module for module in method.modules() if isinstance(module, tuple(NETWORKS.values()))
+    ]
     replaced = (
         (Prefetcher, "__next__", "data"),
         (Stream, "batch", "data"),
@@ -94,7 +104,9 @@ def watching(loop: Loop) -> Iterator[Watch]:
     )
     with ExitStack() as stack:
         for owner, name, part in replaced:
-            stack.enter_context(mock.patch.object(owner, name, watch.watched(part, getattr(owner, name))))
+            stack.enter_context(
+                mock.patch.object(owner, name, watch.watched(part, getattr(owner, name)))
+            )
         for network in networks:
             stack.enter_context(_hooked(network, watch))
         yield watch

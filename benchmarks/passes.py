@@ -16,7 +16,18 @@ from typing import Any
 
 import torch
 from benchmarks.flops import flops_of_call
-from benchmarks.timing import Clock, add_common, finish, matmul_peak, peak_memory, report, run, say, seconds, spread
+from benchmarks.timing import (
+    Clock,
+    add_common,
+    finish,
+    matmul_peak,
+    peak_memory,
+    report,
+    run,
+    say,
+    seconds,
+    spread,
+)
 from torch import Tensor
 
 from crossview.errors import Problem, UserError
@@ -41,7 +52,10 @@ class Variant:
         return f"{self.precision} {self.layout} {self.how}"
 
 
-LAYOUTS = {"contiguous": (torch.contiguous_format,) * 2, "channels_last": (torch.channels_last, torch.channels_last_3d)}
+LAYOUTS = {
+    "contiguous": (torch.contiguous_format,) * 2,
+    "channels_last": (torch.channels_last, torch.channels_last_3d),
+}
 VARIANTS = [
     Variant("bf16", "channels_last", "eager"),
     Variant("bf16", "channels_last", "eager, own kernels"),
@@ -61,8 +75,16 @@ VARIANTS = [
 class Passes:
     """The passes with gradient on a mixed batch, and those without on an unlabelled one, of a method's two views."""
 
-    def __init__(self, method: CML, mixed: Tensor, target: Tensor, unlabelled: Tensor, precision: str) -> None:
-        self.method, self.mixed, self.target, self.unlabelled, self.precision = method, mixed, target, unlabelled, precision
+    def __init__(
+        self, method: CML, mixed: Tensor, target: Tensor, unlabelled: Tensor, precision: str
+    ) -> None:
+        self.method, self.mixed, self.target, self.unlabelled, self.precision = (
+            method,
+            mixed,
+            target,
+            unlabelled,
+            precision,
+        )
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
@@ -72,7 +94,13 @@ class Passes:
     def with_gradient(self) -> None:
         self.method.zero_grad(set_to_none=True)
         with self._computing():
-            loss = torch.stack(list(self.method.terms(self.method.both(self.mixed), (self.target, self.target), 1.0, "labelled").values()))
+            loss = torch.stack(
+                list(
+                    self.method.terms(
+                        self.method.both(self.mixed), (self.target, self.target), 1.0, "labelled"
+                    ).values()
+                )
+            )
         loss.sum().backward()
 
     def without(self) -> None:
@@ -134,7 +162,9 @@ def measured(work: Callable[[], None], device: torch.device, repeats: int) -> di
 
 def measure(variant: Variant, recipe: Any, device: torch.device, repeats: int) -> dict[str, Any]:
     """Seconds of both kinds of passes, in this variant."""
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = variant.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = (
+        variant.precision == "tf32"
+    )
     torch.manual_seed(0)
     patch, training = tuple(recipe.data.patch), recipe.training
     method: Any = recipe.build_method(1).to(device)
@@ -149,7 +179,10 @@ def measure(variant: Variant, recipe: Any, device: torch.device, repeats: int) -
     if "two streams" in variant.how:
         method.both = SideBySide(method)
     own = variant.how.endswith("own kernels")
-    works = {"with gradient": using(passes.with_gradient, own), "without": using(passes.without, own)}
+    works = {
+        "with gradient": using(passes.with_gradient, own),
+        "without": using(passes.without, own),
+    }
     for work in works.values():
         seconds(work, device)
     found: dict[str, Any] = {"first_passes_seconds": round(time.perf_counter() - began, 2)}
@@ -159,9 +192,15 @@ def measure(variant: Variant, recipe: Any, device: torch.device, repeats: int) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe", metavar="RECIPE")
-    parser.add_argument("--only", default="", help="parts of the variants' names, by semicolon; by default all that the device can do")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="parts of the variants' names, by semicolon; by default all that the device can do",
+    )
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     add_common(parser)
@@ -170,23 +209,48 @@ def main() -> None:
     set_kernels(deterministic=False)
     recipe = resolve(options.recipe, [*options.overrides, f"training.device={device}"])
     if recipe.method.name != "cml":
-        raise UserError(Problem("only CML's passes are measured", "method.name", recipe.method.name, "cml"))
-    chosen = [each for each in VARIANTS if not options.only or any(part in each.name for part in options.only.split(";"))]
+        raise UserError(
+            Problem("only CML's passes are measured", "method.name", recipe.method.name, "cml")
+        )
+    chosen = [
+        each
+        for each in VARIANTS
+        if not options.only or any(part in each.name for part in options.only.split(";"))
+    ]
     if device.type != "cuda":
-        chosen = [each for each in chosen if "graph" not in each.how and "own" not in each.how and each.precision != "tf32"]
+        chosen = [
+            each
+            for each in chosen
+            if "graph" not in each.how and "own" not in each.how and each.precision != "tf32"
+        ]
     batch, patch = recipe.training.labelled_batch // 2, tuple(recipe.data.patch)
     method: Any = recipe.build_method(1)
     views = [view for view in (method.view1, method.view2) if view is not None]
     operations = {
-        "with gradient": sum(flops_of_call(view, recipe.data.classes, (batch, 1, *patch), True) for view in views),
-        "without": sum(flops_of_call(view, recipe.data.classes, (recipe.training.unlabelled_batch, 1, *patch), False) for view in views),
+        "with gradient": sum(
+            flops_of_call(view, recipe.data.classes, (batch, 1, *patch), True) for view in views
+        ),
+        "without": sum(
+            flops_of_call(
+                view, recipe.data.classes, (recipe.training.unlabelled_batch, 1, *patch), False
+            )
+            for view in views
+        ),
     }
-    results: dict[str, Any] = {"flops": operations, "matmul_peak": matmul_peak(device, "bf16"), "bytes_per_second": copied(device)}
-    lines: list[tuple[Any, ...]] = [("variant", "with gradient (ms)", "without (ms)", "first passes (s)")]
+    results: dict[str, Any] = {
+        "flops": operations,
+        "matmul_peak": matmul_peak(device, "bf16"),
+        "bytes_per_second": copied(device),
+    }
+    lines: list[tuple[Any, ...]] = [
+        ("variant", "with gradient (ms)", "without (ms)", "first passes (s)")
+    ]
     for variant in chosen:
         try:
             found = measure(variant, recipe, device, options.repeats)
-        except Exception as error:  # a compiler or a recording that fails: the others are measured all the same
+        except (
+            Exception
+        ) as error:  # a compiler or a recording that fails: the others are measured all the same
             found = {"failed": (str(error).splitlines() or [type(error).__name__])[0]}
             say(f"{variant.name}: {found['failed']}")
         results[variant.name] = found
@@ -194,10 +258,26 @@ def main() -> None:
             times = [1000 * found[name]["median"] for name in ("with gradient", "without")]
             lines.append((variant.name, *times, found["first_passes_seconds"]))
     peak = results["matmul_peak"]["flops_per_second"]
-    lines.append(("at the bf16 matmul peak", *(1000 * value / peak for value in operations.values()), f"{peak / 1e12:.4g} TFLOP/s"))
-    lines.append(("memory copied", f"{results['bytes_per_second'] / 1e12:.4g} TB/s", "read and written", ""))
-    settings = {"recipe": recipe.setting, "patch": list(patch), "batch": [batch, recipe.training.unlabelled_batch]}
-    finish(report("passes", settings, results | {"peak_memory": peak_memory(device)}, device), lines, options.json)
+    lines.append(
+        (
+            "at the bf16 matmul peak",
+            *(1000 * value / peak for value in operations.values()),
+            f"{peak / 1e12:.4g} TFLOP/s",
+        )
+    )
+    lines.append(
+        ("memory copied", f"{results['bytes_per_second'] / 1e12:.4g} TB/s", "read and written", "")
+    )
+    settings = {
+        "recipe": recipe.setting,
+        "patch": list(patch),
+        "batch": [batch, recipe.training.unlabelled_batch],
+    }
+    finish(
+        report("passes", settings, results | {"peak_memory": peak_memory(device)}, device),
+        lines,
+        options.json,
+    )
 
 
 def copied(device: torch.device) -> float:

@@ -35,12 +35,24 @@ def read(files: Sequence[Path]) -> tuple[Runs, Runs]:
         content = json.loads(file.read_text(encoding="utf-8"))
         training = content["recipe"]["training"]
         found[training["precision"]][int(training["seed"])] = content
-        recipes.append({key: value for key, value in identity(content["recipe"]).items() if key != "training.precision"})
+        recipes.append(
+            {
+                key: value
+                for key, value in identity(content["recipe"]).items()
+                if key != "training.precision"
+            }
+        )
     keys = differing(recipes)
-    problems = [Problem("the runs differ in more than precision and seed", found=", ".join(keys))] if keys else []
+    problems = (
+        [Problem("the runs differ in more than precision and seed", found=", ".join(keys))]
+        if keys
+        else []
+    )
     seeds = {precision: sorted(runs) for precision, runs in found.items()}
     if seeds["float32"] != seeds["bf16"] or len(seeds["bf16"]) < 2:
-        problems.append(Problem("the seeds are not two or more, the same in both precisions", found=str(seeds)))
+        problems.append(
+            Problem("the seeds are not two or more, the same in both precisions", found=str(seeds))
+        )
     if problems:
         raise UserError(problems)
     return found["float32"], found["bf16"]
@@ -51,9 +63,17 @@ def curve(record: Mapping[str, Any]) -> list[float]:
     total = int(record["total_steps"])
     parts: list[list[float]] = [[] for _ in range(PARTS)]
     for row in record["steps"]:
-        parts[min(PARTS - 1, (int(row["total_step"]) - 1) * PARTS // total)].append(float(row["loss"]))
+        parts[min(PARTS - 1, (int(row["total_step"]) - 1) * PARTS // total)].append(
+            float(row["loss"])
+        )
     if not all(parts):
-        raise UserError(Problem("the run is logged too seldom", found=f"{len(record['steps'])} rows", fix="a smaller training.log_every"))
+        raise UserError(
+            Problem(
+                "the run is logged too seldom",
+                found=f"{len(record['steps'])} rows",
+                fix="a smaller training.log_every",
+            )
+        )
     return [fmean(part) for part in parts]
 
 
@@ -75,24 +95,52 @@ def compare(full: Runs, short: Runs) -> dict[str, Any]:
     """The curves and the test Dice of runs of the same seeds."""
     seeds = sorted(full)
     curves = [[curve(runs[seed]) for seed in seeds] for runs in (full, short)]
-    parts = [compared(*([of_seed[part] for of_seed in of_all] for of_all in curves)) for part in range(PARTS)]
-    dice = compared(*([runs[seed]["summary"]["mean"]["dice"]["mean"] for seed in seeds] for runs in (full, short)))
-    return {"seeds": seeds, "parts": parts, "parts_among_the_seeds": sum(part["among_the_seeds"] for part in parts), "test_dice": dice}
+    parts = [
+        compared(*([of_seed[part] for of_seed in of_all] for of_all in curves))
+        for part in range(PARTS)
+    ]
+    dice = compared(
+        *(
+            [runs[seed]["summary"]["mean"]["dice"]["mean"] for seed in seeds]
+            for runs in (full, short)
+        )
+    )
+    return {
+        "seeds": seeds,
+        "parts": parts,
+        "parts_among_the_seeds": sum(part["among_the_seeds"] for part in parts),
+        "test_dice": dice,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("records", type=Path, nargs="+", metavar="RECORD")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     given = parser.parse_args()
     full, short = read(given.records)
     found = compare(full, short)
     names = [f"{(part * 100) // PARTS} to {((part + 1) * 100) // PARTS} %" for part in range(PARTS)]
-    rows: list[Sequence[Any]] = [("loss in steps", "float32", "sd", "bf16", "sd", "bf16 - float32", "sd", "among the seeds")]
+    rows: list[Sequence[Any]] = [
+        ("loss in steps", "float32", "sd", "bf16", "sd", "bf16 - float32", "sd", "among the seeds")
+    ]
     for name, row in zip([*names, "test Dice"], [*found["parts"], found["test_dice"]], strict=True):
-        rows.append((name, *(value if isinstance(value, float) else "yes" if value else "no" for value in row.values())))
+        rows.append(
+            (
+                name,
+                *(
+                    value if isinstance(value, float) else "yes" if value else "no"
+                    for value in row.values()
+                ),
+            )
+        )
     any_record = next(iter(short.values()))
-    settings = {"setting": any_record["recipe"].get("setting", ""), "method": any_record["recipe"]["method"]["name"]}
+    settings = {
+        "setting": any_record["recipe"].get("setting", ""),
+        "method": any_record["recipe"]["method"]["name"],
+    }
     finish(report("precision", settings, found, torch.device("cpu")), rows, given.json)
 
 

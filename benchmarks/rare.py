@@ -30,7 +30,11 @@ def scan(number: int, size: int = 96) -> tuple[NDArray[np.int16], NDArray[np.uin
     generator = Randomness(SEED).host("rare", number)
     contrast, noise = generator.uniform(0.8, 1.2), generator.uniform(0.2, 0.35)
     turn, _ = np.linalg.qr(generator.standard_normal((3, 3)))
-    depth = _distance(size, generator.uniform(-0.65, 0.65, size=3), turn / generator.uniform(0.15, 0.22, size=3)[:, None])
+    depth = _distance(
+        size,
+        generator.uniform(-0.65, 0.65, size=3),
+        turn / generator.uniform(0.15, 0.22, size=3)[:, None],
+    )
     core, rim = depth < 1, (depth >= 1) & (depth < 2)
     image = 0.25 * _smooth(size, 6, generator)
     for _ in range(LOOKALIKES):
@@ -42,7 +46,9 @@ def scan(number: int, size: int = 96) -> tuple[NDArray[np.int16], NDArray[np.uin
     return (100 * image + 500).astype(np.int16), core.astype(np.uint8)
 
 
-def make(out: Path, *, labelled: int = 4, unlabelled: int = 16, test: int = 8, size: int = 96) -> Path:
+def make(
+    out: Path, *, labelled: int = 4, unlabelled: int = 16, test: int = 8, size: int = 96
+) -> Path:
     """Make the folder; only labelled and test scans get a label. Returns ``out``. Raises UserError if it is there already."""
     if out.exists():
         raise UserError(Problem("this is there already", str(out), fix="give another OUT"))
@@ -54,12 +60,16 @@ def make(out: Path, *, labelled: int = 4, unlabelled: int = 16, test: int = 8, s
         nib.save(nib.Nifti1Image(image, np.eye(4)), out / "images" / f"{name}.nii.gz")
         if number < labelled or number >= labelled + unlabelled:
             nib.save(nib.Nifti1Image(label, np.eye(4)), out / "labels" / f"{name}.nii.gz")
-    (out / "split.toml").write_text(tomli_w.dumps({"test": names[labelled + unlabelled :]}), encoding="utf-8")
+    (out / "split.toml").write_text(
+        tomli_w.dumps({"test": names[labelled + unlabelled :]}), encoding="utf-8"
+    )
     return out
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path, metavar="OUT")
     try:
         print(make(parser.parse_args().out))  # noqa: T201

@@ -18,7 +18,9 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the files")
     parser.add_argument("--split", default="test")
@@ -27,7 +29,11 @@ def main() -> None:
     given = parser.parse_args()
     try:
         for run in map(Run.open, given.runs):
-            print(write_record(given.out / file_name(run, given.tag), record(run, given.split, given.note)))  # noqa: T201
+            print(
+                write_record(
+                    given.out / file_name(run, given.tag), record(run, given.split, given.note)
+                )
+            )  # noqa: T201
     except UserError as error:
         sys.exit(f"error: {error}")
 

@@ -73,12 +73,21 @@ class Passes:
         left: dict[str, Tensor] = {}
         for number, image in enumerate(self.images):
             output = in_bf16(one_pass, image)
-            left |= {f"output {place} of image {number}": part.detach().float().clone() for place, part in enumerate(parts(output))}
+            left |= {
+                f"output {place} of image {number}": part.detach().float().clone()
+                for place, part in enumerate(parts(output))
+            }
             if gradient:
                 taught(output).backward()
         if gradient:
-            left |= {name: weight.grad.clone() for name, weight in self.network.named_parameters() if weight.grad is not None}
-        return left | {name: buffer.float().clone() for name, buffer in self.network.named_buffers()}
+            left |= {
+                name: weight.grad.clone()
+                for name, weight in self.network.named_parameters()
+                if weight.grad is not None
+            }
+        return left | {
+            name: buffer.float().clone() for name, buffer in self.network.named_buffers()
+        }
 
 
 def in_bf16(one_pass: Callable[[Tensor], Output], image: Tensor) -> Output:
@@ -94,7 +103,12 @@ def taught(output: Output) -> Tensor:
 
 def apart(plain: dict[str, Tensor], replayed: dict[str, Tensor]) -> tuple[float, str]:
     """The largest difference, as a share of the plain one's largest value, and where it is."""
-    shares = {name: float((plain[name] - replayed[name]).abs().max() / plain[name].abs().max().clamp(min=1e-6)) for name in plain}
+    shares = {
+        name: float(
+            (plain[name] - replayed[name]).abs().max() / plain[name].abs().max().clamp(min=1e-6)
+        )
+        for name in plain
+    }
     worst = max(shares, key=lambda name: shares[name])
     return shares[worst], worst
 
@@ -119,7 +133,10 @@ def tried(variant: Variant, network: nn.Module, images: list[Tensor]) -> dict[st
             replay = recording.replay_with_gradient if variant.gradient else recording.replay
             again = [passes.left_by(replay, variant.gradient) for _ in range(2)]
             differences = [apart(plain, left) for left in again]
-            times = {name: _timed(one, images[0], variant.gradient) for name, one in (("plain", recorder.plain), ("replayed", replay))}
+            times = {
+                name: _timed(one, images[0], variant.gradient)
+                for name, one in (("plain", recorder.plain), ("replayed", replay))
+            }
     finally:
         recorder.close()
         torch.backends.cudnn.benchmark = before
@@ -187,7 +204,10 @@ def measure(recipe: Any, device: torch.device, only: str = "") -> dict[str, Any]
             try:
                 results[name] = tried(variant, network, images)
             except Exception as error:
-                results[name] = {"failed": "".join(traceback.format_exception(error)), "afterwards": after_failure(device)}
+                results[name] = {
+                    "failed": "".join(traceback.format_exception(error)),
+                    "afterwards": after_failure(device),
+                }
                 return results
             say(f"{name}: recorded")
     return results
@@ -195,7 +215,9 @@ def measure(recipe: Any, device: torch.device, only: str = "") -> dict[str, Any]
 
 def rows(results: dict[str, Any]) -> list[tuple[Any, ...]]:
     """What is printed, but for an error."""
-    lines: list[tuple[Any, ...]] = [("recorded pass", "plain (ms)", "replayed (ms)", "apart", "where", "GiB held")]
+    lines: list[tuple[Any, ...]] = [
+        ("recorded pass", "plain (ms)", "replayed (ms)", "apart", "where", "GiB held")
+    ]
     for name, found in results.items():
         if "failed" in found:
             told = "; ".join(f"{what}: {answer}" for what, answer in found["afterwards"].items())
@@ -207,7 +229,9 @@ def rows(results: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe", metavar="RECIPE", nargs="?", default="la-8")
     parser.add_argument("--only", default="", help="part of the variants' names; by default all")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
@@ -219,9 +243,15 @@ def main() -> None:
     set_kernels(deterministic=False)
     recipe = resolve(options.recipe, [*options.overrides, f"training.device={device}"])
     if recipe.method.name != "cml":
-        raise UserError(Problem("only CML's views are tried", "method.name", recipe.method.name, "cml"))
+        raise UserError(
+            Problem("only CML's views are tried", "method.name", recipe.method.name, "cml")
+        )
     results = measure(recipe, device, options.only)
-    settings = {"recipe": recipe.setting, "patch": list(recipe.data.patch), "batch": recipe.training.labelled_batch // 2}
+    settings = {
+        "recipe": recipe.setting,
+        "patch": list(recipe.data.patch),
+        "batch": recipe.training.labelled_batch // 2,
+    }
     versions = {"cudnn": torch.backends.cudnn.version(), "cuda": torch.version.cuda}
     finish(report("recordings", settings | versions, results, device), rows(results), options.json)
     for found in results.values():

@@ -44,9 +44,21 @@ def variants(run: Run, data: Path, out: Path, count: int, draws: int) -> dict[st
     able = sorted(case.id for case in (*known.labelled, *known.hidden) if case.id not in labelled)
     chosen = [each.case for each in suggest(run, data, count=count, out=out)]
     if unable := [name for name in chosen if name not in able]:
-        raise UserError(Problem("suggested scans have no label to uncover", str(data), ", ".join(unable), "labels in the folder, hidden"))
-    by_chance = [list(Randomness(index).host("relabel").choice(able, size=count, replace=False)) for index in range(1, draws + 1)]
-    return {"suggested": chosen} | {f"draw{index}": list(map(str, names)) for index, names in enumerate(by_chance, 1)}
+        raise UserError(
+            Problem(
+                "suggested scans have no label to uncover",
+                str(data),
+                ", ".join(unable),
+                "labels in the folder, hidden",
+            )
+        )
+    by_chance = [
+        list(Randomness(index).host("relabel").choice(able, size=count, replace=False))
+        for index in range(1, draws + 1)
+    ]
+    return {"suggested": chosen} | {
+        f"draw{index}": list(map(str, names)) for index, names in enumerate(by_chance, 1)
+    }
 
 
 def make(data: Path, out: Path, labelled: Sequence[str]) -> Path:
@@ -55,7 +67,11 @@ def make(data: Path, out: Path, labelled: Sequence[str]) -> Path:
     for entry in data.iterdir():
         if entry.name != "split.toml" and not (out / entry.name).exists():
             (out / entry.name).symlink_to(entry.absolute())
-    split = tomllib.loads((data / "split.toml").read_text(encoding="utf-8")) if (data / "split.toml").is_file() else {}
+    split = (
+        tomllib.loads((data / "split.toml").read_text(encoding="utf-8"))
+        if (data / "split.toml").is_file()
+        else {}
+    )
     write_text(out / "split.toml", tomli_w.dumps({**split, "labelled": list(labelled)}))
     return out
 
@@ -64,14 +80,18 @@ def dice(run: Path) -> tuple[list[str], np.ndarray[Any, np.dtype[np.float64]]]:
     """The test cases and their Dice, (cases, classes)."""
     scores = [score for score in read_cases(run / "evaluation" / "test") if score.view == COMBINED]
     cases = list(dict.fromkeys(score.case for score in scores))
-    return cases, np.array([[score.measures.dice for score in scores if score.case == case] for case in cases])
+    return cases, np.array(
+        [[score.measures.dice for score in scores if score.case == case] for case in cases]
+    )
 
 
 def measure(run: Run, data: Path, out: Path, count: int, draws: int) -> dict[str, Any]:
     """Train and score every variant that is not done, and what came of all."""
     plan = out / "variants.json"
     if not plan.is_file():
-        write_text(plan, json.dumps(variants(run, data, out / "suggest", count, draws), indent=1) + "\n")
+        write_text(
+            plan, json.dumps(variants(run, data, out / "suggest", count, draws), indent=1) + "\n"
+        )
     chosen: dict[str, list[str]] = json.loads(plan.read_text(encoding="utf-8"))
     before = list(run.environment["labelled"])
     elsewhere = []
@@ -81,12 +101,25 @@ def measure(run: Run, data: Path, out: Path, count: int, draws: int) -> dict[str
             with locked(scans):
                 if not (path / "evaluation" / "test" / "summary.json").is_file():
                     say(f"{name}: {', '.join(names)}")
-                    trained, _ = train(run.path, scans, path, overrides=[f"data.labelled={len(before) + len(names)}"], resume=path.exists())
+                    trained, _ = train(
+                        run.path,
+                        scans,
+                        path,
+                        overrides=[f"data.labelled={len(before) + len(names)}"],
+                        resume=path.exists(),
+                    )
                     evaluate(trained)
         except LockedError:
             elsewhere.append(name)
     if elsewhere:
-        raise UserError(Problem("left to another process", str(out), ", ".join(elsewhere), fix="the same command when it has ended"))
+        raise UserError(
+            Problem(
+                "left to another process",
+                str(out),
+                ", ".join(elsewhere),
+                fix="the same command when it has ended",
+            )
+        )
     cases, suggested = dice(out / "suggested")
     drawn = [dice(out / name)[1] for name in chosen if name != "suggested"]
     difference = paired([suggested], [np.mean(drawn, axis=0)], cases)
@@ -95,7 +128,9 @@ def measure(run: Run, data: Path, out: Path, count: int, draws: int) -> dict[str
         "run": run.path.name,
         "labelled_before": len(before),
         "labelled_after": len(before) + count,
-        "dice_before": mean_of_means(dice(run.path)[1]) if (run.path / "evaluation" / "test").is_dir() else None,
+        "dice_before": mean_of_means(dice(run.path)[1])
+        if (run.path / "evaluation" / "test").is_dir()
+        else None,
         "dice": means,
         "suggested_minus_mean_of_draws": vars(difference) if difference is not None else None,
         "variants": chosen,
@@ -104,7 +139,9 @@ def measure(run: Run, data: Path, out: Path, count: int, draws: int) -> dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
@@ -116,8 +153,18 @@ def main() -> None:
         found = measure(run, given.data, given.out, given.count, given.draws)
     except UserError as error:
         sys.exit(f"error: {error}")
-    print(json.dumps({key: found[key] for key in ("dice_before", "dice", "suggested_minus_mean_of_draws")}, indent=1))  # noqa: T201
-    print(write_text(RESULTS / f"relabel-{run.recipe.setting}-{run.path.name}.json", json.dumps(found, indent=1) + "\n"))  # noqa: T201
+    print(
+        json.dumps(
+            {key: found[key] for key in ("dice_before", "dice", "suggested_minus_mean_of_draws")},
+            indent=1,
+        )
+    )  # noqa: T201
+    print(
+        write_text(
+            RESULTS / f"relabel-{run.recipe.setting}-{run.path.name}.json",
+            json.dumps(found, indent=1) + "\n",
+        )
+    )  # noqa: T201
 
 
 if __name__ == "__main__":

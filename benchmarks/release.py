@@ -40,7 +40,14 @@ def code_of(checkout: Path) -> Path:
     code = checkout / "code"
     missing = [name for name in NEEDED if not (code / name).exists()]
     if missing:
-        raise UserError(Problem("not a checkout of the release", str(checkout), f"no code/{missing[0]}", f"code/ with {', '.join(NEEDED)}"))
+        raise UserError(
+            Problem(
+                "not a checkout of the release",
+                str(checkout),
+                f"no code/{missing[0]}",
+                f"code/ with {', '.join(NEEDED)}",
+            )
+        )
     return code
 
 
@@ -49,7 +56,9 @@ def release(checkout: Path, device: torch.device) -> Iterator[None]:
     """The release can be imported while this lasts, and its ``.cuda()`` means ``device``. Raises UserError for another folder."""
     code = code_of(checkout)
     if importlib.util.find_spec("skimage") is None:
-        raise UserError(Problem("the release needs scikit-image", "--official", fix="pip install scikit-image"))
+        raise UserError(
+            Problem("the release needs scikit-image", "--official", fix="pip install scikit-image")
+        )
     before = set(sys.modules)
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(sys, "path", [str(code.resolve()), *sys.path]))
@@ -61,7 +70,9 @@ def release(checkout: Path, device: torch.device) -> Iterator[None]:
             if not hasattr(np, name):
                 stack.enter_context(mock.patch.object(np, name, kind, create=True))
         for owner in (torch.Tensor, nn.Module):
-            stack.enter_context(mock.patch.object(owner, "cuda", lambda self, *_, **__: self.to(device)))
+            stack.enter_context(
+                mock.patch.object(owner, "cuda", lambda self, *_, **__: self.to(device))
+            )
         try:
             yield
         finally:
@@ -69,7 +80,10 @@ def release(checkout: Path, device: torch.device) -> Iterator[None]:
                 del sys.modules[name]
             sys.modules.update(replaced)
             for name in set(sys.modules) - before:
-                if any(str(place).startswith(str(code.resolve())) for place in _places(sys.modules[name])):
+                if any(
+                    str(place).startswith(str(code.resolve()))
+                    for place in _places(sys.modules[name])
+                ):
                     del sys.modules[name]
 
 
@@ -95,7 +109,9 @@ def stand_ins() -> dict[str, ModuleType]:
         made["medpy"] = ModuleType("medpy")
         made["medpy"].metric = Silent()  # type: ignore[attr-defined]
     for name, module in made.items():
-        module.__spec__ = ModuleSpec(name, None)  # who looks for it, as torch does, must not stumble
+        module.__spec__ = ModuleSpec(
+            name, None
+        )  # who looks for it, as torch does, must not stumble
     return made
 
 
@@ -162,11 +178,21 @@ class Backends:
     def now() -> Backends:
         cudnn = torch.backends.cudnn
         strict = torch.are_deterministic_algorithms_enabled()
-        return Backends(cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, strict)
+        return Backends(
+            cudnn.deterministic,
+            cudnn.benchmark,
+            cudnn.allow_tf32,
+            torch.backends.cuda.matmul.allow_tf32,
+            strict,
+        )
 
     def put(self) -> None:
         cudnn = torch.backends.cudnn
-        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = self.deterministic, self.benchmark, self.tf32_convolutions
+        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = (
+            self.deterministic,
+            self.benchmark,
+            self.tf32_convolutions,
+        )
         torch.backends.cuda.matmul.allow_tf32 = self.tf32_products
         torch.use_deterministic_algorithms(self.only_deterministic, warn_only=True)
 
@@ -193,7 +219,11 @@ class ReleaseLoop:
             self.model = build(*arguments, **named)
             return self.model
 
-        for name, value in (("DataLoader", pausing), ("net_factory", net_factory), ("load_net_opt", lambda *_: None)):
+        for name, value in (
+            ("DataLoader", pausing),
+            ("net_factory", net_factory),
+            ("load_net_opt", lambda *_: None),
+        ):
             self.stack.enter_context(mock.patch.object(module, name, value))
         # Its __main__ seeds and chooses deterministic kernels; LA's script does so when it is imported.
         random.seed(self.seed)

@@ -17,7 +17,17 @@ from typing import Any
 from benchmarks.flops import flops_of_calls
 from benchmarks.loops import Loop, loop_of, prepared_of
 from benchmarks.parts import PARTS, watching
-from benchmarks.timing import add_common, finish, forget_peak_memory, matmul_peak, peak_memory, report, run, spread, synchronise
+from benchmarks.timing import (
+    add_common,
+    finish,
+    forget_peak_memory,
+    matmul_peak,
+    peak_memory,
+    report,
+    run,
+    spread,
+    synchronise,
+)
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
@@ -31,7 +41,15 @@ def measure(loop: Loop, steps: int, warm_up: int, watched: int) -> dict[str, Any
     needed = 3 * warm_up + steps + 2 * watched
     if loop.stage.steps < needed:
         fix = "fewer --steps, or more steps of the stage by --set"
-        raise UserError(Problem("the stage is too short to be measured", loop.stage.name, f"{loop.stage.steps} steps", f"{needed}", fix))
+        raise UserError(
+            Problem(
+                "the stage is too short to be measured",
+                loop.stage.name,
+                f"{loop.stage.steps} steps",
+                f"{needed}",
+                fix,
+            )
+        )
     before = matmul_peak(loop.device, loop.precision)
     forget_peak_memory(loop.device)
     times, waits = loop.times(steps, warm_up)
@@ -40,7 +58,11 @@ def measure(loop: Loop, steps: int, warm_up: int, watched: int) -> dict[str, Any
     step = spread(times)
     parts = where_time_goes(loop, watched, warm_up)
     # Twice, as what else a machine does lowers a short measurement easily; the larger is the peak.
-    peak = max(before, matmul_peak(loop.device, loop.precision), key=lambda found: float(found["flops_per_second"]))
+    peak = max(
+        before,
+        matmul_peak(loop.device, loop.precision),
+        key=lambda found: float(found["flops_per_second"]),
+    )
     return {
         "seconds_a_step": step,
         "samples_per_second": round(samples / step["median"], 3),
@@ -49,7 +71,9 @@ def measure(loop: Loop, steps: int, warm_up: int, watched: int) -> dict[str, Any
         "peak_memory": memory,
         "recordings": recordings,
         "matmul_peak": peak,
-        "share_of_matmul_peak": round(parts["flops_a_step"] / step["median"] / peak["flops_per_second"], 4),
+        "share_of_matmul_peak": round(
+            parts["flops_a_step"] / step["median"] / peak["flops_per_second"], 4
+        ),
     }
 
 
@@ -63,7 +87,12 @@ def where_time_goes(loop: Loop, steps: int, warm_up: int) -> dict[str, Any]:
         def stop() -> bool:
             nonlocal count
             if count == warm_up:
-                found.update(before=watch.seconds(), threads=dict(watch.threads), calls=len(watch.calls), start=time.perf_counter())
+                found.update(
+                    before=watch.seconds(),
+                    threads=dict(watch.threads),
+                    calls=len(watch.calls),
+                    start=time.perf_counter(),
+                )
             count += 1
             return count > warm_up + steps
 
@@ -71,7 +100,10 @@ def where_time_goes(loop: Loop, steps: int, warm_up: int) -> dict[str, Any]:
         after = watch.seconds()
         total = (time.perf_counter() - found["start"]) / steps
     mean = {name: (after[name] - found["before"][name]) / steps for name in PARTS}
-    in_threads = {name: round((value - found["threads"].get(name, 0.0)) / steps, 5) for name, value in watch.threads.items()}
+    in_threads = {
+        name: round((value - found["threads"].get(name, 0.0)) / steps, 5)
+        for name, value in watch.threads.items()
+    }
     calls = watch.calls[found["calls"] :]
     return {
         "seconds": {name: round(value, 5) for name, value in mean.items()},
@@ -95,7 +127,10 @@ def profiled(loop: Loop, steps: int, warm_up: int, file: Path) -> dict[str, Any]
             nonlocal count
             if count == warm_up:
                 synchronise(loop.device)
-                found.update(profile=stack.enter_context(profile(activities=activities)), start=time.perf_counter())
+                found.update(
+                    profile=stack.enter_context(profile(activities=activities)),
+                    start=time.perf_counter(),
+                )
             count += 1
             return count > warm_up + steps
 
@@ -107,7 +142,9 @@ def profiled(loop: Loop, steps: int, warm_up: int, file: Path) -> dict[str, Any]
     write_text(file, averages.table(sort_by=order, row_limit=120, max_name_column_width=150))
     kernels = [event for event in averages if event.device_type != DeviceType.CPU]
     return {
-        "kernel_milliseconds_a_step": round(sum(event.self_device_time_total for event in kernels) / steps / 1000, 3),
+        "kernel_milliseconds_a_step": round(
+            sum(event.self_device_time_total for event in kernels) / steps / 1000, 3
+        ),
         "kernels_a_step": round(sum(event.count for event in kernels) / steps, 1),
         "milliseconds_a_step_while_profiled": round(1000 * took / steps, 3),
     }
@@ -117,40 +154,79 @@ def rows(results: dict[str, Any], loop: Loop) -> list[tuple[Any, ...]]:
     """What is printed."""
     step, parts = results["seconds_a_step"], results["parts"]
     lines: list[tuple[Any, ...]] = [
-        (f"{loop.recipe.setting} {loop.recipe.method.name}, stage {loop.stage.name}, {loop.precision}", "", ""),
-        ("ms a step", 1000 * step["median"], f"{1000 * step['min']:.4g} to {1000 * step['max']:.4g}, {len(step['values'])} steps"),
+        (
+            f"{loop.recipe.setting} {loop.recipe.method.name}, stage {loop.stage.name}, {loop.precision}",
+            "",
+            "",
+        ),
+        (
+            "ms a step",
+            1000 * step["median"],
+            f"{1000 * step['min']:.4g} to {1000 * step['max']:.4g}, {len(step['values'])} steps",
+        ),
         ("samples/s", results["samples_per_second"], ""),
     ]
     for name, value in parts["seconds"].items():
-        note = f"and {1000 * parts['seconds_in_threads'][name]:.4g} ms in threads" if name in parts["seconds_in_threads"] else ""
+        note = (
+            f"and {1000 * parts['seconds_in_threads'][name]:.4g} ms in threads"
+            if name in parts["seconds_in_threads"]
+            else ""
+        )
         lines.append((f"  {name} (ms)", 1000 * value, note))
-    lines.append(("  losses and the rest (ms)", 1000 * parts["rest"], "the watched steps less their parts"))
+    lines.append(
+        ("  losses and the rest (ms)", 1000 * parts["rest"], "the watched steps less their parts")
+    )
     return [
         *lines,
         ("data wait, share of the step", results["data_wait_share"], ""),
-        ("TFLOP a step (networks)", parts["flops_a_step"] / 1e12, f"{parts['network_passes_a_step']:.3g} network passes"),
-        ("share of the matmul peak", results["share_of_matmul_peak"], f"{results['matmul_peak']['flops_per_second'] / 1e12:.4g} TFLOP/s"),
+        (
+            "TFLOP a step (networks)",
+            parts["flops_a_step"] / 1e12,
+            f"{parts['network_passes_a_step']:.3g} network passes",
+        ),
+        (
+            "share of the matmul peak",
+            results["share_of_matmul_peak"],
+            f"{results['matmul_peak']['flops_per_second'] / 1e12:.4g} TFLOP/s",
+        ),
         ("peak memory (GiB)", results["peak_memory"]["gib"], results["peak_memory"]["kind"]),
         ("passes recorded as CUDA graphs", results["recordings"], ""),
     ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe", metavar="RECIPE")
-    parser.add_argument("--data", type=Path, help="the real data; left out: made volumes of true shapes")
+    parser.add_argument(
+        "--data", type=Path, help="the real data; left out: made volumes of true shapes"
+    )
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bf16"))
     parser.add_argument("--stage", default="", help="the stage's name; by default the last")
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--warm-up", type=int, help="steps before those that count; by default 1, on a GPU 5, as the first ones record")
+    parser.add_argument(
+        "--warm-up",
+        type=int,
+        help="steps before those that count; by default 1, on a GPU 5, as the first ones record",
+    )
     parser.add_argument("--watched", type=int, default=2, help="steps whose parts are watched")
-    parser.add_argument("--profile", type=Path, metavar="FILE", help="write torch's list of operations and kernels there")
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FILE",
+        help="write torch's list of operations and kernels there",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     add_common(parser)
     arguments = parser.parse_args()
     overrides = [*arguments.overrides, f"training.device={arguments.device}"]
     prepared = prepared_of(arguments.recipe, arguments.data, overrides)
-    with loop_of(prepared, stage=arguments.stage, precision="" if arguments.precision == "auto" else arguments.precision) as loop:
+    with loop_of(
+        prepared,
+        stage=arguments.stage,
+        precision="" if arguments.precision == "auto" else arguments.precision,
+    ) as loop:
         by_default = 5 if loop.device.type == "cuda" else 1
         warm_up = by_default if arguments.warm_up is None else arguments.warm_up
         results = measure(loop, arguments.steps, warm_up, arguments.watched)
@@ -161,7 +237,10 @@ def main() -> None:
             "stage": loop.stage.name,
             "precision": loop.precision,
             "patch": list(recipe.data.patch),
-            "batch": [recipe.training.labelled_batch, recipe.training.unlabelled_batch if loop.stage.unlabelled else 0],
+            "batch": [
+                recipe.training.labelled_batch,
+                recipe.training.unlabelled_batch if loop.stage.unlabelled else 0,
+            ],
             "data": "real" if arguments.data else "made volumes of true shapes",
             "set": arguments.overrides,
         }
@@ -169,7 +248,11 @@ def main() -> None:
         if arguments.profile:  # last: a profiler can fail where CUDA graphs are replayed
             found = profiled(loop, arguments.watched, warm_up, arguments.profile)
             lines = [(name.replace("_", " "), value) for name, value in found.items()]
-            finish(report("step", settings, results | {"profile": found}, loop.device), lines, arguments.json)
+            finish(
+                report("step", settings, results | {"profile": found}, loop.device),
+                lines,
+                arguments.json,
+            )
 
 
 if __name__ == "__main__":

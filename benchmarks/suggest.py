@@ -34,7 +34,9 @@ def scores_of(prediction: Prediction) -> dict[str, float]:
     """Every score of doubt that the prediction allows."""
     found = {"expected_dice": doubt(prediction, "expected_dice")}
     marked = prediction.label > 0
-    found["mean_disagreement"] = float(prediction.disagreement[marked].mean()) if marked.any() else 1.0
+    found["mean_disagreement"] = (
+        float(prediction.disagreement[marked].mean()) if marked.any() else 1.0
+    )
     return found | ({"views": doubt(prediction, "views")} if len(prediction.views) > 1 else {})
 
 
@@ -43,7 +45,11 @@ def measure(run: Run, device: str = "auto") -> dict[str, Any]:
     recipe, root = run.recipe, Path(run.environment["data"])
     splits = find_splits(recipe, root)
     known = folder.find_cases(root, recipe.data.nifti_axes)
-    labels = {case.id: case.read_label for case in (*known.labelled, *known.hidden) if case.read_label is not None}
+    labels = {
+        case.id: case.read_label
+        for case in (*known.labelled, *known.hidden)
+        if case.read_label is not None
+    }
     cases = [case for case in splits.unlabelled if case.id in labels]
     where = find_device(device)
     set_kernels(deterministic=False)
@@ -51,13 +57,26 @@ def measure(run: Run, device: str = "auto") -> dict[str, Any]:
     predictor = make_predictor(recipe, method, where, stored_precision(recipe))
     first, second = tee((case.read_image() for case in cases), 2)
     preprocessing = preprocessing_of(recipe, splits)
-    ready = (preprocessing.image(image, case.spacing) for case, image in zip(cases, first, strict=True))
+    ready = (
+        preprocessing.image(image, case.spacing) for case, image in zip(cases, first, strict=True)
+    )
     rows = []
-    for case, prediction in zip(cases, predictor.predict(ready, (image.shape[1:] for image in second)), strict=True):
+    for case, prediction in zip(
+        cases, predictor.predict(ready, (image.shape[1:] for image in second)), strict=True
+    ):
         label = labels[case.id]()
-        dice = [overlap(prediction.label == index, label == index)[0] for index in range(1, splits.classes)]
+        dice = [
+            overlap(prediction.label == index, label == index)[0]
+            for index in range(1, splits.classes)
+        ]
         rows.append({"case": case.id, "dice": float(np.nanmean(dice)), **scores_of(prediction)})
-    return {"run": run.path.name, "step": step, "scans": len(rows), "correlation": correlations(rows), "cases": rows}
+    return {
+        "run": run.path.name,
+        "step": step,
+        "scans": len(rows),
+        "correlation": correlations(rows),
+        "cases": rows,
+    }
 
 
 def correlations(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -55,7 +55,11 @@ def now(device: torch.device) -> Any:
 
 def between(first: Any, second: Any) -> float:
     """Seconds from one mark to another; on CUDA both must have been reached."""
-    return float(second - first) if isinstance(first, float) else float(first.elapsed_time(second)) / 1000
+    return (
+        float(second - first)
+        if isinstance(first, float)
+        else float(first.elapsed_time(second)) / 1000
+    )
 
 
 def synchronise(device: torch.device) -> None:
@@ -76,7 +80,12 @@ def seconds(work: Callable[[], Any], device: torch.device | None = None) -> floa
 def spread(values: Sequence[Number], digits: int = 4) -> dict[str, Any]:
     """Median, least, largest, and the values themselves."""
     rounded = [round(float(value), digits) for value in values]
-    return {"median": round(statistics.median(values), digits), "min": min(rounded), "max": max(rounded), "values": rounded}
+    return {
+        "median": round(statistics.median(values), digits),
+        "min": min(rounded),
+        "max": max(rounded),
+        "values": rounded,
+    }
 
 
 def matmul_peak(device: torch.device, precision: Precision, side: int = 0) -> dict[str, Any]:
@@ -99,17 +108,29 @@ def peak_memory(device: torch.device) -> dict[str, Any]:
     reserved_gib: with what CUDA graphs keep for their passes and torch for the next tensors.
     """
     if device.type == "cuda":
-        held = {"gib": torch.cuda.max_memory_allocated(device), "reserved_gib": torch.cuda.max_memory_reserved(device)}
-        return {"kind": "allocated on the device", **{name: round(size / 2**30, 3) for name, size in held.items()}}
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+        held = {
+            "gib": torch.cuda.max_memory_allocated(device),
+            "reserved_gib": torch.cuda.max_memory_reserved(device),
+        }
+        return {
+            "kind": "allocated on the device",
+            **{name: round(size / 2**30, 3) for name, size in held.items()},
+        }
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1024 if sys.platform == "darwin" else 1
+    )
     return {"kind": "resident memory of the process", "gib": round(kibibytes / 2**20, 3)}
 
 
-def report(benchmark: str, settings: Mapping[str, Any], results: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+def report(
+    benchmark: str, settings: Mapping[str, Any], results: Mapping[str, Any], device: torch.device
+) -> dict[str, Any]:
     """The content of a results file."""
     return {
         "benchmark": benchmark,
-        "command": FOLDERS.sub("", shlex.join(["python", "-m", f"benchmarks.{benchmark}", *sys.argv[1:]])),
+        "command": FOLDERS.sub(
+            "", shlex.join(["python", "-m", f"benchmarks.{benchmark}", *sys.argv[1:]])
+        ),
         "machine": environment_now(device),
         "settings": dict(settings),
         "results": dict(results),
@@ -118,9 +139,14 @@ def report(benchmark: str, settings: Mapping[str, Any], results: Mapping[str, An
 
 def table(rows: Sequence[Sequence[Any]]) -> str:
     """Rows of cells as aligned text; numbers are rounded to four digits."""
-    cells = [[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    cells = [
+        [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows
+    ]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
 
 
 def say(text: str) -> None:
@@ -138,7 +164,9 @@ def finish(content: Mapping[str, Any], rows: Sequence[Sequence[Any]], file: Path
     machine = content["machine"]
     say(table(rows))
     version = machine["commit"] or machine["crossview"]
-    say(f"{machine['device_name']}, {machine['threads']} threads, torch {machine['torch']}, crossview {version}")
+    say(
+        f"{machine['device_name']}, {machine['threads']} threads, torch {machine['torch']}, crossview {version}"
+    )
     if file is not None:
         say(str(write_text(file, json.dumps(content, indent=1) + "\n")))
 

@@ -39,7 +39,9 @@ CONTESTANTS = ("official", "ours", "ours float32")
 PIECES = ("la-step", "acdc-step", "components", "la-inference", "acdc-inference")
 
 
-def official_step(module: Any, data: Path, options: argparse.Namespace, stack: ExitStack) -> tuple[Callable[[], Any], dict[str, Any]]:
+def official_step(
+    module: Any, data: Path, options: argparse.Namespace, stack: ExitStack
+) -> tuple[Callable[[], Any], dict[str, Any]]:
     """The release's iteration, and what is to be told of it; its first weights go into ``options.weights``, for the others."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     theirs = stack.enter_context(ReleaseLoop(module, folder))
@@ -50,15 +52,25 @@ def official_step(module: Any, data: Path, options: argparse.Namespace, stack: E
 
 
 def our_step(
-    recipe: str, precision: str, data: Path, device: torch.device, options: argparse.Namespace, stack: ExitStack
+    recipe: str,
+    precision: str,
+    data: Path,
+    device: torch.device,
+    options: argparse.Namespace,
+    stack: ExitStack,
 ) -> tuple[Callable[[], Any], dict[str, Any]]:
     """Our step of the same setting, from the same weights."""
     prepared = prepared_of(recipe, data, [f"training.device={device}", *options.overrides])
-    loop = stack.enter_context(loop_of(prepared, precision="" if precision == "auto" else precision))
+    loop = stack.enter_context(
+        loop_of(prepared, precision="" if precision == "auto" else precision)
+    )
     _same_weights(loop.training.job.method, torch.load(options.weights, weights_only=True))
     ours = stack.enter_context(_stepwise(loop))
     ours.advance()
-    return _several(ours.advance, options.steps), {"precision": loop.precision, "compiled": loop.recipe.training.compile}
+    return _several(ours.advance, options.steps), {
+        "precision": loop.precision,
+        "compiled": loop.recipe.training.compile,
+    }
 
 
 def _several(advance: Callable[[], None], steps: int) -> Callable[[], None]:
@@ -93,7 +105,10 @@ def _same_weights(method: nn.Module, state: Mapping[str, Tensor]) -> None:
     if any(name.startswith("encoder1") for name in state):
         first, second = from_official_vnet(state)
     else:
-        keys = (official_unet_keys("encoder", "decoder1", transposed=False), official_unet_keys("encoder", "decoder2", transposed=True))
+        keys = (
+            official_unet_keys("encoder", "decoder1", transposed=False),
+            official_unet_keys("encoder", "decoder2", transposed=True),
+        )
         first, second = ({ours: state[theirs] for theirs, ours in each.items()} for each in keys)
     views.view1.load_state_dict(first)
     if views.view2 is not None:
@@ -101,15 +116,40 @@ def _same_weights(method: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--official", type=Path, required=True, metavar="DIR", help="a checkout of the release")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="the folder that holds LA and ACDC; left out: made files of true shapes")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--official", type=Path, required=True, metavar="DIR", help="a checkout of the release"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the folder that holds LA and ACDC; left out: made files of true shapes",
+    )
     parser.add_argument("--only", default=",".join(PIECES), help=f"some of {','.join(PIECES)}")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=0, help="iterations a turn; left out: 1 on a CPU, 10 on CUDA")
-    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bf16"), help="of ours, beside float32")
-    parser.add_argument("--windows", type=int, default=6, help="windows of an LA volume that are timed")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="keys of our recipes")
+    parser.add_argument(
+        "--steps", type=int, default=0, help="iterations a turn; left out: 1 on a CPU, 10 on CUDA"
+    )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "float32", "bf16"),
+        help="of ours, beside float32",
+    )
+    parser.add_argument(
+        "--windows", type=int, default=6, help="windows of an LA volume that are timed"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="keys of our recipes",
+    )
     parser.add_argument("--contestant", default="", help=argparse.SUPPRESS)
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
     add_common(parser)
@@ -144,7 +184,9 @@ def measure(options: argparse.Namespace, device: torch.device) -> dict[str, Any]
                 roots[setting] = data_of(setting, options.data, Path(scratch))
             if piece == "components":
                 with release(options.official, device):
-                    results[piece] = components(script(setting, roots[setting]), roots[setting], device, options)
+                    results[piece] = components(
+                        script(setting, roots[setting]), roots[setting], device, options
+                    )
             else:
                 results[piece] = _turns(piece, roots[setting], options)
             say(f"{piece}: done")
@@ -157,23 +199,52 @@ def setting_of(piece: str) -> str:
 
 def script(setting: str, data: Path) -> Any:
     """The release's training script of a setting, imported."""
-    return load(f"CML_{setting}_train", "--root_path", str(data), "--gpu", os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
+    return load(
+        f"CML_{setting}_train",
+        "--root_path",
+        str(data),
+        "--gpu",
+        os.environ.get("CUDA_VISIBLE_DEVICES", "0"),
+    )
 
 
 def _turns(piece: str, data: Path, options: argparse.Namespace) -> dict[str, Any]:
     """A piece by all contestants in turn, each in its own process."""
-    given = ["--official", str(options.official.resolve()), "--data", str(data.parent), "--only", piece, "--steps", str(options.steps)]
-    given += ["--precision", options.precision, "--windows", str(options.windows), "--device", options.device]
-    given += ["--weights", str(options.weights), *(text for key in options.overrides for text in ("--set", key))]
+    given = [
+        "--official",
+        str(options.official.resolve()),
+        "--data",
+        str(data.parent),
+        "--only",
+        piece,
+        "--steps",
+        str(options.steps),
+    ]
+    given += [
+        "--precision",
+        options.precision,
+        "--windows",
+        str(options.windows),
+        "--device",
+        options.device,
+    ]
+    given += [
+        "--weights",
+        str(options.weights),
+        *(text for key in options.overrides for text in ("--set", key)),
+    ]
     with contestants("benchmarks.versus_official", given, CONTESTANTS) as ready:
         turns = {name: each.turn for name, each in ready.items()}
-        in_turn(turns, 1)  # kernels are chosen, caches filled, the release's pictures of its first iteration drawn
+        in_turn(
+            turns, 1
+        )  # kernels are chosen, caches filled, the release's pictures of its first iteration drawn
         found = compared(in_turn(turns, options.repeats))
         found["facts"] = {name: each.facts for name, each in ready.items()}
     if piece == "la-inference":
         windows = ready["official"].facts["windows"]
         found["seconds_all_test_volumes_extrapolated"] = {
-            name: round(value["median"] / windows * LA_TEST_WINDOWS, 1) for name, value in found["seconds"].items()
+            name: round(value["median"] / windows * LA_TEST_WINDOWS, 1)
+            for name, value in found["seconds"].items()
         }
     return found
 
@@ -201,8 +272,16 @@ def rows(results: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     lines: list[tuple[Any, ...]] = [("piece", "what", "median", "least", "largest")]
     for piece, found in results.items():
         for name, value in found.items():
-            entries = {f"seconds, {who}": times for who, times in value.items()} if name == "seconds" else {name: value}
-            lines += [(piece, of, v["median"], v["min"], v["max"]) for of, v in entries.items() if isinstance(v, dict) and "median" in v]
+            entries = (
+                {f"seconds, {who}": times for who, times in value.items()}
+                if name == "seconds"
+                else {name: value}
+            )
+            lines += [
+                (piece, of, v["median"], v["min"], v["max"])
+                for of, v in entries.items()
+                if isinstance(v, dict) and "median" in v
+            ]
     return lines
 
 

@@ -40,7 +40,9 @@ def compared(times: Mapping[str, list[float]], reference: str = "official") -> d
     for name in times:
         if name != reference:
             ratios = [a / b for a, b in zip(times[reference], times[name], strict=True)]
-            result[f"{reference} / {name}"] = spread(ratios, 3) | {"of_totals": round(sum(times[reference]) / sum(times[name]), 3)}
+            result[f"{reference} / {name}"] = spread(ratios, 3) | {
+                "of_totals": round(sum(times[reference]) / sum(times[name]), 3)
+            }
     return result
 
 
@@ -54,10 +56,14 @@ def with_backends(work: Callable[[], Any], device: torch.device, backends: Backe
     return turn
 
 
-def components(module: Any, data: Path, device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
+def components(
+    module: Any, data: Path, device: torch.device, options: argparse.Namespace
+) -> dict[str, Any]:
     """The pseudo-labels of both views of one LA step, cleaned: by the release's function, and by ours in its thread."""
     recipe = prepared_of("la-8", data, [f"training.device={device}", *options.overrides])
-    batches = [recipe.stream.batch(0, number, unlabelled=False).label.to(torch.uint8) for number in (0, 1)]
+    batches = [
+        recipe.stream.batch(0, number, unlabelled=False).label.to(torch.uint8) for number in (0, 1)
+    ]
     results: dict[str, Any] = {}
     for name, change in (("clean", clean), ("noisy", noisy)):
         views = [change(batch, number) for number, batch in enumerate(batches)]
@@ -70,12 +76,20 @@ def components(module: Any, data: Path, device: torch.device, options: argparse.
             pending = [clean_async(view, recipe.recipe.data.classes) for view in views]
             return [each.result() for each in pending]
 
-        same = all(torch.equal(a.to(torch.uint8).cpu(), b.cpu()) for a, b in zip(theirs(), ours(), strict=True))
+        same = all(
+            torch.equal(a.to(torch.uint8).cpu(), b.cpu())
+            for a, b in zip(theirs(), ours(), strict=True)
+        )
         switches = Backends.now()
-        turns = {"official": with_backends(theirs, device, switches), "ours": with_backends(ours, device, switches)}
+        turns = {
+            "official": with_backends(theirs, device, switches),
+            "ours": with_backends(ours, device, switches),
+        }
         for key, value in compared(in_turn(turns, max(5, options.repeats))).items():
             if key == "seconds":
-                results.setdefault("seconds", {}).update({f"{who}, {name}": times for who, times in value.items()})
+                results.setdefault("seconds", {}).update(
+                    {f"{who}, {name}": times for who, times in value.items()}
+                )
             else:
                 results[f"{key}, {name}"] = value
         results[f"equal, {name}"] = same
@@ -83,7 +97,13 @@ def components(module: Any, data: Path, device: torch.device, options: argparse.
 
 
 def inference(
-    name: str, recipe: str, precision: str, data: Path, device: torch.device, options: argparse.Namespace, stack: ExitStack
+    name: str,
+    recipe: str,
+    precision: str,
+    data: Path,
+    device: torch.device,
+    options: argparse.Namespace,
+    stack: ExitStack,
 ) -> tuple[Callable[[], Any], dict[str, Any]]:
     """A test image predicted by the release's evaluation, or by ours in a precision; with new networks. Also what is to be told of it.
 
@@ -92,24 +112,37 @@ def inference(
     prepared = prepared_of(recipe, data, [f"training.device={device}", *options.overrides])
     image, label, windows = _image(prepared, options, recipe)
     if name == "official":
-        return _official_inference(prepared, image, label, recipe), {"precision": "float32", "windows": windows}
-    loop = stack.enter_context(loop_of(prepared, precision="" if precision == "auto" else precision))
+        return _official_inference(prepared, image, label, recipe), {
+            "precision": "float32",
+            "windows": windows,
+        }
+    loop = stack.enter_context(
+        loop_of(prepared, precision="" if precision == "auto" else precision)
+    )
     return _ours(loop, image), {"precision": loop.precision, "windows": windows}
 
 
-def _image(prepared: Prepared, options: argparse.Namespace, recipe: str) -> tuple[NDArray[np.float32], NDArray[np.uint8], int]:
+def _image(
+    prepared: Prepared, options: argparse.Namespace, recipe: str
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], int]:
     """The image (*S) that is predicted, its label, and how many windows or slices it is."""
     case = prepared.splits.test[0]
     image: NDArray[np.float32] = case.read_image()[0]
     if not recipe.startswith("la"):
         return image, case.read_label(), len(image)
     data, stride = prepared.recipe.data, prepared.recipe.inference.stride
-    image = image[: data.patch[0] + stride[0], : data.patch[1], : data.patch[2] + stride[2] * (options.windows // 2 - 1)]
+    image = image[
+        : data.patch[0] + stride[0],
+        : data.patch[1],
+        : data.patch[2] + stride[2] * (options.windows // 2 - 1),
+    ]
     starts = [window_starts(*axis) for axis in zip(image.shape, data.patch, stride, strict=True)]
     return image, case.read_label(), int(np.prod([len(each) for each in starts]))
 
 
-def _official_inference(prepared: Prepared, image: NDArray[np.float32], label: NDArray[np.uint8], recipe: str) -> Callable[[], Any]:
+def _official_inference(
+    prepared: Prepared, image: NDArray[np.float32], label: NDArray[np.uint8], recipe: str
+) -> Callable[[], Any]:
     """The release's way."""
     data, stride = prepared.recipe.data, prepared.recipe.inference.stride
     factory = load("networks.net_factory").net_factory
@@ -118,12 +151,22 @@ def _official_inference(prepared: Prepared, image: NDArray[np.float32], label: N
         slices = load("utils.val_2d")
         slices.calculate_metric_percase = lambda *_: (0.0, 0.0)  # prediction alone is timed
         stack, truth = torch.from_numpy(image)[None], torch.from_numpy(label)[None]
-        return lambda: _quietly(slices.test_single_volume, stack, truth, network, data.classes, list(data.patch))
+        return lambda: _quietly(
+            slices.test_single_volume, stack, truth, network, data.classes, list(data.patch)
+        )
     network = factory(net_type="VNet", in_chns=1, class_num=2, mode="test").eval()
     volumes = load("utils.test_3d_patch")
 
     def predict() -> Any:
-        found, _ = _quietly(volumes.test_single_case, network, image, stride[0], stride[2], tuple(data.patch), num_classes=2)
+        found, _ = _quietly(
+            volumes.test_single_case,
+            network,
+            image,
+            stride[0],
+            stride[2],
+            tuple(data.patch),
+            num_classes=2,
+        )
         return volumes.getLargestCC(found)
 
     return predict
@@ -135,5 +178,7 @@ def _quietly(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any
 
 
 def _ours(loop: Loop, image: NDArray[np.float32]) -> Callable[[], Any]:
-    predictor = make_predictor(loop.recipe, loop.training.job.method, loop.device, loop.precision, many=True)
+    predictor = make_predictor(
+        loop.recipe, loop.training.job.method, loop.device, loop.precision, many=True
+    )
     return lambda: list(predictor.predict([image[None]]))

@@ -12,7 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--plugin", action="append", default=[], metavar="MODULE:CLASS", help="test this method too")
+    parser.addoption(
+        "--plugin", action="append", default=[], metavar="MODULE:CLASS", help="test this method too"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -71,5 +71,9 @@ def sums(tensor: Tensor) -> NDArray[np.float64]:
 
 def largest_difference(found: Tensor | NDArray, expected: NDArray) -> float:
     """The largest absolute difference, relative to the largest absolute entry of ``expected``."""
-    values = found.detach().double().numpy() if isinstance(found, Tensor) else np.asarray(found, dtype=np.float64)
+    values = (
+        found.detach().double().numpy()
+        if isinstance(found, Tensor)
+        else np.asarray(found, dtype=np.float64)
+    )
     return float(np.abs(values - expected).max() / np.abs(expected).max())

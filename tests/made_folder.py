@@ -37,7 +37,15 @@ def scan(number: int, shape=SHAPE) -> tuple[np.ndarray, np.ndarray]:
     return (random.normal(100, 20, shape) + 40 * label).astype(np.int16), label
 
 
-def make_folder(root: Path, labelled=3, unlabelled=2, images="images", labels="labels", suffix=".nii.gz", channel="") -> Path:
+def make_folder(
+    root: Path,
+    labelled=3,
+    unlabelled=2,
+    images="images",
+    labels="labels",
+    suffix=".nii.gz",
+    channel="",
+) -> Path:
     """``labelled`` + ``unlabelled`` scans named case00, case01, ...; the first have labels. Returns ``root``."""
     for number in range(labelled + unlabelled):
         image, label = scan(number)

@@ -32,8 +32,19 @@ class Own(Method):
     def views(self, image):
         return {"network": self.network(image).logits}
 """
-SMALL = ("data.size=16", "data.patch=[8,8,8]", "data.test=2", "data.unlabelled=4", "network.filters=2", "network.levels=2")
-TINY = [word for key in (*SMALL, "training.precision=float32", "training.log_every=1") for word in ("--set", key)]
+SMALL = (
+    "data.size=16",
+    "data.patch=[8,8,8]",
+    "data.test=2",
+    "data.unlabelled=4",
+    "network.filters=2",
+    "network.levels=2",
+)
+TINY = [
+    word
+    for key in (*SMALL, "training.precision=float32", "training.log_every=1")
+    for word in ("--set", key)
+]
 
 
 def forget() -> None:
@@ -59,7 +70,9 @@ def within(folder: Path, monkeypatch) -> Iterator[Path]:
     """The folder as the current one, with the method's file in it."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a file that is changed within a second must not be read from it
+    monkeypatch.setattr(
+        sys, "dont_write_bytecode", True
+    )  # a file that is changed within a second must not be read from it
     write(folder)
     yield folder
     forget()

@@ -1,6 +1,11 @@
 """Keys of the published settings that make them small enough for a test: networks of one filter, short sides."""
 
-SMALL_3D = ("network.filters=1", "data.patch=[32,32,32]", "training.labelled_batch=2", "training.unlabelled_batch=2")
+SMALL_3D = (
+    "network.filters=1",
+    "data.patch=[32,32,32]",
+    "training.labelled_batch=2",
+    "training.unlabelled_batch=2",
+)
 SMALL_2D = (
     "network.filters=1",
     "data.patch=[32,32]",

@@ -27,13 +27,22 @@ class Answers(nn.Module):
 
 def certain(label, classes):
     """Logits (B, K, *S) that decide for the label (B, *S)."""
-    return 20 * torch.nn.functional.one_hot(torch.as_tensor(label).long(), classes).movedim(-1, 1).double()
+    return (
+        20
+        * torch.nn.functional.one_hot(torch.as_tensor(label).long(), classes)
+        .movedim(-1, 1)
+        .double()
+    )
 
 
 def small_unet(classes=3, dropout=0.1):
     """A builder of U-Nets of 2 filters and 2 levels."""
 
     def build(upsample="linear"):
-        return UNet(UNet.Options(filters=2, levels=2, dropout=(dropout, dropout), upsample=upsample), channels=1, classes=classes)
+        return UNet(
+            UNet.Options(filters=2, levels=2, dropout=(dropout, dropout), upsample=upsample),
+            channels=1,
+            classes=classes,
+        )
 
     return build

@@ -18,13 +18,21 @@ from made_folder import write_nifti
 
 NAMES = [f"Patïent {number} (ä)" for number in range(5)]
 AFFINE = np.diag([1.0, 1.0, 1.5, 1.0])
-SETS = ["data.patch=[16,16,16]", "network.filters=2", "training.precision=float32", "method.name=supervised", "method.steps=2"]
+SETS = [
+    "data.patch=[16,16,16]",
+    "network.filters=2",
+    "training.precision=float32",
+    "method.name=supervised",
+    "method.steps=2",
+]
 
 
 def scan(number: int, size: int = 1):
     label = np.zeros((20 * size, 18 * size, 16 * size), np.uint8)
     label[5:12, 4:11, 4 + number : 10 + number] = 1
-    return (np.random.default_rng(number).normal(100, 15, label.shape) + 60 * label).astype(np.int16), label
+    return (np.random.default_rng(number).normal(100, 15, label.shape) + 60 * label).astype(
+        np.int16
+    ), label
 
 
 def write_set(root: Path) -> Path:
@@ -75,7 +83,11 @@ def series(path: Path) -> None:
 
 def noisy(path: Path) -> None:
     label = scan(1)[1]
-    write_nifti(path, (label + np.random.default_rng(0).normal(0, 1e-3, label.shape)).astype(np.float32), AFFINE)
+    write_nifti(
+        path,
+        (label + np.random.default_rng(0).normal(0, 1e-3, label.shape)).astype(np.float32),
+        AFFINE,
+    )
 
 
 def elsewhere(path: Path) -> None:
@@ -93,13 +105,24 @@ BAD_SCANS = [
     (series, "three axes of a volume"),
     (looped, "a link to nothing or to itself"),
 ]
-BAD_LABELS = [(cut_off, "cut off"), (claims_much, "differ in shape"), (noisy, "fractions"), (elsewhere, "corners up to 3 mm apart")]
+BAD_LABELS = [
+    (cut_off, "cut off"),
+    (claims_much, "differ in shape"),
+    (noisy, "fractions"),
+    (elsewhere, "corners up to 3 mm apart"),
+]
 
 
-@pytest.mark.parametrize(("place", "spoil", "told"), [(image_of, *bad) for bad in BAD_SCANS] + [(label_of, *bad) for bad in BAD_LABELS])
+@pytest.mark.parametrize(
+    ("place", "spoil", "told"),
+    [(image_of, *bad) for bad in BAD_SCANS] + [(label_of, *bad) for bad in BAD_LABELS],
+)
 def test_a_bad_file_is_named_before_anything_is_written(capsys, tmp_path, data, place, spoil, told):
     spoil(place(data))
-    for verb in (["check", data], ["train", "folder", "--data", data, "--out", tmp_path / "run", "--max-steps", "1"]):
+    for verb in (
+        ["check", data],
+        ["train", "folder", "--data", data, "--out", tmp_path / "run", "--max-steps", "1"],
+    ):
         code, out, err = crossview(capsys, *verb)
         text = " ".join((out + err).split())
         assert code == 2
@@ -117,15 +140,21 @@ def test_a_bad_scan_costs_none_of_the_other_predictions(capsys, tmp_path, data, 
     assert told in err
     assert NAMES[2] in err
     written = sorted((tmp_path / "öut").glob("*.nii*"))
-    assert [path.name for path in written] == [f"{name}.nii.gz" for name in NAMES if name != NAMES[2]]
+    assert [path.name for path in written] == [
+        f"{name}.nii.gz" for name in NAMES if name != NAMES[2]
+    ]
     assert all(np.asarray(nibabel.load(path).dataobj).shape == (20, 18, 16) for path in written)
 
 
 def test_names_with_spaces_and_letters_beyond_ascii(capsys, tmp_path, data, run):
     assert crossview(capsys, "check", data)[0] == 0
-    code, _, err = crossview(capsys, "predict", run, image_of(data), "--out", tmp_path / "Ergebnisse von heute – ß")
+    code, _, err = crossview(
+        capsys, "predict", run, image_of(data), "--out", tmp_path / "Ergebnisse von heute – ß"
+    )
     assert code == 0, err
-    assert [path.name for path in (tmp_path / "Ergebnisse von heute – ß").glob("*.nii*")] == [image_of(data).name]
+    assert [path.name for path in (tmp_path / "Ergebnisse von heute – ß").glob("*.nii*")] == [
+        image_of(data).name
+    ]
 
 
 def remove_labels(data: Path, left: int) -> None:
@@ -136,15 +165,28 @@ def remove_labels(data: Path, left: int) -> None:
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda data: [shutil.rmtree(data / "images"), shutil.rmtree(data / "labels"), (data / "images").mkdir()], "there are no scans"),
+        (
+            lambda data: [
+                shutil.rmtree(data / "images"),
+                shutil.rmtree(data / "labels"),
+                (data / "images").mkdir(),
+            ],
+            "there are no scans",
+        ),
         (lambda data: remove_labels(data, 1), "too few labelled cases to train on"),
         (lambda data: remove_labels(data, 0), "too few labelled cases to train on"),
-        (lambda data: [shutil.rmtree(data / "images"), (data / "images").symlink_to("images")], "a link to nothing or to itself"),
+        (
+            lambda data: [shutil.rmtree(data / "images"), (data / "images").symlink_to("images")],
+            "a link to nothing or to itself",
+        ),
     ],
 )
 def test_a_set_that_is_none(capsys, tmp_path, data, spoil, told):
     spoil(data)
-    for verb in (["check", data], ["train", "folder", "--data", data, "--out", tmp_path / "run", "--max-steps", "1"]):
+    for verb in (
+        ["check", data],
+        ["train", "folder", "--data", data, "--out", tmp_path / "run", "--max-steps", "1"],
+    ):
         code, out, err = crossview(capsys, *verb)
         assert code == 2
         assert told in out + err
@@ -172,7 +214,9 @@ def test_a_disk_that_is_full_keeps_what_is_whole(capsys, tmp_path, run):
     for number, size in enumerate((1, 3, 1)):
         write_nifti(tmp_path / "scans" / f"{NAMES[number]}.nii", scan(number, size)[0], AFFINE)
     with largest_file(60_000):
-        code, _, err = crossview(capsys, "predict", run, tmp_path / "scans", "--out", tmp_path / "out")
+        code, _, err = crossview(
+            capsys, "predict", run, tmp_path / "scans", "--out", tmp_path / "out"
+        )
     assert code == 2
     assert "the prediction can't be written" in err
     assert f"{NAMES[1]}.nii" in err
@@ -183,9 +227,13 @@ def test_a_disk_that_is_full_keeps_what_is_whole(capsys, tmp_path, run):
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-def test_an_output_folder_that_can_not_be_written_is_told_at_once(capsys, tmp_path, data, run, monkeypatch, read_only):
+def test_an_output_folder_that_can_not_be_written_is_told_at_once(
+    capsys, tmp_path, data, run, monkeypatch, read_only
+):
     place = tmp_path / "place"
-    if read_only:  # by the system's answer: for root, rights refuse nothing, and only a mount is read-only
+    if (
+        read_only
+    ):  # by the system's answer: for root, rights refuse nothing, and only a mount is read-only
         place.mkdir()
         monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != place)
     else:

@@ -27,8 +27,18 @@ def weights(run: Path):
 def done(tmp_path_factory):
     """A finished bench, made by the command."""
     folder = tmp_path_factory.mktemp("bench")
-    command = [sys.executable, "-m", "crossview", "bench", suite_file(folder), "--out", folder / "out"]
-    result = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {"COLUMNS": "120"})
+    command = [
+        sys.executable,
+        "-m",
+        "crossview",
+        "bench",
+        suite_file(folder),
+        "--out",
+        folder / "out",
+    ]
+    result = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=os.environ | {"COLUMNS": "120"}
+    )
     (folder / "printed.txt").write_text(result.stdout)
     return folder
 
@@ -41,7 +51,9 @@ def copied(done, tmp_path):
 
 
 def test_seeds_are_outermost_and_each_run_has_a_line(done):
-    lines = [line for line in (done / "printed.txt").read_text().splitlines() if line.startswith("[")]
+    lines = [
+        line for line in (done / "printed.txt").read_text().splitlines() if line.startswith("[")
+    ]
     assert [line.split(":")[0] for line in lines] == [
         f"[{3 * (seed - 1) + place}/6] {label}, seed {seed}"
         for seed in (1, 2)
@@ -57,8 +69,12 @@ def test_it_ends_in_the_table(done):
     assert "Dice against" in text
     assert "protocol equal" in text
     rows = list(csv.DictReader(io.StringIO((done / "out" / "compare.csv").read_text())))
-    assert [(row["method"], row["seed"], row["setting"], row["protocol"], row["steps"]) for row in rows] == [
-        (label, seed, "tiny", "equal", "4") for seed in "12" for label in ("supervised", "cml labelled only", "all labels")
+    assert [
+        (row["method"], row["seed"], row["setting"], row["protocol"], row["steps"]) for row in rows
+    ] == [
+        (label, seed, "tiny", "equal", "4")
+        for seed in "12"
+        for label in ("supervised", "cml labelled only", "all labels")
     ]
     assert [row["verdict"] for row in rows[:3]] == ["", "no difference shown", "reference"]
     assert rows[1]["baseline"] == "supervised"
@@ -77,15 +93,23 @@ def test_what_is_done_is_skipped(capsys, copied):
 
 def test_a_part_of_a_suite_and_what_is_there_already(capsys, copied):
     shutil.rmtree(copied / "out" / "tiny" / "all-labels-seed2")
-    code, out, _ = crossview(capsys, "bench", copied / "tiny.toml", "--out", copied / "out", "--dry-run")
+    code, out, _ = crossview(
+        capsys, "bench", copied / "tiny.toml", "--out", copied / "out", "--dry-run"
+    )
     lines = out.splitlines()
     assert (code, len(lines)) == (0, 7)
     assert "5 of 6" in lines[0]
     assert "done, Dice" in lines[1]
     assert "to do" in lines[6]
     assert not (copied / "out" / "tiny" / "all-labels-seed2").exists()
-    for part in (["--only", "cml-labelled-only"], ["--only", "cml labelled only", "--seeds", "1"], ["--setting", "tiny", "--seeds", "1"]):
-        code, out, _ = crossview(capsys, "bench", copied / "tiny.toml", "--out", copied / "out", *part)
+    for part in (
+        ["--only", "cml-labelled-only"],
+        ["--only", "cml labelled only", "--seeds", "1"],
+        ["--setting", "tiny", "--seeds", "1"],
+    ):
+        code, out, _ = crossview(
+            capsys, "bench", copied / "tiny.toml", "--out", copied / "out", *part
+        )
         assert code == 0
         assert "all labels" in out, "the table has every run that is done"
     assert not (copied / "out" / "tiny" / "all-labels-seed2").exists()
@@ -94,11 +118,25 @@ def test_a_part_of_a_suite_and_what_is_there_already(capsys, copied):
 def test_stopped_killed_and_gone_on_with(capsys, done, tmp_path):
     """Ctrl-C in the first run, SIGKILL in the second: what comes of it is bit-equal to the suite that ran through."""
     suite, out = suite_file(tmp_path, ("total_steps = 4", "total_steps = 40")), tmp_path / "out"
-    command = [sys.executable, "-m", "crossview", "bench", suite, "--out", out, "--seeds", "1", "--only", "supervised"]
+    command = [
+        sys.executable,
+        "-m",
+        "crossview",
+        "bench",
+        suite,
+        "--out",
+        out,
+        "--seeds",
+        "1",
+        "--only",
+        "supervised",
+    ]
     journal = out / "tiny" / "supervised-seed1" / "journal.jsonl"
 
     def until(steps: int) -> subprocess.Popen:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         while not journal.exists() or journal.read_text().count('"step"') < steps:
             assert process.poll() is None
             time.sleep(0.01)
@@ -109,7 +147,10 @@ def test_stopped_killed_and_gone_on_with(capsys, done, tmp_path):
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 130
     assert "the same command goes on" in printed
-    assert "begun, at step" in crossview(capsys, "bench", suite, "--out", out, "--seeds", 1, "--dry-run")[1]
+    assert (
+        "begun, at step"
+        in crossview(capsys, "bench", suite, "--out", out, "--seeds", 1, "--dry-run")[1]
+    )
     process = until(journal.read_text().count('"step"') + 5)
     process.kill()
     process.communicate()
@@ -117,7 +158,10 @@ def test_stopped_killed_and_gone_on_with(capsys, done, tmp_path):
     assert code == 0, err
     assert "0 of 1 runs are done" in printed
     whole = tmp_path / "whole"
-    assert crossview(capsys, "bench", suite, "--out", whole, "--seeds", 1, "--only", "supervised")[0] == 0
+    assert (
+        crossview(capsys, "bench", suite, "--out", whole, "--seeds", 1, "--only", "supervised")[0]
+        == 0
+    )
     one, other = (weights(folder / "tiny" / "supervised-seed1") for folder in (out, whole))
     assert all(torch.equal(one[name], other[name]) for name in other)
 
@@ -141,7 +185,15 @@ def spoil_before_the_model(run):
     (run / "model.pt").unlink()
 
 
-@pytest.mark.parametrize("spoil", [spoil_before_the_recipe, spoil_before_the_place, spoil_before_the_test, spoil_before_the_model])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        spoil_before_the_recipe,
+        spoil_before_the_place,
+        spoil_before_the_test,
+        spoil_before_the_model,
+    ],
+)
 def test_whatever_a_kill_left_is_mended(capsys, done, copied, spoil):
     run = copied / "out" / "tiny" / "cml-labelled-only-seed1"
     spoil(run)
@@ -160,7 +212,10 @@ def test_whatever_a_kill_left_is_mended(capsys, done, copied, spoil):
     [
         (('"data.test=2"', '"data.test=3"'), ["data.test", "found:    3", "2, as it was then"]),
         (("total_steps = 4", "total_steps = 6"), ["method.steps", "method.pretrain_steps"]),
-        (('"training.log_every=1",', '"training.log_every=1", "training.momentum=0.5",'), ["training.momentum", "0.5", "0.9"]),
+        (
+            ('"training.log_every=1",', '"training.log_every=1", "training.momentum=0.5",'),
+            ["training.momentum", "0.5", "0.9"],
+        ),
     ],
 )
 def test_a_changed_suite_is_refused(capsys, copied, change, told):
@@ -178,9 +233,13 @@ def test_a_changed_suite_is_refused(capsys, copied, change, told):
 def test_a_changed_suite_is_noticed_in_a_run_that_was_killed(capsys, copied):
     run = copied / "out" / "tiny" / "supervised-seed1"
     (run / "bench.json").unlink()
-    suite = suite_file(copied, ('"training.log_every=1",', '"training.log_every=1", "training.momentum=0.5",'))
+    suite = suite_file(
+        copied, ('"training.log_every=1",', '"training.log_every=1", "training.momentum=0.5",')
+    )
     for _ in range(2):  # a refusal must leave nothing that the next call would take for consent
-        code, _, err = crossview(capsys, "bench", suite, "--out", copied / "out", "--only", "supervised", "--seeds", 1)
+        code, _, err = crossview(
+            capsys, "bench", suite, "--out", copied / "out", "--only", "supervised", "--seeds", 1
+        )
         assert (code, "[training] momentum" in err) == (2, True)
     assert not (run / "bench.json").exists()
 
@@ -192,7 +251,9 @@ def test_what_may_change_may_change(capsys, copied):
 
 def test_a_key_that_is_set_to_its_default_changes_nothing(capsys, copied):
     """As a suite must, when a key comes into being that its runs did not know yet."""
-    suite = suite_file(copied, ('"training.log_every=1",', '"training.log_every=1", "data.foreground_share=0",'))
+    suite = suite_file(
+        copied, ('"training.log_every=1",', '"training.log_every=1", "data.foreground_share=0",')
+    )
     code, out, err = crossview(capsys, "bench", suite, "--out", copied / "out", "--dry-run")
     assert (code, err) == (0, "")
     assert "to do" not in out
@@ -201,7 +262,9 @@ def test_a_key_that_is_set_to_its_default_changes_nothing(capsys, copied):
 def test_a_failing_run_does_not_stop_the_others(capsys, tmp_path):
     row = '[[methods]]\nlabel = "cml"\nname = "cml"\nset = ["data.unlabelled=0"]\n\n[[methods]]\nlabel = "supervised"'
     suite = suite_file(tmp_path, ('[[methods]]\nlabel = "supervised"', row), ("[1, 2]", "[1]"))
-    code, out, err = crossview(capsys, "bench", suite, "--out", tmp_path / "out", "--only", "cml", "--only", "supervised")
+    code, out, err = crossview(
+        capsys, "bench", suite, "--out", tmp_path / "out", "--only", "cml", "--only", "supervised"
+    )
     assert code == 2
     assert "[1/2] cml, seed 1: failed: cml needs unlabelled cases" in out
     assert "[2/2] supervised, seed 1: Dice" in out
@@ -216,7 +279,10 @@ def test_a_run_trained_anew_by_hand_is_no_more_of_the_suite(capsys, copied):
     code, _, _ = crossview(capsys, "compare", run, "--out", copied / "table.csv")
     assert code == 0
     assert "supervised,demo,1" in (copied / "table.csv").read_text()
-    assert "5 of 6" in crossview(capsys, "bench", copied / "tiny.toml", "--out", copied / "out", "--dry-run")[1]
+    assert (
+        "5 of 6"
+        in crossview(capsys, "bench", copied / "tiny.toml", "--out", copied / "out", "--dry-run")[1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,9 +296,13 @@ def test_a_run_trained_anew_by_hand_is_no_more_of_the_suite(capsys, copied):
         ([('"network.filters=2"', '"network.filter=2"')], [], "did you mean filters"),
     ],
 )
-def test_what_can_not_be_run_is_told_before_anything_is_written(capsys, tmp_path, monkeypatch, changes, arguments, told):
+def test_what_can_not_be_run_is_told_before_anything_is_written(
+    capsys, tmp_path, monkeypatch, changes, arguments, told
+):
     monkeypatch.chdir(tmp_path)
-    code, out, err = crossview(capsys, "bench", suite_file(tmp_path, *changes), "--out", "out", *arguments)
+    code, out, err = crossview(
+        capsys, "bench", suite_file(tmp_path, *changes), "--out", "out", *arguments
+    )
     assert (code, out, told in err) == (2, "", True), err
     assert not (tmp_path / "out").exists()
 
@@ -241,7 +311,9 @@ def test_somebody_elses_folder_in_the_way_is_left_alone(capsys, tmp_path):
     suite, mine = suite_file(tmp_path), tmp_path / "out" / "tiny" / "supervised-seed1"
     mine.mkdir(parents=True)
     (mine / "thesis.txt").write_text("three years of work")
-    code, out, err = crossview(capsys, "bench", suite, "--out", tmp_path / "out", "--only", "supervised", "--seeds", 1)
+    code, out, err = crossview(
+        capsys, "bench", suite, "--out", tmp_path / "out", "--only", "supervised", "--seeds", 1
+    )
     assert (code, "supervised-seed1" in err) == (2, True), out
     assert (mine / "thesis.txt").exists()
 
@@ -252,7 +324,11 @@ def test_the_python_function(copied):
     result = package.bench(copied / "tiny.toml", copied / "out", seeds=1, only=["supervised"])
     assert len(result.runs) == 1
     assert (result.failed, result.stopped) == ((), 0)
-    assert [row.method for row in result.comparison.rows] == ["supervised", "cml labelled only", "all labels"]
+    assert [row.method for row in result.comparison.rows] == [
+        "supervised",
+        "cml labelled only",
+        "all labels",
+    ]
 
 
 def test_suites_are_listed(capsys):

@@ -53,7 +53,14 @@ def faulty(sound):
 def test_a_sound_folder(run, sound):
     code, out, err = run(sound)
     assert (code, err.strip()) == (0, "")
-    for part in ("scans: source folder, 7 cases, 1 channel", "labelled", "7 x 6 x 5", "1 x 1.5 x 2", "2 class 2", "Nothing is wrong"):
+    for part in (
+        "scans: source folder, 7 cases, 1 channel",
+        "labelled",
+        "7 x 6 x 5",
+        "1 x 1.5 x 2",
+        "2 class 2",
+        "Nothing is wrong",
+    ):
         assert part in out
     assert max(len(line) for line in out.splitlines()) <= 80
 
@@ -63,8 +70,23 @@ def test_every_fault_is_told_at_once(run, faulty):
     assert code == 2
     told = " ".join(out.split())
     for part in (
-        *("lie differently in space", "case02.nii.gz", "fractions", "0.5", "case03.nii.gz", "cut off", "case04.nii.gz"),
-        *("NaN", "case05.nii.gz", "case00 = copy", "nobody", "[bold]odd", "5 errors, 2 warnings. Training needs"),
+        *(
+            "lie differently in space",
+            "case02.nii.gz",
+            "fractions",
+            "0.5",
+            "case03.nii.gz",
+            "cut off",
+            "case04.nii.gz",
+        ),
+        *(
+            "NaN",
+            "case05.nii.gz",
+            "case00 = copy",
+            "nobody",
+            "[bold]odd",
+            "5 errors, 2 warnings. Training needs",
+        ),
     ):
         assert part in told, part
 
@@ -76,8 +98,16 @@ def test_json_holds_all_of_it(run, faulty):
     assert found["ok"] is False
     assert found["source"] == "folder"
     assert found["cases"]["labelled"] == ["case00", "case01", "case02", "case03"]
-    assert sorted(case for error in found["errors"] for case in error["cases"]) == ["case02", "case03", "case04", "case05"]
-    assert all(set(error) == {"what", "where", "found", "expected", "fix", "cases"} for error in found["errors"] + found["warnings"])
+    assert sorted(case for error in found["errors"] for case in error["cases"]) == [
+        "case02",
+        "case03",
+        "case04",
+        "case05",
+    ]
+    assert all(
+        set(error) == {"what", "where", "found", "expected", "fix", "cases"}
+        for error in found["errors"] + found["warnings"]
+    )
     assert {"value", "name", "voxels", "share", "cases"} == set(found["classes"][0])
     assert found["ranges"]["shape"]["median"] == [7, 6, 5]
 
@@ -126,5 +156,7 @@ def test_the_verb_is_a_function(sound):
 
 
 def test_checking_imports_no_torch(sound):
-    code = f"import sys, crossview; crossview.check({str(sound)!r}); sys.exit('torch' in sys.modules)"
+    code = (
+        f"import sys, crossview; crossview.check({str(sound)!r}); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,8 +20,24 @@ from crossview.training import checkpoint
 from made_folder import write_nifti
 
 TINY = [
-    *("--set", "data.size=16", "--set", "data.patch=[8,8,8]", "--set", "data.test=2", "--set", "data.unlabelled=4"),
-    *("--set", "network.filters=2", "--set", "network.levels=2", "--set", "training.precision=float32"),
+    *(
+        "--set",
+        "data.size=16",
+        "--set",
+        "data.patch=[8,8,8]",
+        "--set",
+        "data.test=2",
+        "--set",
+        "data.unlabelled=4",
+    ),
+    *(
+        "--set",
+        "network.filters=2",
+        "--set",
+        "network.levels=2",
+        "--set",
+        "training.precision=float32",
+    ),
     *("--set", "method.pretrain_steps=1", "--set", "method.train_steps=2"),
 ]
 
@@ -30,7 +46,11 @@ TINY = [
 def trained(tmp_path_factory):
     """A finished tiny run, made by the command."""
     out = tmp_path_factory.mktemp("cli") / "run"
-    subprocess.run([sys.executable, "-m", "crossview", "train", "demo", "--out", out, *TINY], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "crossview", "train", "demo", "--out", out, *TINY],
+        check=True,
+        capture_output=True,
+    )
     return out
 
 
@@ -53,8 +73,24 @@ def la(root: Path, cases: int = 6, size=(20, 20, 12)) -> Path:
 
 
 LA_TINY = [
-    *("--set", "data.labelled=4", "--set", "data.patch=[16,16,8]", "--set", "network.filters=2", "--set", "network.levels=2"),
-    *("--set", "method.pretrain_steps=1", "--set", "method.train_steps=1", "--set", "training.precision=float32"),
+    *(
+        "--set",
+        "data.labelled=4",
+        "--set",
+        "data.patch=[16,16,8]",
+        "--set",
+        "network.filters=2",
+        "--set",
+        "network.levels=2",
+    ),
+    *(
+        "--set",
+        "method.pretrain_steps=1",
+        "--set",
+        "method.train_steps=1",
+        "--set",
+        "training.precision=float32",
+    ),
     *("--set", "inference.stride=[8,8,4]"),
 ]
 
@@ -65,9 +101,24 @@ def test_help_is_quick_and_imports_no_torch():
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        printed = subprocess.run([sys.executable, "-m", "crossview", "--help"], capture_output=True, text=True, check=True).stdout
+        printed = subprocess.run(
+            [sys.executable, "-m", "crossview", "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         times.append(time.perf_counter() - start)
-    for verb in ("demo", "train", "evaluate", "predict", "report", "compare", "recipe", "list", "doctor"):
+    for verb in (
+        "demo",
+        "train",
+        "evaluate",
+        "predict",
+        "report",
+        "compare",
+        "recipe",
+        "list",
+        "doctor",
+    ):
         assert verb in printed
 
 
@@ -96,7 +147,9 @@ def test_from_disk_to_report(capsys, tmp_path):
     code, out, err = crossview(capsys, "compare", run, "--out", table)
     assert code == 0, err
     header, row, *_ = table.read_text().splitlines()
-    assert header.startswith("method,setting,seed,steps,dice,jaccard,hd95,asd,ci_low,ci_high,selection,")
+    assert header.startswith(
+        "method,setting,seed,steps,dice,jaccard,hd95,asd,ci_low,ci_high,selection,"
+    )
     assert row.startswith("cml,la-8,1337,2,")
 
 
@@ -108,15 +161,32 @@ def test_train_on_acdc_layout(capsys, tmp_path):
     volumes = ["patient101_frame01", "patient102_frame01"]
     for name in slices:
         with h5py.File(root / "data" / "slices" / f"{name}.h5", "w") as file:
-            file["image"], file["label"] = random.random((30, 34), np.float32), random.integers(0, 4, (30, 34), np.uint8)
+            file["image"], file["label"] = (
+                random.random((30, 34), np.float32),
+                random.integers(0, 4, (30, 34), np.uint8),
+            )
     for name in volumes:
         with h5py.File(root / "data" / f"{name}.h5", "w") as file:
-            file["image"], file["label"] = random.random((3, 30, 34), np.float32), random.integers(0, 4, (3, 30, 34), np.uint8)
+            file["image"], file["label"] = (
+                random.random((3, 30, 34), np.float32),
+                random.integers(0, 4, (3, 30, 34), np.uint8),
+            )
     (root / "train_slices.list").write_text("\n".join(slices))
     (root / "val.list").write_text(volumes[0])
     (root / "test.list").write_text(volumes[1])
-    sets = ["data.labelled=3", "data.patch=[32,32]", "network.filters=2", "network.levels=2", "network.dropout=[0.1,0.2]"]
-    sets += ["method.pretrain_steps=1", "method.train_steps=1", "training.labelled_batch=4", "training.unlabelled_batch=4"]
+    sets = [
+        "data.labelled=3",
+        "data.patch=[32,32]",
+        "network.filters=2",
+        "network.levels=2",
+        "network.dropout=[0.1,0.2]",
+    ]
+    sets += [
+        "method.pretrain_steps=1",
+        "method.train_steps=1",
+        "training.labelled_batch=4",
+        "training.unlabelled_batch=4",
+    ]
     sets += ["training.precision=float32"]
     sets = [part for text in sets for part in ("--set", text)]
     run = tmp_path / "run"
@@ -134,7 +204,9 @@ def test_an_existing_run_is_left_alone(capsys, trained):
     assert code == 2
     assert "--resume" in err
     assert "--overwrite" in err
-    assert before == {path: path.stat().st_mtime_ns for path in trained.rglob("*") if path.is_file()}
+    assert before == {
+        path: path.stat().st_mtime_ns for path in trained.rglob("*") if path.is_file()
+    }
 
 
 def test_somebody_elses_folder_is_left_alone(capsys, tmp_path):
@@ -148,40 +220,90 @@ def test_somebody_elses_folder_is_left_alone(capsys, tmp_path):
 def test_overwrite_starts_anew_only_after_the_checks(capsys, tmp_path):
     run = tmp_path / "run"
     assert crossview(capsys, "train", "demo", "--out", run, *TINY)[0] == 0
-    code, _, err = crossview(capsys, "train", "demo", "--out", run, "--overwrite", *TINY, "--set", "training.labelled_batch=20")
+    code, _, err = crossview(
+        capsys,
+        "train",
+        "demo",
+        "--out",
+        run,
+        "--overwrite",
+        *TINY,
+        "--set",
+        "training.labelled_batch=20",
+    )
     assert (code, "20" in err) == (2, True)
     assert (run / "model.pt").exists()
-    assert crossview(capsys, "train", "demo", "--out", run, "--overwrite", *TINY, "--set", "training.seed=2")[0] == 0
+    assert (
+        crossview(
+            capsys, "train", "demo", "--out", run, "--overwrite", *TINY, "--set", "training.seed=2"
+        )[0]
+        == 0
+    )
     assert "seed = 2" in (run / "recipe.toml").read_text()
 
 
 def test_resume_with_another_recipe_is_refused(capsys, trained):
     code, _, err = crossview(
-        capsys, "train", "demo", "--out", trained, "--resume", *TINY, "--set", "training.seed=2", "--set", "method.box=0.5"
+        capsys,
+        "train",
+        "demo",
+        "--out",
+        trained,
+        "--resume",
+        *TINY,
+        "--set",
+        "training.seed=2",
+        "--set",
+        "method.box=0.5",
     )
     assert code == 2
     assert "[training] seed" in err
     assert "[method] box" in err
-    code, _, err = crossview(capsys, "train", "demo", "--out", trained, "--resume", *TINY, "--set", "training.evaluate_every=7")
+    code, _, err = crossview(
+        capsys,
+        "train",
+        "demo",
+        "--out",
+        trained,
+        "--resume",
+        *TINY,
+        "--set",
+        "training.evaluate_every=7",
+    )
     assert code == 0, err
-    code, _, err = crossview(capsys, "train", "demo", "--out", trained / "nothing", "--resume", *TINY)
+    code, _, err = crossview(
+        capsys, "train", "demo", "--out", trained / "nothing", "--resume", *TINY
+    )
     assert (code, "not a run folder" in err) == (2, True)
 
 
 def test_resume_with_other_cases_is_refused(capsys, tmp_path):
     root, run = la(tmp_path / "LA"), tmp_path / "run"
-    assert crossview(capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY, "--max-steps", 1)[0] == 0
+    assert (
+        crossview(
+            capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY, "--max-steps", 1
+        )[0]
+        == 0
+    )
     names = (root / "train.list").read_text().split()
     (root / "train.list").write_text("\n".join([*names[:4], names[5], names[4]]))
-    code, _, err = crossview(capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY, "--resume")
+    code, _, err = crossview(
+        capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY, "--resume"
+    )
     assert (code, "not those the run began with" in err) == (2, True), err
     (root / "train.list").write_text("\n".join(names))
-    assert crossview(capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY, "--resume")[0] == 0
+    assert (
+        crossview(capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY, "--resume")[0]
+        == 0
+    )
 
 
 def test_checkpoints_of_another_recipe_or_format(capsys, trained, tmp_path):
     other = tmp_path / "other"
-    assert crossview(capsys, "train", "demo", "--out", other, *TINY, "--set", "network.filters=3")[0] == 0
+    assert (
+        crossview(capsys, "train", "demo", "--out", other, *TINY, "--set", "network.filters=3")[0]
+        == 0
+    )
     last = other / "checkpoints" / "last.pt"
     for content, told in (
         ((trained / "checkpoints" / "last.pt").read_bytes(), "another recipe"),
@@ -204,15 +326,36 @@ def test_checkpoints_of_another_recipe_or_format(capsys, trained, tmp_path):
     [
         (lambda root: (root / "train.list").unlink(), ["train.list"]),
         (lambda root: (root / "train.list").write_text(""), ["train.list", "empty"]),
-        (lambda root: (root / "train.list").write_text("CASE00\n../../etc/passwd\n"), ["../../etc/passwd"]),
-        (lambda root: (root / "train.list").write_text("CASE00\nABSENT1\nABSENT2\nCASE01\n"), ["ABSENT1", "ABSENT2"]),
+        (
+            lambda root: (root / "train.list").write_text("CASE00\n../../etc/passwd\n"),
+            ["../../etc/passwd"],
+        ),
+        (
+            lambda root: (root / "train.list").write_text("CASE00\nABSENT1\nABSENT2\nCASE01\n"),
+            ["ABSENT1", "ABSENT2"],
+        ),
         (lambda root: (root / "train.list").write_text("CASE00\nCASE01\nCASE02\n"), ["4", "3"]),
         (lambda root: truncate(case(root, 1)), ["CASE01", "mri_norm2.h5"]),
         (lambda root: rekey(case(root, 1), "label", "mask"), ["CASE01", "label", "mask"]),
-        (lambda root: rewrite(case(root, 2), "label", np.zeros((20, 20, 11), np.uint8)), ["CASE02", "20, 20, 11"]),
-        (lambda root: rewrite(case(root, 2), "label", np.full((20, 20, 12), 7, np.uint8)), ["CASE02", "7"]),
-        (lambda root: rewrite(case(root, 2), "image", np.full((20, 20, 12), np.nan, np.float32)), ["CASE02", "NaN"]),
-        (lambda root: [truncate(case(root, 0)), rewrite(case(root, 3), "label", np.full((20, 20, 12), 9, np.uint8))], ["CASE00", "CASE03"]),
+        (
+            lambda root: rewrite(case(root, 2), "label", np.zeros((20, 20, 11), np.uint8)),
+            ["CASE02", "20, 20, 11"],
+        ),
+        (
+            lambda root: rewrite(case(root, 2), "label", np.full((20, 20, 12), 7, np.uint8)),
+            ["CASE02", "7"],
+        ),
+        (
+            lambda root: rewrite(case(root, 2), "image", np.full((20, 20, 12), np.nan, np.float32)),
+            ["CASE02", "NaN"],
+        ),
+        (
+            lambda root: [
+                truncate(case(root, 0)),
+                rewrite(case(root, 3), "label", np.full((20, 20, 12), 9, np.uint8)),
+            ],
+            ["CASE00", "CASE03"],
+        ),
     ],
 )
 def test_bad_data_is_named_and_nothing_is_written(capsys, tmp_path, spoil, told):
@@ -255,8 +398,14 @@ CPS = ["train", "demo", "--out", "RUN", "--set", "method.name=cps", "--set"]
     [
         (["train", "la-9", "--out", "RUN"], "did you mean la-8"),
         (["train", "demo", "--out", "RUN", "--set", "training.device=tpu"], "no device 'tpu'"),
-        (["train", "demo", "--out", "RUN", "--set", "training.device=cuda:7"], "no device 'cuda:7'"),
-        (["train", "demo", "--out", "RUN", "--set", "training.selection=validation"], "no validation cases"),
+        (
+            ["train", "demo", "--out", "RUN", "--set", "training.device=cuda:7"],
+            "no device 'cuda:7'",
+        ),
+        (
+            ["train", "demo", "--out", "RUN", "--set", "training.selection=validation"],
+            "no validation cases",
+        ),
         (["train", "demo", "--out", "RUN", "--resume", "--overwrite"], "exclude each other"),
         (["train", "la-8", "--out", "RUN"], "--data"),
         (["train", "la-8", "--data", "nowhere", "--out", "RUN"], "nowhere"),
@@ -264,8 +413,14 @@ CPS = ["train", "demo", "--out", "RUN", "--set", "method.name=cps", "--set"]
         (["evaluate", "RUN"], "not a run folder"),
         (["predict", "RUN", "scan.nii.gz", "--out", "OUT"], "not a run folder"),
         (["train", "demo", "--out", "RUN", "--set", "method.name=cml2"], "did you mean cml?"),
-        (["train", "demo", "--out", "RUN", "--set", "method.variant=official"], "'corrected' or 'released'"),
-        (["train", "demo", "--out", "RUN", "--set", "method.ema_decay=0.9"], "it is a key of mean_teacher, ua_mt, bcp"),
+        (
+            ["train", "demo", "--out", "RUN", "--set", "method.variant=official"],
+            "'corrected' or 'released'",
+        ),
+        (
+            ["train", "demo", "--out", "RUN", "--set", "method.ema_decay=0.9"],
+            "it is a key of mean_teacher, ua_mt, bcp",
+        ),
         (["train", "demo", "--out", "RUN", "--set", "training.labelled_batch=3"], "an even number"),
         ([*BCP, "training.unlabelled_batch=5"], "an even number"),
         ([*CPS, "training.unlabelled_batch=3", "--set", "method.cutmix=true"], "an even number"),
@@ -292,7 +447,15 @@ def test_compare_refuses_what_is_no_finished_run(capsys, trained, tmp_path):
     assert crossview(capsys, "train", "demo", "--out", unfinished, *TINY, "--max-steps", 1)[0] == 0
     before = sorted(path.name for path in tmp_path.rglob("*"))
     code, out, err = crossview(
-        capsys, "compare", foreign, unfinished, trained, foreign / "thesis.txt", trained / "model.pt", "--out", tmp_path / "t.csv"
+        capsys,
+        "compare",
+        foreign,
+        unfinished,
+        trained,
+        foreign / "thesis.txt",
+        trained / "model.pt",
+        "--out",
+        tmp_path / "t.csv",
     )
     assert (code, out) == (2, "")
     for told in (
@@ -317,18 +480,36 @@ def test_evaluate_says_what_it_does_not_know(capsys, trained):
 
 
 def test_too_little_disk_space_is_told_before_training(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("crossview.folder.shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(
+        "crossview.folder.shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})()
+    )
     code, _, err = crossview(capsys, "train", "demo", "--out", tmp_path / "run", *TINY)
     assert (code, "disk space" in err) == (2, True)
     assert not (tmp_path / "run").exists()
 
 
 def test_lists_and_recipes_are_for_programs_too(capsys):
-    recipes = ["acdc-3", "acdc-7", "brats-25", "brats-50", "demo", "folder", "la-4", "la-8", "la-16"]
+    recipes = [
+        "acdc-3",
+        "acdc-7",
+        "brats-25",
+        "brats-50",
+        "demo",
+        "folder",
+        "la-4",
+        "la-8",
+        "la-16",
+    ]
     methods = ["bcp", "cml", "cps", "mean_teacher", "ss_net", "supervised", "ua_mt", "urpc"]
     assert json.loads(crossview(capsys, "list", "recipes", "--json")[1]) == recipes
     assert json.loads(crossview(capsys, "list", "methods", "--json")[1]) == methods
-    assert json.loads(crossview(capsys, "list", "sources", "--json")[1]) == ["acdc", "brats", "folder", "la", "phantom"]
+    assert json.loads(crossview(capsys, "list", "sources", "--json")[1]) == [
+        "acdc",
+        "brats",
+        "folder",
+        "la",
+        "phantom",
+    ]
     assert json.loads(crossview(capsys, "list", "networks", "--json")[1]) == sorted(NETWORKS)
     shown = crossview(capsys, "list", "methods")[1].splitlines()
     assert [line.split()[0] for line in shown] == methods
@@ -350,7 +531,9 @@ def test_demo_makes_report_and_table(capsys, tmp_path):
     code, _, err = crossview(capsys, "demo", "--out", out, "--steps", 2)
     assert code == 0, err
     rows = (out / "compare.csv").read_text().splitlines()
-    assert [row.split(",")[:4] for row in rows[1:]] == [[label, "demo", "1", "2"] for label in ("supervised", "cml labelled only", "cml")]
+    assert [row.split(",")[:4] for row in rows[1:]] == [
+        [label, "demo", "1", "2"] for label in ("supervised", "cml labelled only", "cml")
+    ]
     report = (out / "report.html").read_text()
     assert "<svg" in report
     assert "helped is told by the comparison at the top" in report
@@ -378,9 +561,14 @@ def test_a_model_file_alone_predicts(capsys, trained, tmp_path):
     alone = tmp_path / "model.pt"
     alone.write_bytes((trained / "model.pt").read_bytes())
     for model, out in ((alone, "a"), (trained, "b")):
-        code, _, err = crossview(capsys, "predict", model, tmp_path / "scan.h5", "--out", tmp_path / out)
+        code, _, err = crossview(
+            capsys, "predict", model, tmp_path / "scan.h5", "--out", tmp_path / out
+        )
         assert code == 0, err
-    with h5py.File(tmp_path / "a" / "scan.h5") as one, h5py.File(tmp_path / "b" / "scan.h5") as other:
+    with (
+        h5py.File(tmp_path / "a" / "scan.h5") as one,
+        h5py.File(tmp_path / "b" / "scan.h5") as other,
+    ):
         assert np.array_equal(one["label"][()], other["label"][()])
 
 
@@ -391,7 +579,9 @@ def test_a_prediction_of_nothing_but_background_is_no_error_and_told(capsys, tra
     for weight in state["weights"].values():
         weight.zero_()  # all classes are then alike, and background wins
     torch.save(state, tmp_path / "blind.pt")
-    code, out, err = crossview(capsys, "predict", tmp_path / "blind.pt", tmp_path / "scan.h5", "--out", tmp_path / "out")
+    code, out, err = crossview(
+        capsys, "predict", tmp_path / "blind.pt", tmp_path / "scan.h5", "--out", tmp_path / "out"
+    )
     assert (code, out) == (0, f"{tmp_path / 'out' / 'scan.h5'}\n")
     assert err == f"remark: {tmp_path / 'out' / 'scan.h5'} holds nothing but background\n"
 
@@ -422,12 +612,16 @@ def test_overwrite_deletes_only_what_crossview_wrote(capsys, tmp_path):
 
 def test_a_lone_recipe_is_no_run(capsys, tmp_path):
     (tmp_path / "recipe.toml").write_text('setting = "demo"\n')
-    code, _, err = crossview(capsys, "train", tmp_path / "recipe.toml", "--out", tmp_path, "--overwrite", *TINY)
+    code, _, err = crossview(
+        capsys, "train", tmp_path / "recipe.toml", "--out", tmp_path, "--overwrite", *TINY
+    )
     assert (code, "not a run folder" in err) == (2, True)
     assert (tmp_path / "recipe.toml").exists()
 
 
-def test_the_current_folder_a_link_and_a_half_made_folder_can_become_runs(capsys, tmp_path, monkeypatch):
+def test_the_current_folder_a_link_and_a_half_made_folder_can_become_runs(
+    capsys, tmp_path, monkeypatch
+):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     code, _, err = crossview(capsys, "train", "demo", "--out", ".", *TINY)
@@ -450,10 +644,16 @@ def test_an_out_that_is_a_file_is_told(capsys, tmp_path):
 
 def test_resume_from_a_checkpoint_of_another_recipe(capsys, tmp_path):
     runs = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
-    for run, sets in zip(runs, ([], ["--set", "method.box=0.5"], ["--set", "network.filters=3"]), strict=True):
-        assert crossview(capsys, "train", "demo", "--out", run, *TINY, *sets, "--max-steps", 1)[0] == 0
+    for run, sets in zip(
+        runs, ([], ["--set", "method.box=0.5"], ["--set", "network.filters=3"]), strict=True
+    ):
+        assert (
+            crossview(capsys, "train", "demo", "--out", run, *TINY, *sets, "--max-steps", 1)[0] == 0
+        )
     for other in runs[1:]:
-        (runs[0] / "checkpoints" / "last.pt").write_bytes((other / "checkpoints" / "last.pt").read_bytes())
+        (runs[0] / "checkpoints" / "last.pt").write_bytes(
+            (other / "checkpoints" / "last.pt").read_bytes()
+        )
         code, _, err = crossview(capsys, "train", "demo", "--out", runs[0], "--resume", *TINY)
         assert (code, "another recipe" in err) == (2, True), err
 
@@ -470,7 +670,9 @@ def test_a_lost_checkpoint_is_told_on_resume(capsys, tmp_path):
 def test_a_damaged_environment_is_told(capsys, tmp_path, content):
     run = tmp_path / "run"
     assert crossview(capsys, "train", "demo", "--out", run, *TINY)[0] == 0
-    (run / "environment.json").unlink() if content is None else (run / "environment.json").write_text(content)
+    (run / "environment.json").unlink() if content is None else (
+        run / "environment.json"
+    ).write_text(content)
     code, _, err = crossview(capsys, "evaluate", run)
     assert (code, "environment.json" in err, "Traceback" in err) == (2, True, False)
 
@@ -479,7 +681,18 @@ def test_cases_to_be_scored_are_checked_before_training(capsys, tmp_path):
     root = la(tmp_path / "LA")
     rewrite(case(root, 6), "image", np.full((20, 20, 12), np.nan, np.float32))
     run = tmp_path / "run"
-    code, _, err = crossview(capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY, "--set", "training.selection=test")
+    code, _, err = crossview(
+        capsys,
+        "train",
+        "la-8",
+        "--data",
+        root,
+        "--out",
+        run,
+        *LA_TINY,
+        "--set",
+        "training.selection=test",
+    )
     assert (code, "CASE06" in err, run.exists()) == (2, True, False), err
     assert crossview(capsys, "train", "la-8", "--data", root, "--out", run, *LA_TINY)[0] == 0
 
@@ -487,14 +700,31 @@ def test_cases_to_be_scored_are_checked_before_training(capsys, tmp_path):
 def test_a_supervised_run_counts_no_unlabelled_cases(capsys, tmp_path):
     run = tmp_path / "run"
     sets = [part for part in TINY if not part.startswith("method.")]
-    sets = [part for index, part in enumerate(sets) if part != "--set" or (index + 1 < len(sets) and sets[index + 1] != "--set")]
-    code, _, err = crossview(capsys, "train", "demo", "--out", run, *sets, "--set", "method.name=supervised", "--set", "method.steps=1")
+    sets = [
+        part
+        for index, part in enumerate(sets)
+        if part != "--set" or (index + 1 < len(sets) and sets[index + 1] != "--set")
+    ]
+    code, _, err = crossview(
+        capsys,
+        "train",
+        "demo",
+        "--out",
+        run,
+        *sets,
+        "--set",
+        "method.name=supervised",
+        "--set",
+        "method.steps=1",
+    )
     assert code == 0, err
     assert json.loads((run / "environment.json").read_text())["unlabelled"] == 0
 
 
 def test_verbs_stay_functions():
-    code = "from crossview import demo, train, evaluate, predict, report, compare\nimport crossview\n"
+    code = (
+        "from crossview import demo, train, evaluate, predict, report, compare\nimport crossview\n"
+    )
     code += "assert all(callable(getattr(crossview, verb)) for verb in ('demo', 'train', 'evaluate', 'predict', 'report', 'compare'))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -502,29 +732,71 @@ def test_verbs_stay_functions():
 def test_predictions_that_came_off_are_told_beside_the_errors(capsys, trained, tmp_path):
     write_nifti(tmp_path / "good.nii.gz", np.zeros((16, 16, 16), np.int16))
     (tmp_path / "bad.nii.gz").write_bytes(b"no scan")
-    code, out, err = crossview(capsys, "predict", trained, tmp_path / "bad.nii.gz", tmp_path / "good.nii.gz", "--out", tmp_path / "out")
+    code, out, err = crossview(
+        capsys,
+        "predict",
+        trained,
+        tmp_path / "bad.nii.gz",
+        tmp_path / "good.nii.gz",
+        "--out",
+        tmp_path / "out",
+    )
     assert (code, out.split()) == (2, [str(tmp_path / "out" / "good.nii.gz")])
     assert "bad.nii.gz" in err
-    code, out, err = crossview(capsys, "predict", trained, tmp_path / "good.nii.gz", "--out", tmp_path / "out", "--resume")
+    code, out, err = crossview(
+        capsys, "predict", trained, tmp_path / "good.nii.gz", "--out", tmp_path / "out", "--resume"
+    )
     assert (code, out, "all predictions were there already" in err) == (0, "", True)
 
 
 def test_another_models_predictions_are_not_mixed_in(capsys, trained, tmp_path):
     for name in ("a", "b"):
-        write_nifti(tmp_path / "scans" / f"{name}.nii.gz", np.arange(16**3, dtype=np.int16).reshape(16, 16, 16))
+        write_nifti(
+            tmp_path / "scans" / f"{name}.nii.gz",
+            np.arange(16**3, dtype=np.int16).reshape(16, 16, 16),
+        )
     state, out = torch.load(trained / "model.pt", weights_only=True), tmp_path / "out"
     next(iter(state["weights"].values())).add_(1)
     torch.save(state, tmp_path / "other.pt")
-    assert crossview(capsys, "predict", trained, tmp_path / "scans" / "a.nii.gz", "--out", out)[0] == 0
+    assert (
+        crossview(capsys, "predict", trained, tmp_path / "scans" / "a.nii.gz", "--out", out)[0] == 0
+    )
     before = (out / "a.nii.gz").read_bytes()
     for more in ((), ("--resume",)):
-        code, _, err = crossview(capsys, "predict", tmp_path / "other.pt", tmp_path / "scans" / "b.nii.gz", "--out", out, *more)
-        assert (code, "the predictions here are another model's" in err, "choose another --out" in err) == (2, True, True)
+        code, _, err = crossview(
+            capsys,
+            "predict",
+            tmp_path / "other.pt",
+            tmp_path / "scans" / "b.nii.gz",
+            "--out",
+            out,
+            *more,
+        )
+        assert (
+            code,
+            "the predictions here are another model's" in err,
+            "choose another --out" in err,
+        ) == (2, True, True)
     assert sorted(file.name for file in out.iterdir()) == ["a.nii.gz", "predicted-by.json"]
-    assert crossview(capsys, "predict", trained, tmp_path / "scans", "--out", out, "--resume")[0] == 0
+    assert (
+        crossview(capsys, "predict", trained, tmp_path / "scans", "--out", out, "--resume")[0] == 0
+    )
     assert (out / "a.nii.gz").read_bytes() == before
-    assert crossview(capsys, "predict", tmp_path / "other.pt", tmp_path / "scans", "--out", out, "--overwrite")[0] == 0
-    assert crossview(capsys, "predict", trained, tmp_path / "scans", "--out", out, "--resume")[0] == 2
+    assert (
+        crossview(
+            capsys,
+            "predict",
+            tmp_path / "other.pt",
+            tmp_path / "scans",
+            "--out",
+            out,
+            "--overwrite",
+        )[0]
+        == 0
+    )
+    assert (
+        crossview(capsys, "predict", trained, tmp_path / "scans", "--out", out, "--resume")[0] == 2
+    )
 
 
 def test_many_predictions_that_are_there_are_one_problem(capsys, trained, tmp_path):
@@ -533,16 +805,32 @@ def test_many_predictions_that_are_there_are_one_problem(capsys, trained, tmp_pa
     predict = ("predict", trained, tmp_path / "scans", "--out", tmp_path / "out", "--entropy")
     assert crossview(capsys, *predict)[0] == 0
     code, _, err = crossview(capsys, *predict)
-    assert (code, err.count("error:"), "6 files of these predictions are here already" in err) == (2, 1, True), err
+    assert (code, err.count("error:"), "6 files of these predictions are here already" in err) == (
+        2,
+        1,
+        True,
+    ), err
 
 
 def test_disagreement_of_one_network_is_said_to_be_the_entropy(capsys, tmp_path):
     write_nifti(tmp_path / "scan.nii.gz", np.zeros((16, 16, 16), np.int16))
     run = tmp_path / "run"
     sets = [text for text in TINY if not text.startswith("method.") and text != "--set"]
-    sets = [part for text in [*sets, "method.name=supervised", "method.steps=2"] for part in ("--set", text)]
+    sets = [
+        part
+        for text in [*sets, "method.name=supervised", "method.steps=2"]
+        for part in ("--set", text)
+    ]
     assert crossview(capsys, "train", "demo", "--out", run, *sets)[0] == 0
-    code, _, err = crossview(capsys, "predict", run, tmp_path / "scan.nii.gz", "--out", tmp_path / "out", "--disagreement")
+    code, _, err = crossview(
+        capsys,
+        "predict",
+        run,
+        tmp_path / "scan.nii.gz",
+        "--out",
+        tmp_path / "out",
+        "--disagreement",
+    )
     assert (code, "its maps of disagreement are the prediction's entropy" in err) == (0, True), err
 
 
@@ -558,7 +846,11 @@ def test_sigterm_ends_a_verb_as_ctrl_c_does(capsys, trained, tmp_path, monkeypat
         code, out, err = crossview(capsys, "predict", trained, tmp_path, "--out", tmp_path / "out")
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert (code, out.split(), "what is written is whole" in err) == (143, [str(tmp_path / "out" / "a.nii.gz")], True)
+    assert (code, out.split(), "what is written is whole" in err) == (
+        143,
+        [str(tmp_path / "out" / "a.nii.gz")],
+        True,
+    )
 
 
 @pytest.mark.parametrize("verb", [("train", "--resume"), ("suggest",)])
@@ -566,7 +858,11 @@ def test_an_environment_that_is_no_object_is_told(capsys, trained, tmp_path, ver
     run = shutil.copytree(trained, tmp_path / "run")
     (run / "environment.json").write_text("[1]")
     code, _, err = crossview(capsys, verb[0], run, *verb[1:])
-    assert (code, "the run's environment can't be read" in err, "a list instead of an object" in err) == (2, True, True), err
+    assert (
+        code,
+        "the run's environment can't be read" in err,
+        "a list instead of an object" in err,
+    ) == (2, True, True), err
 
 
 def test_a_damaged_recipe_is_told_with_its_file(capsys, trained, tmp_path):
@@ -574,10 +870,16 @@ def test_a_damaged_recipe_is_told_with_its_file(capsys, trained, tmp_path):
     text = (run / "recipe.toml").read_text()
     (run / "recipe.toml").write_text(text.replace("filters = 2", 'filters = "two"'))
     code, _, err = crossview(capsys, "evaluate", run)
-    assert (code, f"{run / 'recipe.toml'}: [network]" in err, "expected: a whole number" in err) == (2, True, True), err
+    assert (
+        code,
+        f"{run / 'recipe.toml'}: [network]" in err,
+        "expected: a whole number" in err,
+    ) == (2, True, True), err
 
 
-def test_a_predict_stopped_before_its_first_file_says_that_nothing_was_written(capsys, trained, tmp_path, monkeypatch):
+def test_a_predict_stopped_before_its_first_file_says_that_nothing_was_written(
+    capsys, trained, tmp_path, monkeypatch
+):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
@@ -594,11 +896,16 @@ def test_a_stopped_predict_says_how_to_go_on(capsys, trained, tmp_path, monkeypa
     monkeypatch.setattr("crossview.run.predict", stop)
     code, out, err = crossview(capsys, "predict", trained, tmp_path, "--out", tmp_path / "out")
     assert (code, out.split()) == (130, [str(tmp_path / "out" / "a.nii.gz")])
-    assert "stopped\nwhat is written is whole; the same command with --resume makes the others" in err
+    assert (
+        "stopped\nwhat is written is whole; the same command with --resume makes the others" in err
+    )
 
 
 def test_an_unfinished_run_is_called_so_when_it_is_scored(capsys, tmp_path):
     run = tmp_path / "run"
     assert crossview(capsys, "train", "demo", "--out", run, *TINY, "--max-steps", 1)[0] == 0
     code, _, err = crossview(capsys, "evaluate", run)
-    assert (code, f"the run is unfinished; crossview train {run} --resume goes on with it" in err) == (0, True)
+    assert (
+        code,
+        f"the run is unfinished; crossview train {run} --resume goes on with it" in err,
+    ) == (0, True)

@@ -24,9 +24,16 @@ GRAPHS = [
 
 @pytest.mark.parametrize(
     ("compiled", "device", "many", "recorded"),
-    [("graphs", "cuda", True, True), ("graphs", "cuda", False, False), ("graphs", "cpu", True, False), ("false", "cuda", True, False)],
+    [
+        ("graphs", "cuda", True, True),
+        ("graphs", "cuda", False, False),
+        ("graphs", "cpu", True, False),
+        ("false", "cuda", True, False),
+    ],
 )
-def test_whole_sets_on_a_gpu_are_recorded_where_the_recipe_records(monkeypatch, compiled, device, many, recorded):
+def test_whole_sets_on_a_gpu_are_recorded_where_the_recipe_records(
+    monkeypatch, compiled, device, many, recorded
+):
     settings = {}
     monkeypatch.setattr(job, "Predictor", lambda method, **named: settings.update(named))
     recipe = resolve("demo", [*GRAPHS, f"training.compile={compiled}"])
@@ -44,12 +51,17 @@ def test_recorded_predictions_are_the_plain_ones(precision):
     method, device = recipe.build_method(1), torch.device("cuda")
     for view in method.children():
         view.train()(torch.randn(4, 1, 16, 16, 16))  # statistics that are not those of new networks
-    images = [np.random.default_rng(number).normal(size=(1, 33, 30, 28)).astype(np.float32) for number in range(3)]
+    images = [
+        np.random.default_rng(number).normal(size=(1, 33, 30, 28)).astype(np.float32)
+        for number in range(3)
+    ]
     plain = list(make_predictor(recipe, method, device, precision).predict(images))
     predictor = make_predictor(recipe, method, device, precision, many=True)
     recorded = list(predictor.predict(images))
     recorders = predictor.passes.__self__.recorders
     assert [len(seen.recordings) for each in recorders for seen in each.kinds.values()] == [1, 1]
     for one, other in zip(plain, recorded, strict=True):
-        np.testing.assert_allclose(one.probability, other.probability, atol=2e-5 if precision == "float32" else 2e-2)
+        np.testing.assert_allclose(
+            one.probability, other.probability, atol=2e-5 if precision == "float32" else 2e-2
+        )
         assert np.mean(one.label != other.label) < 0.02

@@ -52,14 +52,24 @@ def test_a_large_scan_within_8_gb(tmp_path, spacing):
     for number in range(2):
         image, label = structures((96 + number, 96, 80))
         for folder, array in (("images", image), ("labels", label)):
-            write_nifti(tmp_path / "scans" / folder / f"small{number}.nii.gz", array, np.diag([-0.8, -0.8, 1.0, 1.0]))
-    large = write_nifti(tmp_path / "scans" / "images" / "large.nii", structures(LARGE)[0], np.diag([-spacing, -spacing, 1.0, 1.0]))
+            write_nifti(
+                tmp_path / "scans" / folder / f"small{number}.nii.gz",
+                array,
+                np.diag([-0.8, -0.8, 1.0, 1.0]),
+            )
+    large = write_nifti(
+        tmp_path / "scans" / "images" / "large.nii",
+        structures(LARGE)[0],
+        np.diag([-spacing, -spacing, 1.0, 1.0]),
+    )
     sets = [part for text in [*NETWORK, *STEPS] for part in ("--set", text)]
     run, out = tmp_path / "run", tmp_path / "out"
     peaks = {
         "check": peak("check", tmp_path / "scans"),
         "train": peak("train", "folder", "--data", tmp_path / "scans", "--out", run, *sets),
-        "predict": peak("predict", run, large, "--out", out, "--probabilities", "--disagreement", "--entropy"),
+        "predict": peak(
+            "predict", run, large, "--out", out, "--probabilities", "--disagreement", "--entropy"
+        ),
     }
     print({verb: f"{held / 1e9:.2f} GB" for verb, held in peaks.items()})  # noqa: T201
     assert all(held < MOST for held in peaks.values()), peaks

@@ -30,7 +30,9 @@ def holder():
     processes = []
 
     def hold(folder):
-        process = subprocess.Popen([sys.executable, "-c", HOLDER, folder], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, folder], stdout=subprocess.PIPE, text=True
+        )
         processes.append(process)
         assert process.stdout.readline() == "held\n"
         return process
@@ -160,14 +162,25 @@ def test_a_suite_leaves_a_run_to_the_process_that_is_at_it(capsys, holder, tmp_p
 def test_two_calls_share_the_runs_of_a_suite(capsys, tmp_path):
     suite, out = suite_file(tmp_path, ("total_steps = 4", "total_steps = 30")), tmp_path / "out"
     command = [sys.executable, "-m", "crossview", "bench", suite, "--out", out, "--seeds", "1"]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     printed = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], printed
     runs = sorted(path.name for path in (out / "tiny").iterdir())
     assert runs == ["all-labels-seed1", "cml-labelled-only-seed1", "supervised-seed1"]
     for run in runs:
-        rows = [json.loads(line) for line in (out / "tiny" / run / "journal.jsonl").read_text().splitlines()]
-        assert [row["kind"] for row in rows if row["kind"] in ("stage", "resumed", "finished")] == ["stage", "finished"]
+        rows = [
+            json.loads(line)
+            for line in (out / "tiny" / run / "journal.jsonl").read_text().splitlines()
+        ]
+        assert [row["kind"] for row in rows if row["kind"] in ("stage", "resumed", "finished")] == [
+            "stage",
+            "finished",
+        ]
     assert len((out / "compare.csv").read_text().splitlines()) == 4
     assert not list(out.rglob("*.part")) + list(out.rglob(LOCK))
-    assert "3 of 3 runs are done" in crossview(capsys, "bench", suite, "--out", out, "--seeds", 1)[1]
+    assert (
+        "3 of 3 runs are done" in crossview(capsys, "bench", suite, "--out", out, "--seeds", 1)[1]
+    )

@@ -35,10 +35,16 @@ def test_an_array_is_predicted_as_its_file_is(run, tmp_path):
     crossview.predict(run, [file], tmp_path, probabilities=True)
     model = crossview.load(run.path / "model.pt")
     prediction = model.predict(scan(4)[0], spacing=(1.0, 1.5, 2.0))
-    np.testing.assert_array_equal(prediction.label, np.asanyarray(nib.load(tmp_path / "case04.nii.gz").dataobj))
+    np.testing.assert_array_equal(
+        prediction.label, np.asanyarray(nib.load(tmp_path / "case04.nii.gz").dataobj)
+    )
     assert prediction.probability.shape == (3, *prediction.label.shape)
     assert sorted(prediction.views) == ["view1", "view2"]
-    assert (model.step, model.channels, model.class_names) == (2, 1, ("background", "class 1", "class 2"))
+    assert (model.step, model.channels, model.class_names) == (
+        2,
+        1,
+        ("background", "class 1", "class 2"),
+    )
     assert not model.predictor.method.training
 
 
@@ -46,7 +52,9 @@ def test_a_channel_in_front_changes_nothing_and_neither_does_another_prediction(
     model, image = crossview.load(str(run.path)), torch.from_numpy(scan(3)[0])
     first = model.predict(image, (1.0, 1.5, 2.0))
     model.predict(image + 1, (1.0, 1.5, 2.0))
-    np.testing.assert_array_equal(first.probability, model.predict(image[None], (1.0, 1.5, 2.0)).probability)
+    np.testing.assert_array_equal(
+        first.probability, model.predict(image[None], (1.0, 1.5, 2.0)).probability
+    )
 
 
 @pytest.mark.parametrize(

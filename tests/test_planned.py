@@ -18,8 +18,15 @@ from crossview.recipe import layers
 from crossview.resolve import resolve
 from made_folder import make_folder, write_nifti
 
-OBLIQUE = np.array([[0.6, -0.35, 0.1, -31.5], [0.3, 0.65, -0.2, 12.25], [0.02, 0.2, 1.6, 7.0], [0, 0, 0, 1]])
-TURNS = (np.eye(4), np.diag([-1, -1, 1, 1]), np.eye(4)[[2, 0, 1, 3]], np.eye(4)[[1, 2, 0, 3]] * [1, -1, 1, 1])
+OBLIQUE = np.array(
+    [[0.6, -0.35, 0.1, -31.5], [0.3, 0.65, -0.2, 12.25], [0.02, 0.2, 1.6, 7.0], [0, 0, 0, 1]]
+)
+TURNS = (
+    np.eye(4),
+    np.diag([-1, -1, 1, 1]),
+    np.eye(4)[[2, 0, 1, 3]],
+    np.eye(4)[[1, 2, 0, 3]] * [1, -1, 1, 1],
+)
 SMALL = ("network.filters=2", "training.precision=float32", "data.patch=[16,16,16]")
 TINY = (*SMALL, "method.pretrain_steps=1", "method.train_steps=2")
 
@@ -55,8 +62,14 @@ def data(tmp_path_factory):
 
 def test_from_raw_scans_to_predictions_in_their_own_grid(capsys, tmp_path, data):
     run = tmp_path / "run"
-    code, out, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*TINY))
-    assert (code, "finished after 3 steps" in out, f"next: crossview evaluate {run}" in out) == (0, True, True), err
+    code, out, err = crossview(
+        capsys, "train", "folder", "--data", data, "--out", run, *sets(*TINY)
+    )
+    assert (code, "finished after 3 steps" in out, f"next: crossview evaluate {run}" in out) == (
+        0,
+        True,
+        True,
+    ), err
     assert "planned from 4 labelled and 2 unlabelled scans, for a CPU" in out
     assert "data.spacing = " in out
     assert "data.patch" not in out
@@ -64,16 +77,31 @@ def test_from_raw_scans_to_predictions_in_their_own_grid(capsys, tmp_path, data)
     recipe, plan = Run.open(run).recipe, json.loads((run / "plan.json").read_text())
     assert recipe.data.patch == (16, 16, 16)
     assert recipe.data.classes == 3
-    assert {choice["key"] for choice in plan["choices"]} >= {"data.spacing", "data.normalisation", "inference.stride"}
+    assert {choice["key"] for choice in plan["choices"]} >= {
+        "data.spacing",
+        "data.normalisation",
+        "inference.stride",
+    }
     assert all(choice["reason"] for choice in plan["choices"])
-    assert [row["case"] for row in plan["fingerprint"]["cases"]] == [f"scan {number}" for number in range(6)]
+    assert [row["case"] for row in plan["fingerprint"]["cases"]] == [
+        f"scan {number}" for number in range(6)
+    ]
 
     code, out, err = crossview(capsys, "evaluate", run)
     assert code == 0, err
     summary = json.loads((run / "evaluation" / "test" / "summary.json").read_text())
     assert (summary["unit"], summary["cases"]) == ("mm", ["scan 6", "scan 7"])
 
-    code, out, err = crossview(capsys, "predict", run, data / "images", "--out", tmp_path / "out", "--probabilities", "--entropy")
+    code, out, err = crossview(
+        capsys,
+        "predict",
+        run,
+        data / "images",
+        "--out",
+        tmp_path / "out",
+        "--probabilities",
+        "--entropy",
+    )
     assert code == 0, err
     for path in sorted((data / "images").iterdir()):
         scan, label = nibabel.load(path), nibabel.load(tmp_path / "out" / path.name)
@@ -90,17 +118,40 @@ def test_from_raw_scans_to_predictions_in_their_own_grid(capsys, tmp_path, data)
 def test_a_run_that_learns_finds_the_structures_in_every_orientation(capsys, tmp_path, data):
     """Turned, resampled and scored scans lie on each other: a shift by one voxel would cost more Dice than this allows."""
     run = tmp_path / "run"
-    keys = ("method.name=supervised", "method.steps=50", "network.filters=4", "network.levels=2", "data.patch=[16,16,8]")
-    code, _, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys, "training.precision=float32"))
+    keys = (
+        "method.name=supervised",
+        "method.steps=50",
+        "network.filters=4",
+        "network.levels=2",
+        "data.patch=[16,16,8]",
+    )
+    code, _, err = crossview(
+        capsys,
+        "train",
+        "folder",
+        "--data",
+        data,
+        "--out",
+        run,
+        *sets(*keys, "training.precision=float32"),
+    )
     assert code == 0, err
     assert crossview(capsys, "evaluate", run)[0] == 0
     summary = json.loads((run / "evaluation" / "test" / "summary.json").read_text())
     assert summary["mean"]["dice"]["mean"] > 0.85
     assert crossview(capsys, "predict", run, data / "images", "--out", tmp_path / "out")[0] == 0
     for name in ("scan 6.nii.gz", "scan 7.nii.gz"):
-        found, truth = (np.asarray(nibabel.load(folder / name).dataobj) for folder in (tmp_path / "out", data / "labels"))
+        found, truth = (
+            np.asarray(nibabel.load(folder / name).dataobj)
+            for folder in (tmp_path / "out", data / "labels")
+        )
         for value in (1, 2):
-            assert 2 * np.sum((found == value) & (truth == value)) / (np.sum(found == value) + np.sum(truth == value)) > 0.85
+            assert (
+                2
+                * np.sum((found == value) & (truth == value))
+                / (np.sum(found == value) + np.sum(truth == value))
+                > 0.85
+            )
 
 
 def test_a_planned_recipe_is_printed_to_edit_and_then_nothing_is_planned(capsys, tmp_path, data):
@@ -114,7 +165,9 @@ def test_a_planned_recipe_is_printed_to_edit_and_then_nothing_is_planned(capsys,
     assert resolve_planned(mine, data=tmp_path / "nowhere") == (planned, None)
     assert plan is not None
     assert resolve(tomllib.loads(planned.toml())) == planned
-    code, out, err = crossview(capsys, "train", mine, "--data", data, "--out", tmp_path / "run", "--max-steps", "1")
+    code, out, err = crossview(
+        capsys, "train", mine, "--data", data, "--out", tmp_path / "run", "--max-steps", "1"
+    )
     assert code == 0, err
     assert "planned from" not in out
     assert not (tmp_path / "run" / "plan.json").exists()
@@ -130,19 +183,29 @@ def test_on_resume_the_stored_recipe_rules(capsys, tmp_path, data):
     assert (run / "recipe.toml").read_text() == before
     stored = Run.open(run).recipe
     assert asked_on_resume(stored, "folder") == stored
-    for texts, told in ((["network.filters=3"], "network"), (["method.name=supervised"], "another method")):
-        code, _, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, "--resume", *sets(*texts))
+    for texts, told in (
+        (["network.filters=3"], "network"),
+        (["method.name=supervised"], "another method"),
+    ):
+        code, _, err = crossview(
+            capsys, "train", "folder", "--data", data, "--out", run, "--resume", *sets(*texts)
+        )
         assert (code, told in err) == (2, True), err
 
 
 def test_a_run_folder_is_all_that_resume_needs(capsys, tmp_path, data):
     """Its recipe, its data and where it lies: as the command that stopped says."""
     run = tmp_path / "Läufe" / "erster Lauf"
-    code, out, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*TINY), "--max-steps", "1")
+    code, out, err = crossview(
+        capsys, "train", "folder", "--data", data, "--out", run, *sets(*TINY), "--max-steps", "1"
+    )
     assert (code, f"to go on: crossview train '{run}' --resume" in out) == (0, True), err
     code, out, err = crossview(capsys, "train", run, "--resume")
     assert (code, f"next: crossview evaluate '{run}'" in out) == (0, True), err
-    for arguments, fix in ((("train", run), "--resume goes on with this run"), (("train", "folder", "--resume"), "add --out runs/NAME")):
+    for arguments, fix in (
+        (("train", run), "--resume goes on with this run"),
+        (("train", "folder", "--resume"), "add --out runs/NAME"),
+    ):
         code, _, err = crossview(capsys, *arguments)
         assert (code, "the run needs a folder" in err, fix in err) == (2, True, True), err
     code, out, err = crossview(capsys, "train", run, "--resume")
@@ -151,39 +214,92 @@ def test_a_run_folder_is_all_that_resume_needs(capsys, tmp_path, data):
 
 def test_data_that_have_moved_are_told_on_resume(capsys, tmp_path):
     root, run = make_folder(tmp_path / "scans"), tmp_path / "run"
-    assert crossview(capsys, "train", "folder", "--data", root, "--out", run, *sets(*TINY), "--max-steps", "1")[0] == 0
+    assert (
+        crossview(
+            capsys,
+            "train",
+            "folder",
+            "--data",
+            root,
+            "--out",
+            run,
+            *sets(*TINY),
+            "--max-steps",
+            "1",
+        )[0]
+        == 0
+    )
     moved = root.rename(tmp_path / "moved")
     code, _, err = crossview(capsys, "train", run, "--resume")
-    assert (code, "no longer where the run was trained on them" in err, "--data DATA" in err) == (2, True, True), err
+    assert (code, "no longer where the run was trained on them" in err, "--data DATA" in err) == (
+        2,
+        True,
+        True,
+    ), err
     assert crossview(capsys, "train", run, "--resume", "--data", moved)[0] == 0
 
 
 def test_without_unlabelled_scans_no_plan_is_told(capsys, tmp_path):
     root = make_folder(tmp_path / "scans", labelled=3, unlabelled=0)
     code, out, err = crossview(capsys, "check", root)
-    assert (code, "method.name=supervised trains on them" in " ".join(out.split())) == (0, True), err
-    code, out, err = crossview(capsys, "train", "folder", "--data", root, "--out", tmp_path / "run", *sets(*TINY))
+    assert (code, "method.name=supervised trains on them" in " ".join(out.split())) == (0, True), (
+        err
+    )
+    code, out, err = crossview(
+        capsys, "train", "folder", "--data", root, "--out", tmp_path / "run", *sets(*TINY)
+    )
     assert (code, "cml needs unlabelled cases" in err, "planned" in out) == (2, True, False), err
     keys = ("method.name=supervised", "method.steps=1", *SMALL)
-    assert crossview(capsys, "train", "folder", "--data", root, "--out", tmp_path / "run", *sets(*keys))[0] == 0
+    assert (
+        crossview(
+            capsys, "train", "folder", "--data", root, "--out", tmp_path / "run", *sets(*keys)
+        )[0]
+        == 0
+    )
 
 
 def test_flips_are_for_models_that_were_trained_with_them(capsys, tmp_path, data):
     scan = data / "images" / "scan 6.nii.gz"
     for augmentation, expected in (("mild", 2), ("rot90_flip", 0)):
         run = tmp_path / augmentation
-        keys = (*SMALL, "method.name=supervised", "method.steps=1", f"data.augmentation={augmentation}")
-        assert crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))[0] == 0
+        keys = (
+            *SMALL,
+            "method.name=supervised",
+            "method.steps=1",
+            f"data.augmentation={augmentation}",
+        )
+        assert (
+            crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))[0] == 0
+        )
         code, _, err = crossview(capsys, "predict", run, scan, "--out", tmp_path / "out", "--flips")
         assert (code, "never seen mirror images" in err) == (expected, expected == 2), err
 
 
 def test_an_overwritten_run_keeps_no_old_plan(capsys, tmp_path, data):
     run = tmp_path / "run"
-    assert crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*TINY), "--max-steps", "1")[0] == 0
+    assert (
+        crossview(
+            capsys,
+            "train",
+            "folder",
+            "--data",
+            data,
+            "--out",
+            run,
+            *sets(*TINY),
+            "--max-steps",
+            "1",
+        )[0]
+        == 0
+    )
     mine = tmp_path / "my.toml"
     mine.write_text((run / "recipe.toml").read_text())
-    assert crossview(capsys, "train", mine, "--data", data, "--out", run, "--overwrite", "--max-steps", "1")[0] == 0
+    assert (
+        crossview(
+            capsys, "train", mine, "--data", data, "--out", run, "--overwrite", "--max-steps", "1"
+        )[0]
+        == 0
+    )
     assert not (run / "plan.json").exists()
 
 
@@ -191,12 +307,26 @@ def test_another_method_plans_its_own_batch_and_steps(tmp_path, data):
     mine = tmp_path / "my.toml"
     mine.write_text(resolve_planned("folder", (), data)[0].toml())
     recipe, plan = resolve_planned(mine, ["method.name=supervised"], data)
-    assert (recipe.method.steps, recipe.training.labelled_batch, recipe.training.unlabelled_batch) == (1500, 4, 0)
-    assert {choice.key for choice in plan.choices} == {"training.labelled_batch", "training.unlabelled_batch", "method.steps"}
+    assert (
+        recipe.method.steps,
+        recipe.training.labelled_batch,
+        recipe.training.unlabelled_batch,
+    ) == (1500, 4, 0)
+    assert {choice.key for choice in plan.choices} == {
+        "training.labelled_batch",
+        "training.unlabelled_batch",
+        "method.steps",
+    }
 
 
 @pytest.mark.parametrize(
-    ("texts", "waits"), [((), True), (("method.name=bcp",), True), (("method.train_steps=0",), False), (("method.name=cps",), False)]
+    ("texts", "waits"),
+    [
+        ((), True),
+        (("method.name=bcp",), True),
+        (("method.train_steps=0",), False),
+        (("method.name=cps",), False),
+    ],
 )
 def test_only_a_labelled_stage_before_another_waits_for_its_networks(data, texts, waits):
     _, plan = resolve_planned("folder", texts, data)
@@ -205,7 +335,11 @@ def test_only_a_labelled_stage_before_another_waits_for_its_networks(data, texts
 
 @pytest.mark.parametrize(
     ("texts", "scored"),
-    [(["data.validation=1"], 0), (["data.validation=2"], 2), (["data.validation=1", "training.selection=validation"], 1)],
+    [
+        (["data.validation=1"], 0),
+        (["data.validation=2"], 2),
+        (["data.validation=1", "training.selection=validation"], 1),
+    ],
 )
 def test_a_single_validation_case_is_scored_only_if_it_selects(data, texts, scored):
     recipe, _ = resolve_planned("folder", [*TINY, *texts], data)
@@ -249,7 +383,15 @@ def test_without_data_there_is_no_plan(capsys):
 
 
 def test_one_labelled_scan_is_too_few(capsys, tmp_path):
-    code, _, err = crossview(capsys, "train", "folder", "--data", make_folder(tmp_path, labelled=1), "--out", tmp_path / "run")
+    code, _, err = crossview(
+        capsys,
+        "train",
+        "folder",
+        "--data",
+        make_folder(tmp_path, labelled=1),
+        "--out",
+        tmp_path / "run",
+    )
     assert (code, "too few labelled" in err) == (2, True)
     assert not (tmp_path / "run").exists()
 
@@ -261,19 +403,42 @@ def test_thick_slices_are_trained_and_predicted_one_by_one(capsys, tmp_path):
         label = np.zeros((24, 5, 20), np.uint8)
         label[6:16, 1:4, 5:14] = 1
         affine = np.diag([0.8, 6, 0.8, 1])
-        write_nifti(data / "images" / f"scan{number}.nii.gz", random.normal(0, 0.3, label.shape) + label, affine)
+        write_nifti(
+            data / "images" / f"scan{number}.nii.gz",
+            random.normal(0, 0.3, label.shape) + label,
+            affine,
+        )
         if number < 3:
             write_nifti(data / "labels" / f"scan{number}.nii.gz", label, affine)
     (data / "split.toml").write_text('test = ["scan2"]\n')
-    keys = ("network.filters=4", "method.name=supervised", "method.steps=40", "training.precision=float32")
+    keys = (
+        "network.filters=4",
+        "method.name=supervised",
+        "method.steps=40",
+        "training.precision=float32",
+    )
     code, _, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))
     assert code == 0, err
     recipe = Run.open(run).recipe
-    assert (recipe.network.name, recipe.data.patch, recipe.data.nifti_axes) == ("unet", (24, 20), (1, 0, 2))
+    assert (recipe.network.name, recipe.data.patch, recipe.data.nifti_axes) == (
+        "unet",
+        (24, 20),
+        (1, 0, 2),
+    )
     assert recipe.data.spacing == (0, 0.8, 0.8)
     assert crossview(capsys, "evaluate", run)[0] == 0
-    assert json.loads((run / "evaluation" / "test" / "summary.json").read_text())["mean"]["dice"]["mean"] > 0.8
-    assert crossview(capsys, "predict", run, data / "images" / "scan3.nii.gz", "--out", tmp_path / "out")[0] == 0
+    assert (
+        json.loads((run / "evaluation" / "test" / "summary.json").read_text())["mean"]["dice"][
+            "mean"
+        ]
+        > 0.8
+    )
+    assert (
+        crossview(
+            capsys, "predict", run, data / "images" / "scan3.nii.gz", "--out", tmp_path / "out"
+        )[0]
+        == 0
+    )
     assert nibabel.load(tmp_path / "out" / "scan3.nii.gz").shape == (24, 5, 20)
 
 
@@ -285,10 +450,17 @@ def test_images_come_back_as_masks_of_their_format(capsys, tmp_path):
         random = np.random.default_rng(number)
         mask = np.zeros((20, 22 + number), np.uint8)
         mask[5:12, 6:15] = 255
-        Image.fromarray((60 + mask // 3 + random.normal(0, 5, mask.shape)).astype(np.uint8)).save(data / "images" / f"{number}.png")
+        Image.fromarray((60 + mask // 3 + random.normal(0, 5, mask.shape)).astype(np.uint8)).save(
+            data / "images" / f"{number}.png"
+        )
         if number < 3:
             Image.fromarray(mask).save(data / "labels" / f"{number}.png")
-    keys = ("network.filters=2", "method.pretrain_steps=1", "method.train_steps=1", "training.precision=float32")
+    keys = (
+        "network.filters=2",
+        "method.pretrain_steps=1",
+        "method.train_steps=1",
+        "training.precision=float32",
+    )
     code, _, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))
     assert code == 0, err
     assert Run.open(run).recipe.data.spacing == ()
@@ -301,8 +473,16 @@ def test_images_come_back_as_masks_of_their_format(capsys, tmp_path):
 
 def test_without_test_cases_the_next_step_is_to_predict(capsys, tmp_path):
     data, run = make_folder(tmp_path / "scans"), tmp_path / "run"
-    keys = ("method.name=supervised", "method.steps=1", "data.patch=[8,8,8]", "network.filters=2", "training.precision=float32")
-    code, out, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))
+    keys = (
+        "method.name=supervised",
+        "method.steps=1",
+        "data.patch=[8,8,8]",
+        "network.filters=2",
+        "training.precision=float32",
+    )
+    code, out, err = crossview(
+        capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys)
+    )
     assert (code, f"next: crossview predict {run} SCANS" in out) == (0, True), err
     page = (run / "report.html").read_text()
     assert "no test cases to score it on" in page
@@ -315,7 +495,12 @@ def test_what_check_calls_an_error_is_one_for_training_too(capsys, tmp_path):
     root = make_folder(tmp_path / "scans")
     for label in (root / "labels").iterdir():
         image = nibabel.load(label)
-        nibabel.save(nibabel.Nifti1Image(255 * (np.asarray(image.dataobj) > 0).astype(np.uint8), image.affine), label)
+        nibabel.save(
+            nibabel.Nifti1Image(
+                255 * (np.asarray(image.dataobj) > 0).astype(np.uint8), image.affine
+            ),
+            label,
+        )
     code, _, err = crossview(capsys, "train", "folder", "--data", root, "--out", tmp_path / "run")
     assert (code, "the label values are no class numbers in a row" in err) == (2, True), err
     assert not (tmp_path / "run").exists()

@@ -44,18 +44,36 @@ def test_python_loads_one_as_the_command_does(folder):
 
 
 def test_the_commands_that_are_printed_run_as_they_are(capsys, folder):
-    code, out, err = crossview(capsys, "train", "demo", "--out", "run", *TINY, "--set", "method.steps=4", "--max-steps", 2, *PLUGIN)
+    code, out, err = crossview(
+        capsys,
+        "train",
+        "demo",
+        "--out",
+        "run",
+        *TINY,
+        "--set",
+        "method.steps=4",
+        "--max-steps",
+        2,
+        *PLUGIN,
+    )
     assert code == 0, err
     follows = words(out, "to go on: ")
     assert follows == ["train", "run", "--resume", *PLUGIN]
-    assert f"crossview train RUN --resume --plugin {NAME} goes on" in (folder / "run" / "report.html").read_text()
+    assert (
+        f"crossview train RUN --resume --plugin {NAME} goes on"
+        in (folder / "run" / "report.html").read_text()
+    )
     code, _, err = crossview(capsys, "evaluate", "run", *PLUGIN)
     assert f"crossview train run --resume --plugin {NAME} goes on" in err
     code, _, err = crossview(capsys, "compare", "run")
     assert (code, words(err, "fix:")) == (2, follows)
     code, out, err = crossview(capsys, *follows)
     assert code == 0, err
-    assert f"(crossview evaluate run --split test --plugin {NAME})" in (folder / "run" / "report.html").read_text()
+    assert (
+        f"(crossview evaluate run --split test --plugin {NAME})"
+        in (folder / "run" / "report.html").read_text()
+    )
     code, _, err = crossview(capsys, "compare", "run")
     assert (code, words(err, "fix:")) == (2, ["evaluate", "run", *PLUGIN])
     evaluate = words(out, "next: ")
@@ -68,10 +86,24 @@ def test_the_commands_that_are_printed_run_as_they_are(capsys, folder):
 
 def test_a_shipped_method_needs_none(capsys, tmp_path):
     run = tmp_path / "a run"
-    code, out, err = crossview(capsys, "train", "demo", "--out", run, *TINY, "--set", "method.name=supervised", "--set", "method.steps=1")
+    code, out, err = crossview(
+        capsys,
+        "train",
+        "demo",
+        "--out",
+        run,
+        *TINY,
+        "--set",
+        "method.name=supervised",
+        "--set",
+        "method.steps=1",
+    )
     assert code == 0, err
     assert words(out, "next: ") == ["evaluate", str(run)]
-    assert plugins.command("train", tmp_path / "nothing", "--resume") == f"crossview train {tmp_path}/nothing --resume"
+    assert (
+        plugins.command("train", tmp_path / "nothing", "--resume")
+        == f"crossview train {tmp_path}/nothing --resume"
+    )
 
 
 CHANGE = ('return {"labelled": cross', 'return {"labelled": 2 * cross')
@@ -88,25 +120,45 @@ def digest(run):
 def test_a_resume_with_other_code_is_warned_of_and_goes_on(capsys, folder):
     run = folder / "run"
     before = sha256((folder / "own.py").read_bytes()).hexdigest()
-    code, _, err = crossview(capsys, "train", "demo", "--out", run, *TINY, "--set", "method.steps=4", "--max-steps", 2, *PLUGIN)
+    code, _, err = crossview(
+        capsys,
+        "train",
+        "demo",
+        "--out",
+        run,
+        *TINY,
+        "--set",
+        "method.steps=4",
+        "--max-steps",
+        2,
+        *PLUGIN,
+    )
     assert (code, digest(run)) == (0, before), err
     code, _, err = crossview(capsys, "train", run, "--resume", "--max-steps", 3, *PLUGIN)
     assert (code, warnings(run)) == (0, []), err
     own_method.write(folder, CHANGE)
     code, _, err = crossview(capsys, "train", run, "--resume", *PLUGIN)
     assert code == 0, err
-    assert f"warning: The code of {NAME} is not what the run began with: SHA-256 {before[:12]} then" in err
+    assert (
+        f"warning: The code of {NAME} is not what the run began with: SHA-256 {before[:12]} then"
+        in err
+    )
     assert len(warnings(run)) == 1
     assert digest(run) == before
     code, _, err = crossview(capsys, "evaluate", run, *PLUGIN)
     assert (code, f"remark: The code of {NAME} is not what" in err) == (0, True)
-    assert any("is not what the run began with" in note for note in json.loads((run / "evaluation/test/summary.json").read_text())["notes"])
+    assert any(
+        "is not what the run began with" in note
+        for note in json.loads((run / "evaluation/test/summary.json").read_text())["notes"]
+    )
 
 
 def test_a_run_without_a_step_takes_the_new_code(capsys, folder):
     run = folder / "run"
     sets = [*TINY, "--set", "method.steps=2"]
-    assert crossview(capsys, "train", "demo", "--out", run, *sets, "--max-steps", 0, *PLUGIN)[0] == 0
+    assert (
+        crossview(capsys, "train", "demo", "--out", run, *sets, "--max-steps", 0, *PLUGIN)[0] == 0
+    )
     own_method.write(folder, CHANGE)
     code, _, err = crossview(capsys, "train", run, "--resume", *PLUGIN)
     assert (code, warnings(run)) == (0, []), err
@@ -140,14 +192,26 @@ def test_a_bench_refuses_runs_of_other_code_all_at_once(capsys, folder, kept):
     for more in ([], ["--dry-run"]):
         code, out, err = crossview(capsys, *command, *more)
         assert (code, out) == (2, "")
-        names = [f"out/tiny/own-seed{seed}" if kept == "folders" else f"kept/tiny-own-seed{seed}.json" for seed in (1, 2)]
-        assert f"{', '.join(names)}: the code of {NAME} has changed since these runs were trained" in err
+        names = [
+            f"out/tiny/own-seed{seed}" if kept == "folders" else f"kept/tiny-own-seed{seed}.json"
+            for seed in (1, 2)
+        ]
+        assert (
+            f"{', '.join(names)}: the code of {NAME} has changed since these runs were trained"
+            in err
+        )
         assert "give another --out (and --records), or remove these runs" in err
     if kept == "folders":  # those that are only begun are no better
         journal = folder / "out" / "tiny" / "own-seed1" / "journal.jsonl"
-        journal.write_text("".join(line for line in journal.read_text().splitlines(True) if '"finished"' not in line))
+        journal.write_text(
+            "".join(
+                line for line in journal.read_text().splitlines(True) if '"finished"' not in line
+            )
+        )
         assert "own-seed1" in crossview(capsys, *command)[2]
-    assert crossview(capsys, *command[:5], "supervised", *command[6:])[0] == 0, "runs of other methods are as they were"
+    assert crossview(capsys, *command[:5], "supervised", *command[6:])[0] == 0, (
+        "runs of other methods are as they were"
+    )
 
 
 def test_a_run_of_before_digests_is_taken_as_it_is(folder):

@@ -23,7 +23,12 @@ from crossview.resolve import resolve
 
 PUBLISHED = {
     "la": {
-        "data": {"patch": (112, 112, 80), "classes": 2, "sampling": "crop_released", "augmentation": "rot90_flip"},
+        "data": {
+            "patch": (112, 112, 80),
+            "classes": 2,
+            "sampling": "crop_released",
+            "augmentation": "rot90_flip",
+        },
         "network": {"name": "vnet", "filters": 16, "levels": 5, "dropout": 0.5},
         "method": {
             "pretrain_steps": 2000,
@@ -34,12 +39,28 @@ PUBLISHED = {
             "upsample": ("transposed", "linear"),
             "pseudo_labels": "train",
         },
-        "training": {"labelled_batch": 4, "unlabelled_batch": 4, "schedule": "step", "decay_after": 2000, "decay_every": 2500},
+        "training": {
+            "labelled_batch": 4,
+            "unlabelled_batch": 4,
+            "schedule": "step",
+            "decay_after": 2000,
+            "decay_every": 2500,
+        },
         "inference": {"mode": "windows", "stride": (18, 18, 4), "largest_component": True},
     },
     "acdc": {
-        "data": {"patch": (256, 256), "classes": 4, "sampling": "resize", "augmentation": "rot90_flip_or_rotate"},
-        "network": {"name": "unet", "filters": 16, "levels": 5, "dropout": (0.05, 0.1, 0.2, 0.3, 0.5)},
+        "data": {
+            "patch": (256, 256),
+            "classes": 4,
+            "sampling": "resize",
+            "augmentation": "rot90_flip_or_rotate",
+        },
+        "network": {
+            "name": "unet",
+            "filters": 16,
+            "levels": 5,
+            "dropout": (0.05, 0.1, 0.2, 0.3, 0.5),
+        },
         "method": {
             "pretrain_steps": 10000,
             "train_steps": 30000,
@@ -62,7 +83,9 @@ PLANNED = [
 """Keys that "folder" leaves to a plan."""
 
 
-@pytest.mark.parametrize(("setting", "labelled"), [("la-4", 4), ("la-8", 8), ("la-16", 16), ("acdc-3", 3), ("acdc-7", 7)])
+@pytest.mark.parametrize(
+    ("setting", "labelled"), [("la-4", 4), ("la-8", 8), ("la-16", 16), ("acdc-3", 3), ("acdc-7", 7)]
+)
 def test_published_numbers(setting, labelled):
     recipe = resolve(setting)
     assert recipe.setting == setting
@@ -83,7 +106,9 @@ def test_stages_of_cml():
     pretrain, train = resolve("la-8").stages()
     assert pretrain == Stage("pretrain", 2000, unlabelled=False)
     assert train == Stage("train", 15000, unlabelled=True, from_selected=True, keep_optimiser=True)
-    assert [stage.name for stage in resolve("la-8", ["method.train_steps=0"]).stages()] == ["pretrain"]
+    assert [stage.name for stage in resolve("la-8", ["method.train_steps=0"]).stages()] == [
+        "pretrain"
+    ]
 
 
 def test_released_variant_expands_into_plain_keys():
@@ -114,7 +139,9 @@ def test_a_method_brings_its_own_batch_and_schedule_whatever_the_order():
 
 def test_a_file_changes_a_setting(tmp_path):
     path = tmp_path / "my.toml"
-    path.write_text('setting = "la-8"\n[training]\nseed = 3\nlabelled_batch = 2\n[method]\nbox = 0.5\n')
+    path.write_text(
+        'setting = "la-8"\n[training]\nseed = 3\nlabelled_batch = 2\n[method]\nbox = 0.5\n'
+    )
     recipe = resolve(path)
     assert (recipe.training.seed, recipe.training.labelled_batch, recipe.method.box) == (3, 2, 0.5)
     other = resolve(path, ["method.name=supervised"])
@@ -124,7 +151,9 @@ def test_a_file_changes_a_setting(tmp_path):
 def test_a_resolved_file_can_change_its_method(tmp_path):
     path = tmp_path / "my.toml"
     path.write_text(resolve("acdc-7").toml())
-    assert resolve(path, ["method.name=supervised"]) == resolve("acdc-7", ["method.name=supervised"])
+    assert resolve(path, ["method.name=supervised"]) == resolve(
+        "acdc-7", ["method.name=supervised"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +163,10 @@ def test_a_resolved_file_can_change_its_method(tmp_path):
         (["methods.name=cml"], ["unknown table 'methods'", "method"]),
         (["training.seed=-1"], ["'seed'", "-1", "greater than or equal to 0"]),
         (["training.seed"], ["TABLE.KEY=VALUE"]),
-        (["method.upsample=[transposed,linear]"], ["key 'upsample'", 'put texts in a list in quotes: ["one", "two"]']),
+        (
+            ["method.upsample=[transposed,linear]"],
+            ["key 'upsample'", 'put texts in a list in quotes: ["one", "two"]'],
+        ),
         (["data.validation=8"], ["[data]: validation = 8 leaves none of the 8 labelled cases"]),
         (["method.name=cmll"], ["no method 'cmll'", "did you mean cml"]),
         (["method.variant=relased"], ["variant", "'corrected' or 'released'"]),
@@ -159,7 +191,11 @@ def test_mistakes_are_told_with_a_way_out(sets, told):
 
 
 def test_files_that_are_no_recipes(tmp_path):
-    for content, told in (("a = [", "not a TOML file"), ("[dta]\n", "did you mean data"), ("data = 3\n", "not a table")):
+    for content, told in (
+        ("a = [", "not a TOML file"),
+        ("[dta]\n", "did you mean data"),
+        ("data = 3\n", "not a table"),
+    ):
         path = tmp_path / "bad.toml"
         path.write_text(content)
         with pytest.raises(UserError, match=told):
@@ -192,7 +228,14 @@ def test_load_does_not_change_its_input():
     assert tables == {"setting": "la-8", "training": {"seed": 1}}
 
 
-@pytest.mark.parametrize("tables", [{"setting": 5}, {"setting": "demo", "trainig": {"seed": 9}}, {"setting": "demo", "training": 5}])
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"setting": 5},
+        {"setting": "demo", "trainig": {"seed": 9}},
+        {"setting": "demo", "training": 5},
+    ],
+)
 def test_mappings_are_checked_as_files_are(tables):
     with pytest.raises(UserError):
         resolve(tables)
@@ -206,17 +249,27 @@ def test_a_folder_is_no_recipe(tmp_path):
 
 @given(st.lists(st.integers(0, 20000), min_size=3, max_size=3).filter(any), st.integers(3, 50000))
 def test_steps_sum_to_the_total_in_proportion(steps, total):
-    tables = {"method": dict(zip(STEP_KEYS, steps, strict=True)) | {"box": 0.5}, "data": {"patch": [8]}}
+    tables = {
+        "method": dict(zip(STEP_KEYS, steps, strict=True)) | {"box": 0.5},
+        "data": {"patch": [8]},
+    }
     scaled = with_total_steps(tables, total)
     found = [scaled["method"][key] for key in STEP_KEYS]
     assert sum(found) == total
     assert [count == 0 for count in found] == [count == 0 for count in steps]
-    assert all(abs(new - old * total / sum(steps)) <= 2 for new, old in zip(found, steps, strict=True) if old * total >= sum(steps))
+    assert all(
+        abs(new - old * total / sum(steps)) <= 2
+        for new, old in zip(found, steps, strict=True)
+        if old * total >= sum(steps)
+    )
     assert (scaled["method"]["box"], scaled["data"]) == (0.5, tables["data"])
     assert tables["method"]["steps"] == steps[0]
 
 
-@pytest.mark.parametrize(("method", "total"), [({}, 100), ({"pretrain_steps": 10, "train_steps": 30}, 1), ({"steps": 0}, 5)])
+@pytest.mark.parametrize(
+    ("method", "total"),
+    [({}, 100), ({"pretrain_steps": 10, "train_steps": 30}, 1), ({"steps": 0}, 5)],
+)
 def test_steps_that_can_not_be_shared_out_are_told(method, total):
     with pytest.raises(UserError, match="shared out"):
         with_total_steps({"method": method}, total)
@@ -233,4 +286,7 @@ def test_a_key_that_is_newer_than_a_stored_recipe_is_no_difference():
     old = resolve("la-8").tables()
     del old["inference"]["flips"], old["data"]["spacing"]
     assert differences(old, new) == []
-    assert [problem.where for problem in differences(old | {"network": {**old["network"], "filters": 4}}, new)] == ["[network] filters"]
+    assert [
+        problem.where
+        for problem in differences(old | {"network": {**old["network"], "filters": 4}}, new)
+    ] == ["[network] filters"]

@@ -56,7 +56,9 @@ def test_each_run_of_a_suite_has_a_record(made):
     names = {f"tiny-{run}-seed{seed}.json" for run in RUNS for seed in (1, 2)}
     assert {path.name for path in (made / "records").iterdir()} == names
     content = json.loads((made / "records" / "tiny-supervised-seed1.json").read_text())
-    assert content["suite"] == json.loads((made / "out" / "tiny" / "supervised-seed1" / "bench.json").read_text())
+    assert content["suite"] == json.loads(
+        (made / "out" / "tiny" / "supervised-seed1" / "bench.json").read_text()
+    )
     assert [line["view"] for line in content["cases"]["scores"]][:1] == [""]
     assert "data" not in content["environment"]
     assert str(made) not in json.dumps(content)
@@ -80,11 +82,19 @@ def test_a_suite_whose_records_are_there_trains_nothing(capsys, copied):
     shutil.rmtree(copied / "out")
     arguments = (copied / "tiny.toml", "--out", copied / "out", "--records", copied / "records")
     code, out, _ = crossview(capsys, "bench", *arguments, "--dry-run")
-    assert (code, "6 of 6 runs are done" in out, "tiny-supervised-seed1.json" in out) == (0, True, True)
+    assert (code, "6 of 6 runs are done" in out, "tiny-supervised-seed1.json" in out) == (
+        0,
+        True,
+        True,
+    )
     code, out, err = crossview(capsys, "bench", *arguments)
     assert code == 0, err
     assert "[1/6]" not in out
-    assert sorted(path.name for path in (copied / "out").iterdir()) == ["compare.csv", "compare.html", "compare.md"]
+    assert sorted(path.name for path in (copied / "out").iterdir()) == [
+        "compare.csv",
+        "compare.html",
+        "compare.md",
+    ]
     assert_same_tables(before, rows(copied / "out" / "compare.csv"))
 
 
@@ -94,9 +104,19 @@ def test_a_suite_over_several_machines(capsys, copied):
     shutil.rmtree(copied / "out")
     missing = copied / "records" / "tiny-all-labels-seed2.json"
     missing.unlink()
-    code, out, err = crossview(capsys, "bench", copied / "tiny.toml", "--out", copied / "out", "--records", copied / "records")
+    code, out, err = crossview(
+        capsys,
+        "bench",
+        copied / "tiny.toml",
+        "--out",
+        copied / "out",
+        "--records",
+        copied / "records",
+    )
     assert code == 0, err
-    assert [line.split(":")[0] for line in out.splitlines() if line.startswith("[")] == ["[6/6] all labels, seed 2"]
+    assert [line.split(":")[0] for line in out.splitlines() if line.startswith("[")] == [
+        "[6/6] all labels, seed 2"
+    ]
     assert [path.name for path in (copied / "out" / "tiny").iterdir()] == ["all-labels-seed2"]
     assert missing.exists()
     after = rows(copied / "out" / "compare.csv")
@@ -107,7 +127,15 @@ def test_a_suite_over_several_machines(capsys, copied):
 
 def test_runs_that_are_done_get_their_records(capsys, copied):
     shutil.rmtree(copied / "records")
-    code, out, _ = crossview(capsys, "bench", copied / "tiny.toml", "--out", copied / "out", "--records", copied / "records")
+    code, out, _ = crossview(
+        capsys,
+        "bench",
+        copied / "tiny.toml",
+        "--out",
+        copied / "out",
+        "--records",
+        copied / "records",
+    )
     assert (code, "[1/6]" in out) == (0, False)
     assert len(list((copied / "records").iterdir())) == 6
 
@@ -119,10 +147,20 @@ def changed(file, **keys):
 
 def test_a_record_of_another_recipe_is_refused(capsys, copied):
     shutil.rmtree(copied / "out")
-    suite = suite_file(copied, ('"training.log_every=1",', '"training.log_every=1", "training.momentum=0.5",'))
-    code, out, err = crossview(capsys, "bench", suite, "--out", copied / "out", "--records", copied / "records")
+    suite = suite_file(
+        copied, ('"training.log_every=1",', '"training.log_every=1", "training.momentum=0.5",')
+    )
+    code, out, err = crossview(
+        capsys, "bench", suite, "--out", copied / "out", "--records", copied / "records"
+    )
     assert (code, out) == (2, "")
-    for words in ("training.momentum", "has changed in the suite", "0.5", "0.9", "tiny-supervised-seed1.json"):
+    for words in (
+        "training.momentum",
+        "has changed in the suite",
+        "0.5",
+        "0.9",
+        "tiny-supervised-seed1.json",
+    ):
         assert words in err
     assert not (copied / "out").exists()
 
@@ -132,17 +170,39 @@ def test_a_record_of_another_recipe_is_refused(capsys, copied):
     [
         (lambda file: file.write_text("{"), "not a record of a run"),
         (lambda file: changed(file, suite=None), "of a run that no suite made"),
-        (lambda file: shutil.copyfile(file.with_name("tiny-supervised-seed2.json"), file), "the record is of another run"),
-        (lambda file: shutil.copyfile(file.with_name("tiny-all-labels-seed1.json"), file), "the record is of another run"),
-        (lambda file: file.write_text(json.dumps({"recipe": {}, "summary": {}})), "of an older kind"),
-        (lambda file: changed(file, summary=json.loads(file.read_text())["summary"] | {"partial": True}), "of a partial evaluation"),
+        (
+            lambda file: shutil.copyfile(file.with_name("tiny-supervised-seed2.json"), file),
+            "the record is of another run",
+        ),
+        (
+            lambda file: shutil.copyfile(file.with_name("tiny-all-labels-seed1.json"), file),
+            "the record is of another run",
+        ),
+        (
+            lambda file: file.write_text(json.dumps({"recipe": {}, "summary": {}})),
+            "of an older kind",
+        ),
+        (
+            lambda file: changed(
+                file, summary=json.loads(file.read_text())["summary"] | {"partial": True}
+            ),
+            "of a partial evaluation",
+        ),
     ],
 )
 def test_a_record_that_can_not_stand_for_its_run_is_refused(capsys, copied, spoil, told):
     file = copied / "records" / "tiny-supervised-seed1.json"
     spoil(file)
     stamps = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
-    code, out, err = crossview(capsys, "bench", copied / "tiny.toml", "--out", copied / "out", "--records", copied / "records")
+    code, out, err = crossview(
+        capsys,
+        "bench",
+        copied / "tiny.toml",
+        "--out",
+        copied / "out",
+        "--records",
+        copied / "records",
+    )
     assert (code, out) == (2, "")
     assert told in err
     assert str(file) in err
@@ -157,7 +217,11 @@ def test_compare_refuses_a_record_without_cases_and_of_another_split(capsys, cop
     del content["cases"]
     file.write_text(json.dumps(content))
     code, _, err = crossview(capsys, "compare", file)
-    assert (code, "of an older kind, without the scores of its cases" in err, "python -m benchmarks.record" in err) == (2, True, True)
+    assert (
+        code,
+        "of an older kind, without the scores of its cases" in err,
+        "python -m benchmarks.record" in err,
+    ) == (2, True, True)
 
 
 def test_a_record_whose_scores_were_cut_is_refused(capsys, copied):
@@ -171,7 +235,20 @@ def test_a_record_whose_scores_were_cut_is_refused(capsys, copied):
 
 def test_recording_by_hand(capsys, monkeypatch, copied):
     run = copied / "out" / "tiny" / "cml-labelled-only-seed1"
-    monkeypatch.setattr(sys, "argv", ["record", str(run), "--out", str(copied / "mine"), "--tag", "short", "--note", "six steps"])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "record",
+            str(run),
+            "--out",
+            str(copied / "mine"),
+            "--tag",
+            "short",
+            "--note",
+            "six steps",
+        ],
+    )
     record_main()
     [file] = (copied / "mine").iterdir()
     assert file.name == "tiny-cml-labelled-only-seed1-short.json"

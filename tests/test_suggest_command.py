@@ -9,7 +9,13 @@ from PIL import Image
 from command import crossview
 from made_folder import make_folder
 
-TINY = ("network.filters=2", "training.precision=float32", "data.patch=[16,16,16]", "method.pretrain_steps=1", "method.train_steps=1")
+TINY = (
+    "network.filters=2",
+    "training.precision=float32",
+    "data.patch=[16,16,16]",
+    "method.pretrain_steps=1",
+    "method.train_steps=1",
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,9 @@ def test_unlabelled_scans_are_named_and_drawn(capsys, trained, method):
 
 
 def test_for_programs_and_into_another_folder(capsys, trained, tmp_path):
-    code, out, _ = crossview(capsys, "suggest", trained / "cml", "-n", 1, "--json", "--out", tmp_path / "next")
+    code, out, _ = crossview(
+        capsys, "suggest", trained / "cml", "-n", 1, "--json", "--out", tmp_path / "next"
+    )
     assert code == 0
     (suggestion,) = json.loads(out)
     assert suggestion["rank"] == 1
@@ -56,14 +64,18 @@ def test_the_labels_of_the_unlabelled_play_no_part(capsys, trained, tmp_path):
     (scans / "split.toml").write_text('labelled = ["case00", "case01"]\n')
     crossview(capsys, "suggest", trained / "cml", "-n", 2)
     before = json.loads((trained / "cml" / "suggest" / "suggest.json").read_text())["doubt"]
-    code, _, err = crossview(capsys, "suggest", trained / "cml", "--data", scans, "--out", tmp_path / "out")
+    code, _, err = crossview(
+        capsys, "suggest", trained / "cml", "--data", scans, "--out", tmp_path / "out"
+    )
     assert code == 0, err
     assert json.loads((tmp_path / "out" / "suggest.json").read_text())["doubt"] == before
 
 
 def test_a_set_without_unlabelled_scans(capsys, trained, tmp_path):
     make_folder(tmp_path / "all", labelled=3, unlabelled=0)
-    code, _, err = crossview(capsys, "suggest", trained / "cml", "--data", tmp_path / "all", "--out", tmp_path / "out")
+    code, _, err = crossview(
+        capsys, "suggest", trained / "cml", "--data", tmp_path / "all", "--out", tmp_path / "out"
+    )
     assert code == 2
     assert "every scan of this data set is labelled" in err
     assert not (tmp_path / "out").exists()

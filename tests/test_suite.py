@@ -23,7 +23,9 @@ TABLES = {
 
 
 def of(**changes):
-    return parse_suite({key: value for key, value in (TABLES | changes).items() if value is not None})
+    return parse_suite(
+        {key: value for key, value in (TABLES | changes).items() if value is not None}
+    )
 
 
 @pytest.mark.parametrize("name", shipped_suites())
@@ -49,24 +51,49 @@ def test_runs_have_seeds_outermost_then_settings_then_rows():
     rows = [TABLES["methods"][0], {"label": "cml (own)", "name": "cml", "settings": ["two"]}]
     runs = every_run(of(seeds=[3, 1], settings=settings, methods=rows), Path("out"))
     assert [str(run.path) for run in runs] == [
-        f"out/{folder}-seed{seed}" for seed in (3, 1) for folder in ("A-b/supervised", "two/supervised", "two/cml-own")
+        f"out/{folder}-seed{seed}"
+        for seed in (3, 1)
+        for folder in ("A-b/supervised", "two/supervised", "two/cml-own")
     ]
 
 
 def test_later_texts_win_and_the_steps_are_the_suites():
-    settings = [{"name": "demo", "recipe": "demo", "set": ["training.momentum=0.2", "training.weight_decay=0.2"]}]
-    rows = [TABLES["methods"][0], {"label": "cml", "name": "cml", "set": ["training.weight_decay=0.3", "method.pretrain_steps=30"]}]
+    settings = [
+        {
+            "name": "demo",
+            "recipe": "demo",
+            "set": ["training.momentum=0.2", "training.weight_decay=0.2"],
+        }
+    ]
+    rows = [
+        TABLES["methods"][0],
+        {
+            "label": "cml",
+            "name": "cml",
+            "set": ["training.weight_decay=0.3", "method.pretrain_steps=30"],
+        },
+    ]
     common = ["training.momentum=0.1", "training.weight_decay=0.1", "training.learning_rate=0.1"]
     _, run = every_run(of(common=common, settings=settings, methods=rows), Path("out"))
     recipe = run.resolved
-    assert (recipe.training.learning_rate, recipe.training.momentum, recipe.training.weight_decay) == (0.1, 0.2, 0.3)
-    assert (recipe.training.seed, recipe.method.pretrain_steps, recipe.method.train_steps) == (1, 5, 95)
+    assert (
+        recipe.training.learning_rate,
+        recipe.training.momentum,
+        recipe.training.weight_decay,
+    ) == (0.1, 0.2, 0.3)
+    assert (recipe.training.seed, recipe.method.pretrain_steps, recipe.method.train_steps) == (
+        1,
+        5,
+        95,
+    )
 
 
 def test_published_leaves_each_method_its_own_steps():
     suite = of(protocol="published", total_steps=None)
     check_recipes(chosen_runs(suite, Path("out")))
-    assert [sum(stage.steps for stage in run.resolved.stages()) for run in every_run(suite, Path("out"))] == [720, 720]
+    assert [
+        sum(stage.steps for stage in run.resolved.stages()) for run in every_run(suite, Path("out"))
+    ] == [720, 720]
 
 
 def test_equal_rows_are_equal_but_for_what_they_say():
@@ -91,7 +118,9 @@ def test_methods_whose_published_schedules_differ_must_be_given_one():
 
 
 def test_what_is_left_to_a_plan_is_refused():
-    with pytest.raises(UserError, match=r"leaves keys to a plan(?s:.*)data\.patch(?s:.*)crossview recipe folder"):
+    with pytest.raises(
+        UserError, match=r"leaves keys to a plan(?s:.*)data\.patch(?s:.*)crossview recipe folder"
+    ):
         check_recipes(chosen_runs(of(settings=[{"name": "own", "recipe": "folder"}]), Path("out")))
 
 
@@ -110,8 +139,14 @@ def test_what_is_left_to_a_plan_is_refused():
         ({"seeds": [1, 1]}, "more than once"),
         ({"seeds": [-1]}, "seeds"),
         ({"methods": [{"label": "supervised, all", "name": "supervised"}]}, "label"),
-        ({"methods": [*TABLES["methods"], {"label": "CML", "name": "cml"}]}, "can't be told apart as folders"),
-        ({"methods": [*TABLES["methods"], {"label": "c", "name": "cml", "settings": ["dmo"]}]}, "did you mean demo"),
+        (
+            {"methods": [*TABLES["methods"], {"label": "CML", "name": "cml"}]},
+            "can't be told apart as folders",
+        ),
+        (
+            {"methods": [*TABLES["methods"], {"label": "c", "name": "cml", "settings": ["dmo"]}]},
+            "did you mean demo",
+        ),
         ({"common": ["training.seed=4"]}, "use the suite's 'seeds'"),
         ({"common": ["method.name=cml"]}, "use the row's 'name'"),
         ({"common": ["momentum"]}, "TABLE.KEY=VALUE"),
@@ -131,13 +166,27 @@ def test_all_mistakes_at_once():
 
 def test_a_planned_recipe_leaves_nothing_open_and_its_batch_is_every_rows(tmp_path):
     """As `recipe folder --data DATA` prints it; a row's method would else bring its own batch."""
-    planned = ["data.patch=[32,32,32]", "data.classes=2", "data.augmentation=none", "data.spacing=[1.0,1.0,1.0]", "network.name=vnet"]
-    planned += ["network.levels=3", "inference.stride=[16,16,16]", "training.labelled_batch=2", "training.unlabelled_batch=2"]
+    planned = [
+        "data.patch=[32,32,32]",
+        "data.classes=2",
+        "data.augmentation=none",
+        "data.spacing=[1.0,1.0,1.0]",
+        "network.name=vnet",
+    ]
+    planned += [
+        "network.levels=3",
+        "inference.stride=[16,16,16]",
+        "training.labelled_batch=2",
+        "training.unlabelled_batch=2",
+    ]
     (tmp_path / "plan.toml").write_text(resolve("folder", planned).toml())
     settings = [{"name": "mine", "recipe": str(tmp_path / "plan.toml")}]
     runs = every_run(of(settings=settings), Path("out"))
     check_recipes(runs)
-    assert [(run.resolved.training.labelled_batch, run.resolved.training.unlabelled_batch) for run in runs] == [(2, 2)] * 2
+    assert [
+        (run.resolved.training.labelled_batch, run.resolved.training.unlabelled_batch)
+        for run in runs
+    ] == [(2, 2)] * 2
     (other, _) = every_run(of(settings=settings, common=["training.labelled_batch=6"]), Path("out"))
     assert other.resolved.training.labelled_batch == 6
 
@@ -157,7 +206,9 @@ def test_a_recipe_file_lies_beside_the_suite(tmp_path):
 
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites" / "mine.toml").write_text('setting = "demo"\n[data]\nunlabelled = 12\n')
-    (tmp_path / "suites" / "own.toml").write_text(tomli_w.dumps(TABLES | {"settings": [{"name": "mine", "recipe": "mine.toml"}]}))
+    (tmp_path / "suites" / "own.toml").write_text(
+        tomli_w.dumps(TABLES | {"settings": [{"name": "mine", "recipe": "mine.toml"}]})
+    )
     run = every_run(load_suite(tmp_path / "suites" / "own.toml"), tmp_path)[0]
     assert run.resolved.data.unlabelled == 12
 

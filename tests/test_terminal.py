@@ -6,7 +6,10 @@ from crossview.terminal import summary_table
 
 
 def mean(dice):
-    return {metric: {"mean": dice, "ci95": [dice, dice]} for metric in ("dice", "jaccard", "hd95", "asd")}
+    return {
+        metric: {"mean": dice, "ci95": [dice, dice]}
+        for metric in ("dice", "jaccard", "hd95", "asd")
+    }
 
 
 def shown(views):

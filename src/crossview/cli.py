@@ -23,13 +23,28 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 def options(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, metavar="", help="Print the version and stop.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=show_version,
+            is_eager=True,
+            metavar="",
+            help="Print the version and stop.",
+        ),
     ] = False,
 ) -> None:
     """Semi-supervised medical image segmentation: train from a few labelled and many unlabelled scans."""
     if context.invoked_subcommand != "train" and (here := place()) is not None and here.size > 1:
         fix = "start it once; only crossview train can be started by torchrun"
-        raise UserError(Problem(f"crossview {context.invoked_subcommand} runs in one process", "", f"{here.size} processes", "one", fix))
+        raise UserError(
+            Problem(
+                f"crossview {context.invoked_subcommand} runs in one process",
+                "",
+                f"{here.size} processes",
+                "one",
+                fix,
+            )
+        )
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -39,7 +54,9 @@ def _terminate(number: int, frame: object) -> None:
 def main() -> None:
     """Entry point. Exit codes: 0 done, 2 a fault in the input, 1 a fault of ours, 130 or 143 stopped by Ctrl-C or SIGTERM."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks is no reason to fail
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a name that the terminal's encoding lacks is no reason to fail
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, _terminate)
     try:

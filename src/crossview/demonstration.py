@@ -26,7 +26,13 @@ class Demo:
     csv: Path
 
 
-def demo(out: Path | str = "runs/demo", *, seeds: int = 1, steps: int | None = None, say: Callable[[str], None] = lambda _: None) -> Demo:
+def demo(
+    out: Path | str = "runs/demo",
+    *,
+    seeds: int = 1,
+    steps: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Demo:
     """Train and test labelled-only, CML's labelled stage alone, and CML on phantoms, each with the same number of steps.
 
     steps: of each run; by default the suite's. say: is told which run begins. Runs of the same recipe that are there
@@ -34,7 +40,12 @@ def demo(out: Path | str = "runs/demo", *, seeds: int = 1, steps: int | None = N
     """
     folder, shipped = Path(out), load_suite("demo")
     first = shipped.seeds[0]
-    suite = shipped.model_copy(update={"seeds": tuple(range(first, first + seeds)), "total_steps": steps or shipped.total_steps})
+    suite = shipped.model_copy(
+        update={
+            "seeds": tuple(range(first, first + seeds)),
+            "total_steps": steps or shipped.total_steps,
+        }
+    )
     tag = "" if steps is None else f"-{steps}steps"
     runs = [replace(run, path=folder / f"{run.path.name}{tag}") for run in every_run(suite, folder)]
     for number, run in enumerate(runs, start=1):
@@ -58,4 +69,9 @@ def _run(run: Planned) -> None:
         if not run.path.exists():
             raise
         fix = "delete the folder, or choose another --out"
-        raise UserError([*error.problems, Problem("the demonstration can't go on with this run", str(run.path), fix=fix)]) from None
+        raise UserError(
+            [
+                *error.problems,
+                Problem("the demonstration can't go on with this run", str(run.path), fix=fix),
+            ]
+        ) from None

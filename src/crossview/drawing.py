@@ -21,20 +21,48 @@ def draw_batch(batch: Batch, show: Mapping[str, Tensor], path: Path) -> None:
     """Draw a batch and what its method shows of it."""
 
     def array(tensor: Tensor) -> NDArray[Any]:
-        return tensor.detach().float().cpu().numpy() if tensor.is_floating_point() else tensor.detach().to(torch.uint8).cpu().numpy()
+        return (
+            tensor.detach().float().cpu().numpy()
+            if tensor.is_floating_point()
+            else tensor.detach().to(torch.uint8).cpu().numpy()
+        )
 
     unlabelled = None if batch.unlabelled is None else array(batch.unlabelled)
-    pictures.batch_picture(array(batch.image), array(batch.label), unlabelled, {name: array(t) for name, t in show.items()}, path)
+    pictures.batch_picture(
+        array(batch.image),
+        array(batch.label),
+        unlabelled,
+        {name: array(t) for name, t in show.items()},
+        path,
+    )
 
 
-def case_drawer(recipe: Recipe, splits: Splits) -> Callable[[Case, NDArray[Any], NDArray[Any], Prediction, Path | None], None]:
+def case_drawer(
+    recipe: Recipe, splits: Splits
+) -> Callable[[Case, NDArray[Any], NDArray[Any], Prediction, Path | None], None]:
     """What draws a case with its label and prediction into pictures/ of a folder, if one is given."""
     axis = 0 if len(recipe.data.patch) == 2 else -1
     names = dict(enumerate(splits.class_names))
 
-    def draw(case: Case, image: NDArray[Any], label: NDArray[Any], prediction: Prediction, folder: Path | None) -> None:
+    def draw(
+        case: Case,
+        image: NDArray[Any],
+        label: NDArray[Any],
+        prediction: Prediction,
+        folder: Path | None,
+    ) -> None:
         if folder is not None:
             path, views = folder / "pictures" / f"{case.id}.png", prediction.views
-            pictures.case_picture(image, label, prediction.label, views, path, title="", slice_axis=axis, affine=case.affine, names=names)
+            pictures.case_picture(
+                image,
+                label,
+                prediction.label,
+                views,
+                path,
+                title="",
+                slice_axis=axis,
+                affine=case.affine,
+                names=names,
+            )
 
     return draw

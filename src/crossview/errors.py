@@ -35,7 +35,9 @@ class UserError(Exception):
     """One or more problems in an input, all that could be seen at once. Exit code 2."""
 
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        self.problems: tuple[Problem, ...] = (
+            (problems,) if isinstance(problems, Problem) else tuple(problems)
+        )
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
@@ -55,7 +57,9 @@ def raise_all(problems: Sequence[Problem]) -> None:
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: the nearest known ones, else all of them."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=3, cutoff=0.6) or [name for name in names if name.lower() == word.lower()]
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.6) or [
+        name for name in names if name.lower() == word.lower()
+    ]
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
 
 
@@ -70,4 +74,10 @@ FIXES = {
 
 def of_system(error: OSError) -> UserError:
     """What the system refused, for people."""
-    return UserError(Problem(error.strerror or str(error), where=str(error.filename or ""), fix=FIXES.get(error.errno or 0, "")))
+    return UserError(
+        Problem(
+            error.strerror or str(error),
+            where=str(error.filename or ""),
+            fix=FIXES.get(error.errno or 0, ""),
+        )
+    )

@@ -17,7 +17,9 @@ LONGEST = 240
 def written_whole(path: Path) -> Iterator[Path]:
     """A path aside to write to; it becomes ``path`` once it is whole and on the disk, and is removed if anything fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = path.name if len(os.fsencode(path.name)) <= LONGEST else path.name[: LONGEST // 4]  # four bytes a letter at most
+    name = (
+        path.name if len(os.fsencode(path.name)) <= LONGEST else path.name[: LONGEST // 4]
+    )  # four bytes a letter at most
     part = path.with_name(name + ".part")
     try:
         yield part
@@ -37,10 +39,26 @@ def write_text(path: Path, text: str) -> Path:
 
 def check_writable(folder: Path) -> None:
     """Files can be made in ``folder``, or it in the nearest folder that is there. Raises UserError; writes nothing."""
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists() or place.is_symlink())
+    there = next(
+        place
+        for place in (folder.absolute(), *folder.absolute().parents)
+        if place.exists() or place.is_symlink()
+    )
     fix = "choose another --out, or give yourself the right to write there"
     if not there.is_dir():
         found = f"{there} is {'a link to nothing or to itself' if there.is_symlink() and not there.exists() else 'a file'}"
-        raise UserError(Problem("the output folder can't be made", str(folder), found, "a folder, new or not", fix))
+        raise UserError(
+            Problem(
+                "the output folder can't be made", str(folder), found, "a folder, new or not", fix
+            )
+        )
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(Problem("nothing can be written here", str(folder), f"{there} is read-only", "a folder to write to", fix))
+        raise UserError(
+            Problem(
+                "nothing can be written here",
+                str(folder),
+                f"{there} is read-only",
+                "a folder to write to",
+                fix,
+            )
+        )

@@ -45,7 +45,14 @@ class Run:
         run = Run(Path(path))
         if not (run.path / "recipe.toml").is_file():
             found = "no such folder" if not run.path.is_dir() else "a folder without recipe.toml"
-            raise UserError(Problem("this is not a run folder", where=str(path), found=found, fix="crossview train RECIPE --out makes one"))
+            raise UserError(
+                Problem(
+                    "this is not a run folder",
+                    where=str(path),
+                    found=found,
+                    fix="crossview train RECIPE --out makes one",
+                )
+            )
         return run
 
     @property
@@ -55,7 +62,12 @@ class Run:
         try:
             return resolve(tables)
         except UserError as error:
-            raise UserError([replace(each, where=f"{path}: {each.where}".rstrip(": ")) for each in error.problems]) from None
+            raise UserError(
+                [
+                    replace(each, where=f"{path}: {each.where}".rstrip(": "))
+                    for each in error.problems
+                ]
+            ) from None
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -67,7 +79,13 @@ class Run:
         except (OSError, ValueError) as error:
             fix = "restore it, or train again with --overwrite"
             raise UserError(
-                Problem("the run's environment can't be read", str(path), str(error), "what crossview train wrote", fix)
+                Problem(
+                    "the run's environment can't be read",
+                    str(path),
+                    str(error),
+                    "what crossview train wrote",
+                    fix,
+                )
             ) from None
         return content
 
@@ -78,7 +96,14 @@ class Run:
             return None if given is None else Path(given)
         if not Path(stored).is_dir():
             fix = "give their new place: --data DATA"
-            raise UserError(Problem("the data are no longer where the run was trained on them", stored, "no such folder", fix=fix))
+            raise UserError(
+                Problem(
+                    "the data are no longer where the run was trained on them",
+                    stored,
+                    "no such folder",
+                    fix=fix,
+                )
+            )
         return Path(stored)
 
     @property
@@ -93,7 +118,9 @@ class Run:
     def trained(self) -> bool:
         """Whether a step has been trained that a resume would keep. Raises UserError for a checkpoint that can't be read."""
         last = self.path / "checkpoints" / "last.pt"
-        return self.finished or (last.exists() and checkpoint.read(last)["position"]["total_step"] > 0)
+        return self.finished or (
+            last.exists() and checkpoint.read(last)["position"]["total_step"] > 0
+        )
 
     @property
     def waited_in_vain(self) -> bool:
@@ -105,7 +132,13 @@ class Run:
         """The checkpoint's file; by default the one that the run's selection policy names. Raises UserError for an unknown name."""
         name = name or ("last" if self.recipe.training.selection == "last" else "selected")
         if name not in ("last", "selected"):
-            raise UserError(Problem(f"there is no checkpoint '{name}'", where=str(self.path), expected="last or selected"))
+            raise UserError(
+                Problem(
+                    f"there is no checkpoint '{name}'",
+                    where=str(self.path),
+                    expected="last or selected",
+                )
+            )
         return self.path / "checkpoints" / f"{name}.pt"
 
 
@@ -128,13 +161,30 @@ def check_free(path: Path, overwrite: bool) -> None:
     try:
         found = {entry.name for entry in path.iterdir()} - {LOCK} if path.exists() else set()
     except OSError as error:
-        raise UserError(Problem("a run can't be made here", str(path), error.strerror or str(error), fix="choose another --out")) from None
+        raise UserError(
+            Problem(
+                "a run can't be made here",
+                str(path),
+                error.strerror or str(error),
+                fix="choose another --out",
+            )
+        ) from None
     check_writable(path)
-    begun = "environment.json" in found and found <= {"environment.json", "checkpoints", "pictures"}  # a kill while it was being made
+    begun = "environment.json" in found and found <= {
+        "environment.json",
+        "checkpoints",
+        "pictures",
+    }  # a kill while it was being made
     if not found or begun:
         return
     if not {"recipe.toml", "environment.json"} <= found:
-        raise UserError(Problem("this is in the way and is not a run folder", where=str(path), fix="choose another --out"))
+        raise UserError(
+            Problem(
+                "this is in the way and is not a run folder",
+                where=str(path),
+                fix="choose another --out",
+            )
+        )
     if not overwrite:
         fix = "--resume goes on with it, --overwrite deletes it and starts anew, or choose another --out"
         raise UserError(Problem("a run is here already", where=str(path), fix=fix))
@@ -181,9 +231,22 @@ def recipe_on_resume(run: Run, asked: Recipe) -> Recipe:
     stored, new = run.recipe.tables(), asked.tables()
     problems = differences(stored, new)
     if stored["method"]["name"] != new["method"]["name"]:
-        problems = [Problem("the run that is resumed is of another method", str(run.path), new["method"]["name"], stored["method"]["name"])]
+        problems = [
+            Problem(
+                "the run that is resumed is of another method",
+                str(run.path),
+                new["method"]["name"],
+                stored["method"]["name"],
+            )
+        ]
     raise_all(problems)
-    changed: Tables = {**stored, "training": {**stored["training"], **{key: new["training"][key] for key in CHANGEABLE_ON_RESUME}}}
+    changed: Tables = {
+        **stored,
+        "training": {
+            **stored["training"],
+            **{key: new["training"][key] for key in CHANGEABLE_ON_RESUME},
+        },
+    }
     return resolve(changed)
 
 
@@ -193,9 +256,14 @@ def stored_precision(recipe: Recipe) -> Precision:
 
 def other_environment(run: Run, device: torch.device, processes: int = 1) -> list[str]:
     """What a person must know who resumes a run elsewhere than it was begun."""
-    then, now = {"processes": 1, **run.environment}, {**environment_now(device), "processes": processes}
+    then, now = (
+        {"processes": 1, **run.environment},
+        {**environment_now(device), "processes": processes},
+    )
     keys = ("torch", "threads", "device_name", "processes")
-    different = [f"{key} {then[key]} then, {now[key]} now" for key in keys if then.get(key) != now[key]]
+    different = [
+        f"{key} {then[key]} then, {now[key]} now" for key in keys if then.get(key) != now[key]
+    ]
     text = "bit-equal resume needs the same build, device, thread count and number of processes"
     return [f"{text}: {'; '.join(different)}"] if different else []
 
@@ -262,7 +330,9 @@ def trained_method(run: Run | Path | str, device: torch.device) -> TrainedMethod
     return TrainedMethod(recipe, method, channels, step, state)
 
 
-def load_method(recipe: Recipe, path: Path, channels: int, device: torch.device) -> tuple[Method, int]:
+def load_method(
+    recipe: Recipe, path: Path, channels: int, device: torch.device
+) -> tuple[Method, int]:
     """The method with a checkpoint's weights, and the step they are of. Raises UserError for a checkpoint of another recipe."""
     state = checkpoint.read(path, "cpu")
     method = recipe.build_method(channels)

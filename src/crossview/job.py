@@ -38,7 +38,11 @@ def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, wor
         device=prepared.device,
         precision=precision,
         recipe=recipe.tables(),
-        score=(lambda: quick_dice(predictor, scored, splits.classes, splits.channels, preprocessing)) if scored and world.first else None,
+        score=(
+            lambda: quick_dice(predictor, scored, splits.classes, splits.channels, preprocessing)
+        )
+        if scored and world.first
+        else None,
         draw=draw_batch if world.first else None,
         world=world,
         class_names=splits.class_names,
@@ -52,11 +56,21 @@ def recordable(recipe: Recipe, device: torch.device) -> bool:
 
 
 def make_predictor(
-    recipe: Recipe, method: Method, device: torch.device, precision: Precision, progress: Progress | None = None, *, many: bool = False
+    recipe: Recipe,
+    method: Method,
+    device: torch.device,
+    precision: Precision,
+    progress: Progress | None = None,
+    *,
+    many: bool = False,
 ) -> Predictor:
     """The recipe's way from an image to a prediction. many: for whole sets, so it pays to record passes, where the recipe records them."""
     options = recipe.inference
-    passes = Recordings(networks_of(method)).passes if many and recordable(recipe, device) else nullcontext
+    passes = (
+        Recordings(networks_of(method)).passes
+        if many and recordable(recipe, device)
+        else nullcontext
+    )
     return Predictor(
         method,
         mode=options.mode,

@@ -39,16 +39,37 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
     if not {"RANK", "WORLD_SIZE"} <= environment.keys():
         return None
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    found = ", ".join(f"{name}={environment[name]}" for name in (*names, "MASTER_ADDR", "MASTER_PORT") if name in environment)
+    found = ", ".join(
+        f"{name}={environment[name]}"
+        for name in (*names, "MASTER_ADDR", "MASTER_PORT")
+        if name in environment
+    )
     try:
         rank, size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
-        here = Place(rank, size, int(environment.get("LOCAL_RANK", rank)), int(environment.get("LOCAL_WORLD_SIZE", size)))
+        here = Place(
+            rank,
+            size,
+            int(environment.get("LOCAL_RANK", rank)),
+            int(environment.get("LOCAL_WORLD_SIZE", size)),
+        )
     except ValueError:
         here = None
-    if here is None or not (0 <= here.rank < here.size) or not {"MASTER_ADDR", "MASTER_PORT"} <= environment.keys():
+    if (
+        here is None
+        or not (0 <= here.rank < here.size)
+        or not {"MASTER_ADDR", "MASTER_PORT"} <= environment.keys()
+    ):
         expected = "RANK below WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun sets them"
         fix = "start it by torchrun or with --gpus, or unset RANK and WORLD_SIZE"
-        raise UserError(Problem("this process can't tell its place among several", "environment", found, expected, fix))
+        raise UserError(
+            Problem(
+                "this process can't tell its place among several",
+                "environment",
+                found,
+                expected,
+                fix,
+            )
+        )
     return here
 
 
@@ -88,18 +109,34 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared = {
+        "WORLD_SIZE": processes,
+        "LOCAL_WORLD_SIZE": processes,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
     shared[LAUNCHER] = os.getpid()
-    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", max(1, (os.cpu_count() or 1) // processes))}
+    threads = {
+        "OMP_NUM_THREADS": os.environ.get(
+            "OMP_NUM_THREADS", max(1, (os.cpu_count() or 1) // processes)
+        )
+    }
     family = _Family()
-    usual = {number: signal.signal(number, family.pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    usual = {
+        number: signal.signal(number, family.pass_on) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         for rank in range(processes):
-            own = {key: str(value) for key, value in {**shared, **threads, "RANK": rank, "LOCAL_RANK": rank}.items()}
+            own = {
+                key: str(value)
+                for key, value in {**shared, **threads, "RANK": rank, "LOCAL_RANK": rank}.items()
+            }
             # A session of its own: Ctrl-C in a terminal reaches only this process, which passes it on.
             # -P: modules of the current folder are no part of it.
             command = [sys.executable, "-P", "-m", "crossview", *arguments]
-            started = subprocess.Popen(command, env={**os.environ, **own}, start_new_session=True, stdin=subprocess.DEVNULL)
+            started = subprocess.Popen(
+                command, env={**os.environ, **own}, start_new_session=True, stdin=subprocess.DEVNULL
+            )
             family.children.append(started)
         return family.wait()
     finally:
@@ -129,7 +166,9 @@ class _Family:
 
     def _failed(self) -> tuple[int, int] | None:
         """Rank and code of a process that failed: one that was killed before one that only missed it."""
-        failed = [(rank, child.returncode) for rank, child in enumerate(self.children) if child.returncode]
+        failed = [
+            (rank, child.returncode) for rank, child in enumerate(self.children) if child.returncode
+        ]
         return min(failed, key=lambda each: each[1] > 0, default=None)
 
     def wait(self) -> int:

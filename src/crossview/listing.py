@@ -35,8 +35,12 @@ def recipes() -> dict[str, str]:
     found = {}
     for name in shipped_settings():
         data, network = (setting_tables(name)[1][table] for table in ("data", "network"))
-        labelled = f"{data['labelled']} labelled" if data.get("labelled") else "all that have labels"
-        found[name] = f"source {data['source']}, {labelled}, {network.get('name', 'network by the plan')}"
+        labelled = (
+            f"{data['labelled']} labelled" if data.get("labelled") else "all that have labels"
+        )
+        found[name] = (
+            f"source {data['source']}, {labelled}, {network.get('name', 'network by the plan')}"
+        )
     return found
 
 

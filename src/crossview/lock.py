@@ -48,7 +48,9 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         _HELD.discard(key)
-        (folder / LOCK).unlink(missing_ok=True)  # before it is let go of, so that whoever comes next makes its own
+        (folder / LOCK).unlink(
+            missing_ok=True
+        )  # before it is let go of, so that whoever comes next makes its own
         file.close()
         _remove_empty(made)
 
@@ -69,7 +71,15 @@ def _lock_file(folder: Path, wait: bool) -> IO[str]:
             holder = file.read() or "another process"
             file.close()
             fix = "wait for it, or choose another folder"
-            raise LockedError(Problem("another process works in this folder", str(folder), holder, "one at a time", fix)) from None
+            raise LockedError(
+                Problem(
+                    "another process works in this folder",
+                    str(folder),
+                    holder,
+                    "one at a time",
+                    fix,
+                )
+            ) from None
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
                 file.close()

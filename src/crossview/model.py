@@ -40,7 +40,11 @@ class Model:
         array = self._with_channels(np.asarray(image, dtype=np.float32))
         if not np.isfinite(array).all():
             raise UserError(
-                Problem("the image holds values that are no numbers", found="NaN or infinity", fix="set them to the background's")
+                Problem(
+                    "the image holds values that are no numbers",
+                    found="NaN or infinity",
+                    fix="set them to the background's",
+                )
             )
         prepared = Preprocessing.of(self.recipe.data).image(array, spacing, "the image")
         (prediction,) = self.predictor.predict([prepared], [array.shape[1:]])
@@ -53,8 +57,12 @@ class Model:
         if array.size and array.ndim in axes and self.channels == 1:
             return array[None]
         spatial = " or ".join(map(str, axes))
-        expected = f"{self.channels} channel(s) in front of {spatial} axes" + (", or these alone" if self.channels == 1 else "")
-        raise UserError(Problem("the image has an unexpected shape", found=str(array.shape), expected=expected))
+        expected = f"{self.channels} channel(s) in front of {spatial} axes" + (
+            ", or these alone" if self.channels == 1 else ""
+        )
+        raise UserError(
+            Problem("the image has an unexpected shape", found=str(array.shape), expected=expected)
+        )
 
 
 def load(run: Run | Path | str, device: str = "auto") -> Model:
@@ -63,6 +71,9 @@ def load(run: Run | Path | str, device: str = "auto") -> Model:
     set_kernels(deterministic=False)
     found = trained_method(run, where)
     found.method.eval()
-    names = found.state.get("class_names") or ["background", *(f"class {number}" for number in range(1, found.recipe.data.classes))]
+    names = found.state.get("class_names") or [
+        "background",
+        *(f"class {number}" for number in range(1, found.recipe.data.classes)),
+    ]
     predictor = make_predictor(found.recipe, found.method, where, stored_precision(found.recipe))
     return Model(found.recipe, found.channels, tuple(names), found.step, predictor)

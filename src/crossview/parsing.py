@@ -30,14 +30,32 @@ PLAINER = {
 
 
 def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
-    key, message = ".".join(str(part) for part in item["loc"]), item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    key, message = (
+        ".".join(str(part) for part in item["loc"]),
+        item["msg"].removeprefix("Value error, ").removeprefix("Input should be "),
+    )
     if not key:  # of several keys together, which the message names
         return Problem(message, where=f"[{where}]")
     if item["type"] == "extra_forbidden":
-        return Problem(f"unknown key '{key}'", where=f"[{where}]", found=f"{key} = {item['input']!r}", fix=nearest(key, model.model_fields))
+        return Problem(
+            f"unknown key '{key}'",
+            where=f"[{where}]",
+            found=f"{key} = {item['input']!r}",
+            fix=nearest(key, model.model_fields),
+        )
     if item["type"] == "missing":
         return Problem(f"key '{key}' is missing", where=f"[{where}]", fix=f"add {key} to [{where}]")
     bare = isinstance(item["input"], str) and item["input"].startswith("[")
-    fix = 'put texts in a list in quotes: ["one", "two"]; for a shell all of it in single ones' if bare else ""
+    fix = (
+        'put texts in a list in quotes: ["one", "two"]; for a shell all of it in single ones'
+        if bare
+        else ""
+    )
     message = PLAINER.get(item["type"], message)
-    return Problem(f"key '{key}' has a wrong value", where=f"[{where}]", found=repr(item["input"]), expected=message, fix=fix)
+    return Problem(
+        f"key '{key}' has a wrong value",
+        where=f"[{where}]",
+        found=repr(item["input"]),
+        expected=message,
+        fix=fix,
+    )

@@ -25,7 +25,15 @@ from crossview.resolve import Recipe, resolve
 from crossview.training.device import find_device
 
 OPEN = {
-    "data": ("classes", "spacing", "nifti_axes", "patch", "normalisation", "augmentation", "foreground_share"),
+    "data": (
+        "classes",
+        "spacing",
+        "nifti_axes",
+        "patch",
+        "normalisation",
+        "augmentation",
+        "foreground_share",
+    ),
     "network": ("name", "filters", "levels"),
     "training": ("labelled_batch",),
     "inference": ("stride", "largest_component"),
@@ -52,10 +60,14 @@ def resolve_planned(
     options = folder.Options(**{**provisional.data.model_dump(), "nifti_axes": (0, 1, 2)})
     splits = folder.splits(data, options)
     check_unlabelled(provisional, splits)
-    classes = options.classes if "classes" in given.get("data", {}) else len(cases.class_names) or None
+    classes = (
+        options.classes if "classes" in given.get("data", {}) else len(cases.class_names) or None
+    )
     facts = inspect.inspect((*splits.labelled, *splits.unlabelled), classes, progress=progress)
     begin = len(splits.labelled)
-    findings = check_set({"labelled": facts[:begin], "unlabelled": facts[begin:]}, classes, str(data))
+    findings = check_set(
+        {"labelled": facts[:begin], "unlabelled": facts[begin:]}, classes, str(data)
+    )
     raise_all([finding.problem for finding in findings if finding.severity == "error"])
     found = fingerprint.take(facts, cases.channel_names, cases.class_names, str(data))
     gpu = find_device(provisional.training.device).type == "cuda"
@@ -63,17 +75,23 @@ def resolve_planned(
     return resolve(merged(tables, plan.tables())), plan
 
 
-def asked_on_resume(stored: Recipe, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+def asked_on_resume(
+    stored: Recipe, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> Recipe:
     """The recipe that a resume asks for: where it leaves keys to a plan, the run's own keys are meant. Raises UserError."""
     asked, tables = load(recipe, overrides), stored.tables()
     if asked.get("setting") != tables.get("setting") or stored.data.source != "folder":
         return resolve(recipe, overrides)
     _, given = layers(recipe, overrides)
     method = asked["method"]["name"]
-    return resolve(merged(tables, given), [] if method == stored.method.name else [f"method.name={method}"])
+    return resolve(
+        merged(tables, given), [] if method == stored.method.name else [f"method.name={method}"]
+    )
 
 
-def resumed_recipe(path: Path, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+def resumed_recipe(
+    path: Path, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> Recipe:
     """The recipe to go on with in the run folder ``path``. Raises UserError where it is no run, or of another recipe than asked for."""
     run = Run.open(path)
     return recipe_on_resume(run, asked_on_resume(run.recipe, recipe, overrides))
@@ -81,7 +99,12 @@ def resumed_recipe(path: Path, recipe: str | Path | Mapping[str, Any], overrides
 
 def missing(given: Tables) -> list[str]:
     """The keys that a plan would fill in."""
-    return [f"{table}.{key}" for table, keys in OPEN.items() for key in keys if key not in given.get(table, {})]
+    return [
+        f"{table}.{key}"
+        for table, keys in OPEN.items()
+        for key in keys
+        if key not in given.get(table, {})
+    ]
 
 
 def _needs(recipe: Recipe, shipped: Tables) -> Needs:
@@ -93,7 +116,9 @@ def _needs(recipe: Recipe, shipped: Tables) -> Needs:
         unlabelled=any(stage.unlabelled for stage in recipe.stages()),
         even=bool(method.halved(recipe.method)),
         cleans="largest_component" in keys,
-        waits="ready_dice" in keys and not recipe.stages()[0].unlabelled and len(recipe.stages()) > 1,
+        waits="ready_dice" in keys
+        and not recipe.stages()[0].unlabelled
+        and len(recipe.stages()) > 1,
     )
 
 
@@ -101,7 +126,11 @@ def _stand_in(given: Tables) -> Tables:
     """Keys that fit what the user gave, so that mistakes there are told before scans are read. The plan takes their place."""
     data, network, inference = (given.get(table, {}) for table in ("data", "network", "inference"))
     strides = [step for step in _list(inference.get("stride")) if isinstance(step, int)]
-    flat = network.get("name") == "unet" or 2 in (len(_list(data.get(key))) for key in ("patch", "spacing")) or len(strides) == 2
+    flat = (
+        network.get("name") == "unet"
+        or 2 in (len(_list(data.get(key))) for key in ("patch", "spacing"))
+        or len(strides) == 2
+    )
     levels = network.get("levels")
     multiple = 2**levels if isinstance(levels, int) and 2 <= levels <= 8 else 16
     side = -(-max([multiple, *strides]) // multiple) * multiple
@@ -111,7 +140,11 @@ def _stand_in(given: Tables) -> Tables:
             "patch": patch,
             "classes": 2,
             "augmentation": "none",
-            **({"intensities": [[0.0, 1.0, 0.0, 1.0]]} if data.get("normalisation") == "foreground" else {}),
+            **(
+                {"intensities": [[0.0, 1.0, 0.0, 1.0]]}
+                if data.get("normalisation") == "foreground"
+                else {}
+            ),
             **({"normalisation": "foreground"} if data.get("intensities") else {}),
         },
         "network": {"name": "unet" if len(patch) == 2 else "vnet", "levels": 2},
@@ -126,10 +159,14 @@ def _list(value: Any) -> list[Any]:
 def told(plan: Plan, width: int = 100) -> str:
     """The plan for a person: every key with its value and its reason."""
     labelled, scans = plan.fingerprint.labelled, len(plan.fingerprint.shapes)
-    lines = [f"planned from {labelled} labelled and {scans - labelled} unlabelled scans, for a {plan.budget.name}:"]
+    lines = [
+        f"planned from {labelled} labelled and {scans - labelled} unlabelled scans, for a {plan.budget.name}:"
+    ]
     for choice in plan.choices:
         lines.append(f"  {choice.key} = {json.dumps(choice.value)}")
-        lines += textwrap.wrap(choice.reason, width - 6, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        lines += textwrap.wrap(
+            choice.reason, width - 6, initial_indent=" " * 6, subsequent_indent=" " * 6
+        )
     return "\n".join(lines)
 
 

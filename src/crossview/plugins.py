@@ -44,7 +44,11 @@ def nearest_method(word: str, known: Iterable[str]) -> str:
 
 def how_to_load(name: str) -> str:
     """What to do where a method is a plugin that is not loaded; nothing where it is none, or is loaded."""
-    return f"give --plugin {name}: its code is yours" if SEPARATOR in name and name not in LOADED else ""
+    return (
+        f"give --plugin {name}: its code is yours"
+        if SEPARATOR in name and name not in LOADED
+        else ""
+    )
 
 
 def remembered(name: str) -> dict[str, dict[str, str]]:
@@ -55,7 +59,13 @@ def remembered(name: str) -> dict[str, dict[str, str]]:
 def changed(name: str, environment: Mapping[str, Any]) -> str:
     """In what the loaded plugin's code differs from that of a run with this environment.json; "" where it does not, or none is known."""
     then, now = environment.get("plugin"), remembered(name).get("plugin")
-    if not isinstance(then, Mapping) or now is None or then.get("name") != name or not then.get("digest") or not now["digest"]:
+    if (
+        not isinstance(then, Mapping)
+        or now is None
+        or then.get("name") != name
+        or not then.get("digest")
+        or not now["digest"]
+    ):
         return ""
     before, after = str(then["digest"]), now["digest"]
     return "" if before == after else f"SHA-256 {before[:12]} then, {after[:12]} now"
@@ -74,6 +84,8 @@ def arguments(method: str) -> list[str]:
 def _method(run: Path) -> str:
     """The method that a run's recipe names; "" where there is none to be read: a hint is no place for an error."""
     try:
-        return str(tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))["method"]["name"])
+        return str(
+            tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))["method"]["name"]
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return ""

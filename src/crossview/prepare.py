@@ -42,12 +42,18 @@ class Prepared:
     def fingerprint(self) -> str:
         """Tells the training cases and their order: a batch is drawn by a case's place in it."""
         unlabelled = () if self.stream.unlabelled is None else self.stream.unlabelled.ids
-        return hashlib.sha256("\n".join((*self.stream.labelled.ids, "", *unlabelled)).encode(errors="replace")).hexdigest()[:16]
+        return hashlib.sha256(
+            "\n".join((*self.stream.labelled.ids, "", *unlabelled)).encode(errors="replace")
+        ).hexdigest()[:16]
 
     @property
     def on_disk(self) -> int:
         """Bytes of prepared volumes that lie on disk, because they are beyond training.memory_gb."""
-        return sum(store.nbytes for store in (self.stream.labelled, self.stream.unlabelled) if store is not None and store.on_disk)
+        return sum(
+            store.nbytes
+            for store in (self.stream.labelled, self.stream.unlabelled)
+            if store is not None and store.on_disk
+        )
 
 
 def check_same_cases(run: Run, prepared: Prepared) -> None:
@@ -58,7 +64,13 @@ def check_same_cases(run: Run, prepared: Prepared) -> None:
         where = str(prepared.data or prepared.recipe.data.source)
         found = f"{len(prepared.splits.labelled)} labelled and {len(prepared.splits.unlabelled)} unlabelled cases"
         raise UserError(
-            Problem("the training cases are not those the run began with", where, found, "the same cases in the same order", fix)
+            Problem(
+                "the training cases are not those the run began with",
+                where,
+                found,
+                "the same cases in the same order",
+                fix,
+            )
         )
 
 
@@ -68,7 +80,11 @@ def check_share(recipe: Recipe, world: World) -> None:
         return
     problems = []
     if not find(recipe.method.name).separable(recipe.method):
-        able = ", ".join(name for name, method in METHODS.items() if ":" not in name and method.separable(method.Options(name=name)))
+        able = ", ".join(
+            name
+            for name, method in METHODS.items()
+            if ":" not in name and method.separable(method.Options(name=name))
+        )
         what = f"{recipe.method.name} can't be trained in several processes: its loss takes the whole batch together"
         fix = f"train it in one process, or one of {able} (bcp with method.dice=sample)"
         problems.append(Problem(what, "[method]", f"{world.size} processes", fix=fix))
@@ -77,7 +93,14 @@ def check_share(recipe: Recipe, world: World) -> None:
         size = getattr(recipe.training, key)
         if size % (2 * world.size):
             expected = f"a multiple of {2 * world.size}: each takes as many pairs (i, i + n/2) of a batch of n"
-            problems.append(Problem(f"{world.size} processes can't share the batch", f"[training] {key}", str(size), expected))
+            problems.append(
+                Problem(
+                    f"{world.size} processes can't share the batch",
+                    f"[training] {key}",
+                    str(size),
+                    expected,
+                )
+            )
     raise_all(problems)
 
 
@@ -86,12 +109,22 @@ def check_unlabelled(recipe: Recipe, splits: Splits) -> None:
     if not splits.unlabelled and any(stage.unlabelled for stage in recipe.stages()):
         fix = "fewer data.labelled, more scans without labels, or method.name=supervised"
         raise UserError(
-            Problem(f"{recipe.method.name} needs unlabelled cases", "[data]", f"none beside the {len(splits.labelled)} labelled", fix=fix)
+            Problem(
+                f"{recipe.method.name} needs unlabelled cases",
+                "[data]",
+                f"none beside the {len(splits.labelled)} labelled",
+                fix=fix,
+            )
         )
 
 
 def prepare(
-    recipe: Recipe, data: Path | None, progress: Progress | None = None, *, world: World = ALONE, out: Path | None = None
+    recipe: Recipe,
+    data: Path | None,
+    progress: Progress | None = None,
+    *,
+    world: World = ALONE,
+    out: Path | None = None,
 ) -> Prepared:
     """Read and check all training cases. out: the run folder, which need not exist; volumes beyond training.memory_gb lie on its disk.
 
@@ -101,10 +134,18 @@ def prepare(
     device = world.device(recipe.training.device)
     splits = find_splits(recipe, data)
     options = recipe.training
-    selection = {"last": None, "validation": splits.validation, "test": splits.test}[options.selection]
+    selection = {"last": None, "validation": splits.validation, "test": splits.test}[
+        options.selection
+    ]
     if selection is not None and not selection:
         fix = "data.validation=2 takes two of the labelled cases, or training.selection=last"
-        raise UserError(Problem(f"there are no {options.selection} cases to select by", where="[training] selection", fix=fix))
+        raise UserError(
+            Problem(
+                f"there are no {options.selection} cases to select by",
+                where="[training] selection",
+                fix=fix,
+            )
+        )
     unlabelled = splits.unlabelled if any(stage.unlabelled for stage in recipe.stages()) else ()
     check_unlabelled(recipe, splits)
     check_scored(recipe, splits)
@@ -119,7 +160,9 @@ def prepare(
         # Raw scans can be large, and being normalised and resampled takes three times their size: few at once.
         workers = min(4, os.cpu_count() or 1) if splits.raw else None
         counts = {"classes": splits.classes, "channels": splits.channels}
-        return Store(seen, **counts, slices=slices, device=device, workers=workers, room=room, progress=told)
+        return Store(
+            seen, **counts, slices=slices, device=device, workers=workers, room=room, progress=told
+        )
 
     room = Room.of(options.memory_gb, out)
     labelled = store(splits.labelled, 0, room)
@@ -161,12 +204,21 @@ def check_scored(recipe: Recipe, splits: Splits) -> None:
         except UserError as error:
             return list(error.problems)
         if image.ndim - 1 not in axes:
-            found, expected = f"{image.ndim - 1} axes", f"{' or '.join(map(str, axes))}, for inference.mode = {recipe.inference.mode}"
+            found, expected = (
+                f"{image.ndim - 1} axes",
+                f"{' or '.join(map(str, axes))}, for inference.mode = {recipe.inference.mode}",
+            )
             return [Problem("the case does not fit the way of inference", case.id, found, expected)]
         return check_case(image, label, case, splits.classes, splits.channels)
 
     with ThreadPoolExecutor(4) as pool:
-        raise_all([problem for problems in pool.map(problems_of, scored_cases(recipe, splits)) for problem in problems])
+        raise_all(
+            [
+                problem
+                for problems in pool.map(problems_of, scored_cases(recipe, splits))
+                for problem in problems
+            ]
+        )
 
 
 def preprocessing_of(recipe: Recipe, splits: Splits) -> Preprocessing:

@@ -50,31 +50,56 @@ class TrainingOptions(BaseModel):
 
     seed: int = Field(1337, ge=0, lt=2**63, description="seed of every random draw")
     labelled_batch: int = Field(4, ge=1, description="labelled items a step")
-    unlabelled_batch: int = Field(4, ge=0, description="unlabelled items a step, in stages that use them")
+    unlabelled_batch: int = Field(
+        4, ge=0, description="unlabelled items a step, in stages that use them"
+    )
     learning_rate: float = Field(0.01, gt=0, description="SGD's learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD's momentum")
     weight_decay: float = Field(1e-4, ge=0, description="SGD's weight decay, on all weights")
     schedule: Literal["constant", "step", "polynomial"] = Field(
-        "constant", description="step: times decay_factor every decay_every steps; polynomial: (1 - t/T)^decay_power"
+        "constant",
+        description="step: times decay_factor every decay_every steps; polynomial: (1 - t/T)^decay_power",
     )
-    decay_after: int = Field(0, ge=0, description="steps at the full rate before the schedule's counter starts")
+    decay_after: int = Field(
+        0, ge=0, description="steps at the full rate before the schedule's counter starts"
+    )
     decay_every: int = Field(2500, ge=1, description="steps between two drops of the step schedule")
-    decay_factor: float = Field(0.1, gt=0, le=1, description="what each drop multiplies the rate by")
+    decay_factor: float = Field(
+        0.1, gt=0, le=1, description="what each drop multiplies the rate by"
+    )
     decay_power: float = Field(0.9, gt=0, description="power of the polynomial schedule")
-    selection: Literal["last", "validation", "test"] = Field("last", description="which checkpoint is the result; stated in every output")
-    evaluate_every: int = Field(200, ge=1, description="steps of a stage between scorings of the validation cases; its last is scored too")
-    checkpoint_every: float = Field(60.0, ge=0, description="seconds between checkpoints; 0: after every step")
+    selection: Literal["last", "validation", "test"] = Field(
+        "last", description="which checkpoint is the result; stated in every output"
+    )
+    evaluate_every: int = Field(
+        200,
+        ge=1,
+        description="steps of a stage between scorings of the validation cases; its last is scored too",
+    )
+    checkpoint_every: float = Field(
+        60.0, ge=0, description="seconds between checkpoints; 0: after every step"
+    )
     log_every: int = Field(20, ge=1, description="steps between rows of the journal")
-    picture_every: int = Field(1000, ge=1, description="steps between pictures of a batch; the first of each stage is always drawn")
-    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: what a quick measurement finds faster")
+    picture_every: int = Field(
+        1000,
+        ge=1,
+        description="steps between pictures of a batch; the first of each stage is always drawn",
+    )
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        "auto", description="auto: what a quick measurement finds faster"
+    )
     compile: Literal["auto", "graphs"] | bool = Field(
         "auto",
         description="graphs: the networks' passes are recorded as CUDA graphs and replayed; true: torch.compile; "
         "auto: graphs on a GPU where the method, one process and kernels that need not be deterministic allow it, else false",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
-    deterministic: bool = Field(False, description="deterministic kernels on CUDA too, where they cost speed")
-    workers: int = Field(1, ge=0, description="threads that prepare batches ahead; the result does not depend on it")
+    deterministic: bool = Field(
+        False, description="deterministic kernels on CUDA too, where they cost speed"
+    )
+    workers: int = Field(
+        1, ge=0, description="threads that prepare batches ahead; the result does not depend on it"
+    )
     memory_gb: float | Literal["auto"] = Field(
         "auto",
         description="memory for the prepared training volumes, in GB (10^9 bytes); beyond it they lie in a nameless file on the run "
@@ -86,7 +111,11 @@ class TrainingOptions(BaseModel):
     def _memory(cls, value: object) -> float | Literal["auto"]:
         if value == "auto":
             return "auto"
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+        if (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and 0 <= value < float("inf")
+        ):
             return float(value)
         raise ValueError("auto, or a number of GB from 0 up")
 
@@ -97,11 +126,14 @@ class InferenceOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mode: Literal["windows", "slices"] = Field(
-        "windows", description="sliding windows (of two sides: in every slice), or slices resized to the patch and back"
+        "windows",
+        description="sliding windows (of two sides: in every slice), or slices resized to the patch and back",
     )
     stride: tuple[int, ...] = Field((18, 18, 4), description="step of the windows along each axis")
     largest_component: bool = Field(True, description="keep the largest component of each class")
-    batch: int = Field(4, ge=1, description="windows or slices a forward pass; the result does not depend on it")
+    batch: int = Field(
+        4, ge=1, description="windows or slices a forward pass; the result does not depend on it"
+    )
     flips: bool = Field(
         False,
         description="mean over the scan and its reflections along the first two axes of the patch, for four times the work; only for "
@@ -109,14 +141,26 @@ class InferenceOptions(BaseModel):
     )
 
 
-CHANGEABLE_ON_RESUME = ("device", "checkpoint_every", "evaluate_every", "log_every", "picture_every", "workers", "memory_gb")
+CHANGEABLE_ON_RESUME = (
+    "device",
+    "checkpoint_every",
+    "evaluate_every",
+    "log_every",
+    "picture_every",
+    "workers",
+    "memory_gb",
+)
 
 MEASURED = ("precision", "compile")
 """Keys of [training] that may be "auto" when a run is asked for, and never are in its own recipe."""
 
 
 def _read(name: str) -> Tables:
-    return tomllib.loads(resources.files("crossview").joinpath("recipes", *name.split("/")).read_text(encoding="utf-8"))
+    return tomllib.loads(
+        resources.files("crossview")
+        .joinpath("recipes", *name.split("/"))
+        .read_text(encoding="utf-8")
+    )
 
 
 def shipped_settings() -> list[str]:
@@ -145,7 +189,9 @@ def setting_tables(setting: str) -> tuple[str, Tables]:
     if setting not in shipped_settings():
         raise UserError(
             Problem(
-                f"there is no recipe '{setting}'", expected="a shipped setting or a TOML file", fix=nearest(setting, shipped_settings())
+                f"there is no recipe '{setting}'",
+                expected="a shipped setting or a TOML file",
+                fix=nearest(setting, shipped_settings()),
             )
         )
     own = _read(f"{setting}.toml")
@@ -166,17 +212,36 @@ def method_tables(method: str, family: str, variant: str) -> Tables:
     """
     if plugins.SEPARATOR in method:
         cml = _read("methods/cml.toml").get(family, {})
-        steps = plugins.steps(method, {key: cml["method"][key] for key in STEP_KEYS if key in cml.get("method", {})})
-        return {"method": {"name": method, "variant": variant, **steps}, "training": cml.get("training", {})}
+        steps = plugins.steps(
+            method, {key: cml["method"][key] for key in STEP_KEYS if key in cml.get("method", {})}
+        )
+        return {
+            "method": {"name": method, "variant": variant, **steps},
+            "training": cml.get("training", {}),
+        }
     if method not in shipped_methods():
-        raise UserError(Problem(f"there is no method '{method}'", "[method] name", fix=plugins.nearest_method(method, shipped_methods())))
+        raise UserError(
+            Problem(
+                f"there is no method '{method}'",
+                "[method] name",
+                fix=plugins.nearest_method(method, shipped_methods()),
+            )
+        )
     numbers = _read(f"methods/{method}.toml").get(family)
     if numbers is None:
         raise UserError(
-            Problem(f"method '{method}' has no numbers for '{family}'", where="[method] name", fix="write them into a recipe file")
+            Problem(
+                f"method '{method}' has no numbers for '{family}'",
+                where="[method] name",
+                fix="write them into a recipe file",
+            )
         )
     preset = numbers.pop("released", {})
-    tables = {table: numbers.get(table, {}) for table in ("method", "training", "network", "inference") if table in numbers}
+    tables = {
+        table: numbers.get(table, {})
+        for table in ("method", "training", "network", "inference")
+        if table in numbers
+    }
     if variant == "released":
         tables = merged(tables, preset)
     return merged({"method": {"name": method, "variant": variant}}, tables)
@@ -187,9 +252,15 @@ def parse_set(text: str) -> tuple[str, str, Any]:
     path, equals, value = text.partition("=")
     table, dot, key = path.strip().partition(".")
     if not (equals and dot and key):
-        raise UserError(Problem(f"--set '{text}' can't be read", expected="TABLE.KEY=VALUE, say training.seed=1"))
+        raise UserError(
+            Problem(
+                f"--set '{text}' can't be read", expected="TABLE.KEY=VALUE, say training.seed=1"
+            )
+        )
     if table not in TABLES:
-        raise UserError(Problem(f"unknown table '{table}'", where=f"--set {text}", fix=nearest(table, TABLES)))
+        raise UserError(
+            Problem(f"unknown table '{table}'", where=f"--set {text}", fix=nearest(table, TABLES))
+        )
     try:
         return table, key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -206,16 +277,29 @@ def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
     return merged(shipped, own)
 
 
-def layers(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> tuple[Tables, Tables]:
+def layers(
+    recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> tuple[Tables, Tables]:
     """The two parts of :func:`load`: what is shipped for the setting and the method, and what the user's recipe and ``--set`` give."""
-    own = _checked(dict(recipe), "the recipe") if isinstance(recipe, Mapping) else _own_tables(recipe)
+    own = (
+        _checked(dict(recipe), "the recipe") if isinstance(recipe, Mapping) else _own_tables(recipe)
+    )
     family, below = setting_tables(own["setting"]) if own.get("setting") else ("", {})
     sets = [parse_set(text) for text in overrides]
-    first = {key: value for table, key, value in sets if table == "method" and key in ("name", "variant")}
+    first = {
+        key: value for table, key, value in sets if table == "method" and key in ("name", "variant")
+    }
     chosen = merged(below.get("method", {}), own.get("method", {}))
-    name, variant = (str(first.get(key, chosen.get(key, default))) for key, default in (("name", "cml"), ("variant", "corrected")))
+    name, variant = (
+        str(first.get(key, chosen.get(key, default)))
+        for key, default in (("name", "cml"), ("variant", "corrected"))
+    )
     own = _without_method(own) if first else deepcopy(own)
-    numbers = method_tables(name, family, variant) if family else {"method": {"name": name, "variant": variant}}
+    numbers = (
+        method_tables(name, family, variant)
+        if family
+        else {"method": {"name": name, "variant": variant}}
+    )
     for table, key, value in sets:
         if (table, key) not in (("method", "name"), ("method", "variant")):
             own.setdefault(table, {})[key] = value
@@ -232,7 +316,15 @@ def with_total_steps(tables: Mapping[str, Any], total: int) -> Tables:
     if not steps or total < len(steps):
         found = f"{total} steps for {len(steps)} stages"
         fix = plugins.how_to_load(str(method.get("name")))
-        raise UserError(Problem("the steps can't be shared out among stages", "[method]", found, f"{', '.join(STEP_KEYS)} above 0", fix))
+        raise UserError(
+            Problem(
+                "the steps can't be shared out among stages",
+                "[method]",
+                found,
+                f"{', '.join(STEP_KEYS)} above 0",
+                fix,
+            )
+        )
     shares, left, of = {}, total, sum(steps.values())
     for later, (key, share) in zip(reversed(range(len(steps))), steps.items(), strict=True):
         shares[key] = min(max(1, round(left * share / of)), left - later)
@@ -243,7 +335,9 @@ def with_total_steps(tables: Mapping[str, Any], total: int) -> Tables:
 def _without_method(own: Tables) -> Tables:
     kept = {key: value for key, value in own.items() if key != "method"}
     if "training" in kept:
-        kept["training"] = {key: value for key, value in kept["training"].items() if key not in OWNED_BY_METHOD}
+        kept["training"] = {
+            key: value for key, value in kept["training"].items() if key not in OWNED_BY_METHOD
+        }
     return kept
 
 
@@ -268,17 +362,35 @@ def read_tables(path: Path) -> Tables:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(Problem("not a TOML file", where=str(path), found=str(error))) from None
     except OSError as error:
-        raise UserError(Problem("the recipe file can't be read", where=str(path), found=error.strerror or str(error))) from None
+        raise UserError(
+            Problem(
+                "the recipe file can't be read", where=str(path), found=error.strerror or str(error)
+            )
+        ) from None
     return _checked(tables, str(path))
 
 
 def _checked(tables: Tables, where: str) -> Tables:
     """The tables, if they are tables of a recipe. Raises UserError."""
     unknown = [key for key in tables if key not in (*TABLES, "setting")]
-    problems = [Problem(f"unknown table '{key}'", where=where, fix=nearest(key, (*TABLES, "setting"))) for key in unknown]
-    problems += [Problem(f"'{key}' is not a table", where=where) for key in TABLES if not isinstance(tables.get(key, {}), Mapping)]
+    problems = [
+        Problem(f"unknown table '{key}'", where=where, fix=nearest(key, (*TABLES, "setting")))
+        for key in unknown
+    ]
+    problems += [
+        Problem(f"'{key}' is not a table", where=where)
+        for key in TABLES
+        if not isinstance(tables.get(key, {}), Mapping)
+    ]
     if not isinstance(tables.get("setting", ""), str):
-        problems.append(Problem("'setting' is not a name", where, repr(tables["setting"]), "a name of crossview list recipes"))
+        problems.append(
+            Problem(
+                "'setting' is not a name",
+                where,
+                repr(tables["setting"]),
+                "a name of crossview list recipes",
+            )
+        )
     raise_all(problems)
     return tables
 
@@ -292,8 +404,18 @@ def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[Probl
     for table in TABLES:
         for key, value in new[table].items():
             old = stored.get(table, {}).get(key, value)
-            free = table == "training" and (key in CHANGEABLE_ON_RESUME or (key in MEASURED and value == "auto"))
+            free = table == "training" and (
+                key in CHANGEABLE_ON_RESUME or (key in MEASURED and value == "auto")
+            )
             if value != old and not free:
                 fix = "leave it as it was, or train into another folder"
-                problems.append(Problem(f"'{key}' differs from the run that is resumed", f"[{table}] {key}", repr(value), repr(old), fix))
+                problems.append(
+                    Problem(
+                        f"'{key}' differs from the run that is resumed",
+                        f"[{table}] {key}",
+                        repr(value),
+                        repr(old),
+                        fix,
+                    )
+                )
     return problems

@@ -18,7 +18,17 @@ from crossview.suite_runs import record_name
 from crossview.training.journal import read_journal
 
 STEPS_KEPT = 200
-STEP_KEYS = ("stage", "total_step", "loss", "terms", "learning_rate", "samples_per_second", "data_wait", "seconds", "health")
+STEP_KEYS = (
+    "stage",
+    "total_step",
+    "loss",
+    "terms",
+    "learning_rate",
+    "samples_per_second",
+    "data_wait",
+    "seconds",
+    "health",
+)
 FOLDERS = re.compile(r"(?<![^\s=\"'])/([^\s\"']*/)?")
 """What is in front of the last part of an absolute path: where things lay on one machine says nothing to others."""
 
@@ -45,7 +55,11 @@ def record(run: Run, split: str = "test", note: str = "") -> dict[str, Any]:
         "environment": environment,
         "summary": read_summary(folder),
         "cases": as_columns(read_cases(folder)),
-        "validation": [_short({key: value for key, value in row.items() if key != "kind"}) for row in rows if row["kind"] == "validation"],
+        "validation": [
+            _short({key: value for key, value in row.items() if key != "kind"})
+            for row in rows
+            if row["kind"] == "validation"
+        ],
         "steps": [_short({key: row.get(key) for key in STEP_KEYS}) for row in thinned],
     }
 
@@ -57,8 +71,14 @@ def write_record(file: Path, content: Mapping[str, Any]) -> Path:
 
 def file_name(run: Run, tag: str = "") -> str:
     """The name of a run's record: by its place in a suite, else by its recipe."""
-    member, recipe = place(run.path), read_tables(run.path / "recipe.toml")  # as written: a plugin's options need not be known here
-    row, setting = member.get("label") or method_label(recipe["method"]), member.get("setting") or recipe.get("setting", "")
+    member, recipe = (
+        place(run.path),
+        read_tables(run.path / "recipe.toml"),
+    )  # as written: a plugin's options need not be known here
+    row, setting = (
+        member.get("label") or method_label(recipe["method"]),
+        member.get("setting") or recipe.get("setting", ""),
+    )
     return record_name(str(setting), str(row), int(recipe["training"]["seed"]), tag)
 
 

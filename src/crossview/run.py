@@ -48,7 +48,13 @@ def evaluate(
     if not chosen:
         segment = command("predict", run.path, "SCANS", "--out", "DIR")
         fix = f"to segment scans: {segment}; to score some, name labelled cases as {split} in split.toml"
-        raise UserError(Problem(f"there are no {split} cases", where=str(root or recipe.data.source), fix=fix if splits.raw else ""))
+        raise UserError(
+            Problem(
+                f"there are no {split} cases",
+                where=str(root or recipe.data.source),
+                fix=fix if splits.raw else "",
+            )
+        )
     where = find_device(device)
     set_kernels(deterministic=False)
     path = run.checkpoint(checkpoint_name)
@@ -75,7 +81,11 @@ def evaluate(
             "setting": recipe.setting,
             "seed": recipe.training.seed,
             "clean_up": "largest component" if recipe.inference.largest_component else "none",
-            "notes": [*splits.notes, *other_plugin(run), *([WAITED_IN_VAIN] if run.waited_in_vain else [])],
+            "notes": [
+                *splits.notes,
+                *other_plugin(run),
+                *([WAITED_IN_VAIN] if run.waited_in_vain else []),
+            ],
             "partial": len(chosen) < len(getattr(splits, split)),
         },
         on_case=case_drawer(recipe, splits),
@@ -128,11 +138,20 @@ def predict(
         progress=progress,
         done=done,
         remark=remark,
-        origin=origin_of(recipe.method.name, found.step, found.state["weights"], recipe.inference.model_dump(mode="json")),
+        origin=origin_of(
+            recipe.method.name,
+            found.step,
+            found.state["weights"],
+            recipe.inference.model_dump(mode="json"),
+        ),
     )
 
 
 def report(run: Run | Path | str, *, names: bool = True) -> Path:
     """Write report.html of a run again; without ``names`` a copy, report-no-names.html, that tells no case's name. Raises UserError."""
     run = run if isinstance(run, Run) else Run.open(run)
-    return write_report(run.path) if names else write_report(run.path, names=False, path=run.path / "report-no-names.html")
+    return (
+        write_report(run.path)
+        if names
+        else write_report(run.path, names=False, path=run.path / "report-no-names.html")
+    )

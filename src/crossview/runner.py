@@ -25,7 +25,14 @@ from crossview.record import record, write_record
 from crossview.reporting.compared import write_table
 from crossview.run import evaluate, train
 from crossview.suite import Suite, load_suite
-from crossview.suite_runs import Planned, check_recipes, check_unchanged, chosen_runs, every_run, told
+from crossview.suite_runs import (
+    Planned,
+    check_recipes,
+    check_unchanged,
+    chosen_runs,
+    every_run,
+    told,
+)
 from crossview.training.journal import read_journal
 
 TABLES = ("compare.csv", "compare.md", "compare.html")
@@ -63,7 +70,10 @@ class Bench:
         for run, error in self.failed:
             for problem in error.problems:
                 shared.setdefault(problem, []).append(run.path)
-        return [replace(problem, where=": ".join(filter(None, [told(paths), problem.where]))) for problem, paths in shared.items()]
+        return [
+            replace(problem, where=": ".join(filter(None, [told(paths), problem.where])))
+            for problem, paths in shared.items()
+        ]
 
 
 def bench(
@@ -116,7 +126,9 @@ def bench(
         stopped = stop.signal
     except STOPS as stop:
         stopped = int(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
-    return Bench(tuple(runs), tuple(failed), table.comparison or table.write(), stopped, tuple(elsewhere))
+    return Bench(
+        tuple(runs), tuple(failed), table.comparison or table.write(), stopped, tuple(elsewhere)
+    )
 
 
 def outlook(
@@ -133,7 +145,13 @@ def outlook(
     suite, out, data, runs = _checked(suite, out, data, only, settings, seeds, records)
     done = sum(finished(run) is not None for run in runs)
     head = f"{suite.name}: {done} of {len(runs)} runs are done, protocol {suite.protocol}, baseline {suite.baseline}"
-    return [head, *(f"[{number}/{len(runs)}] {run.name}: {_state(run)}  ({run.source})" for number, run in enumerate(runs, start=1))]
+    return [
+        head,
+        *(
+            f"[{number}/{len(runs)}] {run.name}: {_state(run)}  ({run.source})"
+            for number, run in enumerate(runs, start=1)
+        ),
+    ]
 
 
 def _checked(
@@ -166,8 +184,16 @@ def run_one(run: Planned, data: Path | None) -> FinishedRun:
         _clear_half_made(run.path)
         check_free(run.path, overwrite=False)
     with locked(run.path):
-        _, outcome = train(run.setting.recipe, data, run.path, overrides=run.sets, resume=(run.path / "recipe.toml").exists())
-        remember(run)  # not where train refused: what is in the folder may then be of another recipe
+        _, outcome = train(
+            run.setting.recipe,
+            data,
+            run.path,
+            overrides=run.sets,
+            resume=(run.path / "recipe.toml").exists(),
+        )
+        remember(
+            run
+        )  # not where train refused: what is in the folder may then be of another recipe
         if outcome.how == "interrupted":
             raise StoppedError(outcome.signal)
         if finished(run) is None:
@@ -188,7 +214,11 @@ def finished(run: Planned) -> FinishedRun | None:
 
 def remember(run: Planned) -> None:
     """Write bench.json into the run's folder: its place in the suite (Membership), and the recipe that was asked for."""
-    content = {**run.membership, "started": Run(run.path).environment.get("started"), "asked": run.asked}
+    content = {
+        **run.membership,
+        "started": Run(run.path).environment.get("started"),
+        "asked": run.asked,
+    }
     write_text(run.path / MEMBERSHIP, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -240,11 +270,17 @@ class _Clock:
         """The time left in words, with what comes before it; nothing where nothing is left to do."""
         times: dict[tuple[str, str], list[float]] = {}
         for run, found in self.done.items():
-            times.setdefault((run.setting.name, run.row.label), []).append(found.seconds + found.scoring_seconds)
+            times.setdefault((run.setting.name, run.row.label), []).append(
+                found.seconds + found.scoring_seconds
+            )
         every = [seconds for of_row in times.values() for seconds in of_row]
         open_ = [run for run in self.runs if run not in self.done and run not in self.closed]
         alike = [times.get((run.setting.name, run.row.label), every) for run in open_]
-        return f", about {duration(sum(sum(of_row) / len(of_row) for of_row in alike))} left" if alike else ""
+        return (
+            f", about {duration(sum(sum(of_row) / len(of_row) for of_row in alike))} left"
+            if alike
+            else ""
+        )
 
 
 class _Table:
@@ -265,13 +301,21 @@ class _Table:
 
     def _write(self) -> Comparison | None:
         done = [run for run in self.runs if finished(run) is not None]
-        baseline = self.suite.baseline if any(run.row.label == self.suite.baseline for run in done) else None
+        baseline = (
+            self.suite.baseline
+            if any(run.row.label == self.suite.baseline for run in done)
+            else None
+        )
         try:
-            self.comparison = compare([run.source for run in done], baseline=baseline) if done else None
+            self.comparison = (
+                compare([run.source for run in done], baseline=baseline) if done else None
+            )
         except UserError as error:
             self.say(f"no table: {error.problems[0]}")
             return None
         if self.comparison is not None:
             for name in TABLES:
-                write_table(self.comparison, self.out / name, f"Suite {self.suite.name}", self.suite.about)
+                write_table(
+                    self.comparison, self.out / name, f"Suite {self.suite.name}", self.suite.about
+                )
         return self.comparison

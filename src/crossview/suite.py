@@ -19,7 +19,9 @@ from crossview.errors import Problem, UserError, nearest, raise_all
 from crossview.parsing import parse
 from crossview.recipe import parse_set
 
-Label = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^,\n\r\t]*[A-Za-z0-9][^,\n\r\t]*$")]
+Label = Annotated[
+    str, Field(min_length=1, max_length=60, pattern=r"^[^,\n\r\t]*[A-Za-z0-9][^,\n\r\t]*$")
+]
 """A name in a table: no comma, so that a CSV file stays easy, and something a folder can be named by."""
 PLACES = ("settings", "methods")
 
@@ -41,9 +43,17 @@ class Entry(_Part):
 
     label: Label = Field(description="label in the table")
     name: str = Field(description="a method of crossview list methods")
-    set: tuple[str, ...] = Field((), description="what is changed for this row, as --set texts; the table tells where it departs")
-    settings: tuple[str, ...] = Field((), description="the settings it belongs to; all where it is left out")
-    reference: bool = Field(False, description="a bracket given more than the others (all labels, say): shown beside them, no competitor")
+    set: tuple[str, ...] = Field(
+        (),
+        description="what is changed for this row, as --set texts; the table tells where it departs",
+    )
+    settings: tuple[str, ...] = Field(
+        (), description="the settings it belongs to; all where it is left out"
+    )
+    reference: bool = Field(
+        False,
+        description="a bracket given more than the others (all labels, say): shown beside them, no competitor",
+    )
 
 
 class Suite(_Part):
@@ -55,8 +65,12 @@ class Suite(_Part):
         description="equal: the same steps, batch, schedule and network for all; published: each method's own"
     )
     baseline: Label = Field(description="the row that the others are compared with")
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(min_length=1, description="training seeds")
-    total_steps: int | None = Field(None, ge=2, description="steps of every run, with the protocol equal")
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(
+        min_length=1, description="training seeds"
+    )
+    total_steps: int | None = Field(
+        None, ge=2, description="steps of every run, with the protocol equal"
+    )
     common: tuple[str, ...] = Field((), description="what is set for all runs, as --set texts")
     settings: tuple[Setting, ...] = Field(min_length=1, description="the settings")
     methods: tuple[Entry, ...] = Field(min_length=1, description="the rows")
@@ -74,13 +88,25 @@ def load_suite(suite: str | Path) -> Suite:
     if path.suffix != ".toml":
         if str(suite) not in shipped_suites():
             fix = nearest(str(suite), shipped_suites())
-            raise UserError(Problem(f"there is no suite '{suite}'", expected="a shipped suite or a TOML file", fix=fix))
-        text = resources.files("crossview").joinpath("suites", f"{suite}.toml").read_text(encoding="utf-8")
+            raise UserError(
+                Problem(
+                    f"there is no suite '{suite}'",
+                    expected="a shipped suite or a TOML file",
+                    fix=fix,
+                )
+            )
+        text = (
+            resources.files("crossview")
+            .joinpath("suites", f"{suite}.toml")
+            .read_text(encoding="utf-8")
+        )
         return parse_suite(tomllib.loads(text))
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(Problem("the suite can't be read", str(path), error.strerror or str(error))) from None
+        raise UserError(
+            Problem("the suite can't be read", str(path), error.strerror or str(error))
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(Problem("not a TOML file", str(path), str(error))) from None
     return parse_suite(tables, path.parent)
@@ -114,7 +140,10 @@ def parse_suite(tables: Mapping[str, Any], beside: Path = Path()) -> Suite:
             raise_all(_conflicts(suite))
             return suite
     elif unknown := [key for key in tables if key not in Suite.model_fields]:
-        problems += [Problem(f"unknown key '{key}'", "[suite]", fix=nearest(key, Suite.model_fields)) for key in unknown]
+        problems += [
+            Problem(f"unknown key '{key}'", "[suite]", fix=nearest(key, Suite.model_fields))
+            for key in unknown
+        ]
     raise UserError(problems)
 
 
@@ -130,21 +159,45 @@ def _with_file(setting: Setting, beside: Path) -> Setting:
 
 def _conflicts(suite: Suite) -> list[Problem]:
     """What the keys of a suite ask of each other."""
-    settings, labels = [setting.name for setting in suite.settings], [row.label for row in suite.methods]
+    settings, labels = (
+        [setting.name for setting in suite.settings],
+        [row.label for row in suite.methods],
+    )
     problems = [*_twice(settings, "[[settings]] name"), *_twice(labels, "[[methods]] label")]
     if len(set(suite.seeds)) < len(suite.seeds):
-        problems.append(Problem("a seed is there more than once", "[suite] seeds", str(list(suite.seeds))))
+        problems.append(
+            Problem("a seed is there more than once", "[suite] seeds", str(list(suite.seeds)))
+        )
     if suite.baseline not in labels:
         problems.append(
-            Problem(f"no row has the baseline's label '{suite.baseline}'", "[suite] baseline", fix=nearest(suite.baseline, labels))
+            Problem(
+                f"no row has the baseline's label '{suite.baseline}'",
+                "[suite] baseline",
+                fix=nearest(suite.baseline, labels),
+            )
         )
     if (suite.total_steps is None) == (suite.protocol == "equal"):
         expected = "given with protocol = 'equal', and only there: 'published' leaves each method its own steps"
-        problems.append(Problem("'total_steps' does not fit the protocol", "[suite] total_steps", str(suite.total_steps), expected))
+        problems.append(
+            Problem(
+                "'total_steps' does not fit the protocol",
+                "[suite] total_steps",
+                str(suite.total_steps),
+                expected,
+            )
+        )
     for row in suite.methods:
         unknown = [name for name in row.settings if name not in settings]
-        problems += [Problem(f"there is no setting '{name}'", f"row '{row.label}'", fix=nearest(name, settings)) for name in unknown]
-    texts = [("common", suite.common), *((f"setting '{part.name}'", part.set) for part in suite.settings)]
+        problems += [
+            Problem(
+                f"there is no setting '{name}'", f"row '{row.label}'", fix=nearest(name, settings)
+            )
+            for name in unknown
+        ]
+    texts = [
+        ("common", suite.common),
+        *((f"setting '{part.name}'", part.set) for part in suite.settings),
+    ]
     for where, sets in [*texts, *((f"row '{row.label}'", row.set) for row in suite.methods)]:
         problems += [problem for text in sets for problem in _unusable(text, where)]
     return problems
@@ -153,8 +206,16 @@ def _conflicts(suite: Suite) -> list[Problem]:
 def _twice(labels: Sequence[str], where: str) -> list[Problem]:
     """Labels that name one folder: also such that differ in signs only."""
     slugs = [slug(label).lower() for label in labels]
-    twice = [label for label, name in zip(labels, slugs, strict=True) if not name or slugs.count(name) > 1]
-    return [Problem("labels that can't be told apart as folders", where, ", ".join(twice))] if twice else []
+    twice = [
+        label
+        for label, name in zip(labels, slugs, strict=True)
+        if not name or slugs.count(name) > 1
+    ]
+    return (
+        [Problem("labels that can't be told apart as folders", where, ", ".join(twice))]
+        if twice
+        else []
+    )
 
 
 def _unusable(text: str, where: str) -> list[Problem]:
@@ -163,5 +224,9 @@ def _unusable(text: str, where: str) -> list[Problem]:
         table, key, _ = parse_set(text)
     except UserError as error:
         return list(error.problems)
-    own = {("method", "name"): "the row's 'name'", ("training", "seed"): "the suite's 'seeds'"}.get((table, key))
-    return [Problem(f"'{table}.{key}' is not set here", where, text, fix=f"use {own}")] if own else []
+    own = {("method", "name"): "the row's 'name'", ("training", "seed"): "the suite's 'seeds'"}.get(
+        (table, key)
+    )
+    return (
+        [Problem(f"'{table}.{key}' is not set here", where, text, fix=f"use {own}")] if own else []
+    )

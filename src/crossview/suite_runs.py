@@ -15,7 +15,16 @@ from crossview.evaluation.comparable import differing
 from crossview.evaluation.finished import environment, membership, place, read_run
 from crossview.folder import Run
 from crossview.planned import missing
-from crossview.recipe import CHANGEABLE_ON_RESUME, OWNED_BY_METHOD, STEP_KEYS, Tables, layers, load, parse_set, with_total_steps
+from crossview.recipe import (
+    CHANGEABLE_ON_RESUME,
+    OWNED_BY_METHOD,
+    STEP_KEYS,
+    Tables,
+    layers,
+    load,
+    parse_set,
+    with_total_steps,
+)
 from crossview.resolve import Recipe, resolve
 from crossview.suite import Entry, Setting, Suite, slug
 
@@ -56,7 +65,12 @@ class Planned:
     def membership(self) -> dict[str, Any]:
         """Its place in the suite, as bench.json has it: the fields of Membership."""
         row, setting = self.row, self.setting
-        told = {"suite": self.suite.name, "protocol": self.suite.protocol, "setting": setting.name, "label": row.label}
+        told = {
+            "suite": self.suite.name,
+            "protocol": self.suite.protocol,
+            "setting": setting.name,
+            "label": row.label,
+        }
         return {**told, "reference": row.reference}
 
     @cached_property
@@ -76,7 +90,11 @@ class Planned:
         if tables.get("data", {}).get("source") != "folder":
             return ()
         batch = layers(self.setting.recipe)[1].get("training", {})
-        return tuple(f"training.{key}={batch[key]}" for key in ("labelled_batch", "unlabelled_batch") if batch.get(key))
+        return tuple(
+            f"training.{key}={batch[key]}"
+            for key in ("labelled_batch", "unlabelled_batch")
+            if batch.get(key)
+        )
 
     @cached_property
     def asked(self) -> Tables:
@@ -90,21 +108,34 @@ class Planned:
         left = missing(given) if self.asked.get("data", {}).get("source") == "folder" else []
         if left:
             fix = "set them in `common` or the setting: crossview recipe folder --data DATA prints what a plan finds"
-            raise UserError(Problem("the recipe leaves keys to a plan", found=", ".join(left), fix=fix))
+            raise UserError(
+                Problem("the recipe leaves keys to a plan", found=", ".join(left), fix=fix)
+            )
         return resolve(self.setting.recipe, self.sets)
 
 
 def record_name(setting: str, row: str, seed: int, tag: str = "") -> str:
     """The name of a run's record: "la-8-cml-seed1.json"."""
-    return "-".join(part for part in (slug(setting), slug(row), f"seed{seed}", tag) if part) + ".json"
+    return (
+        "-".join(part for part in (slug(setting), slug(row), f"seed{seed}", tag) if part) + ".json"
+    )
 
 
 def every_run(suite: Suite, out: Path, records: Path | None = None) -> list[Planned]:
     """All runs of a suite in their order: seeds outermost, then settings, then rows. records: the folder of their records."""
 
     def planned(setting: Setting, row: Entry, seed: int) -> Planned:
-        record = records / record_name(setting.name, row.label, seed) if records is not None else None
-        return Planned(out / slug(setting.name) / f"{slug(row.label)}-seed{seed}", suite, setting, row, seed, record)
+        record = (
+            records / record_name(setting.name, row.label, seed) if records is not None else None
+        )
+        return Planned(
+            out / slug(setting.name) / f"{slug(row.label)}-seed{seed}",
+            suite,
+            setting,
+            row,
+            seed,
+            record,
+        )
 
     return [
         planned(setting, row, seed)
@@ -128,19 +159,41 @@ def chosen_runs(
 
     Raises UserError for what the suite does not have.
     """
-    labels, names = [row.label for row in suite.methods], [setting.name for setting in suite.settings]
+    labels, names = (
+        [row.label for row in suite.methods],
+        [setting.name for setting in suite.settings],
+    )
     problems = [*_unknown(only, labels, "--only"), *_unknown(settings, names, "--setting")]
     if seeds is not None and not 1 <= seeds <= len(suite.seeds):
-        problems.append(Problem("the suite does not have so many seeds", "--seeds", str(seeds), f"1 to {len(suite.seeds)}"))
+        problems.append(
+            Problem(
+                "the suite does not have so many seeds",
+                "--seeds",
+                str(seeds),
+                f"1 to {len(suite.seeds)}",
+            )
+        )
     raise_all(problems)
-    rows, parts, first = set(map(slug, only or labels)), set(map(slug, settings or names)), suite.seeds[:seeds]
+    rows, parts, first = (
+        set(map(slug, only or labels)),
+        set(map(slug, settings or names)),
+        suite.seeds[:seeds],
+    )
     runs = every_run(suite, out, records)
-    return [run for run in runs if run.seed in first and slug(run.row.label) in rows and slug(run.setting.name) in parts]
+    return [
+        run
+        for run in runs
+        if run.seed in first and slug(run.row.label) in rows and slug(run.setting.name) in parts
+    ]
 
 
 def _unknown(asked: Sequence[str], known: Sequence[str], option: str) -> list[Problem]:
     slugs = set(map(slug, known))
-    return [Problem(f"the suite has no '{name}'", option, fix=nearest(name, known)) for name in asked if slug(name) not in slugs]
+    return [
+        Problem(f"the suite has no '{name}'", option, fix=nearest(name, known))
+        for name in asked
+        if slug(name) not in slugs
+    ]
 
 
 def check_recipes(runs: Sequence[Planned]) -> None:
@@ -155,12 +208,24 @@ def check_recipes(runs: Sequence[Planned]) -> None:
         try:
             resolved[run] = run.resolved
         except UserError as error:
-            places = [": ".join(filter(None, [f"row '{run.row.label}'", problem.where])) for problem in error.problems]
-            problems |= dict.fromkeys(replace(problem, where=place) for problem, place in zip(error.problems, places, strict=True))
+            places = [
+                ": ".join(filter(None, [f"row '{run.row.label}'", problem.where]))
+                for problem in error.problems
+            ]
+            problems |= dict.fromkeys(
+                replace(problem, where=place)
+                for problem, place in zip(error.problems, places, strict=True)
+            )
     raise_all(list(problems))
     for setting in dict.fromkeys(run.setting for run in resolved):
-        rows = {run: recipe for run, recipe in resolved.items() if run.setting == setting and not run.row.reference}
-        raise_all(_unequal(setting, rows) if rows and next(iter(rows)).suite.protocol == "equal" else [])
+        rows = {
+            run: recipe
+            for run, recipe in resolved.items()
+            if run.setting == setting and not run.row.reference
+        }
+        raise_all(
+            _unequal(setting, rows) if rows and next(iter(rows)).suite.protocol == "equal" else []
+        )
 
 
 def _unequal(setting: Setting, rows: Mapping[Planned, Recipe]) -> list[Problem]:
@@ -172,7 +237,14 @@ def _unequal(setting: Setting, rows: Mapping[Planned, Recipe]) -> list[Problem]:
         if len(set(map(repr, values.values()))) > 1:
             found = ", ".join(f"{label} {value}" for label, value in values.items())
             fix = f"put {key}=... into `common`, or into the `set` of each row that departs, which the table then tells"
-            problems.append(Problem(f"the protocol is equal, and the rows differ in '{key}'", setting.name, found, fix=fix))
+            problems.append(
+                Problem(
+                    f"the protocol is equal, and the rows differ in '{key}'",
+                    setting.name,
+                    found,
+                    fix=fix,
+                )
+            )
     return problems
 
 
@@ -181,9 +253,17 @@ def _must_agree(run: Planned, recipe: Recipe) -> dict[str, Any]:
     tables, training = recipe.tables(), recipe.training
     unlabelled = any(stage.unlabelled for stage in recipe.stages())
     idle = {*IDLE[training.schedule], *(() if unlabelled else ("unlabelled_batch",))}
-    tables["training"] = {key: value for key, value in tables["training"].items() if key in OWNED_BY_METHOD and key not in idle}
+    tables["training"] = {
+        key: value
+        for key, value in tables["training"].items()
+        if key in OWNED_BY_METHOD and key not in idle
+    }
     own = {".".join(parse_set(text)[:2]) for text in run.row.set}
-    flat = {f"{table}.{key}": value for table in ("data", "network", "training", "inference") for key, value in tables[table].items()}
+    flat = {
+        f"{table}.{key}": value
+        for table in ("data", "network", "training", "inference")
+        for key, value in tables[table].items()
+    }
     return {key: value for key, value in flat.items() if key not in own}
 
 
@@ -202,7 +282,13 @@ def check_unchanged(runs: Sequence[Planned]) -> None:
             changes.setdefault(change, []).append(run.source)
     fix = "put the suite back as it was, give another --out, or delete these folders (or records) to train them anew"
     changed = [
-        Problem(f"'{key}' has changed in the suite since this was trained", told(paths), now, f"{then}, as it was then", fix)
+        Problem(
+            f"'{key}' has changed in the suite since this was trained",
+            told(paths),
+            now,
+            f"{then}, as it was then",
+            fix,
+        )
         for (key, now, then), paths in changes.items()
     ]
     raise_all(problems + changed + _other_plugins(runs))
@@ -217,7 +303,13 @@ def _other_plugins(runs: Iterable[Planned]) -> list[Problem]:
             others.setdefault((run.row.name, change), []).append(run.source)
     fix = "give another --out (and --records), or remove these runs to train them anew"
     return [
-        Problem(f"the code of {name} has changed since these runs were trained", ", ".join(map(str, paths)), change, "the same code", fix)
+        Problem(
+            f"the code of {name} has changed since these runs were trained",
+            ", ".join(map(str, paths)),
+            change,
+            "the same code",
+            fix,
+        )
         for (name, change), paths in others.items()
     ]
 
@@ -233,9 +325,14 @@ def _unusable_record(run: Planned) -> list[Problem]:
     fix = "move it away, or give another --records"
     if member is None:
         return [Problem("the record is of a run that no suite made", str(run.source), fix=fix)]
-    theirs, ours = (member.setting, member.label, found.seed), (run.setting.name, run.row.label, run.seed)
+    theirs, ours = (
+        (member.setting, member.label, found.seed),
+        (run.setting.name, run.row.label, run.seed),
+    )
     if theirs != ours:
-        return [Problem("the record is of another run", str(run.source), f"{theirs}", f"{ours}", fix)]
+        return [
+            Problem("the record is of another run", str(run.source), f"{theirs}", f"{ours}", fix)
+        ]
     if found.partial:
         return [Problem("the record is of a partial evaluation", str(run.source), fix=fix)]
     return []
@@ -255,7 +352,11 @@ def _changes(run: Planned) -> list[tuple[str, str, str]]:
     asked = place(run.source).get("asked", {})
     before, now = _flat(asked), _flat(json.loads(json.dumps(run.asked)))
     free = FREE | _equal_once_resolved(asked, run)
-    changed = [(key, _value(now.get(key)), _value(before.get(key))) for key in differing([before, now]) if key not in free]
+    changed = [
+        (key, _value(now.get(key)), _value(before.get(key)))
+        for key in differing([before, now])
+        if key not in free
+    ]
     if then.protocol != run.suite.protocol:
         changed.append(("protocol", run.suite.protocol, then.protocol))
     return changed
@@ -271,7 +372,12 @@ def _equal_once_resolved(asked: Mapping[str, Any], run: Planned) -> frozenset[st
 
 
 def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
-    nested = {f"{table}.{key}": value for table, keys in tables.items() if isinstance(keys, Mapping) for key, value in keys.items()}
+    nested = {
+        f"{table}.{key}": value
+        for table, keys in tables.items()
+        if isinstance(keys, Mapping)
+        for key, value in keys.items()
+    }
     return nested | {key: value for key, value in tables.items() if not isinstance(value, Mapping)}
 
 

@@ -82,7 +82,10 @@ def print_bench(result: Bench, out: Path) -> None:
         print_comparison(result.comparison)
         print(f"table: {out}/compare.csv, compare.md, compare.html", flush=True)  # noqa: T201
     if result.elsewhere:
-        print(f"left to another process: {len(result.elsewhere)} of {len(result.runs)} runs", flush=True)  # noqa: T201
+        print(
+            f"left to another process: {len(result.elsewhere)} of {len(result.runs)} runs",
+            flush=True,
+        )  # noqa: T201
     if result.stopped:
         print("stopped and saved; the same command goes on", flush=True)  # noqa: T201
 
@@ -92,9 +95,23 @@ def suggestion_table(suggestions: list[Suggestion]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", "scan", "doubt", "most doubtful of all", "looks most like", title="label these next", caption_justify="left")
+    table = Table(
+        "",
+        "scan",
+        "doubt",
+        "most doubtful of all",
+        "looks most like",
+        title="label these next",
+        caption_justify="left",
+    )
     for each in suggestions:
-        table.add_row(str(each.rank), escape(each.case), f"{each.score:.2f}", f"{each.place} of {each.of}", escape(each.nearest))
+        table.add_row(
+            str(each.rank),
+            escape(each.case),
+            f"{each.score:.2f}",
+            f"{each.place} of {each.of}",
+            escape(each.nearest),
+        )
     table.caption = (
         "doubt: 0 where all views or the whole network are sure, 1 where they agree on nothing; "
         "after the first, of the most doubtful the one that looks least like those before"
@@ -112,7 +129,9 @@ def _empty(summary: dict[str, Any]) -> str:
         else f"{each['case']} ({each['kind']})"
         for each in summary["empty"]
     ]
-    return ", ".join(named[:MOST_NAMED]) + (f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else "")
+    return ", ".join(named[:MOST_NAMED]) + (
+        f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    )
 
 
 def summary_table(summary: dict[str, Any]) -> Any:
@@ -125,7 +144,16 @@ def summary_table(summary: dict[str, Any]) -> Any:
     count, unit = len(summary["cases"]), summary["unit"]
     cases = "1 case" if count == 1 else f"{count} cases"
     title = f"{summary['method']} on {summary['split']}: {cases}, checkpoint {summary['checkpoint']} (step {summary['step']})"
-    table = Table("", "Dice %", "95% interval", "Jaccard %", f"HD95 {unit}", f"ASD {unit}", title=title, caption_justify="left")
+    table = Table(
+        "",
+        "Dice %",
+        "95% interval",
+        "Jaccard %",
+        f"HD95 {unit}",
+        f"ASD {unit}",
+        title=title,
+        caption_justify="left",
+    )
 
     def row(name: str, scores: dict[str, Any]) -> None:
         def number(metric: str, factor: float = 1.0) -> str:
@@ -134,7 +162,14 @@ def summary_table(summary: dict[str, Any]) -> Any:
 
         low, high = scores["dice"].get("ci95") or (None, None)
         interval = "-" if low is None or high is None else f"{100 * low:.2f} to {100 * high:.2f}"
-        table.add_row(escape(name), number("dice", 100), interval, number("jaccard", 100), number("hd95"), number("asd"))
+        table.add_row(
+            escape(name),
+            number("dice", 100),
+            interval,
+            number("jaccard", 100),
+            number("hd95"),
+            number("asd"),
+        )
 
     for scores in summary["classes"].values():
         row(scores["name"], scores)

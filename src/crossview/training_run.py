@@ -18,7 +18,15 @@ from torch import Tensor
 from crossview.data.plan import Plan
 from crossview.environment import environment_now
 from crossview.files import write_text
-from crossview.folder import Run, check_disk, check_free, create, other_environment, plugin_on_resume, write_model
+from crossview.folder import (
+    Run,
+    check_disk,
+    check_free,
+    create,
+    other_environment,
+    plugin_on_resume,
+    write_model,
+)
 from crossview.inference.predict import evaluating
 from crossview.job import make_job
 from crossview.lock import locked
@@ -66,11 +74,15 @@ def train(
     world = join(gpus)
     with ExitStack() as stack:
         with world.together():
-            world.device(str(load(recipe, overrides).get("training", {}).get("device", "auto")))  # told before scans are read
+            world.device(
+                str(load(recipe, overrides).get("training", {}).get("device", "auto"))
+            )  # told before scans are read
             if resume:
                 root = Run.open(path).data_root(data)
             else:
-                check_free(path, overwrite)  # before the lock, which would be put into somebody's folder
+                check_free(
+                    path, overwrite
+                )  # before the lock, which would be put into somebody's folder
             if world.first:
                 stack.enter_context(locked(path))
         if resume:
@@ -92,7 +104,9 @@ def _silent(text: str) -> None:
     """Says nothing."""
 
 
-def _resumed(world: World, path: Path, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> Recipe:
+def _resumed(
+    world: World, path: Path, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]
+) -> Recipe:
     with world.together():
         return resumed_recipe(path, recipe, overrides)
 
@@ -132,18 +146,30 @@ def _train(
             check_same_cases(Run(path), prepared)
         images = prepared.stream.batch(0, 0, unlabelled=False).image
         _try_views(method, images[:1])
-        measured, seconds = ([], {}) if resume else measure(asked.training, method, images, alone=not world.several)
+        measured, seconds = (
+            ([], {}) if resume else measure(asked.training, method, images, alone=not world.several)
+        )
     resolved = resolve(asked.tables(), world.from_first(measured))
     recipe_hash = sha256(resolved.toml().encode()).hexdigest()[:8]
-    world.agree("torch, the recipe or the training cases", f"{torch.__version__}, {recipe_hash}, {prepared.fingerprint}")
+    world.agree(
+        "torch, the recipe or the training cases",
+        f"{torch.__version__}, {recipe_hash}, {prepared.fingerprint}",
+    )
     world.share_batch_norm(method, prepared.device)
     job = make_job(path, resolved, prepared, method, world)
     with world.together():
         if resume:
-            job.resumed_with = {"device_name": environment_now(prepared.device)["device_name"], **_changed(Run(path).recipe, resolved)}
-            job.warnings = other_environment(Run(path), prepared.device, world.size) + plugin_on_resume(Run(path), writes=world.first)
+            job.resumed_with = {
+                "device_name": environment_now(prepared.device)["device_name"],
+                **_changed(Run(path).recipe, resolved),
+            }
+            job.warnings = other_environment(
+                Run(path), prepared.device, world.size
+            ) + plugin_on_resume(Run(path), writes=world.first)
         elif world.first:
-            create(path, resolved, _about(prepared, seconds, world) | remembered(resolved.method.name))
+            create(
+                path, resolved, _about(prepared, seconds, world) | remembered(resolved.method.name)
+            )
             if plan is not None:
                 write_text(path / "plan.json", json.dumps(plan.as_json(), indent=1))
     outcome = train_job(job, resume=resume, max_steps=max_steps)
@@ -163,7 +189,9 @@ def _try_views(method: Method, image: Tensor) -> None:
             method.views(image)
 
 
-def _built(world: World, recipe: Recipe, data: Path | None, path: Path, progress: Progress | None) -> tuple[Prepared, Method]:
+def _built(
+    world: World, recipe: Recipe, data: Path | None, path: Path, progress: Progress | None
+) -> tuple[Prepared, Method]:
     """The data, and the method with its first weights on this process's device."""
     with world.together():
         set_kernels(recipe.training.deterministic)
@@ -180,11 +208,15 @@ def _changed(old: Recipe, new: Recipe) -> dict[str, Any]:
     return {key: value for key, value in after.items() if value != before[key]}
 
 
-def _about(prepared: Prepared, seconds: Mapping[str, Mapping[str, float]], world: World) -> dict[str, Any]:
+def _about(
+    prepared: Prepared, seconds: Mapping[str, Mapping[str, float]], world: World
+) -> dict[str, Any]:
     """What environment.json tells of a run."""
     splits = prepared.splits
     about = environment_now(prepared.device) | {
-        "command": shlex.join(["crossview", *sys.argv[1:]]) if Path(sys.argv[0]).stem in ("crossview", "__main__") else "",
+        "command": shlex.join(["crossview", *sys.argv[1:]])
+        if Path(sys.argv[0]).stem in ("crossview", "__main__")
+        else "",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "processes": world.size,
         "data": str(prepared.data.absolute()) if prepared.data else "",

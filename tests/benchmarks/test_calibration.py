@@ -24,18 +24,28 @@ def random_case(bends, voxels=200_000):
 def test_a_map_that_tells_the_share_of_wrong_voxels_has_no_error():
     found = random_case(lambda value: value)
     assert calibration.calibration_error(found) < 0.01
-    assert calibration.auroc(found) == pytest.approx(5 / 6, abs=0.01)  # of densities 2x and 2(1 - x)
-    assert all(row["wrong"] == pytest.approx(row["mean_value"], abs=0.02) for row in calibration.table(found))
+    assert calibration.auroc(found) == pytest.approx(
+        5 / 6, abs=0.01
+    )  # of densities 2x and 2(1 - x)
+    assert all(
+        row["wrong"] == pytest.approx(row["mean_value"], abs=0.02)
+        for row in calibration.table(found)
+    )
 
 
 def test_a_map_that_tells_nothing():
     found = random_case(lambda value: 0.2)
     assert calibration.auroc(found) == pytest.approx(0.5, abs=0.01)
-    assert calibration.calibration_error(found) == pytest.approx(np.mean(np.abs(np.linspace(0, 1, 1001) - 0.2)), abs=0.02)
+    assert calibration.calibration_error(found) == pytest.approx(
+        np.mean(np.abs(np.linspace(0, 1, 1001) - 0.2)), abs=0.02
+    )
 
 
 def test_auroc_is_the_share_of_pairs_in_order_with_ties_counted_half():
-    value, wrong = np.array([0.1, 0.1, 0.5, 0.9, 1.0], np.float32), np.array([False, True, False, True, True])
+    value, wrong = (
+        np.array([0.1, 0.1, 0.5, 0.9, 1.0], np.float32),
+        np.array([False, True, False, True, True]),
+    )
     pairs = [(high > low) + (high == low) / 2 for high in value[wrong] for low in value[~wrong]]
     found = calibration.counts(value, wrong)
     assert calibration.auroc(found) == pytest.approx(np.mean(pairs))
@@ -49,8 +59,18 @@ def test_auroc_is_the_share_of_pairs_in_order_with_ties_counted_half():
 def test_a_run_from_end_to_end(tmp_path, monkeypatch, capsys, method):
     root = make_folder(tmp_path / "scans", labelled=5)
     (root / "split.toml").write_text('test = ["case03", "case04"]\n')
-    steps = ["method.pretrain_steps=1", "method.train_steps=1"] if method == "cml" else ["method.steps=2"]
-    keys = [f"method.name={method}", *steps, "data.patch=[8,8,8]", "network.filters=2", "training.precision=float32"]
+    steps = (
+        ["method.pretrain_steps=1", "method.train_steps=1"]
+        if method == "cml"
+        else ["method.steps=2"]
+    )
+    keys = [
+        f"method.name={method}",
+        *steps,
+        "data.patch=[8,8,8]",
+        "network.filters=2",
+        "training.precision=float32",
+    ]
     run, _ = crossview.train("folder", root, tmp_path / "mine" / "run", overrides=keys)
     monkeypatch.setattr(calibration, "RESULTS", tmp_path)
     monkeypatch.setattr(sys, "argv", ["calibration", str(run.path)])
@@ -67,7 +87,13 @@ def test_a_run_from_end_to_end(tmp_path, monkeypatch, capsys, method):
 
 def test_a_run_without_such_cases(tmp_path, monkeypatch):
     root = make_folder(tmp_path / "scans")
-    keys = ["method.name=supervised", "method.steps=1", "data.patch=[8,8,8]", "network.filters=2", "training.precision=float32"]
+    keys = [
+        "method.name=supervised",
+        "method.steps=1",
+        "data.patch=[8,8,8]",
+        "network.filters=2",
+        "training.precision=float32",
+    ]
     run, _ = crossview.train("folder", root, tmp_path / "run", overrides=keys)
     monkeypatch.setattr(sys, "argv", ["calibration", str(run.path)])
     with pytest.raises(SystemExit, match="there are no test cases"):

@@ -38,7 +38,9 @@ def plugin():
 
 def losses(out, *sets, name=NAME):
     run, _ = crossview.train("demo", None, out, overrides=[f"method.name={name}", *SMALL, *sets])
-    return run, [row["terms"] for row in read_journal(run.path / "journal.jsonl") if row["kind"] == "step"]
+    return run, [
+        row["terms"] for row in read_journal(run.path / "journal.jsonl") if row["kind"] == "step"
+    ]
 
 
 def test_without_a_choice_it_is_cml(tmp_path):
@@ -48,7 +50,10 @@ def test_without_a_choice_it_is_cml(tmp_path):
 
 @pytest.mark.parametrize("choice", ["ramp=3", "confidence=0.7", "average=0.9"])
 def test_each_choice_changes_the_second_stage_alone(tmp_path, choice):
-    plain, changed = losses(tmp_path / "plain")[1], losses(tmp_path / "changed", f"method.{choice}")[1]
+    plain, changed = (
+        losses(tmp_path / "plain")[1],
+        losses(tmp_path / "changed", f"method.{choice}")[1],
+    )
     assert plain[:2] == changed[:2]
     assert all(torch.isfinite(torch.tensor(list(terms.values()))).all() for terms in changed)
     assert plain[2:] != changed[2:]
@@ -64,7 +69,10 @@ def test_mirroring_reverses_image_and_label_together_about_half_of_the_time():
     batch = Batch(image, image[:, 0].long(), image[:10], Randomness(3, step=1))
     method = Choices(ChoicesOptions(name=NAME, mirror=True), lambda **_: torch.nn.Identity())
     mirrored = method.mirrored(batch)
-    turned = [bool(now[0, 0, 0, 0] != before[0, 0, 0, 0]) for now, before in zip(mirrored.image, image, strict=True)]
+    turned = [
+        bool(now[0, 0, 0, 0] != before[0, 0, 0, 0])
+        for now, before in zip(mirrored.image, image, strict=True)
+    ]
     assert 10 < sum(turned) < 30
     for now, before, turn in zip(mirrored.image, image, turned, strict=True):
         assert torch.equal(now, before.flip(1) if turn else before)

@@ -30,7 +30,11 @@ def names(folder: Path) -> set[str]:
 
 def test_only_labels_of_listed_cases_are_there(source, tmp_path):
     lists = make(source, tmp_path / "out")
-    assert {key: len(listed) for key, listed in lists.items()} == {"labelled": 8, "validation": HELD_OUT, "test": HELD_OUT}
+    assert {key: len(listed) for key, listed in lists.items()} == {
+        "labelled": 8,
+        "validation": HELD_OUT,
+        "test": HELD_OUT,
+    }
     assert tomllib.loads((tmp_path / "out" / "split.toml").read_text()) == lists
     assert names(tmp_path / "out" / "images") == set(NAMES)
     listed = {name for of_list in lists.values() for name in of_list}
@@ -50,7 +54,11 @@ def test_fewer_labelled_cases_are_the_first_of_more(source, tmp_path):
 
 def test_the_draw_is_fixed():
     training, validation, test = split(NAMES[::-1])
-    assert (training[:2], validation[0], test[0]) == (["hippocampus_070", "hippocampus_024"], "hippocampus_005", "hippocampus_002")
+    assert (training[:2], validation[0], test[0]) == (
+        ["hippocampus_070", "hippocampus_024"],
+        "hippocampus_005",
+        "hippocampus_002",
+    )
     assert sorted([*training, *validation, *test]) == NAMES
 
 
@@ -73,9 +81,14 @@ def test_what_is_wrong_is_told_at_once_and_nothing_is_made(source, tmp_path, mon
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError) as error:
         make(source, tmp_path / "out")
-    assert [problem.what for problem in error.value.problems] == ["a case has no label", "this is there already"]
+    assert [problem.what for problem in error.value.problems] == [
+        "a case has no label",
+        "this is there already",
+    ]
     assert not any((tmp_path / "out").iterdir())
-    monkeypatch.setattr(sys, "argv", ["hippocampus", str(tmp_path / "nowhere"), str(tmp_path / "new")])
+    monkeypatch.setattr(
+        sys, "argv", ["hippocampus", str(tmp_path / "nowhere"), str(tmp_path / "new")]
+    )
     with pytest.raises(SystemExit) as stop:
         main()
     assert "too few cases" in str(stop.value.code)

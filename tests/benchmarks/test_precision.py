@@ -18,12 +18,18 @@ from crossview.run import evaluate
 
 def made(losses, dice):
     rows = [{"total_step": 10 * (index + 1), "loss": loss} for index, loss in enumerate(losses)]
-    return {"total_steps": 10 * len(losses), "steps": rows, "summary": {"mean": {"dice": {"mean": dice}}}}
+    return {
+        "total_steps": 10 * len(losses),
+        "steps": rows,
+        "summary": {"mean": {"dice": {"mean": dice}}},
+    }
 
 
 def test_parts_means_and_differences():
     falling = [1 - index / 20 for index in range(20)]
-    full = {seed: made([loss + seed / 10 for loss in falling], 0.8 + seed / 100) for seed in (1, 2, 3)}
+    full = {
+        seed: made([loss + seed / 10 for loss in falling], 0.8 + seed / 100) for seed in (1, 2, 3)
+    }
     short = {seed: made([loss + seed / 10 + 0.05 for loss in falling], 0.9) for seed in (1, 2, 3)}
     found = precision.compare(full, short)
     first, last = found["parts"][0], found["parts"][-1]
@@ -42,7 +48,12 @@ def records(tmp_path_factory):
     files = []
     for seed in (1, 2):
         for kind in ("float32", "bf16"):
-            keys = (f"training.seed={seed}", f"training.precision={kind}", "training.log_every=1", "method.train_steps=8")
+            keys = (
+                f"training.seed={seed}",
+                f"training.precision={kind}",
+                "training.log_every=1",
+                "method.train_steps=8",
+            )
             run = small(folder / f"{kind}{seed}", *keys)
             evaluate(run)
             files.append(write_record(folder / f"{kind}{seed}.json", record(run)))
@@ -50,7 +61,9 @@ def records(tmp_path_factory):
 
 
 def test_records_of_runs_from_end_to_end(records, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["precision", *map(str, records), "--json", str(tmp_path / "found.json")])
+    monkeypatch.setattr(
+        sys, "argv", ["precision", *map(str, records), "--json", str(tmp_path / "found.json")]
+    )
     precision.main()
     found = json.loads((tmp_path / "found.json").read_text())["results"]
     assert (found["seeds"], len(found["parts"])) == ([1, 2], 10)

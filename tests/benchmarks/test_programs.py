@@ -23,7 +23,9 @@ from small_shapes import SMALL_2D, SMALL_3D
 @pytest.mark.parametrize("method", METHODS)
 def test_step_of_every_method(program, method):
     sets = (f"method.name={method}", "data.labelled=2", *SMALL_2D)
-    found = program("step", "acdc-7", "--steps", 2, "--watched", 1, "--precision", "float32", sets=sets)
+    found = program(
+        "step", "acdc-7", "--steps", 2, "--watched", 1, "--precision", "float32", sets=sets
+    )
     step, parts = found["seconds_a_step"], found["parts"]
     assert len(step["values"]) == 2
     samples = 4 if method == "supervised" else 8
@@ -35,18 +37,37 @@ def test_step_of_every_method(program, method):
     assert found["share_of_matmul_peak"] == pytest.approx(
         parts["flops_a_step"] / step["median"] / found["matmul_peak"]["flops_per_second"], abs=1e-3
     )
-    assert (parts["seconds"]["pseudo-labels"] > 0) == (method not in ("supervised", "urpc", "cps")), "passes without gradient"
+    assert (parts["seconds"]["pseudo-labels"] > 0) == (
+        method not in ("supervised", "urpc", "cps")
+    ), "passes without gradient"
 
 
 def test_step_of_volumes_and_of_phantoms(program):
-    found = program("step", "la-8", "--steps", 1, "--watched", 1, "--stage", "pretrain", sets=SMALL_3D)
+    found = program(
+        "step", "la-8", "--steps", 1, "--watched", 1, "--stage", "pretrain", sets=SMALL_3D
+    )
     assert found["parts"]["network_passes_a_step"] == 2
-    phantoms = ("data.size=32", "network.filters=1", "data.patch=[16,16,16]", "inference.stride=[16,16,16]")
+    phantoms = (
+        "data.size=32",
+        "network.filters=1",
+        "data.patch=[16,16,16]",
+        "inference.stride=[16,16,16]",
+    )
     assert program("step", "demo", "--steps", 1, sets=phantoms)["samples_per_second"] > 0
 
 
 def test_step_with_a_profile(program, tmp_path):
-    found = program("step", "acdc-7", "--steps", 1, "--watched", 1, "--profile", tmp_path / "it.txt", sets=(*SMALL_2D, "data.labelled=2"))
+    found = program(
+        "step",
+        "acdc-7",
+        "--steps",
+        1,
+        "--watched",
+        1,
+        "--profile",
+        tmp_path / "it.txt",
+        sets=(*SMALL_2D, "data.labelled=2"),
+    )
     assert "convolution" in (tmp_path / "it.txt").read_text()
     assert found["profile"]["milliseconds_a_step_while_profiled"] > 0
 
@@ -54,7 +75,10 @@ def test_step_with_a_profile(program, tmp_path):
 def test_passes(program):
     found = program("passes", "acdc-7", "--repeats", 2, "--only", "eager", sets=SMALL_2D)
     (bf16,) = (times for name, times in found.items() if name == "bf16 channels_last eager")
-    assert all(len(bf16[kind]["values"]) == 2 and bf16[kind]["min"] > 0 for kind in ("with gradient", "without"))
+    assert all(
+        len(bf16[kind]["values"]) == 2 and bf16[kind]["min"] > 0
+        for kind in ("with gradient", "without")
+    )
     assert not any("graph" in name or "tf32" in name for name in found), "what only CUDA can do"
     with pytest.raises(UserError, match="only CML"):
         program("passes", "acdc-7", sets=(*SMALL_2D, "method.name=bcp"))
@@ -71,14 +95,20 @@ def test_recordings_are_tried_one_after_the_other(cuda):
     recipe = resolve("acdc-7", [*SMALL_2D, "network.dropout=0.0"])
     tuned = torch.backends.cudnn.benchmark
     found = recordings.measure(recipe, torch.device("cpu"))
-    assert list(found) == [f"{variant.name}, {view}" for variant in recordings.VARIANTS for view in ("view1", "view2")]
+    assert list(found) == [
+        f"{variant.name}, {view}" for variant in recordings.VARIANTS for view in ("view1", "view2")
+    ]
     assert found["with gradient, view1"]["apart"] > 0.1
-    assert all(each["replays_equal"] and each["seconds"]["plain"]["median"] > 0 for each in found.values())
+    assert all(
+        each["replays_equal"] and each["seconds"]["plain"]["median"] > 0 for each in found.values()
+    )
     assert len(recordings.rows(found)) == 1 + len(found)
     assert torch.backends.cudnn.benchmark == tuned
 
 
-@pytest.mark.filterwarnings("ignore:.*CUDA is not available", "ignore:a recording that failed could not be ended")
+@pytest.mark.filterwarnings(
+    "ignore:.*CUDA is not available", "ignore:a recording that failed could not be ended"
+)
 def test_a_recording_that_fails_is_told_whole_and_ends_the_trial(cuda, monkeypatch):
     @contextmanager
     def spoilt(*_, **__):
@@ -101,14 +131,23 @@ def test_a_recording_that_fails_is_told_whole_and_ends_the_trial(cuda, monkeypat
 def test_plain_and_replayed_passes_are_compared():
     plain = {"output": torch.tensor([2.0, -4.0]), "weight": torch.zeros(2)}
     assert recordings.apart(plain, plain) == (0.0, "output")
-    assert recordings.apart(plain, plain | {"output": torch.tensor([2.0, -3.0])}) == (0.25, "output")
+    assert recordings.apart(plain, plain | {"output": torch.tensor([2.0, -3.0])}) == (
+        0.25,
+        "output",
+    )
 
 
 def test_step_says_what_does_not_fit(program):
     with pytest.raises(UserError, match="no stage"):
         program("step", "acdc-7", "--stage", "middle", sets=(*SMALL_2D, "data.labelled=2"))
     with pytest.raises(UserError, match="too short"):
-        program("step", "acdc-7", "--steps", 9, sets=(*SMALL_2D, "data.labelled=2", "method.train_steps=5"))
+        program(
+            "step",
+            "acdc-7",
+            "--steps",
+            9,
+            sets=(*SMALL_2D, "data.labelled=2", "method.train_steps=5"),
+        )
 
 
 def test_windows_are_counted():
@@ -128,13 +167,19 @@ def test_evaluate(program):
     assert found["windows_or_slices"] == 2
     assert found["test_set"]["volumes"] == 20
     rate = found["seconds"]["median"] / 2
-    assert found["test_set"]["seconds_extrapolated"] == pytest.approx(rate * found["test_set"]["windows_or_slices"], rel=0.01, abs=0.1)
-    slices = program("evaluate", "acdc-7", "--windows", 3, "--repeats", 1, sets=(*SMALL_2D, "data.labelled=2"))
+    assert found["test_set"]["seconds_extrapolated"] == pytest.approx(
+        rate * found["test_set"]["windows_or_slices"], rel=0.01, abs=0.1
+    )
+    slices = program(
+        "evaluate", "acdc-7", "--windows", 3, "--repeats", 1, sets=(*SMALL_2D, "data.labelled=2")
+    )
     assert (slices["windows_or_slices"], slices["test_set"]["windows_or_slices"]) == (3, 400)
 
 
 def test_data(program):
-    found = program("data", "acdc-7", "--batches", 3, "--steps", 2, sets=(*SMALL_2D, "data.labelled=2"))["acdc-7"]
+    found = program(
+        "data", "acdc-7", "--batches", 3, "--steps", 2, sets=(*SMALL_2D, "data.labelled=2")
+    )["acdc-7"]
     assert found["labelled"] == found["unlabelled"] == [4, 1, 32, 32]
     assert len(found["ms_a_batch"]["values"]) == 3
     assert 0 <= found["data_wait_share"] < 1
@@ -176,22 +221,47 @@ def test_the_predictions_are_what_they_are_called():
 
 
 def test_more_phantoms(program, tmp_path):
-    sets = ("data.size=16", "data.patch=[8,8,8]", "inference.stride=[8,8,8]", "network.filters=2", "network.levels=2", "data.test=2")
-    few = ("data.unlabelled=4", "method.pretrain_steps=1", "method.train_steps=1", "training.device=cpu", "training.precision=float32")
+    sets = (
+        "data.size=16",
+        "data.patch=[8,8,8]",
+        "inference.stride=[8,8,8]",
+        "network.filters=2",
+        "network.levels=2",
+        "data.test=2",
+    )
+    few = (
+        "data.unlabelled=4",
+        "method.pretrain_steps=1",
+        "method.train_steps=1",
+        "training.device=cpu",
+        "training.precision=float32",
+    )
     run, _ = train("demo", None, tmp_path / "run", overrides=[*sets, *few])
     ((name, found),) = program("more_phantoms", run.path, "--phantoms", 3).items()
     assert name == "cml, float32, seed 1"
     assert len(found["cases"]) == 3
     assert found["dice"] == pytest.approx(np.mean(found["cases"]), abs=1e-4)
     own = [case.id for case in find_splits(run.recipe, None).test]
-    further = [case.id for case in find_splits(resolve(run.recipe.tables(), ["data.test=5"]), None).test]
+    further = [
+        case.id for case in find_splits(resolve(run.recipe.tables(), ["data.test=5"]), None).test
+    ]
     assert further[:2] == own, "more test phantoms leave the first ones as they are"
 
 
 def test_startup(program):
-    sets = ("data.size=16", "data.patch=[8,8,8]", "inference.stride=[8,8,8]", "network.filters=2", "network.levels=2")
+    sets = (
+        "data.size=16",
+        "data.patch=[8,8,8]",
+        "inference.stride=[8,8,8]",
+        "network.filters=2",
+        "network.levels=2",
+    )
     found = program("startup", "--repeats", 1, sets=sets)
     times = {name: value["seconds"]["median"] for name, value in found.items()}
-    assert times["import crossview"] < times["import torch"] < times["crossview train demo --max-steps 1"]
+    assert (
+        times["import crossview"]
+        < times["import torch"]
+        < times["crossview train demo --max-steps 1"]
+    )
     with pytest.raises(UserError, match="failed"):
         process("-c", "raise SystemExit(3)")

@@ -23,7 +23,12 @@ CPU = torch.device("cpu")
 
 
 def test_a_spread():
-    assert spread([3.0, 1.0, 2.0]) == {"median": 2.0, "min": 1.0, "max": 3.0, "values": [3.0, 1.0, 2.0]}
+    assert spread([3.0, 1.0, 2.0]) == {
+        "median": 2.0,
+        "min": 1.0,
+        "max": 3.0,
+        "values": [3.0, 1.0, 2.0],
+    }
 
 
 def test_the_clock():
@@ -53,8 +58,13 @@ def test_the_union_of_intervals():
 
 
 def test_a_report_names_no_folder(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["step", "la-8", "--data", "/somewhere/private/LA", "--json", "/tmp/out.json"])
-    assert report("step", {}, {}, CPU)["command"] == "python -m benchmarks.step la-8 --data LA --json out.json"
+    monkeypatch.setattr(
+        sys, "argv", ["step", "la-8", "--data", "/somewhere/private/LA", "--json", "/tmp/out.json"]
+    )
+    assert (
+        report("step", {}, {}, CPU)["command"]
+        == "python -m benchmarks.step la-8 --data LA --json out.json"
+    )
 
 
 def test_a_table_is_aligned():
@@ -77,7 +87,10 @@ def test_a_users_mistake_ends_with_code_2(capsys):
 
 def test_operations_are_those_of_the_published_shapes():
     """Both views of CML on a patch of LA: 211 GFLOP forward; the backward pass is twice that, the image's gradient aside."""
-    views = [VNet(VNet.Options(upsample=upsample), channels=1, classes=2) for upsample in ("transposed", "linear")]
+    views = [
+        VNet(VNet.Options(upsample=upsample), channels=1, classes=2)
+        for upsample in ("transposed", "linear")
+    ]
     forward = [flops_of_call(view, 2, (1, 1, 112, 112, 80), backward=False) for view in views]
     both = [flops_of_call(view, 2, (1, 1, 112, 112, 80), backward=True) for view in views]
     assert sum(forward) == pytest.approx(211e9, rel=0.01)
@@ -128,14 +141,21 @@ def test_a_paused_loop_is_ended_from_outside_and_its_errors_come_out():
         Paused(broken).advance()
 
 
-@pytest.mark.parametrize(("name", "counts"), [("la-8", (8, 72, 20)), ("acdc-7", (131, 1181, 40)), ("la-16", (16, 64, 20))])
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("la-8", (8, 72, 20)), ("acdc-7", (131, 1181, 40)), ("la-16", (16, 64, 20))],
+)
 def test_made_data_has_the_numbers_and_shapes_of_the_real(name, counts):
     recipe = resolve(name)
     splits = made.splits(recipe)
     assert (len(splits.labelled), len(splits.unlabelled), len(splits.test)) == counts
     case = splits.labelled[0]
     image, label = case.read_image(), case.read_label()
-    assert image.shape[1:] == label.shape == (made.LA_SHAPES if name.startswith("la") else made.ACDC_SHAPES)[0]
+    assert (
+        image.shape[1:]
+        == label.shape
+        == (made.LA_SHAPES if name.startswith("la") else made.ACDC_SHAPES)[0]
+    )
     assert set(label.flat) == set(range(recipe.data.classes))
     assert not splits.unlabelled[0].labelled
 
@@ -172,8 +192,17 @@ def test_the_parts_of_a_step(prepared):
     kept = Prefetcher.__next__, torch.Tensor.backward, Training.step
     with loop_of(prepared, precision="float32") as loop, watching(loop) as watch:
         loop.times(1, warm_up=0)
-    assert (Prefetcher.__next__, torch.Tensor.backward, Training.step) == kept, "nothing stays replaced"
-    assert sorted(gradient for _, _, gradient in watch.calls) == [False, False, True, True, True, True]
+    assert (Prefetcher.__next__, torch.Tensor.backward, Training.step) == kept, (
+        "nothing stays replaced"
+    )
+    assert sorted(gradient for _, _, gradient in watch.calls) == [
+        False,
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
     assert {shape for _, shape, gradient in watch.calls if not gradient} == {(4, 1, 32, 32)}
     assert len(watch.intervals["backward"]) == 2
     assert len(watch.intervals["optimiser"]) == 2

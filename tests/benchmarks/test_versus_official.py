@@ -54,8 +54,23 @@ def test_a_ratio_is_of_each_turn():
 @pytest.mark.parametrize(("piece", "small"), [("la-step", SMALL_3D), ("acdc-step", SMALL_2D)])
 def test_steps(program, official, data, piece, small):
     name = "ACDC" if piece == "acdc-step" else "LA"
-    found = program("versus_official", "--official", official, "--data", data, "--only", piece, "--repeats", 2, sets=small)[piece]
-    assert found["facts"]["ours float32"]["precision"] == found["facts"]["official"]["precision"] == "float32"
+    found = program(
+        "versus_official",
+        "--official",
+        official,
+        "--data",
+        data,
+        "--only",
+        piece,
+        "--repeats",
+        2,
+        sets=small,
+    )[piece]
+    assert (
+        found["facts"]["ours float32"]["precision"]
+        == found["facts"]["official"]["precision"]
+        == "float32"
+    )
     for who in ("official", "ours", "ours float32"):
         assert len(found["seconds"][who]["values"]) == 2
         assert found["seconds"][who]["min"] > 0
@@ -69,12 +84,20 @@ def test_steps(program, official, data, piece, small):
 
 def test_the_other_pieces(program, official, data):
     words = ("--official", official, "--data", data, "--repeats", 2, "--windows", 2)
-    both = program("versus_official", *words, "--only", "components,la-inference", sets=(*SMALL_3D, "inference.stride=[4,4,2]"))
+    both = program(
+        "versus_official",
+        *words,
+        "--only",
+        "components,la-inference",
+        sets=(*SMALL_3D, "inference.stride=[4,4,2]"),
+    )
     assert both["components"]["equal, clean"] is True
     assert both["components"]["equal, noisy"] is True
     assert both["la-inference"]["facts"]["official"]["windows"] == 2
     extrapolated = both["la-inference"]["seconds_all_test_volumes_extrapolated"]
-    assert extrapolated["ours"] == pytest.approx(both["la-inference"]["seconds"]["ours"]["median"] / 2 * 1128, abs=0.1)
+    assert extrapolated["ours"] == pytest.approx(
+        both["la-inference"]["seconds"]["ours"]["median"] / 2 * 1128, abs=0.1
+    )
     slices = program("versus_official", *words, "--only", "acdc-inference", sets=SMALL_2D)
     assert slices["acdc-inference"]["facts"]["ours"]["windows"] == 4
 
@@ -97,10 +120,15 @@ def test_what_is_old_is_there_only_while_it_runs(official):
 
 def worker_states() -> list[str]:
     """How the system sees each worker: T is stopped."""
-    return [Path(f"/proc/{child.pid}/stat").read_text().split()[2] for child in multiprocessing.active_children()]
+    return [
+        Path(f"/proc/{child.pid}/stat").read_text().split()[2]
+        for child in multiprocessing.active_children()
+    ]
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system tells no process states in /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="the system tells no process states in /proc"
+)
 def test_an_iteration_a_turn_and_workers_wait_meanwhile(official, data, tmp_path):
     before = Backends.now()
     with release(official, CPU):
@@ -127,7 +155,10 @@ def test_an_error_of_the_release_comes_out(official, tmp_path):
 
 
 def test_another_folder_and_another_piece_are_refused(tmp_path, monkeypatch, capsys):
-    for words, said in ((("--only", "la-step"), "not a checkout"), (("--only", "la"), "no such piece")):
+    for words, said in (
+        (("--only", "la-step"), "not a checkout"),
+        (("--only", "la"), "no such piece"),
+    ):
         monkeypatch.setattr(sys, "argv", ["versus_official", "--official", str(tmp_path), *words])
         with pytest.raises(SystemExit) as stop:
             run(versus_official.main)
@@ -136,7 +167,12 @@ def test_another_folder_and_another_piece_are_refused(tmp_path, monkeypatch, cap
 
 
 def test_a_contestant_that_ends_is_told(tmp_path, monkeypatch):
-    (tmp_path / "ends_early.py").write_text("import sys\nprint('{}', flush=True)\nsys.stdin.readline()\nsys.exit(3)\n")
+    (tmp_path / "ends_early.py").write_text(
+        "import sys\nprint('{}', flush=True)\nsys.stdin.readline()\nsys.exit(3)\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
-    with contestants("ends_early", [], ["one"]) as ready, pytest.raises(UserError, match=r"'one' ended(.|\n)*exit code 3"):
+    with (
+        contestants("ends_early", [], ["one"]) as ready,
+        pytest.raises(UserError, match=r"'one' ended(.|\n)*exit code 3"),
+    ):
         ready["one"].turn()

@@ -38,8 +38,16 @@ def make(name, dimensions, classes, dropout=0.1, **options):
 
     def build(upsample="linear", **replaced):
         if dimensions == 3:
-            return VNet(VNet.Options(filters=2, levels=2, dropout=dropout, upsample=upsample, **replaced), channels=1, classes=classes)
-        return UNet(UNet.Options(filters=2, levels=2, dropout=dropout, upsample=upsample, **replaced), channels=1, classes=classes)
+            return VNet(
+                VNet.Options(filters=2, levels=2, dropout=dropout, upsample=upsample, **replaced),
+                channels=1,
+                classes=classes,
+            )
+        return UNet(
+            UNet.Options(filters=2, levels=2, dropout=dropout, upsample=upsample, **replaced),
+            channels=1,
+            classes=classes,
+        )
 
     return method(method.Options(name=name, **options), build)
 
@@ -47,11 +55,15 @@ def make(name, dimensions, classes, dropout=0.1, **options):
 def batch(dimensions, classes, step, unlabelled):
     """A learnable batch: a bright block a class."""
     random = torch.Generator().manual_seed(step)
-    label = torch.randint(0, classes, (4, *(side // 4 for side in SIDES[dimensions])), generator=random)
+    label = torch.randint(
+        0, classes, (4, *(side // 4 for side in SIDES[dimensions])), generator=random
+    )
     for axis in range(1, dimensions + 1):
         label = label.repeat_interleave(4, axis)
     image = label[:, None].float() + 0.3 * torch.randn(label[:, None].shape, generator=random)
-    without = image.flip(0) + 0.3 * torch.randn(image.shape, generator=random) if unlabelled else None
+    without = (
+        image.flip(0) + 0.3 * torch.randn(image.shape, generator=random) if unlabelled else None
+    )
     return Batch(image, label, without, Randomness(5, 0, step))
 
 
@@ -101,7 +113,9 @@ def warmed(name, dimensions, classes, precision, steps=5):
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize(("dimensions", "classes", "precision"), KINDS)
 class TestEveryMethod:
-    def test_each_term_is_finite_and_reaches_the_networks(self, name, dimensions, classes, precision):
+    def test_each_term_is_finite_and_reaches_the_networks(
+        self, name, dimensions, classes, precision
+    ):
         # Mid-ramp, and warm enough for a teacher to be certain of something: before, UA-MT's mask is rightly empty.
         method, trainer, stage, _ = warmed(name, dimensions, classes, precision, steps=25)
         step = stage.steps // 2
@@ -113,7 +127,9 @@ class TestEveryMethod:
                 assert value.dtype in (torch.float32, torch.float64), term
                 assert torch.isfinite(value), term
                 assert value.item() != 0, f"{term} is a constant zero"
-                gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+                gradients = torch.autograd.grad(
+                    value, parameters, retain_graph=True, allow_unused=True
+                )
                 size = sum(gradient.abs().sum() for gradient in gradients if gradient is not None)
                 assert torch.isfinite(size), f"{term} has a gradient that is not finite"
                 assert size > 0, f"{term} has no gradient"
@@ -127,12 +143,17 @@ class TestEveryMethod:
             probability = method.predict(image)
         assert probability.shape == (4, classes, *SIDES[dimensions])
         assert probability.dtype == torch.float32
-        torch.testing.assert_close(probability.sum(1), torch.ones(4, *SIDES[dimensions]), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            probability.sum(1), torch.ones(4, *SIDES[dimensions]), rtol=1e-5, atol=1e-5
+        )
         assert all(view.shape == probability.shape for view in views.values())
 
     def test_training_goes_on_exactly_from_its_state(self, name, dimensions, classes, precision):
         method, trainer, stage, step = warmed(name, dimensions, classes, precision)
-        weights, optimiser = copy.deepcopy(method.state_dict()), copy.deepcopy(trainer.optimiser.state_dict())
+        weights, optimiser = (
+            copy.deepcopy(method.state_dict()),
+            copy.deepcopy(trainer.optimiser.state_dict()),
+        )
         other = make(name, dimensions, classes)
         resumed = Trainer(other, precision)
         other.load_state_dict(weights)
@@ -148,10 +169,16 @@ class TestEveryMethod:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_learns(name):
     _, trainer, stage, _ = warmed(name, 2, 2, "float32", steps=0)
-    first = [sum(trainer.step(stage, k, batch(2, 2, k, stage.unlabelled)).values()).item() for k in range(3)]
+    first = [
+        sum(trainer.step(stage, k, batch(2, 2, k, stage.unlabelled)).values()).item()
+        for k in range(3)
+    ]
     for k in range(3, 60):
         trainer.step(stage, k, batch(2, 2, k, stage.unlabelled))
-    last = [sum(trainer.step(stage, k, batch(2, 2, k, stage.unlabelled)).values()).item() for k in range(60, 63)]
+    last = [
+        sum(trainer.step(stage, k, batch(2, 2, k, stage.unlabelled)).values()).item()
+        for k in range(60, 63)
+    ]
     assert sum(last) < 0.9 * sum(first)
 
 
@@ -188,20 +215,32 @@ def la_folder(root, changed=()):
 def la_folders(tmp_path_factory):
     """The data as they are, with other labels of the unlabelled cases, and with other labels of a labelled case."""
     folder = tmp_path_factory.mktemp("la")
-    return la_folder(folder / "a"), la_folder(folder / "b", changed=(4, 5)), la_folder(folder / "c", changed=range(4))
+    return (
+        la_folder(folder / "a"),
+        la_folder(folder / "b", changed=(4, 5)),
+        la_folder(folder / "c", changed=range(4)),
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_terms_do_not_depend_on_labels_of_unlabelled_cases(la_folders, name):
     """From the files on: a batch has no field for such labels, and this holds whatever a source or a method does."""
-    sets = ["data.labelled=4", "data.patch=[16,16,8]", "inference.stride=[8,8,4]", "network.filters=2", "network.levels=2"]
+    sets = [
+        "data.labelled=4",
+        "data.patch=[16,16,8]",
+        "inference.stride=[8,8,4]",
+        "network.filters=2",
+        "network.levels=2",
+    ]
     recipe = resolve("la-8", [f"method.name={name}", "training.precision=float32", *sets])
     found = []
     for root in la_folders:
         torch.manual_seed(0)
         method = recipe.build_method(channels=1).train()
         stage = method.stages[-1]
-        made = prepare(recipe, root).stream.batch(len(method.stages) - 1, stage.steps // 2, unlabelled=stage.unlabelled)
+        made = prepare(recipe, root).stream.batch(
+            len(method.stages) - 1, stage.steps // 2, unlabelled=stage.unlabelled
+        )
         torch.manual_seed(1)
         terms = method.loss(made, stage, stage.steps // 2)
         parts = [terms] if isinstance(terms, dict) else terms
@@ -228,7 +267,9 @@ def tenth_step(name):
     for step in range(10):
         made = batch(3, 3, step, stage.unlabelled)
         without = None if made.unlabelled is None else made.unlabelled.double()
-        terms = trainer.step(stage, step, replace(made, image=made.image.double(), unlabelled=without))
+        terms = trainer.step(
+            stage, step, replace(made, image=made.image.double(), unlabelled=without)
+        )
     return {term: value.item() for term, value in terms.items()}
 
 
@@ -239,4 +280,6 @@ def test_the_tenth_step_is_as_it_was(name):
 
 
 if __name__ == "__main__":
-    TENTH_STEPS.write_text(json.dumps({name: tenth_step(name) for name in sorted(METHODS)}, indent=1) + "\n")
+    TENTH_STEPS.write_text(
+        json.dumps({name: tenth_step(name) for name in sorted(METHODS)}, indent=1) + "\n"
+    )

@@ -42,13 +42,21 @@ def test_validation_out_of_the_labelled_patients(make_acdc):
     assert [case.id for case in splits.validation] == ["patient003_frame01", "patient003_frame02"]
     assert "patient003" in splits.notes[-1]
     image, label = splits.validation[0].read_image(), splits.validation[0].read_label()
-    assert image[0, :, 0, 0].tolist() == [1 / 16, 2 / 16, 10 / 16]  # in the order of the slices, not of the list
+    assert image[0, :, 0, 0].tolist() == [
+        1 / 16,
+        2 / 16,
+        10 / 16,
+    ]  # in the order of the slices, not of the list
     assert (image.shape, label.shape) == ((1, 3, 5, 4), (3, 5, 4))
 
 
 def test_stacked_slices_of_different_shape(make_acdc, write_h5):
     root = make_acdc()
-    write_h5(root / "data/slices/patient003_frame01_slice_2.h5", np.zeros((4, 4), np.float32), np.zeros((4, 4), np.uint8))
+    write_h5(
+        root / "data/slices/patient003_frame01_slice_2.h5",
+        np.zeros((4, 4), np.float32),
+        np.zeros((4, 4), np.uint8),
+    )
     case = acdc.splits(root, Options(labelled=2, validation=1)).validation[0]
     with pytest.raises(UserError, match=r"slice_2.h5.*differ in shape"):
         case.read_image()
@@ -57,7 +65,9 @@ def test_stacked_slices_of_different_shape(make_acdc, write_h5):
 def test_all_problems_at_once(make_acdc):
     root = make_acdc()
     names = (root / "train_slices.list").read_text()
-    (root / "train_slices.list").write_text(names + "\npatient020_frame01_slice_1\nodd\npatient003_frame01_slice_2")
+    (root / "train_slices.list").write_text(
+        names + "\npatient020_frame01_slice_1\nodd\npatient003_frame01_slice_2"
+    )
     (root / "data/patient010_frame01.h5").unlink()
     (root / "test.list").write_text("patient020_frame01\npatient020_frame01_slice_3x\n")
     with pytest.raises(UserError) as error:
@@ -66,7 +76,10 @@ def test_all_problems_at_once(make_acdc):
     assert ("a patient is in two lists", "patient020") in found
     assert ("a listed case is missing", "patient010_frame01") in found
     assert ("a listed case is missing", "patient020_frame01_slice_1") in found
-    assert ("more labelled cases asked for than there are", str(root / "train_slices.list")) in found
+    assert (
+        "more labelled cases asked for than there are",
+        str(root / "train_slices.list"),
+    ) in found
     assert sum(what == "not a name of this layout" for what, _ in found) == 2
     assert sum(what == "a case is listed more than once" for what, _ in found) == 1
 

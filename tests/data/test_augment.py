@@ -21,10 +21,18 @@ seeds = st.integers(0, 2**32)
 def store_of(*shapes, channels=1, levels=50, labelled=True, device="cpu"):
     """A store of cases with values that all differ from 0, and their arrays."""
     generator = np.random.default_rng(sum(map(sum, shapes)))
-    images = [generator.integers(1, levels, (channels, *shape)).astype(np.float32) for shape in shapes]
+    images = [
+        generator.integers(1, levels, (channels, *shape)).astype(np.float32) for shape in shapes
+    ]
     labels = [generator.integers(1, 4, shape).astype(np.uint8) for shape in shapes]
     cases = [
-        Case(str(n), str(n), None, lambda image=image: image, (lambda label=label: label) if labelled else None)
+        Case(
+            str(n),
+            str(n),
+            None,
+            lambda image=image: image,
+            (lambda label=label: label) if labelled else None,
+        )
         for n, (image, label) in enumerate(zip(images, labels, strict=True))
     ]
     return Store(cases, classes=4, channels=channels, device=device), images, labels
@@ -50,12 +58,24 @@ def reference_crop(array, patch, drawn, *, released, rot90_flip):
         missing = [max(out - side, 0) for side, out in zip(array.shape, patch, strict=True)]
         array = np.pad(array, [(n // 2, n - n // 2) for n in missing])
     elif any(side <= out for side, out in zip(array.shape, patch, strict=True)):
-        array = np.pad(array, [(max((out - side) // 2 + 3, 0),) * 2 for side, out in zip(array.shape, patch, strict=True)])
+        array = np.pad(
+            array,
+            [
+                (max((out - side) // 2 + 3, 0),) * 2
+                for side, out in zip(array.shape, patch, strict=True)
+            ],
+        )
     return array[tuple(slice(start, start + out) for start, out in zip(drawn, patch, strict=True))]
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(sides, sides), min_size=2, max_size=3), st.booleans(), st.booleans(), st.sampled_from([1, 2]), seeds)
+@given(
+    st.lists(st.tuples(sides, sides), min_size=2, max_size=3),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([1, 2]),
+    seeds,
+)
 def test_crop_equals_turn_pad_cut_on_the_whole(axes, released, rot90_flip, channels, seed):
     shape, patch = zip(*axes, strict=True)
     store, images, labels = store_of(shape, channels=channels)
@@ -65,13 +85,16 @@ def test_crop_equals_turn_pad_cut_on_the_whole(axes, released, rot90_flip, chann
     augment.crop_image(store, 0, plan, image)
     augment.crop_label(store, 0, plan, label)
     reference = [
-        reference_crop(array, patch, recorded.drawn, released=released, rot90_flip=rot90_flip) for array in (*images[0], labels[0])
+        reference_crop(array, patch, recorded.drawn, released=released, rot90_flip=rot90_flip)
+        for array in (*images[0], labels[0])
     ]
     assert np.array_equal(image, reference[:-1])
     assert np.array_equal(label, reference[-1])
 
 
-@pytest.mark.parametrize(("side", "padding"), [(8, 3), (9, 2), (10, 2), (12, 1), (13, 0), (7, 3), (5, 4), (4, 5)])
+@pytest.mark.parametrize(
+    ("side", "padding"), [(8, 3), (9, 2), (10, 2), (12, 1), (13, 0), (7, 3), (5, 4), (4, 5)]
+)
 def test_released_padding_of_an_axis(side, padding):
     assert augment.released_padding((8, side), (8, 8)) == (3, padding)
 
@@ -82,7 +105,10 @@ def test_released_padding_is_left_out_where_no_side_is_short():
 
 def corners(shape, patch, released):
     generator = np.random.default_rng(0)
-    return {crop_plan(shape, patch, released=released, rot90_flip=False, generator=generator).start for _ in range(400)}
+    return {
+        crop_plan(shape, patch, released=released, rot90_flip=False, generator=generator).start
+        for _ in range(400)
+    }
 
 
 def test_the_last_corner_is_drawn_but_not_in_the_released_rule():
@@ -102,7 +128,12 @@ def test_rot90_flip_gives_the_four_reflections_alike():
     generator = np.random.default_rng(0)
     for _ in range(2000):
         out = torch.empty((3, 3), dtype=torch.int64)
-        augment.crop_label(store, 0, crop_plan((3, 3), (3, 3), released=False, rot90_flip=True, generator=generator), out)
+        augment.crop_label(
+            store,
+            0,
+            crop_plan((3, 3), (3, 3), released=False, rot90_flip=True, generator=generator),
+            out,
+        )
         counts[tuple(out.flatten().tolist())] = counts.get(tuple(out.flatten().tolist()), 0) + 1
     reflections = [square[::-1], square[:, ::-1], square.T, square[::-1, ::-1].T]
     assert set(counts) == {tuple(reflection.ravel()) for reflection in reflections}
@@ -143,7 +174,9 @@ def reference_slice(array, plan, patch):
     array = array if plan.flip is None else np.flip(array, plan.flip)
     if plan.angle:
         array = ndimage.rotate(array, plan.angle, order=0, reshape=False)
-    return array[np.ix_(resize_index(array.shape[0], patch[0]), resize_index(array.shape[1], patch[1]))]
+    return array[
+        np.ix_(resize_index(array.shape[0], patch[0]), resize_index(array.shape[1], patch[1]))
+    ]
 
 
 plans = st.one_of(
@@ -169,7 +202,9 @@ def test_resize_equals_numpy_and_scipy(items, patch, channels, levels):
     assert (image.dtype, label.dtype) == (torch.float32, torch.int64)
     for slot, position in enumerate(positions):
         stored = store.decode(store.stored(position), position).numpy()
-        assert np.array_equal(image[slot], [reference_slice(channel, chosen[slot], patch) for channel in stored])
+        assert np.array_equal(
+            image[slot], [reference_slice(channel, chosen[slot], patch) for channel in stored]
+        )
         assert np.array_equal(label[slot], reference_slice(labels[position], chosen[slot], patch))
         np.testing.assert_allclose(stored, images[position], rtol=2**-11)
 
@@ -183,8 +218,13 @@ class HostCopies(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **kwargs or {})
-        from_host = any(isinstance(value, torch.Tensor) and value.device.type == "cpu" and value.ndim for value in args)
-        self.count += from_host and isinstance(result, torch.Tensor) and result.device.type == "meta"
+        from_host = any(
+            isinstance(value, torch.Tensor) and value.device.type == "cpu" and value.ndim
+            for value in args
+        )
+        self.count += (
+            from_host and isinstance(result, torch.Tensor) and result.device.type == "meta"
+        )
         return result
 
 
@@ -201,7 +241,9 @@ def test_a_batch_is_resized_with_one_copy_to_the_device():
 def test_every_angle_on_a_slice_of_published_size(angle):
     store, images, labels = store_of((216, 256))
     image, label = augment.resize_batch(store, [0], [ResizePlan(angle=angle)], (256, 256))
-    assert np.array_equal(image[0, 0], reference_slice(images[0][0], ResizePlan(angle=angle), (256, 256)))
+    assert np.array_equal(
+        image[0, 0], reference_slice(images[0][0], ResizePlan(angle=angle), (256, 256))
+    )
     assert np.array_equal(label[0], reference_slice(labels[0], ResizePlan(angle=angle), (256, 256)))
 
 
@@ -218,7 +260,9 @@ def test_the_published_shares_of_augmentations():
     assert turned == pytest.approx(0.5, abs=0.02)
     assert untouched == pytest.approx(0.25 + 0.25 / 40, abs=0.02)
     assert {plan.angle for plan in drawn} == set(range(-20, 20))
-    assert {(plan.turns, plan.flip) for plan in drawn if plan.flip is not None} == {(k, axis) for k in range(4) for axis in (0, 1)}
+    assert {(plan.turns, plan.flip) for plan in drawn if plan.flip is not None} == {
+        (k, axis) for k in range(4) for axis in (0, 1)
+    }
 
 
 def test_no_augmentation_and_always_turned():

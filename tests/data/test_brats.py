@@ -16,7 +16,11 @@ def root(tmp_path, write_h5):
     lists = {"train.txt": ["b", "a", "c"], "val.txt": ["v"], "test.txt": ["t", "u"]}
     for number, name in enumerate(name for names in lists.values() for name in names):
         image = np.random.default_rng(number).normal(size=(7, 6, 5)).astype(np.float32)
-        write_h5(tmp_path / "data" / f"{name}.h5", image, (np.arange(210).reshape(7, 6, 5) % 5).astype(np.int16))
+        write_h5(
+            tmp_path / "data" / f"{name}.h5",
+            image,
+            (np.arange(210).reshape(7, 6, 5) % 5).astype(np.int16),
+        )
     for file, names in lists.items():
         (tmp_path / file).write_text("".join(f"{name},{name}_seg\n" for name in names))
     return tmp_path
@@ -31,12 +35,20 @@ def test_the_first_of_the_list_are_labelled(root):
     assert (ids(splits.labelled), ids(splits.unlabelled)) == (["b", "a"], ["c"])
     assert (ids(splits.validation), ids(splits.test)) == (["v"], ["t", "u"])
     assert not any(case.labelled for case in splits.unlabelled)
-    assert (splits.classes, splits.class_names, splits.unit) == (2, ("background", "whole tumour"), "voxel")
+    assert (splits.classes, splits.class_names, splits.unit) == (
+        2,
+        ("background", "whole tumour"),
+        "voxel",
+    )
 
 
 def test_validation_can_be_taken_out_of_the_labelled(root):
     splits = brats.splits(root, Options(labelled=2, validation=1))
-    assert (ids(splits.labelled), ids(splits.validation), ids(splits.unlabelled)) == (["b"], ["a"], ["c"])
+    assert (ids(splits.labelled), ids(splits.validation), ids(splits.unlabelled)) == (
+        ["b"],
+        ["a"],
+        ["c"],
+    )
 
 
 def test_every_tumour_value_is_whole_tumour(root):

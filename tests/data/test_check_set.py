@@ -27,7 +27,10 @@ def facts(make_case):
 
 @pytest.fixture
 def sound(facts):
-    return {"labelled": [facts(number) for number in range(4)], "unlabelled": [facts(number, labelled=False) for number in range(4, 9)]}
+    return {
+        "labelled": [facts(number) for number in range(4)],
+        "unlabelled": [facts(number, labelled=False) for number in range(4, 9)],
+    }
 
 
 def test_a_sound_set_has_no_findings(sound):
@@ -77,12 +80,17 @@ def test_labels_of_background_alone(sound, facts):
     assert finding.problem.what == "2 labels are all background"
     assert finding.cases == ("scan20", "scan21")
     sound["labelled"] = [facts(number, label=empty) for number in range(3)]
-    assert "every label is all background" in [found.problem.what for found in check_set(sound, None, "root") if found.severity == "error"]
+    assert "every label is all background" in [
+        found.problem.what for found in check_set(sound, None, "root") if found.severity == "error"
+    ]
 
 
 def test_images_of_one_value(sound, facts):
     flat = np.full((1, 6, 5, 4), 7, np.float32)
-    sound["unlabelled"] += [facts(20, labelled=False, image=flat), facts(21, labelled=False, image=flat)]
+    sound["unlabelled"] += [
+        facts(20, labelled=False, image=flat),
+        facts(21, labelled=False, image=flat),
+    ]
     finding = only(check_set(sound, 3, "root"))
     assert (finding.severity, finding.cases) == ("warning", ("scan20", "scan21"))
     sound["labelled"].append(facts(22, image=flat))
@@ -111,17 +119,29 @@ def test_a_label_that_belongs_to_another_scan(sound, facts):
 
 
 def test_other_channels(sound, facts):
-    sound["unlabelled"].append(facts(20, labelled=False, image=np.random.default_rng(1).normal(100, 10, (2, 6, 5, 4)).astype(np.float32)))
+    sound["unlabelled"].append(
+        facts(
+            20,
+            labelled=False,
+            image=np.random.default_rng(1).normal(100, 10, (2, 6, 5, 4)).astype(np.float32),
+        )
+    )
     finding = only(check_set(sound, 3, "root"))
     assert (finding.severity, finding.cases) == ("error", ("scan20",))
 
 
-@pytest.mark.parametrize(("spacing", "named"), [((1.0, 1.0, 5.0), False), ((1.0, 1.0, 7.0), True), ((0.3, 1.0, 2.0), True)])
+@pytest.mark.parametrize(
+    ("spacing", "named"),
+    [((1.0, 1.0, 5.0), False), ((1.0, 1.0, 7.0), True), ((0.3, 1.0, 2.0), True)],
+)
 def test_voxel_sides_beyond_a_factor_of_three(sound, facts, spacing, named):
     sound["unlabelled"].append(facts(20, labelled=False, spacing=spacing))
     findings = check_set(sound, 3, "root")
     assert [found.cases for found in findings] == ([("scan20",)] if named else [])
-    assert all("1 x 1 x 2 mm" in found.problem.expected and found.severity == "warning" for found in findings)
+    assert all(
+        "1 x 1 x 2 mm" in found.problem.expected and found.severity == "warning"
+        for found in findings
+    )
 
 
 def test_voxel_sides_with_which_a_scan_becomes_too_large_are_an_error(sound, facts):
@@ -135,7 +155,10 @@ def test_voxel_sides_with_which_a_scan_becomes_too_large_are_an_error(sound, fac
 
 def test_a_set_that_varies_much_has_no_outlier_within_its_spread(sound, facts):
     sides = (0.3, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
-    sound["unlabelled"] = [facts(20 + number, labelled=False, spacing=(1.0, 1.0, side)) for number, side in enumerate(sides)]
+    sound["unlabelled"] = [
+        facts(20 + number, labelled=False, spacing=(1.0, 1.0, side))
+        for number, side in enumerate(sides)
+    ]
     assert check_set(sound, 3, "root") == []
 
 
@@ -145,7 +168,13 @@ def noise(scale=10.0, shift=100.0):
 
 @pytest.mark.parametrize(
     ("image", "named"),
-    [(noise(), False), (noise(50), False), (noise(1000, 10_000), True), (noise(0.1), True), (noise(10, 10_000), True)],
+    [
+        (noise(), False),
+        (noise(50), False),
+        (noise(1000, 10_000), True),
+        (noise(0.1), True),
+        (noise(10, 10_000), True),
+    ],
     ids=["alike", "five times", "hundred times", "a hundredth", "shifted"],
 )
 def test_intensities_of_another_range(sound, facts, image, named):

@@ -26,7 +26,10 @@ def decoded(stored):
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
-        st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=256, unique_by=lambda x: np.float32(x).tobytes()
+        st.floats(width=32, allow_nan=False, allow_infinity=False),
+        min_size=1,
+        max_size=256,
+        unique_by=lambda x: np.float32(x).tobytes(),
     )
 )
 def test_up_to_256_values_are_exact_in_a_byte(values):

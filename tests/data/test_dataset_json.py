@@ -17,15 +17,27 @@ def read(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "channels", "classes"),
     [
-        ({"modality": {"0": "FLAIR", "1": "T1w"}, "labels": {"0": "background", "1": "edema"}}, ("FLAIR", "T1w"), ("background", "edema")),
+        (
+            {"modality": {"0": "FLAIR", "1": "T1w"}, "labels": {"0": "background", "1": "edema"}},
+            ("FLAIR", "T1w"),
+            ("background", "edema"),
+        ),
         (
             {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1, "tumour": "2"}},
             ("CT",),
             ("background", "liver", "tumour"),
         ),
-        ({"labels": {"0": "background", "4": "far"}}, (), ("background", "class 1", "class 2", "class 3", "far")),
+        (
+            {"labels": {"0": "background", "4": "far"}},
+            (),
+            ("background", "class 1", "class 2", "class 3", "far"),
+        ),
         ({"labels": {"1": "only"}}, (), ("background", "only")),
-        ({"labels": {"background": 0, "whole": [1, 2], "core": 2}}, (), ("background", "class 1", "core")),
+        (
+            {"labels": {"background": 0, "whole": [1, 2], "core": 2}},
+            (),
+            ("background", "class 1", "core"),
+        ),
         ({"labels": {"0": "background", "1": "red\x1b[31m"}}, (), ("background", "red[31m")),
         ({}, (), ()),
     ],
@@ -66,5 +78,8 @@ def test_faults_are_named(tmp_path, content, told):
 
 
 def test_listed_images(tmp_path):
-    lists = {"training": [{"image": "./imagesTr/a.nii", "label": "./labelsTr/a.nii"}], "test": ["./imagesTs/b.nii"]}
+    lists = {
+        "training": [{"image": "./imagesTr/a.nii", "label": "./labelsTr/a.nii"}],
+        "test": ["./imagesTs/b.nii"],
+    }
     assert read(tmp_path, lists)[0].images == ("./imagesTr/a.nii", "./imagesTs/b.nii")

@@ -16,7 +16,9 @@ from made_folder import AFFINE, make_folder, problems_of, scan, write_nifti, wri
 
 
 def options(**keys) -> folder.Options:
-    return folder.Options(**{"patch": (4, 4, 4), "classes": 3, "sampling": "crop", "augmentation": "none", **keys})
+    return folder.Options(
+        **{"patch": (4, 4, 4), "classes": 3, "sampling": "crop", "augmentation": "none", **keys}
+    )
 
 
 def ids(cases) -> list[str]:
@@ -51,10 +53,14 @@ def test_images_are_float32_as_stored_and_labels_are_classes(plain):
 
 
 def test_the_labels_of_unlabelled_cases_cannot_be_reached(plain):
-    assert all(case.read_label is None for case in folder.splits(plain, options(labelled=2)).unlabelled)
+    assert all(
+        case.read_label is None for case in folder.splits(plain, options(labelled=2)).unlabelled
+    )
 
 
-@pytest.mark.parametrize(("labelled", "validation", "trained"), [(0, 0, 4), (3, 0, 3), (0, 2, 2), (3, 1, 2)])
+@pytest.mark.parametrize(
+    ("labelled", "validation", "trained"), [(0, 0, 4), (3, 0, 3), (0, 2, 2), (3, 1, 2)]
+)
 def test_the_first_are_labelled_and_the_last_of_them_validate(plain, labelled, validation, trained):
     found = folder.splits(plain, options(labelled=labelled, validation=validation))
     names = [f"case{number:02d}" for number in range(7)]
@@ -90,13 +96,21 @@ def test_the_decathlon_and_nnunet_layouts(tmp_path, channel):
         image, label = scan(number)
         write_nifti(root / "imagesTs" / f"case{number}{channel}.nii.gz", image)
     write_nifti(root / "labelsTs/case11.nii.gz", label)
-    (root / "dataset.json").write_text(json.dumps({"channel_names": {"0": "T1"}, "labels": {"background": 0, "left": 1, "right": 2}}))
+    (root / "dataset.json").write_text(
+        json.dumps(
+            {"channel_names": {"0": "T1"}, "labels": {"background": 0, "left": 1, "right": 2}}
+        )
+    )
     found = folder.find_cases(root)
     assert ids(found.labelled) == ["case00", "case01", "case02"]
     assert ids(found.unlabelled) == ["case03", "case04"]
     assert ids(found.test) == ["case11"]
     assert ids(found.unused) == ["case10"]
-    assert (found.channels, found.channel_names, found.class_names) == (1, ("T1",), ("background", "left", "right"))
+    assert (found.channels, found.channel_names, found.class_names) == (
+        1,
+        ("T1",),
+        ("background", "left", "right"),
+    )
     assert folder.splits(root, options()).class_names == ("background", "left", "right")
 
 
@@ -115,7 +129,10 @@ def test_channels_in_the_fourth_axis(tmp_path):
     root = make_folder(tmp_path, images="imagesTr", labels="labelsTr")
     for number in range(5):
         image = scan(number)[0]
-        write_nifti(root / "imagesTr" / f"case{number:02d}.nii.gz", np.stack([image, image + 1, image + 2], axis=-1))
+        write_nifti(
+            root / "imagesTr" / f"case{number:02d}.nii.gz",
+            np.stack([image, image + 1, image + 2], axis=-1),
+        )
     found = folder.find_cases(root)
     assert found.channels == 3
     assert found.labelled[0].read_image().shape == (3, 7, 6, 5)
@@ -137,9 +154,14 @@ def test_numbers_in_names_are_channels_only_where_labels_lack_them(tmp_path):
 def test_pictures_and_masks(tmp_path):
     for number in range(4):
         random = np.random.default_rng(number)
-        write_picture(tmp_path / "images" / f"p{number}.png", random.integers(0, 256, (6, 9, 3), np.uint8))
+        write_picture(
+            tmp_path / "images" / f"p{number}.png", random.integers(0, 256, (6, 9, 3), np.uint8)
+        )
         if number < 3:
-            write_picture(tmp_path / "labels" / f"p{number}.png", 255 * random.integers(0, 2, (6, 9), np.uint8))
+            write_picture(
+                tmp_path / "labels" / f"p{number}.png",
+                255 * random.integers(0, 2, (6, 9), np.uint8),
+            )
     (tmp_path / "dataset.json").write_text('{"channel_names": {"0": "photograph"}}')
     assert folder.find_cases(tmp_path).channel_names is None
     found = folder.splits(tmp_path, options(patch=(4, 4), classes=2))
@@ -223,12 +245,16 @@ def test_test_scans_without_labels_train_if_the_split_file_says_so(tmp_path):
 
 
 def test_patients_stay_together(plain):
-    (plain / "split.toml").write_text('test = ["case03"]\n[patient]\ncase03 = "A"\ncase02 = "A"\ncase04 = "A"\n')
+    (plain / "split.toml").write_text(
+        'test = ["case03"]\n[patient]\ncase03 = "A"\ncase02 = "A"\ncase04 = "A"\n'
+    )
     found = folder.find_cases(plain)
     assert ids(found.labelled) == ["case00", "case01"]
     assert ids(found.unused) == ["case02", "case04"]
     assert "left out of training" in str(found.warnings[0])
-    (plain / "split.toml").write_text('labelled = ["case01", "case02"]\ntest = ["case03"]\n[patient]\ncase03 = "A"\ncase02 = "A"\n')
+    (plain / "split.toml").write_text(
+        'labelled = ["case01", "case02"]\ntest = ["case03"]\n[patient]\ncase03 = "A"\ncase02 = "A"\n'
+    )
     with pytest.raises(UserError, match="A: a patient is in two lists"):
         folder.find_cases(plain)
 
@@ -245,21 +271,39 @@ def test_all_faults_are_told_at_once(plain):
     (plain / "images/CASE01.nii.gz").symlink_to("nowhere.nii.gz")
     (plain / "labels/nobody.nii.gz").write_bytes(b"")
     (plain / "images/folder.nii.gz").mkdir()
-    (plain / "dataset.json").write_text('{"training": [{"image": "../../etc/passwd", "label": "/etc/passwd"}]}')
+    (plain / "dataset.json").write_text(
+        '{"training": [{"image": "../../etc/passwd", "label": "/etc/passwd"}]}'
+    )
     (plain / "split.toml").write_text('test = ["../x", "case99", "case04"]\nvalidatoin = []')
     with pytest.raises(UserError) as error:
         folder.splits(plain, options())
     text = problems_of(error)
     for part in (
-        *("two files have one name", "a link to nothing", "a label belongs to no scan", "nobody", "a folder", "leads out", "/etc/passwd"),
-        *("not the name of a case", "case99", "without a label", "unknown key 'validatoin'", "did you mean validation?"),
+        *(
+            "two files have one name",
+            "a link to nothing",
+            "a label belongs to no scan",
+            "nobody",
+            "a folder",
+            "leads out",
+            "/etc/passwd",
+        ),
+        *(
+            "not the name of a case",
+            "case99",
+            "without a label",
+            "unknown key 'validatoin'",
+            "did you mean validation?",
+        ),
     ):
         assert part in text, part
 
 
 def test_files_that_are_no_scans_are_a_warning(plain):
     (plain / "images/notes.txt").write_text("x")
-    (plain / "dataset.json").write_text('{"training": [{"image": "./imagesTr/gone.nii.gz", "label": "./labelsTr/gone.nii.gz"}]}')
+    (plain / "dataset.json").write_text(
+        '{"training": [{"image": "./imagesTr/gone.nii.gz", "label": "./labelsTr/gone.nii.gz"}]}'
+    )
     told = "\n".join(str(warning) for warning in folder.find_cases(plain).warnings)
     assert "notes.txt" in told
     assert "imagesTr/gone.nii.gz" in told
@@ -268,15 +312,62 @@ def test_files_that_are_no_scans_are_a_warning(plain):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda root: write_nifti(root / "scan.nii.gz", scan(0)[0]), "1 scans in the folder itself"),
+        (
+            lambda root: write_nifti(root / "scan.nii.gz", scan(0)[0]),
+            "1 scans in the folder itself",
+        ),
         (lambda root: (root / "images").mkdir(), "there are no scans"),
-        (lambda root: (make_folder(root), make_folder(root, images="imagesTr", labels="labelsTr")), "two layouts"),
-        (lambda root: (make_folder(root), write_picture(root / "images/p.png", np.zeros((4, 4), np.uint8))), "are mixed"),
-        (lambda root: (make_folder(root), write_picture(root / "labels/case03.png", np.zeros((4, 4), np.uint8))), "different kinds"),
-        (lambda root: (make_folder(root), write_nifti(root / "images/CASE00.nii.gz", scan(0)[0])), "differ in capitals only"),
-        (lambda root: (make_folder(root), write_nifti(root / "images/a\x1b[31m.nii.gz", scan(0)[0])), "signs that are no text"),
-        (lambda root: (make_folder(root), shutil.rmtree(root / "labels"), (root / "labels").symlink_to("gone")), "link to nothing"),
-        (lambda root: (make_folder(root), shutil.rmtree(root / "labels"), (root / "labels").mkdir()), "too few labelled cases"),
+        (
+            lambda root: (
+                make_folder(root),
+                make_folder(root, images="imagesTr", labels="labelsTr"),
+            ),
+            "two layouts",
+        ),
+        (
+            lambda root: (
+                make_folder(root),
+                write_picture(root / "images/p.png", np.zeros((4, 4), np.uint8)),
+            ),
+            "are mixed",
+        ),
+        (
+            lambda root: (
+                make_folder(root),
+                write_picture(root / "labels/case03.png", np.zeros((4, 4), np.uint8)),
+            ),
+            "different kinds",
+        ),
+        (
+            lambda root: (
+                make_folder(root),
+                write_nifti(root / "images/CASE00.nii.gz", scan(0)[0]),
+            ),
+            "differ in capitals only",
+        ),
+        (
+            lambda root: (
+                make_folder(root),
+                write_nifti(root / "images/a\x1b[31m.nii.gz", scan(0)[0]),
+            ),
+            "signs that are no text",
+        ),
+        (
+            lambda root: (
+                make_folder(root),
+                shutil.rmtree(root / "labels"),
+                (root / "labels").symlink_to("gone"),
+            ),
+            "link to nothing",
+        ),
+        (
+            lambda root: (
+                make_folder(root),
+                shutil.rmtree(root / "labels"),
+                (root / "labels").mkdir(),
+            ),
+            "too few labelled cases",
+        ),
         (
             lambda root: (
                 make_folder(root, channel="_0000"),
@@ -285,7 +376,13 @@ def test_files_that_are_no_scans_are_a_warning(plain):
             ),
             "channels are not complete",
         ),
-        (lambda root: (make_folder(root, channel="_0000"), write_nifti(root / "images/new.nii.gz", scan(0)[0])), "tells no channel"),
+        (
+            lambda root: (
+                make_folder(root, channel="_0000"),
+                write_nifti(root / "images/new.nii.gz", scan(0)[0]),
+            ),
+            "tells no channel",
+        ),
     ],
 )
 def test_each_fault_of_a_layout_is_named(tmp_path, make, told):
@@ -298,7 +395,9 @@ def test_each_fault_of_a_layout_is_named(tmp_path, make, told):
 def test_a_series_is_refused_where_dataset_json_names_one_channel(tmp_path):
     root = make_folder(tmp_path)
     for number in range(5):
-        write_nifti(root / "images" / f"case{number:02d}.nii.gz", np.stack([scan(number)[0]] * 4, -1))
+        write_nifti(
+            root / "images" / f"case{number:02d}.nii.gz", np.stack([scan(number)[0]] * 4, -1)
+        )
     (root / "dataset.json").write_text('{"modality": {"0": "MRI"}}')
     with pytest.raises(UserError, match="unexpected shape"):
         folder.find_cases(root).labelled[0].read_image()

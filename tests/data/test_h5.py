@@ -76,7 +76,11 @@ def test_a_missing_file(tmp_path):
 def test_a_truncated_file(tmp_path, kept):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
-        file.create_dataset("image", data=np.random.default_rng(0).random((30, 20, 20), np.float32), compression="gzip")
+        file.create_dataset(
+            "image",
+            data=np.random.default_rng(0).random((30, 20, 20), np.float32),
+            compression="gzip",
+        )
     assert path.stat().st_size > 20000
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(UserError, match="can't be read"):
@@ -86,7 +90,11 @@ def test_a_truncated_file(tmp_path, kept):
 def test_damaged_compressed_data(tmp_path):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
-        file.create_dataset("image", data=np.random.default_rng(0).random((30, 20, 20), np.float32), compression="gzip")
+        file.create_dataset(
+            "image",
+            data=np.random.default_rng(0).random((30, 20, 20), np.float32),
+            compression="gzip",
+        )
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
     path.write_bytes(content)

@@ -34,18 +34,25 @@ def test_values_are_those_of_the_file(tmp_path, name, array, channels):
     path = save(tmp_path / name, array)
     image = read_image(path)
     assert image.dtype == np.float32
-    np.testing.assert_array_equal(image, array[None] if channels == 1 else np.moveaxis(array, -1, 0))
+    np.testing.assert_array_equal(
+        image, array[None] if channels == 1 else np.moveaxis(array, -1, 0)
+    )
     assert image_channels(path) == channels
 
 
 def test_transparency_is_dropped_and_palettes_are_resolved(tmp_path):
     opaque = np.concatenate([COLOUR, np.full((3, 4, 1), 9, np.uint8)], axis=-1)
-    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", opaque)), np.moveaxis(COLOUR, -1, 0))
+    np.testing.assert_array_equal(
+        read_image(save(tmp_path / "a.png", opaque)), np.moveaxis(COLOUR, -1, 0)
+    )
     palette = save(tmp_path / "p.png", GREY, "P")
     assert read_image(palette).shape == (3, 3, 4)
     assert image_channels(palette) == 3
     assert read_image(save(tmp_path / "la.png", GREY, "LA")).shape == (1, 3, 4)
-    assert read_image(save(tmp_path / "1.png", GREY > 5)).tolist() == (GREY > 5)[None].astype(float).tolist()
+    assert (
+        read_image(save(tmp_path / "1.png", GREY > 5)).tolist()
+        == (GREY > 5)[None].astype(float).tolist()
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,7 +74,10 @@ def test_grey_values_are_classes_and_255_alone_is_class_1(tmp_path, mask, classe
 
 def test_masks_of_other_kinds(tmp_path):
     binary = GREY > 5
-    for name, array in (("1.png", binary), ("rgb.png", np.repeat(255 * binary[..., None], 3, -1).astype(np.uint8))):
+    for name, array in (
+        ("1.png", binary),
+        ("rgb.png", np.repeat(255 * binary[..., None], 3, -1).astype(np.uint8)),
+    ):
         assert read_mask(save(tmp_path / name, array)).tolist() == binary.astype(int).tolist()
     palette = Image.new("P", (4, 3))
     palette.putpalette([0, 0, 0, 200, 30, 0, 0, 90, 0])
@@ -96,7 +106,9 @@ def test_masks_that_are_none_list_their_values(tmp_path, array, told):
 
 
 def test_damaged_and_foreign_files(tmp_path):
-    whole = save(tmp_path / "whole.png", np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))
+    whole = save(
+        tmp_path / "whole.png", np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    )
     cut = tmp_path / "cut.png"
     cut.write_bytes(whole.read_bytes()[:2000])
     empty = tmp_path / "empty.png"

@@ -24,7 +24,9 @@ def test_measures_equal_numpy_s(make_case):
     assert facts.channels == 2
     assert facts.problems == ()
     for channel in range(2):
-        np.testing.assert_allclose(facts.percentiles[channel], np.percentile(IMAGE[channel], (0.5, 50, 99.5)))
+        np.testing.assert_allclose(
+            facts.percentiles[channel], np.percentile(IMAGE[channel], (0.5, 50, 99.5))
+        )
         values = IMAGE[channel].astype(np.float64)
         np.testing.assert_allclose(facts.mean_sd[channel], (values.mean(), values.std()))
         assert facts.extremes[channel] == (values.min(), values.max())
@@ -58,7 +60,9 @@ def test_without_a_label_there_is_no_foreground(make_case):
 
 
 def test_a_digest_tells_content_from_content(make_case):
-    one, same, other = (inspect_case(make_case("a", image, LABEL), 3) for image in (IMAGE, IMAGE.copy(), IMAGE + 1))
+    one, same, other = (
+        inspect_case(make_case("a", image, LABEL), 3) for image in (IMAGE, IMAGE.copy(), IMAGE + 1)
+    )
     assert one.digest == same.digest != other.digest
     assert one.label_digest == other.label_digest != ""
     turned = inspect_case(make_case("a", IMAGE.reshape(2, 11, 12, 10)), 3)

@@ -19,23 +19,42 @@ def ids(cases):
 
 def test_the_first_of_the_list_are_labelled(make_la):
     splits = la.splits(make_la(), Options(labelled=2))
-    assert (ids(splits.labelled), ids(splits.unlabelled), ids(splits.validation), ids(splits.test)) == (["A", "B"], ["C", "D"], [], ["T"])
+    assert (
+        ids(splits.labelled),
+        ids(splits.unlabelled),
+        ids(splits.validation),
+        ids(splits.test),
+    ) == (["A", "B"], ["C", "D"], [], ["T"])
     assert all(case.labelled for case in (*splits.labelled, *splits.test))
     assert not any(case.labelled for case in splits.unlabelled)
-    assert (splits.classes, splits.class_names, splits.channels, splits.unit) == (2, ("background", "left atrium"), 1, "voxel")
+    assert (splits.classes, splits.class_names, splits.channels, splits.unit) == (
+        2,
+        ("background", "left atrium"),
+        1,
+        "voxel",
+    )
     assert "cropped around the ground truth" in splits.notes[0]
 
 
 def test_validation_is_taken_out_of_the_labelled(make_la):
     splits = la.splits(make_la(), Options(labelled=3, validation=1))
-    assert (ids(splits.labelled), ids(splits.validation), ids(splits.unlabelled)) == (["A", "B"], ["C"], ["D"])
+    assert (ids(splits.labelled), ids(splits.validation), ids(splits.unlabelled)) == (
+        ["A", "B"],
+        ["C"],
+        ["D"],
+    )
     assert splits.validation[0].labelled
 
 
 def test_arrays_come_as_stored(make_la):
     case = la.splits(make_la(), Options(labelled=1)).labelled[0]
     image, label = case.read_image(), case.read_label()
-    assert (image.shape, image.dtype, label.shape, label.dtype) == ((1, 6, 5, 4), np.float32, (6, 5, 4), np.uint8)
+    assert (image.shape, image.dtype, label.shape, label.dtype) == (
+        (1, 6, 5, 4),
+        np.float32,
+        (6, 5, 4),
+        np.uint8,
+    )
     assert np.array_equal(image[0], np.random.default_rng(0).integers(0, 50, (6, 5, 4)))
     assert np.array_equal(label, image[0] > 40)
 

@@ -27,8 +27,20 @@ def test_any_group_above_a_process_may_limit_it(tmp_path, limited):
     put(tmp_path, "proc", meminfo=MEMINFO)
     put(tmp_path, "proc/self", cgroup="0::/job/step\n")
     for group in ("job/step", "job"):
-        put(tmp_path, f"sys/fs/cgroup/{group}", memory__max="max\n", memory__current="5\n", memory__stat="anon 1\n")
-    put(tmp_path, f"sys/fs/cgroup/{limited}", memory__max="1000\n", memory__current="700\n", memory__stat="anon 1\ninactive_file 150\n")
+        put(
+            tmp_path,
+            f"sys/fs/cgroup/{group}",
+            memory__max="max\n",
+            memory__current="5\n",
+            memory__stat="anon 1\n",
+        )
+    put(
+        tmp_path,
+        f"sys/fs/cgroup/{limited}",
+        memory__max="1000\n",
+        memory__current="700\n",
+        memory__stat="anon 1\ninactive_file 150\n",
+    )
     assert available_memory(tmp_path) == 1000 - 700 + 150
 
 
@@ -36,19 +48,29 @@ def test_the_first_version_of_groups(tmp_path):
     put(tmp_path, "proc", meminfo=MEMINFO)
     put(tmp_path, "proc/self", cgroup="5:cpu,cpuacct:/x\n4:memory:/job\n")
     stat = "inactive_file 9\ntotal_inactive_file 50\n"
-    put(tmp_path, "sys/fs/cgroup/memory/job", memory__limit_in_bytes="900", memory__usage_in_bytes="300", memory__stat=stat)
+    put(
+        tmp_path,
+        "sys/fs/cgroup/memory/job",
+        memory__limit_in_bytes="900",
+        memory__usage_in_bytes="300",
+        memory__stat=stat,
+    )
     assert available_memory(tmp_path) == 650
 
 
 def test_a_group_that_is_over_its_limit_leaves_nothing(tmp_path):
     put(tmp_path, "proc", meminfo=MEMINFO)
     put(tmp_path, "proc/self", cgroup="0::/\n")
-    put(tmp_path, "sys/fs/cgroup", memory__max="100", memory__current="170", memory__stat="anon 1\n")
+    put(
+        tmp_path, "sys/fs/cgroup", memory__max="100", memory__current="170", memory__stat="anon 1\n"
+    )
     assert available_memory(tmp_path) == 0
 
 
 def test_a_system_without_proc_counts_its_pages(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1000}.__getitem__)
+    monkeypatch.setattr(
+        memory.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1000}.__getitem__
+    )
     assert available_memory(tmp_path) == 4096 * 500
     monkeypatch.delattr(memory.os, "sysconf")
     assert available_memory(tmp_path) is None

@@ -14,7 +14,14 @@ from crossview.data.case import Case
 from crossview.data.mild import MildPlan, mild_batch, mild_plan
 from crossview.data.store import Store
 
-NOTHING = {"angle": 0.0, "scale": 1.0, "contrast": 1.0, "brightness": 0.0, "gamma": 1.0, "noise": 0.0}
+NOTHING = {
+    "angle": 0.0,
+    "scale": 1.0,
+    "contrast": 1.0,
+    "brightness": 0.0,
+    "gamma": 1.0,
+    "noise": 0.0,
+}
 
 
 def store_of(image, label=None):
@@ -33,14 +40,22 @@ def values(*shape):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 9), st.integers(2, 8)), min_size=2, max_size=3), st.integers(0, 1000))
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(2, 8)), min_size=2, max_size=3),
+    st.integers(0, 1000),
+)
 def test_a_plan_of_nothing_is_a_plain_crop(axes, seed):
     shape, patch = zip(*axes, strict=True)
     image, label = values(2, *shape), values(*shape).astype(np.uint8) % 4
     start = mild_plan(shape, patch, np.random.default_rng(seed)).start
     found, classes = made(store_of(image, label), patch, start)
-    before = [(max(0, -first), max(0, first + out - side)) for first, side, out in zip(start, shape, patch, strict=True)]
-    inside = tuple(slice(max(first, 0), max(first, 0) + out) for first, out in zip(start, patch, strict=True))
+    before = [
+        (max(0, -first), max(0, first + out - side))
+        for first, side, out in zip(start, shape, patch, strict=True)
+    ]
+    inside = tuple(
+        slice(max(first, 0), max(first, 0) + out) for first, out in zip(start, patch, strict=True)
+    )
     np.testing.assert_allclose(found, np.pad(image, [(0, 0), *before])[:, *inside], atol=1e-2)
     np.testing.assert_array_equal(classes, np.pad(label, before)[inside])
 
@@ -76,7 +91,8 @@ def test_intensities():
     image = values(1, 16, 16) / 100
     store = store_of(image)
     brighter, contrast, gamma = (
-        made(store, (16, 16), **{name: value})[0] for name, value in {"brightness": 0.2, "contrast": 1.2, "gamma": 1.3}.items()
+        made(store, (16, 16), **{name: value})[0]
+        for name, value in {"brightness": 0.2, "contrast": 1.2, "gamma": 1.3}.items()
     )
     np.testing.assert_allclose(brighter, image + 0.2, atol=1e-5)
     np.testing.assert_allclose(contrast, (image - image.mean()) * 1.2 + image.mean(), atol=1e-5)
@@ -94,7 +110,9 @@ def test_an_image_of_one_value_stays_finite():
 
 
 def test_draws_stay_within_their_ranges_and_differ():
-    plans = [mild_plan((30, 30, 30), (16, 16, 16), np.random.default_rng(seed)) for seed in range(200)]
+    plans = [
+        mild_plan((30, 30, 30), (16, 16, 16), np.random.default_rng(seed)) for seed in range(200)
+    ]
     for name, low, high in [
         ("angle", -15, 15),
         ("scale", 0.85, 1.15),

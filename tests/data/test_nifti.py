@@ -13,10 +13,14 @@ ORDERS = st.permutations([0, 1, 2]).map(tuple)
 @st.composite
 def affines(draw):
     """Any turn by 90 degrees and flips, with spacing, a small rotation or shear, and a shift."""
-    permutation = np.eye(3)[list(draw(ORDERS))] * np.array([draw(st.sampled_from([-1, 1])) for _ in range(3)])
+    permutation = np.eye(3)[list(draw(ORDERS))] * np.array(
+        [draw(st.sampled_from([-1, 1])) for _ in range(3)]
+    )
     disturbance = np.array([[draw(st.floats(-0.15, 0.15)) for _ in range(3)] for _ in range(3)])
     affine = np.eye(4)
-    affine[:3, :3] = (permutation + disturbance) @ np.diag([draw(st.floats(0.3, 6)) for _ in range(3)])
+    affine[:3, :3] = (permutation + disturbance) @ np.diag(
+        [draw(st.floats(0.3, 6)) for _ in range(3)]
+    )
     affine[:3, 3] = [draw(st.floats(-200, 200)) for _ in range(3)]
     return affine
 
@@ -33,7 +37,9 @@ def test_apply_and_undo_are_inverse(affine, order):
 def test_the_canonical_axes_run_to_the_right_the_front_and_the_top(affine):
     orientation = Orientation.canonical(affine)
     world = apply_affine(affine, np.moveaxis(np.indices((3, 4, 5)), 0, -1))
-    towards = np.stack([orientation.apply(np.ascontiguousarray(world[..., axis])) for axis in range(3)], -1)
+    towards = np.stack(
+        [orientation.apply(np.ascontiguousarray(world[..., axis])) for axis in range(3)], -1
+    )
     for axis in range(3):
         step = np.diff(towards[..., axis], axis=axis)
         assert (step > 0).all(), aff2axcodes(affine)

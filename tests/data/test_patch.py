@@ -21,6 +21,9 @@ def test_a_patch_fits_network_and_budget(median, budget):
     assert levels_of(patch) >= levels
 
 
-@pytest.mark.parametrize(("patch", "levels"), [((112, 112, 80), 5), ((48, 48, 48), 4), ((256, 256), 5), ((24, 24, 24), 3), ((6, 6, 6), 2)])
+@pytest.mark.parametrize(
+    ("patch", "levels"),
+    [((112, 112, 80), 5), ((48, 48, 48), 4), ((256, 256), 5), ((24, 24, 24), 3), ((6, 6, 6), 2)],
+)
 def test_as_many_levels_as_a_patch_allows(patch, levels):
     assert levels_of(patch) == levels

@@ -16,8 +16,19 @@ Options = partial(phantom.Options, size=20)
 
 def test_counts_and_roles():
     splits = phantom.splits(None, Options(labelled=4, validation=1, unlabelled=5, test=2))
-    assert [len(cases) for cases in (splits.labelled, splits.validation, splits.unlabelled, splits.test)] == [3, 1, 5, 2]
-    assert len({case.id for cases in (splits.labelled, splits.validation, splits.unlabelled, splits.test) for case in cases}) == 11
+    assert [
+        len(cases) for cases in (splits.labelled, splits.validation, splits.unlabelled, splits.test)
+    ] == [3, 1, 5, 2]
+    assert (
+        len(
+            {
+                case.id
+                for cases in (splits.labelled, splits.validation, splits.unlabelled, splits.test)
+                for case in cases
+            }
+        )
+        == 11
+    )
     assert not any(case.labelled for case in splits.unlabelled)
     assert "made-up" in splits.notes[0]
 
@@ -26,7 +37,12 @@ def test_counts_and_roles():
 def test_images_are_normalised_and_hold_every_class(classes):
     for case in phantom.splits(None, Options(labelled=8, classes=classes)).labelled:
         image, label = case.read_image(), case.read_label()
-        assert (image.shape, image.dtype, label.shape, label.dtype) == ((1, 20, 20, 20), np.float32, (20, 20, 20), np.uint8)
+        assert (image.shape, image.dtype, label.shape, label.dtype) == (
+            (1, 20, 20, 20),
+            np.float32,
+            (20, 20, 20),
+            np.uint8,
+        )
         assert abs(image.mean()) < 1e-4
         assert image.std() == pytest.approx(1, abs=1e-3)
         assert np.unique(label).tolist() == list(range(classes))
@@ -48,7 +64,12 @@ def test_a_case_is_the_same_whenever_it_is_read():
 
 
 def test_cases_seeds_and_splits_differ():
-    images = [phantom.phantom(Options(seed=seed), split, number)[0] for seed in (0, 1) for split in ("train", "test") for number in (0, 1)]
+    images = [
+        phantom.phantom(Options(seed=seed), split, number)[0]
+        for seed in (0, 1)
+        for split in ("train", "test")
+        for number in (0, 1)
+    ]
     assert len({image.tobytes() for image in images}) == 8
 
 

@@ -29,7 +29,10 @@ def smooth(*shape):
 def ball(*shape):
     """Two classes: a ball, and its half."""
     places = np.indices(shape)
-    away = sum(((axis - (side - 1) / 2) / (side * 0.35)) ** 2 for axis, side in zip(places, shape, strict=True))
+    away = sum(
+        ((axis - (side - 1) / 2) / (side * 0.35)) ** 2
+        for axis, side in zip(places, shape, strict=True)
+    )
     return ((away < 1) * (1 + (places[0] > shape[0] / 2))).astype(np.uint8)
 
 
@@ -66,7 +69,9 @@ def test_resampling_keeps_constants_and_stays_within_the_values(shape, data):
     assert found.shape == (2, 1, *target)
     assert maps.min() - 1e-3 <= found.min()
     assert found.max() <= maps.max() + 1e-3
-    torch.testing.assert_close(resampled(torch.full((1, *shape), 7.0), target), torch.full((1, *target), 7.0))
+    torch.testing.assert_close(
+        resampled(torch.full((1, *shape), 7.0), target), torch.full((1, *target), 7.0)
+    )
 
 
 @settings(max_examples=80, deadline=None)
@@ -75,8 +80,15 @@ def test_finer_voxels_are_torchs_own(shape, data):
     target = tuple(side + data.draw(st.integers(0, 6)) for side in shape)
     maps = torch.from_numpy(values(3, 2, *shape))
     mode = "bilinear" if len(shape) == 2 else "trilinear"
-    torch.testing.assert_close(resampled(maps, target), torch.nn.functional.interpolate(maps, size=target, mode=mode), atol=1e-3, rtol=0)
-    torch.testing.assert_close(resampled(maps[0, 0], target), resampled(maps, target)[0, 0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        resampled(maps, target),
+        torch.nn.functional.interpolate(maps, size=target, mode=mode),
+        atol=1e-3,
+        rtol=0,
+    )
+    torch.testing.assert_close(
+        resampled(maps[0, 0], target), resampled(maps, target)[0, 0], atol=1e-3, rtol=0
+    )
 
 
 def test_finer_voxels_are_those_of_scipy_with_grids_aligned_by_areas():
@@ -88,9 +100,13 @@ def test_finer_voxels_are_those_of_scipy_with_grids_aligned_by_areas():
 
 def test_coarser_voxels_hold_the_mean_of_the_finer():
     noise = values(96, 96)
-    assert resampled(torch.from_numpy(noise), (24, 24)).std() < 0.35 * noise.std()  # every fourth voxel alone would keep it
+    assert (
+        resampled(torch.from_numpy(noise), (24, 24)).std() < 0.35 * noise.std()
+    )  # every fourth voxel alone would keep it
     step = np.repeat([0.0, 1.0], 48).astype(np.float32)
-    np.testing.assert_allclose(resampled(torch.from_numpy(step), (2,)).numpy(), [1 / 8, 7 / 8], atol=0.07)
+    np.testing.assert_allclose(
+        resampled(torch.from_numpy(step), (2,)).numpy(), [1 / 8, 7 / 8], atol=0.07
+    )
 
 
 @pytest.mark.parametrize("factor", [(0.6, 0.6, 0.6), (1.4, 1.4, 1.4), (1, 1, 2.5), (0.8, 0.8, 2)])
@@ -103,7 +119,12 @@ def test_a_smooth_volume_comes_back(factor):
     label = ball(40, 36, 30)
     round_trip = resampled_label(raw.label(label, (1, 1, 1)), label.shape)
     for value in (1, 2):
-        assert 2 * np.sum((round_trip == value) & (label == value)) / np.sum((round_trip == value) + 0 + (label == value)) > 0.95
+        assert (
+            2
+            * np.sum((round_trip == value) & (label == value))
+            / np.sum((round_trip == value) + 0 + (label == value))
+            > 0.95
+        )
 
 
 @settings(max_examples=40, deadline=None)
@@ -141,8 +162,14 @@ def test_an_outlier_does_not_squeeze_the_clipped_score():
 
 
 def test_fixed_numbers_standardise_each_channel():
-    image = np.stack([np.linspace(-1000, 3000, 60), np.linspace(0, 1, 60)]).reshape(2, 5, 4, 3).astype(np.float32)
-    found = Preprocessing("foreground", ((-200, 300, 50, 100), (0, 1, 0.5, 0.25))).image(image, None)
+    image = (
+        np.stack([np.linspace(-1000, 3000, 60), np.linspace(0, 1, 60)])
+        .reshape(2, 5, 4, 3)
+        .astype(np.float32)
+    )
+    found = Preprocessing("foreground", ((-200, 300, 50, 100), (0, 1, 0.5, 0.25))).image(
+        image, None
+    )
     np.testing.assert_allclose(found[0], (image[0].clip(-200, 300) - 50) / 100, rtol=1e-6)
     np.testing.assert_allclose(found[1], (image[1] - 0.5) / 0.25, rtol=1e-6)
     with pytest.raises(UserError, match="2 channels"):
@@ -160,7 +187,9 @@ def test_a_case_is_read_on_the_models_grid(make_case):
 
 @pytest.mark.parametrize("spacing", [None, (1, 1), (0, 1, 1), (float("nan"), 1, 1), (-1, 1, 1)])
 def test_voxel_sides_that_can_not_be_are_refused(make_case, spacing):
-    wrapped = Preprocessing(spacing=(1, 1, 1)).case(replace(make_case("a", values(1, 8, 8, 4)), spacing=spacing))
+    wrapped = Preprocessing(spacing=(1, 1, 1)).case(
+        replace(make_case("a", values(1, 8, 8, 4)), spacing=spacing)
+    )
     with pytest.raises(UserError, match="voxel sides") as caught:
         wrapped.read_image()
     assert "a (" in caught.value.problems[0].where

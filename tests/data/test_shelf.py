@@ -33,7 +33,9 @@ def mixed_cases(make_case, levels, *, labelled=True, channels=1):
     for number, level in enumerate(levels):
         shape = (channels, 30 + number, 25, 4)
         image = (
-            generator.normal(size=shape) if level is None else generator.integers(0, abs(level) + 1, shape) * (1e6 if level == -1 else 0.37)
+            generator.normal(size=shape)
+            if level is None
+            else generator.integers(0, abs(level) + 1, shape) * (1e6 if level == -1 else 0.37)
         )
         label = generator.integers(0, 3, shape[1:]).astype(np.uint8) if labelled else None
         cases.append(make_case(f"case{number}", image.astype(np.float32), label))
@@ -47,7 +49,9 @@ def mixed_cases(make_case, levels, *, labelled=True, channels=1):
 def test_a_store_on_disk_is_the_store_in_memory(make_case, tmp_path, mix, labelled, slices, budget):
     cases = mixed_cases(make_case, MIXES[mix], labelled=labelled, channels=2)
     memory = Store(cases, classes=3, channels=2, slices=slices)
-    share = {"none of it": 0, "all but a byte": memory.nbytes - 1, "a third": memory.nbytes / 3}[budget]
+    share = {"none of it": 0, "all but a byte": memory.nbytes - 1, "a third": memory.nbytes / 3}[
+        budget
+    ]
     disk = Store(cases, classes=3, channels=2, slices=slices, room=Room(share, tmp_path))
     assert (memory.on_disk, disk.on_disk) == (False, True)
     assert (memory.in_memory, disk.in_memory) == (memory.nbytes, 0)
@@ -76,7 +80,11 @@ def test_a_store_within_its_budget_stays_in_memory(make_case, tmp_path):
 
 
 def mapped_files():
-    return [line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith("(deleted)")]
+    return [
+        line
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if line.endswith("(deleted)")
+    ]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which files are mapped")
@@ -108,11 +116,19 @@ def test_a_full_disk_is_told_with_the_sizes(make_case, tmp_path, monkeypatch):
 def test_volumes_that_surely_do_not_fit_are_refused_early(make_case, tmp_path, monkeypatch):
     cases = mixed_cases(make_case, (40,) * 20)
     nbytes = Store(cases, classes=3, channels=1).nbytes
-    monkeypatch.setattr(shelf_module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    monkeypatch.setattr(
+        shelf_module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free)
+    )
     told = []
     free = nbytes // 3
     with pytest.raises(UserError, match="don't fit on the disk"):
-        Store(cases, classes=3, channels=1, room=Room(nbytes / 4, tmp_path), progress=lambda done, total: told.append(done))
+        Store(
+            cases,
+            classes=3,
+            channels=1,
+            room=Room(nbytes / 4, tmp_path),
+            progress=lambda done, total: told.append(done),
+        )
     assert told[-1] < 10
     free = nbytes
     assert Store(cases, classes=3, channels=1, room=Room(nbytes / 4, tmp_path)).on_disk

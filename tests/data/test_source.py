@@ -18,7 +18,11 @@ def test_every_source_has_options_and_splits(name):
 
 @pytest.mark.parametrize("name", sources.names())
 def test_every_key_is_described(name):
-    assert [key for key, field in sources.find(name).Options.model_fields.items() if not field.description] == []
+    assert [
+        key
+        for key, field in sources.find(name).Options.model_fields.items()
+        if not field.description
+    ] == []
 
 
 def test_an_unknown_source_is_answered_with_the_nearest():

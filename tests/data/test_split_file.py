@@ -24,7 +24,11 @@ def test_without_a_file_each_case_is_its_own_patient(tmp_path):
 def test_lists_keep_their_order(tmp_path):
     split, problems = read(tmp_path, 'labelled = ["p2_a", "p1_a"]\nvalidation = []')
     assert not problems
-    assert (split.names("labelled"), split.names("validation"), split.names("test")) == (["p2_a", "p1_a"], [], None)
+    assert (split.names("labelled"), split.names("validation"), split.names("test")) == (
+        ["p2_a", "p1_a"],
+        [],
+        None,
+    )
 
 
 def test_patterns_stand_for_cases_of_no_other_list(tmp_path):
@@ -78,7 +82,9 @@ def test_faults_are_named(tmp_path, text, told):
 
 
 def test_all_faults_at_once(tmp_path):
-    _, problems = read(tmp_path, 'test = ["x", "q"]\nvalidation = ["p1_a", "p1_a"]\nmore = 1\n[patient]\nq = "Ann"')
+    _, problems = read(
+        tmp_path, 'test = ["x", "q"]\nvalidation = ["p1_a", "p1_a"]\nmore = 1\n[patient]\nq = "Ann"'
+    )
     assert problems.count("split.toml") == 5
 
 

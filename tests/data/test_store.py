@@ -15,12 +15,20 @@ def some_cases(make_case, *, labelled=True, levels=40, count=3, channels=1):
     for number in range(count):
         shape = (7 + number, 6, 5)
         image = generator.integers(0, levels, (channels, *shape)).astype(np.float32) / 7
-        cases.append(make_case(f"case{number}", image, generator.integers(0, 3, shape).astype(np.uint8) if labelled else None))
+        cases.append(
+            make_case(
+                f"case{number}",
+                image,
+                generator.integers(0, 3, shape).astype(np.uint8) if labelled else None,
+            )
+        )
     return cases
 
 
 def float_case(make_case, name, scale=1.0):
-    return make_case(name, (scale * np.random.default_rng(5).normal(size=(1, 9, 9, 9))).astype(np.float32))
+    return make_case(
+        name, (scale * np.random.default_rng(5).normal(size=(1, 9, 9, 9))).astype(np.float32)
+    )
 
 
 def image(store, position):
@@ -32,7 +40,12 @@ def image(store, position):
 def test_images_and_labels_come_back(make_case, channels, levels, kind):
     cases = some_cases(make_case, channels=channels, levels=levels)
     store = Store(cases, classes=3, channels=channels)
-    assert (len(store), store.ids, store.dimensions, store.voxels.dtype) == (3, ("case0", "case1", "case2"), 3, kind)
+    assert (len(store), store.ids, store.dimensions, store.voxels.dtype) == (
+        3,
+        ("case0", "case1", "case2"),
+        3,
+        kind,
+    )
     for position, case in enumerate(cases):
         rounding = 0 if kind == torch.uint8 else 2**-11
         np.testing.assert_allclose(image(store, position), case.read_image(), rtol=rounding)
@@ -41,10 +54,16 @@ def test_images_and_labels_come_back(make_case, channels, levels, kind):
 
 def test_a_store_of_many_levels_stays_exact(make_case):
     generator = np.random.default_rng(0)
-    cases = [make_case(name, generator.integers(0, levels, (1, 40, 40, 4)).astype(np.float32)) for name, levels in (("a", 9), ("b", 2000))]
+    cases = [
+        make_case(name, generator.integers(0, levels, (1, 40, 40, 4)).astype(np.float32))
+        for name, levels in (("a", 9), ("b", 2000))
+    ]
     store = Store(cases, classes=2, channels=1)
     assert store.voxels.dtype == torch.int16
-    assert all(np.array_equal(image(store, position), case.read_image()) for position, case in enumerate(cases))
+    assert all(
+        np.array_equal(image(store, position), case.read_image())
+        for position, case in enumerate(cases)
+    )
 
 
 def test_one_image_beyond_float16_makes_the_store_float32(make_case):
@@ -71,16 +90,27 @@ def test_memory_is_a_byte_a_voxel(make_case):
     voxels = sum((7 + number) * 30 for number in range(3))
     unlabelled = Store(some_cases(make_case, labelled=False), classes=3, channels=1)
     assert unlabelled.nbytes == voxels + unlabelled.values.nbytes
-    assert unlabelled.values.nbytes == 4 * sum(len(np.unique(case.read_image())) for case in some_cases(make_case))
-    assert Store(some_cases(make_case), classes=3, channels=1).nbytes == 2 * voxels + unlabelled.values.nbytes
+    assert unlabelled.values.nbytes == 4 * sum(
+        len(np.unique(case.read_image())) for case in some_cases(make_case)
+    )
+    assert (
+        Store(some_cases(make_case), classes=3, channels=1).nbytes
+        == 2 * voxels + unlabelled.values.nbytes
+    )
 
 
 @pytest.mark.parametrize("room", [True, False])
-def test_a_store_too_large_for_its_device_stays_in_the_computers_memory(make_case, monkeypatch, room):
+def test_a_store_too_large_for_its_device_stays_in_the_computers_memory(
+    make_case, monkeypatch, room
+):
     asked = []
-    monkeypatch.setattr(store_module, "fits", lambda nbytes, device: asked.append((nbytes, device.type)) or room)
+    monkeypatch.setattr(
+        store_module, "fits", lambda nbytes, device: asked.append((nbytes, device.type)) or room
+    )
     store = Store(some_cases(make_case), classes=3, channels=1, device="meta")
-    assert {tensor.device.type for tensor in (store.voxels, store.values, store.labels)} == {"meta" if room else "cpu"}
+    assert {tensor.device.type for tensor in (store.voxels, store.values, store.labels)} == {
+        "meta" if room else "cpu"
+    }
     assert store.device == store.voxels.device
     assert asked == [(store.nbytes, "meta")]
 
@@ -93,14 +123,22 @@ def test_a_store_takes_at_most_sixty_percent_of_a_gpus_free_memory(monkeypatch):
 
 
 def test_the_number_of_workers_changes_nothing(make_case):
-    one, many = (Store(some_cases(make_case, count=9), classes=3, channels=1, workers=workers) for workers in (1, 4))
+    one, many = (
+        Store(some_cases(make_case, count=9), classes=3, channels=1, workers=workers)
+        for workers in (1, 4)
+    )
     assert torch.equal(one.voxels, many.voxels)
     assert torch.equal(one.labels, many.labels)
 
 
 def test_progress_is_told(make_case):
     told = []
-    Store(some_cases(make_case), classes=3, channels=1, progress=lambda done, total: told.append((done, total)))
+    Store(
+        some_cases(make_case),
+        classes=3,
+        channels=1,
+        progress=lambda done, total: told.append((done, total)),
+    )
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -116,12 +154,23 @@ def test_the_problems_of_all_cases_are_raised_at_once(make_case):
     wrong.read_label().flat[0] = 7
     with pytest.raises(UserError) as error:
         Store([sound, wrong, spoilt, gone], classes=3, channels=1)
-    assert [problem.where.split()[0] for problem in error.value.problems] == ["case1", "case2", "gone.h5"]
+    assert [problem.where.split()[0] for problem in error.value.problems] == [
+        "case1",
+        "case2",
+        "gone.h5",
+    ]
 
 
 def test_slices_and_volumes_are_not_mixed(make_case):
     with pytest.raises(UserError, match="slices and volumes are mixed"):
-        Store([make_case("a", np.zeros((1, 4, 4), np.float32)), make_case("b", np.zeros((1, 4, 4, 4), np.float32))], classes=2, channels=1)
+        Store(
+            [
+                make_case("a", np.zeros((1, 4, 4), np.float32)),
+                make_case("b", np.zeros((1, 4, 4, 4), np.float32)),
+            ],
+            classes=2,
+            channels=1,
+        )
 
 
 def test_no_cases():
@@ -133,10 +182,15 @@ def test_no_cases():
 @pytest.mark.parametrize("levels", [40, 10**5])
 def test_the_slices_of_volumes_are_items(make_case, channels, levels):
     cases = some_cases(make_case, channels=channels, levels=levels)
-    store, whole = Store(cases, classes=3, channels=channels, slices=True), Store(cases, classes=3, channels=channels)
+    store, whole = (
+        Store(cases, classes=3, channels=channels, slices=True),
+        Store(cases, classes=3, channels=channels),
+    )
     assert (len(store), store.dimensions, store.nbytes) == (7 + 8 + 9, 2, whole.nbytes)
     assert store.ids[6:8] == ("case0 slice 6", "case1 slice 0")
-    for position, (case, k) in enumerate((each, k) for each in cases for k in range(each.read_image().shape[1])):
+    for position, (case, k) in enumerate(
+        (each, k) for each in cases for k in range(each.read_image().shape[1])
+    ):
         np.testing.assert_allclose(image(store, position), case.read_image()[:, k], rtol=2**-11)
         assert np.array_equal(store.label(position), case.read_label()[k])
 

@@ -23,11 +23,19 @@ def make_stream(make_case):
             shape = (9 + number % 3, 8, 7)[:dimensions]
             image = generator.integers(0, 50, (1, *shape)).astype(np.float32)
             cases.append(make_case(str(number), image, (image[0] > 40).astype(np.uint8)))
-        options = {"patch": (6, 6, 6)[:dimensions], "sampling": "crop", "augmentation": "rot90_flip"}
+        options = {
+            "patch": (6, 6, 6)[:dimensions],
+            "sampling": "crop",
+            "augmentation": "rot90_flip",
+        }
         options |= {"labelled_batch": 2, "unlabelled_batch": 3, "seed": 4} | changed
         without = [case.without_label() for case in cases[labelled:]]
         first = Store(cases[:labelled], classes=2, channels=1, device=store_device)
-        return Stream(first, Store(without, classes=2, channels=1, device=store_device) if without else None, **options)
+        return Stream(
+            first,
+            Store(without, classes=2, channels=1, device=store_device) if without else None,
+            **options,
+        )
 
     return make
 
@@ -37,11 +45,17 @@ RESIZE = {"dimensions": 2, "sampling": "resize", "augmentation": "rot90_flip_or_
 
 def same(first: Batch, second: Batch) -> bool:
     return (
-        all(torch.equal(getattr(first, key), getattr(second, key)) for key in ("image", "label", "unlabelled")) and first.rng == second.rng
+        all(
+            torch.equal(getattr(first, key), getattr(second, key))
+            for key in ("image", "label", "unlabelled")
+        )
+        and first.rng == second.rng
     )
 
 
-@pytest.mark.parametrize("changed", [{}, {"sampling": "crop_released"}, {"augmentation": "mild"}, RESIZE])
+@pytest.mark.parametrize(
+    "changed", [{}, {"sampling": "crop_released"}, {"augmentation": "mild"}, RESIZE]
+)
 def test_a_batch_is_a_function_of_seed_stage_and_step(make_stream, changed):
     stream = make_stream(**changed)
     expected = stream.batch(1, 9, unlabelled=True)
@@ -92,13 +106,21 @@ def test_batches_of_a_gpu_equal_those_of_the_cpu(make_stream, changed, place):
     for step in range(8):
         batch = found.batch(0, step, unlabelled=True)
         assert devices(batch) == {"cuda"}
-        on_host = dataclasses.replace(batch, image=batch.image.cpu(), label=batch.label.cpu(), unlabelled=batch.unlabelled.cpu())
+        on_host = dataclasses.replace(
+            batch,
+            image=batch.image.cpu(),
+            label=batch.label.cpu(),
+            unlabelled=batch.unlabelled.cpu(),
+        )
         assert same(on_host, expected.batch(0, step, unlabelled=True))
 
 
 def test_labelled_epochs_are_permutations_with_the_rest_dropped(make_stream):
     stream = make_stream(labelled=5)
-    epochs = [[*stream.labelled_positions(0, 2 * epoch), *stream.labelled_positions(0, 2 * epoch + 1)] for epoch in range(200)]
+    epochs = [
+        [*stream.labelled_positions(0, 2 * epoch), *stream.labelled_positions(0, 2 * epoch + 1)]
+        for epoch in range(200)
+    ]
     assert all(len(set(epoch)) == 4 for epoch in epochs)
     counts = np.bincount(np.concatenate(epochs), minlength=5)
     assert counts.min() > 130  # 160 each in the mean: the item that is left out changes
@@ -119,7 +141,10 @@ def test_a_batch_larger_than_the_unlabelled_set_wraps_around(make_stream):
 
 
 def test_labelled_images_do_not_depend_on_the_unlabelled(make_stream):
-    with_, without = make_stream().batch(0, 3, unlabelled=True), make_stream(unlabelled=0).batch(0, 3, unlabelled=False)
+    with_, without = (
+        make_stream().batch(0, 3, unlabelled=True),
+        make_stream(unlabelled=0).batch(0, 3, unlabelled=False),
+    )
     assert torch.equal(with_.image, without.image)
     assert torch.equal(with_.label, without.label)
     assert without.unlabelled is None
@@ -128,7 +153,10 @@ def test_labelled_images_do_not_depend_on_the_unlabelled(make_stream):
 def test_a_batch_has_no_place_for_labels_of_unlabelled_images(make_stream):
     stream = make_stream()
     assert stream.unlabelled.labels is None
-    assert [field.name for field in dataclasses.fields(Batch) if "label" in field.name] == ["label", "unlabelled"]
+    assert [field.name for field in dataclasses.fields(Batch) if "label" in field.name] == [
+        "label",
+        "unlabelled",
+    ]
     with pytest.raises(ValueError, match="the unlabelled store none"):
         Stream(
             stream.labelled,
@@ -143,7 +171,10 @@ def test_a_batch_has_no_place_for_labels_of_unlabelled_images(make_stream):
 
 
 def test_too_few_labelled_items(make_stream):
-    with pytest.raises(UserError, match=r"(?s)1 labelled items.*labelled_batch = 2.*set training.labelled_batch to 1"):
+    with pytest.raises(
+        UserError,
+        match=r"(?s)1 labelled items.*labelled_batch = 2.*set training.labelled_batch to 1",
+    ):
         make_stream(labelled=1)
 
 
@@ -164,13 +195,18 @@ def test_prefetched_batches_are_the_same_for_any_number_of_workers(make_stream, 
     with Prefetcher(stream, requests, workers=workers) as batches:
         prepared = list(batches)
     assert len(prepared) == 12
-    assert all(same(batch, stream.batch(r.stage, r.step, unlabelled=True)) for batch, r in zip(prepared, requests, strict=True))
+    assert all(
+        same(batch, stream.batch(r.stage, r.step, unlabelled=True))
+        for batch, r in zip(prepared, requests, strict=True)
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_in_a_worker_surfaces_at_its_batch(make_stream, workers):
     stream = make_stream(unlabelled=0)
-    with Prefetcher(stream, [Request(0, 0, unlabelled=False), Request(0, 1, unlabelled=True)], workers=workers) as batches:
+    with Prefetcher(
+        stream, [Request(0, 0, unlabelled=False), Request(0, 1, unlabelled=True)], workers=workers
+    ) as batches:
         next(batches)
         with pytest.raises(UserError, match="needs unlabelled images"):
             next(batches)
@@ -185,7 +221,9 @@ def test_waiting_is_counted_and_closing_stops(make_stream, monkeypatch):
         time.sleep(0.05)
 
     monkeypatch.setattr(stream, "batch", slow)
-    batches = Prefetcher(stream, (Request(0, step, unlabelled=False) for step in range(1000)), workers=1)
+    batches = Prefetcher(
+        stream, (Request(0, step, unlabelled=False) for step in range(1000)), workers=1
+    )
     next(batches)
     batches.close()
     assert 0.02 < batches.waited < 0.5
@@ -203,7 +241,9 @@ def test_rest_waits_for_batches_under_way_and_asks_for_none():
             may_end.wait(10)
             return step
 
-    with Prefetcher(Slow(), (Request(0, step, False) for step in range(9)), workers=2, ahead=3) as batches:
+    with Prefetcher(
+        Slow(), (Request(0, step, False) for step in range(9)), workers=2, ahead=3
+    ) as batches:
         threading.Timer(0.05, may_end.set).start()
         batches.rest()
         assert begun == [0, 1, 2]

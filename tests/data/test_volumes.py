@@ -14,7 +14,9 @@ IMAGE, LABEL = scan(1)
 AXES = (0, 1, 2)
 
 
-@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.uint16, np.float32, np.float64, np.int8, np.int32])
+@pytest.mark.parametrize(
+    "dtype", [np.int16, np.uint8, np.uint16, np.float32, np.float64, np.int8, np.int32]
+)
 def test_every_plain_type_is_read(tmp_path, dtype):
     values = (IMAGE % 100).astype(dtype)
     read = read_volume([write_nifti(tmp_path / "a.nii.gz", values)], 1, AXES)
@@ -42,9 +44,14 @@ def sheared() -> np.ndarray:
     return affine
 
 
-@pytest.mark.parametrize("affine", [AFFINE, sheared(), np.diag([-1.0, 1, 4, 1])], ids=["straight", "sheared", "flipped"])
+@pytest.mark.parametrize(
+    "affine", [AFFINE, sheared(), np.diag([-1.0, 1, 4, 1])], ids=["straight", "sheared", "flipped"]
+)
 def test_a_label_on_the_scan_s_grid_is_read(tmp_path, affine):
-    scan_file, label = write_nifti(tmp_path / "a.nii.gz", IMAGE, affine), write_nifti(tmp_path / "l.nii.gz", LABEL, affine)
+    scan_file, label = (
+        write_nifti(tmp_path / "a.nii.gz", IMAGE, affine),
+        write_nifti(tmp_path / "l.nii.gz", LABEL, affine),
+    )
     read = read_label(label, scan_file, AXES)
     assert read.dtype == np.uint8
     assert read.shape == read_volume([scan_file], 1, AXES).shape[1:]
@@ -54,7 +61,10 @@ def test_a_label_on_the_scan_s_grid_is_read(tmp_path, affine):
 def test_rounding_in_the_header_is_tolerated(tmp_path):
     moved = AFFINE + 1e-3
     moved[3] = AFFINE[3]
-    scan_file, label = write_nifti(tmp_path / "a.nii.gz", IMAGE), write_nifti(tmp_path / "l.nii.gz", LABEL, moved)
+    scan_file, label = (
+        write_nifti(tmp_path / "a.nii.gz", IMAGE),
+        write_nifti(tmp_path / "l.nii.gz", LABEL, moved),
+    )
     np.testing.assert_array_equal(read_label(label, scan_file, AXES), LABEL)
     almost = write_nifti(tmp_path / "f.nii.gz", LABEL * (1 + 1e-6))
     np.testing.assert_array_equal(read_label(almost, scan_file, AXES), LABEL)
@@ -81,7 +91,10 @@ def shifted(by: float) -> np.ndarray:
     ],
 )
 def test_a_label_that_is_none_is_told_with_what_it_holds(tmp_path, label, affine, told):
-    scan_file, path = write_nifti(tmp_path / "a.nii.gz", IMAGE), write_nifti(tmp_path / "l.nii.gz", label, affine)
+    scan_file, path = (
+        write_nifti(tmp_path / "a.nii.gz", IMAGE),
+        write_nifti(tmp_path / "l.nii.gz", label, affine),
+    )
     with pytest.raises(UserError) as error:
         read_label(path, scan_file, AXES)
     assert told in str(error.value)
@@ -89,12 +102,18 @@ def test_a_label_that_is_none_is_told_with_what_it_holds(tmp_path, label, affine
 
 
 def truncated(path):
-    whole = gzip.compress(write_nifti(path.with_name("whole.nii"), np.random.default_rng(0).normal(size=(20, 20, 20))).read_bytes())
+    whole = gzip.compress(
+        write_nifti(
+            path.with_name("whole.nii"), np.random.default_rng(0).normal(size=(20, 20, 20))
+        ).read_bytes()
+    )
     path.write_bytes(whole[: len(whole) // 2])
 
 
 def header_only(path):
-    path.write_bytes(gzip.compress(write_nifti(path.with_name("whole.nii"), IMAGE).read_bytes()[:352]))
+    path.write_bytes(
+        gzip.compress(write_nifti(path.with_name("whole.nii"), IMAGE).read_bytes()[:352])
+    )
 
 
 def huge(path):
@@ -103,7 +122,11 @@ def huge(path):
 
 def no_geometry(path):
     patched(path, 252, [0, 1], np.int16)
-    path.write_bytes(gzip.compress((content := gzip.decompress(path.read_bytes()))[:280] + bytes(48) + content[328:]))
+    path.write_bytes(
+        gzip.compress(
+            (content := gzip.decompress(path.read_bytes()))[:280] + bytes(48) + content[328:]
+        )
+    )
 
 
 def colours(path):
@@ -113,7 +136,12 @@ def colours(path):
 
 def altered(path):
     """Whole but for one bit of a voxel: only the checksum tells."""
-    content = bytearray(gzip.compress(write_nifti(path.with_name("whole.nii"), np.ones((20, 20, 20), np.int16)).read_bytes(), 0))
+    content = bytearray(
+        gzip.compress(
+            write_nifti(path.with_name("whole.nii"), np.ones((20, 20, 20), np.int16)).read_bytes(),
+            0,
+        )
+    )
     content[-100] ^= 1
     path.write_bytes(content)
 
@@ -172,7 +200,10 @@ def test_damaged_and_foreign_scans_are_named(tmp_path, make, told):
 
 
 def test_channels_must_lie_on_one_grid(tmp_path):
-    first, second = write_nifti(tmp_path / "0.nii.gz", IMAGE), write_nifti(tmp_path / "1.nii.gz", IMAGE, shifted(3))
+    first, second = (
+        write_nifti(tmp_path / "0.nii.gz", IMAGE),
+        write_nifti(tmp_path / "1.nii.gz", IMAGE, shifted(3)),
+    )
     with pytest.raises(UserError, match=r"1\.nii\.gz: the channels of a scan lie differently"):
         read_volume([first, second], 2, AXES)
 
@@ -195,13 +226,21 @@ def test_a_compressed_file_without_the_suffix_is_told(tmp_path):
 
 
 def test_capitals_in_the_suffix_change_nothing(tmp_path):
-    path = write_nifti(tmp_path / "a.nii.gz", np.zeros((64, 64, 64), np.float32)).rename(tmp_path / "A.NII.GZ")
+    path = write_nifti(tmp_path / "a.nii.gz", np.zeros((64, 64, 64), np.float32)).rename(
+        tmp_path / "A.NII.GZ"
+    )
     assert read_volume([path], 1, AXES).shape == (1, 64, 64, 64)
 
 
 def test_a_label_s_place_and_its_values_are_told_at_once(tmp_path):
-    scan_file, label = write_nifti(tmp_path / "a.nii.gz", IMAGE), write_nifti(tmp_path / "l.nii.gz", 1.5 * LABEL, shifted(3))
+    scan_file, label = (
+        write_nifti(tmp_path / "a.nii.gz", IMAGE),
+        write_nifti(tmp_path / "l.nii.gz", 1.5 * LABEL, shifted(3)),
+    )
     with pytest.raises(UserError) as error:
         read_label(label, scan_file, AXES)
     first, second = (problem.what for problem in error.value.problems)
-    assert (first, second) == ("scan and label lie differently in space", "the label holds values that are no classes")
+    assert (first, second) == (
+        "scan and label lie differently in space",
+        "the label holds values that are no classes",
+    )

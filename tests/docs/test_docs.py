@@ -63,7 +63,8 @@ def blocks_of(page: Path) -> list[Block]:
             line=text.count("\n", 0, match.start()) + 1,
             language=match["language"],
             text=match["text"],
-            run=match["language"] in ("console", "python") and not NOT_RUN.search(text[: match.start()]),
+            run=match["language"] in ("console", "python")
+            and not NOT_RUN.search(text[: match.start()]),
         )
         for match in FENCE.finditer(text)
     ]
@@ -76,10 +77,16 @@ RUN = {page: [block for block in BLOCKS if block.page == page and block.run] for
 def shown_lines_missing(shown: list[str], output: str) -> list[str]:
     """The shown lines that don't follow one another in the output; runs of spaces count as one."""
     lines = iter([" ".join(line.split()) for line in output.splitlines()])
-    return [line for line in shown if line.strip() != "..." and not any(" ".join(line.split()) == real for real in lines)]
+    return [
+        line
+        for line in shown
+        if line.strip() != "..." and not any(" ".join(line.split()) == real for real in lines)
+    ]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if RUN[page]], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if RUN[page]], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_the_blocks_of_a_page_run(page, tmp_path):
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -110,7 +117,9 @@ def test_the_blocks_of_a_page_run(page, tmp_path):
             )
             assert done.returncode == 0, f"{block.name}: {written}\n{done.stdout}"
             missing = shown_lines_missing(shown, done.stdout)
-            assert not missing, f"{block.name}: {written}\nshown but not printed: {missing}\n{done.stdout}"
+            assert not missing, (
+                f"{block.name}: {written}\nshown but not printed: {missing}\n{done.stdout}"
+            )
 
 
 COMMANDS = [
@@ -129,7 +138,9 @@ def test_a_shown_command_parses(command):
     from crossview.cli import app
 
     words = shlex.split(command, comments=True)[1:]
-    words = words[: next((i for i, word in enumerate(words) if re.match(r"[|&;>]|2>", word)), len(words))]
+    words = words[
+        : next((i for i, word in enumerate(words) if re.match(r"[|&;>]|2>", word)), len(words))
+    ]
     verb = get_command(app)
     if "--help" in words or "--version" in words:
         words = [word for word in words if word not in ("--help", "--version")]
@@ -140,7 +151,9 @@ def test_a_shown_command_parses(command):
         verb.make_context(verb.name, words)
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "python"], ids=lambda block: block.name)
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if block.language == "python"], ids=lambda block: block.name
+)
 def test_shown_python_compiles(block):
     compile(block.text, block.name, "exec")
 

@@ -24,7 +24,10 @@ def links_of(page: Path) -> list[str]:
 
 def anchors_of(page: Path) -> set[str]:
     """The anchors of a page's headings, by GitHub's rule."""
-    titles = [match["title"] for match in HEADING.finditer(without_fences(page.read_text(encoding="utf-8")))]
+    titles = [
+        match["title"]
+        for match in HEADING.finditer(without_fences(page.read_text(encoding="utf-8")))
+    ]
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
@@ -43,7 +46,9 @@ def test_a_relative_link_resolves(page, target):
     assert linked.is_relative_to(ROOT), "the link leaves the repository"
     assert linked.exists(), f"{page.relative_to(ROOT)} links to {target}, which is not there"
     if anchor:
-        assert anchor in anchors_of(linked), f"{linked.relative_to(ROOT)} has no heading #{anchor}: {sorted(anchors_of(linked))}"
+        assert anchor in anchors_of(linked), (
+            f"{linked.relative_to(ROOT)} has no heading #{anchor}: {sorted(anchors_of(linked))}"
+        )
 
 
 def test_every_page_is_reached_from_the_index():

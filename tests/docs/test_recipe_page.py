@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "recipe.md"
-SECTION = re.compile(r"(?P<begin><!-- keys: (?P<name>[\w ]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+SECTION = re.compile(
+    r"(?P<begin><!-- keys: (?P<name>[\w ]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+)
 
 
 def models() -> dict[str, type[BaseModel]]:
@@ -63,7 +65,12 @@ def own_keys(model: type[BaseModel]) -> list[str]:
 
     general = {BaseModel, object, DataOptions, MethodOptions} - {model}
     return list(
-        dict.fromkeys(name for kind in reversed(model.__mro__) if kind not in general for name in vars(kind).get("__annotations__", ()))
+        dict.fromkeys(
+            name
+            for kind in reversed(model.__mro__)
+            if kind not in general
+            for name in vars(kind).get("__annotations__", ())
+        )
     )
 
 
@@ -82,12 +89,16 @@ def table(model: type[BaseModel]) -> str:
 
 def page_with_tables(text: str) -> str:
     known = models()
-    return SECTION.sub(lambda match: match["begin"] + table(known[match["name"]]) + match["end"], text)
+    return SECTION.sub(
+        lambda match: match["begin"] + table(known[match["name"]]) + match["end"], text
+    )
 
 
 def test_the_page_lists_the_keys_that_the_code_has():
     text = PAGE.read_text(encoding="utf-8")
-    assert text == page_with_tables(text), "write the tables anew: python tests/docs/test_recipe_page.py"
+    assert text == page_with_tables(text), (
+        "write the tables anew: python tests/docs/test_recipe_page.py"
+    )
 
 
 def test_every_table_of_a_recipe_is_on_the_page():

@@ -52,7 +52,14 @@ def test_labels_lie_on_the_image_they_belong_to() -> None:
         "pseudo-label view1": label,
     }
     rows = {row.name: row for row in _rows(image, label, image * 5, show)}
-    assert list(rows) == ["labelled", "unlabelled", "pseudo-label view1", "labelled mix", "unlabelled mix", "target view1"]
+    assert list(rows) == [
+        "labelled",
+        "unlabelled",
+        "pseudo-label view1",
+        "labelled mix",
+        "unlabelled mix",
+        "target view1",
+    ]
     np.testing.assert_array_equal(rows["pseudo-label view1"].base, image[:, 0] * 5)
     np.testing.assert_array_equal(rows["target view1"].base, image[:2, 0] * 3)
     np.testing.assert_array_equal(rows["labelled mix"].base, image[:2, 0] * 2)

@@ -50,7 +50,9 @@ def test_patients_are_resampled_and_not_cases():
     """Ten copies of a patient's case tell nothing new."""
     values = RNG.random((12, 1))
     once = interval(values, names(12))
-    tenfold = interval(np.repeat(values, 10, axis=0), [name for name in names(12) for _ in range(10)])
+    tenfold = interval(
+        np.repeat(values, 10, axis=0), [name for name in names(12) for _ in range(10)]
+    )
     alone = interval(np.repeat(values, 10, axis=0), names(120))
     assert tenfold == pytest.approx(once)
     assert alone[1] - alone[0] < 0.5 * (once[1] - once[0])
@@ -62,14 +64,18 @@ def test_matches_a_plain_bootstrap_over_patients():
     drawn = RNG.integers(0, 10, (4000, 10))
     cases = (3 * drawn[:, :, None] + np.arange(3)).reshape(4000, 30)
     plain = [np.nanmean(values[rows], axis=0).mean() for rows in cases]
-    np.testing.assert_allclose(interval(values, patients), np.percentile(plain, [2.5, 97.5]), atol=0.01)
+    np.testing.assert_allclose(
+        interval(values, patients), np.percentile(plain, [2.5, 97.5]), atol=0.01
+    )
 
 
 def test_columns_of_one_table_share_their_resamples():
     values = RNG.random((15, 4))
     together = resample(values, names(15))
     assert together.interval([2]) == pytest.approx(interval(values[:, [2]], names(15)), rel=1e-12)
-    assert together.interval([0, 3]) == pytest.approx(interval(values[:, [0, 3]], names(15)), rel=1e-12)
+    assert together.interval([0, 3]) == pytest.approx(
+        interval(values[:, [0, 3]], names(15)), rel=1e-12
+    )
     assert together.means.shape == (bootstrap.RESAMPLES, 4)
 
 
@@ -100,7 +106,9 @@ def test_paired_sees_a_difference_that_the_spread_hides():
     assert 0 < found.low < found.mean < found.high
     assert found.p < 0.01
     mirrored = paired([cases], [better], names(20))
-    assert (mirrored.mean, mirrored.low, mirrored.high, mirrored.p) == pytest.approx((-found.mean, -found.high, -found.low, found.p))
+    assert (mirrored.mean, mirrored.low, mirrored.high, mirrored.p) == pytest.approx(
+        (-found.mean, -found.high, -found.low, found.p)
+    )
 
 
 def test_paired_without_a_difference():
@@ -117,7 +125,10 @@ def test_paired_counts_what_both_have():
 
 def seeds_of(generator, count, seed_sd, cases=40):
     """Runs of one method on the same cases: a shift a seed, and noise a case."""
-    return [0.8 + generator.normal(0, seed_sd) + generator.normal(0, 0.01, (cases, 1)) for _ in range(count)]
+    return [
+        0.8 + generator.normal(0, seed_sd) + generator.normal(0, 0.01, (cases, 1))
+        for _ in range(count)
+    ]
 
 
 @pytest.mark.parametrize("seeds", [2, 3])
@@ -125,9 +136,14 @@ def test_seeds_of_one_method_are_seldom_called_different(monkeypatch, seeds):
     """Where seeds differ more than patients do, the bootstrap over patients alone finds differences that are none, most of the time."""
     monkeypatch.setattr(bootstrap, "RESAMPLES", 1000)
     generator, rounds = np.random.default_rng(1), 60
-    pairs = [(seeds_of(generator, seeds, 0.01), seeds_of(generator, seeds, 0.01)) for _ in range(rounds)]
+    pairs = [
+        (seeds_of(generator, seeds, 0.01), seeds_of(generator, seeds, 0.01)) for _ in range(rounds)
+    ]
     found = sum(paired(ours, theirs, names(40)).p < 0.05 for ours, theirs in pairs)
-    alone = sum(paired([np.mean(ours, axis=0)], [np.mean(theirs, axis=0)], names(40)).p < 0.05 for ours, theirs in pairs)
+    alone = sum(
+        paired([np.mean(ours, axis=0)], [np.mean(theirs, axis=0)], names(40)).p < 0.05
+        for ours, theirs in pairs
+    )
     assert found <= 0.1 * rounds < 0.4 * rounds < alone
 
 

@@ -27,7 +27,13 @@ RECIPE = {
     "data": {"source": "la", "labelled": 8, "patch": [112, 112, 80]},
     "network": {"name": "vnet", "filters": 16},
     "method": {"name": "cml", "variant": "corrected", "train_steps": 15000, "box": 0.6667},
-    "training": {"seed": 1, "selection": "last", "labelled_batch": 4, "precision": "float32", "device": "cpu"},
+    "training": {
+        "seed": 1,
+        "selection": "last",
+        "labelled_batch": 4,
+        "precision": "float32",
+        "device": "cpu",
+    },
     "inference": {"stride": [18, 18, 4], "batch": 4},
 }
 SUPERVISED = {"name": "supervised", "variant": "corrected", "steps": 17000}
@@ -73,15 +79,26 @@ def made_run(
     recipe["training"]["seed"] = seed
     path.mkdir(parents=True)
     (path / "recipe.toml").write_text(tomli_w.dumps(recipe))
-    rows = [{"kind": "train", "total_step": 20}, {"kind": "finished", "total_step": steps, "seconds": 3600.0 + 60 * seed}]
-    (path / "journal.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[: 2 if finished else 1]))
+    rows = [
+        {"kind": "train", "total_step": 20},
+        {"kind": "finished", "total_step": steps, "seconds": 3600.0 + 60 * seed},
+    ]
+    (path / "journal.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows[: 2 if finished else 1])
+    )
     if environment is not None:
         (path / "environment.json").write_text(json.dumps(environment))
     if member is not None:
         (path / "bench.json").write_text(json.dumps({"started": environment["started"], **member}))
     dice = BASE if dice is None else dice
     scores = [
-        Score(case_name.format(case), f"patient{case // 2}", "", k + 1, measured(dice[case, k], (empty or {}).get((case, k), "")))
+        Score(
+            case_name.format(case),
+            f"patient{case // 2}",
+            "",
+            k + 1,
+            measured(dice[case, k], (empty or {}).get((case, k), "")),
+        )
         for case in range(len(dice))
         for k in range(2)
     ]
@@ -99,14 +116,24 @@ def made_run(
         "notes": ["Test volumes were cropped around the ground truth."],
         **(header or {}),
     }
-    summary = summarise(scores, class_names=["background", "ring", "core"], unit=unit, header=header, seconds=1.0)
+    summary = summarise(
+        scores, class_names=["background", "ring", "core"], unit=unit, header=header, seconds=1.0
+    )
     write(path / "evaluation" / "test", summary, scores)
     return path
 
 
 def made_runs(path, dice=BASE, seeds=(1, 2), size=0.0, **more):
     """A run a seed, each with noise of its own where a size is given."""
-    return [made_run(path / str(seed), dice + noise(seed + len(str(path)), size)[: len(dice)], seed=seed, **more) for seed in seeds]
+    return [
+        made_run(
+            path / str(seed),
+            dice + noise(seed + len(str(path)), size)[: len(dice)],
+            seed=seed,
+            **more,
+        )
+        for seed in seeds
+    ]
 
 
 def noise(seed, size=0.01):
@@ -121,8 +148,14 @@ def fewer_resamples(monkeypatch):
 @pytest.fixture
 def runs(tmp_path):
     """CML on three seeds, two points above labelled-only training on the same seeds."""
-    cml = [made_run(tmp_path / f"cml{seed}", BASE + 0.02 + noise(seed), seed=seed) for seed in (1, 2, 3)]
-    return cml + [made_run(tmp_path / f"sup{seed}", BASE + noise(10 + seed), seed=seed, method=SUPERVISED) for seed in (1, 2, 3)]
+    cml = [
+        made_run(tmp_path / f"cml{seed}", BASE + 0.02 + noise(seed), seed=seed)
+        for seed in (1, 2, 3)
+    ]
+    return cml + [
+        made_run(tmp_path / f"sup{seed}", BASE + noise(10 + seed), seed=seed, method=SUPERVISED)
+        for seed in (1, 2, 3)
+    ]
 
 
 def test_a_row_is_a_method_over_its_seeds(runs):
@@ -162,7 +195,10 @@ def test_differences_are_paired_with_the_baseline(runs):
 
 
 def test_no_difference_is_called_none(tmp_path):
-    one, other = made_runs(tmp_path / "one", size=0.01), made_runs(tmp_path / "other", size=0.01, method=SUPERVISED)
+    one, other = (
+        made_runs(tmp_path / "one", size=0.01),
+        made_runs(tmp_path / "other", size=0.01, method=SUPERVISED),
+    )
     assert compare([*one, *other]).rows[0].verdict == "no difference shown"
 
 
@@ -173,14 +209,19 @@ def test_of_one_seed_nothing_is_claimed(tmp_path):
     cml = comparison.rows[0]
     assert cml.differences["dice"].low > 0
     assert (cml.p, cml.verdict) == (None, "one seed")
-    assert any(note.startswith("No verdict where a side has one seed (cml):") for note in comparison.notes)
+    assert any(
+        note.startswith("No verdict where a side has one seed (cml):") for note in comparison.notes
+    )
     assert "one seed |" in comparison.markdown()
     assert comparison.csv().splitlines()[1].endswith(",,one seed")
 
 
 def test_a_method_whose_seeds_differ_is_no_better(tmp_path):
     """Each seed is far from the baseline on every patient, on one side or the other."""
-    ours = [made_run(tmp_path / f"a{seed}", BASE + shift, seed=seed) for seed, shift in ((1, 0.15), (2, -0.05), (3, 0.1))]
+    ours = [
+        made_run(tmp_path / f"a{seed}", BASE + shift, seed=seed)
+        for seed, shift in ((1, 0.15), (2, -0.05), (3, 0.1))
+    ]
     cml = compare([*ours, *made_runs(tmp_path / "b", seeds=(1, 2, 3), method=SUPERVISED)]).rows[0]
     assert cml.differences["dice"].mean == pytest.approx(0.2 / 3, abs=0.01)
     assert cml.differences["dice"].low < -0.05
@@ -198,19 +239,27 @@ def test_nothing_is_better_after_a_correction_that_takes_it_away(runs, monkeypat
 
 
 def test_few_patients_show_nothing(tmp_path):
-    paths = [*made_runs(tmp_path / "one", BASE[:10] + 0.02), *made_runs(tmp_path / "two", BASE[:10], method=SUPERVISED)]
+    paths = [
+        *made_runs(tmp_path / "one", BASE[:10] + 0.02),
+        *made_runs(tmp_path / "two", BASE[:10], method=SUPERVISED),
+    ]
     comparison = compare(paths)
     assert comparison.rows[0].differences["dice"].low > 0
     assert comparison.rows[0].verdict == "no difference shown"
     assert comparison.rows[0].p == 2 / 2**5, "the chance that all have one sign"
-    assert any("differences of 5 patients have one sign by chance with a probability of 0.062" in note for note in comparison.notes)
+    assert any(
+        "differences of 5 patients have one sign by chance with a probability of 0.062" in note
+        for note in comparison.notes
+    )
 
 
 def test_holm_over_the_rows(tmp_path):
     paths = made_runs(tmp_path / "sup", method=SUPERVISED)
     for index in range(3):
         method = {"name": f"method{index}", "variant": "corrected"}
-        paths += made_runs(tmp_path / f"run{index}", BASE + 0.002 * (index + 1), size=0.01, method=method)
+        paths += made_runs(
+            tmp_path / f"run{index}", BASE + 0.002 * (index + 1), size=0.01, method=method
+        )
     rows = compare(paths).rows[1:]
     assert [row.p for row in rows] == bootstrap.holm([row.differences["dice"].p for row in rows])
     assert any(row.p > row.differences["dice"].p for row in rows)
@@ -222,24 +271,47 @@ def test_labelled_only_cml_and_variants_have_their_own_rows(tmp_path):
         {"name": "cml", "variant": "corrected", "train_steps": 0},
         {"name": "cml", "variant": "released", "train_steps": 15000},
     ]
-    made = [(made_run(tmp_path / str(index), method=method), method) for index, method in enumerate(methods)]
+    made = [
+        (made_run(tmp_path / str(index), method=method), method)
+        for index, method in enumerate(methods)
+    ]
     comparison = compare([path for path, _ in made])
     assert [row.method for row in comparison.rows] == ["cml", "cml labelled only", "cml (released)"]
     assert comparison.baseline == "cml labelled only"
-    assert compare([path for path, _ in made], baseline="cml, labelled only").baseline == "cml labelled only", "its name up to 0.1"
+    assert (
+        compare([path for path, _ in made], baseline="cml, labelled only").baseline
+        == "cml labelled only"
+    ), "its name up to 0.1"
 
 
 def test_recipes_that_differ_are_no_seeds_of_one_method(tmp_path):
-    paths = [made_run(tmp_path / f"{box}", method={**RECIPE["method"], "box": box}) for box in (0.5, 0.6667)]
+    paths = [
+        made_run(tmp_path / f"{box}", method={**RECIPE["method"], "box": box})
+        for box in (0.5, 0.6667)
+    ]
     paths.append(
-        made_run(tmp_path / "third", method={**RECIPE["method"], "box": 0.5}, seed=2, training={"device": "cuda"}, inference={"batch": 8})
+        made_run(
+            tmp_path / "third",
+            method={**RECIPE["method"], "box": 0.5},
+            seed=2,
+            training={"device": "cuda"},
+            inference={"batch": 8},
+        )
     )
-    assert [(row.method, row.seeds) for row in compare(paths).rows] == [("cml box=0.5", (1, 2)), ("cml box=0.6667", (1,))]
+    assert [(row.method, row.seeds) for row in compare(paths).rows] == [
+        ("cml box=0.5", (1, 2)),
+        ("cml box=0.6667", (1,)),
+    ]
 
 
 def test_empty_predictions_are_counted(tmp_path):
     empty = {(0, 0): "missed", (1, 0): "missed", (2, 1): "both_empty"}
-    comparison = compare([made_run(tmp_path / "run", empty=empty), made_run(tmp_path / "two", seed=2, empty={(0, 0): "missed"})])
+    comparison = compare(
+        [
+            made_run(tmp_path / "run", empty=empty),
+            made_run(tmp_path / "two", seed=2, empty={(0, 0): "missed"}),
+        ]
+    )
     assert comparison.rows[0].empty == {"both_empty": 1, "missed": 3}
     text = comparison.markdown()
     assert "missed 3 of 48" in text
@@ -264,18 +336,30 @@ def test_seeds_that_only_one_side_has(tmp_path):
 
 
 def test_notes_of_some_runs_name_them(tmp_path):
-    paths = [made_run(tmp_path / "one"), made_run(tmp_path / "two", method=SUPERVISED, training={"selection": "test"})]
+    paths = [
+        made_run(tmp_path / "one"),
+        made_run(tmp_path / "two", method=SUPERVISED, training={"selection": "test"}),
+    ]
     notes = compare(paths, mixed=True).notes
     assert "supervised, seed 1: selected on test, optimistic" in notes
     assert "Test volumes were cropped around the ground truth." in notes
 
 
 def test_notes_say_what_else_differs(runs, tmp_path):
-    more = made_run(tmp_path / "bcp", method={"name": "bcp", "variant": "corrected"}, training={"labelled_batch": 2, "precision": "bf16"})
+    more = made_run(
+        tmp_path / "bcp",
+        method={"name": "bcp", "variant": "corrected"},
+        training={"labelled_batch": 2, "precision": "bf16"},
+    )
     notes = "\n".join(compare([*runs, more]).notes)
     assert "la-8 differ in training.labelled_batch: cml 4, supervised 4, bcp 2" in notes
-    others = [made_run(tmp_path / name, method={"name": name, "variant": "corrected"}) for name in ("urpc", "cps")]
-    assert "la-8 differ in training.labelled_batch: bcp 2, all others 4." in "\n".join(compare([*runs, more, *others]).notes)
+    others = [
+        made_run(tmp_path / name, method={"name": name, "variant": "corrected"})
+        for name in ("urpc", "cps")
+    ]
+    assert "la-8 differ in training.labelled_batch: bcp 2, all others 4." in "\n".join(
+        compare([*runs, more, *others]).notes
+    )
     assert "bf16, float32" in notes
     assert "Fewer than 3 seeds, so little is known of the spread over seeds: bcp." in notes
     assert "Only 6 patients" in notes
@@ -294,10 +378,16 @@ MIXTURES = {
 }
 
 
-@pytest.mark.parametrize(("what", "change"), MIXTURES.items(), ids=[repr(change)[:40] for change in MIXTURES.values()])
+@pytest.mark.parametrize(
+    ("what", "change"), MIXTURES.items(), ids=[repr(change)[:40] for change in MIXTURES.values()]
+)
 def test_mixtures_are_refused_unless_they_are_meant(tmp_path, what, change):
     member = {"protocol": "equal", "setting": "la-8", "suite": "suite"}
-    rest = {"environment": LABELLED, **change, "member": {"label": "supervised"} | member | change.get("member", {})}
+    rest = {
+        "environment": LABELLED,
+        **change,
+        "member": {"label": "supervised"} | member | change.get("member", {}),
+    }
     paths = [
         made_run(tmp_path / "one", environment=LABELLED, member={"label": "cml"} | member),
         made_run(tmp_path / "other", method=SUPERVISED, **rest),
@@ -308,17 +398,32 @@ def test_mixtures_are_refused_unless_they_are_meant(tmp_path, what, change):
     comparison = compare(paths, mixed=True)
     assert len(comparison.rows) == 2
     assert all(row.differences == {} and row.verdict == "" for row in comparison.rows)
-    assert any(f"as asked: the runs{of} differ in their {what.strip()}" in note for note in comparison.notes for of in ("", " of la-8"))
+    assert any(
+        f"as asked: the runs{of} differ in their {what.strip()}" in note
+        for note in comparison.notes
+        for of in ("", " of la-8")
+    )
 
 
 def test_settings_have_their_own_cases_and_baselines(tmp_path):
     """Different settings are no mixture: each has its baseline, its data and its cases."""
     small = {"setting": "la-4", "data": {"labelled": 4}, "dice": BASE[:6]}
     paths = [made_run(tmp_path / "one", BASE + 0.02), made_run(tmp_path / "two", method=SUPERVISED)]
-    paths += [made_run(tmp_path / "three", **small | {"dice": BASE[:6] + 0.04}), made_run(tmp_path / "four", method=SUPERVISED, **small)]
+    paths += [
+        made_run(tmp_path / "three", **small | {"dice": BASE[:6] + 0.04}),
+        made_run(tmp_path / "four", method=SUPERVISED, **small),
+    ]
     rows = compare(paths).rows
-    assert [(row.setting, row.is_baseline) for row in rows] == [("la-8", False), ("la-8", True), ("la-4", False), ("la-4", True)]
-    assert [round(row.differences["dice"].mean, 6) for row in rows if not row.is_baseline] == [0.02, 0.04]
+    assert [(row.setting, row.is_baseline) for row in rows] == [
+        ("la-8", False),
+        ("la-8", True),
+        ("la-4", False),
+        ("la-4", True),
+    ]
+    assert [round(row.differences["dice"].mean, 6) for row in rows if not row.is_baseline] == [
+        0.02,
+        0.04,
+    ]
 
 
 def test_units_are_not_mixed(tmp_path):
@@ -331,7 +436,10 @@ def test_units_are_not_mixed(tmp_path):
 def test_what_a_run_does_not_say_is_no_difference(tmp_path):
     """Runs of no suite, and folders without environment.json, stand beside those of a suite; the missing protocol is told."""
     member = {"label": "supervised", "protocol": "equal", "setting": "la-8"}
-    paths = [made_run(tmp_path / "one", BASE + 0.02), made_run(tmp_path / "two", method=SUPERVISED, environment=LABELLED, member=member)]
+    paths = [
+        made_run(tmp_path / "one", BASE + 0.02),
+        made_run(tmp_path / "two", method=SUPERVISED, environment=LABELLED, member=member),
+    ]
     comparison = compare(paths)
     assert comparison.rows[0].differences["dice"].mean == pytest.approx(0.02)
     assert [row.protocol for row in comparison.rows] == ["", "equal"]
@@ -345,14 +453,23 @@ def test_the_suite_names_the_row(tmp_path):
     assert (row.method, row.setting, row.protocol) == ("our cml", "atrium", "equal")
     (path / "environment.json").write_text(json.dumps(LABELLED | {"started": "later"}))
     row = compare([path]).rows[0]
-    assert (row.method, row.setting, row.protocol) == ("cml", "la-8", ""), "it was trained anew by hand"
+    assert (row.method, row.setting, row.protocol) == ("cml", "la-8", ""), (
+        "it was trained anew by hand"
+    )
 
 
 def test_a_reference_is_no_competitor(tmp_path):
     member = {"protocol": "equal", "setting": "la-8"}
     paths = [
-        *made_runs(tmp_path / "base", method=SUPERVISED, environment=LABELLED, member=member | {"label": "supervised"}),
-        *made_runs(tmp_path / "cml", BASE + 0.02, environment=LABELLED, member=member | {"label": "cml"}),
+        *made_runs(
+            tmp_path / "base",
+            method=SUPERVISED,
+            environment=LABELLED,
+            member=member | {"label": "supervised"},
+        ),
+        *made_runs(
+            tmp_path / "cml", BASE + 0.02, environment=LABELLED, member=member | {"label": "cml"}
+        ),
         made_run(
             tmp_path / "all",
             BASE + 0.05,
@@ -367,8 +484,12 @@ def test_a_reference_is_no_competitor(tmp_path):
     assert reference.differences["dice"].mean == pytest.approx(0.05)
     assert (reference.p, reference.verdict) == (None, "reference")
     assert cml.p == cml.differences["dice"].p, "one comparison, so nothing to correct"
-    assert "differ in data.labelled: supervised 8, cml 8, all labels 80" in " ".join(comparison.notes)
-    assert any("no competitor" in note and note.endswith("all labels.") for note in comparison.notes)
+    assert "differ in data.labelled: supervised 8, cml 8, all labels 80" in " ".join(
+        comparison.notes
+    )
+    assert any(
+        "no competitor" in note and note.endswith("all labels.") for note in comparison.notes
+    )
     assert "+5.00 [+5.00, +5.00] reference |" in comparison.markdown()
 
 
@@ -410,10 +531,27 @@ def test_what_is_no_finished_run_is_told_all_at_once(tmp_path):
     del summary["unit"]
     (lacking / "evaluation" / "test" / "summary.json").write_text(json.dumps(summary))
     with pytest.raises(UserError) as error:
-        compare([tmp_path / "nowhere", tmp_path / "empty", unfinished, unscored, broken, lacking, made_run(tmp_path / "fine")])
+        compare(
+            [
+                tmp_path / "nowhere",
+                tmp_path / "empty",
+                unfinished,
+                unscored,
+                broken,
+                lacking,
+                made_run(tmp_path / "fine"),
+            ]
+        )
     text = str(error.value)
     assert len(error.value.problems) == 6
-    for words in ("no such folder", "without recipe.toml", "stopped after 20 steps", "no evaluation", "can't be read", "'unit'"):
+    for words in (
+        "no such folder",
+        "without recipe.toml",
+        "stopped after 20 steps",
+        "no evaluation",
+        "can't be read",
+        "'unit'",
+    ):
         assert words in text
 
 
@@ -430,22 +568,40 @@ def test_tables_that_do_not_fit_together(tmp_path):
         compare([path])
 
 
-@pytest.mark.parametrize("header", [{"step": 9000}, {"step": 18000}, {"checkpoint": "selected", "step": 18000}])
+@pytest.mark.parametrize(
+    "header", [{"step": 9000}, {"step": 18000}, {"checkpoint": "selected", "step": 18000}]
+)
 def test_an_evaluation_of_another_step_than_the_run_ended_at(tmp_path, header):
     path = made_run(tmp_path / "one", header=header)
     for mixed in (False, True):
-        with pytest.raises(UserError, match=rf"of step {header['step']:,}(?s:.*)17,000(?s:.*)crossview evaluate .*one"):
+        with pytest.raises(
+            UserError,
+            match=rf"of step {header['step']:,}(?s:.*)17,000(?s:.*)crossview evaluate .*one",
+        ):
             compare([path], mixed=mixed)
-    assert compare([made_run(tmp_path / "best", header={"checkpoint": "selected", "step": 9000})]).rows[0].steps == 17000
+    assert (
+        compare([made_run(tmp_path / "best", header={"checkpoint": "selected", "step": 9000})])
+        .rows[0]
+        .steps
+        == 17000
+    )
 
 
 def test_a_partial_evaluation_is_refused_unless_it_is_meant(tmp_path):
-    path, whole = made_run(tmp_path / "one", header={"partial": True}), made_run(tmp_path / "two", header={"partial": False}, seed=2)
-    with pytest.raises(UserError, match=r"only the first 12 cases were scored(?s:.*)crossview evaluate .*one") as error:
+    path, whole = (
+        made_run(tmp_path / "one", header={"partial": True}),
+        made_run(tmp_path / "two", header={"partial": False}, seed=2),
+    )
+    with pytest.raises(
+        UserError, match=r"only the first 12 cases were scored(?s:.*)crossview evaluate .*one"
+    ) as error:
         compare([path, whole])
     assert str(path) in str(error.value)
     assert str(whole) not in str(error.value)
-    assert "cml, seed 1: only the first 12 cases were scored" in compare([path, whole], mixed=True).notes
+    assert (
+        "cml, seed 1: only the first 12 cases were scored"
+        in compare([path, whole], mixed=True).notes
+    )
 
 
 def test_no_runs_and_an_unknown_baseline(tmp_path):
@@ -458,15 +614,34 @@ def test_no_runs_and_an_unknown_baseline(tmp_path):
 def test_csv_has_one_row_a_run(runs):
     rows = list(csv.reader(io.StringIO(compare(runs).csv())))
     assert rows[0] == [
-        *("method", "setting", "seed", "steps", "dice", "jaccard", "hd95", "asd", "ci_low", "ci_high", "selection"),
+        *(
+            "method",
+            "setting",
+            "seed",
+            "steps",
+            "dice",
+            "jaccard",
+            "hd95",
+            "asd",
+            "ci_low",
+            "ci_high",
+            "selection",
+        ),
         *("protocol", "seconds", "predictions", "missed", "spurious", "both_empty"),
         *("baseline", "difference", "difference_low", "difference_high", "p", "verdict"),
     ]
-    assert [row[:4] for row in rows[1:]] == [[name, "la-8", seed, "17000"] for name in ("cml", "supervised") for seed in "123"]
+    assert [row[:4] for row in rows[1:]] == [
+        [name, "la-8", seed, "17000"] for name in ("cml", "supervised") for seed in "123"
+    ]
     first = dict(zip(rows[0], rows[1], strict=True))
     assert float(first["dice"]) == pytest.approx((BASE + 0.02 + noise(1)).mean(), abs=1e-6)
     assert float(first["ci_low"]) < float(first["dice"]) < float(first["ci_high"])
-    assert (first["selection"], first["protocol"], first["seconds"], first["predictions"]) == ("last", "", "3660.0", "24")
+    assert (first["selection"], first["protocol"], first["seconds"], first["predictions"]) == (
+        "last",
+        "",
+        "3660.0",
+        "24",
+    )
     difference = compare(runs).rows[0].differences["dice"]
     for row in rows[1:4]:
         row = dict(zip(rows[0], row, strict=True))
@@ -479,13 +654,17 @@ def test_csv_has_one_row_a_run(runs):
 def test_csv_of_a_run_without_distances(tmp_path):
     empty = {(case, k): "missed" for case in range(CASES) for k in range(2)}
     row = compare([made_run(tmp_path / "one", empty=empty)]).csv().splitlines()[1]
-    assert row == "cml,la-8,1,17000,0.000000,0.000000,,,0.000000,0.000000,last,,3660.0,24,24,0,0,,,,,,"
+    assert (
+        row == "cml,la-8,1,17000,0.000000,0.000000,,,0.000000,0.000000,last,,3660.0,24,24,0,0,,,,,,"
+    )
 
 
 def test_markdown(runs):
     text = compare(runs).markdown()
     lines = text.splitlines()
-    assert lines[0].startswith("| Method | Setting | Seeds | Steps | Dice (%) | Jaccard (%) | HD95 (voxel) | ASD (voxel) |")
+    assert lines[0].startswith(
+        "| Method | Setting | Seeds | Steps | Dice (%) | Jaccard (%) | HD95 (voxel) | ASD (voxel) |"
+    )
     assert lines[2].startswith("| cml | la-8 | 3 | 17,000 | ")
     assert "better" in lines[2]
     assert "baseline" in lines[3]
@@ -511,20 +690,37 @@ def test_terminal_table_tells_once_what_is_the_same_in_every_row(runs, tmp_path)
 
     assert shown(runs).count("17,000") == 1
     assert "setting la-8" in shown(runs)
-    assert "Steps" in shown([*runs, made_run(tmp_path / "short", method={"name": "bcp", "variant": "corrected"}, steps=9000)])
+    assert "Steps" in shown(
+        [
+            *runs,
+            made_run(
+                tmp_path / "short", method={"name": "bcp", "variant": "corrected"}, steps=9000
+            ),
+        ]
+    )
 
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_a_narrow_terminal_gets_fewer_columns_and_no_shorter_ones(runs, tmp_path, width):
     methods = []
     for name in ("mean_teacher", "bcp"):
-        methods += made_runs(tmp_path / name, size=0.01, method={"name": name, "variant": "released"})
+        methods += made_runs(
+            tmp_path / name, size=0.01, method={"name": name, "variant": "released"}
+        )
     console = Console(width=width, file=io.StringIO())
     console.print(compare([*runs, *methods]).table(width))
     shown = console.file.getvalue()
     assert max(map(len, shown.splitlines())) <= width
     assert "…" not in shown
-    for words in ("Dice", "HD95", "mean_teacher (released)", "setting la-8", "p = ", "(--out)", "optimistic"):
+    for words in (
+        "Dice",
+        "HD95",
+        "mean_teacher (released)",
+        "setting la-8",
+        "p = ",
+        "(--out)",
+        "optimistic",
+    ):
         assert (words in shown) == (words != "optimistic"), words
     assert "ASD (" not in shown
 
@@ -537,13 +733,22 @@ def test_terminal_table_flags_what_was_selected_on_test(tmp_path):
     assert "selected on test, optimistic" in shown
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(42.4, "42 s"), (1000, "17 min"), (7500, "2 h 05 min"), (3599, "1 h 00 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(42.4, "42 s"), (1000, "17 min"), (7500, "2 h 05 min"), (3599, "1 h 00 min")],
+)
 def test_duration(seconds, text):
     assert duration(seconds) == text
 
 
 def test_a_key_that_older_runs_lack_stands_for_what_they_did():
     older = {"data": {"source": "folder"}, "training": {"selection": "last"}}
-    newer = {"data": {"source": "folder", "foreground_share": 0.0}, "training": {"selection": "last"}}
-    other = {"data": {"source": "folder", "foreground_share": 0.5}, "training": {"selection": "last"}}
+    newer = {
+        "data": {"source": "folder", "foreground_share": 0.0},
+        "training": {"selection": "last"},
+    }
+    other = {
+        "data": {"source": "folder", "foreground_share": 0.5},
+        "training": {"selection": "last"},
+    }
     assert identity(older) == identity(newer) != identity(other)

@@ -61,7 +61,12 @@ class MadePredictor:
             self.read.append(index)
             label = (image[0] % 10).astype(np.uint8)
             moved = moved_by(label, int(image[0].max() // 10))
-            yield Answer(moved, {"view1": moved, "view2": label}, np.zeros_like(label), index not in self.broken)
+            yield Answer(
+                moved,
+                {"view1": moved, "view2": label},
+                np.zeros_like(label),
+                index not in self.broken,
+            )
 
 
 def label_of(index, classes=3):
@@ -74,14 +79,28 @@ def label_of(index, classes=3):
 def case(index, shift=1, label=None, spacing=(1.0, 2.0, 3.0), image=None):
     label = label_of(index) if label is None else label
     image = (label[None] + 10.0 * shift).astype(np.float32) if image is None else image
-    return Case(f"case{index}", f"patient{index // 2}", Path(f"case{index}.h5"), lambda: image, lambda: label, spacing)
+    return Case(
+        f"case{index}",
+        f"patient{index // 2}",
+        Path(f"case{index}.h5"),
+        lambda: image,
+        lambda: label,
+        spacing,
+    )
 
 
 CASES = [case(index, shift=index % 3) for index in range(6)]
 
 
 def run(predictor=None, cases=CASES, **more):
-    settings = {"classes": 3, "class_names": ["background", "one", "two"], "unit": "voxel", "out": None, "header": HEADER, **more}
+    settings = {
+        "classes": 3,
+        "class_names": ["background", "one", "two"],
+        "unit": "voxel",
+        "out": None,
+        "header": HEADER,
+        **more,
+    }
     return evaluate(predictor or MadePredictor(), cases, **settings)
 
 
@@ -99,8 +118,14 @@ def test_every_prediction_is_scored_in_order(tmp_path):
         if row.view == "":
             index = int(row.case.removeprefix("case"))
             truth = label_of(index)
-            expected = measure(moved_by(truth, index % 3) == row.label_class, truth == row.label_class)
-            assert (row.measures.dice, row.measures.hd95, row.measures.asd) == (expected.dice, expected.hd95, expected.asd)
+            expected = measure(
+                moved_by(truth, index % 3) == row.label_class, truth == row.label_class
+            )
+            assert (row.measures.dice, row.measures.hd95, row.measures.asd) == (
+                expected.dice,
+                expected.hd95,
+                expected.asd,
+            )
             assert row.patient == f"patient{index // 2}"
 
 
@@ -121,11 +146,21 @@ def test_cases_are_read_as_they_are_needed():
     opened = []
 
     def noted(each):
-        return Case(each.id, each.patient, each.file, lambda: opened.append(each.id) or each.read_image(), each.read_label)
+        return Case(
+            each.id,
+            each.patient,
+            each.file,
+            lambda: opened.append(each.id) or each.read_image(),
+            each.read_label,
+        )
 
     predictor = MadePredictor(ahead=2)
     seen = []
-    run(predictor, [noted(each) for each in CASES], on_case=lambda each, *_: seen.append((each.id, len(opened))))
+    run(
+        predictor,
+        [noted(each) for each in CASES],
+        on_case=lambda each, *_: seen.append((each.id, len(opened))),
+    )
     assert [name for name, _ in seen] == [each.id for each in CASES]
     assert [count for _, count in seen] == [2, 2, 3, 4, 5, 6]
 
@@ -233,7 +268,9 @@ def test_no_cases():
 def test_quick_dice_agrees_with_the_evaluation():
     quick, whole = quick_dice(MadePredictor(), CASES, 3), run()
     assert quick["mean"] == pytest.approx(whole["mean"]["dice"]["mean"])
-    assert quick["classes"] == pytest.approx({key: value["dice"]["mean"] for key, value in whole["classes"].items()})
+    assert quick["classes"] == pytest.approx(
+        {key: value["dice"]["mean"] for key, value in whole["classes"].items()}
+    )
     assert set(quick["views"]) == {"view1", "view2"}
     assert quick["views"]["view2"] == {"1": 1, "2": 1, "mean": 1}
 
@@ -265,9 +302,16 @@ def test_raw_cases_are_prepared_for_the_predictor_and_scored_on_their_own_grid()
 
     label = np.zeros(SHAPE, np.uint8)
     label[2:8, 2:8, 2:8] = 1
-    raw = case(0, label=label, image=(label[None] * 500.0 + 100).astype(np.float32), spacing=(1.0, 1.0, 1.0))
+    raw = case(
+        0,
+        label=label,
+        image=(label[None] * 500.0 + 100).astype(np.float32),
+        spacing=(1.0, 1.0, 1.0),
+    )
     shape = tuple(6 if axis == 0 else 12 for axis in range(3))
-    preprocessing = Preprocessing("z_score", spacing=tuple(side / new for side, new in zip(SHAPE, shape, strict=True)))
+    preprocessing = Preprocessing(
+        "z_score", spacing=tuple(side / new for side, new in zip(SHAPE, shape, strict=True))
+    )
     drawn = []
     summary = run(
         Doubled(),

@@ -27,7 +27,9 @@ DISTANCES = ("hd95", "asd", "assd")
 def oracle(prediction, truth, spacing=None):
     """The five measures by medpy."""
     overlaps = [medpy.dc(prediction, truth), medpy.jc(prediction, truth)]
-    return overlaps, [getattr(medpy, name)(prediction, truth, voxelspacing=spacing) for name in DISTANCES]
+    return overlaps, [
+        getattr(medpy, name)(prediction, truth, voxelspacing=spacing) for name in DISTANCES
+    ]
 
 
 def assert_equal_to_medpy(prediction, truth, spacing=None):
@@ -44,17 +46,26 @@ def ball(shape, centre, radius):
 
 @pytest.mark.parametrize("name", GOLDEN_CASES)
 def test_golden(name):
-    found = measure(GOLDEN[f"{name}_pred"] > 0, GOLDEN[f"{name}_truth"] > 0, GOLDEN[f"{name}_spacing"])
+    found = measure(
+        GOLDEN[f"{name}_pred"] > 0, GOLDEN[f"{name}_truth"] > 0, GOLDEN[f"{name}_spacing"]
+    )
     dice, jaccard, hd95, _, asd, assd = GOLDEN[f"{name}_values"]
-    if name == "both_empty":  # medpy's 1.0 for the Jaccard of nothing is not kept: such a case does not count
+    if (
+        name == "both_empty"
+    ):  # medpy's 1.0 for the Jaccard of nothing is not kept: such a case does not count
         dice = jaccard = math.nan
     np.testing.assert_allclose([found.dice, found.jaccard], [dice, jaccard], rtol=0, atol=1e-12)
-    np.testing.assert_allclose([found.hd95, found.asd, found.assd], [hd95, asd, assd], rtol=1e-12, atol=1e-9)
+    np.testing.assert_allclose(
+        [found.hd95, found.asd, found.assd], [hd95, asd, assd], rtol=1e-12, atol=1e-9
+    )
 
 
 def test_golden_errors_are_the_empty_cases():
     raised = json.loads(str(GOLDEN["errors"]))
-    kinds = {name: measure(GOLDEN[f"{name}_pred"] > 0, GOLDEN[f"{name}_truth"] > 0).empty for name in GOLDEN_CASES}
+    kinds = {
+        name: measure(GOLDEN[f"{name}_pred"] > 0, GOLDEN[f"{name}_truth"] > 0).empty
+        for name in GOLDEN_CASES
+    }
     assert {name for name, kind in kinds.items() if kind} == set(raised)
     assert kinds["empty_prediction"] == "missed"
     assert kinds["empty_truth"] == "spurious"
@@ -116,7 +127,9 @@ def test_every_way_to_the_nearest_voxel_is_exact(prediction, spacing):
 def test_distances_come_in_array_order():
     origin, target = PREDICTIONS["a few voxels far away"], PREDICTIONS["near"]
     expected = ndimage.distance_transform_edt(~target, sampling=(1.0, 2.0, 3.0))[origin]
-    np.testing.assert_allclose(distances(origin, target, np.array([1.0, 2.0, 3.0])), expected, rtol=1e-13)
+    np.testing.assert_allclose(
+        distances(origin, target, np.array([1.0, 2.0, 3.0])), expected, rtol=1e-13
+    )
 
 
 def test_surface_is_the_mask_without_its_erosion():
@@ -141,7 +154,11 @@ def test_asd_is_directed_and_assd_is_not():
 
 def test_empty_masks():
     some, none = ball((6, 5), (3, 2), 1), np.zeros((6, 5), dtype=bool)
-    missed, spurious, both = measure(none, some, (2.0, 3.0)), measure(some, none), measure(none, none)
+    missed, spurious, both = (
+        measure(none, some, (2.0, 3.0)),
+        measure(some, none),
+        measure(none, none),
+    )
     assert (missed.dice, missed.jaccard, missed.empty) == (0, 0, "missed")
     assert (spurious.dice, spurious.jaccard, spurious.empty) == (0, 0, "spurious")
     assert both.empty == "both_empty"
@@ -154,7 +171,9 @@ def test_empty_masks():
 
 
 def test_equal_masks():
-    assert measure(TRUTH, TRUTH) == Measures(1, 1, 0, 0, 0, pytest.approx(math.sqrt(40**2 + 36**2 + 30**2)))
+    assert measure(TRUTH, TRUTH) == Measures(
+        1, 1, 0, 0, 0, pytest.approx(math.sqrt(40**2 + 36**2 + 30**2))
+    )
 
 
 @settings(deadline=None)

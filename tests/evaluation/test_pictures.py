@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crossview.evaluation.display import Frame, fullest
-from crossview.evaluation.panels import DISAGREE, EXTRA, GROUND, LABEL, MISSED, PREDICTION, outline, shade, window
+from crossview.evaluation.panels import (
+    DISAGREE,
+    EXTRA,
+    GROUND,
+    LABEL,
+    MISSED,
+    PREDICTION,
+    outline,
+    shade,
+    window,
+)
 from crossview.evaluation.pictures import case_picture
 
 
@@ -31,13 +41,28 @@ def share_of(pixels: np.ndarray, colour: tuple[int, int, int], tolerance: int = 
 
 @pytest.mark.parametrize(
     ("shape", "axis"),
-    [((200, 150, 88), -1), ((10, 220, 200), 0), ((32, 32, 32), -1), ((64, 48), -1), ((256, 256), 0), ((5, 7, 3), -1)],
+    [
+        ((200, 150, 88), -1),
+        ((10, 220, 200), 0),
+        ((32, 32, 32), -1),
+        ((64, 48), -1),
+        ((256, 256), 0),
+        ((5, 7, 3), -1),
+    ],
 )
 def test_every_shape_fits_the_page(tmp_path: Path, shape: tuple[int, ...], axis: int) -> None:
     label = ball(shape, tuple(side / 2 for side in shape), max(1.0, min(shape) / 3))
     view = np.roll(label, 1, axis=-1)
     image = (label + np.random.default_rng(0).normal(0, 0.2, shape)).astype(np.float32)[None]
-    case_picture(image, label, view, {"view1": view, "view2": label}, tmp_path / "case.png", "case", slice_axis=axis)
+    case_picture(
+        image,
+        label,
+        view,
+        {"view1": view, "view2": label},
+        tmp_path / "case.png",
+        "case",
+        slice_axis=axis,
+    )
     height, width, _ = drawn(tmp_path / "case.png").shape
     assert 700 <= width <= 1600
     assert 200 <= height <= 1000
@@ -48,11 +73,20 @@ def test_colours_say_what_is_missed_and_where_views_differ(tmp_path: Path) -> No
     label = ball((40, 40), (20, 14), 7)
     prediction = ball((40, 40), (20, 26), 7)
     image = np.zeros((1, 40, 40), np.float32)
-    case_picture(image, label, prediction, {"view1": prediction, "view2": label}, tmp_path / "both.png", "both")
+    case_picture(
+        image,
+        label,
+        prediction,
+        {"view1": prediction, "view2": label},
+        tmp_path / "both.png",
+        "both",
+    )
     pixels = drawn(tmp_path / "both.png")
     assert share_of(pixels, LABEL[0]) > 1e-3
     assert share_of(pixels, PREDICTION[0]) > 1e-3
-    tinted = [tuple(int(0.62 * channel) for channel in colour) for colour in (MISSED, EXTRA, DISAGREE)]
+    tinted = [
+        tuple(int(0.62 * channel) for channel in colour) for colour in (MISSED, EXTRA, DISAGREE)
+    ]
     assert all(share_of(pixels, colour) > 3e-3 for colour in tinted)
 
     case_picture(image, label, label, {"network": label}, tmp_path / "perfect.png", "perfect")
@@ -69,10 +103,20 @@ def test_without_a_label_there_is_no_error_panel(tmp_path: Path) -> None:
     assert drawn(tmp_path / "unlabelled.png").shape[1] < drawn(tmp_path / "labelled.png").shape[1]
 
 
-@pytest.mark.parametrize("image", [np.zeros((1, 16, 16, 16)), np.full((2, 16, 16, 16), np.nan), np.full((1, 16, 16, 16), np.inf)])
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((1, 16, 16, 16)), np.full((2, 16, 16, 16), np.nan), np.full((1, 16, 16, 16), np.inf)],
+)
 def test_empty_labels_and_bad_intensities_are_drawn(tmp_path: Path, image: np.ndarray) -> None:
     nothing = np.zeros((16, 16, 16), np.uint8)
-    case_picture(image.astype(np.float32), nothing, nothing, {"a": nothing, "b": nothing}, tmp_path / "empty.png", "\x00<é>\n" * 100)
+    case_picture(
+        image.astype(np.float32),
+        nothing,
+        nothing,
+        {"a": nothing, "b": nothing},
+        tmp_path / "empty.png",
+        "\x00<é>\n" * 100,
+    )
     assert drawn(tmp_path / "empty.png").shape[1] <= 1600
 
 
@@ -113,8 +157,14 @@ def test_thick_slices_are_shown_as_slices_in_true_proportions() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.permutations([0, 1, 2]), st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3), st.integers(0, 2**32 - 1))
-def test_turning_does_not_depend_on_how_a_volume_is_stored(order: list[int], signs: tuple[float, ...], seed: int) -> None:
+@given(
+    st.permutations([0, 1, 2]),
+    st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3),
+    st.integers(0, 2**32 - 1),
+)
+def test_turning_does_not_depend_on_how_a_volume_is_stored(
+    order: list[int], signs: tuple[float, ...], seed: int
+) -> None:
     """The same anatomy, stored with its axes permuted and reversed, is drawn the same."""
     volume = np.random.default_rng(seed).random((3, 4, 5))
     affine = np.diag([1.0, 1.0, 1.0, 1.0])
@@ -124,7 +174,9 @@ def test_turning_does_not_depend_on_how_a_volume_is_stored(order: list[int], sig
             stored = np.flip(stored, axis)
             moved[:3, axis] *= -1
     stored, moved = stored.transpose(order), moved[:, [*order, 3]]
-    np.testing.assert_array_equal(Frame.of(3, -1, moved).turn(stored), Frame.of(3, -1, affine).turn(volume))
+    np.testing.assert_array_equal(
+        Frame.of(3, -1, moved).turn(stored), Frame.of(3, -1, affine).turn(volume)
+    )
 
 
 def test_slices_are_chosen_by_the_label(tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ from crossview.evaluation.scores import Score, summarise
 
 NAN = math.nan
 HEADER = {
-    **{"split": "test", "checkpoint": "last", "step": 4, "selection": "last", "method": "cml", "variant": "corrected"},
+    **{
+        "split": "test",
+        "checkpoint": "last",
+        "step": 4,
+        "selection": "last",
+        "method": "cml",
+        "variant": "corrected",
+    },
     **{"setting": "tiny", "seed": 1, "clean_up": "none"},
 }
 
@@ -27,10 +34,18 @@ def scores():
             return Measures(NAN, NAN, NAN, NAN, NAN, NAN, kind)
         if kind:
             return Measures(0, 0, NAN, NAN, NAN, NAN, kind)
-        return Measures(value, value / (2 - value), 100 * math.pi * value, value / 7, value / 9, NAN)
+        return Measures(
+            value, value / (2 - value), 100 * math.pi * value, value / 7, value / 9, NAN
+        )
 
     return [
-        Score(case, "p" if case != "c" else "q", view, k, measured(dice[case] / k, empty.get((case, view, k), "")))
+        Score(
+            case,
+            "p" if case != "c" else "q",
+            view,
+            k,
+            measured(dice[case] / k, empty.get((case, view, k), "")),
+        )
         for case in dice
         for view in ("", "view1")
         for k in (1, 2)
@@ -38,9 +53,15 @@ def scores():
 
 
 def means(of_scores):
-    summary = summarise(of_scores, class_names=["background", "ring", "core"], unit="mm", header=HEADER, seconds=0.0)
+    summary = summarise(
+        of_scores, class_names=["background", "ring", "core"], unit="mm", header=HEADER, seconds=0.0
+    )
     groups = {"": summary, **summary["views"]}
-    found = {(view, metric): group["mean"][metric]["mean"] for view, group in groups.items() for metric in METRICS}
+    found = {
+        (view, metric): group["mean"][metric]["mean"]
+        for view, group in groups.items()
+        for metric in METRICS
+    }
     return found, summary["empty"]
 
 
@@ -53,7 +74,9 @@ def test_columns_give_the_scores_and_the_means_back():
         again = after[score.case, score.view, score.label_class]
         assert (again.patient, again.measures.empty) == (score.patient, score.measures.empty)
         for name in METRICS:
-            assert getattr(again.measures, name) == pytest.approx(getattr(score.measures, name), abs=5.1e-7, nan_ok=True)
+            assert getattr(again.measures, name) == pytest.approx(
+                getattr(score.measures, name), abs=5.1e-7, nan_ok=True
+            )
     found, empty = means(list(after.values()))
     expected, expected_empty = means(before)
     assert found == pytest.approx(expected, abs=1e-6)
@@ -61,7 +84,12 @@ def test_columns_give_the_scores_and_the_means_back():
 
 
 def test_numbers_are_short():
-    lengths = [len(str(value)) for line in as_columns(scores())["scores"] for name in METRICS for value in line[name]]
+    lengths = [
+        len(str(value))
+        for line in as_columns(scores())["scores"]
+        for name in METRICS
+        for value in line[name]
+    ]
     assert max(lengths) <= len("314.159265")
 
 
@@ -80,7 +108,10 @@ def test_a_table_with_a_hole_is_refused():
         ('{"unrelated": 1}', "not a record of a run"),
         ('{"recipe": {}, "summary": {}}', "of an older kind, without the scores of its cases"),
         ('{"recipe": {}, "summary": {}, "cases": {}, "format": 9}', "another format"),
-        ('{"recipe": {}, "summary": {}, "cases": {}, "format": 1}', "no environment, total_steps, training_seconds"),
+        (
+            '{"recipe": {}, "summary": {}, "cases": {}, "format": 1}',
+            "no environment, total_steps, training_seconds",
+        ),
     ],
 )
 def test_what_is_no_record(tmp_path, content, told):

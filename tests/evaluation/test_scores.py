@@ -11,7 +11,15 @@ import pytest
 from crossview.errors import UserError
 from crossview.evaluation.bootstrap import interval
 from crossview.evaluation.metrics import Measures
-from crossview.evaluation.scores import COLUMNS, OTHER_CLEAN_UP, Score, read_cases, read_summary, summarise, write
+from crossview.evaluation.scores import (
+    COLUMNS,
+    OTHER_CLEAN_UP,
+    Score,
+    read_cases,
+    read_summary,
+    summarise,
+    write,
+)
 
 HEADER = {
     "split": "test",
@@ -46,16 +54,24 @@ def scores(of_case, view=""):
 def summary_of(all_scores, **header):
     classes = max(score.label_class for score in all_scores)
     names = ["background", *(f"organ {index}" for index in range(1, classes + 1))]
-    return summarise(all_scores, class_names=names, unit="voxel", header={**HEADER, **header}, seconds=1.5)
+    return summarise(
+        all_scores, class_names=names, unit="voxel", header={**HEADER, **header}, seconds=1.5
+    )
 
 
 def test_means_spread_and_interval_of_a_class():
     dice = [0.7, 0.8, 0.95]
-    found = summary_of(scores({case: [good(value)] for case, value in zip("abc", dice, strict=True)}))
+    found = summary_of(
+        scores({case: [good(value)] for case, value in zip("abc", dice, strict=True)})
+    )
     expected = {"mean": np.mean(dice), "sd": np.std(dice, ddof=1), "n": 3}
     assert {key: found["classes"]["1"]["dice"][key] for key in expected} == pytest.approx(expected)
-    assert found["classes"]["1"]["dice"]["ci95"] == pytest.approx(interval(np.array(dice)[:, None], list("abc")))
-    assert found["mean"] == {key: value for key, value in found["classes"]["1"].items() if key != "name"}
+    assert found["classes"]["1"]["dice"]["ci95"] == pytest.approx(
+        interval(np.array(dice)[:, None], list("abc"))
+    )
+    assert found["mean"] == {
+        key: value for key, value in found["classes"]["1"].items() if key != "name"
+    }
     assert found["classes"]["1"]["name"] == "organ 1"
     assert found["classes"]["1"]["hd95"]["mean"] == 2.0
 
@@ -70,11 +86,16 @@ def test_the_mean_is_per_class_then_over_classes():
 
 
 def test_what_is_empty_is_named_and_never_averaged_in():
-    found = summary_of(scores({"a": [good(0.9, hd95=4.0)], "b": [MISSED], "c": [SPURIOUS], "d": [BOTH_EMPTY]}))
+    found = summary_of(
+        scores({"a": [good(0.9, hd95=4.0)], "b": [MISSED], "c": [SPURIOUS], "d": [BOTH_EMPTY]})
+    )
     organ = found["classes"]["1"]
     assert (organ["dice"]["mean"], organ["dice"]["n"]) == (pytest.approx(0.3), 3)
     assert (organ["hd95"]["mean"], organ["hd95"]["n"]) == (4.0, 1)
-    assert (organ["hd95_penalised"]["mean"], organ["hd95_penalised"]["n"]) == (pytest.approx(27.0), 2)
+    assert (organ["hd95_penalised"]["mean"], organ["hd95_penalised"]["n"]) == (
+        pytest.approx(27.0),
+        2,
+    )
     assert found["empty"] == [
         {"case": "b", "class": "1", "kind": "missed"},
         {"case": "c", "class": "1", "kind": "spurious"},
@@ -83,7 +104,9 @@ def test_what_is_empty_is_named_and_never_averaged_in():
 
 
 def test_the_released_convention_stands_beside_ours_where_it_differs():
-    found = summary_of(scores({"a": [good(0.9, hd95=4.0)], "b": [MISSED], "c": [BOTH_EMPTY]}))["released_convention"]
+    found = summary_of(scores({"a": [good(0.9, hd95=4.0)], "b": [MISSED], "c": [BOTH_EMPTY]}))[
+        "released_convention"
+    ]
     assert found["classes"]["1"]["dice"] == pytest.approx(0.3)
     assert found["classes"]["1"]["hd95"] == pytest.approx(4 / 3)
     assert found["mean"] == found["classes"]["1"]
@@ -91,7 +114,11 @@ def test_the_released_convention_stands_beside_ours_where_it_differs():
 
 
 def test_views_and_the_other_clean_up_have_their_own_numbers():
-    everything = scores({"a": [good(0.9)]}) + scores({"a": [good(0.8)]}, "view1") + scores({"a": [MISSED]}, OTHER_CLEAN_UP)
+    everything = (
+        scores({"a": [good(0.9)]})
+        + scores({"a": [good(0.8)]}, "view1")
+        + scores({"a": [MISSED]}, OTHER_CLEAN_UP)
+    )
     found = summary_of(everything)
     assert found["mean"]["dice"]["mean"] == 0.9
     assert set(found["views"]) == {"view1"}
@@ -120,7 +147,9 @@ def test_patients_with_two_cases_are_one_unit():
     ],
 )
 def test_what_was_selected_on_is_flagged(selection, split, flag):
-    found = summary_of(scores({"a": [good(0.9)]}), selection=selection, split=split, notes=["cropped"])
+    found = summary_of(
+        scores({"a": [good(0.9)]}), selection=selection, split=split, notes=["cropped"]
+    )
     assert found["optimistic"] is (flag is not None)
     assert found["notes"] == ([flag] if flag else []) + ["cropped"]
 
@@ -128,24 +157,40 @@ def test_what_was_selected_on_is_flagged(selection, split, flag):
 def test_header_and_convention():
     found = summary_of(scores({"b": [good(0.9)], "a": [good(0.7)]}))
     assert {key: found[key] for key in HEADER} == HEADER
-    assert (found["format"], found["unit"], found["seconds"], found["cases"]) == (1, "voxel", 1.5, ["b", "a"])
+    assert (found["format"], found["unit"], found["seconds"], found["cases"]) == (
+        1,
+        "voxel",
+        1.5,
+        ["b", "a"],
+    )
     assert "Distances in voxel" in found["convention"]
 
 
 def test_written_and_read_back(tmp_path):
-    everything = scores({"a": [good(1 / 3, hd95=math.pi), MISSED], '<b>, "c"': [BOTH_EMPTY, good(0.5)]})
+    everything = scores(
+        {"a": [good(1 / 3, hd95=math.pi), MISSED], '<b>, "c"': [BOTH_EMPTY, good(0.5)]}
+    )
     everything += scores({"a": [good(0.8), good(0.7)]}, "view1")
     summary = summary_of(everything)
     write(tmp_path / "evaluation" / "test", summary, everything)
     folder = tmp_path / "evaluation" / "test"
     assert sorted(path.name for path in folder.iterdir()) == ["cases.csv", "summary.json"]
     assert read_summary(folder) == summary
-    assert (folder / "cases.csv").read_text().splitlines()[0] == "case,patient,view,class,dice,jaccard,hd95,asd,assd,empty"
+    assert (folder / "cases.csv").read_text().splitlines()[
+        0
+    ] == "case,patient,view,class,dice,jaccard,hd95,asd,assd,empty"
     for before, after in zip(everything, read_cases(folder), strict=True):
-        assert (before.case, before.patient, before.view, before.label_class) == (after.case, after.patient, after.view, after.label_class)
+        assert (before.case, before.patient, before.view, before.label_class) == (
+            after.case,
+            after.patient,
+            after.view,
+            after.label_class,
+        )
         assert before.measures.empty == after.measures.empty
         for name in ("dice", "jaccard", "hd95", "asd", "assd"):
-            assert getattr(after.measures, name) == pytest.approx(getattr(before.measures, name), abs=0, rel=0, nan_ok=True)
+            assert getattr(after.measures, name) == pytest.approx(
+                getattr(before.measures, name), abs=0, rel=0, nan_ok=True
+            )
 
 
 def test_json_holds_null_and_no_nan(tmp_path):
@@ -160,7 +205,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     old = scores({"a": [good(0.9)]})
     write(tmp_path, summary_of(old), old)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr("crossview.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(
+        "crossview.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full"))
+    )
     with pytest.raises(OSError, match="disk full"):
         write(tmp_path, summary_of(old, seed=8), old)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

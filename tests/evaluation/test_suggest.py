@@ -14,7 +14,9 @@ from crossview.inference.predict import Prediction
 
 
 def case(name):
-    return Case(name, name, Path(f"{name}.nii.gz"), read_image=lambda: np.zeros((1, 4, 4), np.float32))
+    return Case(
+        name, name, Path(f"{name}.nii.gz"), read_image=lambda: np.zeros((1, 4, 4), np.float32)
+    )
 
 
 def prediction(probability, views=()):
@@ -41,17 +43,23 @@ class TestDoubt:
         assert doubt(prediction(sure(SQUARE), [SQUARE, SHIFTED])) == pytest.approx(0.5)
 
     def test_a_teacher_that_averages_its_student_is_no_second_opinion(self):
-        both = replace(prediction(0.8 * sure(SQUARE) + 0.2 * (1 - sure(SQUARE)), [SQUARE, SQUARE]), peers=False)
+        both = replace(
+            prediction(0.8 * sure(SQUARE) + 0.2 * (1 - sure(SQUARE)), [SQUARE, SQUARE]), peers=False
+        )
         assert doubt(both) == pytest.approx(doubt(replace(both, views={})))
         assert doubt(both) > 0.1
 
     def test_three_views_count_by_pairs(self):
-        assert doubt(prediction(sure(SQUARE), [SQUARE, SQUARE, SHIFTED])) == pytest.approx((0 + 0.5 + 0.5) / 3)
+        assert doubt(prediction(sure(SQUARE), [SQUARE, SQUARE, SHIFTED])) == pytest.approx(
+            (0 + 0.5 + 0.5) / 3
+        )
 
     def test_a_sure_network_has_none_and_an_unsure_one_more(self):
         assert doubt(prediction(sure(SQUARE))) == pytest.approx(0)
         unsure = 0.6 * sure(SQUARE) + 0.4 * (1 - sure(SQUARE))
-        assert doubt(prediction(unsure)) == pytest.approx(1 - 2 * 0.6 * 16 / (0.6 * 16 + 0.4 * 48 + 16))
+        assert doubt(prediction(unsure)) == pytest.approx(
+            1 - 2 * 0.6 * 16 / (0.6 * 16 + 0.4 * 48 + 16)
+        )
 
     def test_nothing_found_is_full_doubt(self):
         empty = np.zeros((8, 8), int)
@@ -78,10 +86,14 @@ class TestDescribe:
     def test_it_does_not_depend_on_the_scale_of_intensities(self):
         image = np.random.default_rng(0).normal(size=(1, 20, 17, 9)).astype(np.float32)
         label = np.zeros((20, 17, 9), np.uint8)
-        np.testing.assert_allclose(describe(image, label), describe(3 * image + 7, label), atol=1e-5)
+        np.testing.assert_allclose(
+            describe(image, label), describe(3 * image + 7, label), atol=1e-5
+        )
 
     def test_shapes_may_differ(self):
-        small, large = (describe(np.ones((1, *shape)), np.ones(shape)) for shape in ((5, 6, 7), (30, 20, 10)))
+        small, large = (
+            describe(np.ones((1, *shape)), np.ones(shape)) for shape in ((5, 6, 7), (30, 20, 10))
+        )
         np.testing.assert_allclose(small, large, atol=1e-6)
         assert describe(np.ones((2, 9, 9)), np.ones((9, 9))).shape == (3 * 64,)
 
@@ -93,12 +105,17 @@ class TestDescribe:
 class TestChoose:
     def test_the_first_is_the_most_doubtful_and_all_are_different_scans(self):
         random = np.random.default_rng(1)
-        found = [Doubt(case(f"c{i}"), float(score), random.normal(size=3)) for i, score in enumerate(random.random(40))]
+        found = [
+            Doubt(case(f"c{i}"), float(score), random.normal(size=3))
+            for i, score in enumerate(random.random(40))
+        ]
         chosen = choose(found, [], 5)
         assert chosen[0].case == max(found, key=lambda each: each.score).case.id
         assert len({each.case for each in chosen}) == 5
         assert [each.rank for each in chosen] == [1, 2, 3, 4, 5]
-        assert all(each.place <= 15 for each in chosen)  # of the 15 most doubtful: three times as many as asked for
+        assert all(
+            each.place <= 15 for each in chosen
+        )  # of the 15 most doubtful: three times as many as asked for
 
     def test_it_does_not_name_two_alike(self):
         twins = [Doubt(case(f"twin{i}"), 0.9 - i / 100, np.array([1.0, 0.0])) for i in range(4)]
@@ -106,7 +123,10 @@ class TestChoose:
         assert [each.case for each in choose([*twins, other], [], 2)] == ["twin0", "other"]
 
     def test_it_keeps_away_from_what_is_labelled(self):
-        found = [Doubt(case(name), 0.9, np.array(place)) for name, place in {"a": [0.0], "b": [5.0], "c": [9.0]}.items()]
+        found = [
+            Doubt(case(name), 0.9, np.array(place))
+            for name, place in {"a": [0.0], "b": [5.0], "c": [9.0]}.items()
+        ]
         chosen = choose(found, [("seen", np.array([10.0]))], 2)
         assert [each.case for each in chosen] == ["a", "b"]
         assert chosen[1].nearest == "a" or chosen[1].nearest == "seen"

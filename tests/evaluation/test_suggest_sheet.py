@@ -11,12 +11,18 @@ from crossview.inference.predict import Prediction
 
 def shown(rank, shape, views=2, classes=3):
     random = np.random.default_rng(rank)
-    labels = {f"view{i + 1}": random.integers(0, classes, shape).astype(np.uint8) for i in range(views)}
+    labels = {
+        f"view{i + 1}": random.integers(0, classes, shape).astype(np.uint8) for i in range(views)
+    }
     label = random.integers(0, classes, shape).astype(np.uint8)
     probability = np.eye(classes, dtype=np.float32)[label].transpose(len(shape), *range(len(shape)))
-    prediction = Prediction(label, probability, labels, label, random.random(shape).astype(np.float32))
+    prediction = Prediction(
+        label, probability, labels, label, random.random(shape).astype(np.float32)
+    )
     return Shown(
-        Suggestion(rank, f"scan {rank}", "scan.nii.gz", 0.4, rank, 9, "", float("nan")), random.normal(size=(1, *shape)), prediction
+        Suggestion(rank, f"scan {rank}", "scan.nii.gz", 0.4, rank, 9, "", float("nan")),
+        random.normal(size=(1, *shape)),
+        prediction,
     )
 
 
@@ -24,7 +30,9 @@ def shown(rank, shape, views=2, classes=3):
 @pytest.mark.parametrize("views", [0, 2])
 def test_a_row_a_scan_and_a_panel_a_plane(tmp_path, shape, panels, views):
     path = tmp_path / "sheet.png"
-    suggestion_sheet([shown(1, shape, views), shown(2, shape, views)], path, names={1: "left", 2: "right"})
+    suggestion_sheet(
+        [shown(1, shape, views), shown(2, shape, views)], path, names={1: "left", 2: "right"}
+    )
     with Image.open(path) as image:
         width, height = image.size
     assert width == pytest.approx(MARGIN + panels * SIDE, abs=60)
@@ -42,6 +50,8 @@ def test_the_slice_where_the_views_disagree_is_drawn(tmp_path):
     loud.prediction.views["view2"][5, 5:15, 5:15] = 1
     for name, each in (("quiet", quiet), ("loud", loud)):
         suggestion_sheet([each], tmp_path / f"{name}.png")
-    tinted = [np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int) for name in ("quiet", "loud")]
+    tinted = [
+        np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int) for name in ("quiet", "loud")
+    ]
     pink = [((picture[..., 0] - picture[..., 1]) > 40)[: SIDE + 60].sum() for picture in tinted]
     assert pink[1] > pink[0] + 1000

@@ -18,7 +18,10 @@ class Convolution(Method):
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray, views: int = 2) -> None:
         super().__init__(MethodOptions(name="convolution"), nn.Identity)
-        self.weight, self.bias = nn.Parameter(torch.tensor(weight)), nn.Parameter(torch.tensor(bias))
+        self.weight, self.bias = (
+            nn.Parameter(torch.tensor(weight)),
+            nn.Parameter(torch.tensor(bias)),
+        )
         self.count = views
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
@@ -35,7 +38,10 @@ class Logits(Method):
         self.functions = views
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
-        return {name: torch.stack([each(image[:, 0]) for each in functions], dim=1) for name, functions in self.functions.items()}
+        return {
+            name: torch.stack([each(image[:, 0]) for each in functions], dim=1)
+            for name, functions in self.functions.items()
+        }
 
 
 @pytest.fixture
@@ -67,7 +73,13 @@ def predictor() -> Callable[..., Predictor]:
     """Builds a predictor of 8x8x6 windows; keywords replace its settings."""
 
     def build(method: Method, **settings: Any) -> Predictor:
-        defaults = {"mode": "windows", "patch": (8, 8, 6), "stride": (3, 3, 2), "largest_component": False, "batch": 4}
+        defaults = {
+            "mode": "windows",
+            "patch": (8, 8, 6),
+            "stride": (3, 3, 2),
+            "largest_component": False,
+            "batch": 4,
+        }
         return Predictor(method, device=torch.device("cpu"), **(defaults | settings))
 
     return build

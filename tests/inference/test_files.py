@@ -15,7 +15,9 @@ from crossview.inference.files import find_scans, predict_files
 from crossview.inference.predict import Predictor
 
 SHAPE = (9, 8, 7)
-DATA = DataOptions(source="folder", labelled=1, patch=(8, 8, 6), classes=2, sampling="crop", augmentation="none")
+DATA = DataOptions(
+    source="folder", labelled=1, patch=(8, 8, 6), classes=2, sampling="crop", augmentation="none"
+)
 
 
 def values(seed=0):
@@ -40,7 +42,9 @@ def predict(threshold, predictor):
     """Predicts files with the method that thresholds at zero."""
 
     def run(inputs, out, **options):
-        return predict_files(predictor(threshold, batch=5), inputs, out, **({"data": DATA, "channels": 1} | options))
+        return predict_files(
+            predictor(threshold, batch=5), inputs, out, **({"data": DATA, "channels": 1} | options)
+        )
 
     return run
 
@@ -67,7 +71,10 @@ def test_a_folder_of_scans_is_predicted_in_order_and_by_name(predict, tmp_path):
 
 
 def test_a_prediction_of_nothing_but_background_is_told(predict, tmp_path):
-    scans = [nifti_file(tmp_path / "in" / "dark.nii.gz", -abs(values())), nifti_file(tmp_path / "in" / "usual.nii.gz", values())]
+    scans = [
+        nifti_file(tmp_path / "in" / "dark.nii.gz", -abs(values())),
+        nifti_file(tmp_path / "in" / "usual.nii.gz", values()),
+    ]
     remarks = []
     written = predict(scans, tmp_path / "out", remark=remarks.append)
     assert [path.name for path in written] == ["dark.nii.gz", "usual.nii.gz"]
@@ -106,15 +113,23 @@ def test_maps_come_where_they_are_asked_for(predict, tmp_path):
         *(f"{name}/a.nii.gz" for name in ("disagreement", "entropy", "probability")),
     ]
     with h5py.File(tmp_path / "maps" / "b.h5") as file:
-        shapes = {"label": SHAPE, "probability": (2, *SHAPE), "disagreement": SHAPE, "entropy": SHAPE}
+        shapes = {
+            "label": SHAPE,
+            "probability": (2, *SHAPE),
+            "disagreement": SHAPE,
+            "entropy": SHAPE,
+        }
         assert {name: file[name].shape for name in file} == shapes
         np.testing.assert_allclose(
-            np.asarray(nibabel.load(tmp_path / "maps/probability/a.nii.gz").dataobj), np.moveaxis(file["probability"][()], 0, -1)
+            np.asarray(nibabel.load(tmp_path / "maps/probability/a.nii.gz").dataobj),
+            np.moveaxis(file["probability"][()], 0, -1),
         )
 
 
 def test_resume_makes_what_is_missing_and_leaves_the_rest(predict, tmp_path):
-    inputs = [nifti_file(tmp_path / f"{name}.nii.gz", values(seed)) for seed, name in enumerate("abc")]
+    inputs = [
+        nifti_file(tmp_path / f"{name}.nii.gz", values(seed)) for seed, name in enumerate("abc")
+    ]
     out = tmp_path / "out"
     predict(inputs, out, entropy=True)
     whole = {name: (out / name).read_bytes() for name in everything(out)}
@@ -131,7 +146,11 @@ def test_resume_makes_what_is_missing_and_leaves_the_rest(predict, tmp_path):
 
 def test_each_file_is_told_as_it_is_written_whatever_becomes_of_others(predict, tmp_path):
     bad = tmp_path / "b.nii.gz"
-    inputs = [nifti_file(tmp_path / "a.nii.gz", values()), bad, nifti_file(tmp_path / "c.nii.gz", values())]
+    inputs = [
+        nifti_file(tmp_path / "a.nii.gz", values()),
+        bad,
+        nifti_file(tmp_path / "c.nii.gz", values()),
+    ]
     bad.write_bytes(b"no scan")
     told = []
     assert len(problems_of(predict, inputs, tmp_path / "out", done=told.append)) == 1
@@ -153,7 +172,9 @@ def test_channels_in_files_of_their_own_are_one_scan(tmp_path):
     assert "c.nii.gz" in incomplete.where
     assert (incomplete.found, incomplete.expected) == ("_0001", "_0000, _0001")
     scans, problems = find_scans([tmp_path], 1)
-    assert [scan.output for scan in scans] == names  # a number may be part of a name where there is one channel
+    assert [
+        scan.output for scan in scans
+    ] == names  # a number may be part of a name where there is one channel
     assert problems == []
 
 
@@ -164,14 +185,18 @@ def test_a_file_given_twice_is_predicted_once(predict, tmp_path, monkeypatch):
 
 
 def test_bad_files_lose_none_of_the_others_and_are_all_named(predict, tmp_path):
-    bad = [tmp_path / name for name in ("absent.nii.gz", "text.docx", "b_cut.nii.gz", "d_nan.nii.gz")]
+    bad = [
+        tmp_path / name for name in ("absent.nii.gz", "text.docx", "b_cut.nii.gz", "d_nan.nii.gz")
+    ]
     good = [nifti_file(tmp_path / "scans" / f"{name}.nii.gz", values()) for name in "ace"]
     bad[1].write_text("text")
     bad[2].write_bytes(good[0].read_bytes()[:400])
     nifti_file(bad[3], np.full(SHAPE, np.nan, np.float32))
     counts = []
     inputs = [good[0], *bad[:3], good[1], bad[3], good[2], tmp_path / "scans"]
-    problems = problems_of(predict, inputs, tmp_path / "out", progress=lambda *numbers: counts.append(numbers))
+    problems = problems_of(
+        predict, inputs, tmp_path / "out", progress=lambda *numbers: counts.append(numbers)
+    )
     assert {problem.where for problem in problems} == {str(path) for path in bad}
     assert everything(tmp_path / "out") == ["a.nii.gz", "c.nii.gz", "e.nii.gz"]
     assert counts == [(1, 5), (2, 5), (3, 5)]
@@ -184,7 +209,9 @@ def test_an_empty_folder_is_told(predict, tmp_path):
 
 def test_two_scans_of_one_name_are_refused_before_anything_is_written(predict, tmp_path):
     inputs = [nifti_file(tmp_path / folder / "a.nii", values()) for folder in ("x", "y")]
-    (told,) = problems_of(predict, [*inputs, nifti_file(tmp_path / "b.nii", values())], tmp_path / "out")
+    (told,) = problems_of(
+        predict, [*inputs, nifti_file(tmp_path / "b.nii", values())], tmp_path / "out"
+    )
     assert all(str(path) in told.found for path in inputs)
     assert not (tmp_path / "out").exists()
 
@@ -255,9 +282,14 @@ def test_an_interruption_leaves_whole_files_only(predict, tmp_path, monkeypatch)
 
 
 def test_a_network_that_answers_with_nan_is_told_and_writes_nothing(logits, predictor, tmp_path):
-    inputs = [nifti_file(tmp_path / "scans" / f"{name}.nii", values() + add) for name, add in (("a", 0), ("b", 100))]
+    inputs = [
+        nifti_file(tmp_path / "scans" / f"{name}.nii", values() + add)
+        for name, add in (("a", 0), ("b", 100))
+    ]
     method = logits(network=[lambda x: x * 0, lambda x: (50 - x).sqrt()])  # NaN above 50
-    (told,) = problems_of(predict_files, predictor(method), inputs, tmp_path / "out", data=DATA, channels=1)
+    (told,) = problems_of(
+        predict_files, predictor(method), inputs, tmp_path / "out", data=DATA, channels=1
+    )
     assert told.where == str(inputs[1])
     assert "NaN" in told.what
     assert everything(tmp_path / "out") == ["a.nii"]
@@ -269,7 +301,9 @@ def test_slices_of_a_nifti_scan_lie_along_its_last_axis(convolution, predictor, 
     data = DATA.model_copy(update={"nifti_axes": (2, 1, 0)})
     (written,) = predict_files(predict, [path], tmp_path / "out", data=data, channels=1)
     (expected,) = predict.predict([values().transpose(2, 1, 0)[None]])
-    np.testing.assert_array_equal(np.asarray(nibabel.load(written).dataobj), expected.label.transpose(2, 1, 0))
+    np.testing.assert_array_equal(
+        np.asarray(nibabel.load(written).dataobj), expected.label.transpose(2, 1, 0)
+    )
 
 
 def test_predictions_into_the_folder_of_the_scans_are_refused_on_resume_too(predict, tmp_path):
@@ -286,7 +320,9 @@ def test_a_scan_beyond_the_memory_is_named(predict, tmp_path, monkeypatch):
 
     def parts(self, image):
         if (image == values(9)[None]).all():
-            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 13271040000 bytes")
+            raise RuntimeError(
+                "DefaultCPUAllocator: not enough memory: you tried to allocate 13271040000 bytes"
+            )
         return resize(self, image)
 
     nifti_file(inputs[1], values(9))

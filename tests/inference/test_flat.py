@@ -29,8 +29,13 @@ def test_a_mask_has_its_images_format_name_and_size(tmp_path, suffix, dtype):
     assert found.shape == values.shape
     np.testing.assert_allclose(found.image[0], (values - values.mean()) / values.std(), atol=1e-5)
     label = np.arange(35, dtype=np.uint8).reshape(7, 5) % 3
-    probability, doubt = np.random.default_rng(1).random((3, 7, 5)).astype(np.float32), np.full((7, 5), 0.25, np.float32)
-    found.write({"label": label, "probability": probability, "disagreement": doubt}, tmp_path / "out")
+    probability, doubt = (
+        np.random.default_rng(1).random((3, 7, 5)).astype(np.float32),
+        np.full((7, 5), 0.25, np.float32),
+    )
+    found.write(
+        {"label": label, "probability": probability, "disagreement": doubt}, tmp_path / "out"
+    )
     np.testing.assert_array_equal(read_mask(tmp_path / "out" / path.name), label)
     with Image.open(tmp_path / "out" / "probability" / "a b.tif") as pages:
         assert pages.n_frames == 3

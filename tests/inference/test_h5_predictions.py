@@ -11,7 +11,9 @@ from crossview.inference.scan import ReadingOptions, Scan
 
 
 def read(path, dimensions=(3,), channels=1, spacing=()):
-    options = ReadingOptions(Preprocessing("z_score", spacing=spacing), "stored", (2, 1, 0), channels, dimensions)
+    options = ReadingOptions(
+        Preprocessing("z_score", spacing=spacing), "stored", (2, 1, 0), channels, dimensions
+    )
     return read_h5(Scan((path,), path.name), options)
 
 
@@ -31,7 +33,10 @@ def values(*shape):
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-@pytest.mark.parametrize(("shape", "dimensions"), [((6, 5, 4), (3,)), ((6, 5, 4), (2, 3)), ((6, 5), (2, 3)), ((6, 5), (2,))])
+@pytest.mark.parametrize(
+    ("shape", "dimensions"),
+    [((6, 5, 4), (3,)), ((6, 5, 4), (2, 3)), ((6, 5), (2, 3)), ((6, 5), (2,))],
+)
 def test_volumes_and_slices_are_read_as_they_are(file, shape, dimensions):
     image = values(*shape)
     # h5 files are normalised and ordered already: the keys for NIfTI don't apply.

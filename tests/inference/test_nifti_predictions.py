@@ -12,13 +12,20 @@ from crossview.errors import UserError
 from crossview.inference.nifti import read_nifti
 from crossview.inference.scan import ReadingOptions, Scan
 
-OBLIQUE = np.array([[0.6, -0.35, 0.1, -31.5], [0.3, 0.65, -0.2, 12.25], [0.02, 0.2, 2.4, 7.0], [0, 0, 0, 1]])
+OBLIQUE = np.array(
+    [[0.6, -0.35, 0.1, -31.5], [0.3, 0.65, -0.2, 12.25], [0.02, 0.2, 2.4, 7.0], [0, 0, 0, 1]]
+)
 SHEARED = np.array([[0.8, 0.3, 0, 5], [0, 0.9, 0, -4], [0, 0.1, 1.5, 3], [0, 0, 0, 1]])
 SHAPE = (6, 5, 4)
 
 
 def reading(normalisation="none", spacing=(), **changes):
-    settings = {"orientation": "stored", "nifti_axes": (0, 1, 2), "channels": 1, "dimensions": (3,)} | changes
+    settings = {
+        "orientation": "stored",
+        "nifti_axes": (0, 1, 2),
+        "channels": 1,
+        "dimensions": (3,),
+    } | changes
     return ReadingOptions(preprocessing=Preprocessing(normalisation, spacing=spacing), **settings)
 
 
@@ -54,7 +61,9 @@ def problem(path, **options):
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_a_label_lies_where_its_scan_lies(tmp_path, suffix, affine, image, axes):
     array = values()
-    path = scan_file(tmp_path / f"scan{suffix}", array, affine, image, descrip=b"from the scanner", cal_max=300)
+    path = scan_file(
+        tmp_path / f"scan{suffix}", array, affine, image, descrip=b"from the scanner", cal_max=300
+    )
     found = read(path, nifti_axes=axes)
     np.testing.assert_array_equal(found.image[0], array.transpose(axes))
     found.write({"label": (found.image[0] > 0).astype(np.uint8)}, tmp_path / "out")
@@ -104,8 +113,18 @@ def test_maps_are_written_beside_the_label(tmp_path):
     found = read(path, nifti_axes=axes)
     probability = np.random.default_rng(1).random((3, *found.image.shape[1:])).astype(np.float32)
     doubt = probability[0] / 2
-    found.write({"label": probability.argmax(0).astype(np.uint8), "probability": probability, "disagreement": doubt}, tmp_path / "out")
-    label, several, one = (nibabel.load(tmp_path / "out" / folder / path.name) for folder in ("", "probability", "disagreement"))
+    found.write(
+        {
+            "label": probability.argmax(0).astype(np.uint8),
+            "probability": probability,
+            "disagreement": doubt,
+        },
+        tmp_path / "out",
+    )
+    label, several, one = (
+        nibabel.load(tmp_path / "out" / folder / path.name)
+        for folder in ("", "probability", "disagreement")
+    )
     assert several.shape == (*SHAPE, 3)
     assert several.get_data_dtype() == one.get_data_dtype() == np.float32
     np.testing.assert_array_equal(np.asarray(several.dataobj).argmax(-1), np.asarray(label.dataobj))
@@ -126,7 +145,9 @@ def test_a_last_axis_of_one_is_no_series(tmp_path):
 def test_channels_come_in_one_file_or_in_one_each(tmp_path):
     array = values((*SHAPE, 2))
     together = read(scan_file(tmp_path / "scan.nii", array), channels=2, normalisation="z_score")
-    files = tuple(scan_file(tmp_path / f"scan_000{channel}.nii", array[..., channel]) for channel in range(2))
+    files = tuple(
+        scan_file(tmp_path / f"scan_000{channel}.nii", array[..., channel]) for channel in range(2)
+    )
     apart = read_nifti(Scan(files, "scan.nii"), reading(channels=2, normalisation="z_score"))
     assert together.image.shape == (2, *SHAPE)
     np.testing.assert_array_equal(together.image, apart.image)
@@ -140,7 +161,10 @@ def test_channels_of_different_shape_are_refused(tmp_path):
 
 
 def test_channels_that_lie_elsewhere_are_refused(tmp_path):
-    files = tuple(scan_file(tmp_path / f"scan_000{i}.nii", values(), OBLIQUE @ np.diag([1, 1 - 2 * i, 1, 1])) for i in range(2))
+    files = tuple(
+        scan_file(tmp_path / f"scan_000{i}.nii", values(), OBLIQUE @ np.diag([1, 1 - 2 * i, 1, 1]))
+        for i in range(2)
+    )
     with pytest.raises(UserError, match="lie differently in space"):
         read_nifti(Scan(files, "scan.nii"), reading(channels=2))
 
@@ -189,13 +213,20 @@ def test_values_that_are_no_numbers_are_counted(tmp_path, bad):
 
 
 def test_numbers_too_large_for_float32_are_refused(tmp_path):
-    assert "1 NaN or infinite" in problem(scan_file(tmp_path / "scan.nii", np.where(np.indices(SHAPE).sum(0) == 0, 1e300, 0.0))).found
+    assert (
+        "1 NaN or infinite"
+        in problem(
+            scan_file(tmp_path / "scan.nii", np.where(np.indices(SHAPE).sum(0) == 0, 1e300, 0.0))
+        ).found
+    )
 
 
 def test_colours_and_complex_numbers_are_refused(tmp_path):
     colours = np.zeros(SHAPE, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
     assert "plain numbers" in problem(scan_file(tmp_path / "colour.nii", colours)).what
-    assert "complex" in problem(scan_file(tmp_path / "complex.nii", values(dtype=np.complex64))).found
+    assert (
+        "complex" in problem(scan_file(tmp_path / "complex.nii", values(dtype=np.complex64))).found
+    )
 
 
 @pytest.mark.parametrize("shape", [(10_000, 10_000, 10_000), (1000, 1000, 900)])
@@ -221,28 +252,44 @@ def test_a_scan_above_the_limit_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
-@pytest.mark.parametrize("turn", [np.eye(4), np.diag([-1, -1, 1, 1]), np.eye(4)[[2, 0, 1, 3]] * [1, -1, 1, 1]])
+@pytest.mark.parametrize(
+    "turn", [np.eye(4), np.diag([-1, -1, 1, 1]), np.eye(4)[[2, 0, 1, 3]] * [1, -1, 1, 1]]
+)
 def test_canonical_scans_are_turned_and_resampled_and_predictions_turned_back(tmp_path, turn, axes):
     affine = OBLIQUE @ turn
     path = scan_file(tmp_path / "scan.nii.gz", values(), affine)
-    plain, found = (read(path, orientation="canonical", nifti_axes=axes, spacing=spacing) for spacing in ((), (0, 1.2, 1.2)))
+    plain, found = (
+        read(path, orientation="canonical", nifti_axes=axes, spacing=spacing)
+        for spacing in ((), (0, 1.2, 1.2))
+    )
     world = nibabel.as_closest_canonical(nibabel.load(path))
     np.testing.assert_array_equal(plain.image[0], world.get_fdata(dtype=np.float32).transpose(axes))
     zooms = np.linalg.norm(world.affine[:3, :3], axis=0)[list(axes)]
     assert found.shape == plain.image.shape[1:]
-    assert found.image.shape[2:] == tuple(round(side * zoom / 1.2) for side, zoom in zip(found.shape[1:], zooms[1:], strict=True))
+    assert found.image.shape[2:] == tuple(
+        round(side * zoom / 1.2) for side, zoom in zip(found.shape[1:], zooms[1:], strict=True)
+    )
     label = (plain.image[0] > 0).astype(np.uint8)
-    found.write({"label": label, "probability": np.stack([1.0 - label, label]).astype(np.float32)}, tmp_path / "out")
+    found.write(
+        {"label": label, "probability": np.stack([1.0 - label, label]).astype(np.float32)},
+        tmp_path / "out",
+    )
     written = nibabel.load(tmp_path / "out" / path.name)
-    np.testing.assert_array_equal(np.asarray(written.dataobj), np.asarray(nibabel.load(path).dataobj) > 0)
+    np.testing.assert_array_equal(
+        np.asarray(written.dataobj), np.asarray(nibabel.load(path).dataobj) > 0
+    )
     np.testing.assert_array_equal(written.affine, nibabel.load(path).affine)
     np.testing.assert_array_equal(
-        np.asarray(nibabel.load(tmp_path / "out" / "probability" / path.name).dataobj)[..., 1], np.asarray(written.dataobj)
+        np.asarray(nibabel.load(tmp_path / "out" / "probability" / path.name).dataobj)[..., 1],
+        np.asarray(written.dataobj),
     )
 
 
 def test_a_voxel_size_that_would_fill_the_memory_is_refused(tmp_path):
-    told = problem(scan_file(tmp_path / "scan.nii", values(), np.diag([3000, 3000, 3000, 1])), spacing=(0.5, 0.5, 0.5))
+    told = problem(
+        scan_file(tmp_path / "scan.nii", values(), np.diag([3000, 3000, 3000, 1])),
+        spacing=(0.5, 0.5, 0.5),
+    )
     assert "too large" in told.what
     assert "3000 x 3000 x 3000 mm" in told.found
 

@@ -25,8 +25,12 @@ def standin(golden, convolution):
     """The golden file's stand-in for a trained CML: both views' logits from one convolution."""
 
     def build(name):
-        method = convolution(classes=2 if name == "la" else 4, views=2, axes=3 if name == "la" else 2)
-        method.weight.data, method.bias.data = (torch.tensor(golden[f"{name}_{part}"]) for part in ("weight", "bias"))
+        method = convolution(
+            classes=2 if name == "la" else 4, views=2, axes=3 if name == "la" else 2
+        )
+        method.weight.data, method.bias.data = (
+            torch.tensor(golden[f"{name}_{part}"]) for part in ("weight", "bias")
+        )
         return method
 
     return build
@@ -35,9 +39,17 @@ def standin(golden, convolution):
 @pytest.mark.parametrize("batch", [1, 5, 64])
 def test_windows_equal_the_published_code(golden, standin, predictor, batch):
     (in_plane, along), patch = golden["la_stride"].tolist(), golden["la_patch"].tolist()
-    found = predictor(standin("la"), patch=patch, stride=(in_plane, in_plane, along), largest_component=True, batch=batch)
+    found = predictor(
+        standin("la"),
+        patch=patch,
+        stride=(in_plane, in_plane, along),
+        largest_component=True,
+        batch=batch,
+    )
     for i, prediction in enumerate(found.predict(golden[f"la_image{i}"][None] for i in range(4))):
-        np.testing.assert_allclose(prediction.probability[1], golden[f"la_score{i}"], rtol=0, atol=2e-6)
+        np.testing.assert_allclose(
+            prediction.probability[1], golden[f"la_score{i}"], rtol=0, atol=2e-6
+        )
         np.testing.assert_array_equal(prediction.label, golden[f"la_label{i}_cc"])
         np.testing.assert_array_equal(prediction.other, golden[f"la_label{i}"])
 
@@ -68,8 +80,12 @@ def images(*shapes):
 @pytest.mark.parametrize(("settings", "axes"), [({}, 3), ({"patch": (8, 6), "stride": (5, 5)}, 2)])
 def test_the_batch_does_not_change_results(convolution, predictor, settings, axes):
     method = convolution(classes=3, axes=axes)
-    scans = images(*[(1, *shape[:axes]) for shape in ((9, 9, 9), (4, 12, 6), (8, 8, 6), (17, 5, 11))])
-    one, many = (list(predictor(method, batch=batch, **settings).predict(scans)) for batch in (1, 7))
+    scans = images(
+        *[(1, *shape[:axes]) for shape in ((9, 9, 9), (4, 12, 6), (8, 8, 6), (17, 5, 11))]
+    )
+    one, many = (
+        list(predictor(method, batch=batch, **settings).predict(scans)) for batch in (1, 7)
+    )
     for scan, single, shared in zip(scans, one, many, strict=True):
         assert single.label.shape == scan.shape[1:]
         np.testing.assert_allclose(single.probability, shared.probability, atol=1e-6)
@@ -82,7 +98,12 @@ def test_probabilities_sum_to_one_and_the_label_is_the_largest(convolution, pred
     assert prediction.probability.min() >= 0
     np.testing.assert_array_equal(prediction.label, prediction.probability.argmax(0))
     assert prediction.label.dtype == prediction.other.dtype == np.uint8
-    assert prediction.probability.dtype == prediction.disagreement.dtype == prediction.entropy.dtype == np.float32
+    assert (
+        prediction.probability.dtype
+        == prediction.disagreement.dtype
+        == prediction.entropy.dtype
+        == np.float32
+    )
 
 
 def test_a_tie_is_background_and_just_above_is_not(threshold, predictor):
@@ -113,7 +134,9 @@ def test_label_and_other_are_the_two_clean_ups(two_blobs, threshold, predictor):
 
 def test_in_slices_the_component_is_one_of_the_volume(two_blobs, threshold, predictor):
     volume = two_blobs.transpose(0, 3, 1, 2)
-    (prediction,) = predictor(threshold, mode="slices", patch=(16, 16), largest_component=True).predict([volume])
+    (prediction,) = predictor(
+        threshold, mode="slices", patch=(16, 16), largest_component=True
+    ).predict([volume])
     assert prediction.other.sum() == 14
     assert prediction.label.sum() == 12
     assert not prediction.label[4].any()
@@ -121,9 +144,14 @@ def test_in_slices_the_component_is_one_of_the_volume(two_blobs, threshold, pred
 
 def test_views_have_their_own_labels_cleaned_alike(two_blobs, logits, predictor):
     zero, above, below = torch.zeros_like, lambda x: 8 * x, lambda x: -2 * x
-    (prediction,) = predictor(logits(first=[zero, above], second=[zero, below]), largest_component=True).predict([two_blobs])
+    (prediction,) = predictor(
+        logits(first=[zero, above], second=[zero, below]), largest_component=True
+    ).predict([two_blobs])
     assert prediction.label.sum() == 12
-    assert {name: int(label.sum()) for name, label in prediction.views.items()} == {"first": 12, "second": 8 * 8 * 6 - 14}
+    assert {name: int(label.sum()) for name, label in prediction.views.items()} == {
+        "first": 12,
+        "second": 8 * 8 * 6 - 14,
+    }
     assert prediction.disagreement.min() > 0.5
 
 
@@ -132,7 +160,9 @@ def test_the_combination_is_the_methods_own(logits, predictor):
         def combine(self, views):
             return views["first"].softmax(1)
 
-    method = FirstOnly(first=[torch.zeros_like, lambda x: x], second=[torch.zeros_like, lambda x: -9 * x])
+    method = FirstOnly(
+        first=[torch.zeros_like, lambda x: x], second=[torch.zeros_like, lambda x: -9 * x]
+    )
     (prediction,) = predictor(method).predict(images((1, 9, 9, 9)))
     np.testing.assert_array_equal(prediction.label, prediction.views["first"])
 
@@ -148,7 +178,10 @@ def test_one_network_has_its_entropy_as_disagreement(threshold, predictor):
 def test_an_answer_that_is_no_number_is_told(threshold, predictor):
     bad, good = images((1, 8, 8, 6), (1, 8, 8, 6))
     bad[0, 0, 0, 0] = np.nan
-    assert [prediction.finite for prediction in predictor(threshold).predict([bad, good])] == [False, True]
+    assert [prediction.finite for prediction in predictor(threshold).predict([bad, good])] == [
+        False,
+        True,
+    ]
 
 
 class Trained(Method):
@@ -156,7 +189,9 @@ class Trained(Method):
 
     def __init__(self):
         super().__init__(MethodOptions(name="trained"), nn.Identity)
-        self.network = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.Dropout3d(0.5), nn.Conv3d(4, 2, 1))
+        self.network = nn.Sequential(
+            nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.Dropout3d(0.5), nn.Conv3d(4, 2, 1)
+        )
         self.frozen = nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2))
         self.train()
         self.frozen.eval()
@@ -196,7 +231,9 @@ def test_modes_come_back_after_an_error(predictor):
 def test_bf16_is_close_to_float32_and_returns_float32(predictor):
     method = Trained()
     scans = images((1, 9, 9, 9))
-    (exact,), (rough,) = (predictor(method, precision=precision).predict(scans) for precision in ("float32", "bf16"))
+    (exact,), (rough,) = (
+        predictor(method, precision=precision).predict(scans) for precision in ("float32", "bf16")
+    )
     assert rough.probability.dtype == np.float32
     assert 0 < np.abs(exact.probability - rough.probability).max() < 0.05
 
@@ -211,7 +248,12 @@ def test_an_outer_autocast_does_not_reach_float32(predictor):
 
 def test_progress_counts_windows(convolution, predictor):
     seen = []
-    settings = {"patch": (4, 4, 4), "stride": (4, 4, 4), "batch": 3, "progress": lambda *counts: seen.append(counts)}
+    settings = {
+        "patch": (4, 4, 4),
+        "stride": (4, 4, 4),
+        "batch": 3,
+        "progress": lambda *counts: seen.append(counts),
+    }
     list(predictor(convolution(), **settings).predict(images((1, 8, 4, 4), (1, 8, 8, 4))))
     assert seen == [(3, 6), (6, 6)]
 
@@ -228,7 +270,9 @@ def test_the_context_for_passes_is_around_each_batch(convolution, predictor):
     method = convolution()
     views = method.views
     method.views = lambda image: inside.append(len(image)) or views(image)
-    list(predictor(method, passes=passes, batch=5).predict([np.zeros((1, 8, 8, 12), np.float32)] * 2))
+    list(
+        predictor(method, passes=passes, batch=5).predict([np.zeros((1, 8, 8, 12), np.float32)] * 2)
+    )
     assert inside == ["in", 5, "out", "in", 3, "out"]
 
 
@@ -261,13 +305,19 @@ def test_a_stack_is_predicted_slice_by_slice_in_windows(convolution, predictor):
     np.testing.assert_array_equal(views[2], single[2].views["view1"])
 
 
-def test_probabilities_are_brought_to_the_grid_asked_for_before_a_class_is_chosen(convolution, predictor):
+def test_probabilities_are_brought_to_the_grid_asked_for_before_a_class_is_chosen(
+    convolution, predictor
+):
     method, (first, second) = convolution(classes=3), images((1, 9, 8, 7), (1, 8, 10, 9))
     found = predictor(method)
     plain = list(found.predict([first, second]))
     finer, same = found.predict([first, second], [(18, 8, 13), (8, 10, 9)])
-    assert finer.label.shape == finer.views["view2"].shape == finer.disagreement.shape == (18, 8, 13)
-    expected = torch.nn.functional.interpolate(torch.tensor(plain[0].probability)[None], size=(18, 8, 13), mode="trilinear")[0]
+    assert (
+        finer.label.shape == finer.views["view2"].shape == finer.disagreement.shape == (18, 8, 13)
+    )
+    expected = torch.nn.functional.interpolate(
+        torch.tensor(plain[0].probability)[None], size=(18, 8, 13), mode="trilinear"
+    )[0]
     np.testing.assert_allclose(finer.probability, expected, atol=1e-5)
     np.testing.assert_array_equal(finer.label, finer.probability.argmax(0))
     for name in ("label", "probability", "disagreement"):
@@ -282,7 +332,10 @@ def test_flips_take_the_mean_over_reflections_in_the_plane(convolution, predicto
     (flipped,) = predictor(method, flips=True, **settings).predict([image])
     reflected = [np.flip(image, axis) for axis in ((), (1,), (2,), (1, 2))]
     single = predictor(method, **settings).predict(reflected)
-    expected = [np.flip(each.probability, axis) for each, axis in zip(single, ((), (1,), (2,), (1, 2)), strict=True)]
+    expected = [
+        np.flip(each.probability, axis)
+        for each, axis in zip(single, ((), (1,), (2,), (1, 2)), strict=True)
+    ]
     np.testing.assert_allclose(flipped.probability, np.mean(expected, 0), atol=1e-6)
     assert not np.allclose(flipped.probability, expected[0], atol=1e-3)
 

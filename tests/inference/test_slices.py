@@ -29,10 +29,14 @@ def test_a_slice_of_the_patchs_size_is_taken_as_it_is():
 def test_both_ways_take_the_published_pixels(side):
     golden = golden_numbers.load("cml_inference")
     to_patch, back = golden[f"zoom_{side}_256"], golden[f"zoom_256_{side}"]
-    there = Slices(torch.arange(side, dtype=torch.float32)[None, :, None].expand(1, side, 4), (256, 4)).cut(0)
+    there = Slices(
+        torch.arange(side, dtype=torch.float32)[None, :, None].expand(1, side, 4), (256, 4)
+    ).cut(0)
     np.testing.assert_array_equal(there[0, :, 0], to_patch)
     # The published code lost the last pixel of some sizes on the way back (-1: filled with background); here it is the nearest.
     wave = torch.arange(256, dtype=torch.float32)[None, :, None].expand(1, 256, 4)
-    (found,) = run_batches([Slices(torch.zeros(1, side, 4), (256, 4))], lambda stack: wave[None], batch=1)
+    (found,) = run_batches(
+        [Slices(torch.zeros(1, side, 4), (256, 4))], lambda stack: wave[None], batch=1
+    )
     np.testing.assert_array_equal(found[0, :, 0], np.where(back < 0, 255, back))
     assert (back < 0).sum() <= 1

@@ -34,7 +34,9 @@ def test_the_windows_of_an_axis_are_in_range_rise_and_leave_no_gap(axis):
 def test_the_windows_of_an_axis_follow_the_published_rule(axis):
     side, patch, stride = axis
     count = math.ceil((side - patch) / stride) + 1
-    assert window_starts(side, patch, stride) == [min(stride * k, side - patch) for k in range(count)]
+    assert window_starts(side, patch, stride) == [
+        min(stride * k, side - patch) for k in range(count)
+    ]
 
 
 def test_a_published_volume_has_45_windows():
@@ -88,7 +90,9 @@ def test_batches_are_full_shared_between_images_and_results_come_in_order(batch)
 
     results = list(run_batches(parts, network, batch))
     windows_in_all = sum(len(part) for part in parts)
-    assert sizes[:-1] == [batch] * (windows_in_all // batch if windows_in_all % batch else windows_in_all // batch - 1)
+    assert sizes[:-1] == [batch] * (
+        windows_in_all // batch if windows_in_all % batch else windows_in_all // batch - 1
+    )
     assert sum(sizes) == windows_in_all
     for image, result in zip(images, results, strict=True):
         torch.testing.assert_close(result, image[None])
@@ -120,7 +124,11 @@ def test_maps_too_large_for_a_gpu_are_summed_in_the_computers_memory(monkeypatch
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 500)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
     made_on = []
-    monkeypatch.setattr(windows.torch, "zeros", lambda *shape, dtype, device: made_on.append(device.type))
-    windows.zeros_beside(OnGpu(), (175,))  # 700 bytes, half of the 1,400 that are free or held by torch
+    monkeypatch.setattr(
+        windows.torch, "zeros", lambda *shape, dtype, device: made_on.append(device.type)
+    )
+    windows.zeros_beside(
+        OnGpu(), (175,)
+    )  # 700 bytes, half of the 1,400 that are free or held by torch
     windows.zeros_beside(OnGpu(), (176,))
     assert made_on == ["cuda", "cpu"]

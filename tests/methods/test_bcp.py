@@ -48,18 +48,34 @@ def terms(method, made):
 def test_the_mixed_loss_equals_the_official_one(monkeypatch, script, weight):
     numbers = golden.load("bcp_losses")
     logits, mask = (torch.from_numpy(numbers[f"{script}_{key}"]) for key in ("logits", "mask"))
-    outside, inside = (torch.from_numpy(numbers[f"{script}_{key}_label"]).long() for key in ("img", "patch"))
+    outside, inside = (
+        torch.from_numpy(numbers[f"{script}_{key}_label"]).long() for key in ("img", "patch")
+    )
     inside_box = (mask[0] == 0).nonzero()
-    fixed_box(monkeypatch, tuple(slice(int(low), int(high) + 1) for low, high in zip(inside_box.amin(0), inside_box.amax(0), strict=True)))
-    options = {"la": LA, "acdc": ACDC}[script].model_copy(update={"unlabelled_weight": weight, "largest_component": False})
+    fixed_box(
+        monkeypatch,
+        tuple(
+            slice(int(low), int(high) + 1)
+            for low, high in zip(inside_box.amin(0), inside_box.amax(0), strict=True)
+        ),
+    )
+    options = {"la": LA, "acdc": ACDC}[script].model_copy(
+        update={"unlabelled_weight": weight, "largest_component": False}
+    )
     method = BCP(options, lambda: Answers(logits, logits)).train()
     # The image a network is asked about does not matter here. Of mix a the labels stand outside, so the pseudo-labels are those inside.
     labels_first = options.first_outside == "labelled"
-    true, pseudo = ((outside, inside), (inside, outside)) if labels_first else ((inside, outside), (outside, inside))
+    true, pseudo = (
+        ((outside, inside), (inside, outside))
+        if labels_first
+        else ((inside, outside), (outside, inside))
+    )
     method.teacher = Answers(*(certain(label, logits.shape[1]) for label in pseudo))
     image = torch.zeros(2 * len(logits), 1, *logits.shape[2:])
     found = terms(method, Batch(image, torch.cat(true), image, Randomness(1)))
-    assert list(found) == (["labels outside", "labels inside"] if labels_first else ["labels inside", "labels outside"])
+    assert list(found) == (
+        ["labels outside", "labels inside"] if labels_first else ["labels inside", "labels outside"]
+    )
     for name, official in (("labels outside", "labelled"), ("labels inside", "unlabelled")):
         official = f"{script}_{'equal' if weight == 1 else official}"
         np.testing.assert_allclose(found[name].item(), numbers[official], rtol=5e-6)
@@ -104,7 +120,9 @@ def test_pseudo_labels_come_from_unmixed_halves_in_passes_of_their_own():
     method.teacher.register_forward_pre_hook(lambda _, images: seen.append(images[0]))
     terms(method, made)
     assert len(seen) == 2
-    assert all(torch.equal(image, half) for image, half in zip(seen, made.unlabelled.split(2), strict=True))
+    assert all(
+        torch.equal(image, half) for image, half in zip(seen, made.unlabelled.split(2), strict=True)
+    )
 
 
 def test_clean_up_can_be_switched_off(monkeypatch):
@@ -160,10 +178,14 @@ def test_the_teacher_becomes_the_student_when_training_begins_and_follows_from_t
     untouched = {name: value.clone() for name, value in method.teacher.state_dict().items()}
     method.begin(pretrain)
     method.after_step(pretrain, 0)
-    assert all(torch.equal(value, untouched[name]) for name, value in method.teacher.state_dict().items())
+    assert all(
+        torch.equal(value, untouched[name]) for name, value in method.teacher.state_dict().items()
+    )
     method.begin(train)
     start = {name: value.clone() for name, value in method.teacher.state_dict().items()}
-    assert all(torch.equal(value, method.student.state_dict()[name]) for name, value in start.items())
+    assert all(
+        torch.equal(value, method.student.state_dict()[name]) for name, value in start.items()
+    )
     for tensor in method.student.state_dict().values():
         tensor.add_(1)
     method.after_step(train, 0)
@@ -186,7 +208,9 @@ def test_stages():
         Stage("pretrain", 2000, unlabelled=False),
         Stage("train", 15000, unlabelled=True, from_selected=True, keep_optimiser=False),
     )
-    assert BCP(ACDC, small_unet()).stages[1] == Stage("train", 30000, unlabelled=True, from_selected=True, keep_optimiser=True)
+    assert BCP(ACDC, small_unet()).stages[1] == Stage(
+        "train", 30000, unlabelled=True, from_selected=True, keep_optimiser=True
+    )
     (only,) = make(pretrain_steps=0).stages
     assert (only.name, only.from_selected) == ("train", False)
     assert [stage.name for stage in make(train_steps=0).stages] == ["pretrain"]
@@ -206,6 +230,10 @@ def test_what_is_watched():
         method = make()
         terms(method, batch(unlabelled, watch=True))
         where = ("labels outside", "labels inside")
-        both = {f"{what}, {side}" for side in where for what in ("student Dice", "teacher pseudo-label share")}
+        both = {
+            f"{what}, {side}"
+            for side in where
+            for what in ("student Dice", "teacher pseudo-label share")
+        }
         assert set(method.health) == (both if unlabelled else {"student labelled Dice"})
         assert all(0 <= value.item() <= 1 for value in method.health.values())

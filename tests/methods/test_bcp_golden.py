@@ -22,7 +22,12 @@ VNET = {
 UNET = official.official_unet_keys("encoder", "decoder", transposed=False)
 CASES = {
     "la": ("la-8", "vnet", VNET, lambda **_: VNet(VNet.Options(filters=4, dropout=0), 1, 2)),
-    "acdc": ("acdc-7", "unet_2d", UNET, lambda **_: UNet(UNet.Options(dropout=0.0, upsample="linear"), 1, 4)),
+    "acdc": (
+        "acdc-7",
+        "unet_2d",
+        UNET,
+        lambda **_: UNet(UNet.Options(dropout=0.0, upsample="linear"), 1, 4),
+    ),
 }
 
 
@@ -31,7 +36,9 @@ def filled(method, container, keys):
     numbers, ordered = golden.load("bcp_step"), golden.entries("bcp_step", container)
     for who in ("student", "teacher"):
         state = golden.fill(ordered, numbers[f"c_{who}"])
-        getattr(method, who).load_state_dict({keys[theirs]: tensor for theirs, tensor in state.items()}, strict=False)
+        getattr(method, who).load_state_dict(
+            {keys[theirs]: tensor for theirs, tensor in state.items()}, strict=False
+        )
     return method
 
 
@@ -42,10 +49,15 @@ def one_step(monkeypatch, case, dtype):
     options = resolve(setting, ["method.name=bcp", "method.variant=released"]).method
     method = filled(BCP(options, build), container, keys).to(dtype).train()
     labels = torch.from_numpy(numbers[f"{case}_labels"])
-    image = golden.inputs((8, 1, *labels.shape[1:]), numbers[f"{case}_d"]) + 0.75 * labels[:, None].float()
+    image = (
+        golden.inputs((8, 1, *labels.shape[1:]), numbers[f"{case}_d"])
+        + 0.75 * labels[:, None].float()
+    )
     image = image.to(dtype)
     (box,) = numbers[f"{case}_boxes"]
-    monkeypatch.setattr(bcp, "random_box", lambda *_: tuple(slice(int(low), int(high)) for low, high in box))
+    monkeypatch.setattr(
+        bcp, "random_box", lambda *_: tuple(slice(int(low), int(high)) for low, high in box)
+    )
     pseudo = []
     clean = bcp.clean_async
 
@@ -57,7 +69,9 @@ def one_step(monkeypatch, case, dtype):
     guard = Guard(method, make_optimiser(method.parameters(), TrainingOptions()))
     guard.open()
     terms = {}
-    for part in method.loss(Batch(image[:4], labels[:4].long(), image[4:], Randomness(1)), method.stages[1], 0):
+    for part in method.loss(
+        Batch(image[:4], labels[:4].long(), image[4:], Randomness(1)), method.stages[1], 0
+    ):
         sum(part.values()).backward()
         terms |= {name: value.detach() for name, value in part.items()}
     ours = dict(method.student.named_parameters())
@@ -69,12 +83,23 @@ def one_step(monkeypatch, case, dtype):
     for who, prefix in (("student", ""), ("teacher", "teacher_")):
         state = getattr(method, who).state_dict()
         for kind, names in (("param", parameters), ("buffer", buffers)):
-            found[f"{prefix}{kind}_sum"] = np.array([state[keys[name]].double().sum() for name in names])
-            found[f"{prefix}{kind}_abssum"] = np.array([state[keys[name]].double().abs().sum() for name in names])
-    mixes = numbers[f"{case}_mix"]  # LA: one value a mix; ACDC: its Dice and CE, of which the loss is half the sum
+            found[f"{prefix}{kind}_sum"] = np.array(
+                [state[keys[name]].double().sum() for name in names]
+            )
+            found[f"{prefix}{kind}_abssum"] = np.array(
+                [state[keys[name]].double().abs().sum() for name in names]
+            )
+    mixes = numbers[
+        f"{case}_mix"
+    ]  # LA: one value a mix; ACDC: its Dice and CE, of which the loss is half the sum
     assert mixes.ndim == {"la": 1, "acdc": 2}[case]
-    found |= {"mix": np.array([value.item() for value in terms.values()]), "total": sum(value.item() for value in terms.values())}
-    found |= {f"pl_{half}": labels.result().numpy() for half, labels in zip("ab", pseudo, strict=True)}
+    found |= {
+        "mix": np.array([value.item() for value in terms.values()]),
+        "total": sum(value.item() for value in terms.values()),
+    }
+    found |= {
+        f"pl_{half}": labels.result().numpy() for half, labels in zip("ab", pseudo, strict=True)
+    }
     return found, numbers
 
 
@@ -90,11 +115,16 @@ def test_float64_step_equals_the_official_one(monkeypatch, case):
     found, numbers = one_step(monkeypatch, case, torch.float64)
     np.testing.assert_allclose(found["mix"], expected_mix(numbers, f"f64_{case}_mix"), rtol=1e-8)
     np.testing.assert_allclose(found["total"], numbers[f"f64_{case}_total"], rtol=1e-8)
-    np.testing.assert_allclose(found["grad_norm"], numbers[f"f64_{case}_grad_norm"], rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(
+        found["grad_norm"], numbers[f"f64_{case}_grad_norm"], rtol=1e-7, atol=1e-12
+    )
     for name in SUMS:
         scale = np.maximum(numbers[f"f64_{case}_{name}_abssum"], 1e-3)
         for what in ("sum", "abssum"):
-            assert (np.abs(found[f"{name}_{what}"] - numbers[f"f64_{case}_{name}_{what}"]) <= 1e-8 * scale).all(), name
+            assert (
+                np.abs(found[f"{name}_{what}"] - numbers[f"f64_{case}_{name}_{what}"])
+                <= 1e-8 * scale
+            ).all(), name
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -104,7 +134,9 @@ def test_float32_step_equals_the_official_one(monkeypatch, case):
         np.testing.assert_array_equal(found[f"pl_{half}"], numbers[f"{case}_pl_{half}"])
     np.testing.assert_allclose(found["mix"], expected_mix(numbers, f"{case}_mix"), rtol=2e-5)
     np.testing.assert_allclose(found["total"], numbers[f"{case}_total"], rtol=2e-5)
-    np.testing.assert_allclose(found["grad_norm"], numbers[f"{case}_grad_norm"], rtol=2e-2, atol=1e-5)
+    np.testing.assert_allclose(
+        found["grad_norm"], numbers[f"{case}_grad_norm"], rtol=2e-2, atol=1e-5
+    )
     for name in SUMS:
         for what in ("sum", "abssum"):
             difference = np.abs(found[f"{name}_{what}"] - numbers[f"{case}_{name}_{what}"])

@@ -27,7 +27,19 @@ def folder(tmp_path, monkeypatch):
 
 
 def train(capsys, *more):
-    return command(capsys, "train", "demo", "--out", "run", *TINY, "--set", "method.steps=2", "--plugin", NAME, *more)
+    return command(
+        capsys,
+        "train",
+        "demo",
+        "--out",
+        "run",
+        *TINY,
+        "--set",
+        "method.steps=2",
+        "--plugin",
+        NAME,
+        *more,
+    )
 
 
 def told(err, part, found):
@@ -43,7 +55,10 @@ def told(err, part, found):
         ("return self.network(image).logits", "a tensor (1, 2, 8, 8, 8)"),
         ("return self.network(image)", "Output"),
         ('return {"network": self.network(image)}', "'network': Output"),
-        ('return {"network": self.network(image).logits.argmax(1)}', "'network': a tensor (1, 8, 8, 8)"),
+        (
+            'return {"network": self.network(image).logits.argmax(1)}',
+            "'network': a tensor (1, 8, 8, 8)",
+        ),
         ("self.network(image)", "None"),
     ],
 )
@@ -60,9 +75,15 @@ def test_views_are_tried_before_anything_is_written(capsys, folder, wrong, found
     [
         (TERMS.replace('{"labelled": ', "").replace("}", ""), "a scalar tensor"),
         ("return (self.network(batch.image).logits for _ in range(1))", "a tensor (4, 2, 8, 8, 8)"),
-        ('return {"labelled": self.network(batch.image).logits}', "'labelled': a tensor (4, 2, 8, 8, 8)"),
+        (
+            'return {"labelled": self.network(batch.image).logits}',
+            "'labelled': a tensor (4, 2, 8, 8, 8)",
+        ),
         ('return {"labelled": 1.0}', "'labelled': float"),
-        ('return {"labelled": self.network(batch.image).logits.detach().mean()}', "labelled without a gradient"),
+        (
+            'return {"labelled": self.network(batch.image).logits.detach().mean()}',
+            "labelled without a gradient",
+        ),
         ("return {}", "an empty dict"),
         ("self.network(batch.image)", "None"),
     ],
@@ -100,15 +121,28 @@ def test_options_of_another_kind(capsys, folder):
 def test_trying_the_views_changes_nothing(folder, monkeypatch):
     """Weights, statistics and random numbers: with and without dropout the runs are bit-equal to those of a class that isn't checked."""
     source = (VIEWS, "torch.rand(3)\n        " + VIEWS), ("\nfrom", "\nimport torch\nfrom")
-    sets = [text for text in TINY if text != "--set"] + [f"method.name={NAME}", "method.steps=3", "network.dropout=0.3"]
+    sets = [text for text in TINY if text != "--set"] + [
+        f"method.name={NAME}",
+        "method.steps=3",
+        "network.dropout=0.3",
+    ]
     weights = []
     for name in ("checked", "plain"):
-        own_method.write(folder, source[0], (source[1][0] + " crossview.methods import", source[1][1] + " crossview.methods import"))
+        own_method.write(
+            folder,
+            source[0],
+            (
+                source[1][0] + " crossview.methods import",
+                source[1][1] + " crossview.methods import",
+            ),
+        )
         method = crossview.methods.plugin.load(NAME)
         if name == "plain":
             monkeypatch.setitem(METHODS, NAME, method.__bases__[1])
         run, _ = crossview.train("demo", None, folder / name, overrides=sets)
-        weights.append(torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)["weights"])
+        weights.append(
+            torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)["weights"]
+        )
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
 
 
@@ -137,7 +171,11 @@ class Generating(Method):
 
 def test_a_generator_is_looked_at_part_by_part_and_lets_go_of_each():
     method = checked(Generating)()
-    assert (type(method).__name__, isinstance(method, Generating), isinstance(method, Checked)) == ("Generating", True, True)
+    assert (type(method).__name__, isinstance(method, Generating), isinstance(method, Checked)) == (
+        "Generating",
+        True,
+        True,
+    )
     parts = iter(method.loss(None, method.stages[0], 0))
     part = next(parts)
     assert list(part) == ["first"]
@@ -151,10 +189,15 @@ def test_what_is_right_passes_as_it_is():
     assert method.views(IMAGE)["network"] is IMAGE
     assert method.stages == Generating.stages
     with torch.no_grad():
-        assert [list(part) for part in method.loss(None, method.stages[0], 0)] == [["first"], ["second"]]
+        assert [list(part) for part in method.loss(None, method.stages[0], 0)] == [
+            ["first"],
+            ["second"],
+        ]
 
 
 def test_shipped_methods_are_not_looked_at():
-    assert not any(issubclass(method, Checked) for name, method in METHODS.items() if ":" not in name)
+    assert not any(
+        issubclass(method, Checked) for name, method in METHODS.items() if ":" not in name
+    )
     with pytest.raises(UserError, match="'views'"):
         checked(type("Empty", (Generating,), {"views": lambda self, image: {}}))().views(IMAGE)

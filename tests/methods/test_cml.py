@@ -15,7 +15,11 @@ def make(dropout=0.5, **options):
     torch.manual_seed(0)
 
     def build(upsample):
-        return UNet(UNet.Options(filters=2, levels=2, dropout=(dropout, dropout), upsample=upsample), channels=1, classes=3)
+        return UNet(
+            UNet.Options(filters=2, levels=2, dropout=(dropout, dropout), upsample=upsample),
+            channels=1,
+            classes=3,
+        )
 
     return CML(CML.Options(name="cml", **options), build)
 
@@ -24,7 +28,12 @@ def batch(unlabelled=True):
     random = torch.Generator().manual_seed(1)
     image = torch.randn(4, 1, 16, 16, generator=random)
     label = torch.randint(0, 3, (4, 16, 16), generator=random)
-    return Batch(image, label, torch.randn(4, 1, 16, 16, generator=random) if unlabelled else None, Randomness(7))
+    return Batch(
+        image,
+        label,
+        torch.randn(4, 1, 16, 16, generator=random) if unlabelled else None,
+        Randomness(7),
+    )
 
 
 def terms(method, made, seed=0):
@@ -37,7 +46,10 @@ def terms(method, made, seed=0):
 
 def test_views_differ_by_their_upsampling():
     method = make()
-    assert [view.options.upsample for view in (method.view1, method.view2)] == ["transposed", "linear"]
+    assert [view.options.upsample for view in (method.view1, method.view2)] == [
+        "transposed",
+        "linear",
+    ]
     assert list(method.views(batch().image)) == ["view1", "view2"]
 
 
@@ -45,14 +57,18 @@ def test_shared_views_are_one_network_seen_once_at_inference():
     method = make(shared_views=True)
     assert method.view2 is None
     assert list(method.views(batch().image)) == ["view1"]
-    assert sum(p.numel() for p in method.parameters()) == sum(p.numel() for p in method.view1.parameters())
+    assert sum(p.numel() for p in method.parameters()) == sum(
+        p.numel() for p in method.view1.parameters()
+    )
 
 
 def test_shared_views_without_dropout_have_a_discrepancy_of_two_and_no_gradient():
     method = make(dropout=0.0, shared_views=True)
     found = terms(method, batch(unlabelled=False))
     assert found["labelled discrepancy"].item() == pytest.approx(0.2 * 4, rel=1e-5)
-    gradients = torch.autograd.grad(found["labelled discrepancy"], list(method.parameters()), allow_unused=True)
+    gradients = torch.autograd.grad(
+        found["labelled discrepancy"], list(method.parameters()), allow_unused=True
+    )
     assert all(gradient is None or gradient.abs().max() < 1e-6 for gradient in gradients)
 
 
@@ -61,15 +77,25 @@ def test_stage_one_gives_labelled_terms_only():
 
 
 def test_weights_scale_their_terms():
-    plain, heavy = terms(make(), batch()), terms(make(labelled_weight=2, unlabelled_weight=3, discrepancy_weight=1), batch())
-    for name, factor in {"labelled": 2, "unlabelled": 3, "labelled discrepancy": 5, "unlabelled discrepancy": 5}.items():
+    plain, heavy = (
+        terms(make(), batch()),
+        terms(make(labelled_weight=2, unlabelled_weight=3, discrepancy_weight=1), batch()),
+    )
+    for name, factor in {
+        "labelled": 2,
+        "unlabelled": 3,
+        "labelled discrepancy": 5,
+        "unlabelled discrepancy": 5,
+    }.items():
         assert heavy[name].item() == pytest.approx(factor * plain[name].item(), rel=1e-5)
 
 
 def test_each_view_is_taught_by_the_other_outside_the_box_and_by_itself_inside(monkeypatch):
     method = make()
     labels = [torch.full((4, 16, 16), value, dtype=torch.uint8) for value in (1, 2)]
-    monkeypatch.setattr(CML, "pseudo_labels", lambda self, image: [lambda: labels[0], lambda: labels[1]])
+    monkeypatch.setattr(
+        CML, "pseudo_labels", lambda self, image: [lambda: labels[0], lambda: labels[1]]
+    )
     box = (slice(2, 10), slice(3, 11))
     monkeypatch.setattr(module, "random_box", lambda *_: box)
     from dataclasses import replace
@@ -92,11 +118,15 @@ def test_pseudo_labels_carry_no_gradient_and_leave_the_mode():
 def test_pseudo_labels_in_eval_mode_see_no_dropout_and_leave_the_statistics():
     method = make(pseudo_labels="eval").train()
     statistics = {name: value.clone() for name, value in method.named_buffers()}
-    first, again = ([label() for label in method.pseudo_labels(batch().unlabelled)] for _ in range(2))
+    first, again = (
+        [label() for label in method.pseudo_labels(batch().unlabelled)] for _ in range(2)
+    )
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert all(torch.equal(value, statistics[name]) for name, value in method.named_buffers())
     method = make(pseudo_labels="train").train()
-    first, again = ([label() for label in method.pseudo_labels(batch().unlabelled)] for _ in range(2))
+    first, again = (
+        [label() for label in method.pseudo_labels(batch().unlabelled)] for _ in range(2)
+    )
     assert not all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 

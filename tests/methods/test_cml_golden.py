@@ -22,7 +22,12 @@ PRETRAIN, TRAIN = Stage("pretrain", 1, unlabelled=False), Stage("train", 1, unla
 
 def la(numbers):
     options = CML.Options(name="cml", box=2 / 3, discrepancy_weight=0.2, unlabelled_weight=1.0)
-    method = CML(options, lambda upsample: VNet(VNet.Options(filters=int(numbers["n_filters"]), dropout=0, upsample=upsample), 1, 2))
+    method = CML(
+        options,
+        lambda upsample: VNet(
+            VNet.Options(filters=int(numbers["n_filters"]), dropout=0, upsample=upsample), 1, 2
+        ),
+    )
     ordered = golden.entries("cml_step_la", next(iter(golden_containers("cml_step_la"))))
     state = golden.fill(ordered, numbers["c"])
     keys = [official.official_vnet_keys(view) for view in (1, 2)]
@@ -32,13 +37,27 @@ def la(numbers):
 
 def acdc(numbers, shared):
     options = CML.Options(
-        name="cml", box=0.5, discrepancy_weight=0.1, unlabelled_weight=0.5, upsample=("linear", "transposed"), shared_views=shared
+        name="cml",
+        box=0.5,
+        discrepancy_weight=0.1,
+        unlabelled_weight=0.5,
+        upsample=("linear", "transposed"),
+        shared_views=shared,
     )
-    method = CML(options, lambda upsample: UNet(UNet.Options(dropout=(0,) * 5, upsample=upsample), 1, 4))
+    method = CML(
+        options, lambda upsample: UNet(UNet.Options(dropout=(0,) * 5, upsample=upsample), 1, 4)
+    )
     ordered = golden.entries("cml_unet", "unet_released" if shared else "two_pairs")
     state = golden.fill(ordered, numbers["c"])
-    names = [("encoder", "decoder1", False)] if shared else [("encoder1", "decoder1", False), ("encoder2", "decoder2", True)]
-    keys = [official.official_unet_keys(encoder, decoder, transposed) for encoder, decoder, transposed in names]
+    names = (
+        [("encoder", "decoder1", False)]
+        if shared
+        else [("encoder1", "decoder1", False), ("encoder2", "decoder2", True)]
+    )
+    keys = [
+        official.official_unet_keys(encoder, decoder, transposed)
+        for encoder, decoder, transposed in names
+    ]
     return method, ordered, keys, official.from_official_unet(state, shared=shared), 0.5
 
 
@@ -65,16 +84,22 @@ def one_step(monkeypatch, case, stage, dtype):
             view.load_state_dict(state, strict=False)
     method.to(dtype).train()
     labels = torch.from_numpy(numbers["labels"])
-    image = golden.inputs((8, 1, *numbers["spatial"]), numbers["d"]) + weight * labels[:, None].float()
+    image = (
+        golden.inputs((8, 1, *numbers["spatial"]), numbers["d"]) + weight * labels[:, None].float()
+    )
     image, label = image.to(dtype), labels[:4].long()
 
     name = "pre" if stage is PRETRAIN else "self"
     boxes = iter(numbers[f"{prefix}{name}_boxes"])
-    monkeypatch.setattr(cml, "random_box", lambda *_: tuple(slice(int(low), int(high)) for low, high in next(boxes)))
+    monkeypatch.setattr(
+        cml, "random_box", lambda *_: tuple(slice(int(low), int(high)) for low, high in next(boxes))
+    )
     seen = {"sup": [], "dis": []}
     for function, into in (("cross_entropy_dice", "sup"), ("feature_discrepancy", "dis")):
         original = getattr(cml, function)
-        monkeypatch.setattr(cml, function, lambda *a, original=original, into=into: _kept(original(*a), seen[into]))
+        monkeypatch.setattr(
+            cml, function, lambda *a, original=original, into=into: _kept(original(*a), seen[into])
+        )
     pseudo = []
     clean = cml.clean_async
     monkeypatch.setattr(cml, "clean_async", lambda *a: _kept_labels(clean(*a), pseudo))
@@ -83,14 +108,18 @@ def one_step(monkeypatch, case, stage, dtype):
     guard = Guard(method, optimiser)
     guard.open()
     terms = {}
-    for part in method.loss(Batch(image[:4], label, image[4:] if stage.unlabelled else None, Randomness(1)), stage, 0):
+    for part in method.loss(
+        Batch(image[:4], label, image[4:] if stage.unlabelled else None, Randomness(1)), stage, 0
+    ):
         sum(part.values()).backward()
         terms |= {key: value.detach() for key, value in part.items()}
     views = [view for view in (method.view1, method.view2) if view is not None]
     gradients = {}
     for view, names in zip(views, keys, strict=True):
         ours = dict(view.named_parameters())
-        gradients |= {theirs: ours[mine].grad.norm().item() for theirs, mine in names.items() if mine in ours}
+        gradients |= {
+            theirs: ours[mine].grad.norm().item() for theirs, mine in names.items() if mine in ours
+        }
     guard.step(0, list(terms.values()))
     after = {}
     for view, names in zip(views, keys, strict=True):
@@ -114,7 +143,12 @@ def one_step(monkeypatch, case, stage, dtype):
     if stage.unlabelled:
         found |= {"loss_l": terms["labelled"].item(), "loss_u": terms["unlabelled"].item()}
         found |= {f"pl{i}": labels().numpy() for i, labels in enumerate(pseudo, 1)}
-    return found, {key: numbers[f"{prefix}{name}_{key}"] for key in found}, numbers, f"f64_{prefix}{name}_"
+    return (
+        found,
+        {key: numbers[f"{prefix}{name}_{key}"] for key in found},
+        numbers,
+        f"f64_{prefix}{name}_",
+    )
 
 
 def _kept(value, into):
@@ -138,8 +172,12 @@ def steps():
 def test_float64_step_equals_the_official_one(monkeypatch, case, stage):
     found, _, numbers, prefix = one_step(monkeypatch, case, stage, torch.float64)
     for key in ("total", "sup", "dis"):
-        np.testing.assert_allclose(found[key], numbers[prefix + key], rtol=1e-7 if key == "total" else 1e-8)
-    np.testing.assert_allclose(found["grad_norm"], numbers[prefix + "grad_norm"], rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(
+            found[key], numbers[prefix + key], rtol=1e-7 if key == "total" else 1e-8
+        )
+    np.testing.assert_allclose(
+        found["grad_norm"], numbers[prefix + "grad_norm"], rtol=1e-7, atol=1e-12
+    )
     for kind in ("param", "buffer"):
         scale = numbers[f"{prefix}{kind}_abssum"]
         for what in ("sum", "abssum"):

@@ -29,11 +29,16 @@ RELEASED = resolve("acdc-7", ["method.name=cps", "method.variant=released"]).met
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_equals_the_official_script(dimensions, step, dtype):
     numbers, name = golden.load("teachers"), f"cps{dimensions}d_it{step}"
-    networks = iter(torch.from_numpy(numbers[f"d{dimensions}_{who}"]).to(dtype) for who in ("student", "student2"))
+    networks = iter(
+        torch.from_numpy(numbers[f"d{dimensions}_{who}"]).to(dtype)
+        for who in ("student", "student2")
+    )
     method = CPS(RELEASED, lambda: Answers(next(networks)))
     label = torch.from_numpy(numbers[f"d{dimensions}_labels"]).long()
     image = torch.zeros(5, 1, *label.shape[1:])
-    terms = method.train().loss(Batch(image[:2], label, image[2:], Randomness(1)), method.stages[0], step)
+    terms = method.train().loss(
+        Batch(image[:2], label, image[2:], Randomness(1)), method.stages[0], step
+    )
     prefix, tolerance = ("f64_", 1e-8) if dtype == torch.float64 else ("", 1e-5)
     assert method.options.weight(step) == pytest.approx(numbers[f"f64_{name}_weight"], rel=1e-12)
     sum(terms.values()).backward()
@@ -50,7 +55,10 @@ def make(**options):
 
 def batch(unlabelled=4):
     random = torch.Generator().manual_seed(1)
-    image, without = torch.randn(2, 1, 16, 16, generator=random), torch.randn(unlabelled, 1, 16, 16, generator=random)
+    image, without = (
+        torch.randn(2, 1, 16, 16, generator=random),
+        torch.randn(unlabelled, 1, 16, 16, generator=random),
+    )
     return Batch(image, torch.randint(0, 3, (2, 16, 16), generator=random), without, Randomness(7))
 
 
@@ -75,7 +83,9 @@ def test_networks_start_kaiming_and_xavier_normal(dimensions):
         assert values.std() == pytest.approx(1, abs=0.1)
         assert values.abs().max() > 2.5  # no uniform draw goes so far
         transposed = [part for part in network.modules() if isinstance(part, nn.ConvTranspose3d)]
-        assert all(part.weight.abs().max() <= part.weight[0].numel() ** -0.5 + 1e-6 for part in transposed)  # torch's own draw
+        assert all(
+            part.weight.abs().max() <= part.weight[0].numel() ** -0.5 + 1e-6 for part in transposed
+        )  # torch's own draw
 
 
 def test_the_default_initialisation_is_torchs():
@@ -93,9 +103,14 @@ def test_each_network_is_taught_by_the_other_and_not_through_it():
     terms = method.loss(batch(), method.stages[0], 0)
     for own, other in ((1, 2), (2, 1)):
         unlabelled = terms[f"network{own} unlabelled"]
-        mine = torch.autograd.grad(unlabelled, list(getattr(method, f"network{own}").parameters()), retain_graph=True)
+        mine = torch.autograd.grad(
+            unlabelled, list(getattr(method, f"network{own}").parameters()), retain_graph=True
+        )
         theirs = torch.autograd.grad(
-            unlabelled, list(getattr(method, f"network{other}").parameters()), retain_graph=True, allow_unused=True
+            unlabelled,
+            list(getattr(method, f"network{other}").parameters()),
+            retain_graph=True,
+            allow_unused=True,
         )
         assert sum(gradient.abs().sum() for gradient in mine) > 0
         assert all(gradient is None for gradient in theirs)
@@ -105,7 +120,9 @@ def test_the_answer_is_the_mean_or_network_1():
     method, image = make().eval(), batch().image
     views = method.views(image)
     assert list(views) == ["network1", "network2"]
-    torch.testing.assert_close(method.predict(image), ((views["network1"] + views["network2"]) / 2).softmax(1))
+    torch.testing.assert_close(
+        method.predict(image), ((views["network1"] + views["network2"]) / 2).softmax(1)
+    )
     alone = make(answer="network1").eval()
     torch.testing.assert_close(alone.predict(image), views["network1"].softmax(1))
 
@@ -117,7 +134,9 @@ def test_cutmix_mixes_images_and_the_others_labels_alike(monkeypatch):
     random = torch.Generator().manual_seed(3)
     labels = [torch.randint(0, 3, (4, 16, 16), generator=random) for _ in range(2)]
     logits = [torch.randn(4, 3, 16, 16, generator=random, dtype=torch.float64) for _ in range(2)]
-    method.network1, method.network2 = (Answers(z, certain(label, 3)) for z, label in zip(logits, labels, strict=True))
+    method.network1, method.network2 = (
+        Answers(z, certain(label, 3)) for z, label in zip(logits, labels, strict=True)
+    )
     made = replace(batch(), show=True)
     terms = method.loss(made, method.stages[0], 0)
     seen, unmixed = method.network1.asked
@@ -129,7 +148,9 @@ def test_cutmix_mixes_images_and_the_others_labels_alike(monkeypatch):
     for own, other in ((0, 1), (1, 0)):
         target = labels[other][:2].clone()
         target[:, 2:10, 3:11] = labels[other][2:, 2:10, 3:11]
-        torch.testing.assert_close(terms[f"network{own + 1} unlabelled"], cross_entropy(logits[own][2:], target))
+        torch.testing.assert_close(
+            terms[f"network{own + 1} unlabelled"], cross_entropy(logits[own][2:], target)
+        )
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
@@ -156,14 +177,17 @@ def test_cutmix_needs_an_even_unlabelled_batch_and_is_told_before_anything_is_ma
 
 def test_asking_for_the_stages_imports_no_compiler():
     """torch draws normal weights without memory by its compiler, whose import takes seconds."""
-    code = (
-        "import sys; from crossview.resolve import resolve as r; r('la-8', ['method.name=cps']); sys.exit('torch._dynamo' in sys.modules)"
-    )
+    code = "import sys; from crossview.resolve import resolve as r; r('la-8', ['method.name=cps']); sys.exit('torch._dynamo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_what_is_shown_and_watched():
     method, made = make(), replace(batch(), show=True, watch=True)
     method.loss(made, method.stages[0], 0)
-    assert {name: len(label) for name, label in method.show.items()} == {"target by network1": 4, "target by network2": 4}
-    assert set(method.health) == {f"network{i} {what}" for i in (1, 2) for what in ("labelled Dice", "pseudo-label share")}
+    assert {name: len(label) for name, label in method.show.items()} == {
+        "target by network1": 4,
+        "target by network2": 4,
+    }
+    assert set(method.health) == {
+        f"network{i} {what}" for i in (1, 2) for what in ("labelled Dice", "pseudo-label share")
+    }

@@ -18,9 +18,14 @@ def golden_step(script, step, dtype):
     """The terms of one step from the golden logits, and the student's network."""
     numbers = golden.load("teachers")
     dimensions = script[-2]
-    student, teacher = (torch.from_numpy(numbers[f"d{dimensions}_{who}"]).to(dtype) for who in ("student", "teacher"))
+    student, teacher = (
+        torch.from_numpy(numbers[f"d{dimensions}_{who}"]).to(dtype)
+        for who in ("student", "teacher")
+    )
     # The 3D script has no delay.
-    options = RELEASED if dimensions == "2" else RELEASED.model_copy(update={"consistency_after": 0})
+    options = (
+        RELEASED if dimensions == "2" else RELEASED.model_copy(update={"consistency_after": 0})
+    )
     method = MeanTeacher(options, lambda: Answers(student))
     method.teacher = Answers(teacher).requires_grad_(False)
     label = torch.from_numpy(numbers[f"d{dimensions}_labels"]).long()
@@ -41,7 +46,9 @@ def test_equals_the_official_script(script, step, dtype):
     total = sum(terms.values())
     weight = numbers[f"f64_{name}_weight"]
     np.testing.assert_allclose(total.item(), numbers[f"{prefix}{name}_total"], rtol=tolerance)
-    np.testing.assert_allclose(terms["consistency"].item(), weight * numbers[f"{prefix}{name}_consistency"], rtol=tolerance)
+    np.testing.assert_allclose(
+        terms["consistency"].item(), weight * numbers[f"{prefix}{name}_consistency"], rtol=tolerance
+    )
     total.backward()
     assert golden.largest_difference(method.student.logits[0].grad, numbers[f"{name}_grad"]) < 1e-4
     assert all(logits.grad is None for logits in method.teacher.logits)
@@ -71,7 +78,9 @@ def test_noise_is_on_the_teachers_images_alone():
     method, made = make(noise=0.5), batch()
     seen = {}
     for name in ("student", "teacher"):
-        getattr(method, name).register_forward_pre_hook(lambda _, images, name=name: seen.update({name: images[0]}))
+        getattr(method, name).register_forward_pre_hook(
+            lambda _, images, name=name: seen.update({name: images[0]})
+        )
     method.loss(made, method.stages[0], 0)
     assert torch.equal(seen["student"], torch.cat([made.image, made.unlabelled]))
     noise = seen["teacher"] - made.unlabelled
@@ -92,7 +101,10 @@ def test_the_teacher_follows_after_each_step_and_gets_no_gradient():
     for before, teacher in zip(old, method.teacher.parameters(), strict=True):
         torch.testing.assert_close(teacher, before + 0.01)
     method.after_step(stage, 0)
-    assert all(torch.equal(a, b) for a, b in zip(method.student.parameters(), method.teacher.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(method.student.parameters(), method.teacher.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("averaged", [False, True])
@@ -102,7 +114,9 @@ def test_running_statistics_are_the_teachers_own_or_averaged(averaged):
     for buffer in method.student.buffers():
         buffer.add_(100)
     method.after_step(method.stages[0], 1000)
-    moved = [not torch.equal(buffer, before[name]) for name, buffer in method.teacher.named_buffers()]
+    moved = [
+        not torch.equal(buffer, before[name]) for name, buffer in method.teacher.named_buffers()
+    ]
     assert all(moved) if averaged else not any(moved)
 
 
@@ -121,8 +135,15 @@ def test_what_is_shown_and_watched():
     for each, seen in ((calm, batch()), (method, made)):
         torch.manual_seed(5)
         each.loss(seen, each.stages[0], 0)
-    assert method.show["teacher pseudo-label"].shape == made.unlabelled.shape[:1] + made.unlabelled.shape[2:]
-    assert set(method.health) == {"student labelled Dice", "teacher labelled Dice", "teacher pseudo-label share"}
+    assert (
+        method.show["teacher pseudo-label"].shape
+        == made.unlabelled.shape[:1] + made.unlabelled.shape[2:]
+    )
+    assert set(method.health) == {
+        "student labelled Dice",
+        "teacher labelled Dice",
+        "teacher pseudo-label share",
+    }
     for name, buffer in calm.named_buffers():
         assert torch.equal(buffer, dict(method.named_buffers())[name]), name
     assert method.teacher.training

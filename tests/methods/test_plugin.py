@@ -53,17 +53,24 @@ def test_its_steps_are_cmls_in_all(example, setting, steps):
 
 
 def test_stages_called_as_cmls_are_as_long(example):
-    (example / "mine.py").write_text("from crossview.methods import CML\n\nclass Mine(CML):\n    pass\n")
+    (example / "mine.py").write_text(
+        "from crossview.methods import CML\n\nclass Mine(CML):\n    pass\n"
+    )
     try:
         plugin.load("mine:Mine")
-        assert [stage.steps for stage in resolve("acdc-7", ["method.name=mine:Mine"]).stages()] == [10000, 30000]
+        assert [stage.steps for stage in resolve("acdc-7", ["method.name=mine:Mine"]).stages()] == [
+            10000,
+            30000,
+        ]
     finally:
         METHODS.pop("mine:Mine", None), LOADED.pop("mine:Mine", None), sys.modules.pop("mine", None)
 
 
 @pytest.mark.parametrize("word", ["entropy", "EntropyMinimisation"])
 def test_a_part_of_its_name_is_told_the_whole(capsys, example, word):
-    code, _, err = crossview(capsys, "recipe", "demo", "--plugin", NAME, "--set", f"method.name={word}")
+    code, _, err = crossview(
+        capsys, "recipe", "demo", "--plugin", NAME, "--set", f"method.name={word}"
+    )
     assert code == 2
     assert f"did you mean {NAME}?" in err
     plugin.load(NAME)
@@ -118,8 +125,23 @@ def test_what_is_no_plugin(example, name, message):
 
 @pytest.mark.parametrize("name", [NAME, "fixmatch:FixMatch"])
 def test_the_examples_pass_the_contract(example, name):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "tests" / "contract")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(ROOT / "tests" / "contract"),
+    ]
     environment = os.environ | {"PYTHONPATH": str(example)}
     arguments = ["--plugin", name, "-k", f"{name.split(':')[1]} and not slow", "-m", "not slow"]
-    done = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout

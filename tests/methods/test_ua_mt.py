@@ -13,17 +13,24 @@ from crossview.resolve import resolve
 from crossview.rng import Randomness
 from stand_ins import Answers, certain, small_unet
 
-LA, ACDC = (resolve(setting, ["method.name=ua_mt", "method.variant=released"]).method for setting in ("la-8", "acdc-7"))
+LA, ACDC = (
+    resolve(setting, ["method.name=ua_mt", "method.variant=released"]).method
+    for setting in ("la-8", "acdc-7")
+)
 
 
 def golden_method(options, student, labels, teacher, passes, dtype):
     """A method whose networks give the golden logits, and the batch they are said to be of."""
     student = torch.from_numpy(student).to(dtype)
     method = UAMT(options, lambda: Answers(student))
-    method.teacher = Answers(*(torch.from_numpy(logits).to(dtype) for logits in (teacher, *passes))).requires_grad_(False)
+    method.teacher = Answers(
+        *(torch.from_numpy(logits).to(dtype) for logits in (teacher, *passes))
+    ).requires_grad_(False)
     label = torch.from_numpy(labels).long()
     image = torch.zeros(len(student), 1, *label.shape[1:])
-    return method.train(), Batch(image[: len(label)], label, image[len(label) :], Randomness(1), show=True, watch=True)
+    return method.train(), Batch(
+        image[: len(label)], label, image[len(label) :], Randomness(1), show=True, watch=True
+    )
 
 
 def without_watching_teacher(monkeypatch):
@@ -37,15 +44,26 @@ def without_watching_teacher(monkeypatch):
 def test_equals_the_official_la_scripts(monkeypatch, which, step, dtype):
     without_watching_teacher(monkeypatch)
     numbers, name = golden.load("uamt_la"), f"{which}_it{step}"
-    options = LA.model_copy(update={"consistency_on": {"unlabel": "unlabelled", "all": "all"}[which]})
-    inputs = (numbers[key] for key in ("student", "labels", f"{which}_teacher", f"{which}_teacher_mc"))
+    options = LA.model_copy(
+        update={"consistency_on": {"unlabel": "unlabelled", "all": "all"}[which]}
+    )
+    inputs = (
+        numbers[key] for key in ("student", "labels", f"{which}_teacher", f"{which}_teacher_mc")
+    )
     method, made = golden_method(options, *inputs, dtype)
     terms = method.loss(made, method.stages[0], step)
     prefix, tolerance = ("f64_", 1e-8) if dtype == torch.float64 else ("", 1e-5)
-    found = {key: numbers[f"{prefix}{name}_{key}"] for key in ("total", "ce", "dice", "distance", "weight", "threshold", "kept")}
+    found = {
+        key: numbers[f"{prefix}{name}_{key}"]
+        for key in ("total", "ce", "dice", "distance", "weight", "threshold", "kept")
+    }
     np.testing.assert_allclose(sum(terms.values()).item(), found["total"], rtol=tolerance)
-    np.testing.assert_allclose(terms["labelled"].item(), (found["ce"] + found["dice"]) / 2, rtol=tolerance)
-    np.testing.assert_allclose(terms["consistency"].item(), found["weight"] * found["distance"], rtol=tolerance)
+    np.testing.assert_allclose(
+        terms["labelled"].item(), (found["ce"] + found["dice"]) / 2, rtol=tolerance
+    )
+    np.testing.assert_allclose(
+        terms["consistency"].item(), found["weight"] * found["distance"], rtol=tolerance
+    )
     assert options.weight(step) == pytest.approx(found["weight"], rel=1e-12)
     assert method.threshold(step, 2) == pytest.approx(found["threshold"], rel=1e-12)
     assert method.health["certain voxels"].item() == pytest.approx(found["kept"], rel=1e-6)
@@ -63,16 +81,27 @@ def test_equals_the_official_la_scripts(monkeypatch, which, step, dtype):
 def test_equals_the_official_ported_scripts(monkeypatch, dimensions, step, dtype):
     without_watching_teacher(monkeypatch)
     numbers, name = golden.load("teachers"), f"uamt{dimensions}d_it{step}"
-    inputs = (numbers[f"d{dimensions}_{key}"] for key in ("student", "labels", "teacher", "teacher_mc"))
+    inputs = (
+        numbers[f"d{dimensions}_{key}"] for key in ("student", "labels", "teacher", "teacher_mc")
+    )
     method, made = golden_method(ACDC, *inputs, dtype)
     terms = method.loss(made, method.stages[0], step)
     prefix, tolerance = ("f64_", 1e-8) if dtype == torch.float64 else ("", 1e-5)
-    found = {key: numbers[f"{prefix}{name}_{key}"] for key in ("total", "ce", "dice", "consistency", "weight", "threshold")}
+    found = {
+        key: numbers[f"{prefix}{name}_{key}"]
+        for key in ("total", "ce", "dice", "consistency", "weight", "threshold")
+    }
     np.testing.assert_allclose(sum(terms.values()).item(), found["total"], rtol=tolerance)
-    np.testing.assert_allclose(terms["labelled"].item(), (found["ce"] + found["dice"]) / 2, rtol=tolerance)
-    np.testing.assert_allclose(terms["consistency"].item(), found["weight"] * found["consistency"], rtol=tolerance)
+    np.testing.assert_allclose(
+        terms["labelled"].item(), (found["ce"] + found["dice"]) / 2, rtol=tolerance
+    )
+    np.testing.assert_allclose(
+        terms["consistency"].item(), found["weight"] * found["consistency"], rtol=tolerance
+    )
     assert method.threshold(step, 2) == pytest.approx(found["threshold"], rel=1e-12)
-    np.testing.assert_allclose(method.show["uncertainty"], numbers[f"{name}_uncertainty"], atol=1e-6)
+    np.testing.assert_allclose(
+        method.show["uncertainty"], numbers[f"{name}_uncertainty"], atol=1e-6
+    )
     np.testing.assert_array_equal(method.show["certain"], numbers[f"{name}_mask"])
     sum(terms.values()).backward()
     assert golden.largest_difference(method.student.logits[0].grad, numbers[f"{name}_grad"]) < 1e-4
@@ -120,7 +149,12 @@ def test_consistency_counts_only_where_the_teacher_is_certain(classes):
     assert (gradient[:, uncertain] == 0).all()
     assert (gradient[:, ~uncertain] > 0).all()
     assert logits.grad[:2].abs().sum() == 0
-    expected = (logits.softmax(1)[2:] - certain(torch.ones(2, 16, 16), classes).softmax(1)).square().mean(1)[:, ~uncertain].mean()
+    expected = (
+        (logits.softmax(1)[2:] - certain(torch.ones(2, 16, 16), classes).softmax(1))
+        .square()
+        .mean(1)[:, ~uncertain]
+        .mean()
+    )
     torch.testing.assert_close(terms["consistency"], 0.1 * expected)
 
 
@@ -142,13 +176,17 @@ def test_the_mask_knows_the_number_of_classes():
 
 def test_passes_are_pairs_with_noise_of_their_own():
     method = make(passes=6)
-    method.teacher = Answers(torch.zeros(2, 4, 16, 16), torch.zeros(4, 4, 16, 16)).requires_grad_(False)
+    method.teacher = Answers(torch.zeros(2, 4, 16, 16), torch.zeros(4, 4, 16, 16)).requires_grad_(
+        False
+    )
     made = batch()
     method.loss(made, method.stages[0], 0)
     first, *pairs = method.teacher.asked
     assert len(first) == 2
     assert [len(pair) for pair in pairs] == [4, 4, 4]
-    noises = [image - made.unlabelled for pair in pairs for image in pair.split(2)] + [first - made.unlabelled]
+    noises = [image - made.unlabelled for pair in pairs for image in pair.split(2)] + [
+        first - made.unlabelled
+    ]
     assert all(noise.abs().max() <= 0.2 + 1e-6 for noise in noises)
     assert all(not torch.equal(a, b) for i, a in enumerate(noises) for b in noises[:i])
 
@@ -176,7 +214,10 @@ def test_the_teacher_warms_up_and_the_student_answers():
     for parameter in method.student.parameters():
         parameter.data.add_(1)
     method.after_step(method.stages[0], 0)
-    assert all(torch.equal(a, b) for a, b in zip(method.student.parameters(), method.teacher.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(method.student.parameters(), method.teacher.parameters(), strict=True)
+    )
     image = batch().image
     method.eval()
     torch.testing.assert_close(method.predict(image), method.views(image)["student"].softmax(1))

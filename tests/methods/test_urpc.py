@@ -31,7 +31,9 @@ def golden_method(dimensions, dtype):
     numbers, name = golden.load("urpc"), f"u{dimensions}d"
     label = torch.from_numpy(numbers[f"{name}_labels"]).long()
     network = Pyramid([torch.from_numpy(numbers[f"{name}_logits{k}"]).to(dtype) for k in range(4)])
-    options = resolve("acdc-7", ["method.name=urpc"]).method.model_copy(update={"steps": {2: 30000, 3: 60000}[dimensions]})
+    options = resolve("acdc-7", ["method.name=urpc"]).method.model_copy(
+        update={"steps": {2: 30000, 3: 60000}[dimensions]}
+    )
     image = torch.zeros(2, 1, *label.shape[1:])
     return URPC(options, lambda scales: network).train(), Batch(image, label, image, Randomness(1))
 
@@ -44,10 +46,15 @@ def test_equals_the_official_scripts(dimensions, step, dtype):
     method, made = golden_method(dimensions, dtype)
     terms = method.loss(made, method.stages[0], step)
     prefix, tolerance = ("f64_", 1e-8) if dtype == torch.float64 else ("", 1e-5)
-    expected = {key: numbers[f"{prefix}{name}_{key}"] for key in ("total", "supervised", "consistency", "weight")}
+    expected = {
+        key: numbers[f"{prefix}{name}_{key}"]
+        for key in ("total", "supervised", "consistency", "weight")
+    }
     np.testing.assert_allclose(sum(terms.values()).item(), expected["total"], rtol=tolerance)
     np.testing.assert_allclose(terms["labelled"].item(), expected["supervised"], rtol=2 * tolerance)
-    np.testing.assert_allclose(terms["consistency"].item(), expected["weight"] * expected["consistency"], rtol=tolerance)
+    np.testing.assert_allclose(
+        terms["consistency"].item(), expected["weight"] * expected["consistency"], rtol=tolerance
+    )
     np.testing.assert_allclose(method.options.weight(step), expected["weight"], rtol=1e-12)
     sum(terms.values()).backward()
     for k, logits in enumerate(method.network.scales):
@@ -56,7 +63,10 @@ def test_equals_the_official_scripts(dimensions, step, dtype):
 
 def pyramid(scales=3, seed=0, dtype=torch.float64):
     random = torch.Generator().manual_seed(seed)
-    return [torch.randn(2, 3, 5, 4, generator=random, dtype=dtype, requires_grad=True) for _ in range(scales)]
+    return [
+        torch.randn(2, 3, 5, 4, generator=random, dtype=dtype, requires_grad=True)
+        for _ in range(scales)
+    ]
 
 
 def test_scales_that_agree_have_no_consistency_loss():
@@ -91,7 +101,10 @@ def test_the_gradient_is_the_derivative():
 
 
 def test_probabilities_that_underflow_stay_finite():
-    scales = [torch.tensor([[300.0], [-300.0]])[None].requires_grad_(), torch.tensor([[-300.0], [300.0]])[None].requires_grad_()]
+    scales = [
+        torch.tensor([[300.0], [-300.0]])[None].requires_grad_(),
+        torch.tensor([[-300.0], [300.0]])[None].requires_grad_(),
+    ]
     loss, _ = rectified_consistency(scales)
     assert loss.isfinite()
     assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(loss, scales))
@@ -117,7 +130,10 @@ def detached_by_hand(scales, mean):
     for logits in scales:
         p = logits.softmax(1)
         v = (mean * (mean / p).log()).sum(1)
-        losses.append((v.neg().exp()[:, None] * (mean - p).square()).mean() / (v.neg().exp().mean() + 1e-8) + v.mean())
+        losses.append(
+            (v.neg().exp()[:, None] * (mean - p).square()).mean() / (v.neg().exp().mean() + 1e-8)
+            + v.mean()
+        )
     return sum(losses) / len(losses)
 
 
@@ -134,10 +150,14 @@ def batch(**looked_at):
     random = torch.Generator().manual_seed(1)
     image = torch.randn(2, 1, 16, 16, 16, generator=random)
     label = torch.randint(0, 3, (2, 16, 16, 16), generator=random)
-    return Batch(image, label, torch.randn(3, 1, 16, 16, 16, generator=random), Randomness(7), **looked_at)
+    return Batch(
+        image, label, torch.randn(3, 1, 16, 16, 16, generator=random), Randomness(7), **looked_at
+    )
 
 
-@pytest.mark.parametrize(("levels", "scales", "heads"), [(2, 3, 1), (3, 3, 2), (5, 3, 3), (5, 1, 1)])
+@pytest.mark.parametrize(
+    ("levels", "scales", "heads"), [(2, 3, 1), (3, 3, 2), (5, 3, 3), (5, 1, 1)]
+)
 def test_as_many_scales_as_the_network_has(levels, scales, heads):
     method = make(levels, scales=scales)
     assert len(method.network.heads) == heads
@@ -154,7 +174,9 @@ def test_labels_reach_every_scale_and_consistency_the_unlabelled_images_alone():
     terms = method.loss(made, method.stages[0], 0)
     for name, reached in (("labelled", slice(0, 2)), ("consistency", slice(2, 4))):
         for logits, gradient in zip(
-            method.network.scales, torch.autograd.grad(terms[name], list(method.network.scales), retain_graph=True), strict=True
+            method.network.scales,
+            torch.autograd.grad(terms[name], list(method.network.scales), retain_graph=True),
+            strict=True,
         ):
             inside = torch.zeros(len(logits), dtype=torch.bool)
             inside[reached] = True
@@ -172,12 +194,21 @@ def test_the_full_resolution_alone_predicts():
 def test_the_picture_shows_where_scales_disagree():
     method = make()
     method.loss(batch(show=True), method.stages[0], 0)
-    assert method.show["unlabelled prediction"].shape == method.show["disagreement of scales"].shape == (3, 16, 16, 16)
+    assert (
+        method.show["unlabelled prediction"].shape
+        == method.show["disagreement of scales"].shape
+        == (3, 16, 16, 16)
+    )
     assert method.show["disagreement of scales"].max() > 0
 
 
 @pytest.mark.parametrize(("setting", "released"), [("la-8", "last"), ("acdc-7", "validation")])
 def test_the_release_differs_by_its_selection_alone(setting, released):
-    ours, theirs = (resolve(setting, ["method.name=urpc", f"method.variant={variant}"]) for variant in ("corrected", "released"))
+    ours, theirs = (
+        resolve(setting, ["method.name=urpc", f"method.variant={variant}"])
+        for variant in ("corrected", "released")
+    )
     assert (ours.training.selection, theirs.training.selection) == ("last", released)
-    assert ours.method.model_dump(exclude={"variant"}) == theirs.method.model_dump(exclude={"variant"})
+    assert ours.method.model_dump(exclude={"variant"}) == theirs.method.model_dump(
+        exclude={"variant"}
+    )

@@ -29,7 +29,9 @@ def test_unknown_name_is_answered_with_the_nearest() -> None:
 @pytest.mark.parametrize("levels", [2, 3, 4])
 def test_the_required_multiple_is_what_the_network_takes(name: str, levels: int) -> None:
     network_class = find(name)
-    network = network_class(network_class.Options(filters=2, levels=levels, dropout=0), channels=1, classes=2)
+    network = network_class(
+        network_class.Options(filters=2, levels=levels, dropout=0), channels=1, classes=2
+    )
     side = 3 * required_multiple(levels)
     assert network(torch.randn(1, 1, *[side] * network.dimensions)).logits.shape[2] == side
     with pytest.raises(RuntimeError):

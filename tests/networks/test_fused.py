@@ -17,18 +17,38 @@ from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
 from crossview.training.device import set_kernels
 
-SHAPES = [(2, 5, 3, 4, 5), (2, 24, 3, 6, 5), (1, 16, 1, 2, 3), (3, 16, 6, 7), (2, 3, 8, 9), (1, 130, 4, 4), (2, 16, 24, 25)]
-LARGE = [(2, 16, 112, 112, 80), (2, 256, 7, 7, 5), (12, 16, 256, 256), (4, 300, 14, 10, 6), (1, 1, 64, 64, 64)]
+SHAPES = [
+    (2, 5, 3, 4, 5),
+    (2, 24, 3, 6, 5),
+    (1, 16, 1, 2, 3),
+    (3, 16, 6, 7),
+    (2, 3, 8, 9),
+    (1, 130, 4, 4),
+    (2, 16, 24, 25),
+]
+LARGE = [
+    (2, 16, 112, 112, 80),
+    (2, 256, 7, 7, 5),
+    (12, 16, 256, 256),
+    (4, 300, 14, 10, 6),
+    (1, 1, 64, 64, 64),
+]
 TYPES = (torch.float32, torch.bfloat16)
 
-without_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="no Triton here")
+without_triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="no Triton here"
+)
 
 
 @without_triton
 @pytest.mark.parametrize("programs", [512, 3])
 def test_the_interpreted_kernels(programs):
-    interpreted = os.environ | {"TRITON_INTERPRET": "1"}  # is read when the kernels are defined: so in a process of its own
-    subprocess.run([sys.executable, __file__, str(programs)], env=interpreted, check=True, timeout=300)
+    interpreted = os.environ | {
+        "TRITON_INTERPRET": "1"
+    }  # is read when the kernels are defined: so in a process of its own
+    subprocess.run(
+        [sys.executable, __file__, str(programs)], env=interpreted, check=True, timeout=300
+    )
 
 
 @without_triton
@@ -68,7 +88,14 @@ def test_elsewhere_it_is_torchs(slope):
 
 
 @pytest.mark.parametrize(
-    "change", [{"affine": False}, {"track_running_stats": False}, {"momentum": None}, {"dtype": torch.float64}, {"kind": nn.SyncBatchNorm}]
+    "change",
+    [
+        {"affine": False},
+        {"track_running_stats": False},
+        {"momentum": None},
+        {"dtype": torch.float64},
+        {"kind": nn.SyncBatchNorm},
+    ],
 )
 def test_only_plain_batch_norm_is_replaced(change):
     kind = change.pop("kind", nn.BatchNorm3d)
@@ -82,7 +109,9 @@ def test_channels_of_zeros_change_nothing(channels):
     image = torch.randn(2, channels, 4, 5, 6)
     wide, weight = layers._widened(image, convolution.weight)
     assert wide.shape[1] == weight.shape[1] == max(8, channels)
-    torch.testing.assert_close(convolution._conv_forward(wide, weight, None), convolution(image), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        convolution._conv_forward(wide, weight, None), convolution(image), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.gpu
@@ -99,12 +128,22 @@ class TestOnTheGpu:
         assert fused.works_on(torch.device("cuda:0"))
 
     @pytest.mark.parametrize("training", [True, False])
-    @pytest.mark.parametrize(("kind", "shape"), [(VNet, (2, 1, 32, 48, 16)), (UNet, (3, 1, 64, 96))])
+    @pytest.mark.parametrize(
+        ("kind", "shape"), [(VNet, (2, 1, 32, 48, 16)), (UNet, (3, 1, 64, 96))]
+    )
     @pytest.mark.parametrize("upsample", ["linear", "transposed"])
     def test_a_network_is_the_same_network(self, kind, shape, upsample, training):
         set_kernels(deterministic=False)
         torch.manual_seed(0)
-        network = kind(kind.Options(filters=8, levels=4, dropout=0.0, upsample=upsample), channels=1, classes=3).cuda().train(training)
+        network = (
+            kind(
+                kind.Options(filters=8, levels=4, dropout=0.0, upsample=upsample),
+                channels=1,
+                classes=3,
+            )
+            .cuda()
+            .train(training)
+        )
         image = torch.randn(shape, device="cuda")
         with own_kernels():
             found = self.answers(network, image, training)
@@ -112,10 +151,14 @@ class TestOnTheGpu:
         for one, other in zip(found, expected, strict=True):
             assert (one - other).norm() <= 2e-4 * other.norm() + 1e-5
 
-    @pytest.mark.parametrize(("kind", "shape"), [(VNet, (2, 1, 32, 48, 16)), (UNet, (3, 1, 64, 96))])
+    @pytest.mark.parametrize(
+        ("kind", "shape"), [(VNet, (2, 1, 32, 48, 16)), (UNet, (3, 1, 64, 96))]
+    )
     def test_a_network_in_bf16_is_as_near_to_float32_as_torchs(self, kind, shape):
         torch.manual_seed(0)
-        network = kind(kind.Options(filters=8, levels=4, dropout=0.0, upsample="linear"), channels=1, classes=3).cuda()
+        network = kind(
+            kind.Options(filters=8, levels=4, dropout=0.0, upsample="linear"), channels=1, classes=3
+        ).cuda()
         image = torch.randn(shape, device="cuda")
         exact = self.answers(network, image, True)[0]
         with torch.autocast("cuda", torch.bfloat16):
@@ -130,15 +173,22 @@ class TestOnTheGpu:
         state = {name: value.clone() for name, value in network.state_dict().items()}
         with torch.set_grad_enabled(gradient):
             logits = network(image).logits
-        found = [logits.detach(), *(buffer.clone() for buffer in network.buffers() if buffer.is_floating_point())]
+        found = [
+            logits.detach(),
+            *(buffer.clone() for buffer in network.buffers() if buffer.is_floating_point()),
+        ]
         if gradient:
-            named = {name: weight for name, weight in network.named_parameters() if not _cancels(name)}
+            named = {
+                name: weight for name, weight in network.named_parameters() if not _cancels(name)
+            }
             found += torch.autograd.grad(logits.square().mean(), list(named.values()))
         network.load_state_dict(state)
         return found
 
     def test_it_is_the_same_every_time(self):
-        network = VNet(VNet.Options(filters=8, levels=3, upsample="linear"), channels=1, classes=2).cuda()
+        network = VNet(
+            VNet.Options(filters=8, levels=3, upsample="linear"), channels=1, classes=2
+        ).cuda()
         image = torch.randn(2, 1, 32, 32, 32, device="cuda")
         torch.use_deterministic_algorithms(True, warn_only=True)
         try:
@@ -146,10 +196,18 @@ class TestOnTheGpu:
             for _ in range(3):
                 torch.manual_seed(1)
                 with own_kernels():
-                    runs.append(torch.autograd.grad(network(image).logits.square().mean(), list(network.parameters())))
+                    runs.append(
+                        torch.autograd.grad(
+                            network(image).logits.square().mean(), list(network.parameters())
+                        )
+                    )
         finally:
             torch.use_deterministic_algorithms(False)
-        assert all(torch.equal(one, other) for run in runs[1:] for one, other in zip(runs[0], run, strict=True))
+        assert all(
+            torch.equal(one, other)
+            for run in runs[1:]
+            for one, other in zip(runs[0], run, strict=True)
+        )
 
 
 def _cancels(name):

@@ -4,13 +4,23 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from crossview.networks.layers import Convolution3d, Interpolation, dropout, upsample, upsample_by_matrices
+from crossview.networks.layers import (
+    Convolution3d,
+    Interpolation,
+    dropout,
+    upsample,
+    upsample_by_matrices,
+)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
 @pytest.mark.parametrize("channels", [1, 16])
-@pytest.mark.parametrize("sides", [(2, 3, 2), (1, 1, 1), (2, 2, 2), (1, 4, 4), (3, 3, 3), (4, 4, 4), (5, 6, 4)])
-def test_bfloat16_convolution_on_the_cpu(sides: tuple[int, ...], channels: int, layout: torch.memory_format) -> None:
+@pytest.mark.parametrize(
+    "sides", [(2, 3, 2), (1, 1, 1), (2, 2, 2), (1, 4, 4), (3, 3, 3), (4, 4, 4), (5, 6, 4)]
+)
+def test_bfloat16_convolution_on_the_cpu(
+    sides: tuple[int, ...], channels: int, layout: torch.memory_format
+) -> None:
     torch.manual_seed(0)
     layer = Convolution3d(channels, 16).to(memory_format=layout)
     image = torch.randn(2, channels, *sides).to(memory_format=layout)
@@ -24,7 +34,9 @@ def test_bfloat16_convolution_on_the_cpu(sides: tuple[int, ...], channels: int, 
 
     expected = run(autocast=False)
     for _ in range(3):
-        rubbish = [torch.full((size,), 1e30) for size in (100, 1000, 7000, 14000, 60000)]  # freed memory that a faulty kernel reads
+        rubbish = [
+            torch.full((size,), 1e30) for size in (100, 1000, 7000, 14000, 60000)
+        ]  # freed memory that a faulty kernel reads
         del rubbish
         for found, right in zip(run(autocast=True), expected, strict=True):
             assert (found - right).abs().max() < 0.02 * right.abs().max()
@@ -36,7 +48,14 @@ def test_large_inputs_stay_in_bfloat16() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sides", "interpolation"), [((5, 7), "linear"), ((5, 7), "cubic"), ((1, 2), "cubic"), ((4, 3, 6), "linear"), ((1, 2, 1), "linear")]
+    ("sides", "interpolation"),
+    [
+        ((5, 7), "linear"),
+        ((5, 7), "cubic"),
+        ((1, 2), "cubic"),
+        ((4, 3, 6), "linear"),
+        ((1, 2, 1), "linear"),
+    ],
 )
 def test_matrices_equal_torch(sides: tuple[int, ...], interpolation: Interpolation) -> None:
     torch.manual_seed(0)
@@ -53,38 +72,57 @@ def test_matrices_keep_the_type_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = upsample_by_matrices(image, "linear")
     assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.float(), upsample(image.float(), "linear"), rtol=0.01, atol=0.01)
+    torch.testing.assert_close(
+        found.float(), upsample(image.float(), "linear"), rtol=0.01, atol=0.01
+    )
 
 
 def test_linear_upsampling_aligns_the_corners() -> None:
     line = torch.tensor([0.0, 3.0]).view(1, 1, 1, 2)
-    torch.testing.assert_close(upsample(line, "linear")[0, 0, 0], torch.tensor([0.0, 1.0, 2.0, 3.0]))
+    torch.testing.assert_close(
+        upsample(line, "linear")[0, 0, 0], torch.tensor([0.0, 1.0, 2.0, 3.0])
+    )
     assert upsample(line, "nearest")[0, 0, 0].tolist() == [0, 0, 3, 3]
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(("sides", "interpolation"), [((8, 6), "linear"), ((8, 6), "cubic"), ((8, 6, 4), "linear")])
-def test_deterministic_on_a_gpu(sides: tuple[int, ...], interpolation: Interpolation, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("sides", "interpolation"), [((8, 6), "linear"), ((8, 6), "cubic"), ((8, 6, 4), "linear")]
+)
+def test_deterministic_on_a_gpu(
+    sides: tuple[int, ...], interpolation: Interpolation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     try:
         image = torch.randn(2, 16, *sides, device="cuda", requires_grad=True)
-        gradients = [torch.autograd.grad(upsample(image, interpolation).square().sum(), image)[0] for _ in range(2)]
+        gradients = [
+            torch.autograd.grad(upsample(image, interpolation).square().sum(), image)[0]
+            for _ in range(2)
+        ]
     finally:
         torch.use_deterministic_algorithms(False)
     assert torch.equal(*gradients)
     expected = F.interpolate(
         image,
         scale_factor=2,
-        mode="bicubic" if interpolation == "cubic" else "bilinear" if len(sides) == 2 else "trilinear",
+        mode="bicubic"
+        if interpolation == "cubic"
+        else "bilinear"
+        if len(sides) == 2
+        else "trilinear",
         align_corners=True,
     )
-    torch.testing.assert_close(gradients[0], torch.autograd.grad(expected.square().sum(), image)[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        gradients[0], torch.autograd.grad(expected.square().sum(), image)[0], rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("probability", [0.05, 0.5, 0.9])
-def test_dropout_zeroes_a_share_of_the_features_and_scales_the_others(probability: float, layout: torch.memory_format) -> None:
+def test_dropout_zeroes_a_share_of_the_features_and_scales_the_others(
+    probability: float, layout: torch.memory_format
+) -> None:
     torch.manual_seed(0)
     image = torch.ones(3, 7, 41, 43).to(memory_format=layout).requires_grad_()
     dropped = dropout(image, probability, training=True)
@@ -92,8 +130,12 @@ def test_dropout_zeroes_a_share_of_the_features_and_scales_the_others(probabilit
     spread = (probability * (1 - probability) / image.numel()) ** 0.5
     assert abs(1 - kept.float().mean() - probability) < 5 * spread
     for part in kept.flatten(2).float().mean(2).flatten():  # no channel and no sample is favoured
-        assert abs(1 - part - probability) < 5 * spread * (image[0, 0].numel() / image.numel()) ** -0.5
-    torch.testing.assert_close(dropped[kept], torch.full_like(dropped[kept], 1 / (1 - probability)), rtol=2e-4, atol=0)
+        assert (
+            abs(1 - part - probability) < 5 * spread * (image[0, 0].numel() / image.numel()) ** -0.5
+        )
+    torch.testing.assert_close(
+        dropped[kept], torch.full_like(dropped[kept], 1 / (1 - probability)), rtol=2e-4, atol=0
+    )
     assert dropped.stride() == image.stride()
     (gradient,) = torch.autograd.grad(dropped.sum(), image)
     assert torch.equal(gradient, dropped)
@@ -119,7 +161,9 @@ def test_dropout_leaves_features_alone_that_it_should_not_touch() -> None:
     assert not dropout(image, 1.0, training=True).any()
 
 
-@pytest.mark.parametrize("image", [torch.ones(1, 4, 9, 9)[:, ::2], torch.ones(1, 1, 9, 9).expand(1, 4, 9, 9)])
+@pytest.mark.parametrize(
+    "image", [torch.ones(1, 4, 9, 9)[:, ::2], torch.ones(1, 1, 9, 9).expand(1, 4, 9, 9)]
+)
 def test_dropout_of_features_with_gaps_or_overlaps_in_memory(image: torch.Tensor) -> None:
     torch.manual_seed(0)
     dropped = dropout(image, 0.5, training=True)

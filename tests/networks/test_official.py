@@ -7,7 +7,12 @@ from torch import Tensor
 
 import golden_numbers as golden
 from crossview.errors import UserError
-from crossview.networks.official import from_official_unet, from_official_vnet, official_unet_keys, official_vnet_keys
+from crossview.networks.official import (
+    from_official_unet,
+    from_official_vnet,
+    official_unet_keys,
+    official_vnet_keys,
+)
 from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
 
@@ -22,7 +27,11 @@ def unet_state(container: str) -> dict[str, Tensor]:
 
 def with_counters(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """As torch saves it: each batch norm has a counter."""
-    counters = {name.replace("running_var", "num_batches_tracked"): torch.tensor(7) for name in state if name.endswith("running_var")}
+    counters = {
+        name.replace("running_var", "num_batches_tracked"): torch.tensor(7)
+        for name in state
+        if name.endswith("running_var")
+    }
     return state | counters
 
 
@@ -41,10 +50,15 @@ def test_vnet_round_trip() -> None:
 
 def test_unet_round_trip_of_two_pairs() -> None:
     state = with_counters(unet_state("two_pairs"))
-    keys = (official_unet_keys("encoder1", "decoder1", transposed=False), official_unet_keys("encoder2", "decoder2", transposed=True))
+    keys = (
+        official_unet_keys("encoder1", "decoder1", transposed=False),
+        official_unet_keys("encoder2", "decoder2", transposed=True),
+    )
     renamed = from_official_unet(state, shared=False)
     assert sum(map(len, renamed)) == len(state)
-    for upsample, view_keys, view_state in zip(("linear", "transposed"), keys, renamed, strict=True):
+    for upsample, view_keys, view_state in zip(
+        ("linear", "transposed"), keys, renamed, strict=True
+    ):
         view = UNet(UNet.Options(upsample=upsample), 1, 4)
         view.load_state_dict(view_state)
         loaded = view.state_dict()
@@ -63,13 +77,19 @@ def test_unet_as_released_is_one_network(mode: str) -> None:
         output = view.double().train(mode == "train")(image)
         for found, key in ((output.logits, "logits"), (output.bottleneck, "feat")):
             expected = numbers[f"released_{mode}_{key}_sums"]
-            np.testing.assert_allclose(golden.sums(found), expected, rtol=0, atol=1e-9 * expected[1])
-    assert sum(parameter.numel() for parameter in view.parameters()) == numbers["released_params_used"]
+            np.testing.assert_allclose(
+                golden.sums(found), expected, rtol=0, atol=1e-9 * expected[1]
+            )
+    assert (
+        sum(parameter.numel() for parameter in view.parameters()) == numbers["released_params_used"]
+    )
 
 
 def test_parameter_order_is_not_needed_but_names_are() -> None:
     shuffled = dict(sorted(vnet_state().items(), reverse=True))
-    assert torch.equal(from_official_vnet(shuffled)[0]["last.weight"], vnet_state()["decoder1.out_conv.weight"])
+    assert torch.equal(
+        from_official_vnet(shuffled)[0]["last.weight"], vnet_state()["decoder1.out_conv.weight"]
+    )
 
 
 def test_a_missing_name_is_reported() -> None:

@@ -20,17 +20,27 @@ NETWORKS = {2: UNet, 3: VNet}
 def build(dimensions, **options):
     torch.manual_seed(0)
     network = NETWORKS[dimensions]
-    return network(network.Options(**{"filters": 2, "levels": 3, "dropout": 0, **options}), channels=1, classes=3)
+    return network(
+        network.Options(**{"filters": 2, "levels": 3, "dropout": 0, **options}),
+        channels=1,
+        classes=3,
+    )
 
 
 def official_urpc_unet():
     numbers = golden.load("urpc_unet")
     official = golden.fill(golden.entries("urpc_unet", "unet_urpc"), numbers["c"])
     keys = official_unet_keys("encoder", "decoder", transposed=False)
-    keys |= {f"decoder.out_conv_dp{k + 1}.{part}": f"heads.{k}.{part}" for k in range(3) for part in ("weight", "bias")}
+    keys |= {
+        f"decoder.out_conv_dp{k + 1}.{part}": f"heads.{k}.{part}"
+        for k in range(3)
+        for part in ("weight", "bias")
+    }
     network = UNet(UNet.Options(upsample="linear", scales=3), channels=1, classes=4)
     unused = {name: tensor for name, tensor in official.items() if name not in keys}
-    network.load_state_dict({keys[name]: tensor for name, tensor in official.items() if name in keys})
+    network.load_state_dict(
+        {keys[name]: tensor for name, tensor in official.items() if name in keys}
+    )
     return network.eval(), unused
 
 
@@ -52,7 +62,10 @@ def test_has_the_official_number_of_parameters_but_for_the_head_that_is_never_us
     network, unused = official_urpc_unet()
     assert {name.rsplit(".", 1)[0] for name in unused} == {"decoder.out_conv_dp4"}
     ours = sum(parameter.numel() for parameter in network.parameters())
-    assert ours + sum(tensor.numel() for tensor in unused.values()) == golden.load("urpc_unet")["params"]
+    assert (
+        ours + sum(tensor.numel() for tensor in unused.values())
+        == golden.load("urpc_unet")["params"]
+    )
 
 
 @pytest.mark.parametrize(("levels", "scales"), list(itertools.product((2, 3, 5), (1, 3))))
@@ -75,7 +88,9 @@ def test_scales_come_finer_to_coarser(dimensions):
     if dimensions == 2:
         for k, logits in enumerate(output.scales, 1):
             coarse = F.avg_pool2d(logits, 2**k)
-            torch.testing.assert_close(logits, F.interpolate(coarse, scale_factor=2**k, mode="nearest"))
+            torch.testing.assert_close(
+                logits, F.interpolate(coarse, scale_factor=2**k, mode="nearest")
+            )
 
 
 @pytest.mark.parametrize("dimensions", NETWORKS)
@@ -85,7 +100,9 @@ def test_heads_change_nothing_else(dimensions):
     state = pyramid.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in plain.state_dict().items())
     image = torch.randn(2, 1, *(16,) * dimensions)
-    for found, expected in zip((pyramid(image), pyramid.train()(image)), (plain(image), plain.train()(image)), strict=True):
+    for found, expected in zip(
+        (pyramid(image), pyramid.train()(image)), (plain(image), plain.train()(image)), strict=True
+    ):
         for part in ("logits", "bottleneck", "decoder"):
             assert torch.equal(getattr(found, part), getattr(expected, part))
     assert plain(image).scales == ()
@@ -107,7 +124,9 @@ def test_the_u_net_s_heads_see_perturbed_features_in_training_only():
     assert torch.equal(first.logits, again.logits)
     assert all(not torch.equal(a, b) for a, b in zip(first.scales, again.scales, strict=True))
     network.eval()
-    assert all(torch.equal(a, b) for a, b in zip(network(image).scales, network(image).scales, strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(network(image).scales, network(image).scales, strict=True)
+    )
 
 
 def test_noise_is_a_share_of_each_feature_and_the_same_for_every_sample():
@@ -146,7 +165,10 @@ def test_matrices_resize_as_torch_does(sides):
     torch.manual_seed(0)
     image = torch.randn(2, 3, *sides, dtype=torch.float64, requires_grad=True)
     size = [4 * side for side in sides]
-    expected, found = resize(image, size, "linear"), upsample_by_matrices(image, "linear", size, align_corners=False)
+    expected, found = (
+        resize(image, size, "linear"),
+        upsample_by_matrices(image, "linear", size, align_corners=False),
+    )
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     direction = torch.randn_like(expected)
     gradients = [torch.autograd.grad(output, image, direction)[0] for output in (found, expected)]

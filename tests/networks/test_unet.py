@@ -32,12 +32,25 @@ def test_equals_the_official_network(up_type: int, mode: str) -> None:
         single, double = network(image), network.double()(image.double())
 
     tolerance = 2e-5 if mode == "eval" else 2e-4
-    assert golden.largest_difference(single.logits.flatten()[::17], numbers[f"up{up_type}_{mode}_logits"]) < tolerance
-    assert golden.largest_difference(single.bottleneck.flatten()[::11], numbers[f"{mode}_feat"]) < tolerance
+    assert (
+        golden.largest_difference(
+            single.logits.flatten()[::17], numbers[f"up{up_type}_{mode}_logits"]
+        )
+        < tolerance
+    )
+    assert (
+        golden.largest_difference(single.bottleneck.flatten()[::11], numbers[f"{mode}_feat"])
+        < tolerance
+    )
     for output, precision in ((double, 1e-9), (single, 1e-5 if mode == "eval" else 1e-4)):
-        for found, key in ((output.logits, f"up{up_type}_{mode}_logits"), (output.bottleneck, f"{mode}_feat")):
+        for found, key in (
+            (output.logits, f"up{up_type}_{mode}_logits"),
+            (output.bottleneck, f"{mode}_feat"),
+        ):
             expected = numbers[f"{key}_sums"]
-            np.testing.assert_allclose(golden.sums(found), expected, rtol=0, atol=precision * expected[1])
+            np.testing.assert_allclose(
+                golden.sums(found), expected, rtol=0, atol=precision * expected[1]
+            )
 
 
 @pytest.mark.parametrize("up_type", [0, 1, 2, 3])
@@ -49,7 +62,11 @@ def test_number_of_parameters(up_type: int) -> None:
 @pytest.mark.parametrize("upsample", UPSAMPLING)
 @pytest.mark.parametrize("levels", [2, 4])
 def test_other_levels_channels_and_classes(levels: int, upsample: str) -> None:
-    network = UNet(UNet.Options(filters=4, levels=levels, dropout=0.1, upsample=upsample), channels=3, classes=5)
+    network = UNet(
+        UNet.Options(filters=4, levels=levels, dropout=0.1, upsample=upsample),
+        channels=3,
+        classes=5,
+    )
     side = 2 ** (levels - 1)
     output = network(torch.randn(2, 3, side, 2 * side))
     assert output.logits.shape == (2, 5, side, 2 * side)
@@ -67,7 +84,9 @@ def test_dropout_acts_only_in_training() -> None:
 
 @pytest.mark.parametrize("upsample", UPSAMPLING)
 def test_keeps_channels_last(upsample: str) -> None:
-    network = UNet(UNet.Options(filters=4, levels=3, dropout=0.1, upsample=upsample), 2, 3).to(memory_format=torch.channels_last)
+    network = UNet(UNet.Options(filters=4, levels=3, dropout=0.1, upsample=upsample), 2, 3).to(
+        memory_format=torch.channels_last
+    )
     output = network(torch.randn(2, 2, 16, 16).to(memory_format=torch.channels_last))
     for tensor in (output.logits, output.bottleneck, output.decoder):
         assert tensor.is_contiguous(memory_format=torch.channels_last)
@@ -85,7 +104,15 @@ def test_dropout_needs_one_probability_per_level() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"filters": 0}, {"levels": 1}, {"dropout": 1.5}, {"upsample": "trilinear"}, {"depth": 5}, {"name": "vnet"}]
+    "wrong",
+    [
+        {"filters": 0},
+        {"levels": 1},
+        {"dropout": 1.5},
+        {"upsample": "trilinear"},
+        {"depth": 5},
+        {"name": "vnet"},
+    ],
 )
 def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):

@@ -19,11 +19,17 @@ UPSAMPLING = ("transposed", "linear")
 @cache
 def official_states(filters: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     constants = golden.load("cml_vnet")["c"]
-    return from_official_vnet(golden.fill(golden.entries("cml_vnet", f"vnet_n_filters_{filters}"), constants))
+    return from_official_vnet(
+        golden.fill(golden.entries("cml_vnet", f"vnet_n_filters_{filters}"), constants)
+    )
 
 
 def official_view(filters: int, view: int) -> VNet:
-    network = VNet(VNet.Options(filters=filters, dropout=0, upsample=UPSAMPLING[view - 1]), channels=1, classes=2)
+    network = VNet(
+        VNet.Options(filters=filters, dropout=0, upsample=UPSAMPLING[view - 1]),
+        channels=1,
+        classes=2,
+    )
     network.load_state_dict(official_states(filters)[view - 1])
     return network
 
@@ -41,17 +47,29 @@ def test_equals_the_official_network(filters: int, shape: int, mode: str, view: 
 
     name = f"f{filters}_s{shape}_{mode}"
     tolerance, step = (2e-5 if mode == "eval" else 2e-4), (7 if name == "f4_s0_eval" else 61)
-    assert golden.largest_difference(single.logits.flatten()[::step], numbers[f"{name}_logits{view}"]) < tolerance
-    assert golden.largest_difference(single.bottleneck.flatten()[::3], numbers[f"{name}_feat{view}"]) < tolerance
+    assert (
+        golden.largest_difference(single.logits.flatten()[::step], numbers[f"{name}_logits{view}"])
+        < tolerance
+    )
+    assert (
+        golden.largest_difference(single.bottleneck.flatten()[::3], numbers[f"{name}_feat{view}"])
+        < tolerance
+    )
     for output, precision in ((double, 1e-9), (single, 1e-5 if mode == "eval" else 1e-4)):
         for found, key in ((output.logits, "logits"), (output.bottleneck, "feat")):
             expected = numbers[f"{name}_{key}{view}_sums"]
-            np.testing.assert_allclose(golden.sums(found), expected, rtol=0, atol=precision * expected[1])
+            np.testing.assert_allclose(
+                golden.sums(found), expected, rtol=0, atol=precision * expected[1]
+            )
 
 
 @pytest.mark.parametrize("filters", [4, 16])
 def test_number_of_parameters(filters: int) -> None:
-    count = sum(parameter.numel() for view in (1, 2) for parameter in official_view(filters, view).parameters())
+    count = sum(
+        parameter.numel()
+        for view in (1, 2)
+        for parameter in official_view(filters, view).parameters()
+    )
     assert count == golden.load("cml_vnet")[f"f{filters}_params"]
 
 
@@ -78,9 +96,14 @@ def test_dropout_takes_whole_channels_of_the_bottleneck_and_only_in_training() -
 
 @pytest.mark.parametrize("upsample", UPSAMPLING)
 def test_keeps_channels_last(upsample: str) -> None:
-    network = VNet(VNet.Options(filters=4, levels=3, upsample=upsample), 2, 3).to(memory_format=torch.channels_last_3d)
+    network = VNet(VNet.Options(filters=4, levels=3, upsample=upsample), 2, 3).to(
+        memory_format=torch.channels_last_3d
+    )
     output = network(torch.randn(2, 2, 16, 16, 16).to(memory_format=torch.channels_last_3d))
-    for tensor in (output.bottleneck, output.decoder):  # on one CPU thread torch's 1x1x1 convolution returns channels first
+    for tensor in (
+        output.bottleneck,
+        output.decoder,
+    ):  # on one CPU thread torch's 1x1x1 convolution returns channels first
         assert tensor.is_contiguous(memory_format=torch.channels_last_3d)
 
 
@@ -96,7 +119,17 @@ def test_small_patch_trains_in_bfloat16_on_the_cpu(upsample: str) -> None:
     assert max(parameter.grad.abs().max() for parameter in network.parameters()) < 100
 
 
-@pytest.mark.parametrize("wrong", [{"filters": 0}, {"levels": 1}, {"dropout": 1}, {"upsample": "cubic"}, {"depth": 5}, {"name": "unet"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"filters": 0},
+        {"levels": 1},
+        {"dropout": 1},
+        {"upsample": "cubic"},
+        {"depth": 5},
+        {"name": "unet"},
+    ],
+)
 def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         VNet.Options(**wrong)

@@ -12,8 +12,14 @@ from crossview.objectives.contrast import ClassMemory, weighted_distance
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 100))
 def test_the_distance_is_the_weighted_mean_over_all_pairs(features, memories, seed):
     random = torch.Generator().manual_seed(seed)
-    f, m = (torch.randn(count, 4, generator=random, dtype=torch.float64) for count in (features, memories))
-    s, t = (torch.rand(count, generator=random, dtype=torch.float64) + 0.1 for count in (features, memories))
+    f, m = (
+        torch.randn(count, 4, generator=random, dtype=torch.float64)
+        for count in (features, memories)
+    )
+    s, t = (
+        torch.rand(count, generator=random, dtype=torch.float64) + 0.1
+        for count in (features, memories)
+    )
     a, b = s / s.mean(), t / t.mean()
     pairs = (1 - F.normalize(f) @ F.normalize(m).T) * a[:, None] * b[None]
     torch.testing.assert_close(weighted_distance(f, m, s, t), pairs.mean())
@@ -28,8 +34,12 @@ def test_the_distance_runs_from_zero_to_two():
 def test_the_gradient_turns_features_towards_the_memory():
     torch.manual_seed(0)
     features, memory = torch.randn(5, 4, requires_grad=True), torch.randn(1, 4).expand(3, 4)
-    (gradient,) = torch.autograd.grad(weighted_distance(features, memory, torch.ones(5), torch.ones(3)), features)
-    nearer = F.cosine_similarity(features - gradient, memory[:1]) > F.cosine_similarity(features, memory[:1])
+    (gradient,) = torch.autograd.grad(
+        weighted_distance(features, memory, torch.ones(5), torch.ones(3)), features
+    )
+    nearer = F.cosine_similarity(features - gradient, memory[:1]) > F.cosine_similarity(
+        features, memory[:1]
+    )
     assert nearer.all()
 
 
@@ -43,7 +53,9 @@ def test_low_precision_features_are_weighed_in_float32():
     torch.manual_seed(0)
     features = torch.randn(3000, 8).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        value = weighted_distance(features, features, torch.rand(3000).bfloat16(), torch.rand(3000).bfloat16())
+        value = weighted_distance(
+            features, features, torch.rand(3000).bfloat16(), torch.rand(3000).bfloat16()
+        )
     assert value.dtype == torch.float32
 
 

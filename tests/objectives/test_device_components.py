@@ -11,13 +11,28 @@ import torch
 
 from crossview.objectives.components import largest_components
 
-SHAPES = [((2, 10, 12), 0.3), ((2, 6, 7, 9), 0.1), ((2, 6, 7, 9), 0.4), ((1, 3, 1, 5), 0.5), ((2, 1, 4, 1), 0.5), ((1, 4, 4, 4), 0.0)]
-LARGE = [((24, 256, 256), 0.3), ((8, 112, 112, 80), 0.02), ((8, 112, 112, 80), 0.1), ((8, 112, 112, 80), 0.5), ((2, 40, 33, 300), 0.08)]
+SHAPES = [
+    ((2, 10, 12), 0.3),
+    ((2, 6, 7, 9), 0.1),
+    ((2, 6, 7, 9), 0.4),
+    ((1, 3, 1, 5), 0.5),
+    ((2, 1, 4, 1), 0.5),
+    ((1, 4, 4, 4), 0.0),
+]
+LARGE = [
+    ((24, 256, 256), 0.3),
+    ((8, 112, 112, 80), 0.02),
+    ((8, 112, 112, 80), 0.1),
+    ((8, 112, 112, 80), 0.5),
+    ((2, 40, 33, 300), 0.08),
+]
 
 
 def noise(shape, density, classes=4):
     rng = np.random.default_rng(0)
-    return (rng.integers(1, classes, shape, dtype=np.uint8) * (rng.random(shape) < density)).astype(np.uint8)
+    return (rng.integers(1, classes, shape, dtype=np.uint8) * (rng.random(shape) < density)).astype(
+        np.uint8
+    )
 
 
 def snake(shape):
@@ -38,15 +53,23 @@ def ties(shape=(1, 8, 8, 8)):
 def check(device, shapes):
     from crossview.objectives.device_components import largest_components_there
 
-    labels = [noise(*case) for case in shapes] + [noise(*case, classes=2) for case in shapes[:2]] + [ties(), snake((1, 8, 6, 5))]
+    labels = (
+        [noise(*case) for case in shapes]
+        + [noise(*case, classes=2) for case in shapes[:2]]
+        + [ties(), snake((1, 8, 6, 5))]
+    )
     for label in labels:
         there = largest_components_there(torch.from_numpy(label).to(device), 4)
-        np.testing.assert_array_equal(there.cpu().numpy(), largest_components(label, 4), err_msg=str(label.shape))
+        np.testing.assert_array_equal(
+            there.cpu().numpy(), largest_components(label, 4), err_msg=str(label.shape)
+        )
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="no Triton here")
 def test_the_interpreted_kernels_find_the_hosts_components():
-    interpreted = os.environ | {"TRITON_INTERPRET": "1"}  # is read when the kernels are defined: so in a process of its own
+    interpreted = os.environ | {
+        "TRITON_INTERPRET": "1"
+    }  # is read when the kernels are defined: so in a process of its own
     subprocess.run([sys.executable, __file__], env=interpreted, check=True, timeout=300)
 
 
@@ -74,7 +97,10 @@ def test_a_device_that_can_not_is_told_of_and_not_used(monkeypatch):
     def fail(label, classes):
         raise RuntimeError("no compiler\nand more")
 
-    for wrong, told in ((fail, "no compiler$"), (lambda label, classes: torch.zeros_like(label), "other components than the host's")):
+    for wrong, told in (
+        (fail, "no compiler$"),
+        (lambda label, classes: torch.zeros_like(label), "other components than the host's"),
+    ):
         monkeypatch.setattr(module, "largest_components_there", wrong)
         with pytest.warns(UserWarning, match=told):
             assert not module.works_on(torch.device("cpu"))

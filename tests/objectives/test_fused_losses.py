@@ -16,12 +16,16 @@ SHAPES = [(2, 2, 3, 4, 5), (1, 5, 7, 9), (3, 4, 40, 60), (2, 3, 1, 1, 1), (2, 16
 LARGE = [(2, 2, 112, 112, 80), (12, 4, 256, 256), (40, 3, 64, 64), (1, 2, 300, 300, 40)]
 CASES = list(product(SHAPES, (torch.float32, torch.bfloat16), (False, True)))
 
-without_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="no Triton here")
+without_triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="no Triton here"
+)
 
 
 @without_triton
 def test_the_interpreted_kernels():
-    interpreted = os.environ | {"TRITON_INTERPRET": "1"}  # is read when the kernels are defined: so in a process of its own
+    interpreted = os.environ | {
+        "TRITON_INTERPRET": "1"
+    }  # is read when the kernels are defined: so in a process of its own
     subprocess.run([sys.executable, __file__], env=interpreted, check=True, timeout=300)
 
 
@@ -33,7 +37,9 @@ def test_what_differs_is_told_and_not_used(monkeypatch):
         raise RuntimeError("no compiler\nand more")
 
     monkeypatch.setattr(fused_losses, "compare", fail)
-    with pytest.warns(UserWarning, match="torch's own cross-entropy and Dice are used on cpu: no compiler$"):
+    with pytest.warns(
+        UserWarning, match="torch's own cross-entropy and Dice are used on cpu: no compiler$"
+    ):
         assert not fused_losses.works_on(torch.device("cpu"))
 
 
@@ -54,7 +60,10 @@ def test_elsewhere_it_is_torchs():
 
 @pytest.mark.gpu
 class TestOnTheGpu:
-    @pytest.mark.parametrize(("shape", "dtype", "weighted"), [*CASES, *product(LARGE, (torch.float32, torch.bfloat16), (False, True))])
+    @pytest.mark.parametrize(
+        ("shape", "dtype", "weighted"),
+        [*CASES, *product(LARGE, (torch.float32, torch.bfloat16), (False, True))],
+    )
     def test_the_loss_and_its_gradient(self, shape, dtype, weighted):
         from crossview.objectives import fused_losses
 

@@ -67,11 +67,15 @@ def test_equals_monai(classes: int, sides: tuple[int, ...], dtype: torch.dtype) 
         softmax=True, to_onehot_y=True, include_background=True, squared_pred=False, smooth_nr=1e-5, smooth_dr=1e-5, reduction="mean",
         lambda_dice=0.5, lambda_ce=0.5,
     )  # fmt: skip
-    expected, expected_gradient = value_and_gradient(lambda z, y: monai(z, y.unsqueeze(1)), logits, label)
+    expected, expected_gradient = value_and_gradient(
+        lambda z, y: monai(z, y.unsqueeze(1)), logits, label
+    )
     value, gradient = value_and_gradient(cross_entropy_dice, logits, label)
     tolerance = 1e-6 if dtype == torch.float32 else 1e-14
     torch.testing.assert_close(value, expected, rtol=tolerance, atol=0)
-    assert (gradient - expected_gradient).abs().max() < 10 * tolerance * expected_gradient.abs().max()
+    assert (
+        gradient - expected_gradient
+    ).abs().max() < 10 * tolerance * expected_gradient.abs().max()
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -87,10 +91,15 @@ def test_batch_dice_sums_over_the_batch_with_squares() -> None:
     torch.manual_seed(0)
     logits, label = torch.randn(3, 2, 6, 5, dtype=torch.float64), torch.randint(2, (3, 6, 5))
     p, t = logits.softmax(1), torch.stack([label == 0, label == 1], 1).double()
-    dice = [(2 * (p * t)[:, c].sum() + 1e-5) / ((p * p)[:, c].sum() + t[:, c].sum() + 1e-5) for c in range(2)]
+    dice = [
+        (2 * (p * t)[:, c].sum() + 1e-5) / ((p * p)[:, c].sum() + t[:, c].sum() + 1e-5)
+        for c in range(2)
+    ]
     both, foreground = 1 - sum(dice) / 2, 1 - dice[1]
     torch.testing.assert_close(batch_dice_loss(logits, label), both)
-    torch.testing.assert_close(cross_entropy_batch_dice(logits, label), (cross_entropy(logits, label) + both) / 2)
+    torch.testing.assert_close(
+        cross_entropy_batch_dice(logits, label), (cross_entropy(logits, label) + both) / 2
+    )
     without = cross_entropy_batch_dice(logits, label, background=False)
     torch.testing.assert_close(without, (cross_entropy(logits, label) + foreground) / 2)
 
@@ -107,7 +116,9 @@ def test_a_region_of_batch_dice_is_the_loss_of_that_region_alone() -> None:
 def test_cross_entropy_equals_torch() -> None:
     torch.manual_seed(0)
     logits, label = torch.randn(2, 5, 8, 6, dtype=torch.float64), torch.randint(5, (2, 8, 6))
-    torch.testing.assert_close(cross_entropy(logits, label), torch.nn.functional.cross_entropy(logits, label))
+    torch.testing.assert_close(
+        cross_entropy(logits, label), torch.nn.functional.cross_entropy(logits, label)
+    )
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -126,8 +137,15 @@ def test_low_precision_logits_are_computed_in_float32() -> None:
         value = cross_entropy_dice(logits, label)
         discrepancy = feature_discrepancy(logits, logits.roll(1, 1))
     assert value.dtype == discrepancy.dtype == torch.float32
-    torch.testing.assert_close(value, cross_entropy_dice(logits.double(), label).float(), rtol=1e-6, atol=0)
-    torch.testing.assert_close(discrepancy, feature_discrepancy(logits.double(), logits.double().roll(1, 1)).float(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        value, cross_entropy_dice(logits.double(), label).float(), rtol=1e-6, atol=0
+    )
+    torch.testing.assert_close(
+        discrepancy,
+        feature_discrepancy(logits.double(), logits.double().roll(1, 1)).float(),
+        rtol=1e-6,
+        atol=0,
+    )
 
 
 def test_extreme_logits_stay_finite() -> None:
@@ -161,7 +179,10 @@ def test_a_zero_vector_has_a_zero_gradient(dimensions: str, size: float) -> None
 
 
 def test_discrepancy_stops_the_gradient_of_the_other() -> None:
-    features, other = torch.randn(2, 3, 4, requires_grad=True), torch.randn(2, 3, 4, requires_grad=True)
+    features, other = (
+        torch.randn(2, 3, 4, requires_grad=True),
+        torch.randn(2, 3, 4, requires_grad=True),
+    )
     feature_discrepancy(features, other).backward()
     assert features.grad is not None
     assert other.grad is None
@@ -170,4 +191,6 @@ def test_discrepancy_stops_the_gradient_of_the_other() -> None:
 def test_discrepancy_runs_from_opposite_to_equal() -> None:
     features = torch.randn(2, 5, 4, 4)
     torch.testing.assert_close(feature_discrepancy(features, 3 * features), torch.tensor(2.0))
-    torch.testing.assert_close(feature_discrepancy(features, -features), torch.tensor(0.0), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        feature_discrepancy(features, -features), torch.tensor(0.0), atol=1e-6, rtol=0
+    )

@@ -10,7 +10,9 @@ import golden_numbers as golden
 from crossview.objectives.mixing import halves, mix, random_box
 
 
-@given(st.lists(st.integers(1, 200), min_size=1, max_size=3), st.floats(0.01, 1), st.integers(0, 2**32))
+@given(
+    st.lists(st.integers(1, 200), min_size=1, max_size=3), st.floats(0.01, 1), st.integers(0, 2**32)
+)
 def test_box_has_its_size_and_lies_inside(size: list[int], ratio: float, seed: int) -> None:
     box = random_box(size, ratio, np.random.default_rng(seed))
     assert len(box) == len(size)
@@ -19,8 +21,13 @@ def test_box_has_its_size_and_lies_inside(size: list[int], ratio: float, seed: i
         assert part.stop - part.start == int(ratio * side)
 
 
-@pytest.mark.parametrize(("size", "ratio", "sides"), [((112, 112, 80), 2 / 3, (74, 74, 53)), ((256, 256), 1 / 2, (128, 128))])
-def test_sides_of_the_papers_boxes(size: tuple[int, ...], ratio: float, sides: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("size", "ratio", "sides"),
+    [((112, 112, 80), 2 / 3, (74, 74, 53)), ((256, 256), 1 / 2, (128, 128))],
+)
+def test_sides_of_the_papers_boxes(
+    size: tuple[int, ...], ratio: float, sides: tuple[int, ...]
+) -> None:
     box = random_box(size, ratio, np.random.default_rng(0))
     assert tuple(part.stop - part.start for part in box) == sides
 
@@ -44,7 +51,9 @@ def test_wrong_ratio(ratio: float) -> None:
 
 
 def test_same_stream_same_box() -> None:
-    assert random_box((40, 30), 0.5, np.random.default_rng(3)) == random_box((40, 30), 0.5, np.random.default_rng(3))
+    assert random_box((40, 30), 0.5, np.random.default_rng(3)) == random_box(
+        (40, 30), 0.5, np.random.default_rng(3)
+    )
 
 
 @pytest.mark.parametrize("sides", [(9, 8), (9, 8, 7)])
@@ -78,7 +87,10 @@ def test_halves() -> None:
 
 
 def test_boxes_of_the_golden_steps_have_the_size_of_ours() -> None:
-    for name, key, ratio in (("cml_step_la", "self_boxes", 2 / 3), ("cml_step_acdc", "two_self_boxes", 1 / 2)):
+    for name, key, ratio in (
+        ("cml_step_la", "self_boxes", 2 / 3),
+        ("cml_step_acdc", "two_self_boxes", 1 / 2),
+    ):
         numbers = golden.load(name)
         ours = random_box(numbers["spatial"].tolist(), ratio, np.random.default_rng(0))
         for box in numbers[key]:

@@ -22,7 +22,9 @@ def test_equals_the_official_pseudo_labels(setting: str) -> None:
     decided = decide(torch.from_numpy(numbers[f"{setting}_logits"]))
     assert decided.dtype == torch.uint8
     np.testing.assert_array_equal(decided, numbers[f"{setting}_mask"])
-    np.testing.assert_array_equal(largest_components(decided.numpy(), CLASSES[setting]), numbers[f"{setting}_mask_cc"])
+    np.testing.assert_array_equal(
+        largest_components(decided.numpy(), CLASSES[setting]), numbers[f"{setting}_mask_cc"]
+    )
 
 
 def reference(label: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
@@ -40,7 +42,9 @@ def sparse_labels(dimensions: int) -> st.SearchStrategy[NDArray[np.uint8]]:
     """Labels of up to four classes and enough background for many components, ties among them."""
     shapes = st.tuples(st.integers(1, 3), *[st.integers(1, 9)] * dimensions)
     elements = st.sampled_from([0, 0, 0, 1, 1, 2, 3])
-    return shapes.flatmap(lambda shape: arrays.arrays(np.uint8, shape, elements=elements, fill=st.just(0)))
+    return shapes.flatmap(
+        lambda shape: arrays.arrays(np.uint8, shape, elements=elements, fill=st.just(0))
+    )
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
@@ -94,7 +98,9 @@ def test_async_gives_the_same_and_leaves_its_input() -> None:
     numbers = golden.load("cml_pseudo_labels")
     labels = [torch.from_numpy(numbers[f"{setting}_mask"].copy()) for setting in CLASSES]
     before = [label.clone() for label in labels]
-    pending = [clean_async(label, classes) for label, classes in zip(labels, CLASSES.values(), strict=True)]
+    pending = [
+        clean_async(label, classes) for label, classes in zip(labels, CLASSES.values(), strict=True)
+    ]
     for setting, job, label, copy in zip(CLASSES, pending, labels, before, strict=True):
         np.testing.assert_array_equal(job.result(), numbers[f"{setting}_mask_cc"])
         assert torch.equal(label, copy)

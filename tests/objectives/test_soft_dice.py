@@ -45,4 +45,6 @@ def test_classwise_is_the_batch_dice_where_one_side_is_a_label():
     torch.manual_seed(0)
     logits, label = torch.randn(2, 3, 4, 5, dtype=torch.float64), torch.randint(0, 3, (2, 4, 5))
     truth = torch.nn.functional.one_hot(label, 3).movedim(-1, 1).double()
-    torch.testing.assert_close(classwise_dice_loss(logits.softmax(1), truth), batch_dice_loss(logits, label, smooth=1e-10))
+    torch.testing.assert_close(
+        classwise_dice_loss(logits.softmax(1), truth), batch_dice_loss(logits, label, smooth=1e-10)
+    )

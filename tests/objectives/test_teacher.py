@@ -17,7 +17,12 @@ def network(who):
     """The golden convolution and batch norm, as ``student`` or ``teacher``."""
     numbers = golden.load("bcp_losses")
     module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
-    module.load_state_dict({name: torch.from_numpy(numbers[f"ema_{who}_{name.replace('.', '_')}"]) for name in module.state_dict()})
+    module.load_state_dict(
+        {
+            name: torch.from_numpy(numbers[f"ema_{who}_{name.replace('.', '_')}"])
+            for name in module.state_dict()
+        }
+    )
     return module
 
 
@@ -27,7 +32,13 @@ def test_average_equals_the_official_one(script, buffers):
     average(teacher, student, 0.99, buffers=buffers)
     numbers = golden.load("bcp_losses")
     for name, value in teacher.state_dict().items():
-        np.testing.assert_allclose(value, numbers[f"ema_{script}_{name.replace('.', '_')}"], rtol=1e-6, atol=1e-8, err_msg=name)
+        np.testing.assert_allclose(
+            value,
+            numbers[f"ema_{script}_{name.replace('.', '_')}"],
+            rtol=1e-6,
+            atol=1e-8,
+            err_msg=name,
+        )
 
 
 def test_the_decay_equals_the_official_one():
@@ -39,7 +50,10 @@ def test_the_decay_equals_the_official_one():
 def test_at_step_0_the_teacher_becomes_the_student():
     student, teacher = network("student"), network("teacher")
     average(teacher, student, warmed_up(0, 0.99), buffers=True)
-    assert all(torch.equal(value, student.state_dict()[name]) for name, value in teacher.state_dict().items())
+    assert all(
+        torch.equal(value, student.state_dict()[name])
+        for name, value in teacher.state_dict().items()
+    )
 
 
 def test_a_warmed_up_teacher_is_the_mean_of_all_students():
@@ -66,7 +80,9 @@ def test_a_teacher_is_a_copy_that_never_reaches_the_optimiser():
     assert all(not parameter.requires_grad for parameter in teacher.parameters())
     both = nn.ModuleList([student, teacher])
     trained = make_optimiser(both.parameters(), TrainingOptions()).param_groups[0]["params"]
-    assert {id(parameter) for parameter in trained} == {id(parameter) for parameter in student.parameters()}
+    assert {id(parameter) for parameter in trained} == {
+        id(parameter) for parameter in student.parameters()
+    }
     student[0].weight.data.zero_()
     assert teacher[0].weight.abs().sum() > 0
 

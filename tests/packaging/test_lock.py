@@ -25,7 +25,9 @@ def project() -> dict:
 
 @pytest.fixture(scope="module")
 def locked(lock) -> list[Requirement]:
-    return [Requirement(line.rstrip(" \\")) for line in lock.splitlines() if re.match(r"[a-z0-9]", line)]
+    return [
+        Requirement(line.rstrip(" \\")) for line in lock.splitlines() if re.match(r"[a-z0-9]", line)
+    ]
 
 
 def normal(name: str) -> str:
@@ -39,17 +41,31 @@ def wanted(project: dict) -> list[Requirement]:
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 def test_each_dependency_is_locked_once_within_its_bounds(project, locked, python):
-    environment = default_environment() | {"python_version": python, "python_full_version": f"{python}.0"}
-    here = [requirement for requirement in locked if not requirement.marker or requirement.marker.evaluate(environment)]
-    versions = {normal(requirement.name): next(iter(requirement.specifier)).version for requirement in here}
+    environment = default_environment() | {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+    }
+    here = [
+        requirement
+        for requirement in locked
+        if not requirement.marker or requirement.marker.evaluate(environment)
+    ]
+    versions = {
+        normal(requirement.name): next(iter(requirement.specifier)).version for requirement in here
+    }
     assert len(versions) == len(here), "a package is locked twice for one Python"
     for requirement in wanted(project):
         assert normal(requirement.name) in versions, f"{requirement.name} is not locked: make lock"
-        assert versions[normal(requirement.name)] in requirement.specifier, f"{requirement}: the lock is out of date: make lock"
+        assert versions[normal(requirement.name)] in requirement.specifier, (
+            f"{requirement}: the lock is out of date: make lock"
+        )
 
 
 def test_every_package_is_pinned_and_has_hashes(lock, locked):
-    assert all([specifier.operator for specifier in requirement.specifier] == ["=="] for requirement in locked)
+    assert all(
+        [specifier.operator for specifier in requirement.specifier] == ["=="]
+        for requirement in locked
+    )
     entries = re.split(r"\n(?=[a-z0-9])", lock)[1:]
     assert len(entries) == len(locked)
     assert all("--hash=sha256:" in entry for entry in entries)
@@ -67,6 +83,14 @@ def test_the_lock_names_no_host_and_no_folder(lock):
 
 
 def test_torch_2_9_and_old_ones_are_refused(project):
-    torch = next(requirement for requirement in map(Requirement, project["dependencies"]) if requirement.name == OWN_BUILD)
-    allowed = [version for version in ("2.5.1", "2.6.0", "2.8.0", "2.9.0", "2.9.1", "2.10.0", "2.13.0") if version in torch.specifier]
+    torch = next(
+        requirement
+        for requirement in map(Requirement, project["dependencies"])
+        if requirement.name == OWN_BUILD
+    )
+    allowed = [
+        version
+        for version in ("2.5.1", "2.6.0", "2.8.0", "2.9.0", "2.9.1", "2.10.0", "2.13.0")
+        if version in torch.specifier
+    ]
     assert allowed == ["2.6.0", "2.8.0", "2.10.0", "2.13.0"]

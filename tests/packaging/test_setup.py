@@ -18,7 +18,15 @@ def torch_check() -> str:
 
 
 @pytest.mark.parametrize(
-    ("found", "kept"), [("2.13.0+cpu", True), ("2.6.0", True), ("2.10.1", True), ("2.5.1", False), ("2.9.0+cu130", False), (None, False)]
+    ("found", "kept"),
+    [
+        ("2.13.0+cpu", True),
+        ("2.6.0", True),
+        ("2.10.1", True),
+        ("2.5.1", False),
+        ("2.9.0+cu130", False),
+        (None, False),
+    ],
 )
 def test_setup_keeps_a_torch_that_will_do(tmp_path, found, kept):
     # A folder with only the metadata of a torch, put in the place of the real packages.
@@ -27,7 +35,9 @@ def test_setup_keeps_a_torch_that_will_do(tmp_path, found, kept):
         metadata.parent.mkdir()
         metadata.write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {found}\n")
     code = f"import sys\nsys.path[:] = [{str(tmp_path)!r}] + [p for p in sys.path if 'site-packages' not in p]\n{torch_check()}"
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False
+    )
     assert (done.returncode == 0) is kept, done.stderr
     assert "Traceback" not in done.stderr
 
@@ -38,12 +48,18 @@ def test_the_default_torch_of_setup_is_one_the_package_accepts():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     default = re.search(r"^TORCH \?= torch==(\S+)$", makefile, re.MULTILINE)
     assert default is not None
-    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    torch = next(requirement for requirement in map(Requirement, dependencies) if requirement.name == "torch")
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "dependencies"
+    ]
+    torch = next(
+        requirement for requirement in map(Requirement, dependencies) if requirement.name == "torch"
+    )
     assert default[1] in torch.specifier
 
 
 def test_citation_and_changelog_name_the_version_of_the_package():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "version"
+    ]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -47,30 +47,63 @@ METRICS = ("dice", "jaccard", "hd95", "asd", "assd")
 
 
 def journal_rows(
-    pretrain: Sequence[float] = (), train: Sequence[float] = (), *, views: Mapping[str, float] | None = None, finished: bool = True
+    pretrain: Sequence[float] = (),
+    train: Sequence[float] = (),
+    *,
+    views: Mapping[str, float] | None = None,
+    finished: bool = True,
 ) -> list[dict[str, Any]]:
     """Two stages of 400 and 600 steps; a validation every 200 steps with the given means."""
     rows: list[dict[str, Any]] = []
     total = 0
-    for index, (stage, steps, means) in enumerate((("pretrain", 400, pretrain), ("train", 600, train))):
-        rows.append({"kind": "stage", "stage": stage, "index": index, "steps": steps, "total_step": total})
+    for index, (stage, steps, means) in enumerate(
+        (("pretrain", 400, pretrain), ("train", 600, train))
+    ):
+        rows.append(
+            {"kind": "stage", "stage": stage, "index": index, "steps": steps, "total_step": total}
+        )
         for step in range(20, steps + 1, 20):
             total += 20
             terms = {"labelled": 1 / (1 + total), **({"unlabelled": 0.5} if index else {})}
             rows.append(
-                {"kind": "step", "stage": stage, "step": step, "total_step": total, "loss": sum(terms.values()), "terms": terms}
-                | {"learning_rate": 0.01, "samples_per_second": 20.0, "data_wait": 0.1, "seconds": total * 0.5}
+                {
+                    "kind": "step",
+                    "stage": stage,
+                    "step": step,
+                    "total_step": total,
+                    "loss": sum(terms.values()),
+                    "terms": terms,
+                }
+                | {
+                    "learning_rate": 0.01,
+                    "samples_per_second": 20.0,
+                    "data_wait": 0.1,
+                    "seconds": total * 0.5,
+                }
             )
             if step % 200 == 0 and step // 200 <= len(means):
                 mean = means[step // 200 - 1]
-                scored = {name: {"1": value, "mean": value} for name, value in (views or {}).items()}
+                scored = {
+                    name: {"1": value, "mean": value} for name, value in (views or {}).items()
+                }
                 rows.append(
-                    {"kind": "validation", "stage": stage, "total_step": total, "mean": mean, "classes": {"1": mean}, "views": scored}
+                    {
+                        "kind": "validation",
+                        "stage": stage,
+                        "total_step": total,
+                        "mean": mean,
+                        "classes": {"1": mean},
+                        "views": scored,
+                    }
                 )
-    return rows + ([{"kind": "finished", "total_step": total, "seconds": 500.0}] if finished else [])
+    return rows + (
+        [{"kind": "finished", "total_step": total, "seconds": 500.0}] if finished else []
+    )
 
 
-def statistics(mean: float | None, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+def statistics(
+    mean: float | None, low: float | None = None, high: float | None = None
+) -> dict[str, Any]:
     return {"mean": mean, "sd": 0.05, "ci95": None if low is None else [low, high], "n": 3}
 
 
@@ -102,14 +135,21 @@ def summary(**changes: Any) -> dict[str, Any]:
     }
 
 
-def write_evaluation(folder: Path, dice: Mapping[str, Sequence[float]], *, pictures: bool = True, side: int = 40, **changes: Any) -> None:
+def write_evaluation(
+    folder: Path,
+    dice: Mapping[str, Sequence[float]],
+    *,
+    pictures: bool = True,
+    side: int = 40,
+    **changes: Any,
+) -> None:
     """An evaluation with the given Dice of each case's classes; each case may have a picture."""
     folder.mkdir(parents=True)
     names = [f"class {index + 1}" for index in range(max(len(values) for values in dice.values()))]
     made = summary(cases=list(dice), **changes)
-    made["classes"] = {str(index + 1): {**made["classes"]["1"], "name": name} for index, name in enumerate(names)} | changes.get(
-        "classes", {}
-    )
+    made["classes"] = {
+        str(index + 1): {**made["classes"]["1"], "name": name} for index, name in enumerate(names)
+    } | changes.get("classes", {})
     (folder / "summary.json").write_text(json.dumps(made))
     with (folder / "cases.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -118,7 +158,16 @@ def write_evaluation(folder: Path, dice: Mapping[str, Sequence[float]], *, pictu
             for index, value in enumerate(values):
                 empty = "missed" if value == 0 else ""
                 writer.writerow(
-                    [case, case, "", index + 1, value, value / (2 - value), *(["", "", ""] if empty else [2.5, 1.25, 1.5]), empty]
+                    [
+                        case,
+                        case,
+                        "",
+                        index + 1,
+                        value,
+                        value / (2 - value),
+                        *(["", "", ""] if empty else [2.5, 1.25, 1.5]),
+                        empty,
+                    ]
                 )
     if pictures:
         (folder / "pictures").mkdir()
@@ -145,7 +194,9 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         run = tmp_path / name
         run.mkdir()
-        (run / "recipe.toml").write_text(RECIPE.format(method=method, selection=selection, setting=setting))
+        (run / "recipe.toml").write_text(
+            RECIPE.format(method=method, selection=selection, setting=setting)
+        )
         (run / "environment.json").write_text(json.dumps(environment))
         rows = journal_rows() if journal is None else journal
         (run / "journal.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

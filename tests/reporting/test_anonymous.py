@@ -39,7 +39,9 @@ def test_scores_and_pictures_stay_with_their_case(make_run):
     run = read_run(named(make_run))
     hidden = without_names(run)
     for before, after in zip(run.evaluations, hidden.evaluations, strict=True):
-        assert [case.mean("dice") for case in before.cases] == [case.mean("dice") for case in after.cases]
+        assert [case.mean("dice") for case in before.cases] == [
+            case.mean("dice") for case in after.cases
+        ]
         for old, new in zip(before.cases, after.cases, strict=True):
             assert old.case != new.case
             assert before.pictures.get(old.case) == after.pictures.get(new.case)

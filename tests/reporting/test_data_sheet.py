@@ -13,19 +13,37 @@ def plan(cases):
         {"key": "data.spacing", "value": [1.0, 0.8, 3.25], "reason": "the median of <all> scans"},
         {"key": "inference.largest_component", "value": True, "reason": "one piece"},
     ]
-    return {"device": "CPU", "choices": choices, "fingerprint": {"ct": False, "channels": 1, "cases": cases}}
+    return {
+        "device": "CPU",
+        "choices": choices,
+        "fingerprint": {"ct": False, "channels": 1, "cases": cases},
+    }
 
 
 def case(labelled, side, bright=900.0):
     percentiles = [[1.0, 400.0, bright]]
-    return {"case": "a", "labelled": labelled, "shape": [40, 50, side], "spacing": [1.0, 0.8, side / 10], "percentiles": percentiles}
+    return {
+        "case": "a",
+        "labelled": labelled,
+        "shape": [40, 50, side],
+        "spacing": [1.0, 0.8, side / 10],
+        "percentiles": percentiles,
+    }
 
 
 def test_what_varies_is_drawn_and_what_does_not_is_said(tmp_path):
-    (tmp_path / "plan.json").write_text(json.dumps(plan([case(True, 20), case(False, 30), case(False, 36)])))
+    (tmp_path / "plan.json").write_text(
+        json.dumps(plan([case(True, 20), case(False, 30), case(False, 36)]))
+    )
     sheet = data_sheet(tmp_path)
-    assert sheet["about"] == "1 labelled and 2 unlabelled scans, 1 channel, no absolute scale of intensities."
-    assert [chart.title for chart in sheet["charts"]] == ["voxels foot to head", "mm a voxel foot to head"]
+    assert (
+        sheet["about"]
+        == "1 labelled and 2 unlabelled scans, 1 channel, no absolute scale of intensities."
+    )
+    assert [chart.title for chart in sheet["charts"]] == [
+        "voxels foot to head",
+        "mm a voxel foot to head",
+    ]
     assert "voxels left to right: 40" in sheet["same"]
     assert "mm a voxel back to front: 0.8" in sheet["same"]
     assert ("data.spacing", "1, 0.8, 3.25", "the median of <all> scans") in sheet["choices"]

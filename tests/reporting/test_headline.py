@@ -6,13 +6,22 @@ import crossview
 from crossview.reporting.folder import read_run
 from crossview.reporting.headline import changed_keys, headline
 
-SMALL = ["data.size=16", "data.patch=[8,8,8]", "data.unlabelled=4", "data.test=2", "network.levels=2", "inference.stride=[8,8,8]"]
+SMALL = [
+    "data.size=16",
+    "data.patch=[8,8,8]",
+    "data.unlabelled=4",
+    "data.test=2",
+    "network.levels=2",
+    "inference.stride=[8,8,8]",
+]
 
 
 @pytest.fixture
 def trained(tmp_path):
     def made(recipe, *sets):
-        run, _ = crossview.train(recipe, None, tmp_path / "run", overrides=[*sets, "training.device=cpu"], max_steps=1)
+        run, _ = crossview.train(
+            recipe, None, tmp_path / "run", overrides=[*sets, "training.device=cpu"], max_steps=1
+        )
         return read_run(run.path)
 
     return made
@@ -20,7 +29,9 @@ def trained(tmp_path):
 
 def test_changed_keys_are_told_by_name_and_many_by_their_number(trained):
     run = trained("demo", *SMALL, "training.seed=5")
-    assert set(changed_keys(run)) == {"size", "patch", "unlabelled", "test", "levels"}, "the seed is no change"
+    assert set(changed_keys(run)) == {"size", "patch", "unlabelled", "test", "levels"}, (
+        "the seed is no change"
+    )
     assert ("5 keys: not as in demo", "warn") in headline(run)["badges"]
 
 

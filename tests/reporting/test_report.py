@@ -66,20 +66,51 @@ def page_of(run: Path, **arguments: Any) -> Page:
 
 def test_a_whole_run(make_run: MakeRun, journal: Journal) -> None:
     rows = journal([0.5, 0.7], [0.72, 0.75, 0.8], views={"view1": 0.8, "view2": 0.78})
-    page = page_of(make_run(journal=rows, dice={"b": [0.95, 0.9], "a": [0.8, 0.7], "c": [0.9, 0.9]}))
-    for part in ("CML on demo", "4 labelled scans", "20 unlabelled scans", "seed 7", "90.36", "88.90 to 91.60", "6.06", "1.68"):
+    page = page_of(
+        make_run(journal=rows, dice={"b": [0.95, 0.9], "a": [0.8, 0.7], "c": [0.9, 0.9]})
+    )
+    for part in (
+        "CML on demo",
+        "4 labelled scans",
+        "20 unlabelled scans",
+        "seed 7",
+        "90.36",
+        "88.90 to 91.60",
+        "6.06",
+        "1.68",
+    ):
         assert part in page.text
-    for part in ("class 1", "class 2", "Made of phantoms.", "How the numbers were made.", "pretrain_steps = 400", "crossview train demo"):
+    for part in (
+        "class 1",
+        "class 2",
+        "Made of phantoms.",
+        "How the numbers were made.",
+        "pretrain_steps = 400",
+        "crossview train demo",
+    ):
         assert part in page.text
     assert "weights of the last step" in page.text
     assert "unfinished" not in page.text
-    charts = [label for label in page.values("aria-label") if "Dice" in label or "Loss" in label or "rate" in label]
+    charts = [
+        label
+        for label in page.values("aria-label")
+        if "Dice" in label or "Loss" in label or "rate" in label
+    ]
     assert len(charts) == 4  # cases, validation, loss, learning rate
 
 
 def test_it_needs_no_other_file(make_run: MakeRun, journal: Journal) -> None:
-    page = page_of(make_run(journal=journal([0.5, 0.7], [0.8, 0.8, 0.8]), dice={"a": [0.8], "b": [0.9], "c": [0.7]}))
-    loads = [value for tag, attributes in page.tags for name, value in attributes.items() if name in ("src", "srcset", "poster", "data")]
+    page = page_of(
+        make_run(
+            journal=journal([0.5, 0.7], [0.8, 0.8, 0.8]), dice={"a": [0.8], "b": [0.9], "c": [0.7]}
+        )
+    )
+    loads = [
+        value
+        for tag, attributes in page.tags
+        for name, value in attributes.items()
+        if name in ("src", "srcset", "poster", "data")
+    ]
     loads += [attributes["href"] or "" for tag, attributes in page.tags if tag in ("link", "base")]
     assert len(loads) >= 3
     assert all(value is not None and value.startswith("data:") for value in loads)
@@ -89,7 +120,11 @@ def test_it_needs_no_other_file(make_run: MakeRun, journal: Journal) -> None:
 
 
 def test_every_link_leads_somewhere(make_run: MakeRun, journal: Journal) -> None:
-    page = page_of(make_run(journal=journal([0.5, 0.7], [0.8]), dice={f"case {n}": [0.5 + n / 20] for n in range(8)}))
+    page = page_of(
+        make_run(
+            journal=journal([0.5, 0.7], [0.8]), dice={f"case {n}": [0.5 + n / 20] for n in range(8)}
+        )
+    )
     ids = page.values("id")
     assert len(ids) == len(set(ids))
     links = [link for link in page.values("href") if link.startswith("#")]
@@ -101,7 +136,14 @@ def test_markup_in_names_is_text(make_run: MakeRun, evaluation_writer: Callable[
     environment = {"command": EVIL, EVIL: EVIL, "notes": [EVIL], "device": EVIL, "labelled": [EVIL]}
     rows = [
         {"kind": "stage", "stage": EVIL, "index": 0, "steps": 20, "total_step": 0},
-        {"kind": "step", "stage": EVIL, "total_step": 20, "loss": 1, "terms": {EVIL: 1, 'a"b': 2}, "health": {EVIL: 0.0}},
+        {
+            "kind": "step",
+            "stage": EVIL,
+            "total_step": 20,
+            "loss": 1,
+            "terms": {EVIL: 1, 'a"b': 2},
+            "health": {EVIL: 0.0},
+        },
         {
             "kind": "validation",
             "stage": EVIL,
@@ -112,7 +154,9 @@ def test_markup_in_names_is_text(make_run: MakeRun, evaluation_writer: Callable[
         },
         {"kind": "warning", "text": EVIL},
     ]
-    run = make_run(journal=rows, environment=environment, setting=EVIL.replace('"', ""), method="cml")
+    run = make_run(
+        journal=rows, environment=environment, setting=EVIL.replace('"', ""), method="cml"
+    )
     evaluation_writer(
         run / "evaluation" / "test",
         {EVIL.replace("/", "-"): [0.0], "<b>&amp;": [0.5], "'\"onload=": [0.7]},
@@ -121,12 +165,27 @@ def test_markup_in_names_is_text(make_run: MakeRun, evaluation_writer: Callable[
         convention=EVIL,
         unit=EVIL,
         clean_up=EVIL,
-        empty=[{"case": EVIL, "class": EVIL, "kind": EVIL}, {"case": EVIL, "class": "1", "kind": "missed"}],
+        empty=[
+            {"case": EVIL, "class": EVIL, "kind": EVIL},
+            {"case": EVIL, "class": "1", "kind": "missed"},
+        ],
         classes={"1": {"name": EVIL}},
         views={EVIL: {"mean": {"dice": {"mean": 0.9}}}, "b": {"mean": {"dice": {"mean": 0.5}}}},
     )
-    row = {"method": EVIL, "setting": EVIL, "dice": 0.5, "seeds": 1, "selection": EVIL, "verdict": EVIL}
-    table = ComparisonTable([row, {**row, "difference": 0.1, "difference_low": 0.0, "difference_high": 0.2}], [row], [EVIL], EVIL)
+    row = {
+        "method": EVIL,
+        "setting": EVIL,
+        "dice": 0.5,
+        "seeds": 1,
+        "selection": EVIL,
+        "verdict": EVIL,
+    }
+    table = ComparisonTable(
+        [row, {**row, "difference": 0.1, "difference_low": 0.0, "difference_high": 0.2}],
+        [row],
+        [EVIL],
+        EVIL,
+    )
     page = page_of(run, comparison=table, comparison_title=EVIL)
     assert not [tag for tag, _ in page.tags if tag in ("script", "b&amp;")]
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
@@ -135,10 +194,14 @@ def test_markup_in_names_is_text(make_run: MakeRun, evaluation_writer: Callable[
 
 def test_the_worst_case_comes_first(make_run: MakeRun) -> None:
     run = make_run(
-        dice={"good": [0.95], "missed": [0.0], "fair": [0.8], "bad": [0.4]}, empty=[{"case": "missed", "class": "1", "kind": "missed"}]
+        dice={"good": [0.95], "missed": [0.0], "fair": [0.8], "bad": [0.4]},
+        empty=[{"case": "missed", "class": "1", "kind": "missed"}],
     )
     page = page_of(run)
-    rows = [page.text.index(f" {name} ", page.text.index("Every case, the worst first")) for name in ("missed", "bad", "fair", "good")]
+    rows = [
+        page.text.index(f" {name} ", page.text.index("Every case, the worst first"))
+        for name in ("missed", "bad", "fair", "good")
+    ]
     assert rows == sorted(rows)
     assert "the worst, missed, has 0.00 %" in page.text
     assert "class 1 missed" in page.text
@@ -147,7 +210,12 @@ def test_the_worst_case_comes_first(make_run: MakeRun) -> None:
     cases.write_text(cases.read_text().replace("missed", ""))
     assert "class 2 found elsewhere only" in page_of(run).text
     alternatives = [alt.rsplit(" ", 1)[1] for alt in page.values("alt")]
-    assert alternatives == ["fair", "missed", "bad", "good"]  # the median large at the top, then the others, the worst first
+    assert alternatives == [
+        "fair",
+        "missed",
+        "bad",
+        "good",
+    ]  # the median large at the top, then the others, the worst first
 
 
 @pytest.mark.parametrize("selection", ["test", "validation", "last"])
@@ -158,14 +226,18 @@ def test_optimism_is_shown(make_run: MakeRun, selection: str) -> None:
 
 
 def test_the_counts_are_of_what_was_trained_on(make_run: MakeRun) -> None:
-    text = page_of(make_run(environment={"labelled": ["a", "b", "c"], "unlabelled": 0, "validation": ["d"]})).text
+    text = page_of(
+        make_run(environment={"labelled": ["a", "b", "c"], "unlabelled": 0, "validation": ["d"]})
+    ).text
     assert "3 labelled scans" in text
     assert "4 labelled" not in text
     assert "unlabelled scans" not in text.partition("In plain words")[0]
     assert "4 labelled scans" in page_of(make_run(name="bare", environment={})).text
 
 
-def test_a_partial_evaluation_and_an_old_one_are_shown(make_run: MakeRun, evaluation_writer: Callable[..., None]) -> None:
+def test_a_partial_evaluation_and_an_old_one_are_shown(
+    make_run: MakeRun, evaluation_writer: Callable[..., None]
+) -> None:
     run = make_run(dice={"a": [0.8], "b": [0.9]}, partial=True, step=400)
     evaluation_writer(run / "evaluation" / "test.part", {"z": [0.1]})
     text = page_of(run).text.replace("\u00a0", " ")
@@ -187,7 +259,14 @@ def test_no_evaluation_and_no_end(make_run: MakeRun, journal: Journal) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", '{"kind": "sta', "[1, 2]\nnull\n17\n", '{"kind": "step", "terms": 3, "total_step": "x", "health": []}\n', "\x00\xff"]
+    "content",
+    [
+        "",
+        '{"kind": "sta',
+        "[1, 2]\nnull\n17\n",
+        '{"kind": "step", "terms": 3, "total_step": "x", "health": []}\n',
+        "\x00\xff",
+    ],
 )
 def test_odd_journals(make_run: MakeRun, content: str) -> None:
     run = make_run(dice={"a": [0.8]})
@@ -195,8 +274,16 @@ def test_odd_journals(make_run: MakeRun, content: str) -> None:
     assert "90.36" in page_of(run).text
 
 
-def test_a_cut_last_line_and_unknown_kinds_are_tolerated(make_run: MakeRun, journal: Journal) -> None:
-    run = make_run(journal=[*journal([0.5, 0.7], [0.8, 0.8, 0.8]), {"kind": "comet", "total_step": 1000, "tail": [1]}, {"no": "kind"}])
+def test_a_cut_last_line_and_unknown_kinds_are_tolerated(
+    make_run: MakeRun, journal: Journal
+) -> None:
+    run = make_run(
+        journal=[
+            *journal([0.5, 0.7], [0.8, 0.8, 0.8]),
+            {"kind": "comet", "total_step": 1000, "tail": [1]},
+            {"no": "kind"},
+        ]
+    )
     with (run / "journal.jsonl").open("a") as file:
         file.write('{"kind": "validation", "mean": 0.1, "total_')
     assert "Validation Dice in %" in page_of(run).text
@@ -215,13 +302,23 @@ def test_nothing_but_a_recipe(make_run: MakeRun) -> None:
 def test_a_broken_picture_is_left_out(make_run: MakeRun) -> None:
     run = make_run(dice={"a": [0.8], "b": [0.9], "c": [0.7]})
     for name in ("a", "b"):
-        (run / "evaluation" / "test" / "pictures" / f"{name}.png").write_bytes(b"\x89PNG\r\n\x1a\nhalf")
+        (run / "evaluation" / "test" / "pictures" / f"{name}.png").write_bytes(
+            b"\x89PNG\r\n\x1a\nhalf"
+        )
     assert [alt.rsplit(" ", 1)[1] for alt in page_of(run).values("alt")] == ["c"]
 
 
 def test_numbers_that_do_not_exist_are_dashes(make_run: MakeRun) -> None:
     nothing = {"mean": None, "sd": None, "ci95": None, "n": 0}
-    run = make_run(dice={"a": [0.0]}, mean={"dice": {**nothing, "mean": 0.0}, "jaccard": nothing, "hd95": nothing, "asd": nothing})
+    run = make_run(
+        dice={"a": [0.0]},
+        mean={
+            "dice": {**nothing, "mean": 0.0},
+            "jaccard": nothing,
+            "hd95": nothing,
+            "asd": nothing,
+        },
+    )
     text = page_of(run).text
     assert "nan" not in text.lower()
     assert "None" not in text
@@ -240,22 +337,37 @@ def test_pictures_of_batches_by_stage(make_run: MakeRun) -> None:
     ):
         Image.new("RGB", (60, 40)).save(run / "pictures" / f"{name}.png")
     page = page_of(run)
-    assert page.values("alt") == ["stage pretrain, step 0", "stage train, step 0", "stage train, step 400"]
+    assert page.values("alt") == [
+        "stage pretrain, step 0",
+        "stage train, step 0",
+        "stage train, step 400",
+    ]
     assert "2 more in pictures/" in page.text
 
 
 def test_several_splits(make_run: MakeRun, evaluation_writer: Callable[..., None]) -> None:
     run = make_run(dice={"t": [0.8], "u": [0.9]})
-    evaluation_writer(run / "evaluation" / "validation", {"v": [0.5], "t": [0.6]}, split="validation")
+    evaluation_writer(
+        run / "evaluation" / "validation", {"v": [0.5], "t": [0.6]}, split="validation"
+    )
     page = page_of(run)
-    assert page.text.index("Results on the test cases") < page.text.index("Results on the validation cases")
+    assert page.text.index("Results on the test cases") < page.text.index(
+        "Results on the validation cases"
+    )
     assert len(set(page.values("id"))) == len(page.values("id"))
 
 
 def test_comparison_at_the_top(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run(dice={"a": [0.8]})
-    table = ComparisonTable([{"method": "supervised", "setting": "demo", "dice": 0.7}, {"method": "cml", "setting": "demo", "dice": 0.8}])
-    page = page_of(run, comparison=table, comparison_title="Phantoms", path=tmp_path / "demo" / "report.html")
+    table = ComparisonTable(
+        [
+            {"method": "supervised", "setting": "demo", "dice": 0.7},
+            {"method": "cml", "setting": "demo", "dice": 0.8},
+        ]
+    )
+    page = page_of(
+        run, comparison=table, comparison_title="Phantoms", path=tmp_path / "demo" / "report.html"
+    )
     assert page.text.index("Phantoms") < page.text.index("Mean Dice on")
     assert (tmp_path / "demo" / "report.html").exists()
     assert not (run / "report.html").exists()
@@ -269,7 +381,9 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("file", ["recipe.toml", "environment.json", "evaluation/test/summary.json"])
+@pytest.mark.parametrize(
+    "file", ["recipe.toml", "environment.json", "evaluation/test/summary.json"]
+)
 def test_a_damaged_file_is_named(make_run: MakeRun, file: str) -> None:
     run = make_run(dice={"a": [0.8]})
     (run / file).write_text("{ half")
@@ -283,7 +397,9 @@ def test_a_long_run_with_many_cases_is_quick_and_small(make_run: MakeRun, journa
     rows = journal([0.5, 0.7], [0.8, 0.8, 0.8])
     steps = [row for row in rows if row["kind"] == "step"]
     many = rows + [{**steps[-1], "total_step": 1000 + n} for n in range(20_000)]
-    run = make_run(journal=many, dice={f"case{n:02d}": [0.5 + n / 100] for n in range(40)}, side=600)
+    run = make_run(
+        journal=many, dice={f"case{n:02d}": [0.5 + n / 100] for n in range(40)}, side=600
+    )
     started = time.process_time()
     path = write_report(run)
     assert time.process_time() - started < 10  # about 3 s of one core

@@ -8,15 +8,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossview.reporting.figures import Compared, Mark, Series, dot_plot, line_chart, short, strip, thin, ticks
-from crossview.reporting.words import distance, duration, in_text, interval, listed, metric, number, percent, points
+from crossview.reporting.figures import (
+    Compared,
+    Mark,
+    Series,
+    dot_plot,
+    line_chart,
+    short,
+    strip,
+    thin,
+    ticks,
+)
+from crossview.reporting.words import (
+    distance,
+    duration,
+    in_text,
+    interval,
+    listed,
+    metric,
+    number,
+    percent,
+    points,
+)
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e5), finite), max_size=600), st.booleans())
 def test_any_line_stays_within_its_frame(values: list[tuple[float, float]], log: bool) -> None:
-    chart = line_chart("<&>", [Series('a"<b>', values)], boundaries=[(0, "<first>"), (10, "second")], log=log)
+    chart = line_chart(
+        "<&>", [Series('a"<b>', values)], boundaries=[(0, "<first>"), (10, "second")], log=log
+    )
     root = ElementTree.fromstring(chart.svg)
     for line in root.iter("polyline"):
         pairs = [tuple(map(float, pair.split(","))) for pair in line.attrib["points"].split()]
@@ -59,7 +81,12 @@ def test_every_case_has_its_dot_and_link() -> None:
 
 
 def test_a_comparison_without_intervals_is_drawn() -> None:
-    root = ElementTree.fromstring(dot_plot([Compared("a" * 80, 0.5, None, ()), Compared("b", 0.9, (0.8, 0.95), (0.89, 0.91))], "plot"))
+    root = ElementTree.fromstring(
+        dot_plot(
+            [Compared("a" * 80, 0.5, None, ()), Compared("b", 0.9, (0.8, 0.95), (0.89, 0.91))],
+            "plot",
+        )
+    )
     assert len(list(root.iter("circle"))) == 4
 
 

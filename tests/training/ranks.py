@@ -31,7 +31,12 @@ def start(ranks, *arguments):
     """Start a command in so many processes, as torchrun would."""
     port = free_port()
     return [
-        subprocess.Popen(arguments, env=environment(rank, ranks, port), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            arguments,
+            env=environment(rank, ranks, port),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         for rank in range(ranks)
     ]
 
@@ -39,7 +44,10 @@ def start(ranks, *arguments):
 def finish(processes, timeout=120):
     """Each process's exit code, standard output and standard error."""
     told = [process.communicate(timeout=timeout) for process in processes]
-    return [(process.returncode, out.decode(), err.decode()) for process, (out, err) in zip(processes, told, strict=True)]
+    return [
+        (process.returncode, out.decode(), err.decode())
+        for process, (out, err) in zip(processes, told, strict=True)
+    ]
 
 
 def train_in(ranks, out, steps, *sets, device="cpu"):
@@ -56,9 +64,17 @@ def poison(method, what, step):
     def loss(batch, stage, number):
         calls.append(number)
         bad = len(calls) == step + 1
-        parts = original(replace(batch, image=batch.image * float("nan")) if bad and what == "image" else batch, stage, number)
+        parts = original(
+            replace(batch, image=batch.image * float("nan")) if bad and what == "image" else batch,
+            stage,
+            number,
+        )
         for part in (parts,) if isinstance(parts, dict) else parts:
-            yield {name: term + float("inf") for name, term in part.items()} if bad and what == "loss" else part
+            yield (
+                {name: term + float("inf") for name, term in part.items()}
+                if bad and what == "loss"
+                else part
+            )
 
     method.loss = loss
 
@@ -85,7 +101,11 @@ def main(out, steps, device, *sets):
 
     def doubled(*arguments, **options):
         made = batch(*arguments, **options)
-        return replace(made, image=made.image.double(), unlabelled=None if made.unlabelled is None else made.unlabelled.double())
+        return replace(
+            made,
+            image=made.image.double(),
+            unlabelled=None if made.unlabelled is None else made.unlabelled.double(),
+        )
 
     stream.batch = doubled
     what, rank, step = os.environ.get("POISON", "nothing,-1,0").split(",")
@@ -94,7 +114,10 @@ def main(out, steps, device, *sets):
     out.mkdir(exist_ok=True)
     job = replace(make_job(out, recipe, prepared, method, world), score=None)
     train(job, resume=False, max_steps=steps)
-    torch.save({name: value.cpu() for name, value in method.state_dict().items()}, out / f"rank{world.rank}.pt")
+    torch.save(
+        {name: value.cpu() for name, value in method.state_dict().items()},
+        out / f"rank{world.rank}.pt",
+    )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,10 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
     """What the last checkpoint holds of the method and the optimiser, flat."""
     state = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)
     flat = {f"weights {name}": value for name, value in state["weights"].items()}
-    return flat | {f"momentum {key}": value["momentum_buffer"] for key, value in state["optimiser"]["state"].items()}
+    return flat | {
+        f"momentum {key}": value["momentum_buffer"]
+        for key, value in state["optimiser"]["state"].items()
+    }
 
 
 def assert_bit_equal(one: Run, other: Run) -> None:

@@ -43,7 +43,13 @@ def test_other_files_are_told(tmp_path, content):
         checkpoint.read(tmp_path / "last.pt")
 
 
-@pytest.mark.parametrize("error", [RuntimeError("[enforce fail at inline_container.cc:672] unexpected pos"), OSError(28, "No space left")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail at inline_container.cc:672] unexpected pos"),
+        OSError(28, "No space left"),
+    ],
+)
 def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path, monkeypatch, error):
     def fail(content, path):
         path.write_bytes(b"half")

@@ -36,7 +36,10 @@ def test_where_compiling_fails_it_is_refused(monkeypatch):
 def test_the_networks_of_a_method(name):
     from crossview.resolve import resolve
 
-    recipe = resolve("demo", [f"method.name={name}", "network.filters=2", "network.levels=2", "data.patch=[16,16,16]"])
+    recipe = resolve(
+        "demo",
+        [f"method.name={name}", "network.filters=2", "network.levels=2", "data.patch=[16,16,16]"],
+    )
     method = recipe.build_method(1)
     found = networks_of(method)
     assert found
@@ -51,7 +54,9 @@ def test_a_compiled_network_is_the_same_network():
     assert plain.state_dict().keys() == compiled.state_dict().keys()
     image = torch.randn(2, 1, 8, 8, 8)
     for _ in range(2):
-        for one, other in zip(vars(plain(image)).values(), vars(compiled(image)).values(), strict=True):
+        for one, other in zip(
+            vars(plain(image)).values(), vars(compiled(image)).values(), strict=True
+        ):
             if isinstance(one, torch.Tensor):
                 torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 

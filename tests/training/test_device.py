@@ -35,14 +35,21 @@ def test_measuring_the_precision_leaves_the_network_alone():
     assert all(parameter.grad is None for parameter in made.parameters())
 
 
-@pytest.mark.parametrize(("float32", "bf16", "chosen"), [(1.0, 0.5, "bf16"), (0.5, 1.0, "float32"), (1.0, 0.95, "float32")])
+@pytest.mark.parametrize(
+    ("float32", "bf16", "chosen"),
+    [(1.0, 0.5, "bf16"), (0.5, 1.0, "float32"), (1.0, 0.95, "float32")],
+)
 @pytest.mark.parametrize("busy", [(), (3, 4, 5), (2, 4, 6)])
-def test_the_faster_precision_is_chosen_on_a_busy_machine_too(monkeypatch, float32, bf16, chosen, busy):
+def test_the_faster_precision_is_chosen_on_a_busy_machine_too(
+    monkeypatch, float32, bf16, chosen, busy
+):
     """busy: the passes that other work holds up, ten times as long: a stretch of time, or always the same of the two."""
     now, passes = [0.0], iter(range(100))
 
     def once(made, image, precision):
-        now[0] += (float32 if precision == "float32" else bf16) * (10 if next(passes) in busy else 1)
+        now[0] += (float32 if precision == "float32" else bf16) * (
+            10 if next(passes) in busy else 1
+        )
 
     monkeypatch.setattr(device, "one_pass", once)
     monkeypatch.setattr(device.time, "perf_counter", lambda: now[0])

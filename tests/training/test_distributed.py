@@ -33,7 +33,11 @@ from crossview.training.signals import stop_signals
 
 CPU = torch.device("cpu")
 BATCHES = ("training.labelled_batch=4", "training.unlabelled_batch=4")
-EXACT = [*(text for text in SMALL if not text.startswith(("method.", "network.dropout"))), "network.dropout=0", *BATCHES]
+EXACT = [
+    *(text for text in SMALL if not text.startswith(("method.", "network.dropout"))),
+    "network.dropout=0",
+    *BATCHES,
+]
 STAGES = ("method.pretrain_steps=3", "method.train_steps=4")
 METHODS = {
     "cml": STAGES,
@@ -46,18 +50,33 @@ METHODS = {
 # -- the promise -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["cml", "supervised", "cml that waits", pytest.param("bcp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["cml", "supervised", "cml that waits", pytest.param("bcp", marks=pytest.mark.slow)]
+)
 def test_two_processes_agree_with_one(tmp_path, name):
     (alone,) = train_in(1, tmp_path / "one", 7, *EXACT, *METHODS[name])
-    shared = [torch.load(path, weights_only=True) for path in train_in(2, tmp_path / "two", 7, *EXACT, *METHODS[name])]
+    shared = [
+        torch.load(path, weights_only=True)
+        for path in train_in(2, tmp_path / "two", 7, *EXACT, *METHODS[name])
+    ]
     for key, value in torch.load(alone, weights_only=True).items():
         assert torch.equal(shared[0][key], shared[1][key]), key
         torch.testing.assert_close(shared[0][key], value, rtol=0, atol=1e-13, msg=key)
-    one, two = ([row for row in read_journal(tmp_path / runs / "journal.jsonl") if row["kind"] == "step"] for runs in ("one", "two"))
+    one, two = (
+        [row for row in read_journal(tmp_path / runs / "journal.jsonl") if row["kind"] == "step"]
+        for runs in ("one", "two")
+    )
     for first, second in zip(one, two, strict=True):
         assert second["terms"] == pytest.approx(first["terms"], rel=1e-12)
         assert second["health"].keys() == first["health"].keys()
-    one, two = ([row for row in read_journal(tmp_path / runs / "journal.jsonl") if row["kind"] == "readiness"] for runs in ("one", "two"))
+    one, two = (
+        [
+            row
+            for row in read_journal(tmp_path / runs / "journal.jsonl")
+            if row["kind"] == "readiness"
+        ]
+        for runs in ("one", "two")
+    )
     assert len(one) == (5 if name == "cml that waits" else 0)
     assert one == two
 
@@ -68,8 +87,15 @@ def test_what_is_not_finite_in_one_process_is_skipped_by_all(tmp_path, monkeypat
     monkeypatch.setenv("POISON", f"{what},1,4")
     paths = train_in(2, tmp_path / "run", 7, *EXACT, *STAGES)
     first, second = (torch.load(path, weights_only=True) for path in paths)
-    assert all(torch.isfinite(value).all() and torch.equal(value, second[key]) for key, value in first.items())
-    (warning,) = [row["text"] for row in read_journal(tmp_path / "run" / "journal.jsonl") if row["kind"] == "warning"]
+    assert all(
+        torch.isfinite(value).all() and torch.equal(value, second[key])
+        for key, value in first.items()
+    )
+    (warning,) = [
+        row["text"]
+        for row in read_journal(tmp_path / "run" / "journal.jsonl")
+        if row["kind"] == "warning"
+    ]
     assert "stage train, step 1 was not finite" in warning
 
 
@@ -93,7 +119,9 @@ def test_an_uneven_share_is_refused(size, ranks):
 
 @pytest.mark.parametrize("augmentation", ["none", "rot90_flip", "mild"])
 def test_the_shares_of_two_processes_make_up_the_batch_of_one(augmentation):
-    stream = prepare(resolve("demo", [*EXACT, *STAGES, f"data.augmentation={augmentation}"]), None).stream
+    stream = prepare(
+        resolve("demo", [*EXACT, *STAGES, f"data.augmentation={augmentation}"]), None
+    ).stream
     whole = stream.batch(1, 5, unlabelled=True)
     for rank in range(2):
         stream.rank, stream.ranks = rank, 2
@@ -137,19 +165,27 @@ def test_shared_batch_norm_of_one_process_is_batch_norm(one_process_group, train
 def test_a_process_that_torchrun_started_alone_trains_as_any(tmp_path):
     ((code, _, err),) = finish(start(1, *command(tmp_path / "one", *STAGES)))
     assert code == 0, err
-    assert_bit_equal(Run(tmp_path / "one"), small(tmp_path / "plain", *BATCHES, "training.device=cpu", *STAGES))
+    assert_bit_equal(
+        Run(tmp_path / "one"), small(tmp_path / "plain", *BATCHES, "training.device=cpu", *STAGES)
+    )
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
 
 
 def command(out, *sets, options=()):
-    texts = [part for text in (*SMALL, *BATCHES, "training.device=cpu", *sets) for part in ("--set", text)]
+    texts = [
+        part
+        for text in (*SMALL, *BATCHES, "training.device=cpu", *sets)
+        for part in ("--set", text)
+    ]
     return [sys.executable, "-m", "crossview", "train", "demo", "--out", str(out), *texts, *options]
 
 
 def crossview(out, *sets, options=("--gpus", "2")):
-    done = subprocess.run(command(out, *sets, options=options), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command(out, *sets, options=options), capture_output=True, text=True, timeout=120
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -158,27 +194,43 @@ LONG = ("method.pretrain_steps=20", "method.train_steps=400", "training.log_ever
 
 def until_step(out, step):
     for _ in range(1200):
-        if any(row["kind"] == "step" and row["total_step"] >= step for row in read_journal(out / "journal.jsonl")):
+        if any(
+            row["kind"] == "step" and row["total_step"] >= step
+            for row in read_journal(out / "journal.jsonl")
+        ):
             return
         time.sleep(0.05)
     raise TimeoutError
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_stopped_run_of_two_processes_resumes_bit_equal_with_two(tmp_path, number):
     out = tmp_path / "stopped"
-    process = subprocess.Popen(command(out, *LONG, options=("--gpus", "2")), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(out, *LONG, options=("--gpus", "2")),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     until_step(out, 22)
     process.send_signal(number)
     printed, told = process.communicate(timeout=60)
     assert process.returncode == 128 + number, told
     assert printed.count("stopped and saved") == 1
     assert "Traceback" not in told
-    reached = torch.load(out / "checkpoints" / "last.pt", weights_only=True)["position"]["total_step"]
+    reached = torch.load(out / "checkpoints" / "last.pt", weights_only=True)["position"][
+        "total_step"
+    ]
     last = str(reached + 3)
-    code, printed, told = crossview(out, *LONG, options=("--gpus", "2", "--resume", "--max-steps", last))
+    code, printed, told = crossview(
+        out, *LONG, options=("--gpus", "2", "--resume", "--max-steps", last)
+    )
     assert (code, printed.count("stopped and saved")) == (0, 1), told
-    assert crossview(tmp_path / "whole", *LONG, options=("--gpus", "2", "--max-steps", last))[0] == 0
+    assert (
+        crossview(tmp_path / "whole", *LONG, options=("--gpus", "2", "--max-steps", last))[0] == 0
+    )
     assert_bit_equal(Run(tmp_path / "whole"), Run(out))
 
 
@@ -189,7 +241,9 @@ def test_a_run_of_two_processes_goes_on_with_one(tmp_path):
     assert json.loads((out / "environment.json").read_text())["processes"] == 2
     run = small(out, *BATCHES, "training.device=cpu", *STAGES, resume=True)
     assert run.finished
-    (warning,) = [row["text"] for row in read_journal(out / "journal.jsonl") if row["kind"] == "warning"]
+    (warning,) = [
+        row["text"] for row in read_journal(out / "journal.jsonl") if row["kind"] == "warning"
+    ]
     assert "processes 2 then, 1 now" in warning
     assert all(torch.isfinite(value).all() for value in weights(run).values())
     assert evaluate(run, device="cpu")["cases"]
@@ -198,7 +252,12 @@ def test_a_run_of_two_processes_goes_on_with_one(tmp_path):
 def test_a_process_that_dies_ends_the_others(tmp_path):
     """One is killed from outside, as by a lack of memory: the command ends, says so, and the checkpoint is whole."""
     out = tmp_path / "run"
-    process = subprocess.Popen(command(out, *LONG, options=("--gpus", "2")), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(out, *LONG, options=("--gpus", "2")),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     until_step(out, 2)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[1]), signal.SIGKILL)
@@ -211,8 +270,14 @@ def test_a_process_that_dies_ends_the_others(tmp_path):
 @pytest.mark.parametrize(
     ("sets", "expected"),
     [
-        (("training.labelled_batch=2", *STAGES), r"\[training\] labelled_batch: 2 processes can't share the batch"),
-        (("method.name=cps", "method.steps=4"), "cps can't be trained in several processes(.|\n)*cml, supervised, bcp"),
+        (
+            ("training.labelled_batch=2", *STAGES),
+            r"\[training\] labelled_batch: 2 processes can't share the batch",
+        ),
+        (
+            ("method.name=cps", "method.steps=4"),
+            "cps can't be trained in several processes(.|\n)*cml, supervised, bcp",
+        ),
     ],
 )
 def test_what_can_not_be_shared_is_refused_before_anything_is_written(tmp_path, sets, expected):
@@ -255,7 +320,14 @@ def test_a_python_call_in_one_process_says_how_to_start_more(tmp_path):
 # -- small parts -----------------------------------------------------------------------------------------------------
 
 
-TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+TORCHRUN = {
+    "RANK": "1",
+    "WORLD_SIZE": "2",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "localhost",
+    "MASTER_PORT": "29500",
+}
 
 
 def test_the_place_is_read_from_torchruns_variables():
@@ -265,7 +337,9 @@ def test_the_place_is_read_from_torchruns_variables():
     assert (here.rank, here.size, here.local_rank, here.local_size) == (1, 2, 1, 2)
 
 
-@pytest.mark.parametrize("wrong", [{"RANK": "2"}, {"RANK": "one"}, {"WORLD_SIZE": "0"}, {"MASTER_PORT": None}])
+@pytest.mark.parametrize(
+    "wrong", [{"RANK": "2"}, {"RANK": "one"}, {"WORLD_SIZE": "0"}, {"MASTER_PORT": None}]
+)
 def test_a_place_that_can_not_be_is_refused(wrong):
     environment = {key: value for key, value in {**TORCHRUN, **wrong}.items() if value is not None}
     with pytest.raises(UserError, match="place among several"):

@@ -33,15 +33,25 @@ WAITS = dict.fromkeys(METHODS, 0) | {"ss_net": 10}
 
 
 def losses(run):
-    return [row["loss"] for row in read_journal(run.path / "journal.jsonl") if row["kind"] == "step"]
+    return [
+        row["loss"] for row in read_journal(run.path / "journal.jsonl") if row["kind"] == "step"
+    ]
 
 
 def of_method(name, out, *sets):
     """A small run of ten steps of any method, without dropout."""
     two_stages = "pretrain_steps" in METHODS[name].Options.model_fields
-    steps = ["method.pretrain_steps=3", "method.train_steps=7"] if two_stages else ["method.steps=10"]
+    steps = (
+        ["method.pretrain_steps=3", "method.train_steps=7"] if two_stages else ["method.steps=10"]
+    )
     common = [each for each in SMALL if not each.startswith("method.")]
-    own = [f"method.name={name}", *steps, *NO_NOISE.get(name, []), "network.dropout=0", "training.log_every=1"]
+    own = [
+        f"method.name={name}",
+        *steps,
+        *NO_NOISE.get(name, []),
+        "network.dropout=0",
+        "training.log_every=1",
+    ]
     return train("demo", None, out, overrides=[*common, *own, *sets])[0]
 
 
@@ -55,25 +65,40 @@ def test_a_run_trains_and_is_evaluated(tmp_path, precision):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_first_losses_are_the_cpus(tmp_path, name):
-    on_cpu, on_cuda = of_method(name, tmp_path / "cpu", "training.device=cpu"), of_method(name, tmp_path / "cuda", CUDA)
+    on_cpu, on_cuda = (
+        of_method(name, tmp_path / "cpu", "training.device=cpu"),
+        of_method(name, tmp_path / "cuda", CUDA),
+    )
     assert losses(on_cuda)[:3] == pytest.approx(losses(on_cpu)[:3], rel=1e-3)
-    assert losses(on_cuda) == pytest.approx(losses(on_cpu), rel=2e-2)  # a voxel at a pseudo-label's threshold may fall the other way
+    assert losses(on_cuda) == pytest.approx(
+        losses(on_cpu), rel=2e-2
+    )  # a voxel at a pseudo-label's threshold may fall the other way
 
 
 def test_losses_in_bf16_stay_near(tmp_path):
-    exact, rounded = (of_method("cml", tmp_path / name, CUDA, f"training.precision={name}") for name in ("float32", "bf16"))
+    exact, rounded = (
+        of_method("cml", tmp_path / name, CUDA, f"training.precision={name}")
+        for name in ("float32", "bf16")
+    )
     assert losses(rounded) == pytest.approx(losses(exact), rel=5e-2)
 
 
 def test_the_evaluation_is_the_cpus(tmp_path):
     run = small(tmp_path / "run", CUDA, "method.train_steps=30")
-    on_cuda, on_cpu = (evaluate(run, device=device)["mean"]["dice"]["mean"] for device in ("cuda", "cpu"))
+    on_cuda, on_cpu = (
+        evaluate(run, device=device)["mean"]["dice"]["mean"] for device in ("cuda", "cpu")
+    )
     assert on_cuda == pytest.approx(on_cpu, abs=2e-3)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_deterministic_run_resumes_bit_equal(tmp_path, precision):
-    sets = (CUDA, "training.deterministic=true", "method.train_steps=10", f"training.precision={precision}")
+    sets = (
+        CUDA,
+        "training.deterministic=true",
+        "method.train_steps=10",
+        f"training.precision={precision}",
+    )
     whole = small(tmp_path / "whole", *sets)
     small(tmp_path / "run", *sets, max_steps=6)
     assert_bit_equal(whole, small(tmp_path / "run", *sets, resume=True))
@@ -89,7 +114,11 @@ def counted(into):
             yield
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    into += [f"{warning.filename}:{warning.lineno}" for warning in caught if "synchroniz" in str(warning.message)]
+    into += [
+        f"{warning.filename}:{warning.lineno}"
+        for warning in caught
+        if "synchroniz" in str(warning.message)
+    ]
 
 
 def waits_of_a_step(monkeypatch, name, out, *sets):
@@ -127,7 +156,10 @@ def test_a_step_does_not_wait_for_the_device(tmp_path, monkeypatch, name):
 
 @pytest.mark.parametrize("augmentation", ["none", "rot90_flip", "mild"])
 def test_nor_does_a_batch_of_any_augmentation(tmp_path, monkeypatch, augmentation):
-    assert waits_of_a_step(monkeypatch, "cml", tmp_path / "run", f"data.augmentation={augmentation}") == []
+    assert (
+        waits_of_a_step(monkeypatch, "cml", tmp_path / "run", f"data.augmentation={augmentation}")
+        == []
+    )
 
 
 def test_components_on_the_host_are_waited_for_in_their_thread(tmp_path, monkeypatch):
@@ -138,7 +170,9 @@ def test_components_on_the_host_are_waited_for_in_their_thread(tmp_path, monkeyp
 def test_components_of_the_device_and_of_the_host_train_alike(tmp_path, monkeypatch):
     there = of_method("cml", tmp_path / "device", CUDA, "training.deterministic=true")
     monkeypatch.setattr(pseudo_labels, "_on_device", lambda device: None)
-    assert_bit_equal(there, of_method("cml", tmp_path / "host", CUDA, "training.deterministic=true"))
+    assert_bit_equal(
+        there, of_method("cml", tmp_path / "host", CUDA, "training.deterministic=true")
+    )
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -41,13 +41,20 @@ def test_training_reads_neither_test_cases_nor_labels_of_unlabelled_cases(tmp_pa
             raise AssertionError("a test case was read")
 
         test = tuple(replace(case, read_image=fail, read_label=fail) for case in found.test)
-        return replace(found, test=test, unlabelled=tuple(poisoned(case).without_label() for case in found.unlabelled))
+        return replace(
+            found,
+            test=test,
+            unlabelled=tuple(poisoned(case).without_label() for case in found.unlabelled),
+        )
 
     monkeypatch.setattr(phantom, "splits", splits)
     small(tmp_path / "run")
     prepared = prepare(resolve("demo", SMALL), None)
     assert prepared.stream.unlabelled.labels is None
-    assert not {case.id for case in prepared.splits.test} & {*prepared.stream.labelled.ids, *prepared.stream.unlabelled.ids}
+    assert not {case.id for case in prepared.splits.test} & {
+        *prepared.stream.labelled.ids,
+        *prepared.stream.unlabelled.ids,
+    }
 
 
 def test_selection_by_test_reads_test_cases_and_says_so(tmp_path):
@@ -66,7 +73,11 @@ def poison(monkeypatch, method, when):
         calls.append(step)
         if when(len(calls)):
             batch = replace(batch, image=batch.image * float("nan"))
-        yield from [original(self, batch, stage, step)] if method is Supervised else original(self, batch, stage, step)
+        yield from (
+            [original(self, batch, stage, step)]
+            if method is Supervised
+            else original(self, batch, stage, step)
+        )
 
     monkeypatch.setattr(method, "loss", loss)
 
@@ -76,9 +87,14 @@ def test_a_loss_that_is_not_finite_never_reaches_the_weights(tmp_path, monkeypat
     poison(monkeypatch, CML, lambda call: call == bad)
     run = small(tmp_path / "run")
     state = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)
-    tensors = [*state["weights"].values(), *(value["momentum_buffer"] for value in state["optimiser"]["state"].values())]
+    tensors = [
+        *state["weights"].values(),
+        *(value["momentum_buffer"] for value in state["optimiser"]["state"].values()),
+    ]
     assert all(torch.isfinite(tensor).all() for tensor in tensors)
-    (warning,) = [row["text"] for row in read_journal(run.path / "journal.jsonl") if row["kind"] == "warning"]
+    (warning,) = [
+        row["text"] for row in read_journal(run.path / "journal.jsonl") if row["kind"] == "warning"
+    ]
     stage, step = ("pretrain", bad - 1) if bad <= 3 else ("train", bad - 4)
     assert f"stage {stage}, step {step} was not finite" in warning
     stream = prepare(resolve("demo", SMALL), None).stream
@@ -99,7 +115,9 @@ def test_a_skipped_step_leaves_everything_as_it_was(tmp_path, monkeypatch):
     fresh = resolve("demo", [*overrides, *sets]).build_method(1).state_dict()
     for name, value in state["weights"].items():
         assert torch.equal(value, fresh[name]) or name.endswith("num_batches_tracked"), name
-    assert all((value["momentum_buffer"] == 0).all() for value in state["optimiser"]["state"].values())
+    assert all(
+        (value["momentum_buffer"] == 0).all() for value in state["optimiser"]["state"].values()
+    )
 
 
 def test_divergence_ends_the_run_with_advice(tmp_path, monkeypatch):
@@ -122,14 +140,26 @@ def test_picture_and_journal_carry_what_a_person_looks_for(tmp_path):
         "02-train-step-000000.png",
     ]
     last = [row for row in read_journal(run.path / "journal.jsonl") if row["kind"] == "step"][-1]
-    assert set(last["terms"]) == {"labelled", "labelled discrepancy", "unlabelled", "unlabelled discrepancy"}
-    assert {"view1 labelled Dice", "view2 labelled Dice", "view1 pseudo-label share", "view2 pseudo-label share"} == set(last["health"])
+    assert set(last["terms"]) == {
+        "labelled",
+        "labelled discrepancy",
+        "unlabelled",
+        "unlabelled discrepancy",
+    }
+    assert {
+        "view1 labelled Dice",
+        "view2 labelled Dice",
+        "view1 pseudo-label share",
+        "view2 pseudo-label share",
+    } == set(last["health"])
     assert last["loss"] == pytest.approx(sum(last["terms"].values()))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("name", METHODS)
-def test_every_pass_of_training_is_in_the_precision_asked_for(tmp_path, monkeypatch, name, precision):
+def test_every_pass_of_training_is_in_the_precision_asked_for(
+    tmp_path, monkeypatch, name, precision
+):
     """Whether a method returns its terms at once or one after the other."""
     seen = []
     plain = VNet.forward
@@ -141,9 +171,20 @@ def test_every_pass_of_training_is_in_the_precision_asked_for(tmp_path, monkeypa
 
     monkeypatch.setattr(VNet, "forward", forward)
     two_stages = "pretrain_steps" in METHODS[name].Options.model_fields
-    steps = ["method.pretrain_steps=1", "method.train_steps=1"] if two_stages else ["method.steps=2"]
-    kept = [each for each in SMALL if not each.startswith(("method.", "training.precision", "network.levels"))]
-    wide = ["data.patch=[16,16,16]", "network.levels=3", "inference.stride=[16,16,16]", f"training.precision={precision}"]
+    steps = (
+        ["method.pretrain_steps=1", "method.train_steps=1"] if two_stages else ["method.steps=2"]
+    )
+    kept = [
+        each
+        for each in SMALL
+        if not each.startswith(("method.", "training.precision", "network.levels"))
+    ]
+    wide = [
+        "data.patch=[16,16,16]",
+        "network.levels=3",
+        "inference.stride=[16,16,16]",
+        f"training.precision={precision}",
+    ]
     train("demo", None, tmp_path / "run", overrides=[*kept, *wide, f"method.name={name}", *steps])
     assert len(seen) >= 2
     assert set(seen) == {torch.float32 if precision == "float32" else torch.bfloat16}

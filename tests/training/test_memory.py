@@ -24,7 +24,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def page_faults(setting: str) -> int:
     """Page faults while 64 MB are taken and filled four times, after they were often."""
-    return int(subprocess.run([sys.executable, "-c", FAULTS.format(setting=setting)], check=True, capture_output=True, text=True).stdout)
+    return int(
+        subprocess.run(
+            [sys.executable, "-c", FAULTS.format(setting=setting)],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    )
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc")

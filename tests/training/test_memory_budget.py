@@ -24,7 +24,11 @@ def in_memory(tmp_path_factory):
 
 
 def mapped_files():
-    return [line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith("(deleted)")]
+    return [
+        line
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if line.endswith("(deleted)")
+    ]
 
 
 def test_training_from_disk_is_bit_equal(in_memory, tmp_path):
@@ -33,7 +37,9 @@ def test_training_from_disk_is_bit_equal(in_memory, tmp_path):
     assert_bit_equal(in_memory, run)
     assert len(told) == 1
     assert "beyond training.memory_gb" in told[0]
-    assert {path.name for path in run.path.iterdir()} == {path.name for path in in_memory.path.iterdir()}
+    assert {path.name for path in run.path.iterdir()} == {
+        path.name for path in in_memory.path.iterdir()
+    }
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which files are mapped")
@@ -51,7 +57,9 @@ def test_a_resume_may_change_the_budget(in_memory, tmp_path):
 def test_the_budget_is_shared_by_both_stores(tmp_path):
     whole = prepare(resolve("demo", SMALL), None, out=tmp_path).stream
     budget = (whole.labelled.nbytes + 0.5 * whole.unlabelled.nbytes) / 1e9
-    prepared = prepare(resolve("demo", [*SMALL, f"training.memory_gb={budget:.9f}"]), None, out=tmp_path)
+    prepared = prepare(
+        resolve("demo", [*SMALL, f"training.memory_gb={budget:.9f}"]), None, out=tmp_path
+    )
     assert (prepared.stream.labelled.on_disk, prepared.stream.unlabelled.on_disk) == (False, True)
     assert prepared.on_disk == whole.unlabelled.nbytes
 
@@ -64,7 +72,9 @@ def test_the_budget_is_no_part_of_what_a_run_is():
 def test_a_budget_that_is_none(value):
     with pytest.raises(UserError) as error:
         resolve("demo", [f"training.memory_gb={value}"])
-    assert [problem.what for problem in error.value.problems] == ["key 'memory_gb' has a wrong value"]
+    assert [problem.what for problem in error.value.problems] == [
+        "key 'memory_gb' has a wrong value"
+    ]
     assert error.value.problems[0].expected == "auto, or a number of GB from 0 up"
 
 
@@ -99,12 +109,19 @@ print(json.dumps({"reading": reading, "grown": peak() - before, "nbytes": store.
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process's memory is counted in kB on Linux")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the peak of a process's memory is counted in kB on Linux"
+)
 @pytest.mark.parametrize("share", [0.0, 0.3, 2.0])
 def test_preparing_takes_the_budget_and_some_volumes(tmp_path, share):
     """300 volumes of 2 MB prepared: beside the budget, or what there is, no more than the reading of 8 of them takes."""
     nbytes = 600e6
-    done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path), str(share * nbytes)], capture_output=True, check=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(tmp_path), str(share * nbytes)],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
     found = json.loads(done.stdout)
     assert found["nbytes"] == pytest.approx(nbytes, rel=0.01)
     assert found["on_disk"] == (share < 1)

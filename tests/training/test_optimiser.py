@@ -42,7 +42,9 @@ def test_steps_equal_plain_sgd():
     options = TrainingOptions(momentum=0.9, weight_decay=1e-2, learning_rate=0.1)
     optimiser = make_optimiser(ours.parameters(), options)
     guard = Guard(ours, optimiser)
-    reference = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-2, foreach=False, fused=False)
+    reference = torch.optim.SGD(
+        plain.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-2, foreach=False, fused=False
+    )
     for step in range(4):
         image = torch.randn(2, 5, dtype=torch.float64)
         for network in (ours, plain):
@@ -93,7 +95,9 @@ def test_frozen_parameters_are_not_optimised():
 
 def test_a_channels_last_buffer_is_kept_whole():
     layer = torch.nn.Linear(2, 1)
-    layer.register_buffer("average", torch.arange(24.0).view(1, 2, 3, 4).to(memory_format=torch.channels_last))
+    layer.register_buffer(
+        "average", torch.arange(24.0).view(1, 2, 3, 4).to(memory_format=torch.channels_last)
+    )
     guard = Guard(layer, make_optimiser(layer.parameters(), TrainingOptions()))
     before = layer.average.clone()
     for step, loss in enumerate((float("nan"), 1.0)):

@@ -53,7 +53,11 @@ def batch(predicted, label, classes=3):
 
 def test_dice_is_that_of_all_crops_together():
     method = Two().train()
-    found = learned(method, [batch([[[1, 1, 2, 0]]], [[[1, 0, 2, 0]]]), batch([[[1, 0, 0, 0]]], [[[1, 1, 1, 0]]])], ALONE)
+    found = learned(
+        method,
+        [batch([[[1, 1, 2, 0]]], [[[1, 0, 2, 0]]]), batch([[[1, 0, 0, 0]]], [[[1, 1, 1, 0]]])],
+        ALONE,
+    )
     assert found["good"] == {"1": pytest.approx(2 * 2 / (3 + 4)), "2": 1.0}
     assert found["dead"] == {"1": 0.0, "2": 0.0}
     assert method.modes == [(False, False, False)] * 2
@@ -68,7 +72,10 @@ def test_a_class_that_no_crop_holds_is_left_out_even_where_it_is_predicted():
 def test_what_is_lacking():
     dice = {"view1": {"1": 0.8, "2": 0.49}, "view2": {"1": 0.5, "2": 0.5}}
     assert lacking(dice, 0.5) == {"view1": {"2": 0.49}}
-    assert told(lacking(dice, 0.5), 0.5) == "on labelled crops view1 reaches 49.0 % for class 2, and a Dice of 50 % is needed"
+    assert (
+        told(lacking(dice, 0.5), 0.5)
+        == "on labelled crops view1 reaches 49.0 % for class 2, and a Dice of 50 % is needed"
+    )
     assert told({}, 0.5) == ""
     assert lacking({"view1": {}}, 0.5) == {"view1": {}}
     assert "view1 has seen no class" in told({"view1": {}}, 0.5)
@@ -83,7 +90,9 @@ def test_networks_that_the_stage_does_not_train_are_not_waited_for(tmp_path, nam
 # -- what the loop makes of it ---------------------------------------------------------------------------------------
 
 
-def test_a_stage_that_waits_for_ever_makes_the_run_a_labelled_only_one_and_says_so(tmp_path, capsys):
+def test_a_stage_that_waits_for_ever_makes_the_run_a_labelled_only_one_and_says_so(
+    tmp_path, capsys
+):
     waited = small(tmp_path / "waited", NEVER)
     labelled_only = small(tmp_path / "labelled", "method.pretrain_steps=7", "method.train_steps=0")
     assert_bit_equal(waited, labelled_only)
@@ -113,7 +122,10 @@ def ready_after(monkeypatch, steps):
 def test_what_waiting_takes_the_next_stage_loses(tmp_path, monkeypatch):
     ready_after(monkeypatch, 5)
     run = small(tmp_path / "run", WAITING, "training.log_every=100")
-    assert [(row["stage"], row["steps"], row["total_step"]) for row in rows(run, "stage")] == [("pretrain", 3, 0), ("train", 2, 5)]
+    assert [(row["stage"], row["steps"], row["total_step"]) for row in rows(run, "stage")] == [
+        ("pretrain", 3, 0),
+        ("train", 2, 5),
+    ]
     assert [row["ready"] for row in rows(run, "readiness")] == [False, False, True]
     assert [row["total_step"] for row in rows(run, "finished")] == [7]
     logged = rows(run, "step")
@@ -136,23 +148,41 @@ def test_a_run_that_waits_resumes_bit_for_bit(tmp_path, monkeypatch, stopped_aft
     run = small(tmp_path / "run", WAITING, resume=True)
     assert_bit_equal(whole, run)
     kinds = ("stage", "step", "readiness", "finished")
-    told, expected = ([(row["kind"], row["total_step"]) for row in rows(each, *kinds)] for each in (run, whole))
+    told, expected = (
+        [(row["kind"], row["total_step"]) for row in rows(each, *kinds)] for each in (run, whole)
+    )
     assert told == expected
 
 
 def test_looking_disturbs_nothing(tmp_path):
     """The real look, which goes through networks with dropout and batch norm."""
-    run = small(tmp_path / "run", "method.ready_dice=1e-9", "method.pretrain_steps=6", "method.train_steps=1")
+    run = small(
+        tmp_path / "run",
+        "method.ready_dice=1e-9",
+        "method.pretrain_steps=6",
+        "method.train_steps=1",
+    )
     ready = [row["ready"] for row in rows(run, "readiness")]
-    plain = small(tmp_path / "plain", f"method.pretrain_steps={5 + len(ready)}", f"method.train_steps={2 - len(ready)}")
+    plain = small(
+        tmp_path / "plain",
+        f"method.pretrain_steps={5 + len(ready)}",
+        f"method.train_steps={2 - len(ready)}",
+    )
     assert_bit_equal(run, plain)
 
 
 def test_the_stage_after_starts_from_the_networks_that_were_found_ready(tmp_path, monkeypatch):
     ready_after(monkeypatch, 5)
-    scored = ("data.labelled=5", "data.validation=1", "training.selection=validation", "training.evaluate_every=1")
+    scored = (
+        "data.labelled=5",
+        "data.validation=1",
+        "training.selection=validation",
+        "training.evaluate_every=1",
+    )
     scores = iter([0.9, *[0.1] * 20])
-    monkeypatch.setattr("crossview.job.quick_dice", lambda *_: {"mean": next(scores), "classes": {}, "views": {}})
+    monkeypatch.setattr(
+        "crossview.job.quick_dice", lambda *_: {"mean": next(scores), "classes": {}, "views": {}}
+    )
     waited = small(tmp_path / "run", WAITING, *scored, max_steps=5)
     start = weights(waited)
     seen = []
@@ -160,7 +190,9 @@ def test_the_stage_after_starts_from_the_networks_that_were_found_ready(tmp_path
 
     def run_stage(self, stage, stop):
         if stage.unlabelled and self.position.step == 0:
-            seen.append({name: value.clone() for name, value in self.job.method.state_dict().items()})
+            seen.append(
+                {name: value.clone() for name, value in self.job.method.state_dict().items()}
+            )
         return original(self, stage, stop)
 
     monkeypatch.setattr(loop.Training, "run_stage", run_stage)

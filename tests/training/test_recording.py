@@ -132,7 +132,10 @@ def test_where_recording_fails_training_goes_on_without(recorder, monkeypatch, c
     monkeypatch.setattr(recording, "Recording", fail)
     statistics = recorder.network.first.norm.running_mean.clone()
     passes(recorder, PLAIN)
-    with pytest.warns(UserWarning, match=r"not recorded as CUDA graphs: VNet on \(1, 1, 8, 8, 8\) with gradient: out of memory$"):
+    with pytest.warns(
+        UserWarning,
+        match=r"not recorded as CUDA graphs: VNet on \(1, 1, 8, 8, 8\) with gradient: out of memory$",
+    ):
         passes(recorder, 1)
     assert cuda == [BEFORE]
     assert gc.isenabled()
@@ -156,7 +159,9 @@ def test_a_recording_that_fails_has_ended_before_it_is_told(recorder, monkeypatc
     assert recorder.network.forward == recorder.plain
 
 
-@pytest.mark.parametrize(("failing", "where"), [(0, "of the forward pass"), (1, "of the backward pass")])
+@pytest.mark.parametrize(
+    ("failing", "where"), [(0, "of the forward pass"), (1, "of the backward pass")]
+)
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 def test_a_failure_is_told_with_the_part_of_the_recording(cuda, monkeypatch, failing, where):
     made, begun = network(), []
@@ -198,13 +203,17 @@ def test_a_recording_is_of_the_networks_own_weights(cuda, scales):
     recorded = Recording(made, made.forward, image, taught, Stream(), (0, 1))
     assert recorded.output.logits.shape == (2, 2, 8, 8, 8)
     assert not recorded.output.logits.requires_grad
-    assert [given.shape for given in recorded.given] == [parts(recorded.output)[place].shape for place in taught]
+    assert [given.shape for given in recorded.given] == [
+        parts(recorded.output)[place].shape for place in taught
+    ]
     for weight in made.parameters():
         assert not weight.grad.any(), "the recorded gradient of zeros"
     # What is recorded reads the weights where they lie, and adds to where their gradient lies.
     recorded.given[0].fill_(1)
     outputs = parts(made(image))
-    gradients = torch.autograd.grad([outputs[place] for place in taught], list(made.parameters()), recorded.given)
+    gradients = torch.autograd.grad(
+        [outputs[place] for place in taught], list(made.parameters()), recorded.given
+    )
     assert any(gradient.any() for gradient in gradients)
 
     output = recorded.replay_with_gradient(image)
@@ -256,16 +265,31 @@ def test_an_output_taken_apart_and_put_together():
 
 def test_graphs_asked_for_without_a_gpu_are_refused(tmp_path):
     with pytest.raises(UserError, match="can't be recorded"):
-        train("demo", None, tmp_path / "run", overrides=[*SMALL, "training.device=cpu", "training.compile=graphs"])
+        train(
+            "demo",
+            None,
+            tmp_path / "run",
+            overrides=[*SMALL, "training.device=cpu", "training.compile=graphs"],
+        )
     assert not (tmp_path / "run").exists()
 
 
 def of_method(name, out, *sets, max_steps=None, resume=False):
     two_stages = "pretrain_steps" in METHODS[name].Options.model_fields
-    steps = ["method.pretrain_steps=5", "method.train_steps=9"] if two_stages else ["method.steps=12"]
+    steps = (
+        ["method.pretrain_steps=5", "method.train_steps=9"] if two_stages else ["method.steps=12"]
+    )
     kept = [each for each in SMALL if not each.startswith("method.")]
-    common = [f"method.name={name}", *steps, "training.device=cuda", "training.deterministic=true", *sets]
-    return train("demo", None, out, overrides=[*kept, *common], max_steps=max_steps, resume=resume)[0]
+    common = [
+        f"method.name={name}",
+        *steps,
+        "training.device=cuda",
+        "training.deterministic=true",
+        *sets,
+    ]
+    return train("demo", None, out, overrides=[*kept, *common], max_steps=max_steps, resume=resume)[
+        0
+    ]
 
 
 @pytest.mark.gpu
@@ -273,7 +297,11 @@ def of_method(name, out, *sets, max_steps=None, resume=False):
 @pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].recordable])
 def test_a_replayed_training_is_the_same(tmp_path, monkeypatch, name, precision):
     """Bit for bit, dropout included, as the same passes are when none is recorded; of two stages the second is the one recorded."""
-    first = ["method.pretrain_steps=2"] if "pretrain_steps" in METHODS[name].Options.model_fields else []
+    first = (
+        ["method.pretrain_steps=2"]
+        if "pretrain_steps" in METHODS[name].Options.model_fields
+        else []
+    )
     sets = (f"training.precision={precision}", "training.compile=graphs", *first)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "passes are not recorded")
@@ -287,12 +315,20 @@ def test_a_replayed_training_is_the_same(tmp_path, monkeypatch, name, precision)
 def test_a_replayed_training_resumes_bit_equal(tmp_path):
     whole = of_method("cml", tmp_path / "whole", "training.compile=graphs")
     of_method("cml", tmp_path / "parts", "training.compile=graphs", max_steps=10)
-    assert_bit_equal(whole, of_method("cml", tmp_path / "parts", "training.compile=graphs", resume=True))
+    assert_bit_equal(
+        whole, of_method("cml", tmp_path / "parts", "training.compile=graphs", resume=True)
+    )
 
 
 @pytest.mark.gpu
 def test_on_a_gpu_auto_records_where_the_method_allows_it(tmp_path):
     kept = [each for each in SMALL if not each.startswith("method.")]
     for name, expected in (("cml", "graphs"), ("ss_net", False)):
-        run = train("demo", None, tmp_path / name, overrides=[*kept, f"method.name={name}", "training.device=cuda"], max_steps=1)[0]
+        run = train(
+            "demo",
+            None,
+            tmp_path / name,
+            overrides=[*kept, f"method.name={name}", "training.device=cuda"],
+            max_steps=1,
+        )[0]
         assert run.recipe.training.compile == expected

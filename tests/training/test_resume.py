@@ -29,9 +29,19 @@ def test_a_run_resumed_at_any_step_is_bit_equal(whole, tmp_path, stopped_after):
     small(tmp_path / "run", max_steps=stopped_after)
     run = small(tmp_path / "run", resume=True)
     assert_bit_equal(whole, run)
-    rows = [row for row in read_journal(run.path / "journal.jsonl") if row["kind"] in ("stage", "step", "finished")]
-    expected = [row for row in read_journal(whole.path / "journal.jsonl") if row["kind"] in ("stage", "step", "finished")]
-    assert [(row["kind"], row["total_step"]) for row in rows] == [(row["kind"], row["total_step"]) for row in expected]
+    rows = [
+        row
+        for row in read_journal(run.path / "journal.jsonl")
+        if row["kind"] in ("stage", "step", "finished")
+    ]
+    expected = [
+        row
+        for row in read_journal(whole.path / "journal.jsonl")
+        if row["kind"] in ("stage", "step", "finished")
+    ]
+    assert [(row["kind"], row["total_step"]) for row in rows] == [
+        (row["kind"], row["total_step"]) for row in expected
+    ]
 
 
 @pytest.mark.parametrize("workers", [0, 3])
@@ -41,8 +51,12 @@ def test_the_number_of_workers_changes_nothing(whole, tmp_path, workers):
 
 
 def test_scoring_does_not_disturb_training(tmp_path):
-    often = small(tmp_path / "often", "data.labelled=5", "data.validation=1", "training.evaluate_every=1")
-    never = small(tmp_path / "never", "data.labelled=5", "data.validation=1", "training.evaluate_every=100")
+    often = small(
+        tmp_path / "often", "data.labelled=5", "data.validation=1", "training.evaluate_every=1"
+    )
+    never = small(
+        tmp_path / "never", "data.labelled=5", "data.validation=1", "training.evaluate_every=100"
+    )
     assert_bit_equal(often, never)
     kinds = [row["kind"] for row in read_journal(often.path / "journal.jsonl")]
     assert kinds.count("validation") == 7
@@ -70,7 +84,10 @@ def command(out, *sets):
 def wait_for_step(out, step):
     """Until the journal tells of ``step``."""
     for _ in range(600):
-        if any(row["kind"] == "step" and row["total_step"] >= step for row in read_journal(out / "journal.jsonl")):
+        if any(
+            row["kind"] == "step" and row["total_step"] >= step
+            for row in read_journal(out / "journal.jsonl")
+        ):
             return
         time.sleep(0.05)
     raise TimeoutError
@@ -97,21 +114,38 @@ def test_a_killed_run_resumes_bit_equal(tmp_path, number):
 
 
 def test_a_kill_between_the_two_checkpoints_is_mended(tmp_path):
-    sets = ("data.labelled=5", "data.validation=1", "training.evaluate_every=1", "training.selection=validation")
+    sets = (
+        "data.labelled=5",
+        "data.validation=1",
+        "training.evaluate_every=1",
+        "training.selection=validation",
+    )
     whole = small(tmp_path / "whole", *sets)
     run = small(tmp_path / "run", *sets, max_steps=1)
     selected = run.path / "checkpoints" / "selected.pt"
     assert selected.exists()
     selected.unlink()  # as if the kill had come right after last.pt
     assert_bit_equal(whole, small(run.path, *sets, resume=True))
-    one, other = (checkpoint.read(each.path / "checkpoints" / "selected.pt") for each in (whole, run))
+    one, other = (
+        checkpoint.read(each.path / "checkpoints" / "selected.pt") for each in (whole, run)
+    )
     assert one["position"]["best_step"] == other["position"]["best_step"]
 
 
 def test_selection_keeps_the_best_scored_weights(tmp_path):
-    sets = ("data.labelled=5", "data.validation=1", "training.evaluate_every=1", "training.selection=validation", "method.train_steps=8")
+    sets = (
+        "data.labelled=5",
+        "data.validation=1",
+        "training.evaluate_every=1",
+        "training.selection=validation",
+        "method.train_steps=8",
+    )
     run = small(tmp_path / "run", *sets)
-    rows = [row for row in read_journal(run.path / "journal.jsonl") if row["kind"] == "validation" and row["stage"] == "train"]
+    rows = [
+        row
+        for row in read_journal(run.path / "journal.jsonl")
+        if row["kind"] == "validation" and row["stage"] == "train"
+    ]
     best = max(rows, key=lambda row: row["mean"])
     position = checkpoint.read(run.path / "checkpoints" / "selected.pt")["position"]
     assert position["stage"] == 1

@@ -26,7 +26,10 @@ from crossview.terminal import bar, suggestion_table, summary_table
 
 def check(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder.")],
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="How to read it; by default its layout tells.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="How to read it; by default its layout tells."),
+    ] = None,
     as_json: Annotated[bool, flag("--json", "For programs.")] = False,
 ) -> None:
     """Read a data set once and tell everything that is wrong with it. Exit code 2 if training must not begin so."""
@@ -50,7 +53,10 @@ def evaluate(
     run: RunFolder,
     data: Annotated[Path | None, DATA_OF_RUN] = None,
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
-    checkpoint: Annotated[str | None, typer.Option(help="last or selected; by default what the run's selection policy names.")] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(help="last or selected; by default what the run's selection policy names."),
+    ] = None,
     cases: Annotated[int | None, typer.Option(min=1, help="Only the first so many cases.")] = None,
     device: Annotated[str, DEVICE] = "auto",
     plugin: Plugin = None,
@@ -61,7 +67,15 @@ def evaluate(
 
     load_plugin(plugin)
     with bar("predicting") as progress:
-        summary = run_evaluate(run, data, split=split, checkpoint_name=checkpoint, cases=cases, device=device, progress=progress)
+        summary = run_evaluate(
+            run,
+            data,
+            split=split,
+            checkpoint_name=checkpoint,
+            cases=cases,
+            device=device,
+            progress=progress,
+        )
     from rich.console import Console
 
     Console().print(summary_table(summary))
@@ -69,18 +83,36 @@ def evaluate(
     for text in other_plugin(Run(run)):
         print(f"remark: {text}", file=sys.stderr)  # noqa: T201
     if not Run(run).finished:
-        print(f"remark: the run is unfinished; {command('train', run, '--resume')} goes on with it", file=sys.stderr)  # noqa: T201
+        print(
+            f"remark: the run is unfinished; {command('train', run, '--resume')} goes on with it",
+            file=sys.stderr,
+        )  # noqa: T201
 
 
 def predict(
     run: Model,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Scans (NIfTI, PNG, TIFF or h5), or folders of them.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...", help="Scans (NIfTI, PNG, TIFF or h5), or folders of them."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the predictions.")],
-    probabilities: Annotated[bool, flag("--probabilities", "Also write the class probabilities.")] = False,
-    disagreement: Annotated[bool, flag("--disagreement", "Also write where the views disagree.")] = False,
-    entropy: Annotated[bool, flag("--entropy", "Also write where the prediction is unsure.")] = False,
-    flips: Annotated[bool, flag("--flips", "Average over mirror images, if it was trained on such.")] = False,
-    resume: Annotated[bool, flag("--resume", "Leave predictions that are there, and make the others.")] = False,
+    probabilities: Annotated[
+        bool, flag("--probabilities", "Also write the class probabilities.")
+    ] = False,
+    disagreement: Annotated[
+        bool, flag("--disagreement", "Also write where the views disagree.")
+    ] = False,
+    entropy: Annotated[
+        bool, flag("--entropy", "Also write where the prediction is unsure.")
+    ] = False,
+    flips: Annotated[
+        bool, flag("--flips", "Average over mirror images, if it was trained on such.")
+    ] = False,
+    resume: Annotated[
+        bool, flag("--resume", "Leave predictions that are there, and make the others.")
+    ] = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace predictions that are there.")] = False,
     device: Annotated[str, DEVICE] = "auto",
     plugin: Plugin = None,
@@ -110,7 +142,11 @@ def predict(
                 remark=remarks.append,
             )
     except STOPS:
-        told = "what is written is whole; the same command with --resume makes the others" if written else "nothing was written"
+        told = (
+            "what is written is whole; the same command with --resume makes the others"
+            if written
+            else "nothing was written"
+        )
         print(told, file=sys.stderr)  # noqa: T201
         raise
     finally:
@@ -126,7 +162,12 @@ def suggest(
     run: RunFolder,
     data: Annotated[Path | None, DATA_OF_RUN] = None,
     count: Annotated[int, typer.Option("-n", min=1, help="How many scans.")] = 5,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of suggest.json and suggest.png; by default RUN/suggest.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of suggest.json and suggest.png; by default RUN/suggest."
+        ),
+    ] = None,
     as_json: Annotated[bool, flag("--json", "For programs.")] = False,
     device: Annotated[str, DEVICE] = "auto",
     plugin: Plugin = None,

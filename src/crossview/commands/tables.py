@@ -20,7 +20,9 @@ from crossview.terminal import bar, print_comparison
 
 def report(
     run: RunFolder,
-    no_names: Annotated[bool, flag("--no-names", "Write report-no-names.html, without the names of cases.")] = False,
+    no_names: Annotated[
+        bool, flag("--no-names", "Write report-no-names.html, without the names of cases.")
+    ] = False,
 ) -> None:
     """Write a run's report.html again."""
     from crossview.run import report as run_report
@@ -29,11 +31,23 @@ def report(
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders that have been evaluated, or their records.")],
-    out: Annotated[Path | None, typer.Option(help="Also write this file: .md, .csv, .html or, the plots alone, .svg.")] = None,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run folders that have been evaluated, or their records."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Also write this file: .md, .csv, .html or, the plots alone, .svg."),
+    ] = None,
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
-    baseline: Annotated[str | None, typer.Option(help="The method the others are compared with.")] = None,
-    mixed: Annotated[bool, flag("--mixed", "Allow different protocols, selections and cases in one table.")] = False,
+    baseline: Annotated[
+        str | None, typer.Option(help="The method the others are compared with.")
+    ] = None,
+    mixed: Annotated[
+        bool, flag("--mixed", "Allow different protocols, selections and cases in one table.")
+    ] = False,
 ) -> None:
     """One table of several runs: means over seeds, intervals over cases, paired differences."""
     from crossview.evaluation.compare import compare as compare_runs
@@ -57,7 +71,9 @@ def recipe(
     from crossview.planned import commented, resolve_planned
 
     with bar("reading cases") as progress:
-        resolved, plan = resolve_planned(name, with_plugin(name, overrides or [], plugin), data, progress)
+        resolved, plan = resolve_planned(
+            name, with_plugin(name, overrides or [], plugin), data, progress
+        )
     print(commented(resolved, plan), end="")  # noqa: T201
 
 

@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the demonstration.")] = Path("runs/demo"),
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds; the first is the recipe's own.")] = 1,
-    steps: Annotated[int | None, typer.Option(min=2, help="Steps of each run; by default the recipe's.")] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="How many seeds; the first is the recipe's own.")
+    ] = 1,
+    steps: Annotated[
+        int | None, typer.Option(min=2, help="Steps of each run; by default the recipe's.")
+    ] = None,
 ) -> None:
     """A few minutes on two CPU cores: phantoms, labelled-only training against CML, a report."""
     from crossview.demonstration import demo as run_demo
@@ -43,17 +47,34 @@ def demo(
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A shipped setting (crossview list recipes), a TOML file, or a run folder.")
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A shipped setting (crossview list recipes), a TOML file, or a run folder.",
+        ),
     ],
     out: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="The run folder to make. Not needed to resume RECIPE, a run folder.")
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="The run folder to make. Not needed to resume RECIPE, a run folder."
+        ),
     ] = None,
     data: Annotated[Path | None, DATA] = None,
     overrides: Annotated[list[str] | None, OVERRIDES] = None,
     resume: Annotated[bool, flag("--resume", "Go on with the run in this folder.")] = False,
-    overwrite: Annotated[bool, flag("--overwrite", "Delete the run in this folder and start anew.")] = False,
-    max_steps: Annotated[int | None, typer.Option(min=0, help="Stop, saved, after so many steps since the run began.")] = None,
-    gpus: Annotated[int | None, typer.Option(min=1, help="Train in so many processes on this machine, each with a GPU of its own.")] = None,
+    overwrite: Annotated[
+        bool, flag("--overwrite", "Delete the run in this folder and start anew.")
+    ] = False,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="Stop, saved, after so many steps since the run began."),
+    ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Train in so many processes on this machine, each with a GPU of its own."
+        ),
+    ] = None,
     plugin: Plugin = None,
 ) -> None:
     """Train a recipe; the run folder holds all that comes of it."""
@@ -91,25 +112,45 @@ def train(
         )
     if speaks() and outcome.how == "finished":
         untested = run.environment.get("test") == 0
-        follows = command("predict", run.path, "SCANS", "--out", "predictions") if untested else command("evaluate", run.path)
+        follows = (
+            command("predict", run.path, "SCANS", "--out", "predictions")
+            if untested
+            else command("evaluate", run.path)
+        )
         how = "was finished already," if already else "finished"
         print(f"{how} after {outcome.total_step} steps: {run.path}\nnext: {follows}")  # noqa: T201
     elif speaks():
         follows = command("train", run.path, "--resume")
-        print(f"stopped and saved after {outcome.total_step} steps: {run.path}\nto go on: {follows}")  # noqa: T201
+        print(
+            f"stopped and saved after {outcome.total_step} steps: {run.path}\nto go on: {follows}"
+        )  # noqa: T201
     if place() is not None or outcome.how == "interrupted":
         leave(128 + outcome.signal if outcome.how == "interrupted" else 0)
 
 
 def bench(
-    suite: Annotated[str, typer.Argument(metavar="SUITE", help="A shipped suite (crossview list suites) or a TOML file.")],
+    suite: Annotated[
+        str,
+        typer.Argument(
+            metavar="SUITE", help="A shipped suite (crossview list suites) or a TOML file."
+        ),
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs and their table.")],
     data: Annotated[Path | None, DATA] = None,
-    only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row (its label). Can be repeated.")] = None,
-    setting: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this setting. Can be repeated.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROW", help="Only this row (its label). Can be repeated."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this setting. Can be repeated.")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Only the first so many seeds.")] = None,
     records: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder that gets a small record of each run; a run whose record is there is done.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder that gets a small record of each run; a run whose record is there is done.",
+        ),
     ] = None,
     dry_run: Annotated[bool, flag("--dry-run", "Only tell the runs, and which are done.")] = False,
     plugin: Plugin = None,
@@ -124,9 +165,30 @@ def bench(
         print(text, flush=True)  # noqa: T201
 
     if dry_run:
-        say("\n".join(outlook(suite, out, data, only=only or (), settings=setting or (), seeds=seeds, records=records)))
+        say(
+            "\n".join(
+                outlook(
+                    suite,
+                    out,
+                    data,
+                    only=only or (),
+                    settings=setting or (),
+                    seeds=seeds,
+                    records=records,
+                )
+            )
+        )
         return
-    result = run_bench(suite, out, data, only=only or (), settings=setting or (), seeds=seeds, records=records, say=say)
+    result = run_bench(
+        suite,
+        out,
+        data,
+        only=only or (),
+        settings=setting or (),
+        seeds=seeds,
+        records=records,
+        say=say,
+    )
     print_bench(result, out)
     if result.stopped:
         sys.exit(128 + result.stopped)

@@ -33,17 +33,28 @@ class CropPlan:
     flip: int | None = None
 
 
-def crop_plan(shape: Sequence[int], patch: Sequence[int], *, released: bool, rot90_flip: bool, generator: np.random.Generator) -> CropPlan:
+def crop_plan(
+    shape: Sequence[int],
+    patch: Sequence[int],
+    *,
+    released: bool,
+    rot90_flip: bool,
+    generator: np.random.Generator,
+) -> CropPlan:
     """Draw a crop of ``patch`` from an item of ``shape``: turned and flipped first (if asked for), then padded, then cut.
 
     Turns are 0 to 3 and the flip, along axis 0 or 1, is always done: so with it the identity never occurs, as in the published code.
     released: padding and corners of the published code (``released_padding``; the last corner is never drawn). Else an axis is padded
     exactly to the patch, the smaller half in front, and every corner can be drawn. Padding is 0 in image and label.
     """
-    turns, flip = (int(generator.integers(4)), int(generator.integers(2))) if rot90_flip else (0, None)
+    turns, flip = (
+        (int(generator.integers(4)), int(generator.integers(2))) if rot90_flip else (0, None)
+    )
     turned = [shape[1], shape[0], *shape[2:]] if turns % 2 else list(shape)
     start = []
-    for side, out, (before, after) in zip(turned, patch, _padding(turned, patch, released), strict=True):
+    for side, out, (before, after) in zip(
+        turned, patch, _padding(turned, patch, released), strict=True
+    ):
         last = before + side + after - out
         start.append(int(generator.integers(last if released else last + 1)) - before)
     return _box_before(turned, start, list(patch), turns, flip)
@@ -63,7 +74,9 @@ def _padding(shape: Sequence[int], patch: Sequence[int], released: bool) -> list
     return [(width // 2, width - width // 2) for width in missing]
 
 
-def _box_before(shape: list[int], start: list[int], size: list[int], turns: int, flip: int | None) -> CropPlan:
+def _box_before(
+    shape: list[int], start: list[int], size: list[int], turns: int, flip: int | None
+) -> CropPlan:
     """The box of the stored item that becomes the given box once the item is turned and flipped; ``shape`` is the turned item's."""
     if flip is not None:
         start[flip] = shape[flip] - start[flip] - size[flip]
@@ -101,15 +114,21 @@ def crop_label(store: Store, position: int, plan: CropPlan, out: Tensor) -> None
 def _overlap(shape: Sequence[int], plan: CropPlan) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Where the box meets the item: as slices of the item, and of the box."""
     inside = [
-        (min(max(start, 0), side), min(max(start + size, 0), side)) for start, size, side in zip(plan.start, plan.size, shape, strict=True)
+        (min(max(start, 0), side), min(max(start + size, 0), side))
+        for start, size, side in zip(plan.start, plan.size, shape, strict=True)
     ]
-    target = [slice(low - start, high - start) for (low, high), start in zip(inside, plan.start, strict=True)]
+    target = [
+        slice(low - start, high - start)
+        for (low, high), start in zip(inside, plan.start, strict=True)
+    ]
     return tuple(slice(low, high) for low, high in inside), tuple(target)
 
 
 def _turned(piece: Tensor, plan: CropPlan, first: int) -> Tensor:
     """Turned and flipped in the plane of the axes ``first`` and ``first`` + 1, in one copy: a swap of axes and one reversal."""
-    reversed_axes = {0: set(), 1: {0}, 2: {0, 1}, 3: {1}}[plan.turns] ^ ({plan.flip} if plan.flip is not None else set())
+    reversed_axes = {0: set(), 1: {0}, 2: {0, 1}, 3: {1}}[plan.turns] ^ (
+        {plan.flip} if plan.flip is not None else set()
+    )
     if plan.turns % 2:
         piece = piece.transpose(first, first + 1)
     return piece.flip([first + axis for axis in reversed_axes]) if reversed_axes else piece
@@ -134,7 +153,11 @@ def resize_plan(augmentation: str, generator: np.random.Generator) -> ResizePlan
         return ResizePlan()
     if augmentation == "rot90_flip" or generator.random() > 0.5:
         return ResizePlan(turns=int(generator.integers(4)), flip=int(generator.integers(2)))
-    return ResizePlan(angle=int(generator.integers(-20, 20))) if generator.random() > 0.5 else ResizePlan()
+    return (
+        ResizePlan(angle=int(generator.integers(-20, 20)))
+        if generator.random() > 0.5
+        else ResizePlan()
+    )
 
 
 def resize_index(source: int, target: int) -> NDArray[np.int64]:
@@ -148,19 +171,29 @@ def resize_index(source: int, target: int) -> NDArray[np.int64]:
     return np.minimum(index, source - 1)
 
 
-def resize_batch(store: Store, positions: Sequence[int], plans: Sequence[ResizePlan], patch: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+def resize_batch(
+    store: Store, positions: Sequence[int], plans: Sequence[ResizePlan], patch: Sequence[int]
+) -> tuple[Tensor, Tensor | None]:
     """Whole slices, augmented and resized: images float32 (B, C, *patch), and labels int64 (B, *patch) if the store has them.
 
     Equal to rot90 + flip, or ``scipy.ndimage.rotate(order=0, reshape=False)``, followed by a resize by ``resize_index``; a voxel
     rotated in from outside is 0. One gather for the whole batch.
     """
     index, outside, channels, tables = _slice_index(store, positions, plans, patch)
-    image_index = index[:, None] if store.channels == 1 else index[:, None] + channels[:, :, None, None]
+    image_index = (
+        index[:, None] if store.channels == 1 else index[:, None] + channels[:, :, None, None]
+    )
     stored = store.voxels.index_select(0, image_index.reshape(-1)).view(image_index.shape)
     image = stored.float()
     if store.indexed:
-        image = store.values.index_select(0, (stored + tables[:, None, None, None]).view(-1)).view(stored.shape)
-    label = None if store.labels is None else store.labels.index_select(0, index.view(-1)).view(index.shape).long()
+        image = store.values.index_select(0, (stored + tables[:, None, None, None]).view(-1)).view(
+            stored.shape
+        )
+    label = (
+        None
+        if store.labels is None
+        else store.labels.index_select(0, index.view(-1)).view(index.shape).long()
+    )
     for slot, mask in outside.items():
         image[slot].masked_fill_(mask, 0)
         if label is not None:
@@ -189,11 +222,17 @@ def _slice_index(
     sizes = np.array([[prod(store.shapes[position])] for position in positions])
     channels = (store.channels - 1) * starts + np.arange(store.channels) * sizes
     tables = np.array([store.value_offsets[position] for position in positions])
-    wide = np.int64 if len(store.voxels) >= 2**31 else np.int32  # int32 gathers twice as fast on the CPU
+    wide = (
+        np.int64 if len(store.voxels) >= 2**31 else np.int32
+    )  # int32 gathers twice as fast on the CPU
     parts = [rows, columns, channels, tables, *rotated.values()]
     packed = np.concatenate([part.reshape(-1) for part in parts], dtype=wide, casting="same_kind")
-    pieces = torch.split(moved(torch.from_numpy(packed), store.device), [part.size for part in parts])
-    row, column, channel, table, *places = (piece.view(part.shape) for piece, part in zip(pieces, parts, strict=True))
+    pieces = torch.split(
+        moved(torch.from_numpy(packed), store.device), [part.size for part in parts]
+    )
+    row, column, channel, table, *places = (
+        piece.view(part.shape) for piece, part in zip(pieces, parts, strict=True)
+    )
     index = row[:, :, None] + column[:, None, :]
     outside = {}
     for slot, place in zip(rotated, places, strict=True):
@@ -222,10 +261,18 @@ def _rotated_index(shape: Sequence[int], angle: int, patch: Sequence[int]) -> ND
     matrix = np.array([[cosdg(angle), sindg(angle)], [-sindg(angle), cosdg(angle)]])
     centre = (np.array(shape) - 1) / 2
     shift = centre - matrix @ centre
-    row, column = (resize_index(side, out).astype(np.float64) for side, out in zip(shape, patch, strict=True))
-    places = [(row * matrix[axis, 0] + shift[axis])[:, None] + column * matrix[axis, 1] for axis in (0, 1)]
-    outside = (places[0] < 0) | (places[0] > shape[0] - 1) | (places[1] < 0) | (places[1] > shape[1] - 1)
-    rounded = [np.add(place, 0.5, out=place).astype(np.int32) for place in places]  # cuts towards 0: the floor, wherever a place is inside
+    row, column = (
+        resize_index(side, out).astype(np.float64) for side, out in zip(shape, patch, strict=True)
+    )
+    places = [
+        (row * matrix[axis, 0] + shift[axis])[:, None] + column * matrix[axis, 1] for axis in (0, 1)
+    ]
+    outside = (
+        (places[0] < 0) | (places[0] > shape[0] - 1) | (places[1] < 0) | (places[1] > shape[1] - 1)
+    )
+    rounded = [
+        np.add(place, 0.5, out=place).astype(np.int32) for place in places
+    ]  # cuts towards 0: the floor, wherever a place is inside
     index: NDArray[np.int32] = rounded[0] * np.int32(shape[1]) + rounded[1]
     index[outside] = -1
     return index

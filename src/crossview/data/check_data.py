@@ -49,7 +49,12 @@ class Check:
 
     def classes(self) -> list[ClassShare]:
         """Every class that is named or occurs."""
-        counts = [fact.label_counts for of_role in self.facts.values() for fact in of_role if fact.label_counts]
+        counts = [
+            fact.label_counts
+            for of_role in self.facts.values()
+            for fact in of_role
+            if fact.label_counts
+        ]
         total = sum(sum(count.values()) for count in counts) or 1
         known = max([self.data.classes or 0, *(max(count) + 1 for count in counts)])
         names = self.data.class_names or ("background",)
@@ -58,7 +63,11 @@ class Check:
             voxels = sum(count.get(value, 0) for count in counts)
             name = names[value] if value < len(names) else f"class {value}"
             if voxels or value < len(names):
-                shares.append(ClassShare(value, name, voxels, voxels / total, sum(value in count for count in counts)))
+                shares.append(
+                    ClassShare(
+                        value, name, voxels, voxels / total, sum(value in count for count in counts)
+                    )
+                )
         return shares
 
     def ranges(self) -> dict[str, dict[str, list[float]]]:
@@ -66,7 +75,9 @@ class Check:
         rows: dict[str, list[tuple[float, ...]]] = defaultdict(list)
         axes = {len(fact.shape) - 1 for fact in self.read}
         for fact in self.read:
-            rows["shape" if len(axes) == 1 else f"shape of {len(fact.shape) - 1} axes"].append(fact.shape[1:])
+            rows["shape" if len(axes) == 1 else f"shape of {len(fact.shape) - 1} axes"].append(
+                fact.shape[1:]
+            )
             if fact.spacing:
                 rows["spacing"].append(fact.spacing)
             for channel, percentiles in enumerate(fact.percentiles):
@@ -87,7 +98,9 @@ class Check:
             "data": str(self.data.root),
             "source": self.data.source,
             "ok": not self.errors,
-            "cases": {role: [fact.case.id for fact in of_role] for role, of_role in self.facts.items()},
+            "cases": {
+                role: [fact.case.id for fact in of_role] for role, of_role in self.facts.items()
+            },
             "channels": max((fact.channels for fact in self.read), default=0),
             "channel_names": list(self.data.channel_names),
             "classes": [asdict(share) for share in self.classes()],

@@ -44,7 +44,9 @@ class Finding:
 def check_set(facts: Facts, classes: int | None, where: str) -> list[Finding]:
     """Every finding over all cases, errors first. classes: where source or dataset.json tell them; where: the set's folder."""
     every = [fact for of_role in facts.values() for fact in of_role]
-    findings = [Finding("error", problem, (fact.case.id,)) for fact in every for problem in fact.problems]
+    findings = [
+        Finding("error", problem, (fact.case.id,)) for fact in every for problem in fact.problems
+    ]
     if every and len(facts.get("labelled", ())) < FEWEST_LABELLED:
         findings.append(Finding("error", too_few_labelled(len(facts.get("labelled", ())), where)))
     findings += _classes(facts.get("labelled", ()), classes, where)
@@ -66,18 +68,44 @@ def _classes(labelled: Sequence[CaseFacts], classes: int | None, where: str) -> 
         return []
     if not any(values):
         fix = "check how the labels were exported"
-        return [Finding("error", Problem("every label is all background", where, "value 0 only", "a foreground class", fix))]
-    missing = [value for value in range(1, max(classes or 0, values[-1] + 1)) if value not in values]
+        return [
+            Finding(
+                "error",
+                Problem(
+                    "every label is all background",
+                    where,
+                    "value 0 only",
+                    "a foreground class",
+                    fix,
+                ),
+            )
+        ]
+    missing = [
+        value for value in range(1, max(classes or 0, values[-1] + 1)) if value not in values
+    ]
     if not missing:
         return []
-    found, present = f"values {', '.join(map(str, values))}", len([value for value in values if value])
+    found, present = (
+        f"values {', '.join(map(str, values))}",
+        len([value for value in values if value]),
+    )
     if len(missing) > present and classes is None:
         fix = "number the classes 0 (background), 1, 2, ... in every label"
-        problem = Problem("the label values are no class numbers in a row", where, found, f"0 to {present}", fix)
+        problem = Problem(
+            "the label values are no class numbers in a row", where, found, f"0 to {present}", fix
+        )
         return [Finding("error", problem)]
-    what = f"class {missing[0]} never occurs" if len(missing) == 1 else f"classes {', '.join(map(str, missing))} never occur"
+    what = (
+        f"class {missing[0]} never occurs"
+        if len(missing) == 1
+        else f"classes {', '.join(map(str, missing))} never occur"
+    )
     fix = "label a case that shows it, or number the classes without gaps"
-    return [Finding("warning", Problem(f"{what} in the training labels", where, found, "every class", fix))]
+    return [
+        Finding(
+            "warning", Problem(f"{what} in the training labels", where, found, "every class", fix)
+        )
+    ]
 
 
 def _background_only(every: Sequence[CaseFacts]) -> list[Finding]:
@@ -98,10 +126,24 @@ def _constant(every: Sequence[CaseFacts]) -> list[Finding]:
     findings = []
     severities: tuple[Severity, ...] = ("error", "warning")
     for severity in severities:
-        names = [fact.case.id for fact in every if _is_constant(fact) and bool(fact.label_counts) == (severity == "error")]
+        names = [
+            fact.case.id
+            for fact in every
+            if _is_constant(fact) and bool(fact.label_counts) == (severity == "error")
+        ]
         if names:
-            what = "an image holds one value only" if len(names) == 1 else f"{len(names)} images hold one value only"
-            findings.append(Finding(severity, Problem(what, "", told(names), fix="take it out, or export it again"), tuple(names)))
+            what = (
+                "an image holds one value only"
+                if len(names) == 1
+                else f"{len(names)} images hold one value only"
+            )
+            findings.append(
+                Finding(
+                    severity,
+                    Problem(what, "", told(names), fix="take it out, or export it again"),
+                    tuple(names),
+                )
+            )
     return findings
 
 
@@ -112,26 +154,55 @@ def _is_constant(fact: CaseFacts) -> bool:
 def _duplicates(facts: Facts, where: str) -> list[Finding]:
     """Images with the same content: an error where one is trained on and the other scored. And labels that different images share."""
     side_of = {fact.case.id: _side(role) for role, of_role in facts.items() for fact in of_role}
-    telling = [fact for of_role in facts.values() for fact in of_role if fact.digest and not _is_constant(fact)]
-    same = [[fact.case.id for fact in group] for group in _groups(telling, lambda fact: fact.digest)]
+    telling = [
+        fact
+        for of_role in facts.values()
+        for fact in of_role
+        if fact.digest and not _is_constant(fact)
+    ]
+    same = [
+        [fact.case.id for fact in group] for group in _groups(telling, lambda fact: fact.digest)
+    ]
     leaks = [names for names in same if len({side_of[name] for name in names} - {"unused"}) > 1]
     others = [names for names in same if names not in leaks]
-    labels = _groups([fact for fact in telling if any(fact.label_counts)], lambda fact: fact.label_digest)
-    shared = [[fact.case.id for fact in group] for group in labels if len({fact.digest for fact in group}) > 1]
+    labels = _groups(
+        [fact for fact in telling if any(fact.label_counts)], lambda fact: fact.label_digest
+    )
+    shared = [
+        [fact.case.id for fact in group]
+        for group in labels
+        if len({fact.digest for fact in group}) > 1
+    ]
     return [
         *_copies(
-            "error", leaks, "are copies of each other, and not all in one of training, validation and test", "take out all but one", where
+            "error",
+            leaks,
+            "are copies of each other, and not all in one of training, validation and test",
+            "take out all but one",
+            where,
         ),
         *_copies("warning", others, "are copies of each other", "take out all but one", where),
-        *_copies("warning", shared, "are different and have the very same label", "check whose label it is", where),
+        *_copies(
+            "warning",
+            shared,
+            "are different and have the very same label",
+            "check whose label it is",
+            where,
+        ),
     ]
 
 
-def _copies(severity: Severity, groups: list[list[str]], what: str, fix: str, where: str) -> list[Finding]:
+def _copies(
+    severity: Severity, groups: list[list[str]], what: str, fix: str, where: str
+) -> list[Finding]:
     """One finding for all groups of cases that have something in common, none if there are no groups."""
     names = tuple(name for group in groups for name in group)
     found = told([" = ".join(group) for group in groups])
-    return [Finding(severity, Problem(f"{len(names)} images {what}", where, found, fix=fix), names)] if groups else []
+    return (
+        [Finding(severity, Problem(f"{len(names)} images {what}", where, found, fix=fix), names)]
+        if groups
+        else []
+    )
 
 
 def _side(role: str) -> str:
@@ -154,7 +225,15 @@ def _channels(every: Sequence[CaseFacts]) -> list[Finding]:
         return []
     usual = max(groups, key=lambda count: len(groups[count]))
     names = [name for count, of_count in groups.items() if count != usual for name in of_count]
-    return [Finding("error", Problem("images differ in their channels", "", told(names), f"{usual}, as the others have"), tuple(names))]
+    return [
+        Finding(
+            "error",
+            Problem(
+                "images differ in their channels", "", told(names), f"{usual}, as the others have"
+            ),
+            tuple(names),
+        )
+    ]
 
 
 def _spacing(every: Sequence[CaseFacts]) -> list[Finding]:
@@ -167,11 +246,22 @@ def _spacing(every: Sequence[CaseFacts]) -> list[Finding]:
     odd = [known[place] for place in np.flatnonzero(far)]
     if not odd:
         return []
-    found = told([f"{fact.case.id} ({' x '.join(f'{side:.3g}' for side in fact.spacing or ())} mm)" for fact in odd])
+    found = told(
+        [
+            f"{fact.case.id} ({' x '.join(f'{side:.3g}' for side in fact.spacing or ())} mm)"
+            for fact in odd
+        ]
+    )
     usual = " x ".join(f"{side:.3g}" for side in np.median(sides, axis=0))
     what = f"{_cases(len(odd))} very different voxel sides"
     expected = f"within a factor of {SPACING_FACTOR} of the median {usual} mm{VARIES}"
-    return [Finding("warning", Problem(what, "", found, expected, "check the headers"), tuple(fact.case.id for fact in odd))]
+    return [
+        Finding(
+            "warning",
+            Problem(what, "", found, expected, "check the headers"),
+            tuple(fact.case.id for fact in odd),
+        )
+    ]
 
 
 def _too_large(every: Sequence[CaseFacts]) -> list[Finding]:
@@ -184,10 +274,23 @@ def _too_large(every: Sequence[CaseFacts]) -> list[Finding]:
     odd = [fact for fact, count in zip(known, voxels, strict=True) if count > LARGEST]
     if not odd:
         return []
-    found = told([f"{fact.case.id} ({' x '.join(f'{side:.3g}' for side in fact.spacing or ())} mm)" for fact in odd])
+    found = told(
+        [
+            f"{fact.case.id} ({' x '.join(f'{side:.3g}' for side in fact.spacing or ())} mm)"
+            for fact in odd
+        ]
+    )
     what = f"{_cases(len(odd))} voxel sides that can't be, beside the others': resampled to theirs a scan would become too large"
-    expected = f"at most {LARGEST:,} voxels of the median {' x '.join(f'{side:.3g}' for side in usual)} mm"
-    return [Finding("error", Problem(what, "", found, expected, "correct the headers"), tuple(fact.case.id for fact in odd))]
+    expected = (
+        f"at most {LARGEST:,} voxels of the median {' x '.join(f'{side:.3g}' for side in usual)} mm"
+    )
+    return [
+        Finding(
+            "error",
+            Problem(what, "", found, expected, "correct the headers"),
+            tuple(fact.case.id for fact in odd),
+        )
+    ]
 
 
 def _cases(count: int) -> str:
@@ -213,18 +316,29 @@ def _other_range(known: Sequence[CaseFacts], channel: int) -> list[Finding]:
     low, middle, high = np.median([fact.percentiles[channel] for fact, _ in spans], axis=0)
     centres = np.array([fact.percentiles[channel][1] for fact, _ in spans])
     usual = float(np.median(widths))
-    far = _outliers(widths, INTENSITY_FACTOR) | (np.abs(centres - middle) > INTENSITY_FACTOR * np.maximum(usual, widths))
+    far = _outliers(widths, INTENSITY_FACTOR) | (
+        np.abs(centres - middle) > INTENSITY_FACTOR * np.maximum(usual, widths)
+    )
     odd = [spans[place][0] for place in np.flatnonzero(far)]
     if not odd:
         return []
     odd.sort(key=lambda fact: fact.percentiles[channel][0] - fact.percentiles[channel][2])
-    found = told([f"{fact.case.id} ({fact.percentiles[channel][0]:.4g} to {fact.percentiles[channel][2]:.4g})" for fact in odd])
-    what = f"{_cases(len(odd))} a very different range of intensities" + (f" in channel {channel}" if channel else "")
-    expected = (
-        f"a range (0.5th to 99.5th percentile) within a factor of {INTENSITY_FACTOR} of the usual one, {low:.4g} to {high:.4g}{VARIES}"
+    found = told(
+        [
+            f"{fact.case.id} ({fact.percentiles[channel][0]:.4g} to {fact.percentiles[channel][2]:.4g})"
+            for fact in odd
+        ]
     )
+    what = f"{_cases(len(odd))} a very different range of intensities" + (
+        f" in channel {channel}" if channel else ""
+    )
+    expected = f"a range (0.5th to 99.5th percentile) within a factor of {INTENSITY_FACTOR} of the usual one, {low:.4g} to {high:.4g}{VARIES}"
     fix = "harmless if each scan is normalised on its own (z-score); check units and export if not"
-    return [Finding("warning", Problem(what, "", found, expected, fix), tuple(fact.case.id for fact in odd))]
+    return [
+        Finding(
+            "warning", Problem(what, "", found, expected, fix), tuple(fact.case.id for fact in odd)
+        )
+    ]
 
 
 def _span(fact: CaseFacts, channel: int) -> str:
@@ -243,10 +357,16 @@ def _single_values(known: Sequence[CaseFacts], channel: int) -> list[Finding]:
     if not odd:
         return []
     found = told([f"{fact.case.id} ({_span(fact, channel)})" for fact in odd])
-    what = f"{_cases(len(odd))} single voxels far outside the range" + (f" in channel {channel}" if channel else "")
+    what = f"{_cases(len(odd))} single voxels far outside the range" + (
+        f" in channel {channel}" if channel else ""
+    )
     expected = f"no value further out than {INTENSITY_FACTOR} times the range from the 0.5th to the 99.5th percentile"
     fix = "clip them, or let the plan clip (normalisation z_score_clipped)"
-    return [Finding("warning", Problem(what, "", found, expected, fix), tuple(fact.case.id for fact in odd))]
+    return [
+        Finding(
+            "warning", Problem(what, "", found, expected, fix), tuple(fact.case.id for fact in odd)
+        )
+    ]
 
 
 def _outliers(values: NDArray[np.float64], factor: float) -> NDArray[np.bool_]:
@@ -264,16 +384,24 @@ def _patients(facts: Facts) -> list[Finding]:
         for fact in of_role:
             if fact.case.patient == fact.case.id and role != "unused":
                 by_patient[patient_in(fact.case.id)][_side(role)].append(fact.case.id)
-    shared = [[name for names in sides.values() for name in names] for sides in by_patient.values() if len(sides) > 1]
+    shared = [
+        [name for names in sides.values() for name in names]
+        for sides in by_patient.values()
+        if len(sides) > 1
+    ]
     if not shared:
         return []
     what = f"{len(shared)} patients seem to be in two of training, validation and test"
     fix = "keep a patient's scans together; [patient] in split.toml tells whose they are"
-    problem = Problem(what, "", told([", ".join(names) for names in shared]), "each patient in one of them", fix)
+    problem = Problem(
+        what, "", told([", ".join(names) for names in shared]), "each patient in one of them", fix
+    )
     return [Finding("warning", problem, tuple(name for names in shared for name in names))]
 
 
-_PATIENT = re.compile(r"(?:sub-[a-z0-9]+|(?:subject|patient|pat|case)[-_]?\d+)(?=[-_.])", re.IGNORECASE)
+_PATIENT = re.compile(
+    r"(?:sub-[a-z0-9]+|(?:subject|patient|pat|case)[-_]?\d+)(?=[-_.])", re.IGNORECASE
+)
 _REPEAT = re.compile(
     r"[-_.](?:left|right|l|r|pre|post|baseline|follow-?up|(?:session|ses|visit|scan|frame|time|tp|day|slice|repeat|run)[-_]?\d+)$",
     re.IGNORECASE,

@@ -43,7 +43,9 @@ class Fingerprint:
     foreground: tuple[tuple[float, float, float, float], ...]
     pieces: dict[int, float]
     cases: tuple[dict[str, Any], ...] = ()
-    places: tuple[dict[int, NDArray[np.float64]], ...] = field(default=(), compare=False, repr=False)
+    places: tuple[dict[int, NDArray[np.float64]], ...] = field(
+        default=(), compare=False, repr=False
+    )
 
     @property
     def axes(self) -> int:
@@ -60,12 +62,19 @@ class Fingerprint:
             "ct": self.ct,
             "ct_told_by": self.ct_told_by,
             "foreground": [list(channel) for channel in self.foreground],
-            "largest_component_share": {str(value): round(share, 4) for value, share in self.pieces.items()},
+            "largest_component_share": {
+                str(value): round(share, 4) for value, share in self.pieces.items()
+            },
         }
         return {**told, "cases": list(self.cases)}
 
 
-def take(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None, class_names: Sequence[str], where: str) -> Fingerprint:
+def take(
+    facts: Sequence[CaseFacts],
+    channel_names: Sequence[str] | None,
+    class_names: Sequence[str],
+    where: str,
+) -> Fingerprint:
     """The fingerprint of training cases from their facts, labelled ones first.
 
     channel_names, class_names: as the data set tells them, if it does. where: the data set, for messages. Labels are read once more, to
@@ -78,7 +87,15 @@ def take(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None, class_
     classes = max(len(class_names), 1 + max(max(fact.label_counts, default=0) for fact in labelled))
     if classes < 2:
         fix = "put 1, 2, ... where the structures are that shall be found"
-        raise UserError(Problem("the labels hold background only", where, "no value above 0 in any label", "class 1 somewhere", fix))
+        raise UserError(
+            Problem(
+                "the labels hold background only",
+                where,
+                "no value above 0 in any label",
+                "class 1 somewhere",
+                fix,
+            )
+        )
     ct, told_by = _is_ct(facts, channel_names)
     pieces, places = _labels((fact.case for fact in labelled), classes)
     return Fingerprint(
@@ -102,10 +119,18 @@ def _mixed(facts: Sequence[CaseFacts], where: str) -> list[Problem]:
     differing = {
         "numbers of channels": {str(fact.channels) for fact in facts},
         "numbers of axes": {str(len(fact.shape) - 1) for fact in facts},
-        "files that tell the voxel sides": {"some" if fact.spacing is None else "others not" for fact in facts},
+        "files that tell the voxel sides": {
+            "some" if fact.spacing is None else "others not" for fact in facts
+        },
     }
     return [
-        Problem("scans can't be trained on together", where, f"different {what}: {' and '.join(sorted(values))}", "one kind", fix)
+        Problem(
+            "scans can't be trained on together",
+            where,
+            f"different {what}: {' and '.join(sorted(values))}",
+            "one kind",
+            fix,
+        )
         for what, values in differing.items()
         if len(values) > 1
     ]
@@ -115,8 +140,13 @@ def _is_ct(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None) -> t
     """Whether every channel holds Hounsfield units, and what tells so."""
     if channel_names:
         return all(name.strip().upper() == "CT" for name in channel_names), "dataset.json"
-    low, high = (np.median([[channel[index] for channel in fact.percentiles] for fact in facts], axis=0) for index in (0, 2))
-    return bool(((low > AIR[0]) & (low < AIR[1]) & (high > 0) & (high < DENSEST)).all()), "the intensities"
+    low, high = (
+        np.median([[channel[index] for channel in fact.percentiles] for fact in facts], axis=0)
+        for index in (0, 2)
+    )
+    return bool(
+        ((low > AIR[0]) & (low < AIR[1]) & (high > 0) & (high < DENSEST)).all()
+    ), "the intensities"
 
 
 def _foreground(labelled: Sequence[CaseFacts]) -> tuple[tuple[float, float, float, float], ...]:
@@ -127,10 +157,15 @@ def _foreground(labelled: Sequence[CaseFacts]) -> tuple[tuple[float, float, floa
     mean, deviation = voxels.mean(1, dtype=np.float64), voxels.std(1, dtype=np.float64)
     if min(high - low) < SMALLEST_SPREAD or min(deviation) < SMALLEST_SPREAD:
         return ()
-    return tuple(tuple(round(float(value), 4) for value in channel) for channel in zip(low, high, mean, deviation, strict=True))  # type: ignore[misc]
+    return tuple(
+        tuple(round(float(value), 4) for value in channel)
+        for channel in zip(low, high, mean, deviation, strict=True)
+    )  # type: ignore[misc]
 
 
-def _labels(cases: Iterable[Case], classes: int) -> tuple[dict[int, float], tuple[dict[int, NDArray[np.float64]], ...]]:
+def _labels(
+    cases: Iterable[Case], classes: int
+) -> tuple[dict[int, float], tuple[dict[int, NDArray[np.float64]], ...]]:
     """``pieces`` and ``places`` of labelled cases, each label read once."""
     smallest: dict[int, float] = {}
     places = []

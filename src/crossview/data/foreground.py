@@ -36,7 +36,11 @@ def places_of(label: NDArray[np.uint8]) -> Places:
     for value in range(1, int(flat.max(initial=0)) + 1):
         places = np.flatnonzero(flat == value)
         if len(places) > MOST_PLACES:
-            chosen = Randomness(0).host("foreground places", value).choice(len(places), MOST_PLACES, replace=False)
+            chosen = (
+                Randomness(0)
+                .host("foreground places", value)
+                .choice(len(places), MOST_PLACES, replace=False)
+            )
             places = places[np.sort(chosen)]
         if len(places):
             found[value] = places
@@ -52,7 +56,9 @@ class Centres:
     def __init__(self, store: Store, share: float) -> None:
         self.share = share
         self.shapes = store.shapes
-        self.places = [places_of(store.label(position).cpu().numpy()) for position in range(len(store))]
+        self.places = [
+            places_of(store.label(position).cpu().numpy()) for position in range(len(store))
+        ]
         self.with_foreground = [position for position, places in enumerate(self.places) if places]
 
     def centred(self, crop: int) -> bool:
@@ -61,7 +67,11 @@ class Centres:
 
     def item(self, position: int, generator: np.random.Generator) -> int:
         """The item itself; instead of one without any foreground (a slice of a volume, say) another that has some, all equally often."""
-        return position if self.places[position] else self.with_foreground[int(generator.integers(len(self.with_foreground)))]
+        return (
+            position
+            if self.places[position]
+            else self.with_foreground[int(generator.integers(len(self.with_foreground)))]
+        )
 
     def moved(self, plan: CropPlan, position: int, generator: np.random.Generator) -> CropPlan:
         """The plan with its box centred on a random voxel of a random class of the item, as far as the box then lies within the item.
@@ -81,11 +91,16 @@ class Centres:
 def relative(places: Places, shape: Sequence[int]) -> dict[int, NDArray[np.float64]]:
     """By class the middles of its places (n, axes) in units of the scan's sides, 0 to 1: so they hold on any grid of the same scan."""
     sides = np.array(shape)
-    return {value: (np.stack(np.unravel_index(at, shape), axis=1) + 0.5) / sides for value, at in places.items()}
+    return {
+        value: (np.stack(np.unravel_index(at, shape), axis=1) + 0.5) / sides
+        for value, at in places.items()
+    }
 
 
 def shares_met(
-    scans: Sequence[Mapping[int, NDArray[np.float64]]], shapes: Sequence[Sequence[int]], patch: Sequence[int]
+    scans: Sequence[Mapping[int, NDArray[np.float64]]],
+    shapes: Sequence[Sequence[int]],
+    patch: Sequence[int],
 ) -> dict[int, float]:
     """By class, the share of uniformly drawn crops of ``patch`` that hold some of it, the mean over the scans that have it.
 
@@ -112,7 +127,9 @@ def share_for(met: Mapping[int, float]) -> tuple[float, str]:
     rarest = min(met, key=met.__getitem__, default=0)
     lowest = met.get(rarest, 1.0)
     if lowest >= NEARLY_ALWAYS:
-        share = "every one of those tried" if lowest == 1 else f"at least {math.floor(100 * lowest)}%"
+        share = (
+            "every one of those tried" if lowest == 1 else f"at least {math.floor(100 * lowest)}%"
+        )
         return 0.0, f"a uniformly drawn crop nearly always holds each class ({share} did)"
     missed = f"{lowest:.0%} of uniformly drawn crops hold class {rarest}, and below {NEARLY_ALWAYS:.0%} they miss it too often"
     return A_THIRD, f"{missed}: a third of the labelled crops are centred on a voxel of some class"

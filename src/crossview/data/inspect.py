@@ -63,7 +63,9 @@ def inspect(
     # Four at most: each holds a scan and its copies for sorting, about 1 GiB for one of 512 x 512 x 300 voxels.
     pool = ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1))
     try:
-        for done, found in enumerate(pool.map(lambda case: inspect_case(case, classes), cases), start=1):
+        for done, found in enumerate(
+            pool.map(lambda case: inspect_case(case, classes), cases), start=1
+        ):
             facts.append(found)
             if progress:
                 progress(done, len(cases))
@@ -79,12 +81,28 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
     """
     image, problems = _attempt(case.read_image)
     label, label_problems = _attempt(case.read_label) if case.read_label else (None, [])
-    problems = list(dict.fromkeys(problems + label_problems))  # a damaged scan fails its label's reading too
+    problems = list(
+        dict.fromkeys(problems + label_problems)
+    )  # a damaged scan fails its label's reading too
     if image is None:
-        return CaseFacts(case, (), None, (), (), NO_FOREGROUND, _counts(label), "", tuple(problems), (), _digest(label))
+        return CaseFacts(
+            case,
+            (),
+            None,
+            (),
+            (),
+            NO_FOREGROUND,
+            _counts(label),
+            "",
+            tuple(problems),
+            (),
+            _digest(label),
+        )
     problems += check_case(image, label, case, classes or 256, image.shape[0])
     fits = label is not None and label.shape == image.shape[1:]
-    channels = [channel.ravel() for channel in image] if np.isfinite(image.sum(dtype=np.float64)) else []
+    channels = (
+        [channel.ravel() for channel in image] if np.isfinite(image.sum(dtype=np.float64)) else []
+    )
     return CaseFacts(
         case=case,
         shape=image.shape if channels else (),
@@ -115,7 +133,10 @@ def _percentiles(channel: NDArray[np.float32]) -> tuple[float, float, float]:
 def _mean_sd(channel: NDArray[np.float32]) -> tuple[float, float]:
     """A piece at a time: squares in float64 of a whole scan would take twice its memory."""
     mean = float(channel.mean(dtype=np.float64))
-    squares = sum(float(np.square(channel[at : at + 2**20] - mean, dtype=np.float64).sum()) for at in range(0, channel.size, 2**20))
+    squares = sum(
+        float(np.square(channel[at : at + 2**20] - mean, dtype=np.float64).sum())
+        for at in range(0, channel.size, 2**20)
+    )
     return mean, (squares / channel.size) ** 0.5
 
 

@@ -68,14 +68,25 @@ def _left_in_groups(root: Path) -> Iterator[int]:
         if controllers == "":
             mount, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
         elif "memory" in controllers.split(","):
-            mount, names = root / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            mount, names = (
+                root / "sys/fs/cgroup/memory",
+                ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+            )
         else:
             continue
         group = mount / path.lstrip("/")
-        for folder in (group, *(parent for parent in group.parents if parent.is_relative_to(mount))):
+        for folder in (
+            group,
+            *(parent for parent in group.parents if parent.is_relative_to(mount)),
+        ):
             try:
-                limit, used = (int((folder / name).read_text(encoding="ascii")) for name in names[:2])
-                rows = (row.split() for row in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+                limit, used = (
+                    int((folder / name).read_text(encoding="ascii")) for name in names[:2]
+                )
+                rows = (
+                    row.split()
+                    for row in (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+                )
                 cached = next((int(row[1]) for row in rows if row[0] == names[2]), 0)
             except (OSError, ValueError):  # no such group here, or no limit: "max"
                 continue

@@ -44,12 +44,19 @@ class MildPlan:
     noise: float
 
 
-def mild_plan(shape: Sequence[int], patch: Sequence[int], generator: np.random.Generator) -> MildPlan:
+def mild_plan(
+    shape: Sequence[int], patch: Sequence[int], generator: np.random.Generator
+) -> MildPlan:
     """Draw a crop of ``patch`` from an item of ``shape`` (padded with zeros where it is smaller), and what is done to it."""
     start = crop_plan(shape, patch, released=False, rot90_flip=False, generator=generator).start
     angle, brightness = (float(generator.uniform(-most, most)) for most in (ANGLE, BRIGHTNESS))
-    scale, contrast, gamma = (math.exp(generator.uniform(math.log(low), math.log(high))) for low, high in (SCALE, CONTRAST, GAMMA))
-    return MildPlan(start, angle, scale, contrast, brightness, gamma, float(generator.uniform(0, NOISE)))
+    scale, contrast, gamma = (
+        math.exp(generator.uniform(math.log(low), math.log(high)))
+        for low, high in (SCALE, CONTRAST, GAMMA)
+    )
+    return MildPlan(
+        start, angle, scale, contrast, brightness, gamma, float(generator.uniform(0, NOISE))
+    )
 
 
 def mild_batch(
@@ -68,26 +75,43 @@ def mild_batch(
     """
     device = noise.device
     image = torch.empty((len(plans), store.channels, *patch), device=device)
-    label = None if store.labels is None else torch.empty((len(plans), *patch), dtype=torch.int64, device=device)
+    label = (
+        None
+        if store.labels is None
+        else torch.empty((len(plans), *patch), dtype=torch.int64, device=device)
+    )
     for slot, (position, plan) in enumerate(zip(positions, plans, strict=True)):
         box, grid = _source(store.shapes[position], plan, patch, device)
         values = torch.empty((1, store.channels, *box.size), device=store.device)
         crop_image(store, position, box, values[0])
-        image[slot] = F.grid_sample(moved(values, device), grid, padding_mode="border", align_corners=False)[0]
+        image[slot] = F.grid_sample(
+            moved(values, device), grid, padding_mode="border", align_corners=False
+        )[0]
         if label is not None:
             classes = torch.empty(box.size, dtype=torch.int64, device=store.device)
             crop_label(store, position, box, classes)
             nearest = F.grid_sample(
-                moved(classes, device).float()[None, None], grid, mode="nearest", padding_mode="border", align_corners=False
+                moved(classes, device).float()[None, None],
+                grid,
+                mode="nearest",
+                padding_mode="border",
+                align_corners=False,
             )
             label[slot] = nearest[0, 0]
-    drawn = torch.randn((size if slots else len(plans), *image.shape[1:]), generator=noise, device=device)
+    drawn = torch.randn(
+        (size if slots else len(plans), *image.shape[1:]), generator=noise, device=device
+    )
     return _other_intensities(image, plans, drawn[list(slots)] if slots else drawn), label
 
 
-def _source(shape: Sequence[int], plan: MildPlan, patch: Sequence[int], device: torch.device) -> tuple[CropPlan, Tensor]:
+def _source(
+    shape: Sequence[int], plan: MildPlan, patch: Sequence[int], device: torch.device
+) -> tuple[CropPlan, Tensor]:
     """The box of the item (with its padding) that the turned and scaled patch can reach, and where in it the patch's voxels lie."""
-    cosine, sine = math.cos(math.radians(plan.angle)) / plan.scale, math.sin(math.radians(plan.angle)) / plan.scale
+    cosine, sine = (
+        math.cos(math.radians(plan.angle)) / plan.scale,
+        math.sin(math.radians(plan.angle)) / plan.scale,
+    )
     turn = np.diag([cosine, cosine, *[1 / plan.scale] * (len(patch) - 2)])
     turn[0, 1], turn[1, 0] = -sine, sine
     reach = np.abs(turn) @ (np.array(patch) / 2)
@@ -99,7 +123,9 @@ def _source(shape: Sequence[int], plan: MildPlan, patch: Sequence[int], device: 
     high = np.minimum(np.ceil(middle + reach).astype(int) + 1, last)
     size = high - low
     # torch's grid: -1 to 1 from border to border, the last axis first.
-    theta = np.concatenate([turn * np.array(patch) / size[:, None], (2 * (middle - low) / size - 1)[:, None]], axis=1)
+    theta = np.concatenate(
+        [turn * np.array(patch) / size[:, None], (2 * (middle - low) / size - 1)[:, None]], axis=1
+    )
     order = list(reversed(range(len(patch))))
     affine = moved(torch.tensor(theta[order][:, [*order, len(patch)]], dtype=torch.float32), device)
     grid = F.affine_grid(affine[None], [1, 1, *patch], align_corners=False)
@@ -108,9 +134,15 @@ def _source(shape: Sequence[int], plan: MildPlan, patch: Sequence[int], device: 
 
 def _other_intensities(image: Tensor, plans: Sequence[MildPlan], noise: Tensor) -> Tensor:
     """Gamma, then contrast and brightness, then noise of deviation 1 scaled, each image (C, *S) of the batch by its own plan."""
-    numbers = moved(torch.tensor([[plan.gamma, plan.contrast, plan.brightness, plan.noise] for plan in plans]), image.device)
+    numbers = moved(
+        torch.tensor([[plan.gamma, plan.contrast, plan.brightness, plan.noise] for plan in plans]),
+        image.device,
+    )
     gamma, contrast, brightness, deviation = numbers.T.reshape(4, -1, *[1] * (image.ndim - 1))
-    low, high = (limit.reshape(*image.shape[:2], *[1] * (image.ndim - 2)) for limit in image.flatten(2).aminmax(dim=2))
+    low, high = (
+        limit.reshape(*image.shape[:2], *[1] * (image.ndim - 2))
+        for limit in image.flatten(2).aminmax(dim=2)
+    )
     spread = (high - low).clamp_(min=1e-6)
     image = image.sub_(low).div_(spread).clamp_(0, 1).pow_(gamma).mul_(spread).add_(low)
     middle = image.flatten(2).mean(2).reshape(low.shape)

@@ -31,15 +31,29 @@ def open_nifti(path: Path) -> Nifti1Image:
     """The header; no voxel is read yet. Raises UserError: missing, damaged, or no NIfTI file."""
     import nibabel
 
-    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it tells of odd headers without a file's name
+    logging.getLogger("nibabel.global").setLevel(
+        logging.CRITICAL
+    )  # it tells of odd headers without a file's name
     try:
         image: Nifti1Image = nibabel.load(path)
     except FileNotFoundError:
-        raise UserError(Problem("the file is missing", str(path), "nothing there", "a NIfTI file", "check the path")) from None
+        raise UserError(
+            Problem(
+                "the file is missing", str(path), "nothing there", "a NIfTI file", "check the path"
+            )
+        ) from None
     except Exception as error:  # nibabel answers damaged files with a dozen types of error
         raise _damaged(path, error) from error
     if not isinstance(image, nibabel.nifti1.Nifti1Image):
-        raise UserError(Problem("not a NIfTI file", str(path), type(image).__name__, ".nii or .nii.gz", "convert it to NIfTI"))
+        raise UserError(
+            Problem(
+                "not a NIfTI file",
+                str(path),
+                type(image).__name__,
+                ".nii or .nii.gz",
+                "convert it to NIfTI",
+            )
+        )
     return image
 
 
@@ -63,7 +77,9 @@ def is_zipped(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
 
 
-def read_channels(image: Nifti1Image, path: Path, channels: int, noun: str = "scan") -> list[NDArray[np.float32]]:
+def read_channels(
+    image: Nifti1Image, path: Path, channels: int, noun: str = "scan"
+) -> list[NDArray[np.float32]]:
     """The scaled values of each channel, float32 (X, Y, Z), from a volume or a fourth axis of channels.
 
     What the header claims is checked before memory is asked for, and of a gzip file its checksum. noun: what the file is, for messages.
@@ -80,7 +96,9 @@ def read_channels(image: Nifti1Image, path: Path, channels: int, noun: str = "sc
             values = _values(image, path).reshape(shape)
     except MemoryError:
         raise
-    except Exception as error:  # a stream that is cut off or damaged ends in EOF, zlib, OS and value errors
+    except (
+        Exception
+    ) as error:  # a stream that is cut off or damaged ends in EOF, zlib, OS and value errors
         raise _damaged(path, error) from error
     check_finite(values, path, noun)
     return list(np.moveaxis(values, -1, 0))
@@ -94,7 +112,9 @@ def _values(image: Nifti1Image, path: Path) -> NDArray[np.float32]:
 
     with gzip.open(path) as stream:
         holder = FileHolder(fileobj=stream)
-        values = np.asanyarray(type(image).from_file_map({"header": holder, "image": holder}).dataobj, dtype=np.float32)
+        values = np.asanyarray(
+            type(image).from_file_map({"header": holder, "image": holder}).dataobj, dtype=np.float32
+        )
         while stream.read(1 << 20):
             pass
     return values
@@ -103,19 +123,53 @@ def _values(image: Nifti1Image, path: Path) -> NDArray[np.float32]:
 def _check_header(image: Nifti1Image, shape: tuple[int, ...], path: Path, channels: int) -> None:
     """Raises UserError unless the file can be a scan of ``channels`` channels with the claimed ``shape`` (X, Y, Z, channels)."""
     if len(shape) != 4 or min(shape) < 1 or shape[-1] != channels:
-        more = f" and {channels} channels in a fourth, or one file a channel (_0000, _0001, ...)" if channels > 1 else ""
+        more = (
+            f" and {channels} channels in a fourth, or one file a channel (_0000, _0001, ...)"
+            if channels > 1
+            else ""
+        )
         fix = "give every scan the same channels (to predict: those of the training scans), and a series volume by volume"
-        raise UserError(Problem("the scan has an unexpected shape", str(path), str(image.shape), f"three axes of a volume{more}", fix))
+        raise UserError(
+            Problem(
+                "the scan has an unexpected shape",
+                str(path),
+                str(image.shape),
+                f"three axes of a volume{more}",
+                fix,
+            )
+        )
     dtype, voxels, size = image.get_data_dtype(), math.prod(shape), path.stat().st_size
     if voxels > LARGEST:
         raise UserError(
-            Problem("the header declares more than any scan", str(path), f"{voxels:,} voxels", f"at most {LARGEST:,}", "crop or restore it")
+            Problem(
+                "the header declares more than any scan",
+                str(path),
+                f"{voxels:,} voxels",
+                f"at most {LARGEST:,}",
+                "crop or restore it",
+            )
         )
     if dtype.kind not in "iuf":
-        raise UserError(Problem("the scan's values are no plain numbers", str(path), str(dtype), "one number a voxel", "convert it"))
+        raise UserError(
+            Problem(
+                "the scan's values are no plain numbers",
+                str(path),
+                str(dtype),
+                "one number a voxel",
+                "convert it",
+            )
+        )
     if voxels * dtype.itemsize > size * (DEFLATE_LIMIT if is_zipped(path) else 1):
         found = f"{size:,} bytes for {voxels:,} voxels of {dtype}"
-        raise UserError(Problem("the file is too short for its header", str(path), found, "a whole file", "copy it again from its source"))
+        raise UserError(
+            Problem(
+                "the file is too short for its header",
+                str(path),
+                found,
+                "a whole file",
+                "copy it again from its source",
+            )
+        )
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
@@ -123,14 +177,35 @@ def _damaged(path: Path, error: Exception) -> UserError:
     with suppress(OSError), path.open("rb") as file:
         begin = file.read(348)
         zipped = begin.startswith(GZIP)
-        if zipped != is_zipped(path) and (zipped or begin[344:346] == b"n+" or begin[4:6] == b"n+"):  # NIfTI 1, NIfTI 2
+        if zipped != is_zipped(path) and (
+            zipped or begin[344:346] == b"n+" or begin[4:6] == b"n+"
+        ):  # NIfTI 1, NIfTI 2
             name = path.name + ".gz" if zipped else path.name[: -len(".gz")]
-            what, fix = "compressed" if zipped else "not compressed", f"rename it to {name}, if it is a NIfTI file"
-            return UserError(Problem(f"the file is {what}, and its name says otherwise", str(path), fix=fix))
+            what, fix = (
+                "compressed" if zipped else "not compressed",
+                f"rename it to {name}, if it is a NIfTI file",
+            )
+            return UserError(
+                Problem(f"the file is {what}, and its name says otherwise", str(path), fix=fix)
+            )
     if "not recognized" in found or "not supported" in found:
-        return UserError(Problem("the file has a type of numbers that can't be read", str(path), found, "int16, float32 ...", "convert it"))
+        return UserError(
+            Problem(
+                "the file has a type of numbers that can't be read",
+                str(path),
+                found,
+                "int16, float32 ...",
+                "convert it",
+            )
+        )
     return UserError(
-        Problem("the file is cut off, damaged or no NIfTI file", str(path), found, "a whole file", "copy it again from its source")
+        Problem(
+            "the file is cut off, damaged or no NIfTI file",
+            str(path),
+            found,
+            "a whole file",
+            "copy it again from its source",
+        )
     )
 
 
@@ -142,7 +217,13 @@ def check_finite(image: NDArray[np.float32], path: Path, noun: str = "scan") -> 
     if not np.isfinite(total) and (bad := int(image.size - np.isfinite(image).sum())):
         fix = f"repair the {noun}, say by setting them to the background's value"
         raise UserError(
-            Problem(f"the {noun} holds values that are no numbers", str(path), f"{bad} NaN or infinite voxels", "finite values", fix)
+            Problem(
+                f"the {noun} holds values that are no numbers",
+                str(path),
+                f"{bad} NaN or infinite voxels",
+                "finite values",
+                fix,
+            )
         )
 
 
@@ -157,7 +238,9 @@ class Orientation:
     flips: tuple[bool, ...] = (False, False, False)
 
     @classmethod
-    def canonical(cls, affine: NDArray[np.float64], order: Sequence[int] = (0, 1, 2)) -> Orientation:
+    def canonical(
+        cls, affine: NDArray[np.float64], order: Sequence[int] = (0, 1, 2)
+    ) -> Orientation:
         """Towards right, anterior and superior, as near as turns by 90 degrees and flips come for an oblique or sheared affine (4, 4).
 
         order: which of these three comes first, second and third. An affine without three directions leaves the axes as stored.
@@ -182,7 +265,9 @@ class Orientation:
         """The way back; a view."""
         leading = array.ndim - 3
         stored: NDArray[Number] = array[self._reversed()]
-        return stored.transpose(*range(leading), *(leading + int(axis) for axis in np.argsort(self.axes)))
+        return stored.transpose(
+            *range(leading), *(leading + int(axis) for axis in np.argsort(self.axes))
+        )
 
     def spacing(self, affine: NDArray[np.float64]) -> tuple[float, ...]:
         """Voxel sides in mm in the model's order: the lengths of the affine's columns."""

@@ -30,6 +30,10 @@ def patch_of(median: Sequence[int], most: int, levels: Sequence[int]) -> tuple[l
 
 def levels_of(patch: Sequence[int]) -> int:
     """The most levels that a patch allows, the deepest with ``SMALLEST_BOTTLENECK`` voxels a side where that is possible at all."""
-    fitting = [count for count in range(2, MOST_LEVELS + 1) if all(side % 2 ** (count - 1) == 0 for side in patch)]
+    fitting = [
+        count
+        for count in range(2, MOST_LEVELS + 1)
+        if all(side % 2 ** (count - 1) == 0 for side in patch)
+    ]
     wide = [count for count in fitting if min(patch) >= SMALLEST_BOTTLENECK * 2 ** (count - 1)]
     return max(wide, default=2)

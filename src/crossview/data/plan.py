@@ -25,7 +25,10 @@ FEWEST_SLICES = 16
 CLEARLY = 1.2
 """So many times the others' side makes an axis the one along which slices are counted."""
 DIRECTIONS = ("left to right", "back to front", "foot to head")
-AUGMENTATION = ("mild", "small turns, changes of size and intensity, noise: scans lie alike, so turns by 90 degrees teach what never comes")
+AUGMENTATION = (
+    "mild",
+    "small turns, changes of size and intensity, noise: scans lie alike, so turns by 90 degrees teach what never comes",
+)
 READY_DICE = 0.5
 """Measured in docs/explanation/cml.md: a network with less of a class on labelled crops is one that has yet to find it."""
 ONE_PIECE = 0.99
@@ -95,8 +98,15 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """What RUN/plan.json holds."""
-        choices = [{"key": choice.key, "value": choice.value, "reason": choice.reason} for choice in self.choices]
-        return {"device": self.budget.name, "choices": choices, "fingerprint": self.fingerprint.as_json()}
+        choices = [
+            {"key": choice.key, "value": choice.value, "reason": choice.reason}
+            for choice in self.choices
+        ]
+        return {
+            "device": self.budget.name,
+            "choices": choices,
+            "fingerprint": self.fingerprint.as_json(),
+        }
 
 
 class _Choices:
@@ -118,23 +128,37 @@ class _Choices:
         return value if given is None else given
 
 
-def make_plan(fingerprint: Fingerprint, given: Mapping[str, Any], needs: Needs, budget: Budget) -> Plan:
+def make_plan(
+    fingerprint: Fingerprint, given: Mapping[str, Any], needs: Needs, budget: Budget
+) -> Plan:
     """The plan for a data set, a method and a device. given: raw tables of what the user has set; those keys are kept.
 
     The fingerprint's axes are the canonical ones: right, front, head.
     """
     choose = _Choices(given)
-    choose("data.classes", fingerprint.classes, f"background, and {fingerprint.classes - 1} as the highest class")
+    choose(
+        "data.classes",
+        fingerprint.classes,
+        f"background, and {fingerprint.classes - 1} as the highest class",
+    )
     flat, why = _flat(fingerprint, choose)
     choose("network.name", "unet" if flat else "vnet", why)
     shapes, order = _choose_grid(fingerprint, choose, flat)
     patch = _choose_patch(shapes, choose, flat, budget)
     _choose_foreground(fingerprint, choose, shapes, order, patch)
     _choose_intensities(fingerprint, choose)
-    items = sum(shape[0] for shape in shapes[: fingerprint.labelled]) if flat and fingerprint.axes == 3 else fingerprint.labelled
+    items = (
+        sum(shape[0] for shape in shapes[: fingerprint.labelled])
+        if flat and fingerprint.axes == 3
+        else fingerprint.labelled
+    )
     _choose_batches(items, choose, flat, needs, budget)
     quarter = 2 ** len(patch)
-    choose("inference.stride", [side // 2 for side in patch], f"half the patch; a quarter takes {quarter} times as long for smoother seams")
+    choose(
+        "inference.stride",
+        [side // 2 for side in patch],
+        f"half the patch; a quarter takes {quarter} times as long for smoother seams",
+    )
     _choose_clean_up(fingerprint, choose, flat, needs)
     _choose_steps(choose, needs, budget)
     if needs.waits:
@@ -159,7 +183,9 @@ def _flat(fingerprint: Fingerprint, choose: _Choices) -> tuple[bool, str]:
     if fingerprint.axes == 2:
         return True, "the images have two axes"
     if choose.get("data.patch") is not None:
-        return len(choose.get("data.patch")) == 2, f"your patch has {len(choose.get('data.patch'))} sides"
+        return len(
+            choose.get("data.patch")
+        ) == 2, f"your patch has {len(choose.get('data.patch'))} sides"
     if choose.get("network.name") is not None:
         return choose.get("network.name") == "unet", ""
     through = _through(fingerprint)
@@ -168,13 +194,18 @@ def _flat(fingerprint: Fingerprint, choose: _Choices) -> tuple[bool, str]:
     pixel = max(side for axis, side in enumerate(spacing) if axis != through)
     apart = f"slices lie {spacing[through]:g} mm apart and pixels are {pixel:g} mm wide"
     if spacing[through] >= THICK * pixel:
-        return True, f"{apart}, {spacing[through] / pixel:.1f} times as much: slice by slice (from {THICK:g} times)"
+        return (
+            True,
+            f"{apart}, {spacing[through] / pixel:.1f} times as much: slice by slice (from {THICK:g} times)",
+        )
     if slices < FEWEST_SLICES:
         return True, f"the median scan has {slices} slices: slice by slice (below {FEWEST_SLICES})"
     return False, f"{apart}, and the median scan has {slices} slices: volumes"
 
 
-def _choose_grid(fingerprint: Fingerprint, choose: _Choices, flat: bool) -> tuple[list[tuple[int, ...]], list[int]]:
+def _choose_grid(
+    fingerprint: Fingerprint, choose: _Choices, flat: bool
+) -> tuple[list[tuple[int, ...]], list[int]]:
     """The order of the axes and the voxels' size; returns the training scans' shapes in that order and size, and the order."""
     shapes, spacings = list(fingerprint.shapes), list(fingerprint.spacings)
     order: Any = list(range(fingerprint.axes))
@@ -182,8 +213,14 @@ def _choose_grid(fingerprint: Fingerprint, choose: _Choices, flat: bool) -> tupl
         through = _through(fingerprint)
         others = [axis for axis in range(3) if axis != through]
         place, order = ("first", [through, *others]) if flat else ("last", [*others, through])
-        order = choose("data.nifti_axes", order, f"the axis along which slices are counted ({DIRECTIONS[through]}) comes {place}")
-        shapes, spacings = ([tuple(row[axis] for axis in order) for row in rows] for rows in (shapes, spacings))
+        order = choose(
+            "data.nifti_axes",
+            order,
+            f"the axis along which slices are counted ({DIRECTIONS[through]}) comes {place}",
+        )
+        shapes, spacings = (
+            [tuple(row[axis] for axis in order) for row in rows] for rows in (shapes, spacings)
+        )
     if not spacings:
         choose("data.spacing", [], "the files tell no voxel sides: images are taken as they are")
         return shapes, order
@@ -195,24 +232,39 @@ def _choose_grid(fingerprint: Fingerprint, choose: _Choices, flat: bool) -> tupl
     if not target:
         return shapes, order
     resampled: list[tuple[int, ...]] = [
-        tuple(max(1, round(side * here / (there or here))) for side, here, there in zip(shape, spacing, target, strict=True))
+        tuple(
+            max(1, round(side * here / (there or here)))
+            for side, here, there in zip(shape, spacing, target, strict=True)
+        )
         for shape, spacing in zip(shapes, spacings, strict=True)
     ]
     return resampled, order
 
 
-def _choose_patch(shapes: Sequence[Sequence[int]], choose: _Choices, flat: bool, budget: Budget) -> list[int]:
+def _choose_patch(
+    shapes: Sequence[Sequence[int]], choose: _Choices, flat: bool, budget: Budget
+) -> list[int]:
     """Patch, levels and width."""
     median = [round(side) for side in _median([shape[-2:] if flat else shape for shape in shapes])]
     most, what = (budget.pixels, "pixels") if flat else (budget.voxels, "voxels")
     if choose.get("data.patch") is not None:
         patch = list(choose.get("data.patch"))
-        levels = choose("network.levels", levels_of(patch), f"as many (at most {MOST_LEVELS}) as your patch allows")
+        levels = choose(
+            "network.levels",
+            levels_of(patch),
+            f"as many (at most {MOST_LEVELS}) as your patch allows",
+        )
     else:
         asked = choose.get("network.levels")
-        patch, levels = patch_of(median, most, range(MOST_LEVELS, 1, -1) if asked is None else [asked])
+        patch, levels = patch_of(
+            median, most, range(MOST_LEVELS, 1, -1) if asked is None else [asked]
+        )
         size = f"the median scan has {' x '.join(map(str, median))} {what}"
-        bound = f"; at most {most:,} {what} go through a {budget.name} in good time" if prod(median) > most else ""
+        bound = (
+            f"; at most {most:,} {what} go through a {budget.name} in good time"
+            if prod(median) > most
+            else ""
+        )
         choose("data.patch", patch, f"{size}{bound}; sides are multiples of {2 ** (levels - 1)}")
         deepest = min(patch) // 2 ** (levels - 1)
         choose(
@@ -220,13 +272,21 @@ def _choose_patch(shapes: Sequence[Sequence[int]], choose: _Choices, flat: bool,
             levels,
             f"the deepest level then has {deepest} {what} along its shortest side, and needs {SMALLEST_BOTTLENECK}",
         )
-    published = f"half the published {2 * budget.filters}: a CPU is slow" if budget.filters < GPU.filters else "as published"
+    published = (
+        f"half the published {2 * budget.filters}: a CPU is slow"
+        if budget.filters < GPU.filters
+        else "as published"
+    )
     choose("network.filters", budget.filters, published)
     return patch
 
 
 def _choose_foreground(
-    fingerprint: Fingerprint, choose: _Choices, shapes: Sequence[Sequence[int]], order: Sequence[int], patch: Sequence[int]
+    fingerprint: Fingerprint,
+    choose: _Choices,
+    shapes: Sequence[Sequence[int]],
+    order: Sequence[int],
+    patch: Sequence[int],
 ) -> None:
     """Whether some labelled crops are centred on foreground: where uniformly drawn ones miss a class more than now and then."""
     if choose.get("data.sampling") == "resize":
@@ -242,12 +302,22 @@ def _choose_intensities(fingerprint: Fingerprint, choose: _Choices) -> None:
         reason = f"CT, told by {fingerprint.ct_told_by}: one scale for all scans, that of the labelled foreground"
     else:
         reason = "no absolute scale: each scan by its own mean and deviation, without its brightest and darkest 0.5 %"
-    way = choose("data.normalisation", "foreground" if fingerprint.ct and fingerprint.foreground else "z_score_clipped", reason)
+    way = choose(
+        "data.normalisation",
+        "foreground" if fingerprint.ct and fingerprint.foreground else "z_score_clipped",
+        reason,
+    )
     if way == "foreground":
         numbers = [list(channel) for channel in fingerprint.foreground]
-        choose("data.intensities", numbers, "lowest (0.5 %), highest (99.5 %), mean and deviation of the labelled foreground, a channel")
+        choose(
+            "data.intensities",
+            numbers,
+            "lowest (0.5 %), highest (99.5 %), mean and deviation of the labelled foreground, a channel",
+        )
     crops = choose.get("data.sampling") in (None, "crop")
-    choose("data.augmentation", *(AUGMENTATION if crops else ("none", "mild needs sampling = crop")))
+    choose(
+        "data.augmentation", *(AUGMENTATION if crops else ("none", "mild needs sampling = crop"))
+    )
 
 
 def _choose_batches(items: int, choose: _Choices, flat: bool, needs: Needs, budget: Budget) -> None:
@@ -258,9 +328,9 @@ def _choose_batches(items: int, choose: _Choices, flat: bool, needs: Needs, budg
         size -= size % 2
     kind = "slices" if flat and items > most else "cases"
     there = f"there are {items} labelled {kind}"
-    reason = (f"as many as go through the device at once in good time; {there}" if items > most else there) + (
-        ", an even number as the method mixes pairs" if needs.even and size < most else ""
-    )
+    reason = (
+        f"as many as go through the device at once in good time; {there}" if items > most else there
+    ) + (", an even number as the method mixes pairs" if needs.even and size < most else "")
     size = choose("training.labelled_batch", size, reason)
     choose(
         "training.unlabelled_batch",
@@ -282,20 +352,34 @@ def _choose_clean_up(fingerprint: Fingerprint, choose: _Choices, flat: bool, nee
     choose("inference.largest_component", not loose, reason)
     if needs.cleans:
         slices = flat and fingerprint.axes == 3
-        why = "what is one piece in a scan can be several in a slice" if slices and not loose else "of pseudo-labels, likewise"
+        why = (
+            "what is one piece in a scan can be several in a slice"
+            if slices and not loose
+            else "of pseudo-labels, likewise"
+        )
         choose("method.largest_component", not loose and not slices, why)
 
 
 def _choose_steps(choose: _Choices, needs: Needs, budget: Budget) -> None:
     """The device's steps, shared out as the method's own; in proportion to those that the user gave, if any above 0."""
-    given = {key: choose.get(f"method.{key}") for key in needs.steps if choose.get(f"method.{key}") is not None}
+    given = {
+        key: choose.get(f"method.{key}")
+        for key in needs.steps
+        if choose.get(f"method.{key}") is not None
+    }
     left = {key: steps for key, steps in needs.steps.items() if key not in given}
     if not any(left.values()):
         return
     shipped = sum(needs.steps[key] for key in given)
-    total = round(sum(left.values()) * sum(given.values()) / shipped) if any(given.values()) and shipped else budget.steps
+    total = (
+        round(sum(left.values()) * sum(given.values()) / shipped)
+        if any(given.values()) and shipped
+        else budget.steps
+    )
     reason = (
-        "in proportion to the steps you set" if any(given.values()) else f"of {total:,} in all, for a {budget.name}; more steps rarely harm"
+        "in proportion to the steps you set"
+        if any(given.values())
+        else f"of {total:,} in all, for a {budget.name}; more steps rarely harm"
     )
     for key, steps in with_total_steps({"method": left}, max(total, len(left)))["method"].items():
         choose(f"method.{key}", steps, reason)

@@ -56,32 +56,74 @@ class Preprocessing:
         """*S' on the model's grid of an array *S with voxels of ``spacing`` mm; ``shape`` itself if nothing is resampled."""
         if not any(self.spacing):
             return tuple(shape)
-        if spacing is None or len(spacing) != len(shape) or not all(0 < side < math.inf for side in spacing):
+        if (
+            spacing is None
+            or len(spacing) != len(shape)
+            or not all(0 < side < math.inf for side in spacing)
+        ):
             found = "none" if spacing is None else " x ".join(f"{side:g}" for side in spacing)
             fix = "give a format that stores them (NIfTI), or repair the header"
-            raise UserError(Problem("the model needs the scan's voxel sides in mm", where, found, "a positive side for each axis", fix))
+            raise UserError(
+                Problem(
+                    "the model needs the scan's voxel sides in mm",
+                    where,
+                    found,
+                    "a positive side for each axis",
+                    fix,
+                )
+            )
         if len(self.spacing) != len(shape):
             found = f"{len(shape)} axes"
-            raise UserError(Problem("the scan has another number of axes than the model's spacing", where, found, str(len(self.spacing))))
-        sides = [round(n * side / (target or side)) for n, side, target in zip(shape, spacing, self.spacing, strict=True)]
+            raise UserError(
+                Problem(
+                    "the scan has another number of axes than the model's spacing",
+                    where,
+                    found,
+                    str(len(self.spacing)),
+                )
+            )
+        sides = [
+            round(n * side / (target or side))
+            for n, side, target in zip(shape, spacing, self.spacing, strict=True)
+        ]
         if math.prod(sides) > LARGEST:
             found = f"{' x '.join(f'{side:g}' for side in spacing)} mm, so {' x '.join(map(str, sides))} voxels once resampled"
             fix = "check the voxel sides in the scan's header, or train with a larger data.spacing"
-            raise UserError(Problem("the scan would become too large", where, found, f"at most {LARGEST:,} voxels", fix))
+            raise UserError(
+                Problem(
+                    "the scan would become too large",
+                    where,
+                    found,
+                    f"at most {LARGEST:,} voxels",
+                    fix,
+                )
+            )
         return tuple(max(1, side) for side in sides)
 
     def image(self, image: Image, spacing: Spacing, where: str = "") -> Image:
         """(C, *S) as the file holds it -> float32 (C, *S') as the network sees it."""
         if self.intensities and len(self.intensities) != len(image):
             found = f"{len(image)} channels"
-            raise UserError(Problem("the scan has another number of channels than the model", where, found, str(len(self.intensities))))
+            raise UserError(
+                Problem(
+                    "the scan has another number of channels than the model",
+                    where,
+                    found,
+                    str(len(self.intensities)),
+                )
+            )
         shape = self.shape(image.shape[1:], spacing, where)
         if self.normalisation == "none" and shape == image.shape[1:]:
             return image
         channels = [self._normalised(channel, index) for index, channel in enumerate(image)]
         if shape == image.shape[1:]:
             return np.stack(channels)
-        return np.stack([resampled(torch.from_numpy(np.ascontiguousarray(channel)), shape).numpy() for channel in channels])
+        return np.stack(
+            [
+                resampled(torch.from_numpy(np.ascontiguousarray(channel)), shape).numpy()
+                for channel in channels
+            ]
+        )
 
     def label(self, label: Label, spacing: Spacing, where: str = "") -> Label:
         """Classes (*S) -> uint8 (*S'); see :func:`resampled_label`."""
@@ -92,11 +134,15 @@ class Preprocessing:
         where, read_label = f"{case.id} ({case.file})", case.read_label
         spacing = case.spacing
         if spacing is not None and len(spacing) == len(self.spacing):
-            spacing = tuple(target or side for target, side in zip(self.spacing, spacing, strict=True))
+            spacing = tuple(
+                target or side for target, side in zip(self.spacing, spacing, strict=True)
+            )
         return replace(
             case,
             read_image=lambda: self.image(case.read_image(), case.spacing, where),
-            read_label=None if read_label is None else lambda: self.label(read_label(), case.spacing, where),
+            read_label=None
+            if read_label is None
+            else lambda: self.label(read_label(), case.spacing, where),
             spacing=spacing,
         )
 
@@ -144,7 +190,9 @@ def resampled(maps: Tensor, shape: Sequence[int]) -> Tensor:
             rows = maps.shape[axis - 1] if maps.ndim > -axis else 1
             image, size = maps.reshape(1, -1, rows, there), (rows, side)
         whole = (*maps.shape[: maps.ndim + axis], side, *maps.shape[maps.ndim + axis + 1 :])
-        maps = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True).reshape(whole)
+        maps = F.interpolate(
+            image, size=size, mode="bilinear", align_corners=False, antialias=True
+        ).reshape(whole)
     return maps
 
 

@@ -33,7 +33,9 @@ class Shelf:
     """Arrays of any types, one after the other, in memory until ``spill``, from then on in a file."""
 
     def __init__(self) -> None:
-        self._memory = bytearray()  # grows in place: a list of arrays would have to be copied into one, at twice the memory
+        self._memory = (
+            bytearray()
+        )  # grows in place: a list of arrays would have to be copied into one, at twice the memory
         self._file: IO[bytes] | None = None
         self._places: list[tuple[np.dtype[Any], int, int]] = []
         self.nbytes = 0
@@ -89,7 +91,9 @@ class Shelf:
         self._file.flush()
         mapped = np.asarray(np.memmap(self._file, kind, "r"))  # it keeps the file open
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes into a store
+            warnings.filterwarnings(
+                "ignore", "The given NumPy array is not writable"
+            )  # nobody writes into a store
             return torch.from_numpy(mapped)
 
 
@@ -130,9 +134,13 @@ class Shelves:
         self._former = ()
 
     def _put(self, image: Compact, label: NDArray[np.uint8] | None) -> None:
-        parts = [(self.voxels, image.data), (self.values, image.values)] + ([] if label is None else [(self.labels, label)])
+        parts = [(self.voxels, image.data), (self.values, image.values)] + (
+            [] if label is None else [(self.labels, label)]
+        )
         if self._room is not None and not self.on_disk:
-            held = sum(shelf.held for shelf in (self.voxels, self.values, self.labels, *self._former))
+            held = sum(
+                shelf.held for shelf in (self.voxels, self.values, self.labels, *self._former)
+            )
             if held + sum(array.nbytes for _, array in parts) > self._room.memory:
                 self._spill()
         try:
@@ -144,7 +152,10 @@ class Shelves:
     def _spill(self) -> None:
         assert self._room is not None
         self.on_disk = True
-        if self.voxels.sizes() and shutil.disk_usage(self._room.folder).free < SURELY * self._needed():
+        if (
+            self.voxels.sizes()
+            and shutil.disk_usage(self._room.folder).free < SURELY * self._needed()
+        ):
             raise self._no_room(None)
         try:
             for shelf in (self.voxels, self.values, self.labels):
@@ -156,15 +167,31 @@ class Shelves:
     def _needed(self) -> float:
         """Bytes that all cases will take, told from those that came."""
         came = max(1, len((self._former or (self.voxels,))[0].sizes()))
-        return sum(shelf.nbytes for shelf in (self.voxels, self.values, self.labels, *self._former)) * self._count / came
+        return (
+            sum(shelf.nbytes for shelf in (self.voxels, self.values, self.labels, *self._former))
+            * self._count
+            / came
+        )
 
     def _no_room(self, error: OSError | None) -> UserError:
         assert self._room is not None
         folder, memory = self._room.folder, f"{self._room.memory / GB:.2f} GB of memory"
         if error is not None and error.errno not in FULL:
-            found, fix = error.strerror or str(error), "choose another --out, or a larger training.memory_gb"
-            return UserError(Problem(f"the prepared volumes beyond {memory} can't be written here", str(folder), found, fix=fix))
+            found, fix = (
+                error.strerror or str(error),
+                "choose another --out, or a larger training.memory_gb",
+            )
+            return UserError(
+                Problem(
+                    f"the prepared volumes beyond {memory} can't be written here",
+                    str(folder),
+                    found,
+                    fix=fix,
+                )
+            )
         found = f"{shutil.disk_usage(folder).free / GB:.2f} GB free"
         needed = f"about {self._needed() / GB:.2f} GB for {self._count} volumes, beyond {memory}"
         fix = "free some, choose an --out on another disk, or a larger training.memory_gb"
-        return UserError(Problem("the prepared volumes don't fit on the disk", str(folder), found, needed, fix))
+        return UserError(
+            Problem("the prepared volumes don't fit on the disk", str(folder), found, needed, fix)
+        )

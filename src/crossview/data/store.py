@@ -64,7 +64,9 @@ class Store:
             shapes.append(image.data.shape)
             # A volume's label is that of its slices, one after the other; its image has channels in between.
             by_slice = slices and image.data.ndim == 4
-            shelves.add(Compact(np.moveaxis(image.data, 1, 0), image.values) if by_slice else image, label)
+            shelves.add(
+                Compact(np.moveaxis(image.data, 1, 0), image.values) if by_slice else image, label
+            )
 
         _read(cases, classes, channels, workers, progress, keep)
         kind = shelves.kind()
@@ -74,9 +76,19 @@ class Store:
         self.ids = tuple(case.id for case in cases)
         if slices and len(shapes[0]) == 4:
             depths = [shape[1] for shape in shapes]
-            self.ids = tuple(f"{name} slice {k}" for name, depth in zip(self.ids, depths, strict=True) for k in range(depth))
-            starts, ends = (tuple(np.repeat(places, depths).tolist()) for places in (starts, ends))  # a volume's slices share its table
-            shapes = [(shape[0], *shape[2:]) for shape, depth in zip(shapes, depths, strict=True) for _ in range(depth)]
+            self.ids = tuple(
+                f"{name} slice {k}"
+                for name, depth in zip(self.ids, depths, strict=True)
+                for k in range(depth)
+            )
+            starts, ends = (
+                tuple(np.repeat(places, depths).tolist()) for places in (starts, ends)
+            )  # a volume's slices share its table
+            shapes = [
+                (shape[0], *shape[2:])
+                for shape, depth in zip(shapes, depths, strict=True)
+                for _ in range(depth)
+            ]
         self.shapes = tuple(shape[1:] for shape in shapes)
         """Each item's *S."""
         self.offsets = tuple(accumulate((prod(shape) for shape in self.shapes), initial=0))
@@ -112,7 +124,11 @@ class Store:
     @property
     def nbytes(self) -> int:
         """Bytes held on ``device``, or on disk."""
-        return sum(tensor.nbytes for tensor in (self.voxels, self.values, self.labels) if tensor is not None)
+        return sum(
+            tensor.nbytes
+            for tensor in (self.voxels, self.values, self.labels)
+            if tensor is not None
+        )
 
     def stored(self, position: int) -> Tensor:
         """The image of a case as it is stored, (C, *S); ``decode`` turns any part of it into float32. A view."""
@@ -123,14 +139,18 @@ class Store:
         """The label of a case, uint8 (*S). A view. Only for a store of labelled cases."""
         if self.labels is None:
             raise ValueError("this store holds no labels")
-        return self.labels[self.offsets[position] : self.offsets[position + 1]].view(self.shapes[position])
+        return self.labels[self.offsets[position] : self.offsets[position + 1]].view(
+            self.shapes[position]
+        )
 
     def decode(self, stored: Tensor, position: int, out: Tensor | None = None) -> Tensor:
         """A part of a case's stored image as float32, written into the contiguous ``out`` if one is given."""
         if not self.indexed:
             return stored.float() if out is None else out.copy_(stored)
         table = self.values[self.value_offsets[position] : self.value_ends[position]]
-        index = stored.reshape(-1).int()  # index_select on int32 is the fastest of torch's look-ups on the CPU
+        index = stored.reshape(
+            -1
+        ).int()  # index_select on int32 is the fastest of torch's look-ups on the CPU
         if out is None:
             return table.index_select(0, index).view(stored.shape)
         torch.index_select(table, 0, index, out=out.view(-1))
@@ -163,7 +183,9 @@ def _read(
     workers = workers or min(8, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(workers)
     try:
-        items = _in_order(pool, lambda case: _read_case(case, classes, channels), cases, ahead=2 * workers)
+        items = _in_order(
+            pool, lambda case: _read_case(case, classes, channels), cases, ahead=2 * workers
+        )
         for done, (image, label, found) in enumerate(items, start=1):
             problems += found
             if image is not None:
@@ -176,12 +198,18 @@ def _read(
         pool.shutdown(cancel_futures=True)  # Ctrl-C doesn't wait for the rest of the cases
     if len(axes) > 1:
         problems.append(
-            Problem("slices and volumes are mixed", found=f"images of {min(axes)} and of {max(axes)} axes", expected="one of the two")
+            Problem(
+                "slices and volumes are mixed",
+                found=f"images of {min(axes)} and of {max(axes)} axes",
+                expected="one of the two",
+            )
         )
     raise_all(problems)
 
 
-def _in_order(pool: ThreadPoolExecutor, read: Callable[[Case], Item], cases: Sequence[Case], ahead: int) -> Iterator[Item]:
+def _in_order(
+    pool: ThreadPoolExecutor, read: Callable[[Case], Item], cases: Sequence[Case], ahead: int
+) -> Iterator[Item]:
     """``map(read, cases)`` in threads, with at most ``ahead`` cases under way or waiting to be taken."""
     pending: deque[Future[Item]] = deque()
     for case in cases:

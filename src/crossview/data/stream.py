@@ -69,43 +69,65 @@ class Stream:
         UserError where unlabelled images are asked for and there are none.
         """
         randomness = Randomness(self.seed, stage, step)
-        image, label = self._drawn(self.labelled, self.labelled_positions(stage, step), randomness, "labelled")
+        image, label = self._drawn(
+            self.labelled, self.labelled_positions(stage, step), randomness, "labelled"
+        )
         assert label is not None  # a labelled store always has labels: checked above
         without = None
         if unlabelled:
-            without, _ = self._drawn(self._unlabelled(), self.unlabelled_positions(stage, step), randomness, "unlabelled")
+            without, _ = self._drawn(
+                self._unlabelled(), self.unlabelled_positions(stage, step), randomness, "unlabelled"
+            )
         return Batch(image=image, label=label, unlabelled=without, rng=randomness, show=show)
 
     def labelled_positions(self, stage: int, step: int) -> list[int]:
         """Which items of the labelled store make up the whole batch."""
         epoch, chunk = divmod(step, len(self.labelled) // self.labelled_batch)
         order = self._permutation(stage, "labelled order", epoch, len(self.labelled))
-        positions = [int(position) for position in order[chunk * self.labelled_batch : (chunk + 1) * self.labelled_batch]]
+        positions = [
+            int(position)
+            for position in order[chunk * self.labelled_batch : (chunk + 1) * self.labelled_batch]
+        ]
         randomness = Randomness(self.seed, stage, step)
         return [
-            position if centres is None else centres.item(position, randomness.host("foreground item", slot))
-            for slot, (position, centres) in enumerate(zip(positions, self._centres(step), strict=True))
+            position
+            if centres is None
+            else centres.item(position, randomness.host("foreground item", slot))
+            for slot, (position, centres) in enumerate(
+                zip(positions, self._centres(step), strict=True)
+            )
         ]
 
     def unlabelled_positions(self, stage: int, step: int) -> list[int]:
         """Which items of the unlabelled store make up the whole batch."""
         count = len(self._unlabelled())
-        places = [divmod(step * self.unlabelled_batch + slot, count) for slot in range(self.unlabelled_batch)]
-        orders = {number: self._permutation(stage, "unlabelled order", number, count) for number in {number for number, _ in places}}
+        places = [
+            divmod(step * self.unlabelled_batch + slot, count)
+            for slot in range(self.unlabelled_batch)
+        ]
+        orders = {
+            number: self._permutation(stage, "unlabelled order", number, count)
+            for number in {number for number, _ in places}
+        }
         return [int(orders[number][place]) for number, place in places]
 
     def case_ids(self, stage: int, step: int, unlabelled: bool) -> list[str]:
         """The cases of a step's whole batch, told from its number alone."""
         ids = [self.labelled.ids[position] for position in self.labelled_positions(stage, step)]
         if unlabelled and self.unlabelled is not None:
-            ids += [self.unlabelled.ids[position] for position in self.unlabelled_positions(stage, step)]
+            ids += [
+                self.unlabelled.ids[position] for position in self.unlabelled_positions(stage, step)
+            ]
         return ids
 
     def _centres(self, step: int) -> list[Centres | None]:
         """Slot by slot of a labelled batch, what centres its crop, if anything does."""
         first = step * self.labelled_batch
         slots = range(first, first + self.labelled_batch)
-        return [self.centres if self.centres is not None and self.centres.centred(crop) else None for crop in slots]
+        return [
+            self.centres if self.centres is not None and self.centres.centred(crop) else None
+            for crop in slots
+        ]
 
     def _permutation(self, stage: int, purpose: str, number: int, count: int) -> NDArray[np.int64]:
         return Randomness(self.seed, stage).host(purpose, number).permutation(count)
@@ -113,16 +135,33 @@ class Stream:
     def _unlabelled(self) -> Store:
         if self.unlabelled is None:
             fix = "add scans without labels, or train with method.name = supervised"
-            raise UserError(Problem("this method needs unlabelled images", where="data", found="none", expected="at least one", fix=fix))
+            raise UserError(
+                Problem(
+                    "this method needs unlabelled images",
+                    where="data",
+                    found="none",
+                    expected="at least one",
+                    fix=fix,
+                )
+            )
         return self.unlabelled
 
-    def _drawn(self, store: Store, positions: Sequence[int], randomness: Randomness, kind: str) -> tuple[Tensor, Tensor | None]:
+    def _drawn(
+        self, store: Store, positions: Sequence[int], randomness: Randomness, kind: str
+    ) -> tuple[Tensor, Tensor | None]:
         """The patches of this process's share of these items, slot by slot: made where the store lies, then moved."""
-        image, label = self._patches(store, positions, share(len(positions), self.rank, self.ranks), randomness, kind)
+        image, label = self._patches(
+            store, positions, share(len(positions), self.rank, self.ranks), randomness, kind
+        )
         return moved(image, self.device), None if label is None else moved(label, self.device)
 
     def _patches(
-        self, store: Store, every: Sequence[int], slots: Sequence[int], randomness: Randomness, kind: str
+        self,
+        store: Store,
+        every: Sequence[int],
+        slots: Sequence[int],
+        randomness: Randomness,
+        kind: str,
     ) -> tuple[Tensor, Tensor | None]:
         positions = [every[slot] for slot in slots]
         generators = [randomness.host(f"{kind} patch", slot) for slot in slots]
@@ -132,20 +171,48 @@ class Stream:
         centres = self._centres(randomness.step) if kind == "labelled" else [None] * len(every)
         chosen = [(centres[slot], randomness.host("foreground centre", slot)) for slot in slots]
         if self.augmentation == "mild":
-            mild_plans = [mild_plan(store.shapes[at], self.patch, draws) for at, draws in zip(positions, generators, strict=True)]
+            mild_plans = [
+                mild_plan(store.shapes[at], self.patch, draws)
+                for at, draws in zip(positions, generators, strict=True)
+            ]
             for place, (centre, draws) in enumerate(chosen):
                 if centre is not None:
-                    box = centre.moved(augment.CropPlan(mild_plans[place].start, self.patch), positions[place], draws)
+                    box = centre.moved(
+                        augment.CropPlan(mild_plans[place].start, self.patch),
+                        positions[place],
+                        draws,
+                    )
                     mild_plans[place] = replace(mild_plans[place], start=box.start)
             noise = randomness.device(f"{kind} noise", self.device)
-            return mild_batch(store, positions, mild_plans, self.patch, noise, slots if self.ranks > 1 else None, len(every))
+            return mild_batch(
+                store,
+                positions,
+                mild_plans,
+                self.patch,
+                noise,
+                slots if self.ranks > 1 else None,
+                len(every),
+            )
         image = torch.empty((len(positions), store.channels, *self.patch), device=store.device)
         label = None
         if store.labels is not None:
-            label = torch.empty((len(positions), *self.patch), dtype=torch.int64, device=store.device)
-        for place, (position, generator, (centre, draws)) in enumerate(zip(positions, generators, chosen, strict=True)):
-            released, rot90_flip = self.sampling == "crop_released", self.augmentation == "rot90_flip"
-            plan = augment.crop_plan(store.shapes[position], self.patch, released=released, rot90_flip=rot90_flip, generator=generator)
+            label = torch.empty(
+                (len(positions), *self.patch), dtype=torch.int64, device=store.device
+            )
+        for place, (position, generator, (centre, draws)) in enumerate(
+            zip(positions, generators, chosen, strict=True)
+        ):
+            released, rot90_flip = (
+                self.sampling == "crop_released",
+                self.augmentation == "rot90_flip",
+            )
+            plan = augment.crop_plan(
+                store.shapes[position],
+                self.patch,
+                released=released,
+                rot90_flip=rot90_flip,
+                generator=generator,
+            )
             if centre is not None:
                 plan = centre.moved(plan, position, draws)
             augment.crop_image(store, position, plan, image[place])
@@ -168,19 +235,39 @@ def share(size: int, rank: int, ranks: int) -> list[int]:
     return [*first, *(slot + size // 2 for slot in first)]
 
 
-def _check(labelled: Store, unlabelled: Store | None, patch: tuple[int, ...], labelled_batch: int) -> None:
+def _check(
+    labelled: Store, unlabelled: Store | None, patch: tuple[int, ...], labelled_batch: int
+) -> None:
     problems = []
     if len(labelled) < labelled_batch:
-        found, expected = f"{len(labelled)} labelled items", f"at least training.labelled_batch = {labelled_batch}"
+        found, expected = (
+            f"{len(labelled)} labelled items",
+            f"at least training.labelled_batch = {labelled_batch}",
+        )
         fix = f"set training.labelled_batch to {len(labelled)} or less, or label more cases"
         problems.append(
-            Problem("fewer labelled items than a batch takes", where="training.labelled_batch", found=found, expected=expected, fix=fix)
+            Problem(
+                "fewer labelled items than a batch takes",
+                where="training.labelled_batch",
+                found=found,
+                expected=expected,
+                fix=fix,
+            )
         )
-    axes = {store.dimensions for store in (labelled, unlabelled) if store is not None and store.dimensions != len(patch)}
+    axes = {
+        store.dimensions
+        for store in (labelled, unlabelled)
+        if store is not None and store.dimensions != len(patch)
+    }
     for dimensions in axes:
-        found, expected = f"{len(patch)} numbers: {list(patch)}", f"{dimensions}, as the images have axes"
+        found, expected = (
+            f"{len(patch)} numbers: {list(patch)}",
+            f"{dimensions}, as the images have axes",
+        )
         fix = f"take a {dimensions}D network (network.name={'vnet' if dimensions == 3 else 'unet'}) and a patch of {dimensions} sides"
-        problems.append(Problem("the patch doesn't fit the images", "data.patch", found, expected, fix))
+        problems.append(
+            Problem("the patch doesn't fit the images", "data.patch", found, expected, fix)
+        )
     if problems:
         raise UserError(problems)
 
@@ -201,7 +288,9 @@ class Prefetcher:
     batch would have come. ``waited``: seconds for which the caller has waited for batches so far.
     """
 
-    def __init__(self, stream: Stream, requests: Iterable[Request], *, workers: int = 1, ahead: int = 2) -> None:
+    def __init__(
+        self, stream: Stream, requests: Iterable[Request], *, workers: int = 1, ahead: int = 2
+    ) -> None:
         self.waited = 0.0
         self._stream = stream
         self._requests = iter(requests)

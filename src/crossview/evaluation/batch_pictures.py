@@ -9,7 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from crossview.evaluation.display import Frame, fullest
-from crossview.evaluation.panels import LABEL, PREDICTION, Array, Key, Panel, Row, compose, draw_outlines, grey, save, shade, window
+from crossview.evaluation.panels import (
+    LABEL,
+    PREDICTION,
+    Array,
+    Key,
+    Panel,
+    Row,
+    compose,
+    draw_outlines,
+    grey,
+    save,
+    shade,
+    window,
+)
 
 SIDE = 160
 COLUMNS = 6
@@ -31,16 +44,32 @@ def batch_picture(
     labels (B, *S) of whole numbers; labels are drawn as outlines on the image they belong to: "X label" on "X", a target
     on the unlabelled mix, other ones on the unlabelled images. An entry of any other shape is left out.
     """
-    rows = _rows(np.asarray(image), np.asarray(label), unlabelled, {name: np.asarray(array) for name, array in show.items()})
+    rows = _rows(
+        np.asarray(image),
+        np.asarray(label),
+        unlabelled,
+        {name: np.asarray(array) for name, array in show.items()},
+    )
     frame = Frame.of(image.ndim - 2, slice_axis, None)
-    drawn = [Row(tuple(row.draw(sample, frame) for sample in range(min(len(row.base), COLUMNS))), row.name) for row in rows]
+    drawn = [
+        Row(
+            tuple(row.draw(sample, frame) for sample in range(min(len(row.base), COLUMNS))),
+            row.name,
+        )
+        for row in rows
+    ]
     largest = max(len(row.base) for row in rows)
     note = f"{COLUMNS} of {largest} samples a row are shown" if largest > COLUMNS else ""
     heading = "   ".join(part for part in (title, note) if part)
-    classes = max((int(row.label.max()) for row in rows if row.label is not None and row.label.size), default=1)
+    classes = max(
+        (int(row.label.max()) for row in rows if row.label is not None and row.label.size),
+        default=1,
+    )
     kinds = (("label", LABEL), ("pseudo-label or target", PREDICTION))
     keys = [
-        Key(f"{kind}, class {index}" if classes > 1 else kind, shade(of, index)) for kind, of in kinds for index in range(1, classes + 1)
+        Key(f"{kind}, class {index}" if classes > 1 else kind, shade(of, index))
+        for kind, of in kinds
+        for index in range(1, classes + 1)
     ]
     save(compose(drawn, SIDE, heading, keys, margin=150), path)
 
@@ -65,14 +94,23 @@ class _Row:
         size = (max(1, round(volume.shape[2] * scale)), max(1, round(volume.shape[1] * scale)))
         panel = grey(volume[index], window(volume), size)
         if self.label is not None:
-            panel = draw_outlines(panel, frame.turn(self.label[sample])[index], LABEL if self.true else PREDICTION, width=1.4)
+            panel = draw_outlines(
+                panel,
+                frame.turn(self.label[sample])[index],
+                LABEL if self.true else PREDICTION,
+                width=1.4,
+            )
         return Panel(panel)
 
 
-def _rows(image: Array, label: Array, unlabelled: Array | None, show: Mapping[str, Array]) -> list[_Row]:
+def _rows(
+    image: Array, label: Array, unlabelled: Array | None, show: Mapping[str, Array]
+) -> list[_Row]:
     """The rows of a batch; rows on the same image show the same slices."""
     dimensions = image.ndim - 2
-    images = {"labelled": image[:, 0]} | ({} if unlabelled is None else {"unlabelled": np.asarray(unlabelled)[:, 0]})
+    images = {"labelled": image[:, 0]} | (
+        {} if unlabelled is None else {"unlabelled": np.asarray(unlabelled)[:, 0]}
+    )
     labels = {"labelled label": label}
     for name, array in show.items():
         if not array.size:
@@ -88,16 +126,35 @@ def _rows(image: Array, label: Array, unlabelled: Array | None, show: Mapping[st
         guides = tuple(labels[name] for name in own)
         if f"{base} label" not in own:
             rows.append(_Row(base, pixels, None, guides, False))
-        rows += [_Row(base if name == f"{base} label" else name, pixels, labels[name], guides, _is_true(name)) for name in own]
+        rows += [
+            _Row(
+                base if name == f"{base} label" else name,
+                pixels,
+                labels[name],
+                guides,
+                _is_true(name),
+            )
+            for name in own
+        ]
     stray = [name for name in labels if owner[name] is None]
-    return rows + [_Row(name, np.zeros(labels[name].shape, np.float32), labels[name], (labels[name],), False) for name in stray]
+    return rows + [
+        _Row(name, np.zeros(labels[name].shape, np.float32), labels[name], (labels[name],), False)
+        for name in stray
+    ]
 
 
 def _owner(name: str, label: Array, images: Mapping[str, Array]) -> str | None:
     """The image a label is drawn on: by its name where that says so, else the first one of its shape."""
     likely = [name.removesuffix(" label")] if name.endswith(" label") else []
     likely += ["unlabelled mix", "unlabelled"] if name.startswith("target") else ["unlabelled"]
-    return next((base for base in (*likely, *images) if base in images and images[base].shape == label.shape), None)
+    return next(
+        (
+            base
+            for base in (*likely, *images)
+            if base in images and images[base].shape == label.shape
+        ),
+        None,
+    )
 
 
 def _is_true(name: str) -> bool:

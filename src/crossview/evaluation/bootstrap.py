@@ -67,7 +67,9 @@ def resample(values: Floats, patients: Sequence[str]) -> Resamples:
     np.add.at(sums, of_case, np.where(there, values, 0.0))
     np.add.at(counts, of_case, there)
     with np.errstate(invalid="ignore"):
-        means = np.concatenate([(weights @ sums) / (weights @ counts) for weights in _weights(len(names))])
+        means = np.concatenate(
+            [(weights @ sums) / (weights @ counts) for weights in _weights(len(names))]
+        )
     return Resamples(means, counts > 0)
 
 
@@ -110,7 +112,11 @@ def paired(ours: Runs, baseline: Runs, patients: Sequence[str]) -> Difference | 
         return None
     found = found + _of_seeds(ours, baseline)[: len(found)]
     smaller = int(min(np.count_nonzero(found <= 0), np.count_nonzero(found >= 0)))
-    return Difference(mean_of_means(differences), *_percentiles(found), min(1.0, 2.0 * (smaller + 1) / (len(found) + 1)))
+    return Difference(
+        mean_of_means(differences),
+        *_percentiles(found),
+        min(1.0, 2.0 * (smaller + 1) / (len(found) + 1)),
+    )
 
 
 def _of_seeds(ours: Runs, baseline: Runs) -> Floats:
@@ -142,7 +148,9 @@ def _weights(patients: int) -> Iterator[Floats]:
     """How often each patient is drawn, (CHUNK, patients) at a time, RESAMPLES rows in all; the same on every call."""
     generator = np.random.Generator(np.random.Philox(SEED))
     for _ in range(RESAMPLES // CHUNK):
-        yield generator.multinomial(patients, np.full(patients, 1.0 / patients), size=CHUNK).astype(np.float64)
+        yield generator.multinomial(patients, np.full(patients, 1.0 / patients), size=CHUNK).astype(
+            np.float64
+        )
 
 
 def _percentiles(statistics: Floats) -> tuple[float, float]:

@@ -28,11 +28,17 @@ class Mixture:
     kinds: Mapping[str, Runs]
 
     def problem(self, fix: str) -> Problem:
-        shown = [f"{kind}: {', '.join(str(run.path) for run in runs)}" for kind, runs in self.kinds.items()]
+        shown = [
+            f"{kind}: {', '.join(str(run.path) for run in runs)}"
+            for kind, runs in self.kinds.items()
+        ]
         return Problem(self.what, found="; ".join(shown), expected="one", fix=fix)
 
     def note(self) -> str:
-        shown = [f"{kind} ({', '.join(dict.fromkeys(run.method for run in runs))})" for kind, runs in self.kinds.items()]
+        shown = [
+            f"{kind} ({', '.join(dict.fromkeys(run.method for run in runs))})"
+            for kind, runs in self.kinds.items()
+        ]
         return f"Mixed in one table, as asked: {self.what}: {'; '.join(shown)}."
 
 
@@ -43,7 +49,11 @@ def problems(runs: Runs, rows: Sequence[Runs], mixed: bool) -> list[Problem]:
         found += _twice(row)
     if mixed:
         fix = "evaluate these runs again, on the same cases"
-        return found + [mixture.problem(fix) for row in rows for mixture in _mixtures(row, _SCORED_AS, "the runs")]
+        return found + [
+            mixture.problem(fix)
+            for row in rows
+            for mixture in _mixtures(row, _SCORED_AS, "the runs")
+        ]
     fix = "compare like with like; --mixed (mixed=True) shows them beside each other all the same"
     found += [problem for run in runs for problem in _partial(run)]
     return found + [mixture.problem(fix) for mixture in mixtures(runs)]
@@ -51,10 +61,16 @@ def problems(runs: Runs, rows: Sequence[Runs], mixed: bool) -> list[Problem]:
 
 def mixtures(runs: Runs) -> list[Mixture]:
     """In what the runs differ that makes them no equals: policies and protocols over all of them, cases and data within each setting."""
-    found = _mixtures(runs, {"selection policy": _selection, "protocol": _protocol, "unit of distances": _unit}, "the runs")
+    found = _mixtures(
+        runs,
+        {"selection policy": _selection, "protocol": _protocol, "unit of distances": _unit},
+        "the runs",
+    )
     for setting in dict.fromkeys(run.setting for run in runs):
         of_setting = [run for run in runs if run.setting == setting]
-        found += _mixtures(of_setting, {**_trained_on(of_setting), **_SCORED_ON}, f"the runs of {setting}")
+        found += _mixtures(
+            of_setting, {**_trained_on(of_setting), **_SCORED_ON}, f"the runs of {setting}"
+        )
     return found
 
 
@@ -64,7 +80,14 @@ def labels(runs: Runs) -> list[str]:
     for run in runs:
         alike = [other for other in runs if _place(other) == _place(run)]
         keys = differing([other.identity for other in alike])
-        found.append(" ".join([run.method, *(f"{key.removeprefix('method.')}={run.identity.get(key)}" for key in keys)]))
+        found.append(
+            " ".join(
+                [
+                    run.method,
+                    *(f"{key.removeprefix('method.')}={run.identity.get(key)}" for key in keys),
+                ]
+            )
+        )
     return found
 
 
@@ -80,7 +103,9 @@ def _place(run: FinishedRun) -> Hashable:
 def differing(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys that not all of some flat recipes have with the same value, sorted."""
     keys = {key for recipe in recipes for key in recipe}
-    return sorted(key for key in keys if any(recipe.get(key) != recipes[0].get(key) for recipe in recipes))
+    return sorted(
+        key for key in keys if any(recipe.get(key) != recipes[0].get(key) for recipe in recipes)
+    )
 
 
 def same_data(one: FinishedRun, other: FinishedRun) -> bool:
@@ -90,18 +115,29 @@ def same_data(one: FinishedRun, other: FinishedRun) -> bool:
 
 def _trained_on(runs: Runs) -> dict[str, Trait]:
     """The keys of [data] and the training cases must agree, but for references."""
-    data = [key for key in differing([run.identity for run in runs if not run.reference]) if key.startswith("data.")]
+    data = [
+        key
+        for key in differing([run.identity for run in runs if not run.reference])
+        if key.startswith("data.")
+    ]
 
     def keys(run: FinishedRun) -> tuple[Hashable, str]:
         text = ", ".join(f"{key}={run.identity.get(key)}" for key in data)
         return None if run.reference else text, text
 
     def labelled(run: FinishedRun) -> tuple[Hashable, str]:
-        told = f"{len(run.labelled)} cases, {run.labelled[0]} to {run.labelled[-1]}" if run.labelled else ""
+        told = (
+            f"{len(run.labelled)} cases, {run.labelled[0]} to {run.labelled[-1]}"
+            if run.labelled
+            else ""
+        )
         return None if run.reference or not run.labelled else run.labelled, told
 
     def unlabelled(run: FinishedRun) -> tuple[Hashable, str]:
-        return None if run.reference or not run.training_cases else run.training_cases, f"fingerprint {run.training_cases}"
+        return (
+            None if run.reference or not run.training_cases else run.training_cases,
+            f"fingerprint {run.training_cases}",
+        )
 
     return {"data": keys, "labelled cases": labelled, "training cases": unlabelled}
 
@@ -119,10 +155,16 @@ def _unit(run: FinishedRun) -> tuple[Hashable, str]:
 
 
 def _cases(run: FinishedRun) -> tuple[Hashable, str]:
-    return (run.cases, run.patients), f"{len(run.cases)} cases, {run.cases[0]} to {run.cases[-1]}" if run.cases else "no cases"
+    return (
+        run.cases,
+        run.patients,
+    ), f"{len(run.cases)} cases, {run.cases[0]} to {run.cases[-1]}" if run.cases else "no cases"
 
 
-_SCORED_ON: dict[str, Trait] = {"cases": _cases, "classes": lambda run: (run.class_names, ", ".join(run.class_names))}
+_SCORED_ON: dict[str, Trait] = {
+    "cases": _cases,
+    "classes": lambda run: (run.class_names, ", ".join(run.class_names)),
+}
 _SCORED_AS: dict[str, Trait] = {**_SCORED_ON, "unit of distances": _unit}
 
 
@@ -134,14 +176,19 @@ def _mixtures(runs: Runs, traits: Mapping[str, Trait], who: str) -> list[Mixture
             if trait(run)[0] is not None:
                 kinds.setdefault(trait(run)[0], []).append(run)
         if len(kinds) > 1:
-            found.append(Mixture(f"{who} differ in their {name}", _told(list(kinds.values()), trait)))
+            found.append(
+                Mixture(f"{who} differ in their {name}", _told(list(kinds.values()), trait))
+            )
     return found
 
 
 def _told(kinds: Sequence[Runs], trait: Trait) -> dict[str, Runs]:
     """The kinds by how they are told, numbered where two read the same."""
     texts = [trait(kind[0])[1] for kind in kinds]
-    return {text if texts.count(text) == 1 else f"{text}, kind {index + 1}": kinds[index] for index, text in enumerate(texts)}
+    return {
+        text if texts.count(text) == 1 else f"{text}, kind {index + 1}": kinds[index]
+        for index, text in enumerate(texts)
+    }
 
 
 def _twice(row: Runs) -> list[Problem]:
@@ -150,7 +197,12 @@ def _twice(row: Runs) -> list[Problem]:
     for run in row:
         seeds.setdefault(run.seed, []).append(str(run.path))
     return [
-        Problem("the same recipe and seed is there more than once", ", ".join(paths), f"seed {seed}", fix="leave one of them out")
+        Problem(
+            "the same recipe and seed is there more than once",
+            ", ".join(paths),
+            f"seed {seed}",
+            fix="leave one of them out",
+        )
         for seed, paths in seeds.items()
         if len(paths) > 1
     ]
@@ -162,7 +214,9 @@ def _partial(run: FinishedRun) -> list[Problem]:
         return []
     found = f"only the first {len(run.cases)} cases were scored"
     fix = evaluate_again(run.path)
-    return [Problem("the evaluation is partial", str(run.path), found, "all cases of the split", fix)]
+    return [
+        Problem("the evaluation is partial", str(run.path), found, "all cases of the split", fix)
+    ]
 
 
 def _impossible(run: FinishedRun) -> list[Problem]:

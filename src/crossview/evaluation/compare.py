@@ -109,7 +109,13 @@ class Comparison:
         return terminal(self, width)
 
 
-def compare(runs: Sequence[Path | str], *, split: str = "test", baseline: str | None = None, mixed: bool = False) -> Comparison:
+def compare(
+    runs: Sequence[Path | str],
+    *,
+    split: str = "test",
+    baseline: str | None = None,
+    mixed: bool = False,
+) -> Comparison:
     """Compare finished, evaluated runs.
 
     baseline: the label of a row; left out, labelled-only training where there is one, else the first row. mixed: allow different
@@ -126,11 +132,19 @@ def compare(runs: Sequence[Path | str], *, split: str = "test", baseline: str | 
 
     label = _baseline(list(dict.fromkeys(labels)), baseline)
     rows = [_row(name, group, name == label) for (name, *_), group in groups.items()]
-    notes = [mixture.note() for mixture in comparable.mixtures(found)] + remarks.of_rows(rows, list(groups.values()))
+    notes = [mixture.note() for mixture in comparable.mixtures(found)] + remarks.of_rows(
+        rows, list(groups.values())
+    )
     rows = _with_differences(rows, list(groups.values()), notes)
     notes += remarks.of_verdicts(rows)
     labelled = tuple(zip(labels, found, strict=True))
-    return Comparison(tuple(rows), labelled, split, label if len(rows) > 1 else None, (*notes, *remarks.of_runs(labelled)))
+    return Comparison(
+        tuple(rows),
+        labelled,
+        split,
+        label if len(rows) > 1 else None,
+        (*notes, *remarks.of_runs(labelled)),
+    )
 
 
 def _read_all(paths: Sequence[Path], split: str) -> list[FinishedRun]:
@@ -143,12 +157,19 @@ def _read_all(paths: Sequence[Path], split: str) -> list[FinishedRun]:
             problems.extend(error.problems)
     raise_all(problems)
     if not found:
-        raise UserError(Problem("there are no runs to compare", expected="folders that crossview train and evaluate wrote"))
+        raise UserError(
+            Problem(
+                "there are no runs to compare",
+                expected="folders that crossview train and evaluate wrote",
+            )
+        )
     return found
 
 
 def _baseline(labels: Sequence[str], asked: str | None) -> str:
-    asked = None if asked is None else asked.replace(", labelled only", " labelled only")  # as it was written up to 0.1
+    asked = (
+        None if asked is None else asked.replace(", labelled only", " labelled only")
+    )  # as it was written up to 0.1
     if asked is not None and asked not in labels:
         raise UserError(Problem(f"no run is of the baseline '{asked}'", fix=nearest(asked, labels)))
     return asked or next((label for label in BASELINES if label in labels), labels[0])
@@ -156,19 +177,27 @@ def _baseline(labels: Sequence[str], asked: str | None) -> str:
 
 def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
     first, width = runs[0], len(runs[0].class_names)
-    values = np.concatenate([bootstrap.over_seeds(_values(runs, metric)) for metric in METRICS], axis=1)
+    values = np.concatenate(
+        [bootstrap.over_seeds(_values(runs, metric)) for metric in METRICS], axis=1
+    )
     resamples = bootstrap.resample(values, first.patients)
 
     def spread(metric: str, classes: range) -> Spread:
         columns = [METRICS.index(metric) * width + index for index in classes]
-        seeds = np.array([bootstrap.mean_of_means(run.values[metric][:, list(classes)]) for run in runs])
+        seeds = np.array(
+            [bootstrap.mean_of_means(run.values[metric][:, list(classes)]) for run in runs]
+        )
         seeds = seeds[~np.isnan(seeds)]
         left_out = sum(int(np.isnan(run.values[metric][:, list(classes)]).sum()) for run in runs)
         if not seeds.size:
             return Spread(math.nan, None, math.nan, math.nan, None, left_out)
         sd = float(seeds.std(ddof=1)) if seeds.size > 1 else None
-        mean = bootstrap.mean_of_means(values[:, columns])  # as the interval is: seeds are averaged within a case
-        return Spread(mean, sd, float(seeds.min()), float(seeds.max()), resamples.interval(columns), left_out)
+        mean = bootstrap.mean_of_means(
+            values[:, columns]
+        )  # as the interval is: seeds are averaged within a case
+        return Spread(
+            mean, sd, float(seeds.min()), float(seeds.max()), resamples.interval(columns), left_out
+        )
 
     kinds = sorted({kind for run in runs for kind in run.empty})
     return Row(
@@ -184,7 +213,8 @@ def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
         seconds=float(np.mean([run.seconds for run in runs])),
         metrics={metric: spread(metric, range(width)) for metric in METRICS},
         classes={
-            name: {metric: spread(metric, range(index, index + 1)) for metric in METRICS} for index, name in enumerate(first.class_names)
+            name: {metric: spread(metric, range(index, index + 1)) for metric in METRICS}
+            for index, name in enumerate(first.class_names)
         },
         empty={kind: sum(run.empty.get(kind, 0) for run in runs) for kind in kinds},
         patients=len(set(first.patients)),
@@ -199,22 +229,44 @@ def _values(runs: Sequence[FinishedRun], metric: str) -> list[NDArray[np.float64
     return [run.values[metric] for run in runs]
 
 
-def _with_differences(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]], notes: list[str]) -> list[Row]:
+def _with_differences(
+    rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]], notes: list[str]
+) -> list[Row]:
     """The rows with their differences to the baseline's row of the same kind, corrected for the number of competitors."""
     found: dict[int, dict[str, Difference]] = {}
     single = set()
     for index, (row, group) in enumerate(zip(rows, groups, strict=True)):
-        base = next((i for i, other in enumerate(rows) if other.is_baseline and _alike(group[0], groups[i][0])), None)
+        base = next(
+            (
+                i
+                for i, other in enumerate(rows)
+                if other.is_baseline and _alike(group[0], groups[i][0])
+            ),
+            None,
+        )
         if row.is_baseline or base is None:
             continue
-        ours, theirs = _same_seeds(group, groups[base], notes, f"{row.method} against {rows[base].method}")
+        ours, theirs = _same_seeds(
+            group, groups[base], notes, f"{row.method} against {rows[base].method}"
+        )
         if min(len(ours), len(theirs)) < 2:
             single.add(index)
-        pairs = {metric: bootstrap.paired(_values(ours, metric), _values(theirs, metric), ours[0].patients) for metric in METRICS}
-        found[index] = {metric: _bounded(difference, row.patients) for metric, difference in pairs.items() if difference is not None}
+        pairs = {
+            metric: bootstrap.paired(
+                _values(ours, metric), _values(theirs, metric), ours[0].patients
+            )
+            for metric in METRICS
+        }
+        found[index] = {
+            metric: _bounded(difference, row.patients)
+            for metric, difference in pairs.items()
+            if difference is not None
+        }
     told = [index for index, differences in found.items() if "dice" in differences]
     compared = [index for index in told if not rows[index].reference and index not in single]
-    adjusted = dict(zip(compared, bootstrap.holm([found[index]["dice"].p for index in compared]), strict=True))
+    adjusted = dict(
+        zip(compared, bootstrap.holm([found[index]["dice"].p for index in compared]), strict=True)
+    )
 
     def with_difference(index: int, row: Row) -> Row:
         differences, p = found.get(index, {}), adjusted.get(index)
@@ -242,8 +294,12 @@ def _same_seeds(
         notes.append(f"{what}: no seed in common, so all seeds of each are compared.")
         return ours, theirs
     if len(common) < max(len(ours), len(theirs)):
-        notes.append(f"{what}: compared on the seeds that both have ({', '.join(map(str, sorted(common)))}).")
-    return [run for run in ours if run.seed in common], [run for run in theirs if run.seed in common]
+        notes.append(
+            f"{what}: compared on the seeds that both have ({', '.join(map(str, sorted(common)))})."
+        )
+    return [run for run in ours if run.seed in common], [
+        run for run in theirs if run.seed in common
+    ]
 
 
 def _bounded(difference: Difference, patients: int) -> Difference:

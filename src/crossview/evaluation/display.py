@@ -27,9 +27,18 @@ class Frame:
             return cls((0, 1), (False, False), (1.0, 1.0, 1.0), ("slice", "", ""))
         if affine is None and slice_axis % 3 != 2:
             order = (slice_axis % 3, *(axis for axis in range(3) if axis != slice_axis % 3))
-            return cls(order, (False, False, False), (1.0, 1.0, 1.0), ("slice", *(f"plane {axis + 1}" for axis in order[1:])))
+            return cls(
+                order,
+                (False, False, False),
+                (1.0, 1.0, 1.0),
+                ("slice", *(f"plane {axis + 1}" for axis in order[1:])),
+            )
         # Without an affine the array is taken to run to the left, back and head, as DICOM and NRRD files do.
-        world = np.diag([-1.0, -1.0, 1.0]) if affine is None else np.asarray(affine, dtype=np.float64)[:3, :3]
+        world = (
+            np.diag([-1.0, -1.0, 1.0])
+            if affine is None
+            else np.asarray(affine, dtype=np.float64)[:3, :3]
+        )
         sides = np.linalg.norm(world, axis=0)
         axes = _nearest_axes(world / sides)
         by_world = tuple(float(sides[axis]) for axis in axes)
@@ -37,7 +46,12 @@ class Frame:
         across = {0: (0, 2, 1), 1: (1, 2, 0), 2: (2, 1, 0)}[thick]
         flipped = tuple(bool(world[direction, axes[direction]] > 0) for direction in across)
         names = ("sagittal", "coronal", "axial") if affine is not None else ("x", "y", "z")
-        return cls(tuple(axes[d] for d in across), flipped, tuple(by_world[d] for d in across), tuple(names[d] for d in across))
+        return cls(
+            tuple(axes[d] for d in across),
+            flipped,
+            tuple(by_world[d] for d in across),
+            tuple(names[d] for d in across),
+        )
 
     def turn(self, array: Array) -> Array:
         """(*S) as (slices, rows, columns); a 2D image has one slice."""
@@ -68,7 +82,9 @@ def _nearest_axes(directions: Array) -> tuple[int, ...]:
 
 def fullest(counts: Array, axis: int, otherwise: int | None = None) -> int:
     """The index along an axis where most voxels are set; where none is: ``otherwise``, or the middle."""
-    sums = counts.sum(axis=tuple(other for other in range(counts.ndim) if other != axis), dtype=np.int64)
+    sums = counts.sum(
+        axis=tuple(other for other in range(counts.ndim) if other != axis), dtype=np.int64
+    )
     if sums.any():
         return int(sums.argmax())
     return counts.shape[axis] // 2 if otherwise is None else otherwise

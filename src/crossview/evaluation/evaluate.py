@@ -26,7 +26,15 @@ from crossview.data.preprocess import AS_STORED, Preprocessing
 from crossview.errors import Problem, UserError, raise_all
 from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.metrics import measure, overlap
-from crossview.evaluation.scores import COMBINED, OTHER_CLEAN_UP, Header, Score, Summary, summarise, write
+from crossview.evaluation.scores import (
+    COMBINED,
+    OTHER_CLEAN_UP,
+    Header,
+    Score,
+    Summary,
+    summarise,
+    write,
+)
 
 Image = NDArray[np.float32]
 Label = NDArray[np.uint8]
@@ -48,7 +56,9 @@ class Prediction(Protocol):
 class Predictor(Protocol):
     """Maps images (C, *S) to predictions, in order, on the grids ``shapes``; it may read a few images ahead."""
 
-    def predict(self, images: Iterable[Image], shapes: Iterable[Sequence[int]], /) -> Iterator[Any]: ...
+    def predict(
+        self, images: Iterable[Image], shapes: Iterable[Sequence[int]], /
+    ) -> Iterator[Any]: ...
 
 
 OnCase = Callable[[Case, Image, Label, Any, Path | None], None]
@@ -83,9 +93,17 @@ def evaluate(
     if unit == "mm":
         raise_all([_no_spacing(case) for case in cases if case.spacing is None])
     with _replaced_whole(out) as folder:
-        scores, notes = _score_all(predictor, cases, classes, channels, preprocessing, unit, folder, on_case, progress)
+        scores, notes = _score_all(
+            predictor, cases, classes, channels, preprocessing, unit, folder, on_case, progress
+        )
         header = {**header, "notes": [*header.get("notes", ()), *notes]}
-        summary = summarise(scores, class_names=class_names, unit=unit, header=header, seconds=time.perf_counter() - started)
+        summary = summarise(
+            scores,
+            class_names=class_names,
+            unit=unit,
+            header=header,
+            seconds=time.perf_counter() - started,
+        )
         if folder is not None:
             write(folder, summary, scores)
     return summary
@@ -126,11 +144,17 @@ def _score_all(
     waiting: deque[Future[list[Score]]] = deque()
     workers = max(1, min(8, (os.cpu_count() or 1) - 1))
     with ThreadPoolExecutor(workers) as pool:
-        for case, image, label, prediction in predicted(predictor, cases, classes, channels, preprocessing):
+        for case, image, label, prediction in predicted(
+            predictor, cases, classes, channels, preprocessing
+        ):
             spacing = case.spacing if unit == "mm" else None
-            waiting.append(pool.submit(score_case, case, label, _labels(prediction), classes, spacing))
+            waiting.append(
+                pool.submit(score_case, case, label, _labels(prediction), classes, spacing)
+            )
             if not prediction.finite:
-                notes.append(f"{case.id}: the network answered with NaN or infinity, so its prediction means nothing")
+                notes.append(
+                    f"{case.id}: the network answered with NaN or infinity, so its prediction means nothing"
+                )
             if on_case is not None:
                 on_case(case, image, label, prediction, folder)
             while len(waiting) > 2 * workers or (waiting and waiting[0].done()):
@@ -142,7 +166,11 @@ def _score_all(
 
 
 def quick_dice(
-    predictor: Predictor, cases: Sequence[Case], classes: int, channels: int | None = None, preprocessing: Preprocessing = AS_STORED
+    predictor: Predictor,
+    cases: Sequence[Case],
+    classes: int,
+    channels: int | None = None,
+    preprocessing: Preprocessing = AS_STORED,
 ) -> Summary:
     """Dice only, for scoring during training: {"classes": {"1": float}, "mean": float, "views": {name: {"1": float, "mean": float}}}.
 
@@ -151,7 +179,10 @@ def quick_dice(
     found: dict[str, list[list[float]]] = {}
     for _, _, label, prediction in predicted(predictor, cases, classes, channels, preprocessing):
         for view, predicted_label in {COMBINED: prediction.label, **prediction.views}.items():
-            dice = [overlap(predicted_label == label_class, label == label_class)[0] for label_class in range(1, classes)]
+            dice = [
+                overlap(predicted_label == label_class, label == label_class)[0]
+                for label_class in range(1, classes)
+            ]
             found.setdefault(view, []).append(dice)
     means = {view: _dice_means(np.array(rows)) for view, rows in found.items()}
     combined = means.pop(COMBINED)
@@ -160,60 +191,101 @@ def quick_dice(
 
 
 def _dice_means(values: NDArray[np.float64]) -> dict[str, float]:
-    classes = {str(index + 1): mean_of_means(values[:, [index]]) for index in range(values.shape[1])}
+    classes = {
+        str(index + 1): mean_of_means(values[:, [index]]) for index in range(values.shape[1])
+    }
     return {**classes, "mean": mean_of_means(values)}
 
 
 def predicted(
-    predictor: Predictor, cases: Sequence[Case], classes: int, channels: int | None, preprocessing: Preprocessing
+    predictor: Predictor,
+    cases: Sequence[Case],
+    classes: int,
+    channels: int | None,
+    preprocessing: Preprocessing,
 ) -> Iterator[tuple[Case, Image, Label, Any]]:
     """Every case with its image, label and prediction, on its own grid, read lazily. UserError naming all cases that can't be scored."""
     if not cases:
-        raise UserError(Problem("there are no cases to score", expected="at least one labelled case"))
+        raise UserError(
+            Problem("there are no cases to score", expected="at least one labelled case")
+        )
 
     def read() -> Iterator[tuple[Case, Image, Label]]:
         nonlocal channels
         for index, case in enumerate(cases):
             image, label, problems = _read(case, classes, channels)
             if label is None or problems:
-                later = [problem for other in cases[index + 1 :] for problem in _read(other, classes, channels)[2]]
+                later = [
+                    problem
+                    for other in cases[index + 1 :]
+                    for problem in _read(other, classes, channels)[2]
+                ]
                 raise UserError(problems + later)
             channels = len(image) if channels is None else channels
             yield case, image, label
 
     first, second, third = tee(read(), 3)
-    images = (preprocessing.image(image, case.spacing, f"{case.id} ({case.file})") for case, image, _ in first)
+    images = (
+        preprocessing.image(image, case.spacing, f"{case.id} ({case.file})")
+        for case, image, _ in first
+    )
     predictions = predictor.predict(images, (label.shape for _, _, label in second))
     for prediction, (case, image, label) in zip(predictions, third, strict=True):
         yield case, image, label, prediction
 
 
-def _read(case: Case, classes: int, channels: int | None) -> tuple[Image, Label | None, list[Problem]]:
+def _read(
+    case: Case, classes: int, channels: int | None
+) -> tuple[Image, Label | None, list[Problem]]:
     """A case's image and label, and what is wrong with them."""
     try:
         image = case.read_image()
         if case.read_label is None:
-            problem = Problem("the case has no label to be scored against", f"{case.id} ({case.file})", fix="give a label, or use predict")
+            problem = Problem(
+                "the case has no label to be scored against",
+                f"{case.id} ({case.file})",
+                fix="give a label, or use predict",
+            )
             return image, None, [problem]
         label = case.read_label()
     except UserError as error:
         return np.empty(0, dtype=np.float32), None, list(error.problems)
-    return image, label, check_case(image, label, case, classes, len(image) if channels is None else channels)
+    return (
+        image,
+        label,
+        check_case(image, label, case, classes, len(image) if channels is None else channels),
+    )
 
 
 def _no_spacing(case: Case) -> Problem:
     fix = "use a format that stores the voxel sides, or distances in voxels"
-    return Problem("distances in mm need the spacing, and the file has none", f"{case.id} ({case.file})", fix=fix)
+    return Problem(
+        "distances in mm need the spacing, and the file has none",
+        f"{case.id} ({case.file})",
+        fix=fix,
+    )
 
 
 def _labels(prediction: Prediction) -> dict[str, Label]:
     return {COMBINED: prediction.label, OTHER_CLEAN_UP: prediction.other, **prediction.views}
 
 
-def score_case(case: Case, label: Label, predictions: Mapping[str, Label], classes: int, spacing: Sequence[float] | None) -> list[Score]:
+def score_case(
+    case: Case,
+    label: Label,
+    predictions: Mapping[str, Label],
+    classes: int,
+    spacing: Sequence[float] | None,
+) -> list[Score]:
     """The scores of all predictions (*S), by view, of one case with its label (*S)."""
     return [
-        Score(case.id, case.patient, view, label_class, measure(prediction == label_class, label == label_class, spacing))
+        Score(
+            case.id,
+            case.patient,
+            view,
+            label_class,
+            measure(prediction == label_class, label == label_class, spacing),
+        )
         for view, prediction in predictions.items()
         for label_class in range(1, classes)
     ]

@@ -16,12 +16,33 @@ from crossview.errors import Problem, UserError
 from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.recorded import from_columns, read_record
-from crossview.evaluation.scores import COMBINED, STATISTICS, Score, Summary, check_format, evaluate_again, read_cases, read_summary, table
+from crossview.evaluation.scores import (
+    COMBINED,
+    STATISTICS,
+    Score,
+    Summary,
+    check_format,
+    evaluate_again,
+    read_cases,
+    read_summary,
+    table,
+)
 from crossview.plugins import command
 
 NOT_IDENTITY = frozenset(
     {"inference.batch"}
-    | {f"training.{key}" for key in ("seed", "device", "precision", "compile", "deterministic", "workers", "memory_gb")}
+    | {
+        f"training.{key}"
+        for key in (
+            "seed",
+            "device",
+            "precision",
+            "compile",
+            "deterministic",
+            "workers",
+            "memory_gb",
+        )
+    }
     | {f"training.{key}_every" for key in ("checkpoint", "evaluate", "log", "picture")}
 )
 """Keys that may differ between the seeds of one method: they say where and how a run ran, not what it is."""
@@ -111,42 +132,71 @@ def read_run(path: Path, split: str) -> FinishedRun:
         parts = _of_record(path) if path.is_file() else _of_folder(path, split)
         if parts.summary.get("split") != split:
             found = str(parts.summary.get("split"))
-            raise UserError(Problem("the summary is of another split", str(path), found, split, "evaluate the run again"))
+            raise UserError(
+                Problem(
+                    "the summary is of another split",
+                    str(path),
+                    found,
+                    split,
+                    "evaluate the run again",
+                )
+            )
         _check_step(path, parts.steps, parts.summary)
         return _assemble(path, parts)
     except _MISFITS as error:
         found = f"{type(error).__name__}: {error}"
-        raise UserError(Problem("the run's files don't fit together", str(path), found, fix="evaluate the run again")) from error
+        raise UserError(
+            Problem(
+                "the run's files don't fit together", str(path), found, fix="evaluate the run again"
+            )
+        ) from error
 
 
 def _of_folder(path: Path, split: str) -> _Parts:
     recipe, finished, folder = _recipe(path), _finished(path), path / "evaluation" / split
     end = int(finished["total_step"]), float(finished["seconds"])
-    return _Parts(recipe, *end, read_summary(folder), read_cases(folder), environment(path), place(path))
+    return _Parts(
+        recipe, *end, read_summary(folder), read_cases(folder), environment(path), place(path)
+    )
 
 
 def _of_record(path: Path) -> _Parts:
     record = read_record(path)
     summary = check_format(record["summary"], path)
     end = int(record["total_steps"]), float(record["training_seconds"])
-    return _Parts(record["recipe"], *end, summary, from_columns(record["cases"]), record["environment"], record.get("suite") or {})
+    return _Parts(
+        record["recipe"],
+        *end,
+        summary,
+        from_columns(record["cases"]),
+        record["environment"],
+        record.get("suite") or {},
+    )
 
 
 def _recipe(path: Path) -> dict[str, Any]:
     file = path / "recipe.toml"
     if not file.is_file():
         found = "a folder without recipe.toml" if path.is_dir() else "no such folder"
-        raise UserError(Problem("this is not a run folder", str(path), found, "a folder that crossview train wrote"))
+        raise UserError(
+            Problem(
+                "this is not a run folder", str(path), found, "a folder that crossview train wrote"
+            )
+        )
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(Problem("the run's recipe can't be read", str(file), str(error), "TOML")) from error
+        raise UserError(
+            Problem("the run's recipe can't be read", str(file), str(error), "TOML")
+        ) from error
 
 
 def _finished(path: Path) -> Mapping[str, Any]:
     """The journal's row of the end of training."""
     file = path / "journal.jsonl"
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+    lines = (
+        file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+    )
     rows = []
     for line in lines:
         try:
@@ -155,7 +205,9 @@ def _finished(path: Path) -> Mapping[str, Any]:
             continue
     last = [row for row in rows if isinstance(row, dict) and row.get("kind") == "finished"]
     if not last:
-        steps = max((int(row.get("total_step", 0)) for row in rows if isinstance(row, dict)), default=0)
+        steps = max(
+            (int(row.get("total_step", 0)) for row in rows if isinstance(row, dict)), default=0
+        )
         raise UserError(
             Problem(
                 "the run is not finished",
@@ -171,14 +223,26 @@ def _check_step(path: Path, end: int, summary: Summary) -> None:
     """Refuse an evaluation that was made before the run went on. Where the best step lies, the journal does not say."""
     step = int(summary["step"])
     if step > end or (summary["checkpoint"] == "last" and step != end):
-        found, expected = f"the evaluation is of step {step:,}", f"step {end:,}, where the run ended"
+        found, expected = (
+            f"the evaluation is of step {step:,}",
+            f"step {end:,}, where the run ended",
+        )
         fix = evaluate_again(path)
-        raise UserError(Problem("the evaluation is not of the finished run", str(path), found, expected, fix))
+        raise UserError(
+            Problem("the evaluation is not of the finished run", str(path), found, expected, fix)
+        )
 
 
 def _assemble(path: Path, parts: _Parts) -> FinishedRun:
-    recipe, summary, environment, member = parts.recipe, parts.summary, parts.environment, _member(parts.place)
-    combined = sorted((score for score in parts.scores if score.view == COMBINED), key=lambda score: score.case)
+    recipe, summary, environment, member = (
+        parts.recipe,
+        parts.summary,
+        parts.environment,
+        _member(parts.place),
+    )
+    combined = sorted(
+        (score for score in parts.scores if score.view == COMBINED), key=lambda score: score.case
+    )
     classes = [int(label_class) for label_class in summary["classes"]]
     cases = tuple(dict.fromkeys(score.case for score in combined))
     if list(cases) != sorted(summary["cases"]) or len(combined) != len(cases) * len(classes):
@@ -189,7 +253,9 @@ def _assemble(path: Path, parts: _Parts) -> FinishedRun:
     return FinishedRun(
         path=path,
         method=member.label if member else method_label(recipe["method"]),
-        setting=member.setting if member else str(recipe.get("setting") or recipe["data"]["source"]),
+        setting=member.setting
+        if member
+        else str(recipe.get("setting") or recipe["data"]["source"]),
         seed=int(recipe["training"]["seed"]),
         steps=parts.steps,
         seconds=parts.seconds,
@@ -198,7 +264,9 @@ def _assemble(path: Path, parts: _Parts) -> FinishedRun:
         unit=str(summary["unit"]),
         precision=str(recipe["training"].get("precision", "")),
         identity={key: value for key, value in identity(recipe).items() if key not in idle},
-        class_names=tuple(str(summary["classes"][str(label_class)]["name"]) for label_class in classes),
+        class_names=tuple(
+            str(summary["classes"][str(label_class)]["name"]) for label_class in classes
+        ),
         cases=cases,
         patients=tuple(table(combined, classes, STATISTICS["dice"])[1]),
         values=values,
@@ -206,7 +274,9 @@ def _assemble(path: Path, parts: _Parts) -> FinishedRun:
         partial=bool(summary.get("partial")),
         notes=tuple(str(note) for note in summary["notes"]),
         labelled=tuple(map(str, environment.get("labelled", ()))),
-        training_cases=str(environment.get("training_cases", "")) if environment.get("unlabelled") else "",
+        training_cases=str(environment.get("training_cases", ""))
+        if environment.get("unlabelled")
+        else "",
         scoring_seconds=float(summary.get("seconds") or 0.0),
         protocol=member.protocol if member else "",
         reference=bool(member and member.reference),
@@ -238,7 +308,11 @@ def _member(content: Mapping[str, Any]) -> Membership | None:
 
 def environment(path: Path) -> Mapping[str, Any]:
     """environment.json of a run's folder, or what its record holds of it; {} where there is none to read."""
-    return _mapping(_json_object(path).get("environment")) if path.is_file() else _json_object(path / "environment.json")
+    return (
+        _mapping(_json_object(path).get("environment"))
+        if path.is_file()
+        else _json_object(path / "environment.json")
+    )
 
 
 def _json_object(file: Path) -> Mapping[str, Any]:
@@ -265,6 +339,13 @@ def method_label(method: Mapping[str, Any]) -> str:
 def identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What a recipe is, apart from its seed and the machine: its keys as "table.key", those of NOT_IDENTITY left out."""
     best = recipe["training"].get("selection", "last") != "last"
-    free = NOT_IDENTITY - {"training.evaluate_every"} if best else NOT_IDENTITY  # how often one looks is part of picking the best
-    flat = {f"{table}.{key}": value for table, keys in recipe.items() if isinstance(keys, Mapping) for key, value in keys.items()}
+    free = (
+        NOT_IDENTITY - {"training.evaluate_every"} if best else NOT_IDENTITY
+    )  # how often one looks is part of picking the best
+    flat = {
+        f"{table}.{key}": value
+        for table, keys in recipe.items()
+        if isinstance(keys, Mapping)
+        for key, value in keys.items()
+    }
     return {key: value for key, value in {**NEWER, **flat}.items() if key not in free}

@@ -83,7 +83,14 @@ def measure(prediction: Mask, truth: Mask, spacing: Sequence[float] | None = Non
     of_prediction, of_truth = surface(prediction[box]), surface(truth[box])
     forth = distances(of_prediction, of_truth, sides)
     pooled = np.concatenate([forth, distances(of_truth, of_prediction, sides)])
-    return Measures(dice, jaccard, float(np.percentile(pooled, 95)), float(forth.mean()), float(pooled.mean()), diagonal)
+    return Measures(
+        dice,
+        jaccard,
+        float(np.percentile(pooled, 95)),
+        float(forth.mean()),
+        float(pooled.mean()),
+        diagonal,
+    )
 
 
 def kind_of_empty(prediction: bool, truth: bool) -> Empty:
@@ -130,16 +137,22 @@ def distances(origin: Mask, target: Mask, spacing: Floats) -> Floats:
     for reach, voxels_a_query in TREE_QUERIES:
         if far.size * voxels_a_query > target.size:
             break
-        found[far] = tree.query(points[far] * spacing, distance_upper_bound=reach * spacing.min())[0]
+        found[far] = tree.query(points[far] * spacing, distance_upper_bound=reach * spacing.min())[
+            0
+        ]
         far = far[np.isinf(found[far])]
     if far.size:
-        nearest = ndimage.distance_transform_edt(~target, sampling=spacing, return_distances=False, return_indices=True)
+        nearest = ndimage.distance_transform_edt(
+            ~target, sampling=spacing, return_distances=False, return_indices=True
+        )
         steps = nearest[(slice(None), *points[far].T)].T - points[far]
         found[far] = np.sqrt(np.square(steps * spacing).sum(axis=1))
     return found
 
 
-def _near(points: NDArray[np.int64], target: Mask, spacing: Floats) -> tuple[Floats, NDArray[np.int64]]:
+def _near(
+    points: NDArray[np.int64], target: Mask, spacing: Floats
+) -> tuple[Floats, NDArray[np.int64]]:
     """Distances of the points with a target within NEAR_REACH, and the indices of the other points."""
     radius = NEAR_REACH * float(spacing.min())
     reach = (radius // spacing).astype(np.int64)

@@ -73,7 +73,9 @@ def outline(mask: Mask, size: tuple[int, int], width: float) -> NDArray[np.float
     voxel stays visible.
     """
     scale = 2 * size[0] / mask.shape[1]
-    fine = Image.fromarray(mask.astype(np.uint8) * 255).resize((2 * size[0], 2 * size[1]), Image.Resampling.BILINEAR)
+    fine = Image.fromarray(mask.astype(np.uint8) * 255).resize(
+        (2 * size[0], 2 * size[1]), Image.Resampling.BILINEAR
+    )
     fine = fine.filter(ImageFilter.GaussianBlur(0.45 * scale))
     threshold = max(1, min(128, int(np.asarray(fine).max()) // 2))
     inside = np.asarray(fine) >= threshold
@@ -86,16 +88,24 @@ def _erode(mask: Mask, distance: int) -> Mask:
     padded = np.pad(mask, distance, mode="edge")
     rows = [padded[shift : shift + mask.shape[0]] for shift in range(2 * distance + 1)]
     kept = np.logical_and.reduce(rows)
-    return np.asarray(np.logical_and.reduce([kept[:, shift : shift + mask.shape[1]] for shift in range(2 * distance + 1)]))
+    return np.asarray(
+        np.logical_and.reduce(
+            [kept[:, shift : shift + mask.shape[1]] for shift in range(2 * distance + 1)]
+        )
+    )
 
 
 def blend(panel: Pixels, coverage: NDArray[np.float32], colour: Colour) -> Pixels:
     """A panel (h, w, 3) with a colour laid over it where ``coverage`` (h, w) says so."""
     strength = coverage[..., None]
-    return np.asarray(panel * (1 - strength) + np.asarray(colour, dtype=np.float32) * strength, dtype=np.uint8)
+    return np.asarray(
+        panel * (1 - strength) + np.asarray(colour, dtype=np.float32) * strength, dtype=np.uint8
+    )
 
 
-def draw_outlines(panel: Pixels, label: Array, family: Sequence[Colour], width: float = 1.6) -> Pixels:
+def draw_outlines(
+    panel: Pixels, label: Array, family: Sequence[Colour], width: float = 1.6
+) -> Pixels:
     """A panel with the outline of each class of a label plane (h, w) of any size."""
     size = (panel.shape[1], panel.shape[0])
     for index in np.unique(label[label > 0]):
@@ -106,7 +116,9 @@ def draw_outlines(panel: Pixels, label: Array, family: Sequence[Colour], width: 
 def fill(panel: Pixels, mask: Mask, colour: Colour, opacity: float = 0.62) -> Pixels:
     """A panel with a tint over a mask plane (h, w), its voxels' borders kept as they are."""
     size = (panel.shape[1], panel.shape[0])
-    covered = np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.NEAREST))
+    covered = np.asarray(
+        Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.NEAREST)
+    )
     return blend(panel, (covered > 0).astype(np.float32) * np.float32(opacity), colour)
 
 
@@ -145,14 +157,22 @@ def shorten(text: str, width: float, letters: Any) -> str:
     return text + "..."
 
 
-def compose(rows: Sequence[Row], side: int, title: str = "", legend: Sequence[Key] = (), margin: int = 0) -> Image.Image:
+def compose(
+    rows: Sequence[Row], side: int, title: str = "", legend: Sequence[Key] = (), margin: int = 0
+) -> Image.Image:
     """Rows of panels, each in a square of ``side`` pixels, with a title above, a legend below and row names at the left."""
     columns = max(len(row.panels) for row in rows)
     width = margin + columns * (side + GAP) + GAP
-    heights = [max(panel.pixels.shape[0] for panel in row.panels) + CAPTION * any(panel.caption for panel in row.panels) for row in rows]
+    heights = [
+        max(panel.pixels.shape[0] for panel in row.panels)
+        + CAPTION * any(panel.caption for panel in row.panels)
+        for row in rows
+    ]
     top = 44 if title else GAP
     legend_lines = _flow(legend, width - 2 * GAP)
-    height = top + sum(heights) + GAP * len(rows) + 30 * len(legend_lines) + (6 if legend_lines else 0)
+    height = (
+        top + sum(heights) + GAP * len(rows) + 30 * len(legend_lines) + (6 if legend_lines else 0)
+    )
     sheet = Image.new("RGB", (width, height), GROUND)
     pen = ImageDraw.Draw(sheet)
     if title:
@@ -166,7 +186,9 @@ def compose(rows: Sequence[Row], side: int, title: str = "", legend: Sequence[Ke
     return sheet
 
 
-def _draw_row(sheet: Image.Image, row: Row, corner: tuple[int, int], side: int, height: int) -> None:
+def _draw_row(
+    sheet: Image.Image, row: Row, corner: tuple[int, int], side: int, height: int
+) -> None:
     pen, (margin, top) = ImageDraw.Draw(sheet), corner
     room = CAPTION * any(panel.caption for panel in row.panels)
     for line, text in enumerate(_wrap(row.name, margin - 2 * GAP)):
@@ -174,9 +196,17 @@ def _draw_row(sheet: Image.Image, row: Row, corner: tuple[int, int], side: int, 
     for column, panel in enumerate(row.panels):
         left = margin + GAP + column * (side + GAP)
         if panel.caption:
-            pen.text((left + 2, top + 4), shorten(panel.caption, side - 4, font(15)), fill=DIM, font=font(15))
+            pen.text(
+                (left + 2, top + 4),
+                shorten(panel.caption, side - 4, font(15)),
+                fill=DIM,
+                font=font(15),
+            )
         free = height - room - panel.pixels.shape[0]
-        sheet.paste(Image.fromarray(panel.pixels), (left + (side - panel.pixels.shape[1]) // 2, top + room + free // 2))
+        sheet.paste(
+            Image.fromarray(panel.pixels),
+            (left + (side - panel.pixels.shape[1]) // 2, top + room + free // 2),
+        )
 
 
 def _wrap(text: str, width: int) -> list[str]:
@@ -205,12 +235,20 @@ def _flow(legend: Sequence[Key], width: int) -> list[list[tuple[int, Key]]]:
     return lines
 
 
-def _draw_legend(pen: ImageDraw.ImageDraw, line: Sequence[tuple[int, Key]], top: int, width: int) -> None:
+def _draw_legend(
+    pen: ImageDraw.ImageDraw, line: Sequence[tuple[int, Key]], top: int, width: int
+) -> None:
     for offset, key in line:
         left = GAP + 2 + offset
-        box = (left + 2, top + 5, left + 15, top + 18) if key.tint else (left, top + 9, left + 18, top + 13)
+        box = (
+            (left + 2, top + 5, left + 15, top + 18)
+            if key.tint
+            else (left, top + 9, left + 18, top + 13)
+        )
         pen.rounded_rectangle(box, radius=2, fill=key.colour)
-        pen.text((left + 26, top + 3), shorten(key.text, width - 26, font(15)), fill=INK, font=font(15))
+        pen.text(
+            (left + 26, top + 3), shorten(key.text, width - 26, font(15)), fill=INK, font=font(15)
+        )
 
 
 def save(sheet: Image.Image, path: Path) -> None:

@@ -92,7 +92,11 @@ class _Scan:
 
     @property
     def errors(self) -> Mask:
-        return np.zeros(self.prediction.shape, bool) if self.label is None else np.not_equal(self.label, self.prediction)
+        return (
+            np.zeros(self.prediction.shape, bool)
+            if self.label is None
+            else np.not_equal(self.label, self.prediction)
+        )
 
     @property
     def disagreement(self) -> Mask:
@@ -101,7 +105,11 @@ class _Scan:
 
     @property
     def labels(self) -> list[Array]:
-        return [array for array in (self.label, self.prediction, *self.views.values()) if array is not None]
+        return [
+            array
+            for array in (self.label, self.prediction, *self.views.values())
+            if array is not None
+        ]
 
 
 @dataclass(frozen=True)
@@ -127,14 +135,31 @@ def _cuts(scan: _Scan, frame: Frame) -> list[_Cut]:
     main = depths[len(depths) // 2] if frame.coarse(shape) else fullest(seen, 0)
     cuts = [cut("image", 0, main, lambda panel, plane: panel)]
     what = "prediction" if scan.label is None else "label, prediction"
-    places = [(0, depth) for depth in depths] if frame.coarse(shape) else [(axis, fullest(seen, axis)) for axis in range(3)]
-    cuts += [cut("" if number else what, *place, partial(_outlines, scan.label, scan.prediction)) for number, place in enumerate(places)]
+    places = (
+        [(0, depth) for depth in depths]
+        if frame.coarse(shape)
+        else [(axis, fullest(seen, axis)) for axis in range(3)]
+    )
+    cuts += [
+        cut("" if number else what, *place, partial(_outlines, scan.label, scan.prediction))
+        for number, place in enumerate(places)
+    ]
     if scan.label is not None:
         cuts.append(cut("errors", 0, fullest(scan.errors, 0, main), partial(_error_tints, scan)))
     if len(scan.views) >= 2:
         differing = fullest(scan.disagreement, 0, main)
-        cuts += [cut(name, 0, differing, partial(_outlines, scan.label, view)) for name, view in scan.views.items()]
-        cuts.append(cut("views differ", 0, differing, lambda panel, plane: fill(panel, plane(scan.disagreement), DISAGREE)))
+        cuts += [
+            cut(name, 0, differing, partial(_outlines, scan.label, view))
+            for name, view in scan.views.items()
+        ]
+        cuts.append(
+            cut(
+                "views differ",
+                0,
+                differing,
+                lambda panel, plane: fill(panel, plane(scan.disagreement), DISAGREE),
+            )
+        )
     return cuts
 
 
@@ -169,7 +194,10 @@ def _region(scan: _Scan, frame: Frame) -> tuple[slice, ...]:
     used = (1, 2) if frame.coarse(shape) else (0, 1, 2)
     if not marked.any():
         return tuple(slice(0, count) for count in shape)
-    bounds = [np.flatnonzero(marked.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    bounds = [
+        np.flatnonzero(marked.any(axis=tuple(other for other in range(3) if other != axis)))
+        for axis in range(3)
+    ]
     widest = max((bounds[axis][-1] + 1 - bounds[axis][0]) * spacing[axis] for axis in used)
     side = max(1.5 * widest, 0.4 * max(shape[axis] * spacing[axis] for axis in used))
     region = [slice(0, count) for count in shape]
@@ -181,20 +209,33 @@ def _region(scan: _Scan, frame: Frame) -> tuple[slice, ...]:
     return tuple(region)
 
 
-def _draw(scan: _Scan, cut: _Cut, region: tuple[slice, ...], frame: Frame, limits: tuple[float, float], side: int) -> Pixels:
+def _draw(
+    scan: _Scan,
+    cut: _Cut,
+    region: tuple[slice, ...],
+    frame: Frame,
+    limits: tuple[float, float],
+    side: int,
+) -> Pixels:
     kept = [axis for axis in range(3) if axis != cut.axis]
 
     def plane(array: Array) -> Array:
         return np.asarray(array.take(cut.index, axis=cut.axis)[region[kept[0]], region[kept[1]]])
 
     flat = plane(scan.image)
-    height, width = (count * frame.spacing[axis] for count, axis in zip(flat.shape, kept, strict=True))
+    height, width = (
+        count * frame.spacing[axis] for count, axis in zip(flat.shape, kept, strict=True)
+    )
     scale = side / max(height, width)
-    return cut.overlay(grey(flat, limits, (max(1, round(width * scale)), max(1, round(height * scale)))), plane)
+    return cut.overlay(
+        grey(flat, limits, (max(1, round(width * scale)), max(1, round(height * scale)))), plane
+    )
 
 
 def _legend(scan: _Scan, names: Mapping[int, str]) -> list[Key]:
-    present = sorted({int(index) for array in scan.labels for index in np.unique(array) if index > 0})
+    present = sorted(
+        {int(index) for array in scan.labels for index in np.unique(array) if index > 0}
+    )
     keys: list[Key] = []
     for index in present:
         name = names.get(index, f"class {index}")

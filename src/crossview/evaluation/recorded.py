@@ -31,8 +31,15 @@ def as_columns(scores: Sequence[Score]) -> dict[str, Any]:
     lines: dict[tuple[str, int], dict[str, Measures]] = {}
     for score in scores:
         lines.setdefault((score.view, score.label_class), {})[score.case] = score.measures
-    if any(list(line) != list(patients) for line in lines.values()) or len(scores) != len(lines) * len(patients):
-        raise UserError(Problem("the table of cases is not the same for every view and class", fix="evaluate the run again"))
+    if any(list(line) != list(patients) for line in lines.values()) or len(scores) != len(
+        lines
+    ) * len(patients):
+        raise UserError(
+            Problem(
+                "the table of cases is not the same for every view and class",
+                fix="evaluate the run again",
+            )
+        )
     return {
         "case": list(patients),
         "patient": list(patients.values()),
@@ -40,8 +47,13 @@ def as_columns(scores: Sequence[Score]) -> dict[str, Any]:
             {
                 "view": view,
                 "class": label_class,
-                **{name: [_rounded(getattr(measures, name)) for measures in line.values()] for name in METRICS},
-                "empty": {case: measures.empty for case, measures in line.items() if measures.empty},
+                **{
+                    name: [_rounded(getattr(measures, name)) for measures in line.values()]
+                    for name in METRICS
+                },
+                "empty": {
+                    case: measures.empty for case, measures in line.items() if measures.empty
+                },
             }
             for (view, label_class), line in lines.items()
         ],
@@ -54,9 +66,14 @@ def from_columns(columns: Mapping[str, Any]) -> list[Score]:
     for line in columns["scores"]:
         numbers = zip(*(line[name] for name in METRICS), strict=True)
         for case, patient, values in zip(columns["case"], columns["patient"], numbers, strict=True):
-            measured = {name: math.nan if value is None else float(value) for name, value in zip(METRICS, values, strict=True)}
+            measured = {
+                name: math.nan if value is None else float(value)
+                for name, value in zip(METRICS, values, strict=True)
+            }
             measures = Measures(**measured, diagonal=math.nan, empty=line["empty"].get(case, ""))
-            found.append(Score(str(case), str(patient), str(line["view"]), int(line["class"]), measures))
+            found.append(
+                Score(str(case), str(patient), str(line["view"]), int(line["class"]), measures)
+            )
     return found
 
 
@@ -70,17 +87,35 @@ def read_record(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(Problem("the record can't be read", str(path), error.strerror or str(error), expected)) from None
+        raise UserError(
+            Problem("the record can't be read", str(path), error.strerror or str(error), expected)
+        ) from None
     except ValueError as error:
-        raise UserError(Problem("this is not a record of a run", str(path), str(error), expected)) from None
+        raise UserError(
+            Problem("this is not a record of a run", str(path), str(error), expected)
+        ) from None
     if not isinstance(content, dict) or not {"recipe", "summary"} <= content.keys():
-        raise UserError(Problem("this is not a record of a run", str(path), "JSON of another kind", expected))
+        raise UserError(
+            Problem("this is not a record of a run", str(path), "JSON of another kind", expected)
+        )
     if "cases" not in content:
         fix = "record the run again from its folder: python -m benchmarks.record RUN"
-        raise UserError(Problem("the record is of an older kind, without the scores of its cases", str(path), fix=fix))
+        raise UserError(
+            Problem(
+                "the record is of an older kind, without the scores of its cases",
+                str(path),
+                fix=fix,
+            )
+        )
     if content.get("format") != FORMAT:
-        raise UserError(Problem("the record has another format", str(path), str(content.get("format")), str(FORMAT)))
+        raise UserError(
+            Problem(
+                "the record has another format", str(path), str(content.get("format")), str(FORMAT)
+            )
+        )
     missing = [key for key in NEEDED if content.get(key) is None]
     if missing:
-        raise UserError(Problem("the record is not whole", str(path), f"no {', '.join(missing)}", expected))
+        raise UserError(
+            Problem("the record is not whole", str(path), f"no {', '.join(missing)}", expected)
+        )
     return content

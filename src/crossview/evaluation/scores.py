@@ -64,7 +64,14 @@ class Score:
     measures: Measures
 
 
-def summarise(scores: Sequence[Score], *, class_names: Sequence[str], unit: str, header: Header, seconds: float) -> Summary:
+def summarise(
+    scores: Sequence[Score],
+    *,
+    class_names: Sequence[str],
+    unit: str,
+    header: Header,
+    seconds: float,
+) -> Summary:
     """The summary of all scores of an evaluation, in the order of their cases.
 
     class_names: of all classes, background first. unit: of distances, "mm" or "voxel". seconds: what the evaluation took.
@@ -86,13 +93,20 @@ def summarise(scores: Sequence[Score], *, class_names: Sequence[str], unit: str,
         "empty": [_empty(score) for score in combined if score.measures.empty],
         "convention": convention(unit),
         "released_convention": _released(combined, names),
-        "views": {view: _group(of_view, names) for view, of_view in by_view.items() if view not in (COMBINED, OTHER_CLEAN_UP)},
+        "views": {
+            view: _group(of_view, names)
+            for view, of_view in by_view.items()
+            if view not in (COMBINED, OTHER_CLEAN_UP)
+        },
         "notes": flags + parts + list(header.get("notes", ())),
         "optimistic": bool(flags),
         "seconds": seconds,
     }
     if OTHER_CLEAN_UP in by_view:
-        summary["other_cleanup"] = {"largest_component": header["clean_up"] != LARGEST_COMPONENT, **_group(by_view[OTHER_CLEAN_UP], names)}
+        summary["other_cleanup"] = {
+            "largest_component": header["clean_up"] != LARGEST_COMPONENT,
+            **_group(by_view[OTHER_CLEAN_UP], names),
+        }
     return summary
 
 
@@ -130,11 +144,16 @@ def _plain(name: str) -> Value:
     return lambda measures: float(getattr(measures, name))
 
 
-STATISTICS: dict[str, Value] = {**{name: _plain(name) for name in METRICS}, "hd95_penalised": penalised}
+STATISTICS: dict[str, Value] = {
+    **{name: _plain(name) for name in METRICS},
+    "hd95_penalised": penalised,
+}
 """How each statistic of a summary is read from the measures of a case."""
 
 
-def table(scores: Sequence[Score], classes: Sequence[int], value: Value) -> tuple[NDArray[np.float64], list[str]]:
+def table(
+    scores: Sequence[Score], classes: Sequence[int], value: Value
+) -> tuple[NDArray[np.float64], list[str]]:
     """The values (cases, classes) of one view's scores, NaN where there is none, and each case's patient."""
     row = {case: index for index, case in enumerate(dict.fromkeys(score.case for score in scores))}
     column = {label_class: index for index, label_class in enumerate(classes)}
@@ -147,16 +166,23 @@ def table(scores: Sequence[Score], classes: Sequence[int], value: Value) -> tupl
 
 def _group(scores: Sequence[Score], names: Mapping[str, str]) -> Summary:
     """The statistics of one view: for every class, and the mean over classes."""
-    tables = [table(scores, [int(label_class) for label_class in names], value) for value in STATISTICS.values()]
+    tables = [
+        table(scores, [int(label_class) for label_class in names], value)
+        for value in STATISTICS.values()
+    ]
     patients = tables[0][1]
     values = np.concatenate([of_metric for of_metric, _ in tables], axis=1)
     resamples = bootstrap.resample(values, patients)
-    classes: dict[str, Summary] = {label_class: {"name": name} for label_class, name in names.items()}
+    classes: dict[str, Summary] = {
+        label_class: {"name": name} for label_class, name in names.items()
+    }
     mean: Summary = {}
     for index, metric in enumerate(STATISTICS):
         columns = range(index * len(names), (index + 1) * len(names))
         for column, label_class in zip(columns, names, strict=True):
-            classes[label_class][metric] = _statistics(values[:, [column]], resamples.interval([column]))
+            classes[label_class][metric] = _statistics(
+                values[:, [column]], resamples.interval([column])
+            )
         mean[metric] = _statistics(values[:, columns], resamples.interval(columns))
     return {"classes": classes, "mean": mean}
 
@@ -165,7 +191,12 @@ def _statistics(values: NDArray[np.float64], ci95: tuple[float, float] | None) -
     """mean, sd over cases (n - 1), 95% interval and n of values (cases, columns); null where a number is not defined."""
     of_case = [float(np.nanmean(row)) for row in values if not np.isnan(row).all()]
     sd = float(np.std(of_case, ddof=1)) if len(of_case) > 1 else math.nan
-    return {"mean": _number(bootstrap.mean_of_means(values)), "sd": _number(sd), "ci95": list(ci95) if ci95 else None, "n": len(of_case)}
+    return {
+        "mean": _number(bootstrap.mean_of_means(values)),
+        "sd": _number(sd),
+        "ci95": list(ci95) if ci95 else None,
+        "n": len(of_case),
+    }
 
 
 def _released(scores: Sequence[Score], names: Mapping[str, str]) -> Summary:
@@ -195,9 +226,14 @@ def write(folder: Path, summary: Summary, scores: Sequence[Score]) -> None:
     for score in scores:
         numbers = [getattr(score.measures, name) for name in METRICS]
         cells = ["" if math.isnan(number) else repr(float(number)) for number in numbers]
-        writer.writerow([score.case, score.patient, score.view, score.label_class, *cells, score.measures.empty])
+        writer.writerow(
+            [score.case, score.patient, score.view, score.label_class, *cells, score.measures.empty]
+        )
     write_text(folder / "cases.csv", text.getvalue())
-    write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(
+        folder / "summary.json",
+        json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+    )
 
 
 def read_summary(folder: Path) -> Summary:
@@ -208,7 +244,11 @@ def read_summary(folder: Path) -> Summary:
     except FileNotFoundError:
         raise UserError(Problem("there is no evaluation", str(path), fix=_again(path))) from None
     except (OSError, ValueError) as error:
-        raise UserError(Problem("the summary can't be read", str(path), str(error), "JSON", "evaluate the run again")) from error
+        raise UserError(
+            Problem(
+                "the summary can't be read", str(path), str(error), "JSON", "evaluate the run again"
+            )
+        ) from error
     return check_format(summary, path)
 
 
@@ -226,7 +266,15 @@ def check_format(summary: Any, where: Path) -> Summary:
     """The summary, if it is one of this format. Raises UserError."""
     if not isinstance(summary, dict) or summary.get("format") != FORMAT:
         found = str(summary.get("format")) if isinstance(summary, dict) else type(summary).__name__
-        raise UserError(Problem("the summary has another format", str(where), found, str(FORMAT), "evaluate the run again"))
+        raise UserError(
+            Problem(
+                "the summary has another format",
+                str(where),
+                found,
+                str(FORMAT),
+                "evaluate the run again",
+            )
+        )
     return summary
 
 
@@ -240,10 +288,20 @@ def read_cases(folder: Path) -> list[Score]:
                 raise ValueError(f"columns {rows.fieldnames}")
             return [_score(row) for row in rows]
     except FileNotFoundError:
-        raise UserError(Problem("there is no table of cases", str(path), fix=_again(path))) from None
+        raise UserError(
+            Problem("there is no table of cases", str(path), fix=_again(path))
+        ) from None
     except (OSError, ValueError, TypeError, csv.Error) as error:
         expected = "columns " + ", ".join(COLUMNS)
-        raise UserError(Problem("the table of cases can't be read", str(path), str(error), expected, "evaluate the run again")) from error
+        raise UserError(
+            Problem(
+                "the table of cases can't be read",
+                str(path),
+                str(error),
+                expected,
+                "evaluate the run again",
+            )
+        ) from error
 
 
 def _score(row: Mapping[str, Any]) -> Score:

@@ -72,8 +72,15 @@ def _pairwise_dice(prediction: Prediction) -> list[float]:
     values = []
     for index in range(1, len(prediction.probability)):
         masks = [view == index for view in prediction.views.values()]
-        pairs = [(first, second) for first, second in itertools.combinations(masks, 2) if first.any() or second.any()]
-        dice = [2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b)) for a, b in pairs]
+        pairs = [
+            (first, second)
+            for first, second in itertools.combinations(masks, 2)
+            if first.any() or second.any()
+        ]
+        dice = [
+            2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+            for a, b in pairs
+        ]
         values.append(float(np.mean(dice)) if dice else np.nan)
     return values
 
@@ -85,7 +92,11 @@ def _expected_dice(prediction: Prediction) -> list[float]:
         mask = prediction.label == index
         size = np.count_nonzero(mask)
         promised = (
-            2 * float(probability[mask].sum(dtype=np.float64)) / (float(probability.sum(dtype=np.float64)) + size) if size else np.nan
+            2
+            * float(probability[mask].sum(dtype=np.float64))
+            / (float(probability.sum(dtype=np.float64)) + size)
+            if size
+            else np.nan
         )
         values.append(promised)
     return values
@@ -101,18 +112,24 @@ def describe(image: Array, label: Array) -> Array:
     foreground = torch.from_numpy(np.ascontiguousarray(label > 0, dtype=np.float32))[None]
     parts = []
     for part in (standardised, foreground):
-        pooled = (F.adaptive_avg_pool3d if part.ndim == 4 else F.adaptive_avg_pool2d)(part, GRID).flatten()
+        pooled = (F.adaptive_avg_pool3d if part.ndim == 4 else F.adaptive_avg_pool2d)(
+            part, GRID
+        ).flatten()
         parts.append(pooled / len(pooled) ** 0.5)
     return torch.cat(parts).numpy()
 
 
-def doubts(cases: Iterable[Case], images: Iterable[Array], predictions: Iterable[Prediction]) -> Iterator[Doubt]:
+def doubts(
+    cases: Iterable[Case], images: Iterable[Array], predictions: Iterable[Prediction]
+) -> Iterator[Doubt]:
     """The doubt of every case from its image and its prediction, lazily."""
     for case, image, prediction in zip(cases, images, predictions, strict=True):
         yield Doubt(case, doubt(prediction), describe(image, prediction.label))
 
 
-def choose(found: Sequence[Doubt], labelled: Sequence[tuple[str, Array]], count: int) -> list[Suggestion]:
+def choose(
+    found: Sequence[Doubt], labelled: Sequence[tuple[str, Array]], count: int
+) -> list[Suggestion]:
     """``count`` scans to label next, the first the most doubtful of all; each further one is, of the most doubtful, the farthest away.
 
     labelled: names and descriptors of the scans that have labels. Equal doubts keep the order given.
@@ -127,7 +144,18 @@ def choose(found: Sequence[Doubt], labelled: Sequence[tuple[str, Array]], count:
         farthest = int(np.argmax([distance for _, distance in nearest])) if chosen else 0
         taken, (name, distance) = pool.pop(farthest), nearest[farthest]
         place, case = places[id(taken)], taken.case
-        chosen.append(Suggestion(len(chosen) + 1, case.id, str(case.file), taken.score, place, len(ranked), name, distance))
+        chosen.append(
+            Suggestion(
+                len(chosen) + 1,
+                case.id,
+                str(case.file),
+                taken.score,
+                place,
+                len(ranked),
+                name,
+                distance,
+            )
+        )
         known.append((case.id, taken.descriptor))
     return chosen
 

@@ -44,7 +44,13 @@ class Shown:
     affine: Array | None = None
 
 
-def suggestion_sheet(shown: Iterable[Shown], path: Path, *, slice_axis: int = -1, names: Mapping[int, str] | None = None) -> None:
+def suggestion_sheet(
+    shown: Iterable[Shown],
+    path: Path,
+    *,
+    slice_axis: int = -1,
+    names: Mapping[int, str] | None = None,
+) -> None:
     """Draw the suggested scans, one a row: its name and doubt, then slices with each view's outline and where they differ tinted.
 
     slice_axis: the axis of S that slices are counted along. names: classes by index, for the legend. At least one scan.
@@ -52,8 +58,20 @@ def suggestion_sheet(shown: Iterable[Shown], path: Path, *, slice_axis: int = -1
     rows, views, classes = [], 0, 2
     for each in shown:
         rows.append(_row(each, slice_axis))
-        views, classes = max(views, len(_outlined(each.prediction))), len(each.prediction.probability)
-    save(compose(rows, SIDE, "Label these next", _legend(views, range(1, classes), names or {}), margin=MARGIN), path)
+        views, classes = (
+            max(views, len(_outlined(each.prediction))),
+            len(each.prediction.probability),
+        )
+    save(
+        compose(
+            rows,
+            SIDE,
+            "Label these next",
+            _legend(views, range(1, classes), names or {}),
+            margin=MARGIN,
+        ),
+        path,
+    )
 
 
 def _row(shown: Shown, slice_axis: int) -> Row:
@@ -62,7 +80,11 @@ def _row(shown: Shown, slice_axis: int) -> Row:
     labels = [frame.turn(label) for label in _outlined(shown.prediction)]
     seen = np.logical_or.reduce([label > 0 for label in labels])
     different = [labels[0] != other for other in labels[1:]]
-    unsure = np.logical_or.reduce(different) if different else frame.turn(shown.prediction.disagreement) > UNSURE
+    unsure = (
+        np.logical_or.reduce(different)
+        if different
+        else frame.turn(shown.prediction.disagreement) > UNSURE
+    )
     limits = window(image)
     axes = (0,) if frame.coarse(image.shape) or len(image) == 1 else (0, 1, 2)
     panels = []
@@ -70,11 +92,17 @@ def _row(shown: Shown, slice_axis: int) -> Row:
         index = fullest(unsure, axis, fullest(seen, axis))
         kept = [other for other in range(3) if other != axis]
         plane = np.asarray(image.take(index, axis=axis))
-        height, width = (count * frame.spacing[other] for count, other in zip(plane.shape, kept, strict=True))
+        height, width = (
+            count * frame.spacing[other] for count, other in zip(plane.shape, kept, strict=True)
+        )
         scale = SIDE / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        pixels = fill(grey(plane, limits, size), np.asarray(unsure.take(index, axis=axis)), DISAGREE, 0.35)
-        for label, family in zip(labels, (LABEL, PREDICTION) if len(labels) > 1 else (PREDICTION,), strict=False):
+        pixels = fill(
+            grey(plane, limits, size), np.asarray(unsure.take(index, axis=axis)), DISAGREE, 0.35
+        )
+        for label, family in zip(
+            labels, (LABEL, PREDICTION) if len(labels) > 1 else (PREDICTION,), strict=False
+        ):
             pixels = draw_outlines(pixels, label.take(index, axis=axis), family, 1.8)
         panels.append(Panel(pixels, frame.caption(axis, index, image.shape[axis])))
     told = shown.suggestion
@@ -91,7 +119,10 @@ def _legend(views: int, classes: Iterable[int], names: Mapping[int, str]) -> lis
     for index in classes:
         name = names.get(index, f"class {index}")
         if views > 1:
-            keys += [Key(f"{name}: view 1", shade(LABEL, index)), Key(f"{name}: view 2", shade(PREDICTION, index))]
+            keys += [
+                Key(f"{name}: view 1", shade(LABEL, index)),
+                Key(f"{name}: view 2", shade(PREDICTION, index)),
+            ]
         else:
             keys.append(Key(f"{name}: prediction", shade(PREDICTION, index)))
     return [*keys, Key("views disagree" if views > 1 else "undecided", DISAGREE, tint=True)]

@@ -19,7 +19,19 @@ UNKNOWN = "not recorded"
 EMPTY = ("missed", "spurious", "both_empty")
 DIFFERENCE = ("baseline", "difference", "difference_low", "difference_high", "p", "verdict")
 CSV_COLUMNS = (
-    *("method", "setting", "seed", "steps", "dice", "jaccard", "hd95", "asd", "ci_low", "ci_high", "selection"),
+    *(
+        "method",
+        "setting",
+        "seed",
+        "steps",
+        "dice",
+        "jaccard",
+        "hd95",
+        "asd",
+        "ci_low",
+        "ci_high",
+        "selection",
+    ),
     *("protocol", "seconds", "predictions", *EMPTY, *DIFFERENCE),
 )
 
@@ -30,7 +42,10 @@ def runs_csv(comparison: Comparison) -> str:
     ci_low and ci_high are of the run's mean Dice, over patients; predictions, missed, spurious and both_empty count its cases x classes.
     baseline to verdict are of the Dice difference of its method in its setting over all seeds, the same in each of its rows.
     """
-    rows = {(row.method, row.setting, row.selection, row.checkpoint, row.protocol): row for row in comparison.rows}
+    rows = {
+        (row.method, row.setting, row.selection, row.checkpoint, row.protocol): row
+        for row in comparison.rows
+    }
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -40,7 +55,19 @@ def runs_csv(comparison: Comparison) -> str:
         empty = [run.empty.get(kind, 0) for kind in EMPTY]
         own = [run.protocol, f"{run.seconds:.1f}", run.values["dice"].size, *empty]
         difference = _difference_cells(rows[label, *row_of(run)], comparison.baseline)
-        writer.writerow([label, run.setting, run.seed, run.steps, *means, *map(_cell, ci95), run.selection, *own, *difference])
+        writer.writerow(
+            [
+                label,
+                run.setting,
+                run.seed,
+                run.steps,
+                *means,
+                *map(_cell, ci95),
+                run.selection,
+                *own,
+                *difference,
+            ]
+        )
     return text.getvalue()
 
 
@@ -67,11 +94,18 @@ def markdown(comparison: Comparison) -> str:
     parts = [_markdown_table(names, lines)]
     if any(len(row.classes) > 1 for row in comparison.rows):
         lines = [
-            [row.method, row.setting, name, *(spread_text(metrics[metric], metric) for metric in NAMES)]
+            [
+                row.method,
+                row.setting,
+                name,
+                *(spread_text(metrics[metric], metric) for metric in NAMES),
+            ]
             for row in comparison.rows
             for name, metrics in row.classes.items()
         ]
-        parts.append(_markdown_table(["Method", "Setting", "Class", *metric_names(comparison)], lines))
+        parts.append(
+            _markdown_table(["Method", "Setting", "Class", *metric_names(comparison)], lines)
+        )
     parts.append("\n".join(f"- {_escape(note)}" for note in footnotes(comparison)))
     return "\n\n".join(parts) + "\n"
 
@@ -79,16 +113,37 @@ def markdown(comparison: Comparison) -> str:
 def header(comparison: Comparison) -> list[str]:
     """The names of the columns of :func:`cells`."""
     against = f"Dice against {comparison.baseline}" if comparison.baseline else "Difference"
-    return ["Method", "Setting", "Protocol", "Seeds", "Steps", *metric_names(comparison), against, "Empty", "Selection", "Training"]
+    return [
+        "Method",
+        "Setting",
+        "Protocol",
+        "Seeds",
+        "Steps",
+        *metric_names(comparison),
+        against,
+        "Empty",
+        "Selection",
+        "Training",
+    ]
 
 
 def cells(row: Row, before_interval: str = " ") -> list[str]:
     """A row of the table as text."""
     metrics = [spread_text(row.metrics[metric], metric, before_interval) for metric in NAMES]
-    counts = ", ".join(f"{kind.replace('_', ' ')} {count} of {row.predictions}" for kind, count in row.empty.items())
+    counts = ", ".join(
+        f"{kind.replace('_', ' ')} {count} of {row.predictions}"
+        for kind, count in row.empty.items()
+    )
     policy = row.selection if row.selection == "last" else f"{row.selection} ({row.checkpoint})"
     head = [row.method, row.setting, row.protocol or UNKNOWN, str(len(row.seeds)), f"{row.steps:,}"]
-    return [*head, *metrics, difference_text(row, before_interval), counts or "none", policy, duration(row.seconds)]
+    return [
+        *head,
+        *metrics,
+        difference_text(row, before_interval),
+        counts or "none",
+        policy,
+        duration(row.seconds),
+    ]
 
 
 def meaning(comparison: Comparison) -> list[str]:
@@ -99,7 +154,10 @@ def meaning(comparison: Comparison) -> list[str]:
         text += f" Differences to {comparison.baseline}: {how}; p-values after Holm."
     if not any(spread.left_out for row in comparison.rows for spread in row.metrics.values()):
         return [text]
-    return [text, "Left out: predictions that are empty or whose truth is, in no mean of the distances; where both are, in no mean at all."]
+    return [
+        text,
+        "Left out: predictions that are empty or whose truth is, in no mean of the distances; where both are, in no mean at all.",
+    ]
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -119,7 +177,9 @@ def duration(seconds: float) -> str:
 def metric_names(comparison: Comparison) -> list[str]:
     """The names of the metrics' columns, with their units."""
     unit = ", ".join(dict.fromkeys(row.unit for row in comparison.rows))
-    return [f"{name} (%)" if metric in PERCENT else f"{name} ({unit})" for metric, name in NAMES.items()]
+    return [
+        f"{name} (%)" if metric in PERCENT else f"{name} ({unit})" for metric, name in NAMES.items()
+    ]
 
 
 def spread_text(spread: Spread, metric: str, before_interval: str = " ") -> str:
@@ -129,7 +189,11 @@ def spread_text(spread: Spread, metric: str, before_interval: str = " ") -> str:
         return f"not defined{left_out}"
     scale = 100 if metric in PERCENT else 1
     sd = "" if spread.sd is None else f" ± {scale * spread.sd:.2f}"
-    ci95 = "" if spread.ci95 is None else f"{before_interval}[{scale * spread.ci95[0]:.2f}, {scale * spread.ci95[1]:.2f}]"
+    ci95 = (
+        ""
+        if spread.ci95 is None
+        else f"{before_interval}[{scale * spread.ci95[0]:.2f}, {scale * spread.ci95[1]:.2f}]"
+    )
     return f"{scale * spread.mean:.2f}{sd}{ci95}{left_out}"
 
 
@@ -141,7 +205,9 @@ def difference_text(row: Row, before_interval: str = " ") -> str:
     if dice is None:
         return ""
     verdict = row.verdict if row.p is None else f"{row.verdict}, {p_text(row.p)}"
-    return before_interval.join([f"{100 * dice.mean:+.2f}", f"[{100 * dice.low:+.2f}, {100 * dice.high:+.2f}]", verdict])
+    return before_interval.join(
+        [f"{100 * dice.mean:+.2f}", f"[{100 * dice.low:+.2f}, {100 * dice.high:+.2f}]", verdict]
+    )
 
 
 def _markdown_table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

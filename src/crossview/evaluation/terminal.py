@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from crossview.evaluation.tables import UNKNOWN, cells, difference_text, header, meaning, metric_names, spread_text
+from crossview.evaluation.tables import (
+    UNKNOWN,
+    cells,
+    difference_text,
+    header,
+    meaning,
+    metric_names,
+    spread_text,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,8 +32,14 @@ def terminal(comparison: Comparison, width: int) -> RenderableType:
 
 def _wide(comparison: Comparison) -> RenderableType:
     lines = [cells(row, "\n") for row in comparison.rows]
-    columns = {name: [line[place] for line in lines] for place, name in enumerate(header(comparison))}
-    same = [name for name in ("Setting", "Protocol", "Steps", "Seeds", "Empty", "Selection") if len(set(columns[name])) == 1]
+    columns = {
+        name: [line[place] for line in lines] for place, name in enumerate(header(comparison))
+    }
+    same = [
+        name
+        for name in ("Setting", "Protocol", "Steps", "Seeds", "Empty", "Selection")
+        if len(set(columns[name])) == 1
+    ]
     told = [f"{name.lower()} {columns.pop(name)[0]}" for name in same]
     told = [text for text in told if text != f"protocol {UNKNOWN}"]
     if "Empty" in columns:
@@ -39,7 +53,9 @@ def _narrow(comparison: Comparison) -> RenderableType:
     several = len(settings) > 1
     names = metric_names(comparison)
     columns = {
-        "Method": [f"{row.method}\n  {row.setting}" if several else row.method for row in comparison.rows],
+        "Method": [
+            f"{row.method}\n  {row.setting}" if several else row.method for row in comparison.rows
+        ],
         names[0]: [spread_text(row.metrics["dice"], "dice", "\n") for row in comparison.rows],
         header(comparison)[-4]: [_difference(row) for row in comparison.rows],
         names[2]: [_short_distance(row) for row in comparison.rows],
@@ -60,7 +76,11 @@ def _short_distance(row: Row) -> str:
 
 
 def _table(
-    comparison: Comparison, told: Sequence[str], columns: Mapping[str, Sequence[str]], rigid: Sequence[str], notes: Sequence[str]
+    comparison: Comparison,
+    told: Sequence[str],
+    columns: Mapping[str, Sequence[str]],
+    rigid: Sequence[str],
+    notes: Sequence[str],
 ) -> RenderableType:
     """told: what the title says beside the split. rigid: the columns that are never wrapped."""
     from rich import box
@@ -74,7 +94,15 @@ def _table(
     table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=0)
     for name in columns:
         lines = name.replace(" (", "\n(").replace("against ", "against\n")
-        table.add_column(escape(lines), no_wrap=name in rigid, min_width=15 if "against" in name else None)
+        table.add_column(
+            escape(lines), no_wrap=name in rigid, min_width=15 if "against" in name else None
+        )
     for line in zip(*columns.values(), strict=True):
         table.add_row(*map(escape, line))
-    return Group(table, *(Padding(Text(note, style="dim"), (0, 0, 0, 1)) for note in [*meaning(comparison), *notes]))
+    return Group(
+        table,
+        *(
+            Padding(Text(note, style="dim"), (0, 0, 0, 1))
+            for note in [*meaning(comparison), *notes]
+        ),
+    )

@@ -29,7 +29,9 @@ SUFFIXES = (".nii.gz", ".nii", ".h5", *FLAT)
 LA_FILE = "mri_norm2.h5"
 """The published LA layout has one file of this name a case, in a folder that bears the case's name."""
 
-_CHANNEL_FILE = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})(?P<suffix>\.nii(\.gz)?|\.png|\.tiff?)", re.IGNORECASE)
+_CHANNEL_FILE = re.compile(
+    r"(?P<case>.+)_(?P<channel>\d{4})(?P<suffix>\.nii(\.gz)?|\.png|\.tiff?)", re.IGNORECASE
+)
 
 
 def predict_files(
@@ -65,10 +67,18 @@ def predict_files(
     if origin is not None and not overwrite:
         check_origin(out, origin)
     scans, problems = find_scans(inputs, channels)
-    asked: dict[MapName, bool] = {"probability": probabilities, "disagreement": disagreement, "entropy": entropy}
+    asked: dict[MapName, bool] = {
+        "probability": probabilities,
+        "disagreement": disagreement,
+        "entropy": entropy,
+    }
     maps = [name for name, wanted in asked.items() if wanted]
     raise_all(check_outputs(scans, out, maps, overwrite or resume))
-    scans = [scan for scan in scans if not (resume and all(file.exists() for file in output_files(scan, out, maps).values()))]
+    scans = [
+        scan
+        for scan in scans
+        if not (resume and all(file.exists() for file in output_files(scan, out, maps).values()))
+    ]
     check_writable(out)
     options = ReadingOptions.of(data, channels, predictor.dimensions)
     being_predicted: deque[Input] = deque()
@@ -87,10 +97,14 @@ def predict_files(
     whole: list[Path] = []
 
     def write(prediction: Prediction) -> tuple[Path | Problem, bool]:
-        answer = _written(being_predicted.popleft(), prediction, out, maps, None if whole else origin)
+        answer = _written(
+            being_predicted.popleft(), prediction, out, maps, None if whole else origin
+        )
         if isinstance(answer, Path):
             if disagreement and not (whole or prediction.of_peers):
-                remark("this method has no two networks of equal standing: its maps of disagreement are the prediction's entropy")
+                remark(
+                    "this method has no two networks of equal standing: its maps of disagreement are the prediction's entropy"
+                )
             whole.append(answer)
         return answer, bool(prediction.label.any())
 
@@ -111,7 +125,10 @@ def predict_files(
             raise
         largest = max(reversed(being_predicted), key=lambda one: math.prod(one.image.shape))
         what = "others were not predicted because of it: leave it out and add --resume"
-        problems += [_too_large(largest.scan), *([Problem(what)] if len(scans) > len(written) + len(problems) + 1 else [])]
+        problems += [
+            _too_large(largest.scan),
+            *([Problem(what)] if len(scans) > len(written) + len(problems) + 1 else []),
+        ]
     finally:
         reading.close()  # here, and not in whatever thread lets go of it last: it waits for a thread of its own
     raise_all(problems)
@@ -120,13 +137,19 @@ def predict_files(
 
 def _is_out_of_memory(error: Exception) -> bool:
     """torch tells of the computer's memory in a RuntimeError like any other."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error) or "alloc_cpu" in str(error)
+    return (
+        isinstance(error, MemoryError | torch.OutOfMemoryError)
+        or "not enough memory" in str(error)
+        or "alloc_cpu" in str(error)
+    )
 
 
 def read_input(scan: Scan, options: ReadingOptions) -> Input:
     """Reads a scan. Raises UserError: missing, damaged, of another shape, too large, or not all numbers."""
     suffix = Path(scan.output).suffix.lower()
-    return (read_h5 if suffix == ".h5" else read_flat if suffix in FLAT else read_nifti)(scan, options)
+    return (read_h5 if suffix == ".h5" else read_flat if suffix in FLAT else read_nifti)(
+        scan, options
+    )
 
 
 def _attempt(scan: Scan, options: ReadingOptions) -> Input | UserError:
@@ -144,19 +167,29 @@ def _too_large(scan: Scan) -> Problem:
     return Problem("the scan needs too much memory", str(scan.files[0]), found, fix=fix)
 
 
-def _written(scan: Input, prediction: Prediction, out: Path, maps: Sequence[MapName], origin: Origin | None) -> Path | Problem:
+def _written(
+    scan: Input, prediction: Prediction, out: Path, maps: Sequence[MapName], origin: Origin | None
+) -> Path | Problem:
     where = str(scan.scan.files[0])
     if not prediction.finite:
         fix = "look at the scan's intensities, and at the run's loss: the weights may be broken"
-        return Problem("the network's answer holds NaN or infinity; nothing was written", where, fix=fix)
+        return Problem(
+            "the network's answer holds NaN or infinity; nothing was written", where, fix=fix
+        )
     label = output_files(scan.scan, out, maps)["label"]
     try:
         if origin is not None:
             note_origin(out, origin)
         scan.write({name: getattr(prediction, name) for name in (*maps, "label")}, out)
     except OSError as error:
-        fix = FIXES[errno.ENOSPC] if error.errno in (errno.ENOSPC, errno.EFBIG) else "choose another folder"
-        return Problem("the prediction can't be written", where, f"{label}: {error.strerror or error}", fix=fix)
+        fix = (
+            FIXES[errno.ENOSPC]
+            if error.errno in (errno.ENOSPC, errno.EFBIG)
+            else "choose another folder"
+        )
+        return Problem(
+            "the prediction can't be written", where, f"{label}: {error.strerror or error}", fix=fix
+        )
     return label
 
 
@@ -172,14 +205,32 @@ def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[
         found, broken = _scans_in(path) if path.is_dir() else ([path], [])
         problems += [problem for file in broken for problem in no_file(file)]
         if not found and not broken:
-            inside = next((name for name in ("images", "imagesTs", "imagesTr") if (path / name).is_dir()), None)
+            inside = next(
+                (name for name in ("images", "imagesTs", "imagesTr") if (path / name).is_dir()),
+                None,
+            )
             fix = f"give the folder of the scans: {path / inside}" if inside else ""
-            problems.append(Problem("there is no scan in this folder", str(path), expected=f"files {', '.join(SUFFIXES)}", fix=fix))
+            problems.append(
+                Problem(
+                    "there is no scan in this folder",
+                    str(path),
+                    expected=f"files {', '.join(SUFFIXES)}",
+                    fix=fix,
+                )
+            )
         elif not path.exists():
-            problems.append(Problem("there is no such file or folder", str(path), fix="check the path"))
+            problems.append(
+                Problem("there is no such file or folder", str(path), fix="check the path")
+            )
         elif not (path.is_dir() or (path.is_file() and path.name.lower().endswith(SUFFIXES))):
             problems.append(
-                Problem("not a scan that can be read", str(path), path.name, f"a file {', '.join(SUFFIXES)}", "convert it to NIfTI")
+                Problem(
+                    "not a scan that can be read",
+                    str(path),
+                    path.name,
+                    f"a file {', '.join(SUFFIXES)}",
+                    "convert it to NIfTI",
+                )
             )
         else:
             files |= {file.absolute(): file for file in found}
@@ -189,9 +240,15 @@ def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[
 
 def _scans_in(folder: Path) -> tuple[list[Path], list[Path]]:
     """The scans of a folder, and what bears the name of one and is no file, say a link that leads nowhere."""
-    beside = [file for file in folder.iterdir() if file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".")]
+    beside = [
+        file
+        for file in folder.iterdir()
+        if file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".")
+    ]
     below = [file for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{LA_FILE}")]
-    return sorted(file for file in beside + below if file.is_file()), sorted(file for file in beside if not file.is_file())
+    return sorted(file for file in beside + below if file.is_file()), sorted(
+        file for file in beside if not file.is_file()
+    )
 
 
 def _by_case(files: Iterable[Path], channels: int) -> tuple[list[Scan], list[Problem]]:
@@ -203,26 +260,54 @@ def _by_case(files: Iterable[Path], channels: int) -> tuple[list[Scan], list[Pro
         if channels > 1 and match is not None:
             by_case[file.parent, match["case"] + match["suffix"]][int(match["channel"])] = file
         else:
-            scans.append(Scan((file,), f"{file.absolute().parent.name}.h5" if file.name == LA_FILE else file.name))
+            scans.append(
+                Scan(
+                    (file,),
+                    f"{file.absolute().parent.name}.h5" if file.name == LA_FILE else file.name,
+                )
+            )
     problems = []
     for (folder, name), by_channel in by_case.items():
         if sorted(by_channel) == list(range(channels)):
             scans.append(Scan(tuple(by_channel[channel] for channel in range(channels)), name))
         else:
-            found, expected = (", ".join(f"_{channel:04d}" for channel in numbers) for numbers in (sorted(by_channel), range(channels)))
+            found, expected = (
+                ", ".join(f"_{channel:04d}" for channel in numbers)
+                for numbers in (sorted(by_channel), range(channels))
+            )
             problems.append(
-                Problem("a scan's channels are not complete", str(folder / name), found, expected, "give one file for each channel")
+                Problem(
+                    "a scan's channels are not complete",
+                    str(folder / name),
+                    found,
+                    expected,
+                    "give one file for each channel",
+                )
             )
     return scans, problems
 
 
-def check_outputs(scans: Sequence[Scan], out: Path, maps: Sequence[MapName], overwrite: bool) -> list[Problem]:
+def check_outputs(
+    scans: Sequence[Scan], out: Path, maps: Sequence[MapName], overwrite: bool
+) -> list[Problem]:
     """What stands against writing the predictions of ``scans`` into ``out``."""
     if out.exists() and not out.is_dir():
-        return [Problem("the output is no folder", str(out), "a file", "a folder, new or not", "choose another --out")]
+        return [
+            Problem(
+                "the output is no folder",
+                str(out),
+                "a file",
+                "a folder, new or not",
+                "choose another --out",
+            )
+        ]
     problems = []
     there: dict[Path, None] = {}
-    sources = {(status.st_dev, status.st_ino) for scan in scans for status in (file.stat() for file in scan.files)}
+    sources = {
+        (status.st_dev, status.st_ino)
+        for scan in scans
+        for status in (file.stat() for file in scan.files)
+    }
     owners: dict[Path, Scan] = {}
     for scan in scans:
         for file in dict.fromkeys(output_files(scan, out, maps).values()):
@@ -230,15 +315,38 @@ def check_outputs(scans: Sequence[Scan], out: Path, maps: Sequence[MapName], ove
             if owner is not scan:
                 found = f"{owner.files[0]} and {scan.files[0]}"
                 problems.append(
-                    Problem("two scans have the same output", str(file), found, "names that differ", "predict them into different folders")
+                    Problem(
+                        "two scans have the same output",
+                        str(file),
+                        found,
+                        "names that differ",
+                        "predict them into different folders",
+                    )
                 )
             elif file.exists() and (file.stat().st_dev, file.stat().st_ino) in sources:
-                problems.append(Problem("the prediction would overwrite an input", str(file), fix="choose another --out"))
+                problems.append(
+                    Problem(
+                        "the prediction would overwrite an input",
+                        str(file),
+                        fix="choose another --out",
+                    )
+                )
             elif file.exists() and not overwrite:
                 there[file] = None
     if there:
         fix = "--resume leaves them and makes the others, --overwrite replaces them, or choose another --out"
         first, *more = there
-        what = f"{len(there)} files of these predictions are here already" if more else "a prediction is here already"
-        problems.append(Problem(what, str(out if more else first), told([str(file.relative_to(out)) for file in there]), fix=fix))
+        what = (
+            f"{len(there)} files of these predictions are here already"
+            if more
+            else "a prediction is here already"
+        )
+        problems.append(
+            Problem(
+                what,
+                str(out if more else first),
+                told([str(file.relative_to(out)) for file in there]),
+                fix=fix,
+            )
+        )
     return problems

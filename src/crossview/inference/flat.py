@@ -22,15 +22,27 @@ def read_flat(scan: Scan, options: ReadingOptions) -> Input:
     """
     path = scan.files[0]
     if 2 not in options.dimensions:
-        raise UserError(Problem("this model takes volumes", str(path), "an image of two axes", "a NIfTI volume"))
+        raise UserError(
+            Problem("this model takes volumes", str(path), "an image of two axes", "a NIfTI volume")
+        )
     parts = [read_image(file) for file in scan.files]
     if len({part.shape[1:] for part in parts}) > 1:
         found = ", ".join(f"{part.shape[2]} x {part.shape[1]}" for part in parts)
-        raise UserError(Problem("the channels of an image differ in size", str(path), found, "one size"))
+        raise UserError(
+            Problem("the channels of an image differ in size", str(path), found, "one size")
+        )
     native = np.concatenate(parts)
     if len(native) != options.channels:
         fix = "grey images have one channel and colour images three: convert it as the training images are"
-        raise UserError(Problem("the image has other channels than the model", str(path), str(len(native)), str(options.channels), fix))
+        raise UserError(
+            Problem(
+                "the image has other channels than the model",
+                str(path),
+                str(len(native)),
+                str(options.channels),
+                fix,
+            )
+        )
     image = options.preprocessing.image(native, None, str(path))
 
     def write(arrays: Mapping[str, NDArray[Any]], out: Path) -> None:

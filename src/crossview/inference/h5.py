@@ -20,18 +20,32 @@ def read_h5(scan: Scan, options: ReadingOptions) -> Input:
     path = scan.files[0]
     if options.channels != 1:
         raise UserError(
-            Problem("an h5 file has one channel", str(path), "1 channel", f"{options.channels} channels", "give the scans as NIfTI")
+            Problem(
+                "an h5 file has one channel",
+                str(path),
+                "1 channel",
+                f"{options.channels} channels",
+                "give the scans as NIfTI",
+            )
         )
     if any(options.preprocessing.spacing):
-        expected, fix = "NIfTI: this model resamples scans to its own voxel size", "give the scan as NIfTI"
-        raise UserError(Problem("an h5 file does not tell its voxel sides", str(path), "h5", expected, fix))
+        expected, fix = (
+            "NIfTI: this model resamples scans to its own voxel size",
+            "give the scan as NIfTI",
+        )
+        raise UserError(
+            Problem("an h5 file does not tell its voxel sides", str(path), "h5", expected, fix)
+        )
     image = read_image(path, _dimensions(path, options.dimensions))
     check_finite(image, path)
 
     def write(arrays: Mapping[str, NDArray[Any]], out: Path) -> None:
         import h5py
 
-        with written_whole(output_files(scan, out, ())["label"]) as part, h5py.File(part, "w") as file:
+        with (
+            written_whole(output_files(scan, out, ())["label"]) as part,
+            h5py.File(part, "w") as file,
+        ):
             for name, array in arrays.items():
                 file.create_dataset(name, data=array, compression="gzip", compression_opts=1)
 

@@ -25,14 +25,29 @@ def read_nifti(scan: Scan, options: ReadingOptions) -> Input:
     path = scan.files[0]
     in_one_file = options.channels if len(scan.files) == 1 else 1
     for other in scan.files[1:]:
-        check_same_grid(read_grid(path), read_grid(other), path, other, "the channels of a scan", "resample them to one grid")
+        check_same_grid(
+            read_grid(path),
+            read_grid(other),
+            path,
+            other,
+            "the channels of a scan",
+            "resample them to one grid",
+        )
     grids = [open_nifti(file) for file in scan.files]
     for opened, file in zip(grids, scan.files, strict=True):
         grid_of(opened, file)  # the header's geometry is one
-    volumes = [volume for grid, file in zip(grids, scan.files, strict=True) for volume in read_channels(grid, file, in_one_file)]
+    volumes = [
+        volume
+        for grid, file in zip(grids, scan.files, strict=True)
+        for volume in read_channels(grid, file, in_one_file)
+    ]
     affine = np.asarray(grids[0].affine, dtype=np.float64)
     stored = Orientation(options.nifti_axes)
-    turned = Orientation.canonical(affine, options.nifti_axes) if options.orientation == "canonical" else stored
+    turned = (
+        Orientation.canonical(affine, options.nifti_axes)
+        if options.orientation == "canonical"
+        else stored
+    )
     native = turned.apply(np.stack(volumes))
     image = options.preprocessing.image(native, turned.spacing(affine), str(path))
 
@@ -54,14 +69,24 @@ def _write(path: Path, array: NDArray[Any], grid: Nifti1Image) -> None:
     header.extensions.clear()
     header.set_data_offset(0)
     header.set_data_dtype(array.dtype)
-    for field, value in {"cal_min": 0, "cal_max": 0, "intent_code": 0, "intent_name": b"", "descrip": b"crossview"}.items():
+    for field, value in {
+        "cal_min": 0,
+        "cal_max": 0,
+        "intent_code": 0,
+        "intent_name": b"",
+        "descrip": b"crossview",
+    }.items():
         header[field] = value
     header["pixdim"][4:] = 1
     # Without an affine nibabel leaves the header's own geometry, both forms and their codes, as it is.
     image = type(grid)(array, None, header)
     with written_whole(path) as part, part.open("wb") as raw:
         zipped = path.suffix.lower() == ".gz"
-        packed = gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0) if zipped else nullcontext(raw)
+        packed = (
+            gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0)
+            if zipped
+            else nullcontext(raw)
+        )
         with packed as stream:
             holder = FileHolder(fileobj=stream)
             image.to_file_map({"header": holder, "image": holder})

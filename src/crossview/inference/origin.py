@@ -20,7 +20,9 @@ Origin = Mapping[str, Any]
 """method, step, weights (a digest) and the [inference] table, as far as the result depends on it."""
 
 
-def origin_of(method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]) -> Origin:
+def origin_of(
+    method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]
+) -> Origin:
     """What tells one way to predict from another. weights: of the checkpoint; inference: the recipe's table."""
     digest = sha256()
     for name, value in weights.items():
@@ -42,13 +44,32 @@ def check_origin(out: Path, origin: Origin) -> None:
     except (OSError, ValueError):
         return
     if noted != json.loads(json.dumps(origin)):
-        fix = "choose another --out; --overwrite replaces the predictions of the scans that are given"
-        raise UserError(Problem("the predictions here are another model's", str(out), _told(noted), _told(origin), fix))
+        fix = (
+            "choose another --out; --overwrite replaces the predictions of the scans that are given"
+        )
+        raise UserError(
+            Problem(
+                "the predictions here are another model's",
+                str(out),
+                _told(noted),
+                _told(origin),
+                fix,
+            )
+        )
 
 
 def _told(origin: Any) -> str:
     if not isinstance(origin, Mapping):
         return "an unreadable note"
     inference = origin.get("inference")
-    how = [f"{key} {value}" for key, value in inference.items()] if isinstance(inference, Mapping) else []
-    return ", ".join([f"{origin.get('method')}, step {origin.get('step')}, weights {origin.get('weights')}", *how])
+    how = (
+        [f"{key} {value}" for key, value in inference.items()]
+        if isinstance(inference, Mapping)
+        else []
+    )
+    return ", ".join(
+        [
+            f"{origin.get('method')}, step {origin.get('step')}, weights {origin.get('weights')}",
+            *how,
+        ]
+    )

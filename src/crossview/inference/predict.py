@@ -109,7 +109,12 @@ class Predictor:
             _check_windows(patch, stride)
         elif len(patch) != 2:
             raise UserError(
-                Problem("slices need a patch of two sides", where="[data] patch", found=str(list(patch)), expected="say [256, 256]")
+                Problem(
+                    "slices need a patch of two sides",
+                    where="[data] patch",
+                    found=str(list(patch)),
+                    expected="say [256, 256]",
+                )
             )
         self.method = method.to(device)
         self.mode, self.patch, self.stride = mode, tuple(patch), tuple(stride)
@@ -124,7 +129,9 @@ class Predictor:
         """How many spatial axes an image may have: three for a patch of three sides; for one of two sides two, or three of a stack."""
         return (2, 3) if len(self.patch) == 2 else (3,)
 
-    def predict(self, images: Iterable[NDArray[np.float32]], shapes: Iterable[Sequence[int]] | None = None) -> Iterator[Prediction]:
+    def predict(
+        self, images: Iterable[NDArray[np.float32]], shapes: Iterable[Sequence[int]] | None = None
+    ) -> Iterator[Prediction]:
         """The predictions of images (C, *S), in order, each as soon as its last window has run. Raises ValueError for a wrong shape.
 
         shapes: the grid of each prediction, where an image has been resampled: probabilities are brought there before a class is chosen.
@@ -154,11 +161,15 @@ class Predictor:
 
     def _parts(self, image: NDArray[np.float32]) -> Parts:
         if image.ndim - 1 not in self.dimensions or 0 in image.shape:
-            raise ValueError(f"an image of shape {image.shape} for {self.mode} of {self.patch}; its channels come first")
+            raise ValueError(
+                f"an image of shape {image.shape} for {self.mode} of {self.patch}; its channels come first"
+            )
         tensor = torch.tensor(np.ascontiguousarray(image, dtype=np.float32), device=self.device)
         if self.mode == "slices":
             return Slices(tensor, self.patch)
-        return (Windows if tensor.ndim - 1 == len(self.patch) else SliceWindows)(tensor, self.patch, self.stride)
+        return (Windows if tensor.ndim - 1 == len(self.patch) else SliceWindows)(
+            tensor, self.patch, self.stride
+        )
 
     def _maps(self, image: Tensor) -> Tensor:
         """Foreground probabilities (B, 1 + views, K-1, *patch) of a batch, the combination first; no views where there is one only.
@@ -166,7 +177,10 @@ class Predictor:
         Probabilities sum to one, so the background needs neither memory nor time.
         """
         with evaluating(self.method), torch.no_grad(), self.passes():
-            reflected = (self._foreground(image.flip(axes)).flip([axis + 1 for axis in axes]) for axes in self.flips)
+            reflected = (
+                self._foreground(image.flip(axes)).flip([axis + 1 for axis in axes])
+                for axes in self.flips
+            )
             total = next(reflected)
             for maps in reflected:
                 total += maps
@@ -174,7 +188,9 @@ class Predictor:
 
     def _foreground(self, image: Tensor) -> Tensor:
         layout = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+        with torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"
+        ):
             views = self.method.views(image.contiguous(memory_format=layout))
         views = {name: logits.float() for name, logits in views.items()}
         probabilities = [self.method.combine(views)]
@@ -187,7 +203,9 @@ class Predictor:
 
         Slab by slab and one view after the other, for a large scan's memory. Doubt is told on the maps' own grid and brought from there.
         """
-        spread = torch.cat([_doubt(slab, self.method.peers) for slab in torch.split(maps, SLAB, dim=2)])
+        spread = torch.cat(
+            [_doubt(slab, self.method.peers) for slab in torch.split(maps, SLAB, dim=2)]
+        )
         labels, probability = [], None
         for foreground in maps:
             on_grid = _on_grid(foreground, shape)
@@ -195,16 +213,25 @@ class Predictor:
             labels.append(most_probable([background, *on_grid]).cpu())
             if probability is None:
                 probability = torch.cat([background[None], on_grid]).cpu()
-            del on_grid, background  # before the next view's are made: a large scan has several GB of them
+            del (
+                on_grid,
+                background,
+            )  # before the next view's are made: a large scan has several GB of them
         assert probability is not None  # maps hold the combination at least
-        return _Raw(torch.stack(labels).numpy(), probability.numpy(), resampled(spread, shape).cpu().numpy())
+        return _Raw(
+            torch.stack(labels).numpy(), probability.numpy(), resampled(spread, shape).cpu().numpy()
+        )
 
     def _clean(self, raw: _Raw) -> Prediction:
         classes = len(raw.probability)
-        cleaned = largest_components(raw.labels if self.largest_component else raw.labels[:1], classes)
+        cleaned = largest_components(
+            raw.labels if self.largest_component else raw.labels[:1], classes
+        )
         labels, other = (cleaned, raw.labels) if self.largest_component else (raw.labels, cleaned)
         views = dict(zip(self._views, labels[1:], strict=True))
-        return Prediction(labels[0], raw.probability, views, other[0], raw.disagreement, self.method.peers)
+        return Prediction(
+            labels[0], raw.probability, views, other[0], raw.disagreement, self.method.peers
+        )
 
 
 def _doubt(maps: Tensor, peers: bool) -> Tensor:
@@ -256,7 +283,16 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def _check_windows(patch: Sequence[int], stride: Sequence[int]) -> None:
-    fits = len(stride) == len(patch) and all(1 <= step <= side for step, side in itertools.zip_longest(stride, patch, fillvalue=0))
+    fits = len(stride) == len(patch) and all(
+        1 <= step <= side for step, side in itertools.zip_longest(stride, patch, fillvalue=0)
+    )
     if not fits:
-        found, expected = f"{list(stride)} for a patch of {list(patch)}", "one number an axis, from 1 to the patch's side"
-        raise UserError(Problem("the windows' stride does not fit the patch", "[inference] stride", found, expected))
+        found, expected = (
+            f"{list(stride)} for a patch of {list(patch)}",
+            "one number an axis, from 1 to the patch's side",
+        )
+        raise UserError(
+            Problem(
+                "the windows' stride does not fit the patch", "[inference] stride", found, expected
+            )
+        )

@@ -70,4 +70,6 @@ def output_files(scan: Scan, out: Path, maps: Sequence[MapName]) -> dict[str, Pa
     if label.suffix.lower() == ".h5":
         return dict.fromkeys([*maps, "label"], label)
     flat = label.suffix.lower() in FLAT
-    return {name: out / name / (f"{label.stem}.tif" if flat else label.name) for name in maps} | {"label": label}
+    return {name: out / name / (f"{label.stem}.tif" if flat else label.name) for name in maps} | {
+        "label": label
+    }

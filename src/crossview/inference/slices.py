@@ -22,8 +22,14 @@ class Slices:
     def __init__(self, image: Tensor, patch: Sequence[int]) -> None:
         self.sides = image.shape[1:]
         self.volume = image if image.ndim == 4 else image.unsqueeze(1)
-        self.there = [_index(side, size, image.device) for side, size in zip(self.sides[-2:], patch, strict=True)]
-        self.back = [_index(size, side, image.device) for side, size in zip(self.sides[-2:], patch, strict=True)]
+        self.there = [
+            _index(side, size, image.device)
+            for side, size in zip(self.sides[-2:], patch, strict=True)
+        ]
+        self.back = [
+            _index(size, side, image.device)
+            for side, size in zip(self.sides[-2:], patch, strict=True)
+        ]
         self.maps: Tensor | None = None
 
     def __len__(self) -> int:

@@ -51,11 +51,20 @@ class Windows:
         missing = [max(window - side, 0) for window, side in zip(patch, sides, strict=True)]
         before = [pad // 2 for pad in missing]
         padding = [(left, pad - left) for left, pad in zip(before, missing, strict=True)]
-        self.image = F.pad(image, [width for pair in reversed(padding) for width in pair]) if any(missing) else image
+        self.image = (
+            F.pad(image, [width for pair in reversed(padding) for width in pair])
+            if any(missing)
+            else image
+        )
         self.patch = tuple(patch)
-        self.starts = [window_starts(*axis) for axis in zip(self.image.shape[1:], patch, stride, strict=True)]
+        self.starts = [
+            window_starts(*axis) for axis in zip(self.image.shape[1:], patch, stride, strict=True)
+        ]
         self.corners = list(itertools.product(*self.starts))
-        self.inside: tuple[Any, ...] = (..., *(slice(left, left + side) for left, side in zip(before, sides, strict=True)))
+        self.inside: tuple[Any, ...] = (
+            ...,
+            *(slice(left, left + side) for left, side in zip(before, sides, strict=True)),
+        )
         self.total: Tensor | None = None
 
     def __len__(self) -> int:
@@ -63,7 +72,13 @@ class Windows:
 
     def _window(self, index: int) -> tuple[Any, ...]:
         """Indexes the last axes of the image or of its maps."""
-        return (..., *(slice(start, start + side) for start, side in zip(self.corners[index], self.patch, strict=True)))
+        return (
+            ...,
+            *(
+                slice(start, start + side)
+                for start, side in zip(self.corners[index], self.patch, strict=True)
+            ),
+        )
 
     def cut(self, index: int) -> Tensor:
         return self.image[self._window(index)]
@@ -75,7 +90,10 @@ class Windows:
         self.total[self._window(index)] += maps.to(self.total.device)
 
     def result(self) -> Tensor:
-        total, self.total = self.total, None  # the caller's alone: what is left of this image stays until the next is asked for
+        total, self.total = (
+            self.total,
+            None,
+        )  # the caller's alone: what is left of this image stays until the next is asked for
         assert total is not None  # every image has at least one window
         return total.div_(self._count(total.device))[self.inside]
 
@@ -114,7 +132,9 @@ def zeros_beside(maps: Tensor, shape: Sequence[int]) -> Tensor:
     return torch.zeros(*shape, dtype=torch.float32, device=device)
 
 
-def run_batches(images: Iterable[Parts], network: Callable[[Tensor], Tensor], batch: int) -> Iterator[Tensor]:
+def run_batches(
+    images: Iterable[Parts], network: Callable[[Tensor], Tensor], batch: int
+) -> Iterator[Tensor]:
     """The maps of each image, in order, as soon as its last part has run.
 
     ``network`` maps (B, C, *patch) to (B, ..., *patch). Every batch but the last holds ``batch`` parts, of as many images

@@ -34,4 +34,8 @@ def find(name: str) -> type[Method]:
         return METHODS[name]
     if fix := how_to_load(name):
         raise UserError(Problem(f"the method '{name}' is not known yet", "[method] name", fix=fix))
-    raise UserError(Problem(f"there is no method '{name}'", where="[method] name", fix=nearest_method(name, METHODS)))
+    raise UserError(
+        Problem(
+            f"there is no method '{name}'", where="[method] name", fix=nearest_method(name, METHODS)
+        )
+    )

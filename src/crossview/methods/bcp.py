@@ -41,22 +41,37 @@ class BCPOptions(TeacherOptions):
     """The keys of [method] for BCP."""
 
     pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
-    train_steps: int = Field(15000, ge=0, description="steps of stage 2, on both; 0: the labelled stage alone")
+    train_steps: int = Field(
+        15000, ge=0, description="steps of stage 2, on both; 0: the labelled stage alone"
+    )
     ready_dice: float = Field(0.0, ge=0, lt=1, description=READY_DICE)
-    keep_optimiser: bool = Field(False, description="whether stage 2 keeps stage 1's momentum; released for ACDC: true")
-    box: float = Field(2 / 3, gt=0, lt=1, description="side of the pasted box as a share of the patch")
-    unlabelled_weight: float = Field(0.5, ge=0, description="a: weight of the voxels with pseudo-labels")
+    keep_optimiser: bool = Field(
+        False, description="whether stage 2 keeps stage 1's momentum; released for ACDC: true"
+    )
+    box: float = Field(
+        2 / 3, gt=0, lt=1, description="side of the pasted box as a share of the patch"
+    )
+    unlabelled_weight: float = Field(
+        0.5, ge=0, description="a: weight of the voxels with pseudo-labels"
+    )
     first_outside: Literal["labelled", "unlabelled"] = Field(
-        "labelled", description="which image is outside the box in mix a, the other being so in mix b; released for ACDC: unlabelled"
+        "labelled",
+        description="which image is outside the box in mix a, the other being so in mix b; released for ACDC: unlabelled",
     )
     dice: Literal["sample", "batch"] = Field(
-        "sample", description="Dice a sample and class, or a class over the batch with squares; released: LA, ACDC"
+        "sample",
+        description="Dice a sample and class, or a class over the batch with squares; released: LA, ACDC",
     )
     pretrain_regions: bool = Field(
-        False, description="in stage 1 weigh in- and outside of the box alike, as stage 2 does; released for ACDC: true"
+        False,
+        description="in stage 1 weigh in- and outside of the box alike, as stage 2 does; released for ACDC: true",
     )
-    average_buffers: bool = Field(True, description="average batch norm's running statistics too; released for LA: false")
-    largest_component: bool = Field(True, description="keep the largest component of each class of a pseudo-label")
+    average_buffers: bool = Field(
+        True, description="average batch norm's running statistics too; released for LA: false"
+    )
+    largest_component: bool = Field(
+        True, description="keep the largest component of each class of a pseudo-label"
+    )
 
 
 class BCP(StudentTeacher):
@@ -76,9 +91,15 @@ class BCP(StudentTeacher):
     @property
     def stages(self) -> tuple[Stage, ...]:
         options = self.options
-        pretrain = Stage("pretrain", options.pretrain_steps, unlabelled=False, ready_dice=options.ready_dice)
+        pretrain = Stage(
+            "pretrain", options.pretrain_steps, unlabelled=False, ready_dice=options.ready_dice
+        )
         train = Stage(
-            "train", options.train_steps, unlabelled=True, from_selected=pretrain.steps > 0, keep_optimiser=options.keep_optimiser
+            "train",
+            options.train_steps,
+            unlabelled=True,
+            from_selected=pretrain.steps > 0,
+            keep_optimiser=options.keep_optimiser,
         )
         return tuple(stage for stage in (pretrain, train) if stage.steps)
 
@@ -107,12 +128,18 @@ class BCP(StudentTeacher):
             pseudo_label = pseudo_labels[half]()
             where = "labels outside" if labelled_outside else "labels inside"
             if batch.show:
-                self.show |= {f"{where} mix": pasted, f"{where} mix label": torch.where(region > 0, y[half], pseudo_label)}
+                self.show |= {
+                    f"{where} mix": pasted,
+                    f"{where} mix label": torch.where(region > 0, y[half], pseudo_label),
+                }
             if batch.watch:
                 self.health[f"student Dice, {where}"] = mean_dice(logits, y[half], region)
                 self.health[f"teacher pseudo-label share, {where}"] = foreground_share(pseudo_label)
             taught = self.supervised(logits, pseudo_label, 1 - region)
-            yield {where: self.supervised(logits, y[half], region) + self.options.unlabelled_weight * taught}
+            yield {
+                where: self.supervised(logits, y[half], region)
+                + self.options.unlabelled_weight * taught
+            }
 
     def pretrain_loss(self, batch: Batch, mixed: Tensor, label: Tensor, outside: Tensor) -> Tensor:
         """L_sup of labelled images pasted into each other: over the whole mix, or its two regions' sum."""
@@ -122,7 +149,9 @@ class BCP(StudentTeacher):
         if batch.watch:
             self.health["student labelled Dice"] = mean_dice(logits, label)
         if self.options.pretrain_regions:
-            return self.supervised(logits, label, outside) + self.supervised(logits, label, 1 - outside)
+            return self.supervised(logits, label, outside) + self.supervised(
+                logits, label, 1 - outside
+            )
         return self.supervised(logits, label)
 
     def supervised(self, logits: Tensor, label: Tensor, region: Tensor | None = None) -> Tensor:
@@ -136,4 +165,8 @@ class BCP(StudentTeacher):
         with torch.no_grad():
             logits = self.teacher(image).logits
         label = decide(logits)
-        return clean_async(label, logits.shape[1]).result if self.options.largest_component else label.detach
+        return (
+            clean_async(label, logits.shape[1]).result
+            if self.options.largest_component
+            else label.detach
+        )

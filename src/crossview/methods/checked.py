@@ -36,16 +36,27 @@ class Checked(Method):
             return self._terms(found)
         if not isinstance(found, Iterable) or isinstance(found, Tensor | Mapping | str):
             raise wrong(type(self), "loss", _told(found), TERMS)
-        return map(self._terms, found)  # keeps none of them: each dict's graph shall go before the next comes
+        return map(
+            self._terms, found
+        )  # keeps none of them: each dict's graph shall go before the next comes
 
     def _terms(self, found: Terms) -> Terms:
         if not isinstance(found, dict) or not found:
             raise wrong(type(self), "loss", _told(found), TERMS)
-        unfit = {name: value for name, value in found.items() if not (isinstance(value, Tensor) and value.ndim == 0)}
+        unfit = {
+            name: value
+            for name, value in found.items()
+            if not (isinstance(value, Tensor) and value.ndim == 0)
+        }
         if unfit:
             raise wrong(type(self), "loss", _each(unfit), TERMS)
         if torch.is_grad_enabled() and not any(value.requires_grad for value in found.values()):
-            raise wrong(type(self), "loss", f"{', '.join(found)} without a gradient", "terms that depend on a network in training")
+            raise wrong(
+                type(self),
+                "loss",
+                f"{', '.join(found)} without a gradient",
+                "terms that depend on a network in training",
+            )
         return found
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
@@ -54,19 +65,27 @@ class Checked(Method):
             raise wrong(type(self), "views", _told(found), VIEWS)
         unfit = {name: value for name, value in found.items() if not _logits(value, image)}
         if unfit:
-            raise wrong(type(self), "views", f"{_each(unfit)} of images {tuple(image.shape)}", VIEWS)
+            raise wrong(
+                type(self), "views", f"{_each(unfit)} of images {tuple(image.shape)}", VIEWS
+            )
         return found
 
 
 def checked(method: type[Method]) -> type[Method]:
     """The class, of the same name, with its functions checked."""
-    return type(method.__name__, (Checked, method), {"__module__": method.__module__, "__doc__": method.__doc__})
+    return type(
+        method.__name__,
+        (Checked, method),
+        {"__module__": method.__module__, "__doc__": method.__doc__},
+    )
 
 
 def wrong(method: type[Method], part: str, found: str, expected: str) -> UserError:
     """The error of a method whose ``part`` is not, or does not return, what the contract says."""
     where = f"{method.__module__}:{method.__name__}"
-    return UserError(Problem(f"'{part}' is not as a method's has to be", where, found, expected, f"see {PAGE}"))
+    return UserError(
+        Problem(f"'{part}' is not as a method's has to be", where, found, expected, f"see {PAGE}")
+    )
 
 
 def _logits(value: object, image: Tensor) -> bool:

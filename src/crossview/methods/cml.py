@@ -39,16 +39,31 @@ class CMLOptions(MethodOptions):
     """The keys of [method] for CML."""
 
     pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
-    train_steps: int = Field(15000, ge=0, description="steps of stage 2, on both; 0: the labelled stage alone, a baseline")
+    train_steps: int = Field(
+        15000,
+        ge=0,
+        description="steps of stage 2, on both; 0: the labelled stage alone, a baseline",
+    )
     ready_dice: float = Field(0.0, ge=0, lt=1, description=READY_DICE)
-    upsample: tuple[str, str] = Field(("transposed", "linear"), description="how each view's decoder goes up: what makes the views differ")
-    shared_views: bool = Field(False, description="one network for both views, as the ACDC release has it by mistake")
-    box: float = Field(2 / 3, gt=0, lt=1, description="r: side of the CutMix box as a share of the patch")
+    upsample: tuple[str, str] = Field(
+        ("transposed", "linear"),
+        description="how each view's decoder goes up: what makes the views differ",
+    )
+    shared_views: bool = Field(
+        False, description="one network for both views, as the ACDC release has it by mistake"
+    )
+    box: float = Field(
+        2 / 3, gt=0, lt=1, description="r: side of the CutMix box as a share of the patch"
+    )
     labelled_weight: float = Field(1.0, ge=0, description="w_l")
     unlabelled_weight: float = Field(1.0, ge=0, description="w_u")
     discrepancy_weight: float = Field(0.2, ge=0, description="w_d")
-    pseudo_labels: Literal["train", "eval"] = Field("train", description="mode of the networks that make pseudo-labels; released: train")
-    largest_component: bool = Field(True, description="keep the largest component of each class of a pseudo-label")
+    pseudo_labels: Literal["train", "eval"] = Field(
+        "train", description="mode of the networks that make pseudo-labels; released: train"
+    )
+    largest_component: bool = Field(
+        True, description="keep the largest component of each class of a pseudo-label"
+    )
 
 
 class CML(Method):
@@ -66,7 +81,9 @@ class CML(Method):
         super().__init__(options, build_network)
         first, second = options.upsample
         self.view1 = build_network(upsample=first)
-        self.view2: nn.Module | None = None if options.shared_views else build_network(upsample=second)
+        self.view2: nn.Module | None = (
+            None if options.shared_views else build_network(upsample=second)
+        )
 
     @classmethod
     def halved(cls, options: CMLOptions) -> tuple[str, ...]:
@@ -74,8 +91,19 @@ class CML(Method):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        pretrain = Stage("pretrain", self.options.pretrain_steps, unlabelled=False, ready_dice=self.options.ready_dice)
-        train = Stage("train", self.options.train_steps, unlabelled=True, from_selected=pretrain.steps > 0, keep_optimiser=True)
+        pretrain = Stage(
+            "pretrain",
+            self.options.pretrain_steps,
+            unlabelled=False,
+            ready_dice=self.options.ready_dice,
+        )
+        train = Stage(
+            "train",
+            self.options.train_steps,
+            unlabelled=True,
+            from_selected=pretrain.steps > 0,
+            keep_optimiser=True,
+        )
         return tuple(stage for stage in (pretrain, train) if stage.steps)
 
     def both(self, image: Tensor) -> tuple[Output, Output]:
@@ -88,7 +116,10 @@ class CML(Method):
         if batch.show:
             self.show |= {"labelled mix": mixed, "labelled mix label": label}
         if batch.watch:
-            self.health |= {f"view{i} labelled Dice": mean_dice(out.logits, label) for i, out in enumerate(outputs, 1)}
+            self.health |= {
+                f"view{i} labelled Dice": mean_dice(out.logits, label)
+                for i, out in enumerate(outputs, 1)
+            }
         labelled = self.terms(outputs, (label, label), self.options.labelled_weight, "labelled")
         if batch.unlabelled is None:
             yield labelled
@@ -102,25 +133,45 @@ class CML(Method):
     def unlabelled_terms(self, batch: Batch, image: Tensor, pseudo_labels: list[Tensor]) -> Terms:
         """L_u and D_u of the unmixed unlabelled images: each view is taught by the other outside the box and by itself inside."""
         (p1_a, p1_b), (p2_a, p2_b) = (halves(labels) for labels in pseudo_labels)
-        mixed, target1, target2 = self.mixed_halves(batch, "unlabelled", image, torch.cat([p2_a, p1_b]), torch.cat([p1_a, p2_b]))
+        mixed, target1, target2 = self.mixed_halves(
+            batch, "unlabelled", image, torch.cat([p2_a, p1_b]), torch.cat([p1_a, p2_b])
+        )
         if batch.show:
             self.show |= {"unlabelled mix": mixed, "target view1": target1, "target view2": target2}
         if batch.watch:
-            self.health |= {f"view{i} pseudo-label share": (p > 0).float().mean() for i, p in enumerate(pseudo_labels, 1)}
-        return self.terms(self.both(mixed), (target1, target2), self.options.unlabelled_weight, "unlabelled")
+            self.health |= {
+                f"view{i} pseudo-label share": (p > 0).float().mean()
+                for i, p in enumerate(pseudo_labels, 1)
+            }
+        return self.terms(
+            self.both(mixed), (target1, target2), self.options.unlabelled_weight, "unlabelled"
+        )
 
     def mixed_halves(self, batch: Batch, name: str, *tensors: Tensor) -> tuple[Tensor, ...]:
         """mix(a, b; M) of each tensor's two halves, all with one random box."""
-        box = random_box(tuple(tensors[0].shape[2:]), self.options.box, batch.rng.host(f"{name} box"))
+        box = random_box(
+            tuple(tensors[0].shape[2:]), self.options.box, batch.rng.host(f"{name} box")
+        )
         return tuple(mix(*halves(tensor), box) for tensor in tensors)
 
-    def terms(self, outputs: tuple[Output, Output], targets: tuple[Tensor, Tensor], weight: float, name: str) -> Terms:
+    def terms(
+        self,
+        outputs: tuple[Output, Output],
+        targets: tuple[Tensor, Tensor],
+        weight: float,
+        name: str,
+    ) -> Terms:
         """w (L_sup(z_1, T_1) + L_sup(z_2, T_2)) and w_d D."""
         first, second = outputs
-        supervised = cross_entropy_dice(first.logits, targets[0]) + cross_entropy_dice(second.logits, targets[1])
+        supervised = cross_entropy_dice(first.logits, targets[0]) + cross_entropy_dice(
+            second.logits, targets[1]
+        )
         f, g = first.bottleneck, second.bottleneck
         discrepancy = feature_discrepancy(f, g) + feature_discrepancy(g, f)
-        return {name: weight * supervised, f"{name} discrepancy": self.options.discrepancy_weight * discrepancy}
+        return {
+            name: weight * supervised,
+            f"{name} discrepancy": self.options.discrepancy_weight * discrepancy,
+        }
 
     def pseudo_labels(self, image: Tensor) -> list[Callable[[], Tensor]]:
         """P_1 and P_2 of the unmixed images, being cleaned in a thread: call them when they are needed. No gradient."""

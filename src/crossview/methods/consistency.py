@@ -14,8 +14,14 @@ class ConsistencyOptions(MethodOptions):
     """Keys of [method] for methods of one stage whose unsupervised terms are multiplied by w(step)."""
 
     steps: int = Field(15000, ge=1, description="steps of the only stage")
-    consistency_weight: float = Field(0.1, ge=0, description="the value that the weight w of the unsupervised terms rises to")
-    ramp_share: float = Field(0.4, ge=0, description="share of the steps after which w is at its full value; 0: from the start")
+    consistency_weight: float = Field(
+        0.1, ge=0, description="the value that the weight w of the unsupervised terms rises to"
+    )
+    ramp_share: float = Field(
+        0.4,
+        ge=0,
+        description="share of the steps after which w is at its full value; 0: from the start",
+    )
     ramp_every: int = Field(1, ge=1, description="steps for which w is held; released: 150")
 
     @property
@@ -24,7 +30,9 @@ class ConsistencyOptions(MethodOptions):
 
     def weight(self, step: int) -> float:
         """w(step) = consistency_weight exp(-5 (1 - min(t / T, 1))^2), T = ramp_share x steps, t = the step at which w was last changed."""
-        return self.consistency_weight * sigmoid_ramp(step // self.ramp_every * self.ramp_every, self.ramp_share * self.steps)
+        return self.consistency_weight * sigmoid_ramp(
+            step // self.ramp_every * self.ramp_every, self.ramp_share * self.steps
+        )
 
 
 def both_images(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -33,13 +33,19 @@ class CPSOptions(ConsistencyOptions):
     """The keys of [method] for CPS."""
 
     initialisation: Literal["kaiming_xavier", "default"] = Field(
-        "kaiming_xavier", description="convolutions of network 1 start Kaiming normal, of network 2 Xavier normal; or as torch makes them"
+        "kaiming_xavier",
+        description="convolutions of network 1 start Kaiming normal, of network 2 Xavier normal; or as torch makes them",
     )
     answer: Literal["mean", "network1"] = Field(
-        "mean", description="the method's prediction: of the mean of both logits, or of network 1 alone"
+        "mean",
+        description="the method's prediction: of the mean of both logits, or of network 1 alone",
     )
-    cutmix: bool = Field(False, description="mix the halves of the unlabelled batch by one random box, as CML does")
-    box: float = Field(2 / 3, gt=0, lt=1, description="with cutmix: side of the box as a share of the patch")
+    cutmix: bool = Field(
+        False, description="mix the halves of the unlabelled batch by one random box, as CML does"
+    )
+    box: float = Field(
+        2 / 3, gt=0, lt=1, description="with cutmix: side of the box as a share of the patch"
+    )
 
 
 class CPS(Method):
@@ -68,10 +74,20 @@ class CPS(Method):
         x, u = both_images(batch)
         box = self.random_box(batch) if self.options.cutmix else None
         image = u if box is None else mix(*halves(u), box)
-        z1, z2 = (network(torch.cat([x, image])).logits.split([len(x), len(image)]) for network in (self.network1, self.network2))
-        h1, h2 = (z1[1].detach().argmax(1), z2[1].detach().argmax(1)) if box is None else self.mixed_labels(u, box)
+        z1, z2 = (
+            network(torch.cat([x, image])).logits.split([len(x), len(image)])
+            for network in (self.network1, self.network2)
+        )
+        h1, h2 = (
+            (z1[1].detach().argmax(1), z2[1].detach().argmax(1))
+            if box is None
+            else self.mixed_labels(u, box)
+        )
         weight, terms = self.options.weight(step), {}
-        for name, (labelled, unlabelled), own, other in (("network1", z1, h1, h2), ("network2", z2, h2, h1)):
+        for name, (labelled, unlabelled), own, other in (
+            ("network1", z1, h1, h2),
+            ("network2", z2, h2, h1),
+        ):
             terms[f"{name} labelled"] = cross_entropy_batch_dice(labelled, batch.label)
             terms[f"{name} unlabelled"] = weight * cross_entropy(unlabelled, other)
             if batch.show:
@@ -84,19 +100,28 @@ class CPS(Method):
         return terms
 
     def random_box(self, batch: Batch) -> Box:
-        return random_box(tuple(batch.image.shape[2:]), self.options.box, batch.rng.host("unlabelled box"))
+        return random_box(
+            tuple(batch.image.shape[2:]), self.options.box, batch.rng.host("unlabelled box")
+        )
 
     def mixed_labels(self, u: Tensor, box: Box) -> tuple[Tensor, Tensor]:
         """mix(h_i(u_a), h_i(u_b); M) of both networks, told from the unmixed images."""
         with torch.no_grad():
-            h1, h2 = (mix(*halves(network(u).logits.argmax(1)), box) for network in (self.network1, self.network2))
+            h1, h2 = (
+                mix(*halves(network(u).logits.argmax(1)), box)
+                for network in (self.network1, self.network2)
+            )
         return h1, h2
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
         return {"network1": self.network1(image).logits, "network2": self.network2(image).logits}
 
     def combine(self, views: Mapping[str, Tensor]) -> Tensor:
-        return softmax(views["network1"]) if self.options.answer == "network1" else super().combine(views)
+        return (
+            softmax(views["network1"])
+            if self.options.answer == "network1"
+            else super().combine(views)
+        )
 
 
 def initialise(network: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:

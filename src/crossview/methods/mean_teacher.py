@@ -29,8 +29,14 @@ from crossview.objectives.teacher import noisy, warmed_up
 class MeanTeacherOptions(ConsistencyOptions, TeacherOptions):
     """The keys of [method] for mean teacher."""
 
-    noise: float = Field(0.1, ge=0, description="standard deviation of the noise on the teacher's images, clipped at two of them")
-    consistency_after: int = Field(0, ge=0, description="steps with w = 0 before the ramp is heeded; released for ACDC: 1000")
+    noise: float = Field(
+        0.1,
+        ge=0,
+        description="standard deviation of the noise on the teacher's images, clipped at two of them",
+    )
+    consistency_after: int = Field(
+        0, ge=0, description="steps with w = 0 before the ramp is heeded; released for ACDC: 1000"
+    )
 
     def weight(self, step: int) -> float:
         return super().weight(step) if step >= self.consistency_after else 0.0

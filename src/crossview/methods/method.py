@@ -40,9 +40,7 @@ class Stage:
     ready_dice: float = 0.0
 
 
-READY_DICE = (
-    "Dice of each class that each network must have on labelled crops before stage 2 begins, which is cut by what that takes; 0: none"
-)
+READY_DICE = "Dice of each class that each network must have on labelled crops before stage 2 begins, which is cut by what that takes; 0: none"
 
 
 class MethodOptions(BaseModel):
@@ -52,7 +50,8 @@ class MethodOptions(BaseModel):
 
     name: str = Field(description="a name of `crossview list methods`")
     variant: Literal["corrected", "released"] = Field(
-        "corrected", description="a preset, expanded into plain keys: the release with its defects mended, or the release as it is"
+        "corrected",
+        description="a preset, expanded into plain keys: the release with its defects mended, or the release as it is",
     )
 
 

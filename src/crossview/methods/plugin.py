@@ -22,9 +22,15 @@ NEEDED = ("stages", "loss", "views")
 def load(plugin: str) -> type[Method]:
     """Import "module:Class", from the current folder too, and let recipes name it as their method. Raises UserError."""
     module_name, separator, class_name = plugin.partition(SEPARATOR)
-    if not (separator and class_name.isidentifier() and all(part.isidentifier() for part in module_name.split("."))):
+    if not (
+        separator
+        and class_name.isidentifier()
+        and all(part.isidentifier() for part in module_name.split("."))
+    ):
         fix = "for class MyMethod in my_method.py: --plugin my_method:MyMethod"
-        raise UserError(Problem("not the name of a plugin", "--plugin", plugin, "module:Class", fix))
+        raise UserError(
+            Problem("not the name of a plugin", "--plugin", plugin, "module:Class", fix)
+        )
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -32,18 +38,40 @@ def load(plugin: str) -> type[Method]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         fix = f"run crossview in the folder of {module_name.split('.')[0]}.py, or install the package it is in"
-        raise UserError(Problem(f"there is no module '{error.name}'", f"--plugin {plugin}", fix=fix)) from None
+        raise UserError(
+            Problem(f"there is no module '{error.name}'", f"--plugin {plugin}", fix=fix)
+        ) from None
     found = getattr(module, class_name, None)
     if found is None:
-        raise UserError(Problem(f"'{module_name}' has no '{class_name}'", f"--plugin {plugin}", fix=nearest(class_name, vars(module))))
+        raise UserError(
+            Problem(
+                f"'{module_name}' has no '{class_name}'",
+                f"--plugin {plugin}",
+                fix=nearest(class_name, vars(module)),
+            )
+        )
     if not (isinstance(found, type) and issubclass(found, Method)):
         fix = f"derive it from crossview.methods.Method ({PAGE})"
-        raise UserError(Problem(f"'{class_name}' is no method", f"--plugin {plugin}", type(found).__name__, "a class of methods", fix))
+        raise UserError(
+            Problem(
+                f"'{class_name}' is no method",
+                f"--plugin {plugin}",
+                type(found).__name__,
+                "a class of methods",
+                fix,
+            )
+        )
     missing = [name for name in NEEDED if getattr(found, name) is getattr(Method, name)]
     if missing:
         fix = f"write what is missing ({PAGE})"
         raise UserError(
-            Problem(f"'{class_name}' is no whole method", f"--plugin {plugin}", f"no {', no '.join(missing)}", ", ".join(NEEDED), fix)
+            Problem(
+                f"'{class_name}' is no whole method",
+                f"--plugin {plugin}",
+                f"no {', no '.join(missing)}",
+                ", ".join(NEEDED),
+                fix,
+            )
         )
     _check_parts(found)
     if plugin in METHODS and found in METHODS[plugin].__bases__:
@@ -68,4 +96,6 @@ def _check_parts(method: type[Method]) -> None:
         raise wrong(method, "stages", "a function", f"{STAGES}: write @property above it")
     if not (isinstance(options, type) and issubclass(options, MethodOptions)):
         expected = "a class derived from crossview.methods.method.MethodOptions"
-        raise wrong(method, "Options", getattr(options, "__name__", type(options).__name__), expected)
+        raise wrong(
+            method, "Options", getattr(options, "__name__", type(options).__name__), expected
+        )

@@ -43,22 +43,36 @@ class SSNetOptions(ConsistencyOptions):
     """The keys of [method] for SS-Net."""
 
     dice: Literal["pooled", "classwise"] = Field(
-        "classwise", description="D: all classes in one sum (released for LA), or the mean over classes"
+        "classwise",
+        description="D: all classes in one sum (released for LA), or the mean over classes",
     )
-    cross_entropy: bool = Field(False, description="half cross-entropy, half D as L_s; released: D alone")
-    probe: float = Field(10.0, gt=0, description="xi: length of the noise at which the worst direction is sought")
-    radius: float = Field(10.0, gt=0, description="eps: length of the adversarial change of an image; released for ACDC: 6")
+    cross_entropy: bool = Field(
+        False, description="half cross-entropy, half D as L_s; released: D alone"
+    )
+    probe: float = Field(
+        10.0, gt=0, description="xi: length of the noise at which the worst direction is sought"
+    )
+    radius: float = Field(
+        10.0,
+        gt=0,
+        description="eps: length of the adversarial change of an image; released for ACDC: 6",
+    )
     contrast_weight: float = Field(0.1, ge=0, description="w_c")
     contrast_positions: int = Field(
-        0, ge=0, description="voxels of each half, drawn at random, that enter the contrast; 0: all, as released"
+        0,
+        ge=0,
+        description="voxels of each half, drawn at random, that enter the contrast; 0: all, as released",
     )
     memory_size: int = Field(32, ge=2, description="features remembered of each class")
     memory_keeps: Literal["highest", "lowest"] = Field(
         "highest", description="scores of the features that are remembered; released: lowest"
     )
-    memory_scores: bool = Field(True, description="whether R_c weighs the memory; in the release it has no effect, b_j = 1")
+    memory_scores: bool = Field(
+        True, description="whether R_c weighs the memory; in the release it has no effect, b_j = 1"
+    )
     contrast_mean: Literal["contributing", "all"] = Field(
-        "contributing", description="classes L_c is averaged over; released: all, the background too"
+        "contributing",
+        description="classes L_c is averaged over; released: all, the background too",
     )
 
     @field_validator("contrast_positions")
@@ -71,12 +85,22 @@ class SSNetOptions(ConsistencyOptions):
 
 def two_layers(inputs: int) -> nn.Sequential:
     """g or q: (N, inputs) -> (N, 32)."""
-    return nn.Sequential(nn.Linear(inputs, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(inplace=True), nn.Linear(WIDTH, WIDTH))
+    return nn.Sequential(
+        nn.Linear(inputs, WIDTH),
+        nn.BatchNorm1d(WIDTH),
+        nn.ReLU(inplace=True),
+        nn.Linear(WIDTH, WIDTH),
+    )
 
 
 def selector() -> nn.Sequential:
     """S_c or R_c: (N, 32) -> (N, 1)."""
-    return nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.LeakyReLU(0.2, inplace=True), nn.Linear(WIDTH, 1))
+    return nn.Sequential(
+        nn.Linear(WIDTH, WIDTH),
+        nn.BatchNorm1d(WIDTH),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Linear(WIDTH, 1),
+    )
 
 
 class SSNet(Method):
@@ -92,9 +116,13 @@ class SSNet(Method):
         self.foreground = range(1, classes)
         self.projection, self.prediction = two_layers(filters), two_layers(WIDTH)
         self.selectors = nn.ModuleList(selector() for _ in self.foreground)
-        self.memory_selectors = nn.ModuleList(selector() for _ in self.foreground if options.memory_scores)
+        self.memory_selectors = nn.ModuleList(
+            selector() for _ in self.foreground if options.memory_scores
+        )
         self.memory = ClassMemory(classes, options.memory_size, WIDTH)
-        self.divergence = {"pooled": pooled_dice_loss, "classwise": classwise_dice_loss}[options.dice]
+        self.divergence = {"pooled": pooled_dice_loss, "classwise": classwise_dice_loss}[
+            options.dice
+        ]
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -111,9 +139,15 @@ class SSNet(Method):
         if batch.show:
             self.show["unlabelled prediction"] = label[len(x) :]
         if batch.watch:
-            self.health |= {"labelled Dice": mean_dice(output.logits[: len(x)], batch.label), "memory fill": self.memory.fill()}
+            self.health |= {
+                "labelled Dice": mean_dice(output.logits[: len(x)], batch.label),
+                "memory fill": self.memory.fill(),
+            }
             self.health["unlabelled foreground share"] = foreground_share(label[len(x) :])
-        terms = {"labelled": supervised, "contrast": weight * self.options.contrast_weight * contrast}
+        terms = {
+            "labelled": supervised,
+            "contrast": weight * self.options.contrast_weight * contrast,
+        }
         del output, contrast, supervised  # yielded, and freed before the passes that follow
         yield terms
         del terms
@@ -137,10 +171,16 @@ class SSNet(Method):
         with torch.no_grad():
             target = self.probabilities(image)
         with frozen_statistics(self.network):
-            direction = adversarial_direction(self.probabilities, image, self.divergence, target, noise, self.options.probe)
+            direction = adversarial_direction(
+                self.probabilities, image, self.divergence, target, noise, self.options.probe
+            )
             if batch.show:
-                self.show["adversarial change"] = self.options.radius * direction[len(batch.image) :]
-            return self.divergence(self.probabilities(image + self.options.radius * direction), target)
+                self.show["adversarial change"] = (
+                    self.options.radius * direction[len(batch.image) :]
+                )
+            return self.divergence(
+                self.probabilities(image + self.options.radius * direction), target
+            )
 
     def probabilities(self, image: Tensor) -> Tensor:
         return softmax(self.network(image).logits)
@@ -148,14 +188,18 @@ class SSNet(Method):
     def separation(self, output: Output, label: Tensor, labelled: int, batch: Batch) -> Tensor:
         """mean_c L_c(x) + mean_c L_c(u), the memory renewed before. label: (B + B', *S), true for ``labelled`` images, then predicted."""
         h = (output.decoder if output.dropped is None else output.dropped).movedim(1, -1)
-        found = (output.logits[:labelled].detach().argmax(1) == label[:labelled]) & (label[:labelled] > 0)
+        found = (output.logits[:labelled].detach().argmax(1) == label[:labelled]) & (
+            label[:labelled] > 0
+        )
         self.remember(h[:labelled][found], label[:labelled][found])
         losses = []
         for half, part in enumerate((slice(None, labelled), slice(labelled, None))):
             features, classes = h[part].flatten(0, -2), label[part].flatten()
             if 0 < self.options.contrast_positions < len(classes):
                 generator = batch.rng.device("contrast positions", h.device, half)
-                chosen = torch.randperm(len(classes), generator=generator, device=h.device)[: self.options.contrast_positions]
+                chosen = torch.randperm(len(classes), generator=generator, device=h.device)[
+                    : self.options.contrast_positions
+                ]
                 features, classes = features[chosen], classes[chosen]
             losses.append(self.contrast(features, classes))
         return torch.stack(losses).sum()
@@ -182,8 +226,14 @@ class SSNet(Method):
             own, memory = features[label == index], self.memory.of(index)
             if len(own) > 1 and len(memory) > 1:
                 scores = self.selectors[index - 1](own.detach()).sigmoid().squeeze(1)
-                distances.append(weighted_distance(own, memory, scores, self.scores_of_memory(index, memory)))
-        of = len(distances) - 1 if self.options.contrast_mean == "contributing" else len(self.foreground) + 1
+                distances.append(
+                    weighted_distance(own, memory, scores, self.scores_of_memory(index, memory))
+                )
+        of = (
+            len(distances) - 1
+            if self.options.contrast_mean == "contributing"
+            else len(self.foreground) + 1
+        )
         return torch.stack(distances).sum() / max(1, of)
 
     def scores_of_memory(self, index: int, memory: Tensor) -> Tensor:

@@ -18,9 +18,15 @@ from crossview.objectives.teacher import average, teacher_of
 class TeacherOptions(MethodOptions):
     """Keys of [method] for methods with an averaged teacher."""
 
-    ema_decay: float = Field(0.99, ge=0, lt=1, description="a in the teacher's update t <- a t + (1 - a) s after each step")
+    ema_decay: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="a in the teacher's update t <- a t + (1 - a) s after each step",
+    )
     average_buffers: bool = Field(
-        False, description="average batch norm's running statistics too; else the teacher's come from its own passes in training mode"
+        False,
+        description="average batch norm's running statistics too; else the teacher's come from its own passes in training mode",
     )
 
 

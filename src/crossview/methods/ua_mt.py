@@ -37,11 +37,23 @@ from crossview.objectives.teacher import entropy, noisy, warmed_up
 class UAMTOptions(ConsistencyOptions, TeacherOptions):
     """The keys of [method] for UA-MT."""
 
-    noise: float = Field(0.1, ge=0, description="standard deviation of the noise on the teacher's images, clipped at two of them")
-    passes: int = Field(8, ge=2, multiple_of=2, description="T: Monte-Carlo predictions of the teacher")
-    binary_uncertainty: bool = Field(False, description="2 for the number of classes in H and L_c whatever it is, as released")
-    dice_of_background: bool = Field(True, description="whether the background's Dice counts in L_s; released for LA: false")
-    consistency_on: Literal["unlabelled", "all"] = Field("unlabelled", description="images that L_c is taken of")
+    noise: float = Field(
+        0.1,
+        ge=0,
+        description="standard deviation of the noise on the teacher's images, clipped at two of them",
+    )
+    passes: int = Field(
+        8, ge=2, multiple_of=2, description="T: Monte-Carlo predictions of the teacher"
+    )
+    binary_uncertainty: bool = Field(
+        False, description="2 for the number of classes in H and L_c whatever it is, as released"
+    )
+    dice_of_background: bool = Field(
+        True, description="whether the background's Dice counts in L_s; released for LA: false"
+    )
+    consistency_on: Literal["unlabelled", "all"] = Field(
+        "unlabelled", description="images that L_c is taken of"
+    )
 
 
 class UAMT(StudentTeacher):
@@ -58,7 +70,9 @@ class UAMT(StudentTeacher):
         x, u = both_images(batch)
         images = torch.cat([x, u])
         logits = self.student(images).logits
-        supervised = cross_entropy_batch_dice(logits[: len(x)], batch.label, background=self.options.dice_of_background)
+        supervised = cross_entropy_batch_dice(
+            logits[: len(x)], batch.label, background=self.options.dice_of_background
+        )
         compared = images if self.options.consistency_on == "all" else u
         target, uncertainty = self.teach(compared, batch)
         classes = 2 if self.options.binary_uncertainty else logits.shape[1]
@@ -66,11 +80,18 @@ class UAMT(StudentTeacher):
         difference = (softmax(logits[-len(compared) :]) - target).square().sum(1)
         consistency = (certain * difference).sum() / (classes * certain.sum() + 1e-16)
         if batch.show:
-            shown = {"teacher pseudo-label": target.argmax(1), "uncertainty": uncertainty, "certain": certain}
+            shown = {
+                "teacher pseudo-label": target.argmax(1),
+                "uncertainty": uncertainty,
+                "certain": certain,
+            }
             self.show |= {name: tensor[-len(u) :] for name, tensor in shown.items()}
         if batch.watch:
             self.watch_labelled(batch, logits[: len(x)])
-            self.health |= {"teacher pseudo-label share": foreground_share(target.argmax(1)), "certain voxels": certain.mean()}
+            self.health |= {
+                "teacher pseudo-label share": foreground_share(target.argmax(1)),
+                "certain voxels": certain.mean(),
+            }
         return {"labelled": supervised, "consistency": self.options.weight(step) * consistency}
 
     def teach(self, image: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -34,8 +34,16 @@ from crossview.objectives.losses import cross_entropy_batch_dice
 class URPCOptions(ConsistencyOptions):
     """The keys of [method] for URPC."""
 
-    scales: int = Field(3, ge=1, le=3, description="auxiliary resolutions beside the full one, fewer where the network has fewer")
-    detach_mean: bool = Field(False, description="no gradient through m: scales follow the mean, and do not pull it towards them")
+    scales: int = Field(
+        3,
+        ge=1,
+        le=3,
+        description="auxiliary resolutions beside the full one, fewer where the network has fewer",
+    )
+    detach_mean: bool = Field(
+        False,
+        description="no gradient through m: scales follow the mean, and do not pull it towards them",
+    )
 
 
 class URPC(Method):
@@ -56,14 +64,27 @@ class URPC(Method):
         x, u = both_images(batch)
         output = self.network(torch.cat([x, u]))
         scales = [logits.split([len(x), len(u)]) for logits in (output.logits, *output.scales)]
-        supervised = torch.stack([cross_entropy_batch_dice(labelled, batch.label) for labelled, _ in scales]).mean()
-        consistency, disagreement = rectified_consistency([unlabelled for _, unlabelled in scales], self.options.detach_mean)
+        supervised = torch.stack(
+            [cross_entropy_batch_dice(labelled, batch.label) for labelled, _ in scales]
+        ).mean()
+        consistency, disagreement = rectified_consistency(
+            [unlabelled for _, unlabelled in scales], self.options.detach_mean
+        )
         pseudo_label = scales[0][1].detach().argmax(1)
         if batch.show:
-            self.show |= {"unlabelled prediction": pseudo_label, "disagreement of scales": disagreement.mean(0)}
+            self.show |= {
+                "unlabelled prediction": pseudo_label,
+                "disagreement of scales": disagreement.mean(0),
+            }
         if batch.watch:
-            self.health |= {f"scale {k} labelled Dice": mean_dice(labelled, batch.label) for k, (labelled, _) in enumerate(scales)}
-            self.health |= {f"scale {k} disagreement": divergence.mean() for k, divergence in enumerate(disagreement)}
+            self.health |= {
+                f"scale {k} labelled Dice": mean_dice(labelled, batch.label)
+                for k, (labelled, _) in enumerate(scales)
+            }
+            self.health |= {
+                f"scale {k} disagreement": divergence.mean()
+                for k, divergence in enumerate(disagreement)
+            }
             self.health["unlabelled foreground share"] = foreground_share(pseudo_label)
         return {"labelled": supervised, "consistency": self.options.weight(step) * consistency}
 
@@ -71,12 +92,17 @@ class URPC(Method):
         return {"network": self.network(image).logits}
 
 
-def rectified_consistency(scales: Sequence[Tensor], detach_mean: bool = False) -> tuple[Tensor, Tensor]:
+def rectified_consistency(
+    scales: Sequence[Tensor], detach_mean: bool = False
+) -> tuple[Tensor, Tensor]:
     """mean_k L_k of the logits z_k (B, K, *S) of n scales, and v_k without gradient (n, B, *S).
 
     In logarithms throughout: a probability that underflows has a finite loss and gradient.
     """
-    logarithms = [F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), 1) for logits in scales]
+    logarithms = [
+        F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), 1)
+        for logits in scales
+    ]
     log_mean = torch.stack(logarithms).logsumexp(0) - math.log(len(scales))
     log_mean = log_mean.detach() if detach_mean else log_mean
     mean = log_mean.exp()

@@ -17,7 +17,14 @@ def find(name: str) -> type[VNet] | type[UNet]:
     Raises UserError for a name that is not known.
     """
     if name not in NETWORKS:
-        raise UserError(Problem("no network of this name", "network.name", found=repr(name), expected=nearest(name, NETWORKS)))
+        raise UserError(
+            Problem(
+                "no network of this name",
+                "network.name",
+                found=repr(name),
+                expected=nearest(name, NETWORKS),
+            )
+        )
     return NETWORKS[name]
 
 
@@ -44,7 +51,9 @@ def check_patch(patch: Sequence[int], levels: int, dimensions: int) -> None:
     for axis, side in enumerate(patch):
         if side < multiple or side % multiple:
             smaller = side // multiple * multiple
-            least = max(smaller + multiple, 2 * multiple)  # a bottleneck of one voxel a side is refused elsewhere
+            least = max(
+                smaller + multiple, 2 * multiple
+            )  # a bottleneck of one voxel a side is refused elsewhere
             choices = f"{smaller} or {least}" if smaller >= 2 * multiple else str(least)
             problems.append(
                 Problem(

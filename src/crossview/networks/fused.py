@@ -48,7 +48,9 @@ def compare(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) ->
     plain.load_state_dict(norm.state_dict())
     offset = torch.randn(shape[1], device=device).requires_grad_()
     x = (3 + 2 * torch.randn(shape, device=device)).to(dtype)
-    with torch.no_grad():  # none so near to 0 after the batch norm that rounding decides on which side it is
+    with (
+        torch.no_grad()
+    ):  # none so near to 0 after the batch norm that rounding decides on which side it is
         biased = plain(x.double() + offset.double().view(1, -1, *[1] * (len(shape) - 2)))
         x = torch.where(biased.abs() < 0.01, x + 0.25, x).requires_grad_()
     plain.load_state_dict(norm.state_dict())
@@ -57,18 +59,28 @@ def compare(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) ->
     for training in (True, False):
         plain.train(training), norm.train(training)
         found = norm_activation(x, offset, norm, 0.01)
-        expected = F.leaky_relu(plain(exact + offset.detach().double().view(1, -1, *[1] * (len(shape) - 2))), 0.01)
+        expected = F.leaky_relu(
+            plain(exact + offset.detach().double().view(1, -1, *[1] * (len(shape) - 2))), 0.01
+        )
         agree(found, expected, tolerance)
         if training:
             ours = torch.autograd.grad(found, [x, norm.weight, norm.bias, offset], outer)
-            theirs = torch.autograd.grad(expected, [exact, plain.weight, plain.bias], outer.double())
+            theirs = torch.autograd.grad(
+                expected, [exact, plain.weight, plain.bias], outer.double()
+            )
             for one, other in zip(ours, (*theirs, torch.zeros_like(offset)), strict=True):
                 agree(one, other, tolerance)
             agree(norm.running_mean, plain.running_mean, 1e-4)
             agree(norm.running_var, plain.running_var, 1e-4)
     mode = "trilinear" if len(shape) == 5 else "bilinear"
-    found, expected = doubled(x), F.interpolate(exact, scale_factor=2, mode=mode, align_corners=True)
+    found, expected = (
+        doubled(x),
+        F.interpolate(exact, scale_factor=2, mode=mode, align_corners=True),
+    )
     agree(found, expected, tolerance)
     outer = torch.randn(found.shape, device=device).to(dtype)
-    ours, theirs = torch.autograd.grad(found, [x], outer), torch.autograd.grad(expected, [exact], outer.double())
+    ours, theirs = (
+        torch.autograd.grad(found, [x], outer),
+        torch.autograd.grad(expected, [exact], outer.double()),
+    )
     agree(ours[0], theirs[0], tolerance)

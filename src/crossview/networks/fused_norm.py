@@ -24,7 +24,9 @@ PARTS, CHANNELS = tl.constexpr(64), tl.constexpr(16)
 
 
 @triton.jit
-def _partial_moments(x, means, squares, rows, share, C, BLOCK_ROWS: tl.constexpr, BLOCK_C: tl.constexpr):
+def _partial_moments(
+    x, means, squares, rows, share, C, BLOCK_ROWS: tl.constexpr, BLOCK_C: tl.constexpr
+):
     """Mean and sum of squared differences from it of each channel, over this program's rows (Chan et al., 1979)."""
     channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = channel < C
@@ -36,7 +38,9 @@ def _partial_moments(x, means, squares, rows, share, C, BLOCK_ROWS: tl.constexpr
     for start in range(first, last, BLOCK_ROWS):
         row = start + tl.arange(0, BLOCK_ROWS)
         here = (row < last)[:, None]
-        value = tl.load(x + row[:, None] * C + channel[None, :], mask=here & inside[None, :], other=0).to(tl.float32)
+        value = tl.load(
+            x + row[:, None] * C + channel[None, :], mask=here & inside[None, :], other=0
+        ).to(tl.float32)
         more = tl.minimum(last - start, BLOCK_ROWS).to(tl.float32)
         centre = tl.sum(value, 0) / more
         difference = tl.where(here, value - centre[None, :], 0)
@@ -49,7 +53,21 @@ def _partial_moments(x, means, squares, rows, share, C, BLOCK_ROWS: tl.constexpr
 
 
 @triton.jit
-def _moments(means, squares, offset, running_mean, running_var, mean_out, inverse_out, rows, share, parts, momentum, epsilon, C):
+def _moments(
+    means,
+    squares,
+    offset,
+    running_mean,
+    running_var,
+    mean_out,
+    inverse_out,
+    rows,
+    share,
+    parts,
+    momentum,
+    epsilon,
+    C,
+):
     """All programs' moments as one: mean and 1 / deviation; the running statistics move. offset: what the mean lacks, a bias."""
     channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     inside = channel < C
@@ -58,14 +76,21 @@ def _moments(means, squares, offset, running_mean, running_var, mean_out, invers
         part = start + tl.arange(0, PARTS)
         here = (part < parts)[:, None] & inside[None, :]
         count = tl.where(part < parts, tl.minimum(rows - part * share, share), 0).to(tl.float32)
-        mean += tl.sum(tl.load(means + part[:, None] * C + channel[None, :], mask=here, other=0) * count[:, None], 0)
+        mean += tl.sum(
+            tl.load(means + part[:, None] * C + channel[None, :], mask=here, other=0)
+            * count[:, None],
+            0,
+        )
     mean = mean / rows
     square = tl.zeros((CHANNELS,), tl.float32)
     for start in range(0, parts, PARTS):
         part = start + tl.arange(0, PARTS)
         here = (part < parts)[:, None] & inside[None, :]
         count = tl.where(part < parts, tl.minimum(rows - part * share, share), 0).to(tl.float32)
-        difference = tl.load(means + part[:, None] * C + channel[None, :], mask=here, other=0) - mean[None, :]
+        difference = (
+            tl.load(means + part[:, None] * C + channel[None, :], mask=here, other=0)
+            - mean[None, :]
+        )
         own = tl.load(squares + part[:, None] * C + channel[None, :], mask=here, other=0)
         square += tl.sum(own + count[:, None] * difference * difference, 0)
     tl.store(mean_out + channel, mean, mask=inside)
@@ -82,23 +107,41 @@ def _remembered(offset, running_mean, running_var, mean_out, inverse_out, epsilo
     """Mean and 1 / deviation from the running statistics, for an input whose bias has not been added."""
     channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     inside = channel < C
-    mean = tl.load(running_mean + channel, mask=inside, other=0) - tl.load(offset + channel, mask=inside, other=0)
+    mean = tl.load(running_mean + channel, mask=inside, other=0) - tl.load(
+        offset + channel, mask=inside, other=0
+    )
     tl.store(mean_out + channel, mean, mask=inside)
     variance = tl.load(running_var + channel, mask=inside, other=1)
     tl.store(inverse_out + channel, 1 / tl.sqrt(variance + epsilon), mask=inside)
 
 
 @triton.jit
-def _normalise(x, y, mean, inverse, weight, bias, slope, rows, C, BLOCK_ROWS: tl.constexpr, BLOCK_C: tl.constexpr):
+def _normalise(
+    x,
+    y,
+    mean,
+    inverse,
+    weight,
+    bias,
+    slope,
+    rows,
+    C,
+    BLOCK_ROWS: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
     channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = channel < C
     centre = tl.load(mean + channel, mask=inside, other=0)
-    scale = tl.load(inverse + channel, mask=inside, other=0) * tl.load(weight + channel, mask=inside, other=0)
+    scale = tl.load(inverse + channel, mask=inside, other=0) * tl.load(
+        weight + channel, mask=inside, other=0
+    )
     shift = tl.load(bias + channel, mask=inside, other=0)
     row = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
     at = row[:, None] * C + channel[None, :]
     there = (row < rows)[:, None] & inside[None, :]
-    value = (tl.load(x + at, mask=there, other=0).to(tl.float32) - centre[None, :]) * scale[None, :] + shift[None, :]
+    value = (tl.load(x + at, mask=there, other=0).to(tl.float32) - centre[None, :]) * scale[
+        None, :
+    ] + shift[None, :]
     tl.store(y + at, tl.where(value > 0, value, value * slope).to(y.dtype.element_ty), mask=there)
 
 
@@ -142,7 +185,17 @@ def _partial_gradients(
     for start in range(first, last, BLOCK_ROWS):
         row = start + tl.arange(0, BLOCK_ROWS)
         there = (row < last)[:, None] & inside[None, :]
-        hat, inner = _gradient_of_value(x, gradient, row[:, None] * C + channel[None, :], there, centre, scale, factor, shift, slope)
+        hat, inner = _gradient_of_value(
+            x,
+            gradient,
+            row[:, None] * C + channel[None, :],
+            there,
+            centre,
+            scale,
+            factor,
+            shift,
+            slope,
+        )
         total += tl.sum(inner, 0)
         product += tl.sum(inner * hat, 0)
     tl.store(sums + tl.program_id(0) * C + channel, total, mask=inside)
@@ -160,7 +213,9 @@ def _gradients(sums, products, of_bias, of_weight, of_offset, parts, C):
         part = start + tl.arange(0, PARTS)
         here = (part < parts)[:, None] & inside[None, :]
         total += tl.sum(tl.load(sums + part[:, None] * C + channel[None, :], mask=here, other=0), 0)
-        product += tl.sum(tl.load(products + part[:, None] * C + channel[None, :], mask=here, other=0), 0)
+        product += tl.sum(
+            tl.load(products + part[:, None] * C + channel[None, :], mask=here, other=0), 0
+        )
     tl.store(of_bias + channel, total, mask=inside)
     tl.store(of_weight + channel, product, mask=inside)
     tl.store(of_offset + channel, tl.zeros((CHANNELS,), tl.float32), mask=inside)
@@ -210,7 +265,14 @@ class _NormActivation(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any, x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, norm: nn.Module, slope: float, training: bool
+        context: Any,
+        x: Tensor,
+        offset: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        norm: nn.Module,
+        slope: float,
+        training: bool,
     ) -> Tensor:
         rows, channels, tile = tiles(x)
         own: Any = norm
@@ -220,12 +282,29 @@ class _NormActivation(torch.autograd.Function):
         with torch.cuda.device_of(x):
             if training:
                 share, parts = _shares(rows, tile["BLOCK_ROWS"])
-                means, squares = torch.empty((2, parts, channels), dtype=torch.float32, device=x.device)
+                means, squares = torch.empty(
+                    (2, parts, channels), dtype=torch.float32, device=x.device
+                )
                 _partial_moments[(parts, columns)](x, means, squares, rows, share, channels, **tile)
                 running = (own.running_mean, own.running_var)
-                _moments[blocks](means, squares, offset, *running, mean, inverse, rows, share, parts, own.momentum, own.eps, channels)
+                _moments[blocks](
+                    means,
+                    squares,
+                    offset,
+                    *running,
+                    mean,
+                    inverse,
+                    rows,
+                    share,
+                    parts,
+                    own.momentum,
+                    own.eps,
+                    channels,
+                )
             else:
-                _remembered[blocks](offset, own.running_mean, own.running_var, mean, inverse, own.eps, channels)
+                _remembered[blocks](
+                    offset, own.running_mean, own.running_var, mean, inverse, own.eps, channels
+                )
             y = torch.empty_like(x)
             grid = (triton.cdiv(rows, tile["BLOCK_ROWS"]), columns)
             _normalise[grid](x, y, mean, inverse, weight, bias, slope, rows, channels, **tile)
@@ -242,14 +321,22 @@ class _NormActivation(torch.autograd.Function):
         share, parts = _shares(rows, tile["BLOCK_ROWS"])
         columns = triton.cdiv(channels, tile["BLOCK_C"])
         sums, products = torch.empty((2, parts, channels), dtype=torch.float32, device=x.device)
-        of_bias, of_weight, of_offset = torch.empty((3, channels), dtype=torch.float32, device=x.device)
+        of_bias, of_weight, of_offset = torch.empty(
+            (3, channels), dtype=torch.float32, device=x.device
+        )
         out = torch.empty_like(x)
         known = (mean, inverse, weight, bias)
         with torch.cuda.device_of(x):
-            _partial_gradients[(parts, columns)](x, gradient, *known, sums, products, context.slope, rows, share, channels, **tile)
-            _gradients[(triton.cdiv(channels, CHANNELS.value),)](sums, products, of_bias, of_weight, of_offset, parts, channels)
+            _partial_gradients[(parts, columns)](
+                x, gradient, *known, sums, products, context.slope, rows, share, channels, **tile
+            )
+            _gradients[(triton.cdiv(channels, CHANNELS.value),)](
+                sums, products, of_bias, of_weight, of_offset, parts, channels
+            )
             grid = (triton.cdiv(rows, tile["BLOCK_ROWS"]), columns)
-            _gradient[grid](x, gradient, out, *known, of_bias, of_weight, context.slope, rows, channels, **tile)
+            _gradient[grid](
+                x, gradient, out, *known, of_bias, of_weight, context.slope, rows, channels, **tile
+            )
         return out, of_offset, of_weight, of_bias, None, None, None
 
 
@@ -262,5 +349,7 @@ def norm_activation(x: Tensor, offset: Tensor, norm: nn.Module, slope: float) ->
     if own.training:
         own.num_batches_tracked.add_(1)
     x = x.contiguous(memory_format=layout(x))
-    result: Tensor = _NormActivation.apply(x, offset, own.weight, own.bias, norm, slope, own.training)
+    result: Tensor = _NormActivation.apply(
+        x, offset, own.weight, own.bias, norm, slope, own.training
+    )
     return result

@@ -56,8 +56,14 @@ def _interpolate(
     for corner in tl.static_range(8):
         line = (b if corner & 4 else a) + (y1 if corner & 2 else y0)
         voxel = line * Z + (z1 if corner & 1 else z0)
-        share = (wx if corner & 4 else 1 - wx) * (wy if corner & 2 else 1 - wy) * (wz if corner & 1 else 1 - wz)
-        value += share[:, None] * tl.load(x + voxel[:, None] * C + channel, mask=there, other=0).to(tl.float32)
+        share = (
+            (wx if corner & 4 else 1 - wx)
+            * (wy if corner & 2 else 1 - wy)
+            * (wz if corner & 1 else 1 - wz)
+        )
+        value += share[:, None] * tl.load(x + voxel[:, None] * C + channel, mask=there, other=0).to(
+            tl.float32
+        )
     tl.store(y + row[:, None] * C + channel, value.to(y.dtype.element_ty), mask=there)
 
 
@@ -106,7 +112,9 @@ def _interpolation_gradient(
                 oz = 2 * iz - 2 + dz
                 share = (wxy * _taken(oz, iz, rz, Z, Z2))[:, None]
                 voxel = (((sample + ox) * Y2 + oy) * Z2 + oz)[:, None]
-                value += share * tl.load(gradient + voxel * C + channel, mask=inside & (share != 0), other=0).to(tl.float32)
+                value += share * tl.load(
+                    gradient + voxel * C + channel, mask=inside & (share != 0), other=0
+                ).to(tl.float32)
     tl.store(out + row[:, None] * C + channel, value.to(out.dtype.element_ty), mask=inside)
 
 
@@ -116,7 +124,12 @@ class _Doubled(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Tensor) -> Tensor:
         context.shape = x.shape
-        y = torch.empty((*x.shape[:2], *(2 * side for side in x.shape[2:])), dtype=x.dtype, device=x.device, memory_format=layout(x))
+        y = torch.empty(
+            (*x.shape[:2], *(2 * side for side in x.shape[2:])),
+            dtype=x.dtype,
+            device=x.device,
+            memory_format=layout(x),
+        )
         rows, channels, tile = tiles(y)
         grid = (triton.cdiv(rows, tile["BLOCK_ROWS"]), triton.cdiv(channels, tile["BLOCK_C"]))
         with torch.cuda.device_of(x):
@@ -127,11 +140,18 @@ class _Doubled(torch.autograd.Function):
     @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> Tensor:
         gradient = gradients[0].contiguous(memory_format=layout(gradients[0]))
-        out = torch.empty(context.shape, dtype=gradient.dtype, device=gradient.device, memory_format=layout(gradient))
+        out = torch.empty(
+            context.shape,
+            dtype=gradient.dtype,
+            device=gradient.device,
+            memory_format=layout(gradient),
+        )
         rows, channels, tile = tiles(out)
         grid = (triton.cdiv(rows, tile["BLOCK_ROWS"]), triton.cdiv(channels, tile["BLOCK_C"]))
         with torch.cuda.device_of(gradient):
-            _interpolation_gradient[grid](gradient, out, *_axes(out, gradient), rows, channels, FLAT=out.ndim == 4, **tile)
+            _interpolation_gradient[grid](
+                gradient, out, *_axes(out, gradient), rows, channels, FLAT=out.ndim == 4, **tile
+            )
         return out
 
 
@@ -139,7 +159,10 @@ def _axes(small: Tensor, large: Tensor) -> tuple[float, ...]:
     """Three sides of each, a first one of 1 for planes, and the ratios between positions."""
     flat = [1] * (5 - small.ndim)
     sides, doubled = [*flat, *small.shape[2:]], [*flat, *large.shape[2:]]
-    ratios = [(side - 1) / (twice - 1) if twice > 1 else 0.0 for side, twice in zip(sides, doubled, strict=True)]
+    ratios = [
+        (side - 1) / (twice - 1) if twice > 1 else 0.0
+        for side, twice in zip(sides, doubled, strict=True)
+    ]
     return (*sides, *doubled, *ratios)
 
 

@@ -30,7 +30,11 @@ class Convolution3d(nn.Conv3d):
         super().__init__(inputs, outputs, kernel_size=3, padding=1)
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.is_cpu and torch.is_autocast_enabled("cpu") and min(input.shape[2:]) < _SMALLEST_SAFE_SIDE:
+        if (
+            input.is_cpu
+            and torch.is_autocast_enabled("cpu")
+            and min(input.shape[2:]) < _SMALLEST_SAFE_SIDE
+        ):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(input.float())
         return super().forward(input)
@@ -39,13 +43,19 @@ class Convolution3d(nn.Conv3d):
 Convolution = nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d
 
 
-def normalised(image: Tensor, convolution: Convolution, norm: nn.BatchNorm2d | nn.BatchNorm3d, slope: float) -> Tensor:
+def normalised(
+    image: Tensor, convolution: Convolution, norm: nn.BatchNorm2d | nn.BatchNorm3d, slope: float
+) -> Tensor:
     """leaky_relu(norm(convolution(image)), slope), ReLU where ``slope`` is 0.
 
     Within :func:`crossview.kernels.own_kernels` by those of :mod:`crossview.networks.fused`, where the weights are float32; they
     can't differentiate by the image in evaluation mode, which is torch's.
     """
-    kernels = _kernels_for(image) if _is_plain(norm) and (norm.training or not torch.is_grad_enabled()) else None
+    kernels = (
+        _kernels_for(image)
+        if _is_plain(norm) and (norm.training or not torch.is_grad_enabled())
+        else None
+    )
     if kernels is None or convolution.bias is None:
         return _activated(norm(convolution(image)), slope)
     features = _without_bias(convolution, image)
@@ -62,7 +72,10 @@ def _activated(features: Tensor, slope: float) -> Tensor:
 
 def _is_plain(norm: nn.Module) -> bool:
     """Whether it is torch's own batch norm, of one process, with all that belongs to it, in float32."""
-    if not isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d) or type(norm) not in (nn.BatchNorm2d, nn.BatchNorm3d):
+    if not isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d) or type(norm) not in (
+        nn.BatchNorm2d,
+        nn.BatchNorm3d,
+    ):
         return False
     whole = norm.affine and norm.track_running_stats and norm.momentum is not None
     return whole and norm.weight.dtype == torch.float32
@@ -71,7 +84,16 @@ def _is_plain(norm: nn.Module) -> bool:
 def _without_bias(convolution: Any, image: Tensor) -> Tensor:
     if isinstance(convolution, nn.ConvTranspose3d):
         own: Any = convolution
-        return F.conv_transpose3d(image, own.weight, None, own.stride, own.padding, own.output_padding, own.groups, own.dilation)
+        return F.conv_transpose3d(
+            image,
+            own.weight,
+            None,
+            own.stride,
+            own.padding,
+            own.output_padding,
+            own.groups,
+            own.dilation,
+        )
     weight = convolution.weight
     if torch.is_autocast_enabled("cuda"):
         image, weight = _widened(image, weight)
@@ -125,7 +147,9 @@ def upsample(image: Tensor, interpolation: Interpolation) -> Tensor:
     return F.interpolate(image, scale_factor=2, mode=mode, align_corners=True)
 
 
-def resize(image: Tensor, size: Sequence[int], interpolation: Literal["nearest", "linear"]) -> Tensor:
+def resize(
+    image: Tensor, size: Sequence[int], interpolation: Literal["nearest", "linear"]
+) -> Tensor:
     """(B, C, *S) -> (B, C, *size). Linear: as if pixels were areas, corners not aligned."""
     if interpolation == "nearest":
         return F.interpolate(image, size=tuple(size), mode="nearest")
@@ -136,7 +160,10 @@ def resize(image: Tensor, size: Sequence[int], interpolation: Literal["nearest",
 
 
 def upsample_by_matrices(
-    image: Tensor, interpolation: Literal["linear", "cubic"], size: Sequence[int] | None = None, align_corners: bool = True
+    image: Tensor,
+    interpolation: Literal["linear", "cubic"],
+    size: Sequence[int] | None = None,
+    align_corners: bool = True,
 ) -> Tensor:
     """:func:`upsample`, or to another size :func:`resize`, as one matrix product an axis.
 
@@ -150,6 +177,8 @@ def upsample_by_matrices(
             side = image.shape[axis]
             identity = torch.eye(side, dtype=result.dtype, device=result.device)[None, None]
             mode = "bicubic" if interpolation == "cubic" else "bilinear"
-            matrix = F.interpolate(identity, size=(new, side), mode=mode, align_corners=align_corners)[0, 0]
+            matrix = F.interpolate(
+                identity, size=(new, side), mode=mode, align_corners=align_corners
+            )[0, 0]
             result = (result.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
     return result.to(image.dtype)

@@ -32,11 +32,20 @@ class NetworkOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scales: int = Field(
-        0, ge=0, le=3, description="auxiliary heads on the coarser levels, fewer where those are; set by the method that uses them"
+        0,
+        ge=0,
+        le=3,
+        description="auxiliary heads on the coarser levels, fewer where those are; set by the method that uses them",
     )
 
     @model_serializer(mode="wrap")
-    def _without_heads_nothing_is_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_heads_nothing_is_written(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
         """A network without auxiliary heads is written as before there were any: its recipes and checkpoints stay the same."""
         table: dict[str, Any] = handler(self)
-        return table if self.scales else {key: value for key, value in table.items() if key != "scales"}
+        return (
+            table
+            if self.scales
+            else {key: value for key, value in table.items() if key != "scales"}
+        )

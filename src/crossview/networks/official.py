@@ -49,7 +49,9 @@ def official_vnet_keys(view: int) -> Keys:
     for stage in range(_LEVELS - 1):
         keys |= _unit(f"{decoder}{_NUMBERS[stage + 4]}_up.conv", position, f"up.{stage}")
         for unit in range(min(_LEVELS - 1 - stage, 3)):
-            keys |= _unit(f"{decoder}{_NUMBERS[stage + 5]}.conv", 3 * unit, f"decoder.{stage}.{unit}")
+            keys |= _unit(
+                f"{decoder}{_NUMBERS[stage + 5]}.conv", 3 * unit, f"decoder.{stage}.{unit}"
+            )
     return keys | _weight_and_bias(f"decoder{view}.out_conv", "last")
 
 
@@ -57,11 +59,17 @@ def official_unet_keys(encoder: str, decoder: str, transposed: bool) -> Keys:
     """The names of one view in an official U-Net whose parts are called ``encoder`` and ``decoder`` there."""
     keys: Keys = {}
     for level in range(_LEVELS):
-        theirs = f"{encoder}.down{level}.maxpool_conv.1.conv_conv" if level else f"{encoder}.in_conv.conv_conv"
+        theirs = (
+            f"{encoder}.down{level}.maxpool_conv.1.conv_conv"
+            if level
+            else f"{encoder}.in_conv.conv_conv"
+        )
         keys |= _block(theirs, f"encoder.{level}")
     for stage in range(_LEVELS - 1):
         theirs = f"{decoder}.up{stage + 1}"
-        keys |= _weight_and_bias(f"{theirs}.up" if transposed else f"{theirs}.conv1x1", f"up.{stage}.convolution")
+        keys |= _weight_and_bias(
+            f"{theirs}.up" if transposed else f"{theirs}.conv1x1", f"up.{stage}.convolution"
+        )
         keys |= _block(f"{theirs}.conv.conv_conv", f"decoder.{stage}")
     return keys | _weight_and_bias(f"{decoder}.out_conv", "last")
 
@@ -84,9 +92,15 @@ def from_official_unet(state: Mapping[str, Tensor], shared: bool) -> tuple[State
     if shared:
         keys = official_unet_keys("encoder", "decoder1", transposed=False)
         unused = official_unet_keys("encoder", "decoder2", transposed=True)
-        return _rename({name: tensor for name, tensor in state.items() if name in keys or name not in unused}, keys, keys)
+        return _rename(
+            {name: tensor for name, tensor in state.items() if name in keys or name not in unused},
+            keys,
+            keys,
+        )
     return _rename(
-        state, official_unet_keys("encoder1", "decoder1", transposed=False), official_unet_keys("encoder2", "decoder2", transposed=True)
+        state,
+        official_unet_keys("encoder1", "decoder1", transposed=False),
+        official_unet_keys("encoder2", "decoder2", transposed=True),
     )
 
 
@@ -98,14 +112,27 @@ def _rename(state: Mapping[str, Tensor], keys1: Keys, keys2: Keys) -> tuple[Stat
     problems = []
     if missing:
         problems.append(
-            Problem("not an official CML network: names are missing", "weights", found=_few(sorted(state)), expected=_few(missing))
+            Problem(
+                "not an official CML network: names are missing",
+                "weights",
+                found=_few(sorted(state)),
+                expected=_few(missing),
+            )
         )
     if unexpected:
         problems.append(
-            Problem("not an official CML network: unexpected names", "weights", found=_few(unexpected), expected=_few(list(known)))
+            Problem(
+                "not an official CML network: unexpected names",
+                "weights",
+                found=_few(unexpected),
+                expected=_few(list(known)),
+            )
         )
     raise_all(problems)
-    view1, view2 = ({ours: state[theirs] for theirs, ours in keys.items() if theirs in state} for keys in (keys1, keys2))
+    view1, view2 = (
+        {ours: state[theirs] for theirs, ours in keys.items() if theirs in state}
+        for keys in (keys1, keys2)
+    )
     return view1, view2
 
 
@@ -119,12 +146,16 @@ def _weight_and_bias(theirs: str, ours: str) -> Keys:
 
 
 def _norm(theirs: str, ours: str) -> Keys:
-    return _weight_and_bias(theirs, ours) | {f"{theirs}.{part}": f"{ours}.{part}" for part in ("running_mean", "running_var", _COUNTER)}
+    return _weight_and_bias(theirs, ours) | {
+        f"{theirs}.{part}": f"{ours}.{part}" for part in ("running_mean", "running_var", _COUNTER)
+    }
 
 
 def _unit(theirs: str, position: int, ours: str) -> Keys:
     """A V-Net unit: convolution and norm are neighbours in the release's sequence of layers."""
-    return _weight_and_bias(f"{theirs}.{position}", f"{ours}.convolution") | _norm(f"{theirs}.{position + 1}", f"{ours}.norm")
+    return _weight_and_bias(f"{theirs}.{position}", f"{ours}.convolution") | _norm(
+        f"{theirs}.{position + 1}", f"{ours}.norm"
+    )
 
 
 def _block(theirs: str, ours: str) -> Keys:

@@ -28,7 +28,9 @@ class UNetOptions(NetworkOptions):
     """Keys of [network] for the U-Net."""
 
     name: Literal["unet"] = "unet"
-    filters: int = Field(16, ge=1, description="width of the first level, doubled at each further one")
+    filters: int = Field(
+        16, ge=1, description="width of the first level, doubled at each further one"
+    )
     levels: int = Field(5, ge=2, le=8, description="resolutions, the full one included")
     dropout: Probability | tuple[Probability, ...] = Field(
         (0.05, 0.1, 0.2, 0.3, 0.5),
@@ -36,12 +38,15 @@ class UNetOptions(NetworkOptions):
         description="one probability an encoder level, full resolution first, or one for all; the decoder has none",
     )
     upsample: Literal["transposed", "linear", "nearest", "cubic"] = Field(
-        "transposed", description="transposed 2x2 convolution, or a 1x1 convolution and interpolation (corners aligned, nearest aside)"
+        "transposed",
+        description="transposed 2x2 convolution, or a 1x1 convolution and interpolation (corners aligned, nearest aside)",
     )
 
     @field_validator("dropout")
     @classmethod
-    def _one_probability_per_level(cls, dropout: float | tuple[float, ...], info: ValidationInfo) -> float | tuple[float, ...]:
+    def _one_probability_per_level(
+        cls, dropout: float | tuple[float, ...], info: ValidationInfo
+    ) -> float | tuple[float, ...]:
         levels = info.data.get("levels")
         if isinstance(dropout, tuple) and levels is not None and len(dropout) != levels:
             raise ValueError(
@@ -68,7 +73,9 @@ class Block(nn.Module):
         self.norm2 = nn.BatchNorm2d(outputs)
 
     def forward(self, image: Tensor) -> Tensor:
-        features = dropout(normalised(image, self.convolution1, self.norm1, SLOPE), self.dropout, self.training)
+        features = dropout(
+            normalised(image, self.convolution1, self.norm1, SLOPE), self.dropout, self.training
+        )
         return normalised(features, self.convolution2, self.norm2, SLOPE)
 
 
@@ -107,7 +114,11 @@ def without_strongest(features: Tensor) -> Tensor:
     return features * (attention < share * attention.amax((1, 2, 3), keepdim=True))
 
 
-PERTURBATIONS: tuple[Callable[[Tensor], Tensor], ...] = (noisy_features, without_strongest, F.dropout)
+PERTURBATIONS: tuple[Callable[[Tensor], Tensor], ...] = (
+    noisy_features,
+    without_strongest,
+    F.dropout,
+)
 """Of what the auxiliary heads see in training, the finest level first (URPC, Luo et al., MICCAI 2021); dropout of one half."""
 
 
@@ -126,14 +137,21 @@ class UNet(nn.Module):
         self.options = options
         widths = [options.filters * 2**level for level in range(options.levels)]
         inputs = [channels, *widths[:-1]]
-        self.encoder = nn.ModuleList(Block(*level) for level in zip(inputs, widths, options.probabilities, strict=True))
+        self.encoder = nn.ModuleList(
+            Block(*level) for level in zip(inputs, widths, options.probabilities, strict=True)
+        )
         self.up = nn.ModuleList(
-            TransposedUp(width) if options.upsample == "transposed" else InterpolatedUp(width, options.upsample)
+            TransposedUp(width)
+            if options.upsample == "transposed"
+            else InterpolatedUp(width, options.upsample)
             for width in reversed(widths[1:])
         )
         self.decoder = nn.ModuleList(Block(2 * width, width) for width in reversed(widths[:-1]))
         self.last = nn.Conv2d(options.filters, classes, kernel_size=3, padding=1)
-        self.heads = nn.ModuleList(nn.Conv2d(width, classes, kernel_size=3, padding=1) for width in widths[1 : options.scales + 1])
+        self.heads = nn.ModuleList(
+            nn.Conv2d(width, classes, kernel_size=3, padding=1)
+            for width in widths[1 : options.scales + 1]
+        )
 
     def forward(self, image: Tensor) -> Output:
         skips: list[Tensor] = []
@@ -147,6 +165,12 @@ class UNet(nn.Module):
             coarser.insert(0, features)
             features = decoder(torch.cat([skips.pop(), up(features)], dim=1))
         if self.training:
-            coarser = [perturb(level) for perturb, level in zip(PERTURBATIONS, coarser[: len(self.heads)], strict=False)]
-        scales = tuple(resize(head(level), image.shape[2:], "nearest") for head, level in zip(self.heads, coarser, strict=False))
+            coarser = [
+                perturb(level)
+                for perturb, level in zip(PERTURBATIONS, coarser[: len(self.heads)], strict=False)
+            ]
+        scales = tuple(
+            resize(head(level), image.shape[2:], "nearest")
+            for head, level in zip(self.heads, coarser, strict=False)
+        )
         return Output(self.last(features), bottleneck, features, scales)

@@ -22,13 +22,19 @@ class VNetOptions(NetworkOptions):
     """Keys of [network] for the V-Net."""
 
     name: Literal["vnet"] = "vnet"
-    filters: int = Field(16, ge=1, description="width of the first level, doubled at each further one")
+    filters: int = Field(
+        16, ge=1, description="width of the first level, doubled at each further one"
+    )
     levels: int = Field(5, ge=2, le=8, description="resolutions, the full one included")
     dropout: float = Field(
-        0.5, ge=0, lt=1, description="probability of dropping a whole channel, of the bottleneck and before the last convolution"
+        0.5,
+        ge=0,
+        lt=1,
+        description="probability of dropping a whole channel, of the bottleneck and before the last convolution",
     )
     upsample: Literal["transposed", "linear"] = Field(
-        "transposed", description="transposed convolution, or trilinear interpolation (corners aligned) and a 3x3x3 convolution"
+        "transposed",
+        description="transposed convolution, or trilinear interpolation (corners aligned) and a 3x3x3 convolution",
     )
 
 
@@ -55,7 +61,9 @@ class TransposedUp(Unit):
     """Twice the sides, half the width, by a 2x2x2 transposed convolution of stride 2."""
 
     def __init__(self, inputs: int) -> None:
-        super().__init__(inputs, inputs // 2, nn.ConvTranspose3d(inputs, inputs // 2, kernel_size=2, stride=2))
+        super().__init__(
+            inputs, inputs // 2, nn.ConvTranspose3d(inputs, inputs // 2, kernel_size=2, stride=2)
+        )
 
 
 class LinearUp(Unit):
@@ -90,11 +98,17 @@ class VNet(nn.Module):
         up = TransposedUp if options.upsample == "transposed" else LinearUp
         self.first = Unit(channels, options.filters)
         self.down = nn.ModuleList(Down(width) for width in widths[:-1])
-        self.encoder = nn.ModuleList(stage(width, level) for level, width in enumerate(widths) if level > 0)
+        self.encoder = nn.ModuleList(
+            stage(width, level) for level, width in enumerate(widths) if level > 0
+        )
         self.up = nn.ModuleList(up(width) for width in reversed(widths[1:]))
-        self.decoder = nn.ModuleList(stage(widths[level], level) for level in reversed(range(options.levels - 1)))
+        self.decoder = nn.ModuleList(
+            stage(widths[level], level) for level in reversed(range(options.levels - 1))
+        )
         self.last = nn.Conv3d(options.filters, classes, kernel_size=1)
-        self.heads = nn.ModuleList(nn.Conv3d(width, classes, kernel_size=1) for width in widths[1 : options.scales + 1])
+        self.heads = nn.ModuleList(
+            nn.Conv3d(width, classes, kernel_size=1) for width in widths[1 : options.scales + 1]
+        )
 
     def forward(self, image: Tensor) -> Output:
         features = self.first(image)
@@ -108,5 +122,8 @@ class VNet(nn.Module):
             coarser.insert(0, features)
             features = decoder(up(features) + skips.pop())
         dropped = F.dropout3d(features, self.options.dropout, self.training)
-        scales = tuple(resize(head(level), image.shape[2:], "linear") for head, level in zip(self.heads, coarser, strict=False))
+        scales = tuple(
+            resize(head(level), image.shape[2:], "linear")
+            for head, level in zip(self.heads, coarser, strict=False)
+        )
         return Output(self.last(dropped), bottleneck, features, scales, dropped)

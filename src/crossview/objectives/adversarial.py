@@ -17,11 +17,18 @@ Divergence = Callable[[Tensor, Tensor], Tensor]
 
 def uniform_noise(image: Tensor, generator: torch.Generator) -> Tensor:
     """Noise in [-0.5, 0.5), of the image's shape, type and device."""
-    return torch.rand(image.shape, generator=generator, device=image.device, dtype=image.dtype) - 0.5
+    return (
+        torch.rand(image.shape, generator=generator, device=image.device, dtype=image.dtype) - 0.5
+    )
 
 
 def adversarial_direction(
-    predict: Callable[[Tensor], Tensor], image: Tensor, divergence: Divergence, target: Tensor, noise: Tensor, probe: float
+    predict: Callable[[Tensor], Tensor],
+    image: Tensor,
+    divergence: Divergence,
+    target: Tensor,
+    noise: Tensor,
+    probe: float,
 ) -> Tensor:
     """d = the gradient of D(p(x + probe r), target) with respect to r, both d and r of unit length: one power iteration.
 
@@ -42,7 +49,11 @@ def unit(tensor: Tensor) -> Tensor:
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
     """Batch norm goes on normalising by the batch in training, and leaves its running statistics alone."""
-    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    layers = [
+        layer
+        for layer in module.modules()
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats
+    ]
     for layer in layers:
         layer.track_running_stats = False
     try:

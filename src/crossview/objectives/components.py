@@ -35,7 +35,9 @@ def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...] | None:
         if occupied.size == 0:
             return None
         box.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
-        seen = np.logical_or.reduce(seen, axis=0)  # along the first axis: the fast direction, and what is left has an axis less
+        seen = np.logical_or.reduce(
+            seen, axis=0
+        )  # along the first axis: the fast direction, and what is left has an axis less
     return tuple(box)
 
 

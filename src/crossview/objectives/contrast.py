@@ -36,7 +36,9 @@ class ClassMemory(nn.Module):
         return self.count.mean() / self.features.shape[1]
 
 
-def weighted_distance(features: Tensor, memory: Tensor, scores: Tensor, memory_scores: Tensor) -> Tensor:
+def weighted_distance(
+    features: Tensor, memory: Tensor, scores: Tensor, memory_scores: Tensor
+) -> Tensor:
     """mean_ij a_i b_j (1 - cos(f_i, m_j)), a_i = N s_i / sum s, b_j = M t_j / sum t.
 
     features f: (N, D). memory m: (M, D). scores s (N,), memory_scores t (M,): above 0. As a and b have the mean 1, this is
@@ -47,5 +49,7 @@ def weighted_distance(features: Tensor, memory: Tensor, scores: Tensor, memory_s
 
 def _mean_direction(vectors: Tensor, scores: Tensor) -> Tensor:
     """sum_i s_i v_i/|v_i| / sum_i s_i, (D,), in float32 at least."""
-    vectors, scores = (tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in (vectors, scores))
+    vectors, scores = (
+        tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in (vectors, scores)
+    )
     return (F.normalize(vectors, dim=1, eps=1e-6) * (scores / scores.sum()).unsqueeze(1)).sum(0)

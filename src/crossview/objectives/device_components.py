@@ -117,7 +117,9 @@ def _count(label, parent, sizes, depth, BLOCK: tl.constexpr):
 def largest_components_there(label: Tensor, classes: int) -> Tensor:
     """:func:`crossview.objectives.components.largest_components` of a label uint8 (B, *S) on its own device; a new tensor."""
     if label.dtype != torch.uint8 or label.ndim not in (3, 4) or label.numel() >= 2**31:
-        raise ValueError(f"a label is uint8 (B, X, Y) or (B, X, Y, Z) of less than 2^31 voxels, not {label.dtype} {list(label.shape)}")
+        raise ValueError(
+            f"a label is uint8 (B, X, Y) or (B, X, Y, Z) of less than 2^31 voxels, not {label.dtype} {list(label.shape)}"
+        )
     label = label.contiguous()
     height, width, depth = label.shape[1:] if label.ndim == 4 else (1, *label.shape[1:])
     parent = torch.empty(label.shape, dtype=torch.int32, device=label.device)
@@ -152,13 +154,20 @@ def works_on(device: torch.device) -> bool:
     """Whether the device finds the components that the host finds, tried once on noise; if not, says so in a warning."""
     rng = np.random.default_rng(0)
     try:
-        for shape, density in (((2, 40, 44), 0.3), ((2, 24, 20, 18), 0.1), ((2, 24, 20, 18), 0.4), ((4, 64, 48, 80), 0.2)):
+        for shape, density in (
+            ((2, 40, 44), 0.3),
+            ((2, 24, 20, 18), 0.1),
+            ((2, 24, 20, 18), 0.4),
+            ((4, 64, 48, 80), 0.2),
+        ):
             label = rng.integers(1, 4, shape, dtype=np.uint8) * (rng.random(shape) < density)
             there = largest_components_there(torch.from_numpy(label).to(device), 4)
             if not np.array_equal(there.cpu().numpy(), largest_components(label, 4)):
                 raise RuntimeError(f"other components than the host's, on noise of {shape} voxels")
     except Exception as error:  # a compiler that is missing or broken can fail in any way
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        warnings.warn(f"components are found on the host, not on {device}: {first_line}", stacklevel=2)
+        warnings.warn(
+            f"components are found on the host, not on {device}: {first_line}", stacklevel=2
+        )
         return False
     return True

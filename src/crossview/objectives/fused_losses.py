@@ -33,7 +33,9 @@ BLOCK = 1024
 def _largest_logit(logits, at, step, here, CLASSES: tl.constexpr):
     largest = tl.load(logits + at, mask=here, other=0).to(tl.float32)
     for k in tl.static_range(1, CLASSES):
-        largest = tl.maximum(largest, tl.load(logits + at + k * step, mask=here, other=0).to(tl.float32))
+        largest = tl.maximum(
+            largest, tl.load(logits + at + k * step, mask=here, other=0).to(tl.float32)
+        )
     return largest
 
 
@@ -60,10 +62,17 @@ def _sums(
             largest = _largest_logit(logits, at, class_step, here, CLASSES)
             total = tl.zeros((BLOCK,), tl.float32)
             for other in tl.static_range(CLASSES):
-                total += tl.exp(tl.load(logits + at + other * class_step, mask=here, other=0).to(tl.float32) - largest)
+                total += tl.exp(
+                    tl.load(logits + at + other * class_step, mask=here, other=0).to(tl.float32)
+                    - largest
+                )
             own = tl.load(logits + at + k * class_step, mask=here, other=0).to(tl.float32) - largest
             place = sample.to(tl.int64) * voxels + voxel
-            factor = tl.load(weight + place, mask=here, other=0).to(tl.float32) if WEIGHTED else tl.where(here, 1.0, 0.0)
+            factor = (
+                tl.load(weight + place, mask=here, other=0).to(tl.float32)
+                if WEIGHTED
+                else tl.where(here, 1.0, 0.0)
+            )
             is_true = here & (tl.load(label + place, mask=here, other=0).to(tl.int32) == k)
             share_of_class = factor * tl.exp(own) / total
             predicted += share_of_class
@@ -87,7 +96,18 @@ def _column(sums, sample, part, column, there, parts, CLASSES: tl.constexpr):
 
 
 @triton.jit
-def _finish(sums, loss, factors, samples, parts, smooth, tiny, CLASSES: tl.constexpr, SAMPLES: tl.constexpr, PARTS: tl.constexpr):
+def _finish(
+    sums,
+    loss,
+    factors,
+    samples,
+    parts,
+    smooth,
+    tiny,
+    CLASSES: tl.constexpr,
+    SAMPLES: tl.constexpr,
+    PARTS: tl.constexpr,
+):
     """The loss, and what its gradient needs: a and b of each sample and class, then c."""
     sample, part = tl.arange(0, SAMPLES), tl.arange(0, PARTS)
     there = (sample < samples)[:, None] & (part < parts)[None, :]
@@ -117,20 +137,31 @@ def _gradient(
     here = voxel < voxels
     at = sample.to(tl.int64) * sample_step + voxel.to(tl.int64) * voxel_step
     place = sample.to(tl.int64) * voxels + voxel
-    factor = tl.load(weight + place, mask=here, other=0).to(tl.float32) if WEIGHTED else tl.where(here, 1.0, 0.0)
+    factor = (
+        tl.load(weight + place, mask=here, other=0).to(tl.float32)
+        if WEIGHTED
+        else tl.where(here, 1.0, 0.0)
+    )
     truth = tl.load(label + place, mask=here, other=0).to(tl.int32)
     largest = _largest_logit(logits, at, class_step, here, CLASSES)
     total = tl.zeros((BLOCK,), tl.float32)
     mean = tl.zeros((BLOCK,), tl.float32)
     for k in tl.static_range(CLASSES):
-        own = tl.exp(tl.load(logits + at + k * class_step, mask=here, other=0).to(tl.float32) - largest)
+        own = tl.exp(
+            tl.load(logits + at + k * class_step, mask=here, other=0).to(tl.float32) - largest
+        )
         pair = factors + 1 + (sample * CLASSES + k) * 2
         total += own
         mean += own * (tl.where(truth == k, tl.load(pair), 0) + tl.load(pair + 1))
     scale = tl.load(outer).to(tl.float32) * factor / 2
     by_entropy = tl.load(factors)
     for k in tl.static_range(CLASSES):
-        own = tl.exp(tl.load(logits + at + k * class_step, mask=here, other=0).to(tl.float32) - largest) / total
+        own = (
+            tl.exp(
+                tl.load(logits + at + k * class_step, mask=here, other=0).to(tl.float32) - largest
+            )
+            / total
+        )
         pair = factors + 1 + (sample * CLASSES + k) * 2
         of_dice = tl.where(truth == k, tl.load(pair), 0) + tl.load(pair + 1) - mean / total
         value = scale * (by_entropy * (own - tl.where(truth == k, 1.0, 0.0)) + own * of_dice)
@@ -152,20 +183,34 @@ def steps(logits: Tensor) -> Steps | None:
 class _CrossEntropyDice(torch.autograd.Function):
     @staticmethod
     def forward(
-        context: Any, logits: Tensor, place: Steps, label: Tensor, weight: Tensor, weighted: bool, smooth: float, tiny: float
+        context: Any,
+        logits: Tensor,
+        place: Steps,
+        label: Tensor,
+        weight: Tensor,
+        weighted: bool,
+        smooth: float,
+        tiny: float,
     ) -> Tensor:
         samples, classes = logits.shape[:2]
         voxels = label[0].numel()
         share = triton.cdiv(triton.cdiv(voxels, PROGRAMS), BLOCK) * BLOCK
         parts = triton.cdiv(voxels, share)
-        sums = torch.empty((samples * parts, 3 * classes + 2), dtype=torch.float32, device=logits.device)
+        sums = torch.empty(
+            (samples * parts, 3 * classes + 2), dtype=torch.float32, device=logits.device
+        )
         loss = torch.empty((), dtype=torch.float32, device=logits.device)
         factors = torch.empty(1 + 2 * samples * classes, dtype=torch.float32, device=logits.device)
         fixed = {"CLASSES": classes, "WEIGHTED": weighted, "BLOCK": BLOCK}
         with torch.cuda.device_of(logits):
             _sums[(samples, parts)](logits, label, weight, sums, voxels, share, *place, **fixed)
-            size = {"SAMPLES": triton.next_power_of_2(samples), "PARTS": triton.next_power_of_2(parts)}
-            _finish[(1,)](sums, loss, factors, samples, parts, smooth, tiny, CLASSES=classes, **size)
+            size = {
+                "SAMPLES": triton.next_power_of_2(samples),
+                "PARTS": triton.next_power_of_2(parts),
+            }
+            _finish[(1,)](
+                sums, loss, factors, samples, parts, smooth, tiny, CLASSES=classes, **size
+            )
         context.save_for_backward(logits, label, weight, factors)
         context.fixed, context.place = fixed, place
         return loss
@@ -178,11 +223,23 @@ class _CrossEntropyDice(torch.autograd.Function):
         voxels = label[0].numel()
         grid = (len(logits), triton.cdiv(voxels, BLOCK))
         with torch.cuda.device_of(logits):
-            _gradient[grid](logits, label, weight, factors, gradients[0].contiguous(), out, voxels, *context.place, **context.fixed)
+            _gradient[grid](
+                logits,
+                label,
+                weight,
+                factors,
+                gradients[0].contiguous(),
+                out,
+                voxels,
+                *context.place,
+                **context.fixed,
+            )
         return out, None, None, None, None, None, None
 
 
-def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None, smooth: float) -> Tensor:
+def cross_entropy_dice(
+    logits: Tensor, label: Tensor, weight: Tensor | None, smooth: float
+) -> Tensor:
     """:func:`crossview.objectives.losses.cross_entropy_dice` of logits (B, K, *S), a label (B, *S) and a weight (B, *S) or None."""
     place = steps(logits)
     if place is None:
@@ -191,14 +248,20 @@ def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None, smo
     label = label.contiguous()
     factor = label if weight is None else weight.to(torch.float32).contiguous()
     tiny = 0.0 if weight is None else 1e-16
-    result: Tensor = _CrossEntropyDice.apply(logits, place, label, factor, weight is not None, smooth, tiny)
+    result: Tensor = _CrossEntropyDice.apply(
+        logits, place, label, factor, weight is not None, smooth, tiny
+    )
     return result
 
 
 def fits(logits: Tensor, label: Tensor) -> bool:
     """Whether the kernels are for these: so many classes and samples, floats of autocast, a device where they were seen to be right."""
     floats = (torch.bfloat16, torch.float16, torch.float32)
-    small = 1 < logits.shape[1] <= MOST_CLASSES and len(logits) <= 64 and logits.shape[1:].numel() < 2**31
+    small = (
+        1 < logits.shape[1] <= MOST_CLASSES
+        and len(logits) <= 64
+        and logits.shape[1:].numel() < 2**31
+    )
     alike = small and label.shape == (len(logits), *logits.shape[2:])
     return logits.dtype in floats and alike and works_on(logits.device)
 
@@ -215,17 +278,32 @@ def _check(device: torch.device) -> None:
             compare(shape, dtype, weighted, device)
 
 
-def compare(shape: tuple[int, ...], dtype: torch.dtype, weighted: bool, device: torch.device) -> None:
+def compare(
+    shape: tuple[int, ...], dtype: torch.dtype, weighted: bool, device: torch.device
+) -> None:
     """The loss and its gradient on noise, in both memory layouts, against the plain ones in float64. Raises AssertionError."""
     from crossview.objectives.losses import SMOOTH, plain_cross_entropy_dice
 
-    for layout in (torch.contiguous_format, torch.channels_last_3d if len(shape) == 5 else torch.channels_last):
-        logits = (3 * torch.randn(shape, device=device)).to(dtype).contiguous(memory_format=layout).requires_grad_()
+    for layout in (
+        torch.contiguous_format,
+        torch.channels_last_3d if len(shape) == 5 else torch.channels_last,
+    ):
+        logits = (
+            (3 * torch.randn(shape, device=device))
+            .to(dtype)
+            .contiguous(memory_format=layout)
+            .requires_grad_()
+        )
         exact = logits.detach().double().requires_grad_()
         label = torch.randint(shape[1], (shape[0], *shape[2:]), device=device, dtype=torch.uint8)
         weight = torch.rand(label.shape, device=device) if weighted else None
         found = cross_entropy_dice(logits, label, weight, SMOOTH)
-        expected = plain_cross_entropy_dice(exact, label, None if weight is None else weight.double())
+        expected = plain_cross_entropy_dice(
+            exact, label, None if weight is None else weight.double()
+        )
         agree(found, expected, 1e-5)
-        ours, theirs = torch.autograd.grad(2 * found, [logits])[0], torch.autograd.grad(2 * expected, [exact])[0]
+        ours, theirs = (
+            torch.autograd.grad(2 * found, [logits])[0],
+            torch.autograd.grad(2 * expected, [exact])[0],
+        )
         agree(ours, theirs, 1e-2 if dtype == torch.bfloat16 else 1e-4)

@@ -63,7 +63,12 @@ def batch_dice_loss(logits: Tensor, label: Tensor, smooth: float = SMOOTH) -> Te
 
 
 def cross_entropy_batch_dice(
-    logits: Tensor, label: Tensor, weight: Tensor | None = None, *, smooth: float = SMOOTH, background: bool = True
+    logits: Tensor,
+    label: Tensor,
+    weight: Tensor | None = None,
+    *,
+    smooth: float = SMOOTH,
+    background: bool = True,
 ) -> Tensor:
     """(CE + batch Dice) / 2: the supervised loss of SSL4MIS's scripts.
 
@@ -134,7 +139,13 @@ def _dice(probabilities: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor
     return 1 - ((2 * overlap + SMOOTH) / (predicted + truth.sum(voxels) + SMOOTH)).mean()
 
 
-def _batch_dice(probabilities: Tensor, truth: Tensor, smooth: float, weight: Tensor | None = None, background: bool = True) -> Tensor:
+def _batch_dice(
+    probabilities: Tensor,
+    truth: Tensor,
+    smooth: float,
+    weight: Tensor | None = None,
+    background: bool = True,
+) -> Tensor:
     every = (0, *range(2, truth.ndim))
     squares = probabilities.square()
     if weight is not None:

@@ -22,12 +22,17 @@ def decide(logits: Tensor) -> Tensor:
     probabilities = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
     if logits.shape[1] == 2:
         return (probabilities[:, 1] >= 0.5).to(torch.uint8)
-    return _first_largest(probabilities) if logits.is_cpu else probabilities.argmax(1).to(torch.uint8)
+    return (
+        _first_largest(probabilities) if logits.is_cpu else probabilities.argmax(1).to(torch.uint8)
+    )
 
 
 def _first_largest(values: Tensor) -> Tensor:
     """argmax over axis 1 as uint8, class by class: on the CPU many times faster than torch's, which goes voxel by voxel."""
-    largest, label = values[:, 0].clone(), torch.zeros(values[:, 0].shape, dtype=torch.uint8, device=values.device)
+    largest, label = (
+        values[:, 0].clone(),
+        torch.zeros(values[:, 0].shape, dtype=torch.uint8, device=values.device),
+    )
     for index in range(1, values.shape[1]):
         label.masked_fill_(values[:, index] > largest, index)
         torch.maximum(largest, values[:, index], out=largest)

@@ -14,4 +14,9 @@ def classwise_dice_loss(first: Tensor, second: Tensor) -> Tensor:
     """1 - mean over classes of (2 sum p q + e) / (sum p^2 + sum q^2 + e), e = 1e-10, sums over samples and voxels (ACDC)."""
     every = (0, *range(2, first.ndim))
     overlap = (first * second).sum(every)
-    return 1 - ((2 * overlap + 1e-10) / (first.square().sum(every) + second.square().sum(every) + 1e-10)).mean()
+    return (
+        1
+        - (
+            (2 * overlap + 1e-10) / (first.square().sum(every) + second.square().sum(every) + 1e-10)
+        ).mean()
+    )

@@ -44,7 +44,12 @@ def average(teacher: nn.Module, student: nn.Module, decay: float, *, buffers: bo
 
 def noisy(image: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
     """image + deviation clip(N(0, 1), -2, 2), drawn from ``generator`` on the image's device."""
-    return torch.empty_like(image).normal_(0, deviation, generator=generator).clamp_(-2 * deviation, 2 * deviation).add_(image)
+    return (
+        torch.empty_like(image)
+        .normal_(0, deviation, generator=generator)
+        .clamp_(-2 * deviation, 2 * deviation)
+        .add_(image)
+    )
 
 
 def entropy(probability: Tensor) -> Tensor:

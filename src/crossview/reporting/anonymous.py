@@ -20,7 +20,9 @@ def without_names(run: RunFolder) -> RunFolder:
     """
     names = sorted(set(_names(run)))
     codes = {name: f"case {place}" for place, name in enumerate(names, 1)}
-    environment = {key: _replaced(value, codes) for key, value in run.environment.items() if key not in HIDDEN}
+    environment = {
+        key: _replaced(value, codes) for key, value in run.environment.items() if key not in HIDDEN
+    }
     rows = tuple(_replaced(row, codes) for row in run.journal.rows)
     evaluations = tuple(_evaluation(evaluation, codes) for evaluation in run.evaluations)
     return replace(run, environment=environment, journal=Journal(rows), evaluations=evaluations)
@@ -44,7 +46,12 @@ def _evaluation(evaluation: Evaluation, codes: Mapping[str, str]) -> Evaluation:
 
     pictures = {codes[name]: path for name, path in evaluation.pictures.items() if name in codes}
     cases = tuple(case(scores) for scores in evaluation.cases)
-    return replace(evaluation, summary=_replaced(dict(evaluation.summary), codes), cases=cases, pictures=pictures)
+    return replace(
+        evaluation,
+        summary=_replaced(dict(evaluation.summary), codes),
+        cases=cases,
+        pictures=pictures,
+    )
 
 
 def _replaced(value: Any, codes: Mapping[str, str]) -> Any:

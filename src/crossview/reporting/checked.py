@@ -74,7 +74,10 @@ def _ranges(check: Check) -> RenderableType:
             intensities.append(Text(f"{name}: {low:.4g} to {high:.4g}, middle {middle:.4g}"))
         else:
             unit = " in mm" if name == "spacing" else ""
-            table.add_row(name + unit, *(" x ".join(f"{value:.3g}" for value in row) for row in values.values()))
+            table.add_row(
+                name + unit,
+                *(" x ".join(f"{value:.3g}" for value in row) for row in values.values()),
+            )
     if not intensities:
         return Text()
     note = Text("(0.5th, 99.5th and 50th percentile of a case, median over the cases)", style="dim")
@@ -85,7 +88,11 @@ def _classes(check: Check) -> RenderableType:
     table = _table("class", "share of voxels", "in cases")
     labels = sum(bool(fact.label_counts) for of_role in check.facts.values() for fact in of_role)
     for share in check.classes():
-        table.add_row(Text(f"{share.value} {share.name}"), f"{100 * share.share:.2f} %", f"{share.cases:,} of {labels:,}")
+        table.add_row(
+            Text(f"{share.value} {share.name}"),
+            f"{100 * share.share:.2f} %",
+            f"{share.cases:,} of {labels:,}",
+        )
     return Padding(table, (1, 0, 0, 0))
 
 
@@ -105,7 +112,10 @@ def _finding(alike: Sequence[Finding], root: str) -> RenderableType:
 def _lines(alike: Sequence[Finding], root: str) -> Iterator[tuple[str, str]]:
     for finding in alike[:MOST_SHOWN]:
         where = finding.problem.where.replace(f"{root}/", "").replace(root, "")
-        yield ("where" if where else "found"), ": ".join(text for text in (where, finding.problem.found) if text)
+        yield (
+            ("where" if where else "found"),
+            ": ".join(text for text in (where, finding.problem.found) if text),
+        )
     if len(alike) > MOST_SHOWN:
         yield "", f"and {len(alike) - MOST_SHOWN} more; --json names all"
     for label in ("expected", "fix"):

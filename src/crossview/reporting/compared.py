@@ -16,7 +16,9 @@ from crossview.reporting.report import write_report
 TABLES = (".md", ".csv", ".html", ".svg")
 
 
-def write_table(comparison: Comparison, path: Path, title: str = "Comparison", about: str = "") -> Path:
+def write_table(
+    comparison: Comparison, path: Path, title: str = "Comparison", about: str = ""
+) -> Path:
     """Write a comparison as .md, .csv, .html or (its plots) .svg, told by the name. Raises UserError for another name.
 
     title, about: of the page, and the title of the plots.
@@ -32,36 +34,71 @@ def write_table(comparison: Comparison, path: Path, title: str = "Comparison", a
 def check_table_name(path: Path) -> None:
     """Raises UserError for a name that tells no kind of table."""
     if path.suffix not in TABLES:
-        raise UserError(Problem("a table can't be written to such a file", str(path), expected=f"a name that ends in {', '.join(TABLES)}"))
+        raise UserError(
+            Problem(
+                "a table can't be written to such a file",
+                str(path),
+                expected=f"a name that ends in {', '.join(TABLES)}",
+            )
+        )
 
 
 def write_demo(folder: Path, comparison: Comparison, shown: Path) -> tuple[Path, Path]:
     """report.html (the comparison, then the run ``shown``) and compare.csv of the demonstration in ``folder``."""
-    report = write_report(shown, comparison=as_table(comparison), comparison_title="Phantoms", path=folder / "report.html")
+    report = write_report(
+        shown,
+        comparison=as_table(comparison),
+        comparison_title="Phantoms",
+        path=folder / "report.html",
+    )
     return report, write_table(comparison, folder / "compare.csv")
 
 
 def as_table(comparison: Comparison) -> ComparisonTable:
     """What the page shows of a comparison, setting by setting, the baseline first."""
     settings = list(dict.fromkeys(row.setting for row in comparison.rows))
-    rows = sorted(comparison.rows, key=lambda row: (settings.index(row.setting), not row.is_baseline))
-    points = [{"method": label, "setting": run.setting, "seed": run.seed, "dice": run.mean("dice")} for label, run in comparison.runs]
+    rows = sorted(
+        comparison.rows, key=lambda row: (settings.index(row.setting), not row.is_baseline)
+    )
+    points = [
+        {"method": label, "setting": run.setting, "seed": run.seed, "dice": run.mean("dice")}
+        for label, run in comparison.runs
+    ]
     unit = ", ".join(dict.fromkeys(row.unit for row in rows))
-    return ComparisonTable([_cells(row) for row in rows], points, [*meaning(comparison)[1:], *comparison.notes], unit)
+    return ComparisonTable(
+        [_cells(row) for row in rows], points, [*meaning(comparison)[1:], *comparison.notes], unit
+    )
 
 
 def _cells(row: Row) -> dict[str, Any]:
     dice = row.metrics["dice"]
     low, high = dice.ci95 or (None, None)
-    cells: dict[str, Any] = {name: getattr(row, name) for name in ("method", "setting", "seeds", "steps", "seconds", "selection")}
+    cells: dict[str, Any] = {
+        name: getattr(row, name)
+        for name in ("method", "setting", "seeds", "steps", "seconds", "selection")
+    }
     cells |= {metric: row.metrics[metric].mean for metric in METRICS}
     cells |= {f"{metric}_left_out": row.metrics[metric].left_out for metric in ("hd95", "asd")}
-    cells |= {"sd_seeds": dice.sd, "ci_low": low, "ci_high": high, "empty": row.empty, "verdict": row.verdict, "p": row.p}
+    cells |= {
+        "sd_seeds": dice.sd,
+        "ci_low": low,
+        "ci_high": high,
+        "empty": row.empty,
+        "verdict": row.verdict,
+        "p": row.p,
+    }
     cells["baseline"] = row.is_baseline
     if len(row.classes) > 1:
-        cells["classes"] = {name: {metric: found[metric].mean for metric in METRICS} for name, found in row.classes.items()}
+        cells["classes"] = {
+            name: {metric: found[metric].mean for metric in METRICS}
+            for name, found in row.classes.items()
+        }
     difference = row.differences.get("dice")
     if difference is not None:
-        cells |= {"difference": difference.mean, "difference_low": difference.low, "difference_high": difference.high}
+        cells |= {
+            "difference": difference.mean,
+            "difference_low": difference.low,
+            "difference_high": difference.high,
+        }
         cells |= {"p_alone": difference.p}
     return cells

@@ -15,7 +15,15 @@ from crossview.reporting import plots
 from crossview.reporting.figures import Compared, dot_plot
 from crossview.reporting.page import render
 from crossview.reporting.verdict import is_optimistic
-from crossview.reporting.words import distance, duration, interval, number, percent, points, row_name
+from crossview.reporting.words import (
+    distance,
+    duration,
+    interval,
+    number,
+    percent,
+    points,
+    row_name,
+)
 
 
 @dataclass(frozen=True)
@@ -37,10 +45,19 @@ class ComparisonTable:
     unit: str = "voxel"
 
 
-def write_comparison(comparison: ComparisonTable, path: Path, *, title: str = "Comparison", about: str = "", plot: bool = True) -> Path:
+def write_comparison(
+    comparison: ComparisonTable,
+    path: Path,
+    *,
+    title: str = "Comparison",
+    about: str = "",
+    plot: bool = True,
+) -> Path:
     """Write a comparison as one self-contained HTML page. about: a sentence below the title. plot=False leaves the plots out."""
     content = comparison_section(comparison, plot=plot)
-    return write_text(path, render("comparison.html.j2", title=title, about=about, comparison=content))
+    return write_text(
+        path, render("comparison.html.j2", title=title, about=about, comparison=content)
+    )
 
 
 def comparison_section(comparison: ComparisonTable, *, plot: bool = True) -> dict[str, Any]:
@@ -63,7 +80,9 @@ def comparison_section(comparison: ComparisonTable, *, plot: bool = True) -> dic
 def comparison_svg(comparison: ComparisonTable, title: str) -> str:
     """Both plots of a comparison as an SVG file of its own."""
     content = comparison_section(comparison)
-    return plots.standalone([plot for plot in (content["plot"], content["differences"]) if plot is not None], title)
+    return plots.standalone(
+        [plot for plot in (content["plot"], content["differences"]) if plot is not None], title
+    )
 
 
 def _name(row: Mapping[str, Any], with_setting: bool) -> str:
@@ -74,7 +93,13 @@ def _name(row: Mapping[str, Any], with_setting: bool) -> str:
 def _seeds(row: Mapping[str, Any]) -> int | None:
     """How many seeds a row averages: given as a number or as a list."""
     seeds = row.get("seeds")
-    return len(seeds) if isinstance(seeds, list | tuple) else None if number(seeds) is None else int(seeds or 0)
+    return (
+        len(seeds)
+        if isinstance(seeds, list | tuple)
+        else None
+        if number(seeds) is None
+        else int(seeds or 0)
+    )
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +114,9 @@ def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
         "interval": interval(row.get("ci_low"), row.get("ci_high")),
         "sd_seeds": percent(row.get("sd_seeds")),
         "difference": _difference(row),
-        "difference_interval": interval(row.get("difference_low"), row.get("difference_high"), points),
+        "difference_interval": interval(
+            row.get("difference_low"), row.get("difference_high"), points
+        ),
         "clear": _direction(row),
         "jaccard": percent(row.get("jaccard")),
         "hd95": distance(row.get("hd95")),
@@ -104,7 +131,11 @@ def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _class(name: str, found: Mapping[str, Any]) -> dict[str, str]:
     overlaps, distances = ("dice", "jaccard"), ("hd95", "asd")
-    return {"name": name, **{key: percent(found.get(key)) for key in overlaps}, **{key: distance(found.get(key)) for key in distances}}
+    return {
+        "name": name,
+        **{key: percent(found.get(key)) for key in overlaps},
+        **{key: distance(found.get(key)) for key in distances},
+    }
 
 
 def _difference(row: Mapping[str, Any]) -> str:
@@ -117,7 +148,13 @@ def _difference(row: Mapping[str, Any]) -> str:
 def _empty(found: Any) -> str:
     """Empty cases as a number: given as one, or as a list; or in words: given by their kinds."""
     if isinstance(found, Mapping):
-        return ", ".join(f"{kind} {count}".replace("_", " ").replace(" ", "\u00a0") for kind, count in found.items()) or "none"
+        return (
+            ", ".join(
+                f"{kind} {count}".replace("_", " ").replace(" ", "\u00a0")
+                for kind, count in found.items()
+            )
+            or "none"
+        )
     if isinstance(found, list | tuple):
         return str(len(found))
     return "" if found is None else str(found)
@@ -140,16 +177,26 @@ def _sentences(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
         span = interval(row.get("difference_low"), row.get("difference_high"), points)
         if number(row.get("difference")) is None or not span:
             continue
-        alike = [other for place, other in enumerate(names) if rows[place].get("setting") == row.get("setting")]
+        alike = [
+            other
+            for place, other in enumerate(names)
+            if rows[place].get("setting") == row.get("setting")
+        ]
         figures = f"{points(row['difference'])} points of Dice, 95 % interval {span}"
         if row.get("verdict") == "reference":
-            sentences.append(f"{name}, a reference and no competitor, against {alike[0]}: {figures}.")
+            sentences.append(
+                f"{name}, a reference and no competitor, against {alike[0]}: {figures}."
+            )
             continue
         if row.get("verdict") == "one seed":
             chance = "the interval is over scans alone, and other seeds may differ by as much"
-            sentences.append(f"{name} against {alike[0]}, of one seed, so nothing is claimed: {figures}; {chance}.")
+            sentences.append(
+                f"{name} against {alike[0]}, of one seed, so nothing is claimed: {figures}; {chance}."
+            )
             continue
-        words = {"better": "is better than", "worse": "is worse than", "": "can't be told from"}[_direction(row)]
+        words = {"better": "is better than", "worse": "is worse than", "": "can't be told from"}[
+            _direction(row)
+        ]
         p = number(row.get("p"))
         after = _after_correction(row) or ("" if p is None else f", {p_text(p)}")
         sentences.append(f"{name} {words} {alike[0]}: {figures}{after}.")
@@ -158,8 +205,17 @@ def _sentences(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
 
 def _after_correction(row: Mapping[str, Any]) -> str:
     """Why nothing is claimed of a row whose interval leaves out zero."""
-    low, high, p, alone = (number(row.get(key)) for key in ("difference_low", "difference_high", "p", "p_alone"))
-    if _direction(row) or low is None or high is None or low <= 0 <= high or p is None or alone is None:
+    low, high, p, alone = (
+        number(row.get(key)) for key in ("difference_low", "difference_high", "p", "p_alone")
+    )
+    if (
+        _direction(row)
+        or low is None
+        or high is None
+        or low <= 0 <= high
+        or p is None
+        or alone is None
+    ):
         return ""
     if p <= alone:
         return f". That interval leaves out 0, but with so few scans the paired test does not bear it out ({p_text(p)})"
@@ -174,18 +230,39 @@ def _plot(comparison: ComparisonTable, names: Sequence[str]) -> Markup | None:
             continue
         runs = [point for point in comparison.points if _belongs(point, row)]
         seeds = [found for point in runs if (found := number(point.get("dice"))) is not None]
-        compared.append(Compared(name, mean, None if low is None or high is None else (low, high), seeds if len(seeds) > 1 else ()))
-    return dot_plot(compared, "mean Dice of each method with its 95 % interval") if compared else None
+        compared.append(
+            Compared(
+                name,
+                mean,
+                None if low is None or high is None else (low, high),
+                seeds if len(seeds) > 1 else (),
+            )
+        )
+    return (
+        dot_plot(compared, "mean Dice of each method with its 95 % interval") if compared else None
+    )
 
 
 def _differences(comparison: ComparisonTable, names: Sequence[str]) -> Markup | None:
     compared = []
     for row, name in zip(comparison.rows, names, strict=True):
-        mean, low, high = (number(row.get(key)) for key in ("difference", "difference_low", "difference_high"))
+        mean, low, high = (
+            number(row.get(key)) for key in ("difference", "difference_low", "difference_high")
+        )
         if mean is not None and low is not None and high is not None:
-            compared.append(plots.Compared(name, mean, (low, high), aside=row.get("verdict") == "reference"))
-    baselines = [row_name(str(row.get("method", ""))) for row in comparison.rows if number(row.get("difference")) is None]
-    return plots.difference_plot(compared, baselines[0] if baselines else "the baseline") if compared else None
+            compared.append(
+                plots.Compared(name, mean, (low, high), aside=row.get("verdict") == "reference")
+            )
+    baselines = [
+        row_name(str(row.get("method", "")))
+        for row in comparison.rows
+        if number(row.get("difference")) is None
+    ]
+    return (
+        plots.difference_plot(compared, baselines[0] if baselines else "the baseline")
+        if compared
+        else None
+    )
 
 
 def _belongs(point: Mapping[str, Any], row: Mapping[str, Any]) -> bool:

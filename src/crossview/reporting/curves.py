@@ -19,11 +19,20 @@ MOST_LINES = 8
 def training_charts(run: RunFolder) -> list[Chart]:
     """What can be drawn of the journal, with the stages marked; empty for a run that has not stepped."""
     steps, stages = run.journal.of("step"), run.journal.of("stage")
-    boundaries = [(float(number(row.get("total_step")) or 0), str(row.get("stage", ""))) for row in stages if number(row.get("steps"))]
+    boundaries = [
+        (float(number(row.get("total_step")) or 0), str(row.get("stage", "")))
+        for row in stages
+        if number(row.get("steps"))
+    ]
     draw = partial(line_chart, boundaries=boundaries, last=float(run.journal.total_step))
-    told = {str(index): str(name) for index, name in enumerate(run.environment.get("class_names") or [])}
+    told = {
+        str(index): str(name) for index, name in enumerate(run.environment.get("class_names") or [])
+    }
     names = next((evaluation.classes for evaluation in run.evaluations if evaluation.classes), told)
-    charts = [draw(title, series, limits=_dice_limits(series), show=_percent) for title, series in _validation(run, names)]
+    charts = [
+        draw(title, series, limits=_dice_limits(series), show=_percent)
+        for title, series in _validation(run, names)
+    ]
     terms = _lines(steps, "terms")
     total = Series("loss", _points(steps, lambda row: row.get("loss")), 8, dashed=True)
     losses = [line for line in ([total] if len(terms) != 1 else []) + terms if line.points]
@@ -35,7 +44,13 @@ def training_charts(run: RunFolder) -> list[Chart]:
     rate = _points(steps, lambda row: row.get("learning_rate"))
     positive = [y for _, y in rate if y > 0]
     if positive:
-        charts.append(draw("Learning rate", [Series("learning rate", rate)], log=max(positive) > 20 * median(positive)))
+        charts.append(
+            draw(
+                "Learning rate",
+                [Series("learning rate", rate)],
+                log=max(positive) > 20 * median(positive),
+            )
+        )
     return charts
 
 
@@ -50,12 +65,24 @@ def _validation(run: RunFolder, names: Mapping[str, str]) -> list[tuple[str, lis
         return [row for row in rows if not is_idle(view, str(row.get("stage")), run)]
 
     by_view = [
-        Series(name, _points(taking_part(name), lambda row, name=name: table(table(row.get("views")).get(name)).get("mean")), colour, True)  # type: ignore[misc]
+        Series(
+            name,
+            _points(
+                taking_part(name),
+                lambda row, name=name: table(table(row.get("views")).get(name)).get("mean"),
+            ),
+            colour,
+            True,
+        )  # type: ignore[misc]
         for colour, name in enumerate(views[: MOST_LINES - 1], 2)
         if taking_part(name)
     ]
     by_class = [
-        Series(names.get(index, f"class {index}"), _points(rows, lambda row, index=index: table(row.get("classes")).get(index)), colour)  # type: ignore[misc]
+        Series(
+            names.get(index, f"class {index}"),
+            _points(rows, lambda row, index=index: table(row.get("classes")).get(index)),
+            colour,
+        )  # type: ignore[misc]
         for colour, index in enumerate(classes[: MOST_LINES - 1], 2)
     ]
     if not mean.points:
@@ -93,9 +120,15 @@ def _points(rows: list[Row], value: Callable[[Row], Any]) -> list[Point]:
 def speed_sentence(run: RunFolder) -> str:
     """How fast training went, and how much of it waited for data."""
     steps = run.journal.of("step")
-    speeds = [found for row in steps if (found := number(row.get("samples_per_second"))) is not None]
+    speeds = [
+        found for row in steps if (found := number(row.get("samples_per_second"))) is not None
+    ]
     waits = [found for row in steps if (found := number(row.get("data_wait"))) is not None]
     if not speeds:
         return ""
-    waiting = f", with {100 * sum(waits) / len(waits):.1f} % of the time spent waiting for data" if waits else ""
+    waiting = (
+        f", with {100 * sum(waits) / len(waits):.1f} % of the time spent waiting for data"
+        if waits
+        else ""
+    )
     return f"{median(speeds):.1f} samples a second (median){waiting}."

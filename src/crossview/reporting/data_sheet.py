@@ -34,20 +34,39 @@ def data_sheet(run: Path) -> dict[str, Any] | None:
         return None
     fingerprint = table(plan.get("fingerprint"))
     cases = [case for case in fingerprint.get("cases") or [] if isinstance(case, dict)]
-    choices = [(str(each.get("key")), _value(each.get("value")), str(each.get("reason"))) for each in plan.get("choices") or []]
+    choices = [
+        (str(each.get("key")), _value(each.get("value")), str(each.get("reason")))
+        for each in plan.get("choices") or []
+    ]
     labelled = sum(bool(case.get("labelled")) for case in cases)
     channels = int(number(fingerprint.get("channels")) or 1)
-    kind = "CT, by its Hounsfield units" if fingerprint.get("ct") else "no absolute scale of intensities"
+    kind = (
+        "CT, by its Hounsfield units"
+        if fingerprint.get("ct")
+        else "no absolute scale of intensities"
+    )
     about = f"{labelled} labelled and {len(cases) - labelled} unlabelled scans, {channels} channel{'s' if channels != 1 else ''}, {kind}."
     charts, same = _charts(cases, channels)
-    return {"about": about, "same": same, "device": str(plan.get("device") or ""), "choices": choices, "charts": charts}
+    return {
+        "about": about,
+        "same": same,
+        "device": str(plan.get("device") or ""),
+        "choices": choices,
+        "charts": charts,
+    }
 
 
 def _value(value: Any) -> str:
     """A value of the recipe in one line, numbers short."""
     if isinstance(value, list):
         return ", ".join(map(_value, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        f"{value:.4g}"
+        if isinstance(value, float)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
 
 
 def _charts(cases: Sequence[Mapping[str, Any]], channels: int) -> tuple[list[Chart], list[str]]:
@@ -57,13 +76,21 @@ def _charts(cases: Sequence[Mapping[str, Any]], channels: int) -> tuple[list[Cha
     """
     count = max((len(case.get("shape") or []) for case in cases), default=0)
     names = AXES if count == 3 else FLAT_AXES[:count]
-    wanted = [(f"voxels {name}", [_at(case.get("shape"), axis) for case in cases]) for axis, name in enumerate(names)]
-    wanted += [(f"mm a voxel {name}", [_at(case.get("spacing"), axis) for case in cases]) for axis, name in enumerate(names)]
+    wanted = [
+        (f"voxels {name}", [_at(case.get("shape"), axis) for case in cases])
+        for axis, name in enumerate(names)
+    ]
+    wanted += [
+        (f"mm a voxel {name}", [_at(case.get("spacing"), axis) for case in cases])
+        for axis, name in enumerate(names)
+    ]
     for channel in range(channels):
         of = f" of channel {channel}" if channels > 1 else ""
         percentiles = [_at(case.get("percentiles"), channel) for case in cases]
         wanted += [(f"middle intensity{of}", [_at(each, 1) for each in percentiles])]
-        wanted += [(f"99.5th percentile of intensities{of}", [_at(each, 2) for each in percentiles])]
+        wanted += [
+            (f"99.5th percentile of intensities{of}", [_at(each, 2) for each in percentiles])
+        ]
     marks = [bool(case.get("labelled")) for case in cases]
     charts, same = [], []
     for title, values in wanted:
@@ -81,7 +108,11 @@ def _at(values: Any, index: int) -> Any:
 
 def histogram(title: str, values: Sequence[Any], labelled: Sequence[bool]) -> Chart:
     """How many scans have which of several values, labelled ones on top of the others; logarithmic if they span a factor of 100."""
-    known = [(float(found), mark) for value, mark in zip(values, labelled, strict=True) if (found := number(value)) is not None]
+    known = [
+        (float(found), mark)
+        for value, mark in zip(values, labelled, strict=True)
+        if (found := number(value)) is not None
+    ]
     low, high = min(value for value, _ in known), max(value for value, _ in known)
     log = low > 0 and high >= 100 * low
     scale, back = (math.log, math.exp) if log else (float, float)
@@ -91,7 +122,9 @@ def histogram(title: str, values: Sequence[Any], labelled: Sequence[bool]) -> Ch
         counts[min(BINS - 1, int((scale(value) - start) / (end - start) * BINS))][mark] += 1
     edges = [_round(back(start + (end - start) * index / BINS)) for index in range(BINS + 1)]
     body = "".join([*_bars(counts, edges), *_ends(_round(low), _round(high))])
-    svg = Markup(f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{body}</svg>')
+    svg = Markup(
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{body}</svg>'
+    )
     return Chart(title + (", logarithmic" if log else ""), svg, LEGEND)
 
 

@@ -45,7 +45,10 @@ def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
         return list(points)
     edges = [round(index * len(points) / most) for index in range(most + 1)]
     stretches = [points[start:end] for start, end in pairwise(edges)]
-    return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in stretches]
+    return [
+        (sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part))
+        for part in stretches
+    ]
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -81,19 +84,25 @@ class _Scale:
     def __call__(self, value: float) -> float:
         value = min(max(value, self.low), self.high)
         if self.log:
-            share = (math.log10(value) - math.log10(self.low)) / (math.log10(self.high) - math.log10(self.low))
+            share = (math.log10(value) - math.log10(self.low)) / (
+                math.log10(self.high) - math.log10(self.low)
+            )
         else:
             share = (value - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
 
 def _text(x: float, y: float, text: str, kind: str = "tick", anchor: str = "middle") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
+    )
 
 
 def _svg(width: float, height: float, parts: Sequence[str], label: str) -> Markup:
     body = "".join(parts)
-    return Markup(f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">{body}</svg>')
+    return Markup(
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">{body}</svg>'
+    )
 
 
 def line_chart(
@@ -110,7 +119,11 @@ def line_chart(
 
     limits: of the y axis. log: a logarithmic y axis, for values above 0. show: a tick or a value in words.
     """
-    lines = [Series(line.name, thin(line.points), line.colour, line.dashed) for line in series if line.points]
+    lines = [
+        Series(line.name, thin(line.points), line.colour, line.dashed)
+        for line in series
+        if line.points
+    ]
     values = [y for line in lines for _, y in line.points if not log or y > SMALLEST]
     last = max([last, *(x for line in lines for x, _ in line.points)])
     low, high = limits or _limits(values, log)
@@ -121,7 +134,9 @@ def line_chart(
         kept = [(x, y) for x, y in line.points if not log or y > SMALLEST]
         path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in kept)
         style = f"line c{line.colour}" + (" dashed" if line.dashed else "")
-        parts.append(f'<polyline points="{path}" class="{style}"><title>{escape(line.name)}</title></polyline>')
+        parts.append(
+            f'<polyline points="{path}" class="{style}"><title>{escape(line.name)}</title></polyline>'
+        )
         if len(kept) <= 40:
             parts += [
                 f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="2.6" class="c{line.colour}">'
@@ -137,10 +152,17 @@ def _limits(values: Sequence[float], log: bool) -> tuple[float, float]:
     if not values:
         return (1e-3, 1.0) if log else (0.0, 1.0)
     if log:
-        low, high = 10 ** math.floor(math.log10(min(values)) + 1e-9), 10 ** math.ceil(math.log10(max(values)) - 1e-9)
+        low, high = (
+            10 ** math.floor(math.log10(min(values)) + 1e-9),
+            10 ** math.ceil(math.log10(max(values)) - 1e-9),
+        )
         return (low, high) if high > low else (low / 10, high * 10)
     ordered = sorted(values)
-    low, high, usual = min(0.0, ordered[0]), max(0.0, ordered[-1]), ordered[int(0.98 * (len(ordered) - 1))]
+    low, high, usual = (
+        min(0.0, ordered[0]),
+        max(0.0, ordered[-1]),
+        ordered[int(0.98 * (len(ordered) - 1))],
+    )
     high = 1.3 * usual if 0 < 4 * usual < high else high
     return low, high + 0.05 * (high - low) if high - low > SMALLEST else low + 1.0
 
@@ -148,15 +170,23 @@ def _limits(values: Sequence[float], log: bool) -> tuple[float, float]:
 def _grid(across: _Scale, up: _Scale, show: Callable[[float], str]) -> list[str]:
     parts = []
     if up.log:
-        powers = [10.0**power for power in range(round(math.log10(up.low)), round(math.log10(up.high)) + 1)]
+        powers = [
+            10.0**power
+            for power in range(round(math.log10(up.low)), round(math.log10(up.high)) + 1)
+        ]
         levels = powers[:: -(-len(powers) // 6)]
     else:
         levels = ticks(up.low, up.high, 5)
     for value in levels:
         y = up(value)
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
+        parts.append(
+            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>'
+        )
         parts.append(_text(LEFT - 7, y + 4, show(value), anchor="end"))
-    parts += [_text(across(value), HEIGHT - BOTTOM + 17, short(value)) for value in ticks(across.low, across.high)]
+    parts += [
+        _text(across(value), HEIGHT - BOTTOM + 17, short(value))
+        for value in ticks(across.low, across.high)
+    ]
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "training step", "axis"))
     return parts
 
@@ -166,9 +196,19 @@ def _stages(boundaries: Sequence[tuple[float, str]], across: _Scale) -> list[str
     for start, name in boundaries:
         x = across(start)
         if start > 0:
-            parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{HEIGHT - BOTTOM}" class="stage"/>')
+            parts.append(
+                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{HEIGHT - BOTTOM}" class="stage"/>'
+            )
         late = x > WIDTH - 90
-        parts.append(_text(x + (-5 if late else 5 if start > 0 else 1), TOP - 8, name, "axis", "end" if late else "start"))
+        parts.append(
+            _text(
+                x + (-5 if late else 5 if start > 0 else 1),
+                TOP - 8,
+                name,
+                "axis",
+                "end" if late else "start",
+            )
+        )
     return parts
 
 
@@ -181,14 +221,18 @@ class Mark:
     link: str = ""
 
 
-def strip(marks: Sequence[Mark], mean: float | None, span: tuple[float, float] | None, label: str) -> Markup:
+def strip(
+    marks: Sequence[Mark], mean: float | None, span: tuple[float, float] | None, label: str
+) -> Markup:
     """One dot a case along a Dice axis (0 to 1), with the mean and its interval below."""
     width, height, base = 520, 128, 74
     low, high = _overlap_limits([mark.value for mark in marks])
     across = _Scale(low, high, 16, width - 16)
     parts = []
     for value in ticks(low, high, 6):
-        parts.append(f'<line x1="{across(value):.1f}" x2="{across(value):.1f}" y1="6" y2="{height - 22}" class="grid"/>')
+        parts.append(
+            f'<line x1="{across(value):.1f}" x2="{across(value):.1f}" y1="6" y2="{height - 22}" class="grid"/>'
+        )
         parts.append(_text(across(value), height - 6, f"{100 * value:g}"))
     radius, piled = 0.0, []
     for radius in (5.0, 4.0, 3.2, 2.4):
@@ -199,9 +243,13 @@ def strip(marks: Sequence[Mark], mean: float | None, span: tuple[float, float] |
         dot = f'<circle cx="{x:.1f}" cy="{base - lift:.1f}" r="{radius:g}" class="dot c1"><title>{escape(mark.text)}</title></circle>'
         parts.append(f'<a href="{escape(mark.link)}">{dot}</a>' if mark.link else dot)
     if span is not None:
-        parts.append(f'<line x1="{across(span[0]):.1f}" x2="{across(span[1]):.1f}" y1="{base + 20}" y2="{base + 20}" class="interval c2"/>')
+        parts.append(
+            f'<line x1="{across(span[0]):.1f}" x2="{across(span[1]):.1f}" y1="{base + 20}" y2="{base + 20}" class="interval c2"/>'
+        )
     if mean is not None:
-        parts.append(f'<circle cx="{across(mean):.1f}" cy="{base + 20}" r="6" class="c2"><title>mean {100 * mean:.2f} %</title></circle>')
+        parts.append(
+            f'<circle cx="{across(mean):.1f}" cy="{base + 20}" r="6" class="c2"><title>mean {100 * mean:.2f} %</title></circle>'
+        )
     return _svg(width, height, parts, label)
 
 
@@ -246,11 +294,15 @@ def dot_plot(rows: Sequence[Compared], label: str) -> Markup:
     """Methods on the y axis, Dice on the x axis: a large dot for the mean, a bar for its interval, a small dot a seed."""
     left = min(260, 24 + max((8 * len(row.name) for row in rows), default=0))
     width, height = 1000, 34 * len(rows) + 48
-    low, high = _overlap_limits([value for row in rows for value in (row.mean, *(row.span or ()), *row.seeds)])
+    low, high = _overlap_limits(
+        [value for row in rows for value in (row.mean, *(row.span or ()), *row.seeds)]
+    )
     across = _Scale(low, high, left, width - 20)
     parts = []
     for value in ticks(low, high, 8):
-        parts.append(f'<line x1="{across(value):.1f}" x2="{across(value):.1f}" y1="4" y2="{height - 40}" class="grid"/>')
+        parts.append(
+            f'<line x1="{across(value):.1f}" x2="{across(value):.1f}" y1="4" y2="{height - 40}" class="grid"/>'
+        )
         parts.append(_text(across(value), height - 24, f"{100 * value:g}"))
     parts.append(_text((left + width - 20) / 2, height - 5, "Dice in %", "axis"))
     for place, row in enumerate(rows):
@@ -258,9 +310,13 @@ def dot_plot(rows: Sequence[Compared], label: str) -> Markup:
         name = row.name if len(row.name) <= 28 else row.name[:27] + "…"
         parts.append(_text(left - 14, y + 4, name, "name", "end"))
         if row.span:
-            parts.append(f'<line x1="{across(row.span[0]):.1f}" x2="{across(row.span[1]):.1f}" y1="{y}" y2="{y}" class="interval c1"/>')
+            parts.append(
+                f'<line x1="{across(row.span[0]):.1f}" x2="{across(row.span[1]):.1f}" y1="{y}" y2="{y}" class="interval c1"/>'
+            )
         hint = f"<title>{escape(row.name)}: {100 * row.mean:.2f} %</title>"
-        parts.append(f'<circle cx="{across(row.mean):.1f}" cy="{y}" r="6" class="c1">{hint}</circle>')
+        parts.append(
+            f'<circle cx="{across(row.mean):.1f}" cy="{y}" r="6" class="c1">{hint}</circle>'
+        )
         parts += [
             f'<circle cx="{across(seed):.1f}" cy="{y + 10}" r="3" class="seed"><title>{100 * seed:.2f} %</title></circle>'
             for seed in row.seeds

@@ -37,7 +37,14 @@ class Journal:
     @property
     def seconds(self) -> float | None:
         """Seconds since the run began, as of the last row that says so."""
-        return next((found for row in reversed(self.rows) if (found := number(row.get("seconds"))) is not None), None)
+        return next(
+            (
+                found
+                for row in reversed(self.rows)
+                if (found := number(row.get("seconds"))) is not None
+            ),
+            None,
+        )
 
 
 @dataclass
@@ -69,7 +76,10 @@ class Evaluation:
     @property
     def classes(self) -> dict[str, str]:
         """Names of the classes by their index."""
-        return {index: str(table(scores).get("name") or f"class {index}") for index, scores in table(self.summary.get("classes")).items()}
+        return {
+            index: str(table(scores).get("name") or f"class {index}")
+            for index, scores in table(self.summary.get("classes")).items()
+        }
 
 
 @dataclass(frozen=True)
@@ -107,13 +117,24 @@ def read_run(path: Path) -> RunFolder:
     try:
         recipe = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UserError(Problem("not valid TOML", where=str(path / "recipe.toml"), found=str(error), fix="restore the file")) from error
+        raise UserError(
+            Problem(
+                "not valid TOML",
+                where=str(path / "recipe.toml"),
+                found=str(error),
+                fix="restore the file",
+            )
+        ) from error
     environment = path / "environment.json"
     evaluations = [
-        _read_evaluation(summary.parent) for summary in sorted(path.glob("evaluation/*/summary.json")) if summary.parent.suffix != ".part"
+        _read_evaluation(summary.parent)
+        for summary in sorted(path.glob("evaluation/*/summary.json"))
+        if summary.parent.suffix != ".part"
     ]
     order = ["test", "validation"]
-    evaluations.sort(key=lambda found: order.index(found.split) if found.split in order else len(order))
+    evaluations.sort(
+        key=lambda found: order.index(found.split) if found.split in order else len(order)
+    )
     return RunFolder(
         path=path,
         recipe=recipe,
@@ -147,7 +168,14 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(Problem("not valid JSON", where=str(path), found=str(error), fix="run crossview evaluate again")) from error
+        raise UserError(
+            Problem(
+                "not valid JSON",
+                where=str(path),
+                found=str(error),
+                fix="run crossview evaluate again",
+            )
+        ) from error
     return table(found)
 
 
@@ -173,7 +201,10 @@ def _read_cases(file: Path) -> list[CaseScores]:
             if row.get("view"):
                 case.views.setdefault(row["view"], {})[index] = number(row.get("dice"))
                 continue
-            case.classes[index] = {metric: number(row.get(metric)) for metric in ("dice", "jaccard", "hd95", "asd", "assd")}
+            case.classes[index] = {
+                metric: number(row.get(metric))
+                for metric in ("dice", "jaccard", "hd95", "asd", "assd")
+            }
             if row.get("empty"):
                 case.empty.append((index, row["empty"]))
     return list(cases.values())

@@ -11,7 +11,19 @@ from crossview.reporting.figures import Mark, strip
 from crossview.reporting.folder import Evaluation, RunFolder
 from crossview.reporting.results import case_row
 from crossview.reporting.verdict import bounds, is_optimistic, stale_step
-from crossview.reporting.words import METRICS, OVERLAPS, SELECTIONS, count, duration, interval, method_name, metric, number, percent, table
+from crossview.reporting.words import (
+    METRICS,
+    OVERLAPS,
+    SELECTIONS,
+    count,
+    duration,
+    interval,
+    method_name,
+    metric,
+    number,
+    percent,
+    table,
+)
 from crossview.resolve import resolve
 
 MOST_TOLD = 4
@@ -51,7 +63,10 @@ def _scan_facts(run: RunFolder) -> list[tuple[str, str]]:
     """How many labelled and unlabelled scans were trained on: as the run counted them, else the labelled ones of its recipe."""
     slices = run.option("data", "source") == "acdc"
     validation = _amount(run.environment.get("validation"))
-    trained, planned = _amount(run.environment.get("labelled")), _amount(run.option("data", "labelled"))
+    trained, planned = (
+        _amount(run.environment.get("labelled")),
+        _amount(run.option("data", "labelled")),
+    )
     facts = []
     if trained:
         facts.append((f"{trained:,}", f"labelled {'slices' if slices else 'scans'}"))
@@ -60,7 +75,11 @@ def _scan_facts(run: RunFolder) -> list[tuple[str, str]]:
     unlabelled = _amount(run.environment.get("unlabelled"))
     if unlabelled:
         facts.append((f"{unlabelled:,}", f"unlabelled {'slices' if slices else 'scans'}"))
-    whence = "" if _amount(run.option("data", "validation")) or run.option("data", "source") != "folder" else " by split.toml"
+    whence = (
+        ""
+        if _amount(run.option("data", "validation")) or run.option("data", "source") != "folder"
+        else " by split.toml"
+    )
     return facts + ([(f"{validation:,}", f"for validation{whence}")] if validation else [])
 
 
@@ -74,13 +93,22 @@ def _amount(value: Any) -> int | None:
 
 def _badges(run: RunFolder) -> list[tuple[str, str]]:
     selection = str(run.option("training", "selection") or "last")
-    optimistic = any(is_optimistic(evaluation.summary) for evaluation in run.evaluations) or selection == "test"
+    optimistic = (
+        any(is_optimistic(evaluation.summary) for evaluation in run.evaluations)
+        or selection == "test"
+    )
     badges = []
     if optimistic:
-        badges.append((f"selected on {'test' if selection == 'test' else selection}, optimistic", "bad"))
+        badges.append(
+            (f"selected on {'test' if selection == 'test' else selection}, optimistic", "bad")
+        )
     else:
         badges.append((SELECTIONS.get(selection, f"selection {selection}"), ""))
-    outdated = [step for evaluation in run.evaluations[:1] if (step := stale_step(evaluation, run)) is not None]
+    outdated = [
+        step
+        for evaluation in run.evaluations[:1]
+        if (step := stale_step(evaluation, run)) is not None
+    ]
     badges += [(f"scores of step {step:,}, out of date", "bad") for step in outdated]
     if any(evaluation.summary.get("partial") for evaluation in run.evaluations):
         badges.append(("partial evaluation", "warn"))
@@ -101,10 +129,17 @@ def changed_keys(run: RunFolder) -> list[str]:
     None of a recipe that is planned for one's own scans, nor where the setting or the method is not shipped.
     """
     setting, method = run.recipe.get("setting"), table(run.recipe.get("method"))
-    if setting not in shipped_settings() or setting == "folder" or method.get("name") not in shipped_methods():
+    if (
+        setting not in shipped_settings()
+        or setting == "folder"
+        or method.get("name") not in shipped_methods()
+    ):
         return []
     try:
-        shipped = resolve(str(setting), [f"method.{key}={method[key]}" for key in ("name", "variant") if key in method]).tables()
+        shipped = resolve(
+            str(setting),
+            [f"method.{key}={method[key]}" for key in ("name", "variant") if key in method],
+        ).tables()
     except UserError:
         return []
     found = differences(shipped, {name: table(run.recipe.get(name)) for name in TABLES})
@@ -115,7 +150,9 @@ def changed_keys(run: RunFolder) -> list[str]:
 def planned_steps(run: RunFolder) -> int:
     """The steps of all stages, from the recipe's [method]; 0 where it does not say."""
     method = table(run.recipe.get("method"))
-    return sum(int(number(method.get(key)) or 0) for key in ("pretrain_steps", "train_steps", "steps"))
+    return sum(
+        int(number(method.get(key)) or 0) for key in ("pretrain_steps", "train_steps", "steps")
+    )
 
 
 def headline_score(run: RunFolder) -> dict[str, Any] | None:
@@ -126,9 +163,13 @@ def headline_score(run: RunFolder) -> dict[str, Any] | None:
     mean = table(evaluation.summary.get("mean"))
     dice = table(mean.get("dice"))
     low, high = bounds(dice)
-    cases, old = len(evaluation.summary.get("cases") or evaluation.cases), stale_step(evaluation, run)
+    cases, old = (
+        len(evaluation.summary.get("cases") or evaluation.cases),
+        stale_step(evaluation, run),
+    )
     return {
-        "on": count(cases, f"{evaluation.split} case") + ("" if old is None else f" at step {old:,}, not of the run as it is now"),
+        "on": count(cases, f"{evaluation.split} case")
+        + ("" if old is None else f" at step {old:,}, not of the run as it is now"),
         "dice": percent(dice.get("mean")),
         "interval": interval(low, high),
         "tiles": _tiles(mean, str(evaluation.summary.get("unit") or "voxel")),
@@ -138,7 +179,11 @@ def headline_score(run: RunFolder) -> dict[str, Any] | None:
 
 def _tiles(mean: Mapping[str, Any], unit: str) -> list[tuple[str, str, str]]:
     found = [(name, table(mean.get(name)).get("mean")) for name in ("jaccard", "hd95", "asd")]
-    return [(METRICS[name], metric(name, value), "%" if name in OVERLAPS else unit) for name, value in found if number(value) is not None]
+    return [
+        (METRICS[name], metric(name, value), "%" if name in OVERLAPS else unit)
+        for name, value in found
+        if number(value) is not None
+    ]
 
 
 def _strip(evaluation: Evaluation, mean: float | None, low: Any, high: Any) -> Any:
@@ -150,4 +195,9 @@ def _strip(evaluation: Evaluation, mean: float | None, low: Any, high: Any) -> A
     if len(marks) < 2:
         return None
     first, second = number(low), number(high)
-    return strip(marks, mean, None if first is None or second is None else (first, second), "Dice of each case")
+    return strip(
+        marks,
+        mean,
+        None if first is None or second is None else (first, second),
+        "Dice of each case",
+    )

@@ -65,7 +65,12 @@ def _encode(path: Path, most: int) -> Embedded | None:
         last = place == len(SIZES) - 1
         if BYTES_A_PIXEL * width * height > most and not last:
             continue
-        content, kind = _compressed(image if width == image.width else image.resize((width, height), Image.Resampling.HAMMING), quality)
+        content, kind = _compressed(
+            image
+            if width == image.width
+            else image.resize((width, height), Image.Resampling.HAMMING),
+            quality,
+        )
         if len(content) <= 1.3 * most or last:
             break
     return _embedded(content, kind, (width, height))

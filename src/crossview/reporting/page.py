@@ -12,6 +12,10 @@ import crossview
 def render(template: str, **content: Any) -> str:
     """A template of this package as HTML; texts are escaped."""
     environment = Environment(
-        loader=PackageLoader("crossview.reporting", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("crossview.reporting", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template(template).render(version=crossview.__version__, **content)

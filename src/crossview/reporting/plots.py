@@ -35,25 +35,50 @@ def difference_plot(rows: Sequence[Compared], baseline: str) -> Markup:
     """Methods on the y axis, points of Dice to the baseline on the x axis, zero marked: an interval that crosses it shows nothing."""
     left = min(260, 24 + 8 * max(len(name) for name in (baseline, *(row.name for row in rows))))
     height = ROW * len(rows) + 48
-    low, high = 100 * min(0.0, *(row.span[0] for row in rows)), 100 * max(0.0, *(row.span[1] for row in rows))
+    low, high = (
+        100 * min(0.0, *(row.span[0] for row in rows)),
+        100 * max(0.0, *(row.span[1] for row in rows)),
+    )
     room = max(0.5, 0.05 * (high - low))
     low, high = low - room, high + room
 
     def across(points: float) -> float:
         return left + (points - low) / (high - low) * (WIDTH - RIGHT - left)
 
-    parts = [_line(across(value), across(value), TOP, height - BOTTOM, "grid") for value in ticks(low, high, 8)]
-    parts += [_text(across(value), height - 24, f"{value:+g}" if abs(value) > 1e-9 else "0") for value in ticks(low, high, 8)]
+    parts = [
+        _line(across(value), across(value), TOP, height - BOTTOM, "grid")
+        for value in ticks(low, high, 8)
+    ]
+    parts += [
+        _text(across(value), height - 24, f"{value:+g}" if abs(value) > 1e-9 else "0")
+        for value in ticks(low, high, 8)
+    ]
     parts.append(_line(across(0), across(0), TOP, height - BOTTOM, "stage zero"))
-    parts.append(_text((left + WIDTH - RIGHT) / 2, height - 5, f"Dice against {baseline}, in points", "axis"))
+    parts.append(
+        _text((left + WIDTH - RIGHT) / 2, height - 5, f"Dice against {baseline}, in points", "axis")
+    )
     for place, row in enumerate(rows):
         y, colour = 22 + ROW * place, "c8" if row.aside else "c1"
-        parts.append(_text(left - 14, y + 4, row.name if len(row.name) <= 28 else row.name[:27] + "…", "name", "end"))
-        parts.append(_line(across(100 * row.span[0]), across(100 * row.span[1]), y, y, f"interval {colour}"))
+        parts.append(
+            _text(
+                left - 14,
+                y + 4,
+                row.name if len(row.name) <= 28 else row.name[:27] + "…",
+                "name",
+                "end",
+            )
+        )
+        parts.append(
+            _line(across(100 * row.span[0]), across(100 * row.span[1]), y, y, f"interval {colour}")
+        )
         hint = f"<title>{escape(row.name)}: {100 * row.mean:+.2f} ({100 * row.span[0]:+.2f} to {100 * row.span[1]:+.2f})</title>"
-        parts.append(f'<circle cx="{across(100 * row.mean):.1f}" cy="{y}" r="6" class="{colour}">{hint}</circle>')
+        parts.append(
+            f'<circle cx="{across(100 * row.mean):.1f}" cy="{y}" r="6" class="{colour}">{hint}</circle>'
+        )
     label = f"differences of Dice against {baseline}, with their 95 % intervals"
-    return Markup(f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>')
+    return Markup(
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    )
 
 
 def standalone(plots: Sequence[Markup], title: str) -> str:
@@ -62,7 +87,11 @@ def standalone(plots: Sequence[Markup], title: str) -> str:
     for plot in plots:
         found = re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', plot)
         height = float(found[1]) if found else 0.0
-        parts.append(str(plot).replace("<svg ", f'<svg x="0" y="{top + 8:g}" width="{WIDTH}" height="{height:g}" ', 1))
+        parts.append(
+            str(plot).replace(
+                "<svg ", f'<svg x="0" y="{top + 8:g}" width="{WIDTH}" height="{height:g}" ', 1
+            )
+        )
         top += height + 16
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top:g}" width="{WIDTH}" height="{top:g}">'
     ground = f'<title>{escape(title)}</title><style>{STYLE}</style><rect width="100%" height="100%" fill="#ffffff"/>'
@@ -74,4 +103,6 @@ def _line(x1: float, x2: float, y1: float, y2: float, kind: str) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str = "tick", anchor: str = "middle") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
+    )

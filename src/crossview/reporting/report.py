@@ -39,7 +39,10 @@ def write_report(
     """
     folder = read_run(run) if names else without_names(read_run(run))
     shown = Shown.of(folder)
-    evaluations = [evaluation_part(evaluation, index, shown) for index, evaluation in enumerate(folder.evaluations)]
+    evaluations = [
+        evaluation_part(evaluation, index, shown)
+        for index, evaluation in enumerate(folder.evaluations)
+    ]
     batches, more_batches = _batches(folder)
     content: dict[str, Any] = {
         "head": headline(folder),
@@ -47,7 +50,9 @@ def write_report(
         "comparison_title": comparison_title,
         "score": headline_score(folder),
         "sentences": result_sentences(folder.evaluations[0]) if folder.evaluations else [],
-        "unlabelled": unlabelled_effect(folder, compared=comparison is not None) if folder.journal.rows else None,
+        "unlabelled": unlabelled_effect(folder, compared=comparison is not None)
+        if folder.journal.rows
+        else None,
         "cautions": cautions(folder),
         "unfinished": _unfinished(folder),
         "plugin": _plugin(folder),
@@ -64,7 +69,9 @@ def write_report(
         "recipe": folder.recipe_text,
         "environment": _environment(folder),
     }
-    return write_text(path or run / "report.html", render("page.html.j2", sections=_sections(content), **content))
+    return write_text(
+        path or run / "report.html", render("page.html.j2", sections=_sections(content), **content)
+    )
 
 
 def _sections(content: dict[str, Any]) -> list[tuple[str, str]]:
@@ -123,9 +130,15 @@ def _notes(run: RunFolder) -> list[str]:
     for evaluation in run.evaluations:
         notes += [str(note) for note in evaluation.summary.get("notes") or []]
         notes.append(str(evaluation.summary.get("convention") or ""))
-    notes += [str(note) for note in run.environment.get("notes") or []] if isinstance(run.environment.get("notes"), list) else []
+    notes += (
+        [str(note) for note in run.environment.get("notes") or []]
+        if isinstance(run.environment.get("notes"), list)
+        else []
+    )
     notes.append(
-        "The weights were chosen by the policy 'last': those of the last step." if run.option("training", "selection") == "last" else ""
+        "The weights were chosen by the policy 'last': those of the last step."
+        if run.option("training", "selection") == "last"
+        else ""
     )
     return [note for note in dict.fromkeys(notes) if note]
 
@@ -133,7 +146,9 @@ def _notes(run: RunFolder) -> list[str]:
 def _commands(run: RunFolder) -> list[str]:
     made = str(run.environment.get("command") or "crossview train RECIPE --data DATA --out RUN")
     lines = [made]
-    lines += [command("evaluate", run.path, "--split", evaluation.split) for evaluation in run.evaluations]
+    lines += [
+        command("evaluate", run.path, "--split", evaluation.split) for evaluation in run.evaluations
+    ]
     return [*lines, f"crossview report {shlex.quote(str(run.path))}"]
 
 

@@ -12,7 +12,18 @@ from crossview.evaluation.scores import is_the_answer
 from crossview.reporting.folder import CaseScores, Evaluation, RunFolder
 from crossview.reporting.images import BUDGET, Embedded, embed
 from crossview.reporting.verdict import bounds
-from crossview.reporting.words import METRICS, NOTHING, OVERLAPS, count, distance, interval, metric, number, percent, table
+from crossview.reporting.words import (
+    METRICS,
+    NOTHING,
+    OVERLAPS,
+    count,
+    distance,
+    interval,
+    metric,
+    number,
+    percent,
+    table,
+)
 
 FEATURED_BUDGET = 420_000
 KINDS = {
@@ -48,13 +59,19 @@ class Shown:
         if run.evaluations:
             large = shown._feature(run.evaluations[0])
         for evaluation in run.evaluations:
-            paths = [path for case in evaluation.cases if (path := evaluation.pictures.get(case.case)) is not None and path != large]
+            paths = [
+                path
+                for case in evaluation.cases
+                if (path := evaluation.pictures.get(case.case)) is not None and path != large
+            ]
             shown.images |= embed(paths, (BUDGET - FEATURED_BUDGET) // len(run.evaluations))
         return shown
 
     def _feature(self, evaluation: Evaluation) -> Path | None:
         scored = [
-            index for index, case in enumerate(evaluation.cases) if case.mean("dice") is not None and case.case in evaluation.pictures
+            index
+            for index, case in enumerate(evaluation.cases)
+            if case.mean("dice") is not None and case.case in evaluation.pictures
         ]
         if not scored:
             return None
@@ -81,8 +98,18 @@ def evaluation_part(evaluation: Evaluation, index: int, shown: Shown) -> dict[st
     summary = evaluation.summary
     unit = str(summary.get("unit") or "voxel")
     views = table(summary.get("views"))
-    view_names = sorted({name for case in evaluation.cases for name in case.views if not is_the_answer(table(views.get(name)), summary)})
-    cases = [_case(case, number_, index, evaluation, view_names, shown) for number_, case in enumerate(evaluation.cases)]
+    view_names = sorted(
+        {
+            name
+            for case in evaluation.cases
+            for name in case.views
+            if not is_the_answer(table(views.get(name)), summary)
+        }
+    )
+    cases = [
+        _case(case, number_, index, evaluation, view_names, shown)
+        for number_, case in enumerate(evaluation.cases)
+    ]
     large = shown.featured["anchor"] if shown.featured else None
     gallery = [case for case in cases if case["image"] is not None and case["anchor"] != large]
     for before, after in pairwise(gallery):
@@ -93,7 +120,9 @@ def evaluation_part(evaluation: Evaluation, index: int, shown: Shown) -> dict[st
         "split": evaluation.split,
         "unit": unit,
         "about": _about(summary),
-        "metrics": [(METRICS[name], "%" if name in OVERLAPS else unit) for name in _metrics(summary)],
+        "metrics": [
+            (METRICS[name], "%" if name in OVERLAPS else unit) for name in _metrics(summary)
+        ],
         "rows": _class_rows(evaluation),
         "class_names": list(evaluation.classes.values()) if len(evaluation.classes) > 1 else [],
         "views": _view_rows(evaluation),
@@ -103,13 +132,19 @@ def evaluation_part(evaluation: Evaluation, index: int, shown: Shown) -> dict[st
         "cases": cases,
         "flagged": any(case["remark"] for case in cases),
         "gallery": gallery,
-        "unshown": f"{count(missing, 'more picture')} in evaluation/{evaluation.split}/pictures/ of the run folder." if missing > 0 else "",
+        "unshown": f"{count(missing, 'more picture')} in evaluation/{evaluation.split}/pictures/ of the run folder."
+        if missing > 0
+        else "",
     }
 
 
 def _about(summary: Mapping[str, Any]) -> str:
     checkpoint, step = summary.get("checkpoint"), number(summary.get("step"))
-    parts = [f"Checkpoint {checkpoint}" + (f", step {int(step):,}" if step is not None else "")] if checkpoint else []
+    parts = (
+        [f"Checkpoint {checkpoint}" + (f", step {int(step):,}" if step is not None else "")]
+        if checkpoint
+        else []
+    )
     parts += [f"clean-up: {summary['clean_up']}"] if summary.get("clean_up") else []
     cases = summary.get("cases") or []
     return "; ".join([*parts, *([count(len(cases), "case")] if cases else [])]) + "."
@@ -124,11 +159,23 @@ def _class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """One row a class, and their mean where there are several."""
     names, classes = evaluation.classes, table(evaluation.summary.get("classes"))
     rows = [
-        {"name": name, "total": False, "cells": _cells(table(classes[index]), _metrics(evaluation.summary))}
+        {
+            "name": name,
+            "total": False,
+            "cells": _cells(table(classes[index]), _metrics(evaluation.summary)),
+        }
         for index, name in names.items()
     ]
     if len(rows) != 1:
-        rows.append({"name": "mean", "total": True, "cells": _cells(table(evaluation.summary.get("mean")), _metrics(evaluation.summary))})
+        rows.append(
+            {
+                "name": "mean",
+                "total": True,
+                "cells": _cells(
+                    table(evaluation.summary.get("mean")), _metrics(evaluation.summary)
+                ),
+            }
+        )
     return rows
 
 
@@ -139,7 +186,11 @@ def _cells(scores: Mapping[str, Any], metrics: Sequence[str]) -> list[dict[str, 
         sd = metric(name, of_metric.get("sd"))
         show = percent if name in OVERLAPS else distance
         cells.append(
-            {"mean": metric(name, of_metric.get("mean")), "sd": "" if sd == NOTHING else sd, "interval": interval(*bounds(of_metric), show)}
+            {
+                "mean": metric(name, of_metric.get("mean")),
+                "sd": "" if sd == NOTHING else sd,
+                "interval": interval(*bounds(of_metric), show),
+            }
         )
     return cells
 
@@ -154,16 +205,25 @@ def _view_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     if len(answers) == 1:  # two equal views tell nothing of which is the answer
         name, scores, _ = answers[0]
         others = [row for row in rows if row[0] != name]
-        return [_view_row(*row[:2], evaluation, False) for row in others] + [_view_row(f"{name}: the result", scores, evaluation, True)]
-    return [_view_row(name, scores, evaluation, total) for name, scores, total in [*rows, ("together", evaluation.summary, True)]]
+        return [_view_row(*row[:2], evaluation, False) for row in others] + [
+            _view_row(f"{name}: the result", scores, evaluation, True)
+        ]
+    return [
+        _view_row(name, scores, evaluation, total)
+        for name, scores, total in [*rows, ("together", evaluation.summary, True)]
+    ]
 
 
-def _view_row(name: str, scores: Mapping[str, Any], evaluation: Evaluation, total: bool) -> dict[str, Any]:
+def _view_row(
+    name: str, scores: Mapping[str, Any], evaluation: Evaluation, total: bool
+) -> dict[str, Any]:
     classes, mean = table(scores.get("classes")), table(scores.get("mean"))
     return {
         "name": name,
         "total": total,
-        "classes": [_mean(table(classes.get(index)), "dice") for index in evaluation.classes] if len(evaluation.classes) > 1 else [],
+        "classes": [_mean(table(classes.get(index)), "dice") for index in evaluation.classes]
+        if len(evaluation.classes) > 1
+        else [],
         "dice": _mean(mean, "dice"),
         "interval": interval(*bounds(table(mean.get("dice")))),
         "hd95": _mean(mean, "hd95"),
@@ -181,24 +241,44 @@ def _otherwise(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The reported scores beside those with the other clean-up and by the literature's convention for empty predictions."""
     other = table(summary.get("other_cleanup"))
     if "largest_component" in other:
-        clean_up = "with the largest component only" if other["largest_component"] else "without clean-up"
+        clean_up = (
+            "with the largest component only" if other["largest_component"] else "without clean-up"
+        )
     else:
         clean_up = f"clean-up: {other.get('clean_up', 'the other way')}"
     ways = [(f"as reported, clean-up: {summary.get('clean_up', 'none')}", summary)]
     ways += [(clean_up, other)] if other.get("mean") else []
     released = table(summary.get("released_convention"))
     ways += (
-        [("an empty prediction or label counts as Dice 0, distance 0, as released scripts do", released)] if released.get("mean") else []
+        [
+            (
+                "an empty prediction or label counts as Dice 0, distance 0, as released scripts do",
+                released,
+            )
+        ]
+        if released.get("mean")
+        else []
     )
     rows = [
-        {"name": name, "cells": [_mean(table(scores.get("mean")), key) for key in ("dice", "jaccard", "hd95", "asd")]}
+        {
+            "name": name,
+            "cells": [
+                _mean(table(scores.get("mean")), key) for key in ("dice", "jaccard", "hd95", "asd")
+            ],
+        }
         for name, scores in ways
     ]
     mean = table(summary.get("mean"))
-    if any(table(entry).get("kind") == "missed" for entry in summary.get("empty") or []) and "hd95_penalised" in mean:
+    if (
+        any(table(entry).get("kind") == "missed" for entry in summary.get("empty") or [])
+        and "hd95_penalised" in mean
+    ):
         penalised = metric("hd95", table(mean["hd95_penalised"]).get("mean"))
         rows.append(
-            {"name": "a missed structure counts with the image's diagonal as its HD95", "cells": [NOTHING, NOTHING, penalised, NOTHING]}
+            {
+                "name": "a missed structure counts with the image's diagonal as its HD95",
+                "cells": [NOTHING, NOTHING, penalised, NOTHING],
+            }
         )
     return rows
 
@@ -210,17 +290,28 @@ def _empty(evaluation: Evaluation) -> list[str]:
     for entry in evaluation.summary.get("empty") or []:
         found = table(entry)
         index, kind = str(found.get("class")), str(found.get("kind"))
-        sentences.append(f"{found.get('case')}: {names.get(index, f'class {index}')} {KINDS.get(kind, kind)}.")
+        sentences.append(
+            f"{found.get('case')}: {names.get(index, f'class {index}')} {KINDS.get(kind, kind)}."
+        )
     return sentences
 
 
-def _case(case: CaseScores, position: int, index: int, evaluation: Evaluation, views: Sequence[str], shown: Shown) -> dict[str, Any]:
+def _case(
+    case: CaseScores,
+    position: int,
+    index: int,
+    evaluation: Evaluation,
+    views: Sequence[str],
+    shown: Shown,
+) -> dict[str, Any]:
     path = evaluation.pictures.get(case.case)
     image = shown.images.get(path) if path is not None else None
     dice = case.mean("dice")
     names = evaluation.classes
     kinds = {class_: kind for class_, kind in case.empty if kind != "both_empty"}
-    kinds = {class_: "elsewhere" for class_, scores in case.classes.items() if scores.get("dice") == 0} | kinds
+    kinds = {
+        class_: "elsewhere" for class_, scores in case.classes.items() if scores.get("dice") == 0
+    } | kinds
     return {
         "case": case.case,
         "anchor": case_anchor(index, position),
@@ -231,10 +322,15 @@ def _case(case: CaseScores, position: int, index: int, evaluation: Evaluation, v
         "after": None,
         "dice": percent(dice),
         "share": f"{max(0.0, min(1.0, dice or 0.0)):.3f}",
-        "classes": [percent(case.classes.get(class_, {}).get("dice")) for class_ in names] if len(names) > 1 else [],
+        "classes": [percent(case.classes.get(class_, {}).get("dice")) for class_ in names]
+        if len(names) > 1
+        else [],
         "views": [percent(case.view_dice(view)) for view in views],
         "jaccard": percent(case.mean("jaccard")),
         "hd95": distance(case.mean("hd95")),
         "asd": distance(case.mean("asd")),
-        "remark": "; ".join(f"{names.get(class_, f'class {class_}')} {KINDS.get(kind, kind)}" for class_, kind in kinds.items()),
+        "remark": "; ".join(
+            f"{names.get(class_, f'class {class_}')} {KINDS.get(kind, kind)}"
+            for class_, kind in kinds.items()
+        ),
     }

@@ -45,18 +45,26 @@ class SharedBatchNorm(_BatchNorm):
         centred = x - mean.view(shape)
         variance: Tensor = _MeanOverRanks.apply(centred.square().mean(every))  # type: ignore[no-untyped-call]
         if self.track_running_stats:
-            self._remember(mean.detach(), variance.detach(), x.numel() // x.shape[1] * dist.get_world_size())
+            self._remember(
+                mean.detach(), variance.detach(), x.numel() // x.shape[1] * dist.get_world_size()
+            )
         scale = (variance + self.eps).rsqrt() * self.weight
         return (centred * scale.view(shape) + self.bias.view(shape)).to(input.dtype)
 
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
         """Move the running statistics, the variance without bias, as torch does."""
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+        if (
+            self.running_mean is None
+            or self.running_var is None
+            or self.num_batches_tracked is None
+        ):
             return
         self.num_batches_tracked.add_(1)
         momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
-        self.running_var.lerp_((variance * (count / max(1, count - 1))).to(self.running_var.dtype), momentum)
+        self.running_var.lerp_(
+            (variance * (count / max(1, count - 1))).to(self.running_var.dtype), momentum
+        )
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Any number of spatial axes."""
@@ -75,7 +83,18 @@ def share_batch_norm(module: nn.Module, device: torch.device) -> None:
 
 
 def _shared(plain: _BatchNorm) -> SharedBatchNorm:
-    made = SharedBatchNorm(plain.num_features, plain.eps, plain.momentum, plain.affine, plain.track_running_stats, device="meta")
+    made = SharedBatchNorm(
+        plain.num_features,
+        plain.eps,
+        plain.momentum,
+        plain.affine,
+        plain.track_running_stats,
+        device="meta",
+    )
     made.weight, made.bias, made.training = plain.weight, plain.bias, plain.training
-    made.running_mean, made.running_var, made.num_batches_tracked = plain.running_mean, plain.running_var, plain.num_batches_tracked
+    made.running_mean, made.running_var, made.num_batches_tracked = (
+        plain.running_mean,
+        plain.running_var,
+        plain.num_batches_tracked,
+    )
     return made

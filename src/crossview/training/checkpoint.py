@@ -45,27 +45,53 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
         with written_whole(path) as part:
             torch.save({"format": FORMAT, **content}, part)
     except (RuntimeError, OSError) as error:  # torch's writer answers a full disk with its own
-        if isinstance(error, RuntimeError) and "iostream" not in str(error) and "inline_container" not in str(error):
+        if (
+            isinstance(error, RuntimeError)
+            and "iostream" not in str(error)
+            and "inline_container" not in str(error)
+        ):
             raise
-        found = (isinstance(error, OSError) and error.strerror) or f"{shutil.disk_usage(path.parent).free / 2**20:,.0f} MiB free"
-        resume = " ".join(["--resume", *arguments(str(content.get("recipe", {}).get("method", {}).get("name", "")))])
+        found = (
+            isinstance(error, OSError) and error.strerror
+        ) or f"{shutil.disk_usage(path.parent).free / 2**20:,.0f} MiB free"
+        resume = " ".join(
+            [
+                "--resume",
+                *arguments(str(content.get("recipe", {}).get("method", {}).get("name", ""))),
+            ]
+        )
         fix = f"free disk space; crossview train RUN {resume} goes on where the last checkpoint stands"
-        raise UserError(Problem("the checkpoint can't be written", str(path), found, fix=fix)) from error
+        raise UserError(
+            Problem("the checkpoint can't be written", str(path), found, fix=fix)
+        ) from error
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """A checkpoint's content. Raises UserError for a file that is missing, truncated or of another format version."""
     if not path.exists():
         others = sorted(file.stem for file in path.parent.glob("*.pt"))
-        there, fix = (f"only {', '.join(others)}", "name another checkpoint") if others else ("none in this run", "train the run")
+        there, fix = (
+            (f"only {', '.join(others)}", "name another checkpoint")
+            if others
+            else ("none in this run", "train the run")
+        )
         raise UserError(Problem("there is no such checkpoint", str(path), there, fix=fix))
     try:
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except MemoryError:
         raise
-    except Exception as error:  # a damaged or hostile file can make the restricted reader fail in any way
-        size, fix = f"{path.stat().st_size:,} bytes that are no whole checkpoint", "restore the file, or train again with --overwrite"
-        raise UserError(Problem("this checkpoint can't be read", str(path), size, "what crossview train wrote", fix)) from error
+    except (
+        Exception
+    ) as error:  # a damaged or hostile file can make the restricted reader fail in any way
+        size, fix = (
+            f"{path.stat().st_size:,} bytes that are no whole checkpoint",
+            "restore the file, or train again with --overwrite",
+        )
+        raise UserError(
+            Problem(
+                "this checkpoint can't be read", str(path), size, "what crossview train wrote", fix
+            )
+        ) from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise UserError(
@@ -80,7 +106,9 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     return content
 
 
-def load_weights(method: torch.nn.Module, content: Mapping[str, Any], path: Path, recipe: Mapping[str, Any]) -> None:
+def load_weights(
+    method: torch.nn.Module, content: Mapping[str, Any], path: Path, recipe: Mapping[str, Any]
+) -> None:
     """Put a checkpoint's weights into ``method``. Raises UserError where they are of another recipe, by its keys or by their shapes."""
     different = differences(content.get("recipe", {}), recipe) if "recipe" in content else []
     try:
@@ -88,13 +116,32 @@ def load_weights(method: torch.nn.Module, content: Mapping[str, Any], path: Path
     except (RuntimeError, KeyError):
         different.append(Problem("the weights are of other networks"))
     if different:
-        found = "; ".join(f"{problem.where or problem.what} {problem.expected}".strip() for problem in different[:5])
+        found = "; ".join(
+            f"{problem.where or problem.what} {problem.expected}".strip()
+            for problem in different[:5]
+        )
         fix = "restore the run's own checkpoint, or train again with --overwrite"
-        raise UserError(Problem("this checkpoint is of another recipe", str(path), found, "the recipe of its run folder", fix))
+        raise UserError(
+            Problem(
+                "this checkpoint is of another recipe",
+                str(path),
+                found,
+                "the recipe of its run folder",
+                fix,
+            )
+        )
 
 
 def training_state(
-    method: torch.nn.Module, optimiser: torch.optim.Optimizer, position: Position, recipe: Mapping[str, Any]
+    method: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    position: Position,
+    recipe: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What a training checkpoint holds."""
-    return {"weights": method.state_dict(), "optimiser": optimiser.state_dict(), "position": asdict(position), "recipe": dict(recipe)}
+    return {
+        "weights": method.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "position": asdict(position),
+        "recipe": dict(recipe),
+    }

@@ -30,7 +30,9 @@ class Trial:
 
 def networks_of(method: nn.Module) -> list[nn.Module]:
     """The networks that a method owns: its views, or a student and its teacher; its parts, where it has networks of its own kind."""
-    return [module for module in method.modules() if isinstance(module, tuple(NETWORKS.values()))] or list(method.children())
+    return [
+        module for module in method.modules() if isinstance(module, tuple(NETWORKS.values()))
+    ] or list(method.children())
 
 
 def try_compiled(network: nn.Module, image: Tensor, precision: Precision) -> Trial:
@@ -46,10 +48,18 @@ def try_compiled(network: nn.Module, image: Tensor, precision: Precision) -> Tri
     except Exception as error:  # whatever a compiler can do wrong
         found = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            Problem("torch.compile does not work here", "[training] compile", found, fix="training.compile=false, or install a compiler")
+            Problem(
+                "torch.compile does not work here",
+                "[training] compile",
+                found,
+                fix="training.compile=false, or install a compiler",
+            )
         ) from error
     compiling = round(time.perf_counter() - begun, 4)
-    works = {"eager": partial(one_pass, plain, image, precision), "compiled": partial(one_pass, compiled, image, precision)}
+    works = {
+        "eager": partial(one_pass, plain, image, precision),
+        "compiled": partial(one_pass, compiled, image, precision),
+    }
     return Trial(**seconds_in_turn(works), compiling=compiling)
 
 

@@ -30,9 +30,15 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         device = torch.device("meta")
-    known = device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count())
+    known = device.type == "cpu" or (
+        device.type == "cuda" and (device.index or 0) < torch.cuda.device_count()
+    )
     if not known:
-        raise UserError(Problem(f"there is no device '{name}'", where="[training] device", expected=", ".join(here)))
+        raise UserError(
+            Problem(
+                f"there is no device '{name}'", where="[training] device", expected=", ".join(here)
+            )
+        )
     return device
 
 
@@ -51,7 +57,9 @@ def choose_precision(network: nn.Module, image: Tensor) -> tuple[Precision, dict
     """
     before = {name: value.clone() for name, value in network.state_dict().items()}
     precisions: tuple[Precision, ...] = get_args(Precision)
-    seconds = seconds_in_turn({name: partial(one_pass, network, image, name) for name in precisions})
+    seconds = seconds_in_turn(
+        {name: partial(one_pass, network, image, name) for name in precisions}
+    )
     network.load_state_dict(before)
     network.zero_grad(set_to_none=True)
     return ("bf16" if seconds["bf16"] < 0.9 * seconds["float32"] else "float32"), seconds

@@ -76,7 +76,9 @@ class World:
     def share_batch_norm(self, method: nn.Module, device: torch.device) -> None:
         """Let the method's batch norms see the whole batch. Before the optimiser is made."""
 
-    def average(self, parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    def average(
+        self, parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Gradients, in place, and loss terms averaged over the processes."""
         return terms
 
@@ -104,7 +106,15 @@ class Ranks(World):
             return torch.device("cpu")
         if name not in ("auto", "cuda"):
             fix = "auto: each process takes a GPU of its own; CUDA_VISIBLE_DEVICES says which there are"
-            raise UserError(Problem("one device can't serve several processes", "[training] device", name, "auto, cuda or cpu", fix))
+            raise UserError(
+                Problem(
+                    "one device can't serve several processes",
+                    "[training] device",
+                    name,
+                    "auto, cuda or cpu",
+                    fix,
+                )
+            )
         if self.local_rank >= torch.cuda.device_count():
             raise _too_few_gpus(self.local_size)
         device = torch.device("cuda", self.local_rank)
@@ -136,7 +146,14 @@ class Ranks(World):
         values = dict.fromkeys(self._gather(str(value)))
         if len(values) > 1:
             fix = "give every process the same command, code, data and run folder, on a disk that all machines share"
-            raise UserError(Problem(f"the processes differ in {what}", found=" and ".join(values), expected="the same in all", fix=fix))
+            raise UserError(
+                Problem(
+                    f"the processes differ in {what}",
+                    found=" and ".join(values),
+                    expected="the same in all",
+                    fix=fix,
+                )
+            )
 
     def signal(self, caught: Sequence[int]) -> int:
         """A collective on the host, once a step: nothing waits for a GPU. The process that started this one gone: as SIGTERM."""
@@ -148,14 +165,21 @@ class Ranks(World):
         if self.size > 1:
             share_batch_norm(method, device)
 
-    def average(self, parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    def average(
+        self, parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """One flat all-reduce. The terms travel with the gradients, so what is not finite in one process is so in all."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         losses = torch.stack(list(terms.values())).to(gradients[0].dtype)
         flat = torch.cat([losses, *(gradient.reshape(-1) for gradient in gradients)])
         dist.all_reduce(flat)
-        losses, *pieces = torch.split(flat / self.size, [len(losses), *(gradient.numel() for gradient in gradients)])
-        torch._foreach_copy_(gradients, [piece.view(gradient.shape) for piece, gradient in zip(pieces, gradients, strict=True)])
+        losses, *pieces = torch.split(
+            flat / self.size, [len(losses), *(gradient.numel() for gradient in gradients)]
+        )
+        torch._foreach_copy_(
+            gradients,
+            [piece.view(gradient.shape) for piece, gradient in zip(pieces, gradients, strict=True)],
+        )
         return dict(zip(terms, losses.unbind(), strict=True))
 
     def mean(self, numbers: Mapping[Name, float]) -> dict[Name, float]:
@@ -169,7 +193,9 @@ def _too_few_gpus(wanted: int) -> UserError:
     there = torch.cuda.device_count()
     found = f"{there} GPU{'' if there == 1 else 's'} on this machine"
     fix = f"--gpus {there}" if there else "--set training.device=cpu rehearses it on the CPU"
-    return UserError(Problem("too few GPUs for so many processes", "--gpus", found, str(wanted), fix))
+    return UserError(
+        Problem("too few GPUs for so many processes", "--gpus", found, str(wanted), fix)
+    )
 
 
 def join(gpus: int | None = None) -> World:
@@ -195,8 +221,12 @@ def _connect(here: Place) -> None:
     try:
         store, rank, size = next(rendezvous("env://", here.rank, here.size, timeout=LONGEST_START))
         backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
+        dist.init_process_group(
+            backend, store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT
+        )
     except (dist.DistError, RuntimeError, ValueError) as error:
         found = (str(error).splitlines() or [type(error).__name__])[0]
         fix = "MASTER_ADDR and MASTER_PORT must name the first process's machine and a free port there"
-        raise UserError(Problem("the processes don't find each other", found=found, fix=fix)) from None
+        raise UserError(
+            Problem("the processes don't find each other", found=found, fix=fix)
+        ) from None

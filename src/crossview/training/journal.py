@@ -56,5 +56,9 @@ class Journal:
         """
         if not self.writes:
             return
-        kept = [row for row in read_journal(self.path) if row.get("total_step", 0) < total_step + (row["kind"] != "stage")]
+        kept = [
+            row
+            for row in read_journal(self.path)
+            if row.get("total_step", 0) < total_step + (row["kind"] != "stage")
+        ]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))

@@ -67,7 +67,9 @@ class Training:
         if not self.world.first:
             return
         position = replace(self.position, seconds=self.seconds())
-        state = checkpoint.training_state(self.job.method, self.optimiser, position, self.job.recipe)
+        state = checkpoint.training_state(
+            self.job.method, self.optimiser, position, self.job.recipe
+        )
         checkpoint.write(self.job.last, state)
         self.saved = time.monotonic()
 
@@ -85,15 +87,23 @@ class Training:
         self.journal.cut_after(self.position.total_step)
         self.journal.append("resumed", total_step=self.position.total_step, **self.job.resumed_with)
         for text in self.job.warnings:
-            self.progress.show(self.journal.append("warning", total_step=self.position.total_step, text=text))
-        if self.world.first and self.job.options.selection != "last" and self.position.best_step == self.position.step:
+            self.progress.show(
+                self.journal.append("warning", total_step=self.position.total_step, text=text)
+            )
+        if (
+            self.world.first
+            and self.job.options.selection != "last"
+            and self.position.best_step == self.position.step
+        ):
             checkpoint.write(self.job.selected, state)
 
     # -- one stage -----------------------------------------------------------------------------------------------
 
     def start_stage(self, index: int, stage: Stage) -> None:
         # Networks that were waited for go on as they are: an earlier checkpoint may be of before they had learned.
-        from_selected = stage.from_selected and self.job.options.selection != "last" and not self.position.ready
+        from_selected = (
+            stage.from_selected and self.job.options.selection != "last" and not self.position.ready
+        )
         selected = from_selected and self.job.selected.exists()
         state = checkpoint.read(self.job.selected) if selected else None
         if state is not None:
@@ -102,7 +112,9 @@ class Training:
             self._new_optimiser()
         elif state is not None:
             self._new_optimiser(state["optimiser"])
-        self.position = replace(self.position, stage=index, step=0, best_score=float("-inf"), best_step=-1, ready=False)
+        self.position = replace(
+            self.position, stage=index, step=0, best_score=float("-inf"), best_step=-1, ready=False
+        )
         self.job.method.begin(stage)
         self.recordings.forget()
         self.optimiser.zero_grad(set_to_none=True)
@@ -119,7 +131,11 @@ class Training:
 
     def length(self, index: int) -> Length:
         """Of a stage that is under way or about to start."""
-        return length(self.stages, index, self.position.total_step - (self.position.step if index == self.position.stage else 0))
+        return length(
+            self.stages,
+            index,
+            self.position.total_step - (self.position.step if index == self.position.stage else 0),
+        )
 
     def run_stage(self, stage: Stage, stop: Callable[[], bool]) -> None:
         """The steps of a stage from the position on, until it ends or a signal or ``max_steps`` stops it."""
@@ -139,9 +155,13 @@ class Training:
                 may_end = length.may_end(step + 1)
                 batch = self._marked(next(batches), may_end, step)
                 terms = self.step(batch, stage, step)
-                samples = len(batch.image) + (0 if batch.unlabelled is None else len(batch.unlabelled))
+                samples = len(batch.image) + (
+                    0 if batch.unlabelled is None else len(batch.unlabelled)
+                )
                 window.add(terms, samples * self.world.size, batches.waited - waited)
-                self.position = replace(self.position, step=step + 1, total_step=self.position.total_step + 1)
+                self.position = replace(
+                    self.position, step=step + 1, total_step=self.position.total_step + 1
+                )
                 self.progress.advance(self.position.total_step, stage.name)
                 if batch.watch:
                     self.log(stage, window)
@@ -151,7 +171,9 @@ class Training:
                 self.job.method.show.clear()
                 if may_end and length.waits:
                     self.look(stage, ended=step + 1 == length.most)
-                self.after(stage, last=step + 1 in (length.meant, length.most) or self.position.ready)
+                self.after(
+                    stage, last=step + 1 in (length.meant, length.most) or self.position.ready
+                )
 
     def look(self, stage: Stage, ended: bool) -> None:
         """Whether the networks have learned enough for the next stage. ended: no step is left for it."""
@@ -162,24 +184,44 @@ class Training:
         self.position = replace(position, ready=not low)
         at = {"stage": stage.name, "step": position.step, "total_step": position.total_step}
         behind = told(low, stage.ready_dice, job.class_names)
-        self.progress.show(self.journal.append("readiness", **at, ready=not low, needed=stage.ready_dice, dice=dice, text=behind))
+        self.progress.show(
+            self.journal.append(
+                "readiness", **at, ready=not low, needed=stage.ready_dice, dice=dice, text=behind
+            )
+        )
         if low and ended:
-            self.progress.show(self.journal.append("warning", total_step=position.total_step, text=in_vain(stage.name, behind)))
+            self.progress.show(
+                self.journal.append(
+                    "warning", total_step=position.total_step, text=in_vain(stage.name, behind)
+                )
+            )
 
     def _marked(self, batch: Batch, last: bool, step: int) -> Batch:
         done = self.position.total_step + 1
         watch = done % self.job.options.log_every == 0 or last
-        return replace(batch, watch=watch, show=self.job.draw is not None and step % self.job.options.picture_every == 0)
+        return replace(
+            batch,
+            watch=watch,
+            show=self.job.draw is not None and step % self.job.options.picture_every == 0,
+        )
 
     def _picture(self, stage: Stage, step: int) -> Path:
-        return self.job.folder / "pictures" / f"{self.position.stage + 1:02d}-{stage.name}-step-{step:06d}.png"
+        return (
+            self.job.folder
+            / "pictures"
+            / f"{self.position.stage + 1:02d}-{stage.name}-step-{step:06d}.png"
+        )
 
     def step(self, batch: Batch, stage: Stage, step: int) -> dict[str, Tensor]:
         """One optimiser step; the loss terms, on the device."""
         method, job = self.job.method, self.job
         method.train()
         self.recordings.begin()
-        torch.manual_seed(Randomness(job.options.seed, self.position.stage, step).number("dropout", self.world.rank))
+        torch.manual_seed(
+            Randomness(job.options.seed, self.position.stage, step).number(
+                "dropout", self.world.rank
+            )
+        )
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(job.options, self.position.total_step, self.steps)
         self.optimiser.zero_grad(set_to_none=not self.recordings)
@@ -209,7 +251,9 @@ class Training:
 
     def log(self, stage: Stage, window: Window) -> None:
         self.check_finite(stage)
-        health = self.world.mean({name: value.item() for name, value in self.job.method.health.items()})
+        health = self.world.mean(
+            {name: value.item() for name, value in self.job.method.health.items()}
+        )
         self.job.method.health.clear()
         row = self.journal.append(
             "step",
@@ -226,7 +270,9 @@ class Training:
     def check_finite(self, stage: Stage) -> None:
         """Name the batches whose update was skipped. Raises UserError when nothing but such steps is left."""
         at, stream = self.position, self.job.stream
-        for text in self.divergence.told(self.guard, stage.name, lambda step: stream.case_ids(at.stage, step, stage.unlabelled)):
+        for text in self.divergence.told(
+            self.guard, stage.name, lambda step: stream.case_ids(at.stage, step, stage.unlabelled)
+        ):
             self.progress.show(self.journal.append("warning", total_step=at.total_step, text=text))
         self.divergence.check(self.job.folder)
 
@@ -237,7 +283,14 @@ class Training:
         if due and self.job.score is not None:
             score = self.job.score()
             on = {"on": "test"} if options.selection == "test" else {}
-            row = self.journal.append("validation", stage=stage.name, step=position.step, total_step=position.total_step, **on, **score)
+            row = self.journal.append(
+                "validation",
+                stage=stage.name,
+                step=position.step,
+                total_step=position.total_step,
+                **on,
+                **score,
+            )
             self.progress.show(row)
             if score["mean"] > position.best_score:
                 self.position = replace(position, best_score=score["mean"], best_step=position.step)
@@ -253,11 +306,22 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
     Raises UserError when training diverges or the checkpoint can't be read.
     """
     last = position_of(job.last) if resume and job.last.exists() else Position()
-    if resume and not job.last.exists() and any(read_journal(job.folder / "journal.jsonl")):  # it is written before the first row
-        raise UserError(Problem("the run's checkpoint is missing", str(job.last), fix="restore it, or train again with --overwrite"))
+    if (
+        resume and not job.last.exists() and any(read_journal(job.folder / "journal.jsonl"))
+    ):  # it is written before the first row
+        raise UserError(
+            Problem(
+                "the run's checkpoint is missing",
+                str(job.last),
+                fix="restore it, or train again with --overwrite",
+            )
+        )
     job.world.agree("the checkpoint they go on from", f"step {last.total_step}")
     steps, world = sum(stage.steps for stage in job.method.stages), job.world
-    with TrainingProgress(steps, last.total_step, silent=not world.first) as progress, stop_signals(once=world.several) as caught:
+    with (
+        TrainingProgress(steps, last.total_step, silent=not world.first) as progress,
+        stop_signals(once=world.several) as caught,
+    ):
         training = Training(job, progress)
         if resume and job.last.exists():
             training.restore()
@@ -268,11 +332,16 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
         def stop() -> bool:
             nonlocal signal
             signal = signal or world.signal(caught)
-            return bool(signal) or (max_steps is not None and training.position.total_step >= max_steps)
+            return bool(signal) or (
+                max_steps is not None and training.position.total_step >= max_steps
+            )
 
         try:
             for index, stage in enumerate(training.stages):
-                if index < training.position.stage or training.position.total_step == training.steps:
+                if (
+                    index < training.position.stage
+                    or training.position.total_step == training.steps
+                ):
                     continue
                 if stop():
                     break
@@ -284,10 +353,14 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
         training.save()
         finished = training.position.total_step == training.steps
         if finished:
-            training.journal.append("finished", total_step=training.steps, seconds=round(training.seconds(), 3))
+            training.journal.append(
+                "finished", total_step=training.steps, seconds=round(training.seconds(), 3)
+            )
         else:
             training.journal.append("stopped", total_step=training.position.total_step)
-        how: Literal["finished", "paused", "interrupted"] = "finished" if finished else "interrupted" if signal else "paused"
+        how: Literal["finished", "paused", "interrupted"] = (
+            "finished" if finished else "interrupted" if signal else "paused"
+        )
         return Outcome(how, training.position.total_step, signal=signal)
 
 

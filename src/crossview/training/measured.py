@@ -11,7 +11,9 @@ from crossview.training.compiling import networks_of, try_compiled
 from crossview.training.device import choose_precision
 
 
-def measure(options: TrainingOptions, method: Method, images: Tensor, alone: bool = True) -> tuple[list[str], dict[str, dict[str, float]]]:
+def measure(
+    options: TrainingOptions, method: Method, images: Tensor, alone: bool = True
+) -> tuple[list[str], dict[str, dict[str, float]]]:
     """The precision and how to run the networks, as --set texts, and the seconds that decided where a measurement did.
 
     images: real ones of a batch, (B, C, *S), on the method's device. The method is left as it was. alone: one process trains.
@@ -26,7 +28,14 @@ def measure(options: TrainingOptions, method: Method, images: Tensor, alone: boo
     if compiled == "auto":
         compiled = False if reason or options.deterministic else "graphs"
     elif compiled == "graphs" and reason:
-        raise UserError(Problem("passes can't be recorded as CUDA graphs", "[training] compile", reason, fix="training.compile=auto"))
+        raise UserError(
+            Problem(
+                "passes can't be recorded as CUDA graphs",
+                "[training] compile",
+                reason,
+                fix="training.compile=auto",
+            )
+        )
     elif compiled is True:
         seconds["compile"] = try_compiled(networks[0], images, precision).as_seconds()
     return [f"training.precision={precision}", f"training.compile={str(compiled).lower()}"], seconds

@@ -19,7 +19,10 @@ def learning_rate(options: TrainingOptions, total_step: int, steps: int) -> floa
     if options.schedule == "step":
         return float(options.learning_rate * options.decay_factor ** (t // options.decay_every))
     if options.schedule == "polynomial":
-        return float(options.learning_rate * max(0.0, 1 - t / max(1, steps - options.decay_after)) ** options.decay_power)
+        return float(
+            options.learning_rate
+            * max(0.0, 1 - t / max(1, steps - options.decay_after)) ** options.decay_power
+        )
     return options.learning_rate
 
 
@@ -30,7 +33,13 @@ def make_optimiser(parameters: Iterable[nn.Parameter], options: TrainingOptions)
     the very first step is skipped (seen in torch 2.13), and zeros give the same first step.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    optimiser = torch.optim.SGD(trained, lr=options.learning_rate, momentum=options.momentum, weight_decay=options.weight_decay, fused=True)
+    optimiser = torch.optim.SGD(
+        trained,
+        lr=options.learning_rate,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        fused=True,
+    )
     for parameter in trained if options.momentum else ():
         optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimiser
@@ -45,7 +54,11 @@ class Guard:
     def __init__(self, method: nn.Module, optimiser: torch.optim.SGD) -> None:
         self.optimiser = optimiser
         # In the order in which they lie in memory: channels-last ones too.
-        self.buffers = [buffer.as_strided((buffer.numel(),), (1,)) for buffer in method.buffers() if buffer.is_floating_point()]
+        self.buffers = [
+            buffer.as_strided((buffer.numel(),), (1,))
+            for buffer in method.buffers()
+            if buffer.is_floating_point()
+        ]
         self.verdicts: list[tuple[int, Tensor]] = []
         self.before = self._statistics()
 
@@ -59,13 +72,26 @@ class Guard:
 
     def step(self, number: int, losses: Sequence[Tensor]) -> None:
         """The optimiser's step, or none. ``number`` names the step in ``bad_steps``."""
-        gradients = [p.grad for group in self.optimiser.param_groups for p in group["params"] if p.grad is not None]
-        norms = torch.stack([*torch._foreach_norm(gradients), *(loss.detach().to(gradients[0].dtype) for loss in losses)])
+        gradients = [
+            p.grad
+            for group in self.optimiser.param_groups
+            for p in group["params"]
+            if p.grad is not None
+        ]
+        norms = torch.stack(
+            [
+                *torch._foreach_norm(gradients),
+                *(loss.detach().to(gradients[0].dtype) for loss in losses),
+            ]
+        )
         bad = ~torch.isfinite(norms.sum())
         self.optimiser.found_inf = bad.float()  # type: ignore[attr-defined]
         self.optimiser.step()
         if self.buffers:
-            kept = torch.split(torch.where(bad, self.before, self._statistics()), [buffer.numel() for buffer in self.buffers])
+            kept = torch.split(
+                torch.where(bad, self.before, self._statistics()),
+                [buffer.numel() for buffer in self.buffers],
+            )
             torch._foreach_copy_(self.buffers, kept)
         self.verdicts.append((number, bad))
 

@@ -21,7 +21,11 @@ def describe(row: dict[str, Any]) -> str:
     if row["kind"] == "validation":
         views = ", ".join(f"{name} {100 * view['mean']:.2f}" for name, view in row["views"].items())
         picked = " (selection on test: optimistic)" if row.get("on") == "test" else ""
-        return f"{row.get('on', 'validation')} Dice {100 * row['mean']:.2f}" + (f" ({views})" if views else "") + picked
+        return (
+            f"{row.get('on', 'validation')} Dice {100 * row['mean']:.2f}"
+            + (f" ({views})" if views else "")
+            + picked
+        )
     terms = "  ".join(f"{name} {value:.3f}" for name, value in row["terms"].items())
     waiting = f"waiting for data {row['data_wait']:.0%}"
     return f"loss {row['loss']:.3f}  {terms}  {row['samples_per_second']:.1f} samples/s  {waiting}"
@@ -29,21 +33,32 @@ def describe(row: dict[str, Any]) -> str:
 
 def _stage(row: dict[str, Any]) -> str:
     scans = "labelled and unlabelled scans" if row["unlabelled"] else "labelled scans"
-    more = f", more of them until each network has a Dice of {row['ready_dice']:g} for each class" if row.get("ready_dice") else ""
+    more = (
+        f", more of them until each network has a Dice of {row['ready_dice']:g} for each class"
+        if row.get("ready_dice")
+        else ""
+    )
     return f"stage {row['stage']}: {row['steps']} steps on {scans}{more}"
 
 
 class TrainingProgress:
     """Shows stages, loss terms, speed, the share of time spent waiting for data, and the time left; silent: nothing."""
 
-    def __init__(self, steps: int, done: int = 0, stream: TextIO | None = None, silent: bool = False) -> None:
+    def __init__(
+        self, steps: int, done: int = 0, stream: TextIO | None = None, silent: bool = False
+    ) -> None:
         self.console = Console(file=stream or sys.stderr, quiet=silent)
         self.steps, self.done = steps, done
         self.started, self.first = time.monotonic(), done
         self.last_line = -PLAIN_EVERY
         self.live: Live | None = None
         if self.console.is_terminal and not silent:
-            self.bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
             self.task = self.bar.add_task("starting", total=steps, completed=done)
             self.live = Live(self.bar, console=self.console, refresh_per_second=4)
 
@@ -52,7 +67,12 @@ class TrainingProgress:
             self.live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self.live:
             self.live.stop()
 
@@ -88,4 +108,6 @@ class TrainingProgress:
             self.last_line = now
             rate = (now - self.started) / max(1, self.done - self.first)
             left = time.strftime("%H:%M:%S", time.gmtime(rate * (self.steps - self.done)))
-            self.say(f"step {row['total_step']}/{self.steps} ({row['stage']})  {describe(row)}  {left} left")
+            self.say(
+                f"step {row['total_step']}/{self.steps} ({row['stage']})  {describe(row)}  {left} left"
+            )

@@ -38,9 +38,17 @@ def learned(method: Method, batches: Iterable[Batch], world: World) -> Learned:
                 for index in range(1, logits.shape[1]):
                     mine, true = predicted == index, batch.label == index
                     voxels = torch.stack([(mine & true).sum(), mine.sum(), true.sum()])
-                    sums[name, index] = sums[name, index] + voxels if (name, index) in sums else voxels
+                    sums[name, index] = (
+                        sums[name, index] + voxels if (name, index) in sums else voxels
+                    )
     method.train(training)
-    means = world.mean({(*key, part): count for key, voxels in sums.items() for part, count in enumerate(voxels.tolist())})
+    means = world.mean(
+        {
+            (*key, part): count
+            for key, voxels in sums.items()
+            for part, count in enumerate(voxels.tolist())
+        }
+    )
     dice: Learned = {name: {} for name, _ in sums}
     for name, index in sums:
         shared, predicted_voxels, true_voxels = (means[name, index, part] for part in range(3))
@@ -58,7 +66,10 @@ def last_crops(stream: Stream, position: Position) -> Iterator[Batch]:
 
 def lacking(dice: Learned, needed: float) -> Learned:
     """What of it is below ``needed``: empty where all is well. A network whose crops held no class at all has shown nothing."""
-    low = {name: {c: value for c, value in classes.items() if value < needed} for name, classes in dice.items()}
+    low = {
+        name: {c: value for c, value in classes.items() if value < needed}
+        for name, classes in dice.items()
+    }
     return {name: classes for name, classes in low.items() if classes or not dice[name]}
 
 
@@ -71,7 +82,12 @@ def told(low: Learned, needed: float, names: Sequence[str] = ()) -> str:
         return f"{100 * value:.1f} % for {names[int(index)] if int(index) < len(names) else f'class {index}'}"
 
     networks = [
-        f"{name} " + ("has seen no class" if not classes else f"reaches {' and '.join(of_class(*each) for each in classes.items())}")
+        f"{name} "
+        + (
+            "has seen no class"
+            if not classes
+            else f"reaches {' and '.join(of_class(*each) for each in classes.items())}"
+        )
         for name, classes in low.items()
     ]
     return f"on labelled crops {'; '.join(networks)}, and a Dice of {100 * needed:g} % is needed"

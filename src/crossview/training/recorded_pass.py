@@ -25,21 +25,36 @@ class Recording:
     """
 
     def __init__(
-        self, network: nn.Module, plain: Callable[[Tensor], Output], image: Tensor, taught: Sequence[int], stream: Any, pool: Any
+        self,
+        network: nn.Module,
+        plain: Callable[[Tensor], Output],
+        image: Tensor,
+        taught: Sequence[int],
+        stream: Any,
+        pool: Any,
     ) -> None:
         """stream: of the image's device, for the recording alone. pool: where the graphs keep their memory."""
         self.busy = False
         self.taught = list(taught)
         self.image = image.detach().clone()
-        trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad} if taught else {}
+        trained = (
+            {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+            if taught
+            else {}
+        )
         # The weights under other names for the graph of gradients: what it keeps of a weight belongs to the stream of its first pass, and
         # while an earlier pass is remembered anywhere, to wait for that stream would spoil the recording.
         aliases = {name: weight.detach().requires_grad_() for name, weight in trained.items()}
         weights = list(aliases.values())
-        module, named = _Plain(network, plain), {f"network.{name}": alias for name, alias in aliases.items()}
+        module, named = (
+            _Plain(network, plain),
+            {f"network.{name}": alias for name, alias in aliases.items()},
+        )
 
         def forward() -> Output:
-            with torch.autocast("cuda", enabled=torch.is_autocast_enabled("cuda"), cache_enabled=False):  # no weights from before
+            with torch.autocast(
+                "cuda", enabled=torch.is_autocast_enabled("cuda"), cache_enabled=False
+            ):  # no weights from before
                 output: Output = functional_call(module, named, (self.image,))
                 return output
 
@@ -98,7 +113,9 @@ class _Replayed(torch.autograd.Function):
     """Stands for the whole network in the graph of gradients, which then need not know its layers."""
 
     @staticmethod
-    def forward(context: Any, anchor: Tensor, image: Tensor, recording: Recording) -> tuple[Tensor, ...]:
+    def forward(
+        context: Any, anchor: Tensor, image: Tensor, recording: Recording
+    ) -> tuple[Tensor, ...]:
         recording.image.copy_(image)
         recording.forward.replay()
         recording.busy = True
@@ -110,7 +127,11 @@ class _Replayed(torch.autograd.Function):
     @once_differentiable
     def backward(context: Any, *gradients: Tensor | None) -> tuple[None, None, None]:
         recording: Recording = context.recording
-        unforeseen = [place for place, gradient in enumerate(gradients) if gradient is not None and place not in recording.taught]
+        unforeseen = [
+            place
+            for place, gradient in enumerate(gradients)
+            if gradient is not None and place not in recording.taught
+        ]
         if unforeseen:
             raise RuntimeError(
                 f"a recorded pass was given the gradient of output {unforeseen[0]}, which it had not when it was recorded: "
@@ -124,11 +145,22 @@ class _Replayed(torch.autograd.Function):
         return None, None, None
 
 
-def _gradients(outputs: Sequence[Tensor], taught: Sequence[int], weights: Sequence[Tensor], given: Sequence[Tensor]) -> list[Any]:
+def _gradients(
+    outputs: Sequence[Tensor],
+    taught: Sequence[int],
+    weights: Sequence[Tensor],
+    given: Sequence[Tensor],
+) -> list[Any]:
     if not taught:
         return []
-    with torch.autocast("cuda", enabled=False):  # as in training, where it ends before the backward pass; the engine takes it along
-        return list(torch.autograd.grad([outputs[place] for place in taught], weights, given, allow_unused=True))
+    with torch.autocast(
+        "cuda", enabled=False
+    ):  # as in training, where it ends before the backward pass; the engine takes it along
+        return list(
+            torch.autograd.grad(
+                [outputs[place] for place in taught], weights, given, allow_unused=True
+            )
+        )
 
 
 def parts(output: Output) -> list[Tensor]:

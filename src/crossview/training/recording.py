@@ -67,10 +67,15 @@ def _end_recording(stream: Any, pool: Any) -> None:
     except (RuntimeError, AttributeError):  # it had not begun
         pass
     try:
-        with torch.cuda.graph(torch.cuda.CUDAGraph(), stream=stream, capture_error_mode="thread_local"):
+        with torch.cuda.graph(
+            torch.cuda.CUDAGraph(), stream=stream, capture_error_mode="thread_local"
+        ):
             torch.zeros(1, device=stream.device)
     except RuntimeError:
-        warnings.warn("a recording that failed could not be ended: train with training.compile=false", stacklevel=2)
+        warnings.warn(
+            "a recording that failed could not be ended: train with training.compile=false",
+            stacklevel=2,
+        )
 
 
 def _reason(error: BaseException) -> str:
@@ -94,9 +99,13 @@ class Recorder:
     def __call__(self, image: Tensor) -> Output:
         if not self.active or image.requires_grad or not image.is_cuda:
             return self.plain(image)  # type: ignore[no-any-return]
-        gradient = torch.is_grad_enabled() and any(weight.requires_grad for weight in self.network.parameters())
+        gradient = torch.is_grad_enabled() and any(
+            weight.requires_grad for weight in self.network.parameters()
+        )
         precision = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
-        seen = self.kinds.setdefault((image.shape, image.dtype, gradient, self.network.training, precision), Seen())
+        seen = self.kinds.setdefault(
+            (image.shape, image.dtype, gradient, self.network.training, precision), Seen()
+        )
         seen.passes += 1
         if seen.passes <= PLAIN:
             return self._watched(image, seen) if gradient else self.plain(image)
@@ -150,7 +159,9 @@ class Recorder:
         finally:
             torch.cuda.set_rng_state(state, image.device)
             for buffer, value in buffers:
-                buffer.data.copy_(value)  # unseen by autograd: a plain pass under way may have kept the buffer, as it was
+                buffer.data.copy_(
+                    value
+                )  # unseen by autograd: a plain pass under way may have kept the buffer, as it was
 
     def close(self) -> None:
         """The network has its plain forward pass again, and the recordings' memory is free."""
@@ -170,7 +181,9 @@ class Recordings:
     @property
     def made(self) -> int:
         """How many passes are recorded by now."""
-        return sum(len(seen.recordings) for recorder in self.recorders for seen in recorder.kinds.values())
+        return sum(
+            len(seen.recordings) for recorder in self.recorders for seen in recorder.kinds.values()
+        )
 
     def forget(self) -> None:
         """Drop all recordings: another stage teaches differently."""
@@ -200,7 +213,9 @@ class Recordings:
         for recorder in self.recorders:
             recorder.active = recorder.network.forward is recorder
         try:
-            with own_kernels(bool(self.recorders) and all(recorder.active for recorder in self.recorders)):
+            with own_kernels(
+                bool(self.recorders) and all(recorder.active for recorder in self.recorders)
+            ):
                 yield
         finally:
             for recorder in self.recorders:

@@ -21,7 +21,11 @@ class Window:
     sums: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, terms: Mapping[str, Tensor], samples: int, waited: float) -> None:
-        self.steps, self.samples, self.waited = self.steps + 1, self.samples + samples, self.waited + waited
+        self.steps, self.samples, self.waited = (
+            self.steps + 1,
+            self.samples + samples,
+            self.waited + waited,
+        )
         for name, value in terms.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 

@@ -27,5 +27,7 @@ def names() -> tuple[str, ...]:
 def find(name: str) -> Source:
     """The source of that name; UserError with the nearest names if there is none."""
     if name not in _MODULES:
-        raise UserError(Problem("unknown source", where="data.source", found=name, fix=nearest(name, _MODULES)))
+        raise UserError(
+            Problem("unknown source", where="data.source", found=name, fix=nearest(name, _MODULES))
+        )
     return cast(Source, importlib.import_module(_MODULES[name]))

@@ -28,7 +28,9 @@ Number = TypeVar("Number", bound=np.generic)
 LAYOUT = "a folder with train_slices.list, val.list, test.list, data/slices/<slice>.h5 and data/<volume>.h5"
 SLICE = re.compile(r".+_frame\d+_slice_\d+")
 VOLUME = re.compile(r".+_frame\d+")
-NOTES = ("ACDC files hold no spacing: distances are in voxels, although slices lie 5 to 10 mm apart and pixels 0.7 to 1.9 mm.",)
+NOTES = (
+    "ACDC files hold no spacing: distances are in voxels, although slices lie 5 to 10 mm apart and pixels 0.7 to 1.9 mm.",
+)
 
 
 class Options(DataOptions):
@@ -36,7 +38,8 @@ class Options(DataOptions):
 
     source: str = Field(default="acdc", description="This source's name.")
     labelled: int = Field(
-        ge=1, description="How many patients are labelled, in the order in which train_slices.list names them (3: 68 slices, 7: 136)."
+        ge=1,
+        description="How many patients are labelled, in the order in which train_slices.list names them (3: 68 slices, 7: 136).",
     )
     validation: int = Field(
         default=0,
@@ -44,8 +47,16 @@ class Options(DataOptions):
         description="0: the 10 published validation patients of val.list, whose labels come on top of `labelled`. n: the last n of the "
         "labelled patients instead, which are then not trained on.",
     )
-    patch: tuple[int, ...] = Field(default=(256, 256), description="Size in pixels to which every slice is resized (published: 256 x 256).")
-    classes: int = Field(default=4, ge=4, le=4, description="Background, right ventricle, myocardium, left ventricle.")
+    patch: tuple[int, ...] = Field(
+        default=(256, 256),
+        description="Size in pixels to which every slice is resized (published: 256 x 256).",
+    )
+    classes: int = Field(
+        default=4,
+        ge=4,
+        le=4,
+        description="Background, right ventricle, myocardium, left ventricle.",
+    )
     nifti_axes: tuple[int, ...] = Field(
         default=(2, 1, 0),
         description="The order in which a NIfTI array's axes (x, y, z) are read: slices first, as the h5 files have them.",
@@ -57,16 +68,27 @@ def splits(root: Path | None, options: Options) -> Splits:
     root = lists.existing_root(root, LAYOUT)
     patients, volumes = _checked_lists(root, options)
     names = list(patients)
-    trained, held_out = names[: options.labelled - options.validation], names[options.labelled - options.validation : options.labelled]
+    trained, held_out = (
+        names[: options.labelled - options.validation],
+        names[options.labelled - options.validation : options.labelled],
+    )
     if options.validation:
-        validation = tuple(_stacked(root, volume) for patient in held_out for volume in _by_volume(patients[patient]))
+        validation = tuple(
+            _stacked(root, volume)
+            for patient in held_out
+            for volume in _by_volume(patients[patient])
+        )
         note = f"Validation: the labelled patients {', '.join(held_out)}, not trained on."
     else:
         validation = tuple(_volume(root, name) for name in volumes["val.list"])
         note = "Validation: the published list, whose labelled patients come on top of the labelled training patients."
     return Splits(
         labelled=tuple(_slice(root, name) for patient in trained for name in patients[patient]),
-        unlabelled=tuple(_slice(root, name).without_label() for patient in names[options.labelled :] for name in patients[patient]),
+        unlabelled=tuple(
+            _slice(root, name).without_label()
+            for patient in names[options.labelled :]
+            for name in patients[patient]
+        ),
         validation=validation,
         test=tuple(_volume(root, name) for name in volumes["test.list"]),
         classes=options.classes,
@@ -75,25 +97,41 @@ def splits(root: Path | None, options: Options) -> Splits:
     )
 
 
-def _checked_lists(root: Path, options: Options) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def _checked_lists(
+    root: Path, options: Options
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Slices by patient in the list's order, and the volumes of val.list and test.list."""
     names, problems = {}, []
-    for file, pattern in (("train_slices.list", SLICE), ("val.list", VOLUME), ("test.list", VOLUME)):
+    for file, pattern in (
+        ("train_slices.list", SLICE),
+        ("val.list", VOLUME),
+        ("test.list", VOLUME),
+    ):
         listed, found = lists.read_list(root / file)
         odd = [name for name in listed if not pattern.fullmatch(name)]
         expected = "patient001_frame01_slice_1" if pattern is SLICE else "patient001_frame01"
         problems += found + [
-            Problem("not a name of this layout", where=str(root / file), found=name, expected=f"such as {expected}") for name in odd
+            Problem(
+                "not a name of this layout",
+                where=str(root / file),
+                found=name,
+                expected=f"such as {expected}",
+            )
+            for name in odd
         ]
         names[file] = [name for name in listed if name not in odd]
-        problems += lists.missing_files(names[file], partial(_slice_file if pattern is SLICE else _volume_file, root), file)
+        problems += lists.missing_files(
+            names[file], partial(_slice_file if pattern is SLICE else _volume_file, root), file
+        )
     patients: dict[str, list[str]] = {}
     for name in names["train_slices.list"]:
         patients.setdefault(_patient(name), []).append(name)
     by_file = {file: list(dict.fromkeys(map(_patient, listed))) for file, listed in names.items()}
     problems += lists.shared_names(by_file, "patient")
     if patients:
-        problems += lists.too_few(options.labelled, len(patients), "patients", root / "train_slices.list")
+        problems += lists.too_few(
+            options.labelled, len(patients), "patients", root / "train_slices.list"
+        )
     raise_all(problems)
     return patients, names
 
@@ -157,5 +195,12 @@ def _stack(slices: list[NDArray[Number]], files: list[Path], axis: int) -> NDArr
     shapes = [part.shape for part in slices]
     for file, shape in zip(files, shapes, strict=True):
         if shape != shapes[0]:
-            raise UserError(Problem("slices of one volume differ in shape", where=str(file), found=str(shape), expected=str(shapes[0])))
+            raise UserError(
+                Problem(
+                    "slices of one volume differ in shape",
+                    where=str(file),
+                    found=str(shape),
+                    expected=str(shapes[0]),
+                )
+            )
     return np.stack(slices, axis=axis)

@@ -23,14 +23,19 @@ from crossview.errors import raise_all
 
 LAYOUT = "a folder with train.txt, val.txt, test.txt and data/<case>.h5"
 LISTS = ("train.txt", "val.txt", "test.txt")
-NOTES = ("BraTS2019 files hold no spacing: distances are in voxels (the challenge's scans have 1 mm sides).",)
+NOTES = (
+    "BraTS2019 files hold no spacing: distances are in voxels (the challenge's scans have 1 mm sides).",
+)
 
 
 class Options(DataOptions):
     """[data] of the BraTS setting. The first ``labelled`` volumes of train.txt keep their labels; the rest of it is unlabelled."""
 
     source: str = Field(default="brats", description="This source's name.")
-    patch: tuple[int, ...] = Field(default=(96, 96, 96), description="Size of the training crops in voxels (published: 96 x 96 x 96).")
+    patch: tuple[int, ...] = Field(
+        default=(96, 96, 96),
+        description="Size of the training crops in voxels (published: 96 x 96 x 96).",
+    )
     classes: int = Field(default=2, ge=2, le=2, description="Background and whole tumour.")
     validation: int = Field(
         default=0,
@@ -72,7 +77,13 @@ def _file(root: Path, name: str) -> Path:
 
 def _case(root: Path, name: str) -> Case:
     file = _file(root, name)
-    return Case(id=name, patient=name, file=file, read_image=partial(read_image, file, 3), read_label=partial(_whole_tumour, file))
+    return Case(
+        id=name,
+        patient=name,
+        file=file,
+        read_image=partial(read_image, file, 3),
+        read_label=partial(_whole_tumour, file),
+    )
 
 
 def _whole_tumour(file: Path) -> NDArray[np.uint8]:

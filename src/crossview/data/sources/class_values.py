@@ -27,11 +27,27 @@ def class_values(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
         if off.any():
             fix = "round them (a label must be resampled by nearest neighbour), or take the label that belongs here"
             found = f"{np.count_nonzero(off):,} voxels with fractions: {listed(values[off])}"
-            raise UserError(Problem("the label holds values that are no classes", str(path), found, "whole numbers", fix))
+            raise UserError(
+                Problem(
+                    "the label holds values that are no classes",
+                    str(path),
+                    found,
+                    "whole numbers",
+                    fix,
+                )
+            )
         values = rounded
     if values.size and (values.min() < 0 or values.max() > 255):
         found, fix = f"values {listed(values)}", "number the classes 0 (background), 1, 2, ..."
-        raise UserError(Problem("the label holds values that are no classes", str(path), found, "whole numbers from 0 to 255", fix))
+        raise UserError(
+            Problem(
+                "the label holds values that are no classes",
+                str(path),
+                found,
+                "whole numbers from 0 to 255",
+                fix,
+            )
+        )
     return values.astype(np.uint8)
 
 

@@ -40,7 +40,8 @@ class Options(DataOptions):
         "by name); the others' labels are hidden and their scans used as unlabelled.",
     )
     orientation: Literal["canonical"] = Field(
-        default="canonical", description="NIfTI axes towards right, front and head, told by the affine, in the order of nifti_axes."
+        default="canonical",
+        description="NIfTI axes towards right, front and head, told by the affine, in the order of nifti_axes.",
     )
 
 
@@ -68,7 +69,14 @@ class FolderCases:
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        return (*self.labelled, *self.hidden, *self.unlabelled, *self.validation, *self.test, *self.unused)
+        return (
+            *self.labelled,
+            *self.hidden,
+            *self.unlabelled,
+            *self.validation,
+            *self.test,
+            *self.unused,
+        )
 
     @property
     def unit(self) -> str:
@@ -77,7 +85,9 @@ class FolderCases:
     def names_of(self, classes: int) -> tuple[str, ...]:
         """As many class names as there are classes; "class k" where dataset.json names none."""
         told = self.class_names or ("background",)
-        return tuple(told[number] if number < len(told) else f"class {number}" for number in range(classes))
+        return tuple(
+            told[number] if number < len(told) else f"class {number}" for number in range(classes)
+        )
 
 
 def splits(root: Path | None, options: Options) -> Splits:
@@ -91,14 +101,25 @@ def splits(root: Path | None, options: Options) -> Splits:
     begin = max(0, len(used) - options.validation)
     trained, held_out = used[:begin], used[begin:]
     unlabelled = (*cases.unlabelled, *cases.hidden, *cases.labelled[len(used) :])
-    problems = lists.too_few(options.labelled, len(used), "labelled cases", f"[data] labelled, {here}")
+    problems = lists.too_few(
+        options.labelled, len(used), "labelled cases", f"[data] labelled, {here}"
+    )
     if options.validation and cases.validation:
-        found, fix = f"data.validation = {options.validation}, and a list in split.toml", "leave one of them out"
-        problems.append(Problem("validation cases are named twice", str(split_file), found, "one of the two", fix))
+        found, fix = (
+            f"data.validation = {options.validation}, and a list in split.toml",
+            "leave one of them out",
+        )
+        problems.append(
+            Problem(
+                "validation cases are named twice", str(split_file), found, "one of the two", fix
+            )
+        )
     if len(trained) < FEWEST_LABELLED:
         problems.append(too_few_labelled(len(trained), here))
     by_role = {"training": (*trained, *unlabelled), "validation": held_out}
-    problems += lists.shared_names({role: [case.patient for case in of_role] for role, of_role in by_role.items()}, "patient")
+    problems += lists.shared_names(
+        {role: [case.patient for case in of_role] for role, of_role in by_role.items()}, "patient"
+    )
     raise_all(problems)
     return Splits(
         labelled=trained,
@@ -116,7 +137,9 @@ def splits(root: Path | None, options: Options) -> Splits:
 def too_few_labelled(count: int, where: str) -> Problem:
     """For a set whose training cannot begin."""
     fix = "label more scans (each label has its scan's name), or leave more to training: data.labelled, data.validation"
-    return Problem("too few labelled cases to train on", where, str(count), f"at least {FEWEST_LABELLED}", fix)
+    return Problem(
+        "too few labelled cases to train on", where, str(count), f"at least {FEWEST_LABELLED}", fix
+    )
 
 
 def find_cases(root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2)) -> FolderCases:
@@ -126,7 +149,9 @@ def find_cases(root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2)) -> Fold
     return cases
 
 
-def survey(root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2)) -> tuple[FolderCases, list[Problem]]:
+def survey(
+    root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2)
+) -> tuple[FolderCases, list[Problem]]:
     """The cases that could be found, and what is wrong with names, dataset.json and split.toml. UserError if there is no such folder.
 
     A case whose file is damaged is among them: reading it raises UserError.
@@ -156,7 +181,10 @@ def _roles(layout: Layout, split: Split) -> tuple[dict[str, list[str]], list[Pro
     """Names by role. What no list names goes by its label; scans of a patient who is held out then stay out of training."""
     scans = layout.train | layout.test
     listed = {name for names in split.lists.values() for name in names}
-    test = [*(split.names("test") or ()), *(name for name, scan in layout.test.items() if scan.label and name not in listed)]
+    test = [
+        *(split.names("test") or ()),
+        *(name for name, scan in layout.test.items() if scan.label and name not in listed),
+    ]
     validation = split.names("validation") or []
     held_out = {split.patient(name) for name in (*validation, *test)}
     free = [name for name in layout.train if name not in listed]
@@ -181,10 +209,19 @@ def _roles(layout: Layout, split: Split) -> tuple[dict[str, list[str]], list[Pro
     return roles | {"unused": [name for name in scans if name not in used]}, warnings
 
 
-def _shared_patients(roles: Mapping[str, Iterable[str]], by_name: Mapping[str, Case]) -> list[Problem]:
+def _shared_patients(
+    roles: Mapping[str, Iterable[str]], by_name: Mapping[str, Case]
+) -> list[Problem]:
     """A problem for each patient in two of training, validation and test."""
-    parts = {"training": ("labelled", "hidden", "unlabelled"), "validation": ("validation",), "test": ("test",)}
-    patients = {part: [by_name[name].patient for role in of_part for name in roles[role]] for part, of_part in parts.items()}
+    parts = {
+        "training": ("labelled", "hidden", "unlabelled"),
+        "validation": ("validation",),
+        "test": ("test",),
+    }
+    patients = {
+        part: [by_name[name].patient for role in of_part for name in roles[role]]
+        for part, of_part in parts.items()
+    }
     return lists.shared_names(patients, "patient")
 
 
@@ -193,7 +230,15 @@ def _mixed(scans: Mapping[str, Scan], root: Path) -> list[Problem]:
     if len(kinds) < 2:
         return []
     found = f"{kinds[True]} NIfTI volumes and {kinds[False]} PNG or TIFF images"
-    return [Problem("volumes and 2D images are mixed", str(root), found, "one of the two", "make two data sets of them")]
+    return [
+        Problem(
+            "volumes and 2D images are mixed",
+            str(root),
+            found,
+            "one of the two",
+            "make two data sets of them",
+        )
+    ]
 
 
 def _unlisted(dataset: DatasetJson, scans: Mapping[str, Scan], root: Path) -> list[Problem]:
@@ -207,10 +252,18 @@ def _unlisted(dataset: DatasetJson, scans: Mapping[str, Scan], root: Path) -> li
     missing = [path for path in dataset.images if Path(path).as_posix() not in files | numbered]
     if not missing:
         return []
-    return [Problem(f"dataset.json lists {len(missing)} images that are not there", str(root / "dataset.json"), layouts.told(missing))]
+    return [
+        Problem(
+            f"dataset.json lists {len(missing)} images that are not there",
+            str(root / "dataset.json"),
+            layouts.told(missing),
+        )
+    ]
 
 
-def _cases(scans: Mapping[str, Scan], split: Split, dataset: DatasetJson, axes: Sequence[int]) -> tuple[int, dict[str, Case]]:
+def _cases(
+    scans: Mapping[str, Scan], split: Split, dataset: DatasetJson, axes: Sequence[int]
+) -> tuple[int, dict[str, Case]]:
     """The number of channels (of volumes as dataset.json tells, else what most scans have) and the cases by name."""
     headers = {name: _header(scan) for name, scan in scans.items()}
     counts = Counter(header[0] for header in headers.values() if header is not None)
@@ -220,7 +273,9 @@ def _cases(scans: Mapping[str, Scan], split: Split, dataset: DatasetJson, axes: 
     by_name = {}
     for name, scan in scans.items():
         header = headers[name]
-        by_name[name] = _case(scan, split.patient(name), channels, header[1] if header else None, tuple(axes))
+        by_name[name] = _case(
+            scan, split.patient(name), channels, header[1] if header else None, tuple(axes)
+        )
     return channels, by_name
 
 
@@ -235,7 +290,9 @@ def _header(scan: Scan) -> tuple[int, volumes.Grid | None] | None:
     return (grid.channels if len(scan.files) == 1 else len(scan.files)), grid
 
 
-def _case(scan: Scan, patient: str, channels: int, grid: volumes.Grid | None, axes: tuple[int, ...]) -> Case:
+def _case(
+    scan: Scan, patient: str, channels: int, grid: volumes.Grid | None, axes: tuple[int, ...]
+) -> Case:
     read_label: Callable[[], NDArray[np.uint8]] | None = None
     if scan.is_volume:
         read_image = partial(volumes.read_volume, scan.files, channels, axes)
@@ -249,7 +306,9 @@ def _case(scan: Scan, patient: str, channels: int, grid: volumes.Grid | None, ax
     if grid is None:
         return case
     turn = Orientation.canonical(grid.affine, axes)
-    return replace(case, spacing=turn.spacing(grid.affine), affine=turn.affine(grid.affine, grid.shape))
+    return replace(
+        case, spacing=turn.spacing(grid.affine), affine=turn.affine(grid.affine, grid.shape)
+    )
 
 
 def _read_images(files: Sequence[Path], channels: int) -> NDArray[np.float32]:
@@ -258,11 +317,19 @@ def _read_images(files: Sequence[Path], channels: int) -> NDArray[np.float32]:
     sizes = {part.shape[1:] for part in parts}
     if len(sizes) > 1:
         found = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
-        raise UserError(Problem("the channels of an image differ in size", str(files[0]), found, "one size"))
+        raise UserError(
+            Problem("the channels of an image differ in size", str(files[0]), found, "one size")
+        )
     image = np.concatenate(parts)
     if len(image) != channels:
         fix = "save them all as grey or all as colour"
         raise UserError(
-            Problem("an image has another number of channels", str(files[0]), str(len(image)), f"{channels}, as the others", fix)
+            Problem(
+                "an image has another number of channels",
+                str(files[0]),
+                str(len(image)),
+                f"{channels}, as the others",
+                fix,
+            )
         )
     return image

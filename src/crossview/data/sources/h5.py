@@ -32,10 +32,20 @@ def read_label(path: Path, dimensions: int) -> NDArray[np.uint8]:
         data = _dataset(file, path, "label", "iub", dimensions)
         image = _dataset(file, path, "image", "fiu", dimensions)
         if data.shape != image.shape:
-            raise _unusable(path, "image and label differ in shape", f"image {image.shape}, label {data.shape}", "the same shape")
+            raise _unusable(
+                path,
+                "image and label differ in shape",
+                f"image {image.shape}, label {data.shape}",
+                "the same shape",
+            )
         label = data[()]
     if label.min() < 0 or label.max() > 255:
-        raise _unusable(path, "label values are no class numbers", f"{label.min()} to {label.max()}", "whole numbers from 0 to 255")
+        raise _unusable(
+            path,
+            "label values are no class numbers",
+            f"{label.min()} to {label.max()}",
+            "whole numbers from 0 to 255",
+        )
     return np.asarray(label, dtype=np.uint8)
 
 
@@ -44,14 +54,29 @@ def _dataset(file: h5py.File, path: Path, key: str, kinds: str, dimensions: int)
 
     data: Any = file.get(key)
     if not isinstance(data, h5py.Dataset):
-        raise _unusable(path, f"no array called '{key}'", f"keys: {', '.join(file) or 'none'}", "arrays 'image' and 'label'")
+        raise _unusable(
+            path,
+            f"no array called '{key}'",
+            f"keys: {', '.join(file) or 'none'}",
+            "arrays 'image' and 'label'",
+        )
     if data.dtype.kind not in kinds:
         expected = "whole numbers" if key == "label" else "numbers"
         raise _unusable(path, f"'{key}' has an unusable type", str(data.dtype), expected)
     if data.ndim != dimensions or data.size == 0:
-        raise _unusable(path, f"'{key}' has an unusable shape", str(data.shape), f"{dimensions} axes, none of them empty")
+        raise _unusable(
+            path,
+            f"'{key}' has an unusable shape",
+            str(data.shape),
+            f"{dimensions} axes, none of them empty",
+        )
     if data.size > LARGEST:
-        raise _unusable(path, f"'{key}' is declared larger than any scan", str(data.shape), f"at most {LARGEST:,} voxels")
+        raise _unusable(
+            path,
+            f"'{key}' is declared larger than any scan",
+            str(data.shape),
+            f"at most {LARGEST:,} voxels",
+        )
     return data
 
 
@@ -66,9 +91,20 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         raise _unusable(path, "the file is missing", "nothing there", "an h5 file") from error
     except (OSError, RuntimeError) as error:
         raise _unusable(
-            path, "the file can't be read: cut off, damaged or no h5 file", str(error).strip("'\""), "a whole h5 file"
+            path,
+            "the file can't be read: cut off, damaged or no h5 file",
+            str(error).strip("'\""),
+            "a whole h5 file",
         ) from error
 
 
 def _unusable(path: Path, what: str, found: str, expected: str) -> UserError:
-    return UserError(Problem(what, where=str(path), found=found, expected=expected, fix="restore this file from its source"))
+    return UserError(
+        Problem(
+            what,
+            where=str(path),
+            found=found,
+            expected=expected,
+            fix="restore this file from its source",
+        )
+    )

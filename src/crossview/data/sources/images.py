@@ -34,7 +34,12 @@ def read_image(path: Path) -> NDArray[np.float32]:
 
     Raises UserError: missing, damaged, several pages, too large, a colour model other than grey and RGB, NaN.
     """
-    values = _opened(path, lambda image: np.asarray(image if image.mode in GREY else image.convert(COLOUR[image.mode]), np.float32))
+    values = _opened(
+        path,
+        lambda image: np.asarray(
+            image if image.mode in GREY else image.convert(COLOUR[image.mode]), np.float32
+        ),
+    )
     check_finite(values, path)
     return values[None] if values.ndim == 2 else np.ascontiguousarray(np.moveaxis(values, -1, 0))
 
@@ -48,7 +53,15 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     if values.ndim == 3:
         if np.ptp(values[..., :3], axis=-1).any():
             fix = "save it as a grey image: 0 and 255 for one class, 0, 1, 2 ... for several"
-            raise UserError(Problem("the mask is in colours", str(path), "pixels that are not grey", "a grey image", fix))
+            raise UserError(
+                Problem(
+                    "the mask is in colours",
+                    str(path),
+                    "pixels that are not grey",
+                    "a grey image",
+                    fix,
+                )
+            )
         values = values[..., 0]
     binary = bool(values.any()) and bool(np.isin(values, (0, 255)).all())
     return class_values(values == 255 if binary else values, path)
@@ -56,7 +69,11 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
 def _grey(image: Image) -> NDArray[Any]:
     """(H, W); (H, W, 3) of a colour image. A palette's entries count as they are numbered, whatever their colours."""
-    return np.asarray(image if image.mode in GREY or image.mode in ("P", "RGB") else image.convert(COLOUR[image.mode]))
+    return np.asarray(
+        image
+        if image.mode in GREY or image.mode in ("P", "RGB")
+        else image.convert(COLOUR[image.mode])
+    )
 
 
 def _opened(path: Path, use: Callable[[Image], Result]) -> Result:
@@ -67,22 +84,56 @@ def _opened(path: Path, use: Callable[[Image], Result]) -> Result:
             _check(image, path)
             return use(image)
     except FileNotFoundError:
-        raise UserError(Problem("the file is missing", str(path), "nothing there", "a PNG or TIFF file", "check the path")) from None
+        raise UserError(
+            Problem(
+                "the file is missing",
+                str(path),
+                "nothing there",
+                "a PNG or TIFF file",
+                "check the path",
+            )
+        ) from None
     except UserError:
         raise
     except Exception as error:  # Pillow answers damaged files with a dozen types of error
         found = f"{type(error).__name__}: {error}".splitlines()[0]
         fix = "copy it again from its source"
-        raise UserError(Problem("the image is cut off, damaged or no PNG or TIFF", str(path), found, "a whole file", fix)) from error
+        raise UserError(
+            Problem(
+                "the image is cut off, damaged or no PNG or TIFF",
+                str(path),
+                found,
+                "a whole file",
+                fix,
+            )
+        ) from error
 
 
 def _check(image: Image, path: Path) -> None:
     pages = getattr(image, "n_frames", 1)
     if pages > 1:
         fix = "save each page as an image of its own, or the stack as NIfTI"
-        raise UserError(Problem("the file holds several images", str(path), f"{pages} pages", "one", fix))
+        raise UserError(
+            Problem("the file holds several images", str(path), f"{pages} pages", "one", fix)
+        )
     if image.width * image.height > LARGEST:
         found = f"{image.width} x {image.height} pixels"
-        raise UserError(Problem("the header declares more than any image", str(path), found, f"at most {LARGEST:,}", "crop it"))
+        raise UserError(
+            Problem(
+                "the header declares more than any image",
+                str(path),
+                found,
+                f"at most {LARGEST:,}",
+                "crop it",
+            )
+        )
     if image.mode not in GREY and image.mode not in COLOUR:
-        raise UserError(Problem("a colour model that is not read", str(path), image.mode, "grey or RGB", "convert the image"))
+        raise UserError(
+            Problem(
+                "a colour model that is not read",
+                str(path),
+                image.mode,
+                "grey or RGB",
+                "convert the image",
+            )
+        )

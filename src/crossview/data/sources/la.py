@@ -30,7 +30,10 @@ class Options(DataOptions):
     """[data] of the LA setting. The first ``labelled`` volumes of train.list keep their labels; the rest of it is unlabelled."""
 
     source: str = Field(default="la", description="This source's name.")
-    patch: tuple[int, ...] = Field(default=(112, 112, 80), description="Size of the training crops in voxels (published: 112 x 112 x 80).")
+    patch: tuple[int, ...] = Field(
+        default=(112, 112, 80),
+        description="Size of the training crops in voxels (published: 112 x 112 x 80).",
+    )
     classes: int = Field(default=2, ge=2, le=2, description="Background and left atrium.")
 
 
@@ -64,4 +67,10 @@ def _file(root: Path, name: str) -> Path:
 
 def _case(root: Path, name: str) -> Case:
     file = _file(root, name)
-    return Case(id=name, patient=name, file=file, read_image=partial(read_image, file, 3), read_label=partial(read_label, file, 3))
+    return Case(
+        id=name,
+        patient=name,
+        file=file,
+        read_image=partial(read_image, file, 3),
+        read_label=partial(read_label, file, 3),
+    )

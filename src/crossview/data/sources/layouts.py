@@ -55,7 +55,15 @@ def find_scans(root: Path) -> Layout:
     layout = Layout()
     if (root / "images").is_dir() and (root / "imagesTr").is_dir():
         found = "images/ and imagesTr/"
-        layout.problems.append(Problem("the folder has two layouts", str(root), found, "one of the two", "move one of them away"))
+        layout.problems.append(
+            Problem(
+                "the folder has two layouts",
+                str(root),
+                found,
+                "one of the two",
+                "move one of them away",
+            )
+        )
     elif (root / "images").is_dir():
         layout.train = _scans(root / "images", root / "labels", layout)
     elif (root / "imagesTr").is_dir():
@@ -69,26 +77,40 @@ def find_scans(root: Path) -> Layout:
         return layout
     for name in sorted(layout.train.keys() & layout.test.keys()):
         layout.problems.append(
-            Problem("a scan has the name of another", name, "in imagesTr and in imagesTs", "one of the two", "rename it")
+            Problem(
+                "a scan has the name of another",
+                name,
+                "in imagesTr and in imagesTs",
+                "one of the two",
+                "rename it",
+            )
         )
     if not layout.train and not layout.problems:
         folder = root / ("images" if (root / "images").is_dir() else "imagesTr")
         expected = f"files {', '.join(SUFFIXES)}"
-        layout.problems.append(Problem("there are no scans", str(folder), "none", expected, "put the scans there"))
+        layout.problems.append(
+            Problem("there are no scans", str(folder), "none", expected, "put the scans there")
+        )
     return layout
 
 
 def _no_layout(root: Path) -> Problem:
     here = [path.name for path in _listed(root, []) if not path.name.startswith(".")]
     loose = sum(_split_name(name)[1] in SUFFIXES for name in here)
-    found = f"{loose} scans in the folder itself" if loose else (", ".join(sorted(here)[:MOST_TOLD]) or "an empty folder")
+    found = (
+        f"{loose} scans in the folder itself"
+        if loose
+        else (", ".join(sorted(here)[:MOST_TOLD]) or "an empty folder")
+    )
     fix = "put the scans into images/, and labels of the same names into labels/"
     if root.absolute().name in ("images", "imagesTr", "labels", "labelsTr"):
         fix = f"give the folder that holds this one: {root.absolute().parent}"
     return Problem("the layout is not known", str(root), found, LAYOUT, fix)
 
 
-def _scans(images_folder: Path, labels_folder: Path, layout: Layout, numbered: bool | None = None) -> dict[str, Scan]:
+def _scans(
+    images_folder: Path, labels_folder: Path, layout: Layout, numbered: bool | None = None
+) -> dict[str, Scan]:
     """The scans of a folder of images. numbered: whether names end in a channel's number; None lets the names decide."""
     layout.problems += _misnamed(labels_folder)
     files, labels = _by_name(images_folder, layout), _by_name(labels_folder, layout)
@@ -105,7 +127,13 @@ def _scans(images_folder: Path, labels_folder: Path, layout: Layout, numbered: b
         elif name in scans:
             found = f"{scans[name].files[0].name} and {label.name}"
             layout.problems.append(
-                Problem("scan and label are of different kinds", name, found, "both NIfTI, or both PNG or TIFF", "convert one")
+                Problem(
+                    "scan and label are of different kinds",
+                    name,
+                    found,
+                    "both NIfTI, or both PNG or TIFF",
+                    "convert one",
+                )
             )
     return scans
 
@@ -115,10 +143,29 @@ def _misnamed(folder: Path) -> list[Problem]:
     if folder.is_dir():
         return []
     if folder.is_file():
-        return [Problem("this is no folder", str(folder), "a file", "a folder of labels", "put the labels into a folder of this name")]
-    alike = [path for path in _listed(folder.parent, []) if path.name.casefold() == folder.name.casefold() and path.is_dir()]
+        return [
+            Problem(
+                "this is no folder",
+                str(folder),
+                "a file",
+                "a folder of labels",
+                "put the labels into a folder of this name",
+            )
+        ]
+    alike = [
+        path
+        for path in _listed(folder.parent, [])
+        if path.name.casefold() == folder.name.casefold() and path.is_dir()
+    ]
     return [
-        Problem("the folder of labels has another name", str(path), path.name, folder.name, f"rename it to {folder.name}") for path in alike
+        Problem(
+            "the folder of labels has another name",
+            str(path),
+            path.name,
+            folder.name,
+            f"rename it to {folder.name}",
+        )
+        for path in alike
     ]
 
 
@@ -132,31 +179,72 @@ def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
             continue
         if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in path.name):
             found = ascii(path.name)
-            layout.problems.append(Problem("a name holds signs that are no text", str(folder), found, "letters and digits", "rename it"))
+            layout.problems.append(
+                Problem(
+                    "a name holds signs that are no text",
+                    str(folder),
+                    found,
+                    "letters and digits",
+                    "rename it",
+                )
+            )
         elif suffix not in SUFFIXES or not name:
             odd.append(path.name)
         elif not path.is_file():
-            found = "a folder" if path.is_dir() else ("a link to nothing or to itself" if path.is_symlink() else "no plain file")
-            layout.problems.append(Problem("this is no file", str(path), found, "a scan", "restore it, or take it out"))
+            found = (
+                "a folder"
+                if path.is_dir()
+                else ("a link to nothing or to itself" if path.is_symlink() else "no plain file")
+            )
+            layout.problems.append(
+                Problem("this is no file", str(path), found, "a scan", "restore it, or take it out")
+            )
         elif name in files:
             found = f"{files[name].name} and {path.name}"
-            layout.problems.append(Problem("two files have one name", str(folder), found, "one file a scan", "take one of them out"))
+            layout.problems.append(
+                Problem(
+                    "two files have one name",
+                    str(folder),
+                    found,
+                    "one file a scan",
+                    "take one of them out",
+                )
+            )
         else:
             files[name] = path
     if odd:
         expected = f"files {', '.join(SUFFIXES)}"
-        what = "an entry is no scan and is not read" if len(odd) == 1 else f"{len(odd)} entries are no scans and are not read"
+        what = (
+            "an entry is no scan and is not read"
+            if len(odd) == 1
+            else f"{len(odd)} entries are no scans and are not read"
+        )
         layout.warnings.append(Problem(what, str(folder), told(odd), expected))
     return files
 
 
 def _listed(folder: Path, problems: list[Problem]) -> list[Path]:
     if folder.is_symlink() and not folder.exists():
-        problems.append(Problem("this is no folder", str(folder), "a link to nothing or to itself", "a folder", "mend the link"))
+        problems.append(
+            Problem(
+                "this is no folder",
+                str(folder),
+                "a link to nothing or to itself",
+                "a folder",
+                "mend the link",
+            )
+        )
     try:
         return list(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
-        problems.append(Problem("the folder can't be read", str(folder), error.strerror or str(error), fix="give yourself the right to"))
+        problems.append(
+            Problem(
+                "the folder can't be read",
+                str(folder),
+                error.strerror or str(error),
+                fix="give yourself the right to",
+            )
+        )
         return []
 
 
@@ -176,7 +264,11 @@ def _numbered(files: Mapping[str, Path], labels: Mapping[str, Path]) -> bool:
     cases = {match["name"] for match in matches if match}
     if labels:
         return sum(name in cases for name in labels) > sum(name in files for name in labels)
-    return bool(files) and all(match and int(match["channel"]) < 10 for match in matches) and all(f"{name}_0000" in files for name in cases)
+    return (
+        bool(files)
+        and all(match and int(match["channel"]) < 10 for match in matches)
+        and all(f"{name}_0000" in files for name in cases)
+    )
 
 
 def _by_case(files: Mapping[str, Path], layout: Layout) -> dict[str, Scan]:
@@ -187,15 +279,35 @@ def _by_case(files: Mapping[str, Path], layout: Layout) -> dict[str, Scan]:
             channels[match["name"]][int(match["channel"])] = path
         else:
             fix = f"name it {name}_0000{path.name[len(name) :]}, as the others are"
-            layout.problems.append(Problem("the name tells no channel", str(path), path.name, "a name that ends in _0000, _0001, ...", fix))
+            layout.problems.append(
+                Problem(
+                    "the name tells no channel",
+                    str(path),
+                    path.name,
+                    "a name that ends in _0000, _0001, ...",
+                    fix,
+                )
+            )
     most = max((len(of_case) for of_case in channels.values()), default=0)
     for name, of_case in channels.items():
         if sorted(of_case) != list(range(most)):
-            found, expected = (", ".join(f"_{channel:04d}" for channel in numbers) for numbers in (sorted(of_case), range(most)))
-            layout.problems.append(
-                Problem("a scan's channels are not complete", name, found, expected, "add the files, or take the scan out")
+            found, expected = (
+                ", ".join(f"_{channel:04d}" for channel in numbers)
+                for numbers in (sorted(of_case), range(most))
             )
-    return {name: Scan(name, tuple(of_case[channel] for channel in sorted(of_case))) for name, of_case in channels.items()}
+            layout.problems.append(
+                Problem(
+                    "a scan's channels are not complete",
+                    name,
+                    found,
+                    expected,
+                    "add the files, or take the scan out",
+                )
+            )
+    return {
+        name: Scan(name, tuple(of_case[channel] for channel in sorted(of_case)))
+        for name, of_case in channels.items()
+    }
 
 
 def _alike(names: Iterable[str], folder: Path) -> list[Problem]:
@@ -204,18 +316,34 @@ def _alike(names: Iterable[str], folder: Path) -> list[Problem]:
     for name in names:
         by_small[name.casefold()].append(name)
     return [
-        Problem("names differ in capitals only", str(folder), " and ".join(alike), "names that differ otherwise", "rename one of them")
+        Problem(
+            "names differ in capitals only",
+            str(folder),
+            " and ".join(alike),
+            "names that differ otherwise",
+            "rename one of them",
+        )
         for alike in by_small.values()
         if len(alike) > 1
     ]
 
 
 def _orphans(orphans: list[str], scans: Mapping[str, Scan], folder: Path) -> Problem:
-    what = "a label belongs to no scan" if len(orphans) == 1 else f"{len(orphans)} labels belong to no scan"
-    inside = max((name for name in scans if name in orphans[0]), key=len, default="")  # "case1" in "case1_seg"
+    what = (
+        "a label belongs to no scan"
+        if len(orphans) == 1
+        else f"{len(orphans)} labels belong to no scan"
+    )
+    inside = max(
+        (name for name in scans if name in orphans[0]), key=len, default=""
+    )  # "case1" in "case1_seg"
     hint = f"; {orphans[0]} may be the label of {inside}" if inside else ""
     return Problem(
-        what, str(folder), told(orphans), "labels with the names of scans", f"give each the name of its scan, or take it out{hint}"
+        what,
+        str(folder),
+        told(orphans),
+        "labels with the names of scans",
+        f"give each the name of its scan, or take it out{hint}",
     )
 
 

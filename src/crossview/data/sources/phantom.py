@@ -20,7 +20,9 @@ from crossview.data.sources.source import Augmentation, DataOptions, Sampling
 from crossview.errors import Problem, UserError
 from crossview.rng import Randomness
 
-NOTES = ("These are made-up volumes: they show that the program works, and say nothing about a method on real scans.",)
+NOTES = (
+    "These are made-up volumes: they show that the program works, and say nothing about a method on real scans.",
+)
 Volume = NDArray[np.float32]
 
 
@@ -29,29 +31,65 @@ class Options(DataOptions):
 
     source: str = Field(default="phantom", description="This source's name.")
     labelled: int = Field(default=3, ge=1, description="How many training cases keep their labels.")
-    unlabelled: int = Field(default=24, ge=0, description="How many training cases come without labels.")
+    unlabelled: int = Field(
+        default=24, ge=0, description="How many training cases come without labels."
+    )
     test: int = Field(default=8, ge=1, description="How many test cases there are.")
-    patch: tuple[int, ...] = Field(default=(32, 32, 32), description="Size of the training crops in voxels.")
-    classes: int = Field(default=2, ge=2, le=3, description="2: background and chamber. 3: the chamber's wall too.")
-    sampling: Sampling = Field(default="crop", description="How a case becomes a patch: crop or crop_released.")
+    patch: tuple[int, ...] = Field(
+        default=(32, 32, 32), description="Size of the training crops in voxels."
+    )
+    classes: int = Field(
+        default=2, ge=2, le=3, description="2: background and chamber. 3: the chamber's wall too."
+    )
+    sampling: Sampling = Field(
+        default="crop", description="How a case becomes a patch: crop or crop_released."
+    )
     augmentation: Augmentation = Field(default="rot90_flip", description="none or rot90_flip.")
     size: int = Field(default=40, ge=16, le=256, description="Side of the volumes in voxels.")
-    seed: int = Field(default=0, ge=0, lt=2**63, description="Which phantoms are made; the training seed is another one.")
-    contrast: float = Field(default=1.0, gt=0, description="Mean difference in intensity between chamber and background; varies by 40 %.")
-    noise: float = Field(default=0.3, ge=0, description="Mean standard deviation of the noise, in the units of contrast; varies by 40 %.")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="Which phantoms are made; the training seed is another one.",
+    )
+    contrast: float = Field(
+        default=1.0,
+        gt=0,
+        description="Mean difference in intensity between chamber and background; varies by 40 %.",
+    )
+    noise: float = Field(
+        default=0.3,
+        ge=0,
+        description="Mean standard deviation of the noise, in the units of contrast; varies by 40 %.",
+    )
     bias: float = Field(
-        default=0.6, ge=0, description="Size of the smooth change of intensity across the volume, in the units of contrast."
+        default=0.6,
+        ge=0,
+        description="Size of the smooth change of intensity across the volume, in the units of contrast.",
     )
     lookalikes: int = Field(
-        default=6, ge=0, le=50, description="Rods and balls of about the chamber's intensity that belong to the background."
+        default=6,
+        ge=0,
+        le=50,
+        description="Rods and balls of about the chamber's intensity that belong to the background.",
     )
 
 
 def splits(root: Path | None, options: Options) -> Splits:
     """Cases (1, size, size, size), made when they are read (milliseconds each). UserError if a folder of data is given."""
     if root is not None:
-        raise UserError(Problem("phantoms need no data", where="--data", found=str(root), expected="nothing", fix="leave --data out"))
-    train = [_case(options, "train", number) for number in range(options.labelled + options.unlabelled)]
+        raise UserError(
+            Problem(
+                "phantoms need no data",
+                where="--data",
+                found=str(root),
+                expected="nothing",
+                fix="leave --data out",
+            )
+        )
+    train = [
+        _case(options, "train", number) for number in range(options.labelled + options.unlabelled)
+    ]
     trained = options.labelled - options.validation
     return Splits(
         labelled=tuple(train[:trained]),
@@ -87,7 +125,9 @@ def phantom(options: Options, split: str, number: int) -> tuple[Volume, NDArray[
     image = 0.25 * contrast * _smooth(options.size, 6, generator)
     image[wall] -= 0.5 * contrast
     for _ in range(options.lookalikes):
-        image[_lookalike(options.size, generator) & ~chamber & ~wall] += contrast * generator.uniform(0.6, 1.2)
+        image[_lookalike(options.size, generator) & ~chamber & ~wall] += (
+            contrast * generator.uniform(0.6, 1.2)
+        )
     image[chamber] += contrast
     image = gaussian_filter(image, generator.uniform(0.5, 1.1))
     image += options.bias * options.contrast * _smooth(options.size, 2, generator)
@@ -113,7 +153,9 @@ def _lookalike(size: int, generator: np.random.Generator) -> NDArray[np.bool_]:
     if generator.random() < 0.6:
         sides[0] = generator.uniform(0.6, 1.2)
     turn, _ = np.linalg.qr(generator.standard_normal((3, 3)))
-    inside: NDArray[np.bool_] = _distance(size, generator.uniform(-0.9, 0.9, size=3), turn / sides[:, None]) < 1
+    inside: NDArray[np.bool_] = (
+        _distance(size, generator.uniform(-0.9, 0.9, size=3), turn / sides[:, None]) < 1
+    )
     return inside
 
 

@@ -44,7 +44,14 @@ def whole(source: str, root: Path) -> DataSet:
     """Every case of a data set. Raises UserError for a source without files; what is wrong with the set is collected."""
     module: Any = sources.find(source)
     if source == "phantom":
-        raise UserError(Problem("phantoms are made up: there is nothing to check", "--source", source, ", ".join((*MARKS, "folder"))))
+        raise UserError(
+            Problem(
+                "phantoms are made up: there is nothing to check",
+                "--source",
+                source,
+                ", ".join((*MARKS, "folder")),
+            )
+        )
     try:
         if source == "folder":
             return _whole_folder(root)
@@ -64,7 +71,10 @@ def _whole_folder(root: Path) -> DataSet:
     return DataSet(
         "folder",
         root,
-        {role: getattr(found, role) for role in ("labelled", "hidden", "unlabelled", "validation", "test", "unused")},
+        {
+            role: getattr(found, role)
+            for role in ("labelled", "hidden", "unlabelled", "validation", "test", "unused")
+        },
         len(found.class_names) or None,
         found.class_names,
         found.channel_names or (),

@@ -20,10 +20,17 @@ class DataOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: str = Field(description="Where the cases come from: a name of `crossview list sources`.")
-    labelled: int = Field(ge=1, description="How many labelled cases are used (ACDC: patients), the first of the published list.")
+    source: str = Field(
+        description="Where the cases come from: a name of `crossview list sources`."
+    )
+    labelled: int = Field(
+        ge=1,
+        description="How many labelled cases are used (ACDC: patients), the first of the published list.",
+    )
     validation: int = Field(
-        default=0, ge=0, description="How many of the labelled cases are kept for validation, and so not trained on: the last of them."
+        default=0,
+        ge=0,
+        description="How many of the labelled cases are kept for validation, and so not trained on: the last of them.",
     )
     patch: tuple[int, ...] = Field(
         description="Size in voxels of what the network sees in training: two numbers for slices, three for volumes."
@@ -54,7 +61,8 @@ class DataOptions(BaseModel):
         "standardised by the fixed numbers of `intensities`, for CT.",
     )
     intensities: tuple[tuple[float, float, float, float], ...] = Field(
-        default=(), description="For normalisation = foreground, a channel: the lowest and highest value, mean and standard deviation."
+        default=(),
+        description="For normalisation = foreground, a channel: the lowest and highest value, mean and standard deviation.",
     )
     orientation: Orientation = Field(
         default="stored",
@@ -75,22 +83,44 @@ class DataOptions(BaseModel):
     def _consistent(self) -> DataOptions:
         if len(self.patch) not in (2, 3) or min(self.patch) < 1:
             raise ValueError(f"patch: two or three positive numbers, found {list(self.patch)}")
-        if sorted(self.nifti_axes) != [0, 1, 2]:  # three for slices too: a NIfTI file of slices is a stack of them
-            raise ValueError(f"nifti_axes: three numbers, each axis once, say [0, 1, 2]; found {list(self.nifti_axes)}")
-        if self.spacing and (len(self.spacing) not in (3, len(self.patch)) or min(self.spacing) < 0):
-            raise ValueError(f"spacing: a side in mm for each axis of a scan, 0 where it stays; found {list(self.spacing)}")
+        if sorted(self.nifti_axes) != [
+            0,
+            1,
+            2,
+        ]:  # three for slices too: a NIfTI file of slices is a stack of them
+            raise ValueError(
+                f"nifti_axes: three numbers, each axis once, say [0, 1, 2]; found {list(self.nifti_axes)}"
+            )
+        if self.spacing and (
+            len(self.spacing) not in (3, len(self.patch)) or min(self.spacing) < 0
+        ):
+            raise ValueError(
+                f"spacing: a side in mm for each axis of a scan, 0 where it stays; found {list(self.spacing)}"
+            )
         if (self.normalisation == "foreground") != bool(self.intensities):
-            raise ValueError("normalisation = foreground needs intensities, one (lowest, highest, mean, deviation) a channel; others none")
+            raise ValueError(
+                "normalisation = foreground needs intensities, one (lowest, highest, mean, deviation) a channel; others none"
+            )
         if any(low >= high or deviation <= 0 for low, high, _, deviation in self.intensities):
-            raise ValueError("intensities: the lowest value must be below the highest, and the standard deviation above 0")
+            raise ValueError(
+                "intensities: the lowest value must be below the highest, and the standard deviation above 0"
+            )
         if self.labelled and self.validation >= self.labelled:
-            raise ValueError(f"validation = {self.validation} leaves none of the {self.labelled} labelled cases to train on; lower it")
+            raise ValueError(
+                f"validation = {self.validation} leaves none of the {self.labelled} labelled cases to train on; lower it"
+            )
         if self.sampling == "resize" and len(self.patch) != 2:
-            raise ValueError(f"sampling = resize is for slices: patch needs two numbers, found {list(self.patch)}")
+            raise ValueError(
+                f"sampling = resize is for slices: patch needs two numbers, found {list(self.patch)}"
+            )
         if self.foreground_share and self.sampling == "resize":
-            raise ValueError("foreground_share is of crops: sampling = resize takes whole slices; set it to 0")
+            raise ValueError(
+                "foreground_share is of crops: sampling = resize takes whole slices; set it to 0"
+            )
         if self.augmentation == "rot90_flip_or_rotate" and self.sampling != "resize":
-            raise ValueError(f"augmentation = rot90_flip_or_rotate needs sampling = resize, found {self.sampling}")
+            raise ValueError(
+                f"augmentation = rot90_flip_or_rotate needs sampling = resize, found {self.sampling}"
+            )
         if self.augmentation == "mild" and self.sampling != "crop":
             raise ValueError(f"augmentation = mild needs sampling = crop, found {self.sampling}")
         return self

@@ -31,7 +31,9 @@ class Split:
         return self.patients.get(name, name)
 
 
-def read_split(path: Path, names: Collection[str], labelled: Collection[str]) -> tuple[Split, list[Problem]]:
+def read_split(
+    path: Path, names: Collection[str], labelled: Collection[str]
+) -> tuple[Split, list[Problem]]:
     """The split and everything that is wrong with it; an empty one if there is no such file.
 
     names: of all cases. labelled: those that have labels. ``unlabelled`` may hold patterns ("site2_*"), which stand for the names that
@@ -42,17 +44,37 @@ def read_split(path: Path, names: Collection[str], labelled: Collection[str]) ->
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        return Split(), [Problem("split.toml can't be read", str(path), str(error), "TOML", "correct it, or take it away")]
+        return Split(), [
+            Problem(
+                "split.toml can't be read",
+                str(path),
+                str(error),
+                "TOML",
+                "correct it, or take it away",
+            )
+        ]
     known = (*LISTS, "patient")
-    problems = [Problem(f"unknown key '{key}'", str(path), fix=nearest(key, known)) for key in content if key not in known]
+    problems = [
+        Problem(f"unknown key '{key}'", str(path), fix=nearest(key, known))
+        for key in content
+        if key not in known
+    ]
     lists: dict[str, list[str]] = {}
     for key in LISTS:
         if key in content:
-            if isinstance(content[key], list) and all(isinstance(name, str) for name in content[key]):
+            if isinstance(content[key], list) and all(
+                isinstance(name, str) for name in content[key]
+            ):
                 lists[key] = content[key]
             else:
                 problems.append(
-                    Problem(f"'{key}' is no list of names", str(path), repr(content[key])[:80], '["case1", "case2"]', "write it so")
+                    Problem(
+                        f"'{key}' is no list of names",
+                        str(path),
+                        repr(content[key])[:80],
+                        '["case1", "case2"]',
+                        "write it so",
+                    )
                 )
     if "unlabelled" in lists:
         taken = {name for key, listed in lists.items() if key != "unlabelled" for name in listed}
@@ -60,7 +82,9 @@ def read_split(path: Path, names: Collection[str], labelled: Collection[str]) ->
         lists["unlabelled"] = _matching(lists["unlabelled"], names, taken)
     problems += _wrong_names(lists, path, names, labelled)
     patients, wrong = _patients(content.get("patient", {}), path, names)
-    return Split({key: [name for name in listed if name in names] for key, listed in lists.items()}, patients), problems + wrong
+    return Split(
+        {key: [name for name in listed if name in names] for key, listed in lists.items()}, patients
+    ), problems + wrong
 
 
 def _matching(patterns: list[str], names: Collection[str], taken: Collection[str]) -> list[str]:
@@ -68,20 +92,38 @@ def _matching(patterns: list[str], names: Collection[str], taken: Collection[str
     found = []
     for pattern in patterns:
         is_pattern = any(sign in pattern for sign in "*?[") and pattern not in names
-        matching = [name for name in sorted(names) if name not in taken and fnmatchcase(name, pattern)] if is_pattern else []
+        matching = (
+            [name for name in sorted(names) if name not in taken and fnmatchcase(name, pattern)]
+            if is_pattern
+            else []
+        )
         found += [name for name in matching if name not in found] or [pattern]
     return found
 
 
-def _wrong_names(lists: Mapping[str, list[str]], path: Path, names: Collection[str], labelled: Collection[str]) -> list[Problem]:
+def _wrong_names(
+    lists: Mapping[str, list[str]], path: Path, names: Collection[str], labelled: Collection[str]
+) -> list[Problem]:
     problems = []
     for name, count in Counter(name for listed in lists.values() for name in listed).items():
         keys = [key for key in LISTS if name in lists.get(key, ())]
         if set(name) & set("/\\") or name in (".", ".."):
-            problems.append(Problem("not the name of a case", str(path), repr(name), "a file's name without folder and suffix"))
+            problems.append(
+                Problem(
+                    "not the name of a case",
+                    str(path),
+                    repr(name),
+                    "a file's name without folder and suffix",
+                )
+            )
         elif name not in names:
             problems.append(
-                Problem(f"'{keys[0]}' names a case that is not there", str(path), name, fix=nearest(name, names) if names else "")
+                Problem(
+                    f"'{keys[0]}' names a case that is not there",
+                    str(path),
+                    name,
+                    fix=nearest(name, names) if names else "",
+                )
             )
         elif count > 1:
             problems.append(
@@ -95,17 +137,38 @@ def _wrong_names(lists: Mapping[str, list[str]], path: Path, names: Collection[s
             )
         elif keys[0] != "unlabelled" and name not in labelled:
             fix = "add its label, or take it out of the list"
-            problems.append(Problem(f"'{keys[0]}' names a case without a label", str(path), name, "cases that have labels", fix))
+            problems.append(
+                Problem(
+                    f"'{keys[0]}' names a case without a label",
+                    str(path),
+                    name,
+                    "cases that have labels",
+                    fix,
+                )
+            )
     return problems
 
 
-def _patients(table: Any, path: Path, names: Collection[str]) -> tuple[dict[str, str], list[Problem]]:
+def _patients(
+    table: Any, path: Path, names: Collection[str]
+) -> tuple[dict[str, str], list[Problem]]:
     """The patient of each case: by ``pattern`` (a regular expression; its first group, or all that it matches), or case by case."""
     if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
-        return {}, [Problem("[patient] is no table of names", str(path), expected='pattern = "(sub-[0-9]+)_.*", or case = "patient"')]
+        return {}, [
+            Problem(
+                "[patient] is no table of names",
+                str(path),
+                expected='pattern = "(sub-[0-9]+)_.*", or case = "patient"',
+            )
+        ]
     named = {name: patient for name, patient in table.items() if name != "pattern"}
     problems = [
-        Problem("[patient] names a case that is not there", str(path), name, fix=nearest(name, names) if names else "")
+        Problem(
+            "[patient] names a case that is not there",
+            str(path),
+            name,
+            fix=nearest(name, names) if names else "",
+        )
         for name in named
         if name not in names
     ]
@@ -117,12 +180,24 @@ def _patients(table: Any, path: Path, names: Collection[str]) -> tuple[dict[str,
         found = f"{table['pattern']}: {error}"
         return named, [
             *problems,
-            Problem("[patient] pattern is no regular expression", str(path), found, "say (sub-[0-9]+)_.*", "correct it"),
+            Problem(
+                "[patient] pattern is no regular expression",
+                str(path),
+                found,
+                "say (sub-[0-9]+)_.*",
+                "correct it",
+            ),
         ]
     matches = {name: pattern.match(name) for name in names if name not in named}
     if without := sorted(name for name, match in matches.items() if match is None):
         fix = "change the pattern, or add such cases by name"
         found = f"{len(without)}, the first is {without[0]}"
-        problems.append(Problem("[patient] pattern does not match every case", str(path), found, "all cases", fix))
-    by_pattern = {name: match[1 if pattern.groups else 0] or name for name, match in matches.items() if match}
+        problems.append(
+            Problem(
+                "[patient] pattern does not match every case", str(path), found, "all cases", fix
+            )
+        )
+    by_pattern = {
+        name: match[1 if pattern.groups else 0] or name for name, match in matches.items() if match
+    }
     return by_pattern | named, problems

@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.data.nifti import Nifti1Image, Orientation, open_nifti, read_channels, sides_without_affine
+from crossview.data.nifti import (
+    Nifti1Image,
+    Orientation,
+    open_nifti,
+    read_channels,
+    sides_without_affine,
+)
 from crossview.data.sources.class_values import class_values
 from crossview.errors import Problem, UserError, raise_all
 
@@ -46,12 +52,26 @@ def grid_of(image: Nifti1Image, path: Path) -> Grid:
     shape = tuple(int(side) for side in image.shape)
     affine = np.asarray(image.affine, dtype=np.float64)
     sides = np.linalg.norm(affine[:3, :3], axis=0)
-    flat = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) < FLATTEST * np.prod(sides)
+    flat = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) < FLATTEST * np.prod(
+        sides
+    )
     written = sides_without_affine(image, path)
     if not np.isfinite(affine).all() or min(*sides, *written) <= 0 or flat:
         sides = np.minimum(sides, written)
-        found = "axes that lie in one plane" if flat and min(sides) > 0 else f"voxel sides {', '.join(f'{side:g}' for side in sides)} mm"
-        raise UserError(Problem("the header's geometry is none", str(path), found, "three sides above 0", "restore the scan's affine"))
+        found = (
+            "axes that lie in one plane"
+            if flat and min(sides) > 0
+            else f"voxel sides {', '.join(f'{side:g}' for side in sides)} mm"
+        )
+        raise UserError(
+            Problem(
+                "the header's geometry is none",
+                str(path),
+                found,
+                "three sides above 0",
+                "restore the scan's affine",
+            )
+        )
     beyond = [side for side in shape[3:] if side != 1]
     return Grid((*shape, 1, 1)[:3], beyond[0] if beyond else 1, affine)
 
@@ -65,10 +85,16 @@ def read_volume(files: Sequence[Path], channels: int, axes: Sequence[int]) -> ND
     opened = [open_nifti(file) for file in files]
     grids = [grid_of(image, file) for image, file in zip(opened, files, strict=True)]
     for grid, file in zip(grids[1:], files[1:], strict=True):
-        check_same_grid(grids[0], grid, files[0], file, "the channels of a scan", "resample them to one grid")
+        check_same_grid(
+            grids[0], grid, files[0], file, "the channels of a scan", "resample them to one grid"
+        )
     in_one_file = channels if len(files) == 1 else 1
     turn = Orientation.canonical(grids[0].affine, axes).apply
-    parts = [turn(part) for image, file in zip(opened, files, strict=True) for part in read_channels(image, file, in_one_file)]
+    parts = [
+        turn(part)
+        for image, file in zip(opened, files, strict=True)
+        for part in read_channels(image, file, in_one_file)
+    ]
     # Files are stored x first; in C order every later pass over the array is a quick one.
     return np.stack(parts, out=np.empty((len(parts), *parts[0].shape), np.float32))
 
@@ -79,12 +105,19 @@ def read_label(path: Path, scan: Path, axes: Sequence[int]) -> NDArray[np.uint8]
     problems: list[Problem] = []
     try:
         check_same_grid(
-            grid, grid_of(image, path), scan, path, "scan and label", "take the label that belongs to this scan, or resample it"
+            grid,
+            grid_of(image, path),
+            scan,
+            path,
+            "scan and label",
+            "take the label that belongs to this scan, or resample it",
         )
     except UserError as error:
         problems += error.problems
     try:
-        values = Orientation.canonical(grid.affine, axes).apply(class_values(read_channels(image, path, 1, "label")[0], path))
+        values = Orientation.canonical(grid.affine, axes).apply(
+            class_values(read_channels(image, path, 1, "label")[0], path)
+        )
     except UserError as error:
         raise UserError([*problems, *error.problems]) from None
     raise_all(problems)
@@ -94,14 +127,21 @@ def read_label(path: Path, scan: Path, axes: Sequence[int]) -> NDArray[np.uint8]
 def check_same_grid(first: Grid, second: Grid, one: Path, other: Path, what: str, fix: str) -> None:
     """Raises UserError where shapes differ, or where a corner lies further apart than a tenth of the smallest voxel side."""
     if first.shape != second.shape:
-        found = ", ".join(f"{file.parent.name}/{file.name} {_sides(grid)}" for grid, file in ((first, one), (second, other)))
-        raise UserError(Problem(f"{what} differ in shape", str(other), found, "the same shape", fix))
+        found = ", ".join(
+            f"{file.parent.name}/{file.name} {_sides(grid)}"
+            for grid, file in ((first, one), (second, other))
+        )
+        raise UserError(
+            Problem(f"{what} differ in shape", str(other), found, "the same shape", fix)
+        )
     smallest = float(np.linalg.norm(first.affine[:3, :3], axis=0).min())
     apart = float(np.linalg.norm(first.corners() - second.corners(), axis=1).max())
     if apart > TOLERANCE * smallest:
         found = f"corners up to {apart:.3g} mm apart"
         expected = f"at most {TOLERANCE * smallest:.2g} mm, a tenth of the smallest voxel side"
-        raise UserError(Problem(f"{what} lie differently in space", str(other), found, expected, fix))
+        raise UserError(
+            Problem(f"{what} lie differently in space", str(other), found, expected, fix)
+        )
 
 
 def _sides(grid: Grid) -> str:
