@@ -221,7 +221,7 @@ def _damaged(path: Path, error: Exception) -> UserError:
         )
     return UserError(
         Problem(
-            "the file is truncated, damaged or not a NIfTI file",
+            "the file is cut off, damaged or not a NIfTI file",
             str(path),
             found,
             "a complete file",

@@ -383,7 +383,7 @@ def _choose_clean_up(fingerprint: Fingerprint, choose: _Choices, flat: bool, nee
     if loose:
         value = min(loose, key=loose.__getitem__)
         reason = (
-            f"in a labelled case the largest component of class {value} has only "
+            f"in a labelled case the largest component of class {value} has "
             f"{loose[value]:.0%} of its voxels, so all components are kept"
         )
     else:
