@@ -58,7 +58,10 @@ def check_writable(folder: Path) -> None:
     )
     fix = "choose another --out, or give yourself write permission there"
     if not there.is_dir():
-        found = f"{there} is {'a broken link' if there.is_symlink() and not there.exists() else 'a file'}"
+        found = (
+            f"{there} is "
+            f"{'a broken link' if there.is_symlink() and not there.exists() else 'a file'}"
+        )
         raise UserError(
             Problem(
                 "the output folder can't be created",

@@ -137,7 +137,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
                 key: str(value)
                 for key, value in {**shared, **threads, "RANK": rank, "LOCAL_RANK": rank}.items()
             }
-            # A new session, so that Ctrl-C in a terminal reaches only this process, which passes it on.
+            # A new session: Ctrl-C in a terminal reaches only this process, which passes it on.
             # -P: modules in the current folder must not be imported.
             command = [sys.executable, "-P", "-m", "crossview", *arguments]
             started = subprocess.Popen(

@@ -109,7 +109,7 @@ def predict(
     ] = False,
     entropy: Annotated[bool, flag("--entropy", "Also write maps of the uncertainty.")] = False,
     flips: Annotated[
-        bool, flag("--flips", "Average over mirror images; only for models trained on them.")
+        bool, flag("--flips", "Average over mirror images; needs a model trained with flips.")
     ] = False,
     resume: Annotated[
         bool, flag("--resume", "Keep existing predictions, and make the missing ones.")

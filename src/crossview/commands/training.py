@@ -39,7 +39,7 @@ def demo(
         int | None, typer.Option(min=2, help="Steps per run; by default the recipe's.")
     ] = None,
 ) -> None:
-    """Compare labelled-only training and CML on phantoms. Takes minutes on two CPU cores."""
+    """Compare labelled-only training and CML on phantoms; a few minutes on two CPU cores."""
     from crossview.demonstration import demo as run_demo
 
     result = run_demo(out, seeds=seeds, steps=steps, say=lambda text: print(text, file=sys.stderr))  # noqa: T201
@@ -164,7 +164,7 @@ def bench(
     ] = False,
     plugin: Plugin = None,
 ) -> None:
-    """Train and compare all runs of a suite. Run the same command again to resume."""
+    """Train and compare a suite (methods x settings x seeds). Run it again to resume."""
     from crossview.runner import bench as run_bench
     from crossview.runner import outlook
 
