@@ -213,7 +213,7 @@ def test_somebody_elses_folder_is_left_alone(capsys, tmp_path):
     (tmp_path / "thesis.txt").write_text("three years of work")
     code, _, err = crossview(capsys, "train", "demo", "--out", tmp_path, "--overwrite", *TINY)
     assert code == 2
-    assert "not a run folder" in err
+    assert "is not a crossview run" in err
     assert (tmp_path / "thesis.txt").exists()
 
 
@@ -615,7 +615,7 @@ def test_a_lone_recipe_is_no_run(capsys, tmp_path):
     code, _, err = crossview(
         capsys, "train", tmp_path / "recipe.toml", "--out", tmp_path, "--overwrite", *TINY
     )
-    assert (code, "not a run folder" in err) == (2, True)
+    assert (code, "is not a crossview run" in err) == (2, True)
     assert (tmp_path / "recipe.toml").exists()
 
 

@@ -120,7 +120,7 @@ def suggestion_table(suggestions: list[Suggestion]) -> Any:
         )
     table.caption = (
         "doubt: from 0 (all views agree, or the network is certain) to 1 (they agree on nothing). "
-        "After the first, each is the one among the most doubtful that looks least like those before"
+        "After the first, each is that of the most doubtful that looks least like those before"
     )
     if all(each.score > FULL for each in suggestions):
         table.caption += (
