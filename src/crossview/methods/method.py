@@ -28,7 +28,7 @@ Keyword arguments replace keys of [network] for this network: build(upsample="li
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of training.
+    """Stage of training.
 
     Args:
         name: Name in the journal and in the names of pictures.
