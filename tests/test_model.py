@@ -64,7 +64,7 @@ def test_a_channel_in_front_changes_nothing_and_neither_does_another_prediction(
         (np.zeros((8, 8)), (1, 1, 1), "unexpected shape"),
         (np.zeros((8, 0, 8)), (1, 1, 1), "unexpected shape"),
         (np.full((8, 8, 8), np.nan), (1, 1, 1), "no numbers"),
-        (np.zeros((8, 8, 8)), None, "voxel sides in mm"),
+        (np.zeros((8, 8, 8)), None, "needs the scan's voxel spacing"),
     ],
 )
 def test_what_does_not_fit_is_told(run, image, spacing, told):

@@ -502,5 +502,5 @@ def test_what_check_calls_an_error_is_one_for_training_too(capsys, tmp_path):
             label,
         )
     code, _, err = crossview(capsys, "train", "folder", "--data", root, "--out", tmp_path / "run")
-    assert (code, "the label values are no class numbers in a row" in err) == (2, True), err
+    assert (code, "the label values are not consecutive class numbers" in err) == (2, True), err
     assert not (tmp_path / "run").exists()
