@@ -95,13 +95,13 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         with h5py.File(path, "r") as file:
             yield file
     except FileNotFoundError as error:
-        raise _unusable(path, "the file does not exist", "no file", "an h5 file") from error
+        raise _unusable(path, "the file is missing", "no such file", "an h5 file") from error
     except (OSError, RuntimeError) as error:
         raise _unusable(
             path,
-            "the file can't be read: truncated, damaged or not an h5 file",
+            "the file is cut off, damaged or not an h5 file",
             str(error).strip("'\""),
-            "a complete h5 file",
+            "a complete file",
         ) from error
 
 
@@ -112,6 +112,6 @@ def _unusable(path: Path, what: str, found: str, expected: str) -> UserError:
             where=str(path),
             found=found,
             expected=expected,
-            fix="copy the file again from its source",
+            fix="copy it again from its source",
         )
     )

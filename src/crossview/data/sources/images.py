@@ -88,9 +88,9 @@ def _opened(path: Path, use: Callable[[Image], Result]) -> Result:
     except FileNotFoundError:
         raise UserError(
             Problem(
-                "the file does not exist",
+                "the file is missing",
                 str(path),
-                "no file",
+                "no such file",
                 "a PNG or TIFF file",
                 "check the path",
             )
@@ -99,10 +99,10 @@ def _opened(path: Path, use: Callable[[Image], Result]) -> Result:
         raise
     except Exception as error:  # Pillow raises a dozen error types for damaged files
         found = f"{type(error).__name__}: {error}".splitlines()[0]
-        fix = "copy the file again from its source"
+        fix = "copy it again from its source"
         raise UserError(
             Problem(
-                "the image can't be read: truncated, damaged or not PNG or TIFF",
+                "the image is cut off, damaged or not a PNG or TIFF file",
                 str(path),
                 found,
                 "a complete file",

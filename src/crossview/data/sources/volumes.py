@@ -151,7 +151,7 @@ def check_same_grid(first: Grid, second: Grid, one: Path, other: Path, what: str
         found = f"corners up to {apart:.3g} mm apart"
         expected = f"at most {TOLERANCE * smallest:.2g} mm, a tenth of the smallest voxel side"
         raise UserError(
-            Problem(f"{what} differ in position or orientation", str(other), found, expected, fix)
+            Problem(f"{what} are not aligned in space", str(other), found, expected, fix)
         )
 
 
