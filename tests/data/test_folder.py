@@ -83,7 +83,7 @@ def test_too_few_labelled_cases_are_refused(tmp_path, plain):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match="missing"):
+    with pytest.raises(UserError, match="the data folder does not exist"):
         folder.splits(tmp_path / "nowhere", options())
     with pytest.raises(UserError, match="needs a data folder"):
         folder.splits(None, options())

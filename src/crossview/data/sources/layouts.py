@@ -179,7 +179,7 @@ def _misnamed(folder: Path) -> list[Problem]:
 
 
 def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
-    """Return the scans of a folder by name without suffix, sorted, without hidden files ('._')."""
+    """Return a folder's scans by name without suffix, sorted; skip hidden files (macOS '._')."""
     files: dict[str, Path] = {}
     odd = []
     for path in sorted(_listed(folder, layout.problems)):
