@@ -71,7 +71,7 @@ def test_every_fault_is_told_at_once(run, faulty):
     told = " ".join(out.split())
     for part in (
         *(
-            "lie differently in space",
+            "are not aligned in space",
             "case02.nii.gz",
             "fractions",
             "0.5",
@@ -138,9 +138,9 @@ def test_a_warning_is_no_error(run, sound):
 
 def test_no_folder_no_layout_and_a_wrong_source(run, tmp_path, sound):
     code, _, err = run(tmp_path / "nowhere")
-    assert (code, "the data's folder is missing" in err) == (2, True)
+    assert (code, "the data folder does not exist" in err) == (2, True)
     code, out, _ = run(tmp_path)
-    assert (code, "the layout is not known" in out) == (2, True)
+    assert (code, "the folder layout is unknown" in out) == (2, True)
     code, out, _ = run(sound, "--source", "la")
     assert (code, "train.list" in out) == (2, True)
     code, _, err = run(sound, "--source", "lla")

@@ -374,7 +374,7 @@ def test_mistakes_in_keys_are_told_before_scans_are_read(tmp_path, texts, told):
 def test_keys_that_fit_are_no_mistake(tmp_path, texts):
     with pytest.raises(UserError) as caught:
         resolve_planned("folder", texts, tmp_path / "nowhere")
-    assert [problem.what for problem in caught.value.problems] == ["the data's folder is missing"]
+    assert [problem.what for problem in caught.value.problems] == ["the data folder does not exist"]
 
 
 def test_without_data_there_is_no_plan(capsys):
