@@ -72,20 +72,25 @@ def _validation(run: RunFolder, names: Mapping[str, str]) -> list[tuple[str, lis
             name,
             _points(
                 taking_part(name),
-                lambda row, name=name: table(table(row.get("views")).get(name)).get("mean"),
+                lambda row, name=name: table(  # type: ignore[misc]
+                    table(row.get("views")).get(name)
+                ).get("mean"),
             ),
             colour,
             True,
-        )  # type: ignore[misc]
+        )
         for colour, name in enumerate(views[: MOST_LINES - 1], 2)
         if taking_part(name)
     ]
     by_class = [
         Series(
             names.get(index, f"class {index}"),
-            _points(rows, lambda row, index=index: table(row.get("classes")).get(index)),
+            _points(
+                rows,
+                lambda row, index=index: table(row.get("classes")).get(index),  # type: ignore[misc]
+            ),
             colour,
-        )  # type: ignore[misc]
+        )
         for colour, index in enumerate(classes[: MOST_LINES - 1], 2)
     ]
     if not mean.points:

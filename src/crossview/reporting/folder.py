@@ -31,7 +31,7 @@ class Journal:
 
     @property
     def total_step(self) -> int:
-        """The number of optimiser steps so far."""
+        """Optimiser steps done so far."""
         return max((int(number(row.get("total_step")) or 0) for row in self.rows), default=0)
 
     @property
@@ -99,7 +99,7 @@ class RunFolder:
 
     @property
     def scored_in_training(self) -> str:
-        """The split scored during training, in the journal's "validation" rows."""
+        """Split scored during training, in the journal's "validation" rows."""
         return "test" if self.option("training", "selection") == "test" else "validation"
 
 
