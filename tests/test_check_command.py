@@ -59,7 +59,7 @@ def test_a_sound_folder(run, sound):
         "7 x 6 x 5",
         "1 x 1.5 x 2",
         "2 class 2",
-        "Nothing is wrong",
+        "No problems found",
     ):
         assert part in out
     assert max(len(line) for line in out.splitlines()) <= 80
@@ -85,7 +85,7 @@ def test_every_fault_is_told_at_once(run, faulty):
             "case00 = copy",
             "nobody",
             "[bold]odd",
-            "5 errors, 2 warnings. Training needs",
+            "5 errors, 2 warnings. Fix the errors",
         ),
     ):
         assert part in told, part
@@ -124,7 +124,7 @@ def test_many_alike_problems_are_told_together(run, sound):
         (sound / "images" / f"case{number}.nii.gz").write_bytes(b"x")
     _, out, _ = run(sound)
     assert "(20 times)" in out
-    assert "and 10 more; --json names all" in out
+    assert "and 10 more; --json lists all" in out
     assert out.count("copy it again") == 1
 
 
@@ -133,7 +133,7 @@ def test_a_warning_is_no_error(run, sound):
     code, out, _ = run(sound)
     assert code == 0
     assert "1 label contains background only" in out
-    assert "0 errors, 1 warning. It can be trained on." in out
+    assert "0 errors, 1 warning. The data set can be trained on." in out
 
 
 def test_no_folder_no_layout_and_a_wrong_source(run, tmp_path, sound):

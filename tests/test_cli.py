@@ -536,8 +536,8 @@ def test_demo_makes_report_and_table(capsys, tmp_path):
     ]
     report = (out / "report.html").read_text()
     assert "<svg" in report
-    assert "helped is told by the comparison at the top" in report
-    assert "can't be told from this run" not in report
+    assert "The comparison at the top of this page shows whether" in report
+    assert "This run alone cannot show" not in report
     stamp = (out / "cml-seed1-2steps" / "model.pt").stat().st_mtime_ns
     assert crossview(capsys, "demo", "--out", out, "--steps", 2)[0] == 0
     assert (out / "cml-seed1-2steps" / "model.pt").stat().st_mtime_ns == stamp

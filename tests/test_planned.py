@@ -242,9 +242,10 @@ def test_data_that_have_moved_are_told_on_resume(capsys, tmp_path):
 def test_without_unlabelled_scans_no_plan_is_told(capsys, tmp_path):
     root = make_folder(tmp_path / "scans", labelled=3, unlabelled=0)
     code, out, err = crossview(capsys, "check", root)
-    assert (code, "method.name=supervised trains on them" in " ".join(out.split())) == (0, True), (
-        err
-    )
+    assert (code, "train on all of them with method.name=supervised" in " ".join(out.split())) == (
+        0,
+        True,
+    ), err
     code, out, err = crossview(
         capsys, "train", "folder", "--data", root, "--out", tmp_path / "run", *sets(*TINY)
     )
