@@ -174,9 +174,9 @@ def _foreground(labelled: Sequence[CaseFacts]) -> tuple[tuple[float, float, floa
     if min(high - low) < SMALLEST_SPREAD or min(deviation) < SMALLEST_SPREAD:
         return ()
     return tuple(
-        tuple(round(float(value), 4) for value in channel)
-        for channel in zip(low, high, mean, deviation, strict=True)
-    )  # type: ignore[misc]
+        (round(float(a), 4), round(float(b), 4), round(float(c), 4), round(float(d), 4))
+        for a, b, c, d in zip(low, high, mean, deviation, strict=True)
+    )
 
 
 def _labels(
