@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from crossview.objectives.pseudo_labels import clean_async, decide
+from crossview.methods.blocks.pseudo_labels import clean_async, decide
 from crossview.training.device import autocast, find_device
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import IO, Any
 
-from crossview.errors import Problem, UserError
+from crossview.core.errors import Problem, UserError
 
 Turn = Callable[[], float]
 

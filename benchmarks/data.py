@@ -13,9 +13,9 @@ from typing import Any
 from benchmarks.loops import loop_of, prepared_of
 from benchmarks.timing import add_common, finish, report, run, seconds, spread
 
-from crossview.errors import UserError
-from crossview.prepare import Prepared
-from crossview.resolve import resolve
+from crossview.core.errors import UserError
+from crossview.recipe.resolve import resolve
+from crossview.runs.prepare import Prepared
 from crossview.training.device import find_device
 
 FOLDERS = {"la": "LA", "acdc": "ACDC"}

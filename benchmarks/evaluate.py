@@ -25,8 +25,8 @@ from benchmarks.timing import (
 from numpy.typing import NDArray
 
 from crossview.inference.windows import window_starts
-from crossview.job import make_predictor, recordable
-from crossview.resolve import Recipe
+from crossview.recipe.resolve import Recipe
+from crossview.runs.run import make_predictor, recordable
 
 Image = NDArray[np.float32]
 

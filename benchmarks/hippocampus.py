@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import tomli_w
 
-from crossview.errors import Problem, UserError
+from crossview.core.errors import Problem, UserError
 
 SEED = 4
 HELD_OUT = 21
@@ -127,7 +127,7 @@ def main() -> None:
         )
     except UserError as error:
         sys.exit(f"error: {error}")
-    print(f"{given.out}: {', '.join(f'{len(names)} {key}' for key, names in lists.items())}")  # noqa: T201
+    print(f"{given.out}: {', '.join(f'{len(names)} {key}' for key, names in lists.items())}")
 
 
 if __name__ == "__main__":

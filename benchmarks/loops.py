@@ -21,22 +21,26 @@ import torch
 from benchmarks.timing import Clock
 
 from benchmarks import made
-from crossview import prepare as preparing
-from crossview.data.stream import Prefetcher
-from crossview.errors import Problem, UserError
-from crossview.folder import stored_precision
-from crossview.job import recordable
+from crossview.core.errors import Problem, UserError
+from crossview.core.rng import Randomness
+from crossview.data.prefetch import Prefetcher
 from crossview.methods.method import Stage
-from crossview.planned import resolve_planned
-from crossview.prepare import Prepared, prepare
-from crossview.resolve import Recipe, resolve
-from crossview.rng import Randomness
+from crossview.recipe.planned import resolve_planned
+from crossview.recipe.resolve import Recipe, resolve
+from crossview.runs import prepare as preparing
+from crossview.runs.prepare import Prepared, prepare
+from crossview.runs.run import recordable, stored_precision
 from crossview.training import loop
-from crossview.training.compiling import compile_networks, networks_of
-from crossview.training.device import Precision, place, set_kernels
+from crossview.training.device import (
+    Precision,
+    compile_networks,
+    measure,
+    networks_of,
+    place,
+    set_kernels,
+)
 from crossview.training.job import Job
 from crossview.training.loop import Training
-from crossview.training.measured import measure
 from crossview.training.progress import TrainingProgress
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.data.case import Case, Splits
-from crossview.resolve import Recipe
+from crossview.recipe.resolve import Recipe
 
 LA_SHAPES = (
     (183, 140, 88),

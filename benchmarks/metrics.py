@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from benchmarks import made
-from crossview.errors import Problem, UserError
+from crossview.core.errors import Problem, UserError
 from crossview.evaluation.metrics import measure
-from crossview.prepare import find_splits
-from crossview.resolve import resolve
+from crossview.recipe.resolve import resolve
+from crossview.runs.prepare import find_splits
 
 Mask = NDArray[np.bool_]
 

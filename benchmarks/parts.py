@@ -19,9 +19,10 @@ from benchmarks.loops import Loop
 from benchmarks.timing import between, now, synchronise
 from torch import nn
 
-from crossview.data.stream import Prefetcher, Stream
-from crossview.networks.build import NETWORKS
-from crossview.objectives import pseudo_labels
+from crossview.data.prefetch import Prefetcher
+from crossview.data.stream import Stream
+from crossview.methods.blocks import pseudo_labels
+from crossview.networks import NETWORKS
 from crossview.training.optimiser import Guard
 
 PARTS = ("data", "pseudo-labels", "components", "forward", "backward", "optimiser")

@@ -17,9 +17,9 @@ import tomli_w
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from crossview.core.errors import Problem, UserError
+from crossview.core.rng import Randomness
 from crossview.data.sources.phantom import _distance, _lookalike, _smooth
-from crossview.errors import Problem, UserError
-from crossview.rng import Randomness
 
 SEED = 7
 LOOKALIKES = 12
@@ -72,7 +72,7 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path, metavar="OUT")
     try:
-        print(make(parser.parse_args().out))  # noqa: T201
+        print(make(parser.parse_args().out))
     except UserError as error:
         sys.exit(f"error: {error}")
 

@@ -10,9 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from crossview.errors import UserError
-from crossview.folder import Run
-from crossview.record import file_name, record, write_record
+from crossview.core.errors import UserError
+from crossview.runs.bench.record import file_name, record, write_record
+from crossview.runs.run import Run
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -33,7 +33,7 @@ def main() -> None:
                 write_record(
                     given.out / file_name(run, given.tag), record(run, given.split, given.note)
                 )
-            )  # noqa: T201
+            )
     except UserError as error:
         sys.exit(f"error: {error}")
 

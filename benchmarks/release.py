@@ -30,7 +30,7 @@ from benchmarks.loops import Paused
 from torch import nn
 from torch.utils.data import DataLoader
 
-from crossview.errors import Problem, UserError
+from crossview.core.errors import Problem, UserError
 
 NEEDED = ("CML_LA_train.py", "CML_ACDC_train.py", "networks", "utils", "dataloaders")
 

@@ -27,9 +27,9 @@ from benchmarks.loops import loop_of, prepared_of
 from benchmarks.timing import add_common, finish, peak_memory, report, run, seconds, spread
 
 from benchmarks import made
-from crossview.data.stream import Prefetcher, Request
-from crossview.planned import resolve_planned
-from crossview.prepare import Prepared, prepare
+from crossview.data.prefetch import Prefetcher, Request
+from crossview.recipe.planned import resolve_planned
+from crossview.runs.prepare import Prepared, prepare
 from crossview.training.device import find_device
 
 HIPPOCAMPUS_SHAPES = (
@@ -347,7 +347,7 @@ def main() -> None:
             if root is None
             else measure(arguments, root)
         )
-        print(json.dumps(found))  # noqa: T201
+        print(json.dumps(found))
         return
     with tempfile.TemporaryDirectory() as temporary:
         files = arguments.files or Path(temporary)

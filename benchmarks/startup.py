@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from benchmarks.timing import add_common, finish, report, run, seconds, spread
 
-from crossview.errors import Problem, UserError
+from crossview.core.errors import Problem, UserError
 
 
 def process(*arguments: str) -> None:

@@ -31,8 +31,8 @@ from benchmarks.timing import (
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from crossview.errors import Problem, UserError
-from crossview.files import write_text
+from crossview.core.errors import Problem, UserError
+from crossview.core.files import write_text
 
 
 def measure(loop: Loop, steps: int, warm_up: int, watched: int) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
-from crossview.environment import environment_now
-from crossview.errors import UserError
-from crossview.files import write_text
-from crossview.record import FOLDERS
+from crossview.core.environment import environment_now
+from crossview.core.errors import UserError
+from crossview.core.files import write_text
+from crossview.runs.bench.record import FOLDERS
 from crossview.training.device import Precision
 
 Number = float | int
@@ -150,7 +150,7 @@ def table(rows: Sequence[Sequence[Any]]) -> str:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
+    print(text, flush=True)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -176,5 +176,5 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)
         sys.exit(2)

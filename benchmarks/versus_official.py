@@ -31,7 +31,7 @@ from benchmarks.versus_pieces import compared, components, in_turn, inference
 from torch import Tensor, nn
 
 from benchmarks import made
-from crossview.errors import Problem, UserError
+from crossview.core.errors import Problem, UserError
 from crossview.networks.official import from_official_vnet, official_unet_keys
 from crossview.training.device import find_device
 

@@ -17,9 +17,9 @@ from benchmarks.timing import say, seconds, spread
 from numpy.typing import NDArray
 
 from crossview.inference.windows import window_starts
-from crossview.job import make_predictor
-from crossview.objectives.pseudo_labels import clean_async
-from crossview.prepare import Prepared
+from crossview.methods.blocks.pseudo_labels import clean_async
+from crossview.runs.prepare import Prepared
+from crossview.runs.run import make_predictor
 
 Turn = Callable[[], float]
 

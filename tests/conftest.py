@@ -3,12 +3,7 @@
 Tests marked gpu are skipped where there is none.
 """
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +30,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> list:
     """What of torch.cuda a recording uses, without a GPU; the streams that became the current one."""
-    import fake_cuda
+    from tests.helpers import fake_cuda
 
     return fake_cuda.replace(monkeypatch)

@@ -7,32 +7,28 @@ Every verb of the command is a function here: ``crossview.train(recipe, data, ou
 
 from __future__ import annotations
 
-import os
-import subprocess
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-try:
-    __version__ = version("crossview")
-except PackageNotFoundError:  # run from a source tree by PYTHONPATH
-    __version__ = "0.1.0"
+from crossview.core.environment import VERSION
+
+__version__ = VERSION
+
 
 _VERBS = {
-    "check": "crossview.data.check_data",
-    "train": "crossview.run",
-    "evaluate": "crossview.run",
-    "predict": "crossview.run",
-    "load": "crossview.model",
+    "check": "crossview.data.checks.dataset",
+    "train": "crossview.runs.train",
+    "evaluate": "crossview.runs.evaluate",
+    "predict": "crossview.runs.predict",
+    "load": "crossview.runs.predict",
     "load_plugin": "crossview.methods.plugin:load",
-    "report": "crossview.run",
-    "suggest": "crossview.suggesting",
-    "Run": "crossview.folder",
-    "demo": "crossview.demonstration",
+    "report": "crossview.runs.report",
+    "suggest": "crossview.runs.suggest",
+    "Run": "crossview.runs.run",
+    "demo": "crossview.runs.bench.demo",
     "compare": "crossview.evaluation.compare",
-    "bench": "crossview.runner",
-    "UserError": "crossview.errors",
+    "bench": "crossview.runs.bench.bench",
+    "UserError": "crossview.core.errors",
 }
 
 
@@ -45,26 +41,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_VERBS])
-
-
-def commit() -> str:
-    """Return the commit of the source tree, with "+" if files differ from it.
-
-    The text is empty for an installed package. CROSSVIEW_COMMIT names the commit of a tree that was
-    copied without its history.
-    """
-    if "CROSSVIEW_COMMIT" in os.environ:
-        return os.environ["CROSSVIEW_COMMIT"]
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
-        return ""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()

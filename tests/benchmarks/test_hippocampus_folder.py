@@ -5,12 +5,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.hippocampus import HELD_OUT, main, make, split
 
-from crossview.errors import UserError
-from crossview.suite import load_suite
+from crossview.core.errors import UserError
+from crossview.runs.bench.suite import load_suite
 
 NAMES = [f"hippocampus_{number:03d}" for number in range(1, 201)]
 

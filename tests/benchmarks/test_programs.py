@@ -6,12 +6,12 @@ from benchmarks.components import by_scikit_image
 from benchmarks.evaluate import cut, parts_of
 from benchmarks.metrics import KINDS, bad, plausible
 from benchmarks.startup import process
+from tests.helpers.small_shapes import SMALL_2D, SMALL_3D
 
-from crossview.errors import UserError
+from crossview.core.errors import UserError
 from crossview.evaluation.metrics import overlap
 from crossview.methods import METHODS
-from crossview.resolve import resolve
-from small_shapes import SMALL_2D, SMALL_3D
+from crossview.recipe.resolve import resolve
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -10,14 +10,14 @@ from benchmarks.flops import flops_of_call, flops_of_calls
 from benchmarks.loops import Paused, loop_of, prepared_of
 from benchmarks.parts import union, watching
 from benchmarks.timing import Clock, between, matmul_peak, now, report, run, spread, table
+from tests.helpers.small_shapes import SMALL_2D
 
 from benchmarks import made
-from crossview.data.stream import Prefetcher
-from crossview.errors import Problem, UserError
+from crossview.core.errors import Problem, UserError
+from crossview.data.prefetch import Prefetcher
 from crossview.networks.vnet import VNet
-from crossview.resolve import resolve
+from crossview.recipe.resolve import resolve
 from crossview.training.loop import Training
-from small_shapes import SMALL_2D
 
 CPU = torch.device("cpu")
 

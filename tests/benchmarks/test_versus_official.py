@@ -12,11 +12,11 @@ from benchmarks.contestants import contestants
 from benchmarks.release import Backends, ReleaseLoop, load, release
 from benchmarks.timing import run
 from benchmarks.versus_pieces import compared, in_turn
+from tests.helpers.made_release import write_release
+from tests.helpers.small_shapes import SMALL_2D, SMALL_3D
 
 from benchmarks import made, versus_official
-from crossview.errors import UserError
-from made_release import write_release
-from small_shapes import SMALL_2D, SMALL_3D
+from crossview.core.errors import UserError
 
 CPU = torch.device("cpu")
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from crossview.batch import Batch
+from crossview.core.rng import Randomness
+from crossview.core.tensors import Batch
 from crossview.methods import METHODS
 from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
-from crossview.prepare import prepare
-from crossview.recipe import TrainingOptions
-from crossview.resolve import resolve
-from crossview.rng import Randomness
+from crossview.recipe.resolve import resolve
+from crossview.runs.prepare import prepare
 from crossview.training.device import autocast
 from crossview.training.optimiser import Guard, make_optimiser
+from crossview.training.options import TrainingOptions
 
 TENTH_STEPS = Path(__file__).parents[1] / "golden" / "tenth_steps.json"
 SIDES = {2: (16, 16), 3: (8, 8, 8)}

@@ -6,12 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from tests.helpers import golden_numbers
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import golden_numbers
-from crossview.data import augment
-from crossview.data.augment import CropPlan, ResizePlan, crop_plan, resize_index, resize_plan
+from crossview.data import crops, slices
 from crossview.data.case import Case
+from crossview.data.crops import CropPlan, crop_plan
+from crossview.data.slices import ResizePlan, resize_index, resize_plan
 from crossview.data.store import Store
 
 sides = st.integers(1, 14)
@@ -82,8 +83,8 @@ def test_crop_equals_turn_pad_cut_on_the_whole(axes, released, rot90_flip, chann
     recorded = Recorded(seed)
     plan = crop_plan(shape, patch, released=released, rot90_flip=rot90_flip, generator=recorded)
     image, label = torch.empty((channels, *patch)), torch.empty(patch, dtype=torch.int64)
-    augment.crop_image(store, 0, plan, image)
-    augment.crop_label(store, 0, plan, label)
+    crops.crop_image(store, 0, plan, image)
+    crops.crop_label(store, 0, plan, label)
     reference = [
         reference_crop(array, patch, recorded.drawn, released=released, rot90_flip=rot90_flip)
         for array in (*images[0], labels[0])
@@ -96,11 +97,11 @@ def test_crop_equals_turn_pad_cut_on_the_whole(axes, released, rot90_flip, chann
     ("side", "padding"), [(8, 3), (9, 2), (10, 2), (12, 1), (13, 0), (7, 3), (5, 4), (4, 5)]
 )
 def test_released_padding_of_an_axis(side, padding):
-    assert augment.released_padding((8, side), (8, 8)) == (3, padding)
+    assert crops.released_padding((8, side), (8, 8)) == (3, padding)
 
 
 def test_released_padding_is_left_out_where_no_side_is_short():
-    assert augment.released_padding((9, 12), (8, 8)) == (0, 0)
+    assert crops.released_padding((9, 12), (8, 8)) == (0, 0)
 
 
 def corners(shape, patch, released):
@@ -128,7 +129,7 @@ def test_rot90_flip_gives_the_four_reflections_alike():
     generator = np.random.default_rng(0)
     for _ in range(2000):
         out = torch.empty((3, 3), dtype=torch.int64)
-        augment.crop_label(
+        crops.crop_label(
             store,
             0,
             crop_plan((3, 3), (3, 3), released=False, rot90_flip=True, generator=generator),
@@ -143,7 +144,7 @@ def test_rot90_flip_gives_the_four_reflections_alike():
 def test_a_plan_of_nothing_changes_nothing():
     store, images, _ = store_of((5, 4, 3))
     out = torch.empty((1, 5, 4, 3))
-    augment.crop_image(store, 0, CropPlan((0, 0, 0), (5, 4, 3)), out)
+    crops.crop_image(store, 0, CropPlan((0, 0, 0), (5, 4, 3)), out)
     assert np.array_equal(out, images[0])
 
 
@@ -198,7 +199,7 @@ def test_resize_equals_numpy_and_scipy(items, patch, channels, levels):
     store, images, labels = store_of(*shapes, channels=channels, levels=levels)
     positions = list(range(len(items)))[::-1]
     chosen = [items[position][2] for position in positions]
-    image, label = augment.resize_batch(store, positions, chosen, patch)
+    image, label = slices.resize_batch(store, positions, chosen, patch)
     assert (image.dtype, label.dtype) == (torch.float32, torch.int64)
     for slot, position in enumerate(positions):
         stored = store.decode(store.stored(position), position).numpy()
@@ -232,7 +233,7 @@ def test_a_batch_is_resized_with_one_copy_to_the_device():
     store, *_ = store_of((20, 30), (25, 18), (30, 30), channels=2, device="meta")
     chosen = [ResizePlan(angle=-7), ResizePlan(turns=1, flip=0), ResizePlan(angle=12)]
     with HostCopies() as copies:
-        image, label = augment.resize_batch(store, [2, 0, 1], chosen, (16, 16))
+        image, label = slices.resize_batch(store, [2, 0, 1], chosen, (16, 16))
     assert (image.shape, label.shape, image.device.type) == ((3, 2, 16, 16), (3, 16, 16), "meta")
     assert copies.count == 1
 
@@ -240,7 +241,7 @@ def test_a_batch_is_resized_with_one_copy_to_the_device():
 @pytest.mark.parametrize("angle", range(-20, 20))
 def test_every_angle_on_a_slice_of_published_size(angle):
     store, images, labels = store_of((216, 256))
-    image, label = augment.resize_batch(store, [0], [ResizePlan(angle=angle)], (256, 256))
+    image, label = slices.resize_batch(store, [0], [ResizePlan(angle=angle)], (256, 256))
     assert np.array_equal(
         image[0, 0], reference_slice(images[0][0], ResizePlan(angle=angle), (256, 256))
     )
@@ -249,7 +250,7 @@ def test_every_angle_on_a_slice_of_published_size(angle):
 
 def test_resize_without_labels():
     store, *_ = store_of((6, 5), labelled=False)
-    assert augment.resize_batch(store, [0], [ResizePlan()], (4, 4))[1] is None
+    assert slices.resize_batch(store, [0], [ResizePlan()], (4, 4))[1] is None
 
 
 def test_the_published_shares_of_augmentations():

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossview.core.errors import Problem, UserError
 from crossview.data.case import Case
+from crossview.data.checks.case import inspect
 from crossview.data.fingerprint import largest_share, take
-from crossview.data.inspect import inspect
-from crossview.errors import Problem, UserError
 
 
 def case(name, image, label=None, spacing=(1.0, 1.0, 2.0)):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from crossview.data.augment import CropPlan
+from crossview.core.errors import UserError
+from crossview.data.crops import CropPlan
 from crossview.data.foreground import MOST_PLACES, places_of, relative, share_for, shares_met
 from crossview.data.sources.folder import Options
 from crossview.data.store import Store
 from crossview.data.stream import Stream
-from crossview.errors import UserError
-from crossview.parsing import parse
+from crossview.recipe.resolve import parse
 
 SHAPE = (40, 36, 32)
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from crossview.core.errors import UserError
 from crossview.data import preprocess
 from crossview.data.preprocess import Preprocessing, normalised, resampled, resampled_label
-from crossview.errors import UserError
 
 shapes = st.lists(st.integers(1, 9), min_size=2, max_size=3).map(tuple)
 

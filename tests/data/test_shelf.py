@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from crossview.core.errors import UserError
 from crossview.data import shelf as shelf_module
 from crossview.data.memory import Room
 from crossview.data.shelf import Shelf
 from crossview.data.store import Store
-from crossview.errors import UserError
 
 MIXES = {
     "uint8": (40, 40, 40),

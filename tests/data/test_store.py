@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from crossview.core.errors import Problem, UserError
 from crossview.data import store as store_module
 from crossview.data.store import Store, fits
-from crossview.errors import Problem, UserError
 
 
 def some_cases(make_case, *, labelled=True, levels=40, count=3, channels=1):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from crossview.batch import Batch
+from crossview.core.errors import UserError
+from crossview.core.tensors import Batch
+from crossview.data.prefetch import Prefetcher, Request
 from crossview.data.store import Store
-from crossview.data.stream import Prefetcher, Request, Stream
-from crossview.errors import UserError
+from crossview.data.stream import Stream
 
 
 @pytest.fixture

@@ -16,10 +16,11 @@ SECTION = re.compile(
 def models() -> dict[str, type[BaseModel]]:
     """The models of all tables, by the name their section has on the page."""
     from crossview.data import sources
+    from crossview.inference.options import InferenceOptions
     from crossview.methods import METHODS
     from crossview.methods.method import MethodOptions
-    from crossview.networks.build import NETWORKS
-    from crossview.recipe import InferenceOptions, TrainingOptions
+    from crossview.networks import NETWORKS
+    from crossview.training.options import TrainingOptions
 
     return {
         "data": sources.DataOptions,
@@ -60,7 +61,7 @@ def toml_value(value: object) -> str:
 
 def own_keys(model: type[BaseModel]) -> list[str]:
     """The keys that a model adds to those of every method or source, or changes; those of a base that several methods share come first."""
-    from crossview.data.sources import DataOptions
+    from crossview.data.sources.source import DataOptions
     from crossview.methods.method import MethodOptions
 
     general = {BaseModel, object, DataOptions, MethodOptions} - {model}

@@ -13,7 +13,7 @@ import pytest
 import tomli_w
 from rich.console import Console
 
-from crossview.errors import UserError
+from crossview.core.errors import UserError
 from crossview.evaluation import bootstrap
 from crossview.evaluation.compare import compare
 from crossview.evaluation.finished import identity

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossview.core.errors import Problem, UserError
 from crossview.data.case import Case
 from crossview.data.preprocess import Preprocessing, resampled_label
-from crossview.errors import Problem, UserError
 from crossview.evaluation.evaluate import evaluate, quick_dice
 from crossview.evaluation.metrics import measure
 from crossview.evaluation.scores import read_cases, read_summary

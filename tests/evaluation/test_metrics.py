@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from medpy.metric import binary as medpy
 from scipy import ndimage
+from tests.helpers.golden_numbers import load
 
 from crossview.evaluation.metrics import Measures, distances, measure, overlap, surface
-from golden_numbers import load
 
 GOLDEN = load("metrics")
 GOLDEN_CASES = sorted(key.removesuffix("_values") for key in GOLDEN if key.endswith("_values"))

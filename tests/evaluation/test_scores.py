@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from crossview.errors import UserError
+from crossview.core.errors import UserError
 from crossview.evaluation.bootstrap import interval
 from crossview.evaluation.metrics import Measures
 from crossview.evaluation.scores import (
@@ -206,7 +206,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     write(tmp_path, summary_of(old), old)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     monkeypatch.setattr(
-        "crossview.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full"))
+        "crossview.core.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full"))
     )
     with pytest.raises(OSError, match="disk full"):
         write(tmp_path, summary_of(old, seed=8), old)

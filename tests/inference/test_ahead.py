@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from crossview.inference.ahead import map_ahead
+from crossview.inference.predict import map_ahead
 
 
 def test_results_come_in_order():

@@ -8,8 +8,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from crossview.core.errors import UserError
 from crossview.data.sources.source import DataOptions
-from crossview.errors import UserError
 from crossview.inference import nifti
 from crossview.inference.files import find_scans, predict_files
 from crossview.inference.predict import Predictor

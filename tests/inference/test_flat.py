@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from crossview.core.errors import UserError
+from crossview.data.io.image import read_mask
 from crossview.data.preprocess import Preprocessing
-from crossview.data.sources.images import read_mask
-from crossview.errors import UserError
 from crossview.inference.flat import read_flat
 from crossview.inference.scan import ReadingOptions, Scan
 

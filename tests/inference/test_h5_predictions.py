@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
+from crossview.core.errors import UserError
 from crossview.data.preprocess import Preprocessing
-from crossview.errors import UserError
 from crossview.inference.h5 import read_h5
 from crossview.inference.scan import ReadingOptions, Scan
 

@@ -6,9 +6,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from crossview.data import nifti
+from crossview.core.errors import UserError
+from crossview.data.io import nifti
 from crossview.data.preprocess import Preprocessing
-from crossview.errors import UserError
 from crossview.inference.nifti import read_nifti
 from crossview.inference.scan import ReadingOptions, Scan
 

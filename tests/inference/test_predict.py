@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from tests.helpers import golden_numbers
 from torch import nn
 
-import golden_numbers
-from crossview.errors import UserError
-from crossview.inference.disagreement import normalised_entropy
+from crossview.core.errors import UserError
+from crossview.inference.doubt import normalised_entropy
 from crossview.methods.method import Method, MethodOptions
 
 

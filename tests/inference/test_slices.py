@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from tests.helpers import golden_numbers
 
-import golden_numbers
-from crossview.inference.slices import Slices
-from crossview.inference.windows import run_batches
+from crossview.inference.windows import Slices, run_batches
 
 
 def resized(image, patch, batch=3):

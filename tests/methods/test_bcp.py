@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests.helpers import golden_numbers as golden
+from tests.helpers.stand_ins import Answers, certain, small_unet
 
-import golden_numbers as golden
-from crossview.batch import Batch
-from crossview.methods import BCP
+from crossview.core.rng import Randomness
+from crossview.core.tensors import Batch
 from crossview.methods import bcp as module
+from crossview.methods.bcp import BCP
+from crossview.methods.blocks.losses import cross_entropy_batch_dice, cross_entropy_dice
 from crossview.methods.method import Stage
-from crossview.objectives.losses import cross_entropy_batch_dice, cross_entropy_dice
-from crossview.resolve import resolve
-from crossview.rng import Randomness
-from stand_ins import Answers, certain, small_unet
+from crossview.recipe.resolve import resolve
 
 LA, ACDC = (resolve(setting, ["method.name=bcp"]).method for setting in ("la-8", "acdc-7"))
 BOX = (slice(2, 10), slice(3, 11))

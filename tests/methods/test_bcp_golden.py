@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from tests.helpers import golden_numbers as golden
 
-import golden_numbers as golden
-from crossview.batch import Batch
-from crossview.methods import BCP, bcp
+from crossview.core.rng import Randomness
+from crossview.core.tensors import Batch
+from crossview.methods import bcp
+from crossview.methods.bcp import BCP
 from crossview.networks import official
 from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
-from crossview.recipe import TrainingOptions
-from crossview.resolve import resolve
-from crossview.rng import Randomness
+from crossview.recipe.resolve import resolve
 from crossview.training.optimiser import Guard, make_optimiser
+from crossview.training.options import TrainingOptions
 
 VNET = {
     theirs.replace("encoder1.", "encoder.").replace("decoder1.", "decoder."): ours

@@ -5,15 +5,15 @@ import weakref
 
 import pytest
 import torch
+from tests.helpers import own_method
+from tests.helpers.command import crossview as command
+from tests.helpers.own_method import NAME, TINY
 
 import crossview
-import own_method
-from command import crossview as command
-from crossview.errors import UserError
-from crossview.methods import METHODS, Method, Stage
-from crossview.methods.checked import Checked, checked
-from crossview.methods.method import MethodOptions
-from own_method import NAME, TINY
+from crossview.core.errors import UserError
+from crossview.methods import METHODS
+from crossview.methods.method import Method, MethodOptions, Stage
+from crossview.methods.plugin import Checked, checked
 
 IMAGE = torch.zeros(2, 1, 8, 8)
 VIEWS = 'return {"network": self.network(image).logits}'

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from crossview.batch import Batch
-from crossview.methods import CML
+from crossview.core.rng import Randomness
+from crossview.core.tensors import Batch
 from crossview.methods import cml as module
+from crossview.methods.cml import CML
 from crossview.networks.unet import UNet
-from crossview.rng import Randomness
 
 
 def make(dropout=0.5, **options):

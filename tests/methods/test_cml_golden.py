@@ -5,17 +5,18 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from tests.helpers import golden_numbers as golden
 
-import golden_numbers as golden
-from crossview.batch import Batch
-from crossview.methods import CML, cml
+from crossview.core.rng import Randomness
+from crossview.core.tensors import Batch
+from crossview.methods import cml
+from crossview.methods.cml import CML
 from crossview.methods.method import Stage
 from crossview.networks import official
 from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
-from crossview.recipe import TrainingOptions
-from crossview.rng import Randomness
 from crossview.training.optimiser import Guard, make_optimiser
+from crossview.training.options import TrainingOptions
 
 PRETRAIN, TRAIN = Stage("pretrain", 1, unlabelled=False), Stage("train", 1, unlabelled=True)
 

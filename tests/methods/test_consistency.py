@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crossview.methods.consistency import ConsistencyOptions
+from crossview.methods.bases import ConsistencyOptions
 
 
 def test_the_weight_rises_over_its_share_of_the_steps():

@@ -7,19 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests.helpers import golden_numbers as golden
+from tests.helpers.stand_ins import Answers, certain, small_unet
 from torch import nn
 
-import golden_numbers as golden
-from crossview.batch import Batch
-from crossview.errors import UserError
-from crossview.methods import CPS
+from crossview.core.errors import UserError
+from crossview.core.rng import Randomness
+from crossview.core.tensors import Batch
 from crossview.methods import cps as module
+from crossview.methods.blocks.losses import cross_entropy
+from crossview.methods.cps import CPS
 from crossview.networks.vnet import VNet
-from crossview.objectives.losses import cross_entropy
-from crossview.resolve import resolve
-from crossview.rng import Randomness
+from crossview.recipe.resolve import resolve
 from crossview.training.device import autocast
-from stand_ins import Answers, certain, small_unet
 
 RELEASED = resolve("acdc-7", ["method.name=cps", "method.variant=released"]).method
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from tests.helpers import golden_numbers as golden
+from tests.helpers.stand_ins import Answers, small_unet
 
-import golden_numbers as golden
-from crossview.batch import Batch
-from crossview.methods import MeanTeacher
-from crossview.resolve import resolve
-from crossview.rng import Randomness
-from stand_ins import Answers, small_unet
+from crossview.core.rng import Randomness
+from crossview.core.tensors import Batch
+from crossview.methods.mean_teacher import MeanTeacher
+from crossview.recipe.resolve import resolve
 
 RELEASED = resolve("acdc-7", ["method.name=mean_teacher", "method.variant=released"]).method
 

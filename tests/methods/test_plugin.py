@@ -6,15 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers.command import crossview
+from tests.helpers.tiny_suite import suite_file
 
-from command import crossview
 from crossview import methods
-from crossview.errors import UserError
+from crossview.core.errors import UserError
+from crossview.core.plugins import LOADED
 from crossview.methods import METHODS, plugin
-from crossview.plugins import LOADED
-from crossview.recipe import load as load_recipe
-from crossview.resolve import resolve
-from tiny_suite import suite_file
+from crossview.recipe.layers import load as load_recipe
+from crossview.recipe.resolve import resolve
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "add-a-method.md"

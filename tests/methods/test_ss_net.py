@@ -7,20 +7,19 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from tests.helpers import golden_numbers as golden
+from tests.helpers.stand_ins import Answers
 from torch import nn
 
-import golden_numbers as golden
-from crossview.batch import Batch
+from crossview.core.rng import Randomness
+from crossview.core.tensors import Batch, Output
 from crossview.methods import ss_net as module
+from crossview.methods.blocks.losses import batch_dice_loss, cross_entropy
 from crossview.methods.ss_net import SSNet
-from crossview.networks.network import Output
 from crossview.networks.official import official_vnet_keys
 from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
-from crossview.objectives.losses import batch_dice_loss, cross_entropy
-from crossview.resolve import resolve
-from crossview.rng import Randomness
-from stand_ins import Answers
+from crossview.recipe.resolve import resolve
 
 LA, ACDC = (
     resolve(setting, ["method.name=ss_net", "method.variant=released"]).method

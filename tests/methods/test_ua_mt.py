@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from tests.helpers import golden_numbers as golden
+from tests.helpers.stand_ins import Answers, certain, small_unet
 
-import golden_numbers as golden
-from crossview.batch import Batch
-from crossview.methods import UAMT
-from crossview.resolve import resolve
-from crossview.rng import Randomness
-from stand_ins import Answers, certain, small_unet
+from crossview.core.rng import Randomness
+from crossview.core.tensors import Batch
+from crossview.methods.ua_mt import UAMT
+from crossview.recipe.resolve import resolve
 
 LA, ACDC = (
     resolve(setting, ["method.name=ua_mt", "method.variant=released"]).method

@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from tests.helpers import golden_numbers as golden
 from torch import nn
 
-import golden_numbers as golden
-from crossview.batch import Batch
+from crossview.core.rng import Randomness
+from crossview.core.tensors import Batch, Output
 from crossview.methods.urpc import URPC, rectified_consistency
-from crossview.networks.network import Output
 from crossview.networks.vnet import VNet
-from crossview.resolve import resolve
-from crossview.rng import Randomness
+from crossview.recipe.resolve import resolve
 
 
 class Pyramid(nn.Module):

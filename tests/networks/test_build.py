@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from crossview.errors import UserError
-from crossview.networks.build import NETWORKS, check_patch, find, required_multiple
+from crossview.core.errors import UserError
+from crossview.networks import NETWORKS, check_patch, find, required_multiple
 from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
 

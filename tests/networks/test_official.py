@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from tests.helpers import golden_numbers as golden
 from torch import Tensor
 
-import golden_numbers as golden
-from crossview.errors import UserError
+from crossview.core.errors import UserError
 from crossview.networks.official import (
     from_official_unet,
     from_official_vnet,

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
+from tests.helpers import golden_numbers as golden
 
-import golden_numbers as golden
 from crossview.networks.layers import resize, upsample_by_matrices
 from crossview.networks.official import official_unet_keys
 from crossview.networks.unet import PERTURBATIONS, UNet, noisy_features, without_strongest

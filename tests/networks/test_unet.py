@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from tests.helpers import golden_numbers as golden
 
-import golden_numbers as golden
 from crossview.networks.official import official_unet_keys
 from crossview.networks.unet import UNet
 

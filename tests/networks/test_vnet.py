@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from tests.helpers import golden_numbers as golden
 from torch import Tensor
 
-import golden_numbers as golden
 from crossview.networks.official import from_official_vnet
 from crossview.networks.vnet import VNet
 

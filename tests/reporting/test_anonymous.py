@@ -3,8 +3,8 @@
 import json
 
 from crossview.reporting.anonymous import without_names
-from crossview.reporting.folder import read_run
-from crossview.reporting.report import write_report
+from crossview.reporting.content import read_run
+from crossview.reporting.page import write_report
 
 
 def named(make_run):

@@ -7,12 +7,12 @@ from xml.etree import ElementTree
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from small_run import small
+from tests.helpers.small_run import small
 
-from crossview.errors import UserError
+from crossview.core.errors import UserError
 from crossview.evaluation.compare import compare
 from crossview.reporting.compared import as_table, write_table
-from crossview.run import evaluate
+from crossview.runs.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")

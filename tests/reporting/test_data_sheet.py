@@ -5,7 +5,7 @@ import json
 import pytest
 
 from crossview.reporting.data_sheet import data_sheet, histogram
-from crossview.reporting.report import write_report
+from crossview.reporting.page import write_report
 
 
 def plan(cases):

@@ -3,7 +3,7 @@
 import pytest
 
 import crossview
-from crossview.reporting.folder import read_run
+from crossview.reporting.content import read_run
 from crossview.reporting.headline import changed_keys, headline
 
 SMALL = [

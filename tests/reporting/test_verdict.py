@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from crossview.reporting.content import read_run
 from crossview.reporting.curves import training_charts
-from crossview.reporting.folder import read_run
 from crossview.reporting.headline import headline, headline_score
 from crossview.reporting.results import Shown, evaluation_part
 from crossview.reporting.verdict import cautions, result_sentences, unlabelled_effect

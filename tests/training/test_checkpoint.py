@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from crossview.errors import UserError
+from crossview.core.errors import UserError
 from crossview.training import checkpoint
 
 

@@ -1,20 +1,14 @@
 """When networks are compiled, and that a compiled network is the same network."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from small_run import assert_bit_equal, small
+from tests.helpers.small_run import assert_bit_equal, small
 from torch import nn
 
-from crossview.errors import UserError
+from crossview.core.errors import UserError
 from crossview.methods import METHODS
 from crossview.networks.vnet import VNet
-from crossview.training.compiling import compile_networks, networks_of, try_compiled
+from crossview.training.device import compile_networks, networks_of, try_compiled
 
 
 def network() -> VNet:
@@ -34,7 +28,7 @@ def test_where_compiling_fails_it_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_networks_of_a_method(name):
-    from crossview.resolve import resolve
+    from crossview.recipe.resolve import resolve
 
     recipe = resolve(
         "demo",

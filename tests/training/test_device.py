@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from crossview.errors import UserError
+from crossview.core.errors import UserError
 from crossview.networks.vnet import VNet
 from crossview.training import device
 

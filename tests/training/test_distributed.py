@@ -12,24 +12,21 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-
-sys.path.insert(0, str(Path(__file__).parent))
-from ranks import finish, free_port, start, train_in
-from small_run import SMALL, assert_bit_equal, small, weights
+from tests.helpers.ranks import finish, free_port, start, train_in
+from tests.helpers.small_run import SMALL, assert_bit_equal, small, weights
 
 from crossview import train
+from crossview.core.errors import UserError
+from crossview.core.processes import LAUNCHER, orphaned, place, stop_signals
+from crossview.core.run_folder import read_journal
 from crossview.data.stream import share
-from crossview.errors import UserError
-from crossview.folder import Run
-from crossview.launch import LAUNCHER, orphaned, place
-from crossview.prepare import check_share, prepare
-from crossview.resolve import resolve
-from crossview.run import evaluate
+from crossview.recipe.resolve import resolve
+from crossview.runs.evaluate import evaluate
+from crossview.runs.prepare import check_share, prepare
+from crossview.runs.run import Run
 from crossview.training import distributed
 from crossview.training.batch_norm import SharedBatchNorm, share_batch_norm
 from crossview.training.distributed import Ranks, World, join
-from crossview.training.journal import read_journal
-from crossview.training.signals import stop_signals
 
 CPU = torch.device("cpu")
 BATCHES = ("training.labelled_batch=4", "training.unlabelled_batch=4")

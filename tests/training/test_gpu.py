@@ -1,22 +1,19 @@
 """Training on a CUDA device: what the CPU's tests promise, there."""
 
-import sys
 import warnings
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import torch
+from tests.helpers.ranks import train_in
+from tests.helpers.small_run import SMALL, assert_bit_equal, small, weights
 
-sys.path.insert(0, str(Path(__file__).parent))
-from ranks import train_in
-from small_run import SMALL, assert_bit_equal, small, weights
-
+from crossview.core.run_folder import read_journal
 from crossview.data.stream import Stream
 from crossview.methods import METHODS
-from crossview.objectives import pseudo_labels
-from crossview.run import evaluate, train
-from crossview.training.journal import read_journal
+from crossview.methods.blocks import pseudo_labels
+from crossview.runs.evaluate import evaluate
+from crossview.runs.train import train
 from crossview.training.loop import Training
 
 pytestmark = pytest.mark.gpu

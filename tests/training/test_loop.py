@@ -1,25 +1,23 @@
 """The loop: what it must never do, and what it says."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from tests.helpers.small_run import SMALL, small
 
-sys.path.insert(0, str(Path(__file__).parent))
-from small_run import SMALL, small
-
-from crossview import run as run_module
+from crossview.core.errors import UserError
+from crossview.core.run_folder import read_journal
 from crossview.data.sources import phantom
-from crossview.errors import UserError
-from crossview.methods import CML, METHODS, Supervised
+from crossview.methods import METHODS
+from crossview.methods.cml import CML
+from crossview.methods.supervised import Supervised
 from crossview.networks.vnet import VNet
-from crossview.prepare import prepare
-from crossview.resolve import resolve
-from crossview.run import train
-from crossview.training import divergence, loop
-from crossview.training.journal import read_journal
+from crossview.recipe.resolve import resolve
+from crossview.runs import evaluate as run_module
+from crossview.runs.prepare import prepare
+from crossview.runs.train import train
+from crossview.training import loop, optimiser
 
 
 def poisoned(case):
@@ -107,7 +105,7 @@ def test_a_skipped_step_leaves_everything_as_it_was(tmp_path, monkeypatch):
     poison(monkeypatch, Supervised, lambda call: True)
     sets = ("method.name=supervised", "method.steps=3")
     overrides = [text for text in SMALL if not text.startswith("method.")]
-    from crossview.run import train
+    from crossview.runs.train import train
 
     run, _ = train("demo", None, tmp_path / "run", overrides=[*overrides, *sets])
     state = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)
@@ -122,7 +120,7 @@ def test_a_skipped_step_leaves_everything_as_it_was(tmp_path, monkeypatch):
 
 def test_divergence_ends_the_run_with_advice(tmp_path, monkeypatch):
     poison(monkeypatch, CML, lambda call: call > 1)
-    monkeypatch.setattr(divergence, "DIVERGED_AFTER", 4)
+    monkeypatch.setattr(optimiser, "DIVERGED_AFTER", 4)
     with pytest.raises(UserError, match=r"diverged(.|\n)*learning_rate"):
         small(tmp_path / "run", "training.log_every=1", "method.train_steps=10")
 

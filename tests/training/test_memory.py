@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from crossview.training.memory import keep_freed_memory
+from crossview.training.device import keep_freed_memory
 
 FAULTS = """
 import resource, torch

@@ -6,14 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers.small_run import SMALL, assert_bit_equal, small
 
-sys.path.insert(0, str(Path(__file__).parent))
-from small_run import SMALL, assert_bit_equal, small
-
-from crossview.errors import UserError
+from crossview.core.errors import UserError
 from crossview.evaluation.finished import identity
-from crossview.prepare import prepare
-from crossview.resolve import resolve
+from crossview.recipe.resolve import resolve
+from crossview.runs.prepare import prepare
 
 ON_DISK = "training.memory_gb=0"
 

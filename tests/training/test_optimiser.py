@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from crossview.recipe import TrainingOptions
 from crossview.training.optimiser import Guard, learning_rate, make_optimiser
+from crossview.training.options import TrainingOptions
 
 RAMPS = np.load(Path(__file__).parents[1] / "golden" / "ramps.npz")
 

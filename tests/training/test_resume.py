@@ -6,16 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from tests.helpers.small_run import SMALL, assert_bit_equal, small
 
-sys.path.insert(0, str(Path(__file__).parent))
-from small_run import SMALL, assert_bit_equal, small
-
-from crossview.folder import Run
+from crossview.core.run_folder import read_journal
+from crossview.runs.run import Run
 from crossview.training import checkpoint
-from crossview.training.journal import read_journal
 
 
 @pytest.fixture(scope="module")

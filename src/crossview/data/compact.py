@@ -8,13 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 INDEX_KINDS = ("uint8", "int16")
+
+
 KINDS = (*INDEX_KINDS, "float16", "float32")
 """From the most compact to the widest.
 
 An index into a table is exact; float16 rounds each value to 11 bits (1 part in 2,048).
 """
+
+
 LARGEST_TABLE = 2**15
+
+
 LARGEST_FLOAT16 = 65504.0
+
+
 _MULTIPLIERS = (
     np.random.Generator(np.random.Philox(key=0)).integers(0, 2**31, size=50, dtype=np.uint32) * 2
     + 1

@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossview.core.errors import Problem, UserError, raise_all
 from crossview.data.case import Case
+from crossview.data.checks.case import CaseFacts
 from crossview.data.foreground import places_of, relative
-from crossview.data.inspect import CaseFacts
-from crossview.errors import Problem, UserError, raise_all
 
 AIR = (-3100.0, -700.0)
 """Range of a CT's lowest intensity: air is -1000 HU, padding of some scanners down to -3024."""
+
+
 SMALLEST_SPREAD = 1e-3
 """Minimum spread of foreground intensities that can serve as a scale."""
+
+
 DENSEST = 4000.0
 """Upper limit of a CT's 99.5th percentile, in HU: bone is at 2000, metal beyond."""
 

@@ -14,18 +14,24 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.data.augment import CropPlan
+from crossview.core.rng import Randomness
+from crossview.data.crops import CropPlan
 from crossview.data.store import Store
-from crossview.rng import Randomness
 
 MOST_PLACES = 1000
 """Most voxels kept per class and item (8 kB); more centres would hardly change the crops."""
+
+
 CROPS = 2000
 """Uniform crops drawn to estimate the share with a class: a standard error of at most 1.1 %."""
 
+
 A_THIRD = 0.3333
+
+
 NEARLY_ALWAYS = 0.9
 """Share of uniform crops with a class from which no centred crops are needed."""
+
 
 Places = dict[int, NDArray[np.int64]]
 """By foreground class, flat voxel positions in ascending order.

@@ -16,18 +16,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crossview.data.augment import CropPlan, crop_image, crop_label, crop_plan
+from crossview.data.crops import CropPlan, crop_image, crop_label, crop_plan
 from crossview.data.store import Store, moved
 
 ANGLE = 15.0
 """Largest rotation in degrees, in either direction, in the plane of axes 0 and 1."""
+
+
 SCALE = (0.85, 1.15)
+
+
 CONTRAST = (0.8, 1.2)
 """Range of the factor on the distance from the patch's mean."""
+
+
 BRIGHTNESS = 0.2
 """Largest value added or subtracted; normalised images have a standard deviation of about 1."""
+
+
 GAMMA = (0.75, 1.33)
 """Range of the power applied to intensities scaled to 0..1 over the patch."""
+
+
 NOISE = 0.1
 """Largest standard deviation of the noise."""
 

@@ -23,15 +23,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crossview.core.errors import Problem, UserError
 from crossview.data.case import Case
-from crossview.data.sources.h5 import LARGEST
+from crossview.data.io.h5 import LARGEST
 from crossview.data.sources.source import DataOptions, Normalisation
-from crossview.errors import Problem, UserError
 
 Image = NDArray[np.float32]
+
+
 Label = NDArray[np.uint8]
+
+
 Spacing = Sequence[float] | None
 """Voxel spacing in mm, one number per axis; None if a file has none."""
+
 
 CLIPPED = (0.5, 99.5)
 """Percentiles to which "z_score_clipped" clips a scan."""

@@ -19,12 +19,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crossview.core.errors import Problem, UserError
 from crossview.data.compact import INDEX_KINDS, KINDS, LARGEST_FLOAT16, Compact
 from crossview.data.memory import Room
-from crossview.errors import Problem, UserError
 
 GB = 10**9
+
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 SURELY = 0.5
 """The space that volumes yet to come will take is told from those before them; with less than this part of it free, none is begun."""
 

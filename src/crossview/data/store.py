@@ -14,15 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crossview.core.errors import Problem, UserError, raise_all
 from crossview.data.case import Case
-from crossview.data.check import check_case
+from crossview.data.checks.case import check_case
 from crossview.data.compact import INDEX_KINDS, Compact, compact
 from crossview.data.memory import Room
 from crossview.data.shelf import Shelves
-from crossview.errors import Problem, UserError, raise_all
 
 LARGEST_SHARE = 0.6
 """Share of a GPU's free memory for one store; networks and activations need the rest."""
+
+
 Item = tuple[Compact | None, NDArray[np.uint8] | None, list[Problem]]
 
 

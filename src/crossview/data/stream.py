@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossview.batch import Batch
-from crossview.data import augment
+from crossview.core.errors import Problem, UserError
+from crossview.core.rng import Randomness
+from crossview.core.tensors import Batch
+from crossview.data import crops, slices
 from crossview.data.foreground import Centres
 from crossview.data.mild import mild_batch, mild_plan
 from crossview.data.sources.source import Augmentation, Sampling
 from crossview.data.store import Store, moved
-from crossview.errors import Problem, UserError
-from crossview.rng import Randomness
 
 
 class Stream:
@@ -185,8 +182,8 @@ class Stream:
         positions = [every[slot] for slot in slots]
         generators = [randomness.host(f"{kind} patch", slot) for slot in slots]
         if self.sampling == "resize":
-            plans = [augment.resize_plan(self.augmentation, generator) for generator in generators]
-            return augment.resize_batch(store, positions, plans, self.patch)
+            plans = [slices.resize_plan(self.augmentation, generator) for generator in generators]
+            return slices.resize_batch(store, positions, plans, self.patch)
         centres = self._centres(randomness.step) if kind == "labelled" else [None] * len(every)
         chosen = [(centres[slot], randomness.host("foreground centre", slot)) for slot in slots]
         if self.augmentation == "mild":
@@ -197,7 +194,7 @@ class Stream:
             for place, (centre, draws) in enumerate(chosen):
                 if centre is not None:
                     box = centre.moved(
-                        augment.CropPlan(mild_plans[place].start, self.patch),
+                        crops.CropPlan(mild_plans[place].start, self.patch),
                         positions[place],
                         draws,
                     )
@@ -225,7 +222,7 @@ class Stream:
                 self.sampling == "crop_released",
                 self.augmentation == "rot90_flip",
             )
-            plan = augment.crop_plan(
+            plan = crops.crop_plan(
                 store.shapes[position],
                 self.patch,
                 released=released,
@@ -234,9 +231,9 @@ class Stream:
             )
             if centre is not None:
                 plan = centre.moved(plan, position, draws)
-            augment.crop_image(store, position, plan, image[place])
+            crops.crop_image(store, position, plan, image[place])
             if label is not None:
-                augment.crop_label(store, position, plan, label[place])
+                crops.crop_label(store, position, plan, label[place])
         return image, label
 
 
@@ -294,73 +291,3 @@ def _check(
         )
     if problems:
         raise UserError(problems)
-
-
-@dataclass(frozen=True)
-class Request:
-    """The arguments of ``Stream.batch``."""
-
-    stage: int
-    step: int
-    unlabelled: bool
-
-
-class Prefetcher:
-    """An iterator over requested batches, in order, that prepares the next ones in threads.
-
-    The batches are the same for any number of workers; with 0 each is prepared on request. An error
-    in a worker is raised in place of its batch. ``waited``: seconds that the caller has waited for
-    batches so far.
-    """
-
-    def __init__(
-        self, stream: Stream, requests: Iterable[Request], *, workers: int = 1, ahead: int = 2
-    ) -> None:
-        self.waited = 0.0
-        self._stream = stream
-        self._requests = iter(requests)
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="batch") if workers else None
-        self._pending: deque[Future[Batch]] = deque()
-        if self._pool:
-            for _ in range(max(workers, ahead)):
-                self._submit()
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
-
-    def __next__(self) -> Batch:
-        started = time.perf_counter()
-        try:
-            if self._pool is None:
-                return self._prepare(next(self._requests))
-            if not self._pending:
-                raise StopIteration
-            future = self._pending.popleft()
-            self._submit()
-            return future.result()
-        finally:
-            self.waited += time.perf_counter() - started
-
-    def rest(self) -> None:
-        """Wait until no batch is in preparation, so that nothing else uses the device meanwhile."""
-        wait(self._pending)
-
-    def close(self) -> None:
-        """Stop preparing and drop unfinished batches."""
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
-        self._pending.clear()
-
-    def __enter__(self) -> Prefetcher:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def _submit(self) -> None:
-        request = next(self._requests, None)
-        if request is not None and self._pool is not None:
-            self._pending.append(self._pool.submit(self._prepare, request))
-
-    def _prepare(self, request: Request) -> Batch:
-        return self._stream.batch(request.stage, request.step, unlabelled=request.unlabelled)

@@ -22,11 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+
 Runs = Sequence[Floats]
 """Values (cases, columns) of a method's runs, one array per seed; NaN where a case has no value."""
 
+
 RESAMPLES = 10_000
+
+
 SEED = 0
+
+
 CHUNK = 1_000
 """Resamples weighed at once; bounds the memory for thousands of patients."""
 

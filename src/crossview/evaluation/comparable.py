@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from crossview.errors import Problem
+from crossview.core.errors import Problem
 from crossview.evaluation.bootstrap import mean_of_defined
 from crossview.evaluation.finished import FinishedRun
 from crossview.evaluation.scores import evaluate_again
 
 ROUNDING = 2e-6
 """Effect that the six decimals of a record can have on the relation of Jaccard to Dice."""
+
+
 Runs = Sequence[FinishedRun]
+
+
 Trait = Callable[[FinishedRun], tuple[Hashable, str]]
 """Value that must agree, or None if a run does not record it, and its text for the user."""
 
@@ -174,6 +178,8 @@ _SCORED_ON: dict[str, Trait] = {
     "cases": _cases,
     "classes": lambda run: (run.class_names, ", ".join(run.class_names)),
 }
+
+
 _SCORED_AS: dict[str, Trait] = {**_SCORED_ON, "unit of distances": _unit}
 
 

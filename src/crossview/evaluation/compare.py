@@ -10,88 +10,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.errors import Problem, UserError, nearest, raise_all
-from crossview.evaluation import bootstrap, comparable, remarks
+from crossview.core.errors import Problem, UserError, nearest, raise_all
+from crossview.evaluation import bootstrap, comparable
 from crossview.evaluation.bootstrap import Difference
 from crossview.evaluation.finished import FinishedRun, read_run
 from crossview.evaluation.metrics import METRICS
-from crossview.evaluation.remarks import SIGNIFICANT
+from crossview.evaluation.notes import SIGNIFICANT, of_rows, of_runs, of_verdicts
+from crossview.evaluation.rows import Row, Spread
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 BASELINES = ("supervised", "cml labelled only")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A measure of a row, over seeds and patients.
-
-    Attributes:
-        mean: Mean over seeds; NaN where nothing counts.
-        sd: Standard deviation over seeds (n - 1); None for one seed.
-        minimum: Smallest value over seeds; NaN where nothing counts.
-        maximum: Largest value over seeds; NaN where nothing counts.
-        ci95: 95% interval over patients, or None.
-        left_out: Number of predictions that are in none of these numbers, because they or the truth
-            are empty and have no such measure.
-    """
-
-    mean: float
-    sd: float | None
-    minimum: float
-    maximum: float
-    ci95: tuple[float, float] | None
-    left_out: int = 0
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method in a setting.
-
-    Attributes:
-        steps: Training steps of one run.
-        seconds: Training time, the mean over seeds.
-        metrics: The mean over classes, by metric.
-        classes: The same for each class, by its name.
-        empty: Number of predictions by kind of empty mask.
-        predictions: Cases x classes x seeds.
-        protocol: See Membership.
-        reference: See Membership.
-        differences: Differences to the baseline by metric; {} without a row to compare with.
-        p: p-value of the Dice difference, by Holm's correction over the compared rows. None for a
-            reference, which does not compete, and for a difference with one seed on a side.
-        verdict: "better", "worse" or "no difference shown", by the Dice difference; "one seed",
-            which shows nothing; "reference"; "" where nothing is compared.
-    """
-
-    method: str
-    setting: str
-    selection: str
-    checkpoint: str
-    unit: str
-    seeds: tuple[int, ...]
-    cases: int
-    predictions: int
-    steps: int
-    seconds: float
-    metrics: Mapping[str, Spread]
-    classes: Mapping[str, Mapping[str, Spread]]
-    empty: Mapping[str, int]
-    patients: int = 0
-    protocol: str = ""
-    reference: bool = False
-    is_baseline: bool = False
-    differences: Mapping[str, Difference] = field(default_factory=dict)
-    p: float | None = None
-    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,18 +97,18 @@ def compare(
 
     label = _baseline(list(dict.fromkeys(labels)), baseline)
     rows = [_row(name, group, name == label) for (name, *_), group in groups.items()]
-    notes = [mixture.note() for mixture in comparable.mixtures(found)] + remarks.of_rows(
+    notes = [mixture.note() for mixture in comparable.mixtures(found)] + of_rows(
         rows, list(groups.values())
     )
     rows = _with_differences(rows, list(groups.values()), notes)
-    notes += remarks.of_verdicts(rows)
+    notes += of_verdicts(rows)
     labelled = tuple(zip(labels, found, strict=True))
     return Comparison(
         tuple(rows),
         labelled,
         split,
         label if len(rows) > 1 else None,
-        (*notes, *remarks.of_runs(labelled)),
+        (*notes, *of_runs(labelled)),
     )
 
 

@@ -21,10 +21,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from crossview.core.errors import Problem, UserError, raise_all
 from crossview.data.case import Case
-from crossview.data.check import check_case
+from crossview.data.checks.case import check_case
 from crossview.data.preprocess import AS_STORED, Preprocessing
-from crossview.errors import Problem, UserError, raise_all
 from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.metrics import measure, overlap
 from crossview.evaluation.scores import (
@@ -38,6 +38,8 @@ from crossview.evaluation.scores import (
 )
 
 Image = NDArray[np.float32]
+
+
 Label = NDArray[np.uint8]
 
 
@@ -67,6 +69,8 @@ class Predictor(Protocol):
 
 OnCase = Callable[[Case, Image, Label, Any, Path | None], None]
 """Called with a case, its image, label and prediction, and the folder being written, if any."""
+
+
 Progress = Callable[[int, int], None]
 
 

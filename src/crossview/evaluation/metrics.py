@@ -25,16 +25,24 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 Mask = NDArray[np.bool_]
+
+
 Floats = NDArray[np.float64]
+
+
 Empty = Literal["", "missed", "spurious", "both_empty"]
 
+
 METRICS = ("dice", "jaccard", "hd95", "asd", "assd")
+
 
 NEAR_REACH = 3.0
 """Radius, in the smallest voxel side, up to which neighbours are looked up one by one.
 
 Most distances are below it.
 """
+
+
 TREE_QUERIES = ((10.0, 25), (math.inf, 150))
 """Radius of a tree query, in the smallest voxel side, and its cost.
 

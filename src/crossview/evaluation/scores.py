@@ -19,22 +19,37 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.errors import Problem, UserError
+from crossview.core.errors import Problem, UserError
+from crossview.core.files import write_text
+from crossview.core.plugins import command
 from crossview.evaluation import bootstrap
 from crossview.evaluation.metrics import METRICS, Measures
-from crossview.files import write_text
-from crossview.plugins import command
 
 FORMAT = 1
+
+
 COMBINED = ""
 """View of the method's own prediction: its networks combined, with the recipe's clean-up."""
+
+
 OTHER_CLEAN_UP = "other_cleanup"
+
+
 LARGEST_COMPONENT = "largest component"
+
+
 COLUMNS = ("case", "patient", "view", "class", *METRICS, "empty")
+
+
 OPTIMISTIC = "selected on {split}, optimistic"
+
+
 PARTIAL = "only the first {count} cases were scored"
 
+
 Summary = dict[str, Any]
+
+
 Value = Callable[[Measures], float]
 
 

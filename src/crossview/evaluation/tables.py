@@ -12,15 +12,26 @@ from collections.abc import Sequence
 
 from crossview.evaluation.bootstrap import interval, p_text
 from crossview.evaluation.comparable import row_of
-from crossview.evaluation.compare import Comparison, Row, Spread
+from crossview.evaluation.compare import Comparison
+from crossview.evaluation.rows import Row, Spread
 from crossview.evaluation.scores import convention
 
 NAMES = {"dice": "Dice", "jaccard": "Jaccard", "hd95": "HD95", "asd": "ASD"}
+
+
 PERCENT = ("dice", "jaccard")
+
+
 UNKNOWN = "not recorded"
 """Protocol of a run made outside a suite."""
+
+
 EMPTY = ("missed", "spurious", "both_empty")
+
+
 DIFFERENCE = ("baseline", "difference", "difference_low", "difference_high", "p", "verdict")
+
+
 CSV_COLUMNS = (
     *(
         "method",

@@ -21,10 +21,13 @@ from crossview.evaluation.tables import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from crossview.evaluation.compare import Comparison, Row
+    from crossview.evaluation.compare import Comparison
+    from crossview.evaluation.rows import Row
 
 WIDE = 110
 """Terminal columns that the full table needs."""
+
+
 REST = "Jaccard, ASD, intervals, steps and times are in the .md, .csv or .html file (--out)."
 
 

@@ -1,33 +1,41 @@
-"""Prediction of scans in files: one bad file does not stop the others."""
+"""Prediction of scans in files: one bad file does not stop the others.
+
+Record of the model whose predictions a folder contains, so that models are never mixed.
+"""
 
 from __future__ import annotations
 
 import errno
+import json
 import math
 import re
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from hashlib import sha256
 from itertools import tee
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from crossview.data.sources.layouts import told
+from crossview.core.errors import FIXES, Problem, UserError, raise_all
+from crossview.core.files import check_writable, write_text
+from crossview.core.text import first_few
 from crossview.data.sources.lists import no_file
 from crossview.data.sources.source import DataOptions
-from crossview.errors import FIXES, Problem, UserError, raise_all
-from crossview.files import check_writable
-from crossview.inference.ahead import map_ahead
 from crossview.inference.flat import read_flat
 from crossview.inference.h5 import read_h5
 from crossview.inference.nifti import read_nifti
-from crossview.inference.origin import Origin, check_origin, note_origin
-from crossview.inference.predict import Prediction, Predictor
+from crossview.inference.predict import Prediction, Predictor, map_ahead
 from crossview.inference.scan import FLAT, Input, MapName, ReadingOptions, Scan, output_files
 
 SUFFIXES = (".nii.gz", ".nii", ".h5", *FLAT)
+
+
 LA_FILE = "mri_norm2.h5"
 """File name of every case in the published LA layout; the folder has the name of the case."""
+
 
 _CHANNEL_FILE = re.compile(
     r"(?P<case>.+)_(?P<channel>\d{4})(?P<suffix>\.nii(\.gz)?|\.png|\.tiff?)", re.IGNORECASE
@@ -374,8 +382,70 @@ def check_outputs(
             Problem(
                 what,
                 str(out if more else first),
-                told([str(file.relative_to(out)) for file in there]),
+                first_few([str(file.relative_to(out)) for file in there]),
                 fix=fix,
             )
         )
     return problems
+
+
+FILE = "predicted-by.json"
+
+
+Origin = Mapping[str, Any]
+"""method, step, weights (a digest) and the keys of [inference] that affect the result."""
+
+
+def origin_of(
+    method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]
+) -> Origin:
+    """Return the origin. weights: of the checkpoint. inference: the recipe's table."""
+    digest = sha256()
+    for name, value in weights.items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    table = {key: value for key, value in inference.items() if key != "batch"}
+    return {"method": method, "step": step, "weights": digest.hexdigest()[:16], "inference": table}
+
+
+def note_origin(out: Path, origin: Origin) -> None:
+    """Write the origin to the folder ``out``. OSError."""
+    write_text(out / FILE, json.dumps(origin, indent=1) + "\n")
+
+
+def check_origin(out: Path, origin: Origin) -> None:
+    """Raise UserError if ``out`` records a different origin; pass if it records none."""
+    try:
+        noted = json.loads((out / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if noted != json.loads(json.dumps(origin)):
+        fix = (
+            "choose another --out, or add --overwrite to replace the predictions of the given scans"
+        )
+        raise UserError(
+            Problem(
+                "this folder already contains predictions of a different model",
+                str(out),
+                _told(noted),
+                _told(origin),
+                fix,
+            )
+        )
+
+
+def _told(origin: Any) -> str:
+    if not isinstance(origin, Mapping):
+        return "an unreadable record"
+    inference = origin.get("inference")
+    how = (
+        [f"{key} {value}" for key, value in inference.items()]
+        if isinstance(inference, Mapping)
+        else []
+    )
+    return ", ".join(
+        [
+            f"{origin.get('method')}, step {origin.get('step')}, weights {origin.get('weights')}",
+            *how,
+        ]
+    )

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.data.sources.images import read_image
-from crossview.errors import Problem, UserError
-from crossview.files import written_whole
+from crossview.core.errors import Problem, UserError
+from crossview.core.files import written_whole
+from crossview.data.io.image import read_image
 from crossview.inference.scan import Input, ReadingOptions, Scan, output_files
 
 

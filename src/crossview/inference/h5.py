@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from crossview.data.nifti import check_finite
-from crossview.data.sources.h5 import read_image
-from crossview.errors import Problem, UserError
-from crossview.files import written_whole
+from crossview.core.errors import Problem, UserError
+from crossview.core.files import written_whole
+from crossview.data.io.h5 import read_image
+from crossview.data.io.nifti import check_finite
 from crossview.inference.scan import Input, ReadingOptions, Scan, output_files
 
 

@@ -11,9 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.data.nifti import Nifti1Image, Orientation, open_nifti, read_channels
-from crossview.data.sources.volumes import check_same_grid, grid_of, read_grid
-from crossview.files import written_whole
+from crossview.core.files import written_whole
+from crossview.data.io.nifti import (
+    Nifti1Image,
+    Orientation,
+    check_same_grid,
+    grid_of,
+    open_nifti,
+    read_channels,
+    read_grid,
+)
 from crossview.inference.scan import Input, ReadingOptions, Scan, output_files
 
 

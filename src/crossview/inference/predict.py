@@ -1,31 +1,37 @@
-"""Predictions of whole images by a trained method."""
+"""Predictions of whole images by a trained method.
+
+Background work on one item while the next one is made.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from crossview.core.errors import Problem, UserError
 from crossview.data.preprocess import resampled
-from crossview.errors import Problem, UserError
-from crossview.inference.ahead import map_ahead
-from crossview.inference.disagreement import disagreement, normalised_entropy
-from crossview.inference.slices import Slices
-from crossview.inference.windows import Parts, SliceWindows, Windows, run_batches
+from crossview.inference.doubt import disagreement, normalised_entropy
+from crossview.inference.windows import Parts, Slices, SliceWindows, Windows, run_batches
+from crossview.methods.blocks.components import largest_components
 from crossview.methods.method import Method
-from crossview.objectives.components import largest_components
 
 Label = NDArray[np.uint8]
+
+
 SLAB = 32
 """Slices of a volume whose uncertainty is computed at once."""
+
+
 Progress = Callable[[int, int], None]
 """Called with (done, total); the total grows as images arrive."""
 
@@ -342,3 +348,24 @@ def _check_windows(patch: Sequence[int], stride: Sequence[int]) -> None:
                 expected,
             )
         )
+
+
+Item = TypeVar("Item")
+
+
+Result = TypeVar("Result")
+
+
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield ``map(function, items)``; ``function`` runs in a thread, one item ahead of the results.
+
+    An error is raised in place of its item's result.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        running: Future[Result] | None = None
+        for item in items:
+            finished, running = running, thread.submit(function, item)
+            if finished is not None:
+                yield finished.result()
+        if running is not None:
+            yield running.result()

@@ -14,6 +14,8 @@ from crossview.data.preprocess import Preprocessing
 from crossview.data.sources.source import DataOptions, Orientation
 
 MapName = Literal["probability", "disagreement", "entropy"]
+
+
 FLAT = (".png", ".tif", ".tiff")
 """Suffixes of 2D image files."""
 

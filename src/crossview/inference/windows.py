@@ -3,6 +3,13 @@
 The rule is that of the published LA code (SS-Net, BCP and CML took it from UA-MT, Yu et al.,
 MICCAI 2019): windows start at min(stride * k, side - patch), every window has the same weight, and
 an image smaller than the window is padded with zeros on both sides.
+
+Slice-wise inference: each slice is resized to the patch, and its maps are resized back.
+
+Both directions use the nearest pixel, like the published ACDC code. Nearest-pixel resizing and
+arg-max commute, so the maps are resized and the class is chosen afterwards. For some sizes the
+released code loses the last row or column when resizing back and fills it with background; here it
+is the nearest pixel too.
 """
 
 from __future__ import annotations
@@ -14,6 +21,8 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from crossview.data.slices import resize_index
 
 FREE_SHARE = 0.5
 """Maps that need more than this share of a GPU's free memory are summed in host memory."""
@@ -151,3 +160,45 @@ def run_batches(
             image.add(index, part)
             if index == len(image) - 1:
                 yield image.result()
+
+
+class Slices:
+    """The slices of a volume (C, D, H, W) or image (C, H, W), as network inputs (C, *patch)."""
+
+    def __init__(self, image: Tensor, patch: Sequence[int]) -> None:
+        self.sides = image.shape[1:]
+        self.volume = image if image.ndim == 4 else image.unsqueeze(1)
+        self.there = [
+            _index(side, size, image.device)
+            for side, size in zip(self.sides[-2:], patch, strict=True)
+        ]
+        self.back = [
+            _index(size, side, image.device)
+            for side, size in zip(self.sides[-2:], patch, strict=True)
+        ]
+        self.maps: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.volume.shape[1]
+
+    def cut(self, index: int) -> Tensor:
+        return _resized(self.volume[:, index], self.there)
+
+    def add(self, index: int, maps: Tensor) -> None:
+        resized = _resized(maps, self.back)
+        if self.maps is None:
+            self.maps = zeros_beside(maps, (*maps.shape[:-2], *self.volume.shape[1:]))
+        self.maps[..., index, :, :] = resized.to(self.maps.device)
+
+    def result(self) -> Tensor:
+        assert self.maps is not None  # every volume has at least one slice
+        return self.maps if len(self.sides) == 3 else self.maps[..., 0, :, :]
+
+
+def _index(source: int, target: int, device: torch.device) -> Tensor:
+    return torch.tensor(resize_index(source, target), device=device)
+
+
+def _resized(image: Tensor, index: Sequence[Tensor]) -> Tensor:
+    rows, columns = index
+    return image.index_select(-2, rows).index_select(-1, columns)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from crossview.errors import Problem, UserError
+from crossview.core.errors import Problem, UserError
+from crossview.core.plugins import how_to_load, nearest_method
 from crossview.methods.bcp import BCP
 from crossview.methods.cml import CML
 from crossview.methods.cps import CPS
@@ -12,7 +13,6 @@ from crossview.methods.ss_net import SSNet
 from crossview.methods.supervised import Supervised
 from crossview.methods.ua_mt import UAMT
 from crossview.methods.urpc import URPC
-from crossview.plugins import how_to_load, nearest_method
 
 METHODS: dict[str, type[Method]] = {
     "cml": CML,
@@ -24,6 +24,7 @@ METHODS: dict[str, type[Method]] = {
     "urpc": URPC,
     "ss_net": SSNet,
 }
+
 
 __all__ = ["CML", "METHODS", "Method", "Stage", "Supervised", "Terms", "find"]
 

@@ -28,13 +28,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from crossview.batch import Batch
+from crossview.core.tensors import Batch
+from crossview.methods.bases import StudentTeacher, TeacherOptions
+from crossview.methods.blocks.health import foreground_share, mean_dice
+from crossview.methods.blocks.losses import cross_entropy_batch_dice, cross_entropy_dice
+from crossview.methods.blocks.mixing import halves, mix, random_box
+from crossview.methods.blocks.pseudo_labels import clean_async, decide
 from crossview.methods.method import READY_DICE, Stage, Terms
-from crossview.methods.student_teacher import StudentTeacher, TeacherOptions
-from crossview.objectives.health import foreground_share, mean_dice
-from crossview.objectives.losses import cross_entropy_batch_dice, cross_entropy_dice
-from crossview.objectives.mixing import halves, mix, random_box
-from crossview.objectives.pseudo_labels import clean_async, decide
 
 BATCH_DICE_SMOOTH = 1e-10
 """e in the Dice of the code for ACDC."""

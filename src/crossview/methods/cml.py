@@ -30,13 +30,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossview.batch import Batch
+from crossview.core.tensors import Batch, Output
+from crossview.methods.blocks.health import mean_dice
+from crossview.methods.blocks.losses import cross_entropy_dice, feature_discrepancy
+from crossview.methods.blocks.mixing import halves, mix, random_box
+from crossview.methods.blocks.pseudo_labels import clean_async, decide
 from crossview.methods.method import READY_DICE, BuildNetwork, Method, MethodOptions, Stage, Terms
-from crossview.networks.network import Output
-from crossview.objectives.health import mean_dice
-from crossview.objectives.losses import cross_entropy_dice, feature_discrepancy
-from crossview.objectives.mixing import halves, mix, random_box
-from crossview.objectives.pseudo_labels import clean_async, decide
 
 
 class CMLOptions(MethodOptions):

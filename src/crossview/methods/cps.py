@@ -22,12 +22,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossview.batch import Batch
-from crossview.methods.consistency import ConsistencyOptions, both_images
+from crossview.core.tensors import Batch
+from crossview.methods.bases import ConsistencyOptions, both_images
+from crossview.methods.blocks.health import foreground_share, mean_dice
+from crossview.methods.blocks.losses import cross_entropy, cross_entropy_batch_dice, softmax
+from crossview.methods.blocks.mixing import Box, halves, mix, random_box
 from crossview.methods.method import BuildNetwork, Method, Stage, Terms
-from crossview.objectives.health import foreground_share, mean_dice
-from crossview.objectives.losses import cross_entropy, cross_entropy_batch_dice, softmax
-from crossview.objectives.mixing import Box, halves, mix, random_box
 
 
 class CPSOptions(ConsistencyOptions):

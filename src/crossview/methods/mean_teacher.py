@@ -19,13 +19,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from crossview.batch import Batch
-from crossview.methods.consistency import ConsistencyOptions, both_images
+from crossview.core.tensors import Batch
+from crossview.methods.bases import ConsistencyOptions, StudentTeacher, TeacherOptions, both_images
+from crossview.methods.blocks.health import foreground_share
+from crossview.methods.blocks.losses import cross_entropy_batch_dice, softmax
+from crossview.methods.blocks.teacher import noisy, warmed_up
 from crossview.methods.method import Stage, Terms
-from crossview.methods.student_teacher import StudentTeacher, TeacherOptions
-from crossview.objectives.health import foreground_share
-from crossview.objectives.losses import cross_entropy_batch_dice, softmax
-from crossview.objectives.teacher import noisy, warmed_up
 
 
 class MeanTeacherOptions(ConsistencyOptions, TeacherOptions):

@@ -15,10 +15,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from crossview.batch import Batch
+from crossview.core.tensors import Batch
 
 Terms = dict[str, Tensor]
 """Weighted loss terms by name, scalar tensors."""
+
+
 BuildNetwork = Callable[..., nn.Module]
 """Function that builds one network of the recipe.
 

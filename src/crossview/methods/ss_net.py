@@ -30,15 +30,22 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from crossview.batch import Batch
-from crossview.methods.consistency import ConsistencyOptions, both_images
+from crossview.core.tensors import Batch, Output
+from crossview.methods.bases import ConsistencyOptions, both_images
+from crossview.methods.blocks.adversarial import (
+    adversarial_direction,
+    frozen_statistics,
+    uniform_noise,
+)
+from crossview.methods.blocks.contrast import ClassMemory, weighted_distance
+from crossview.methods.blocks.health import foreground_share, mean_dice
+from crossview.methods.blocks.losses import (
+    classwise_dice_loss,
+    cross_entropy,
+    pooled_dice_loss,
+    softmax,
+)
 from crossview.methods.method import BuildNetwork, Method, Stage, Terms
-from crossview.networks.network import Output
-from crossview.objectives.adversarial import adversarial_direction, frozen_statistics, uniform_noise
-from crossview.objectives.contrast import ClassMemory, weighted_distance
-from crossview.objectives.health import foreground_share, mean_dice
-from crossview.objectives.losses import cross_entropy, softmax
-from crossview.objectives.soft_dice import classwise_dice_loss, pooled_dice_loss
 
 WIDTH = 32
 """Width of the features that g and q return."""

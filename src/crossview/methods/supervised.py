@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pydantic import Field
 from torch import Tensor
 
-from crossview.batch import Batch
+from crossview.core.tensors import Batch
+from crossview.methods.blocks.losses import cross_entropy_dice
 from crossview.methods.method import BuildNetwork, Method, MethodOptions, Stage, Terms
-from crossview.objectives.losses import cross_entropy_dice
 
 
 class SupervisedOptions(MethodOptions):

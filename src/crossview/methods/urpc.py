@@ -26,11 +26,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from crossview.batch import Batch
-from crossview.methods.consistency import ConsistencyOptions, both_images
+from crossview.core.tensors import Batch
+from crossview.methods.bases import ConsistencyOptions, both_images
+from crossview.methods.blocks.health import foreground_share, mean_dice
+from crossview.methods.blocks.losses import cross_entropy_batch_dice
 from crossview.methods.method import BuildNetwork, Method, Stage, Terms
-from crossview.objectives.health import foreground_share, mean_dice
-from crossview.objectives.losses import cross_entropy_batch_dice
 
 
 class URPCOptions(ConsistencyOptions):

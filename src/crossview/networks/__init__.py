@@ -1,0 +1,81 @@
+"""Networks by their name in the recipe, and the patches that fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crossview.core.errors import Problem, UserError, nearest, raise_all
+from crossview.networks.unet import UNet
+from crossview.networks.vnet import VNet
+
+NETWORKS: dict[str, type[VNet] | type[UNet]] = {"vnet": VNet, "unet": UNet}
+
+
+def find(name: str) -> type[VNet] | type[UNet]:
+    """Return the network with this name.
+
+    Returns:
+        A module class with ``Options`` and ``dimensions``, built as
+        ``Network(options, channels, classes)``.
+
+    Raises:
+        UserError: If the name is unknown.
+    """
+    if name not in NETWORKS:
+        raise UserError(
+            Problem(
+                "there is no network with this name",
+                "network.name",
+                found=repr(name),
+                expected=nearest(name, NETWORKS),
+            )
+        )
+    return NETWORKS[name]
+
+
+def required_multiple(levels: int) -> int:
+    """Return 2^(levels-1), of which every side of a patch must be a multiple."""
+    return int(2 ** (levels - 1))
+
+
+def check_patch(patch: Sequence[int], levels: int, dimensions: int) -> None:
+    """Check that a patch fits a network.
+
+    Args:
+        patch: Sides in voxels.
+        levels: Resolutions of the network.
+        dimensions: 2 or 3.
+
+    Raises:
+        UserError: If the patch has another number of sides, or a side is not a multiple of
+            2^(levels-1); with all problems.
+    """
+    where = "data.patch"
+    if len(patch) != dimensions:
+        sides = "sides" if dimensions > 1 else "side"
+        raise UserError(
+            Problem(
+                "the patch does not fit the network",
+                where,
+                found=str(list(patch)),
+                expected=f"{dimensions} {sides} (a {dimensions}D network)",
+            )
+        )
+    multiple = required_multiple(levels)
+    problems = []
+    for axis, side in enumerate(patch):
+        if side < multiple or side % multiple:
+            smaller = side // multiple * multiple
+            # A bottleneck of one voxel per side is refused elsewhere.
+            least = max(smaller + multiple, 2 * multiple)
+            choices = f"{smaller} or {least}" if smaller >= 2 * multiple else str(least)
+            problems.append(
+                Problem(
+                    f"side {axis} of the patch does not fit the network",
+                    where,
+                    found=str(side),
+                    expected=f"a multiple of {multiple} (2^(levels-1), with {levels} levels)",
+                    fix=f"use {choices}, or reduce network.levels",
+                )
+            )
+    raise_all(problems)

@@ -14,7 +14,10 @@ from crossview.kernels import load, wanted
 
 Interpolation = Literal["nearest", "linear", "cubic"]
 
+
 _SMALLEST_SAFE_SIDE = 4
+
+
 _TENSOR_CORE_CHANNELS = 8
 
 
@@ -115,7 +118,7 @@ def _widened(image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def _kernels_for(image: Tensor) -> ModuleType | None:
     """Return crossview.networks.fused if its kernels take this kind of image, else None."""
-    kernels = load("crossview.networks.fused") if wanted(image) else None
+    kernels = load("crossview.kernels.check") if wanted(image) else None
     return kernels if kernels is not None and kernels.fits(image) else None
 
 

@@ -23,15 +23,21 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from crossview.errors import Problem, raise_all
+from crossview.core.errors import Problem, raise_all
 
 Keys = dict[str, str]
 """Map from a tensor's official name to our name, within one view."""
 
+
 State = dict[str, Tensor]
 
+
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
 _LEVELS = 5
+
+
 _COUNTER = "num_batches_tracked"
 
 

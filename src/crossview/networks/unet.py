@@ -16,11 +16,13 @@ import torch.nn.functional as F
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
+from crossview.core.tensors import Output
 from crossview.networks.layers import Interpolation, dropout, normalised, resize, upsample
-from crossview.networks.network import NetworkOptions, Output
+from crossview.networks.options import NetworkOptions
 
 SLOPE = 0.01
 """Slope of the leaky ReLU for negative input."""
+
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 

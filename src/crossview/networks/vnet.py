@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from crossview.core.tensors import Output
 from crossview.networks.layers import Convolution, Convolution3d, normalised, resize, upsample
-from crossview.networks.network import NetworkOptions, Output
+from crossview.networks.options import NetworkOptions
 
 
 class VNetOptions(NetworkOptions):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from crossview.reporting.folder import CaseScores, Evaluation, Journal, RunFolder
+from crossview.reporting.content import CaseScores, Evaluation, Journal, RunFolder
 
 HIDDEN = ("data", "command")
 """Entries of environment.json that contain paths."""

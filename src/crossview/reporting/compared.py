@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crossview.errors import Problem, UserError
-from crossview.evaluation.compare import Comparison, Row
+from crossview.core.errors import Problem, UserError
+from crossview.core.files import write_text
+from crossview.evaluation.compare import Comparison
 from crossview.evaluation.metrics import METRICS
+from crossview.evaluation.rows import Row
 from crossview.evaluation.tables import meaning
-from crossview.files import write_text
 from crossview.reporting.comparison import ComparisonTable, comparison_svg, write_comparison
-from crossview.reporting.report import write_report
+from crossview.reporting.page import write_report
 
 TABLES = (".md", ".csv", ".html", ".svg")
 
@@ -76,11 +77,14 @@ def as_table(comparison: Comparison) -> ComparisonTable:
     ]
     unit = ", ".join(dict.fromkeys(row.unit for row in rows))
     return ComparisonTable(
-        [_cells(row) for row in rows], points, [*meaning(comparison)[1:], *comparison.notes], unit
+        [_row_cells(row) for row in rows],
+        points,
+        [*meaning(comparison)[1:], *comparison.notes],
+        unit,
     )
 
 
-def _cells(row: Row) -> dict[str, Any]:
+def _row_cells(row: Row) -> dict[str, Any]:
     dice = row.metrics["dice"]
     low, high = dice.ci95 or (None, None)
     cells: dict[str, Any] = {

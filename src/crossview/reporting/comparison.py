@@ -9,21 +9,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from crossview.core.files import write_text
+from crossview.core.text import duration, number, percent, points
 from crossview.evaluation.bootstrap import p_text
-from crossview.files import write_text
 from crossview.reporting import plots
-from crossview.reporting.figures import Compared, dot_plot
-from crossview.reporting.page import render
+from crossview.reporting.svg import Compared, dot_plot
+from crossview.reporting.templates import render
 from crossview.reporting.verdict import is_optimistic
-from crossview.reporting.words import (
-    distance,
-    duration,
-    interval,
-    number,
-    percent,
-    points,
-    row_name,
-)
+from crossview.reporting.words import distance, interval, row_name
 
 
 @dataclass(frozen=True)

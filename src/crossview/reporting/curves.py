@@ -7,10 +7,11 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from crossview.reporting.figures import Chart, Point, Series, line_chart
-from crossview.reporting.folder import Row, RunFolder
+from crossview.core.text import number
+from crossview.reporting.content import Row, RunFolder
+from crossview.reporting.svg import Chart, Point, Series, line_chart
 from crossview.reporting.verdict import is_idle
-from crossview.reporting.words import number, table
+from crossview.reporting.words import table
 
 MOST_LINES = 8
 """Number of distinguishable colours."""

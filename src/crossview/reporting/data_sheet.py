@@ -11,13 +11,22 @@ from typing import Any
 
 from markupsafe import Markup
 
-from crossview.reporting.figures import Chart, short
-from crossview.reporting.words import number, table
+from crossview.core.text import number
+from crossview.reporting.svg import Chart, short
+from crossview.reporting.words import table
 
 AXES = ("left to right", "back to front", "foot to head")
+
+
 FLAT_AXES = ("downwards", "across")
+
+
 WIDTH, HEIGHT, TOP, BOTTOM = 300, 132, 8, 34
+
+
 BINS = 12
+
+
 LEGEND = (("labelled", 2, False), ("unlabelled", 1, False))
 
 

@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from crossview.errors import UserError
-from crossview.recipe import MEASURED, TABLES, differences, shipped_methods, shipped_settings
-from crossview.reporting.figures import Mark, strip
-from crossview.reporting.folder import Evaluation, RunFolder
+from crossview.core.errors import UserError
+from crossview.core.text import count, duration, number, percent
+from crossview.recipe.layers import TABLES, differences, shipped_methods, shipped_settings
+from crossview.recipe.resolve import resolve
+from crossview.reporting.content import Evaluation, RunFolder
 from crossview.reporting.results import case_row
+from crossview.reporting.svg import Mark, strip
 from crossview.reporting.verdict import bounds, is_optimistic, stale_step
 from crossview.reporting.words import (
     METRICS,
     OVERLAPS,
     SELECTIONS,
-    count,
-    duration,
     interval,
     method_name,
     metric,
-    number,
-    percent,
     table,
 )
-from crossview.resolve import resolve
+from crossview.training.options import MEASURED
 
 MOST_TOLD = 4
 """Most changed keys that a badge lists; of more it gives the number."""

@@ -9,9 +9,11 @@ from html import escape
 
 from markupsafe import Markup
 
-from crossview.reporting.figures import ticks
+from crossview.reporting.svg import ticks
 
 WIDTH, ROW, TOP, BOTTOM, RIGHT = 1000, 34, 4, 40, 20
+
+
 STYLE = """
 text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; fill: #5a6575; }
 .name { fill: #14181f; font-size: 13.5px; } .grid { stroke: #e2e6ec; }

@@ -8,24 +8,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from crossview.core.text import NOTHING, count, number, percent
 from crossview.evaluation.scores import is_the_answer
-from crossview.reporting.folder import CaseScores, Evaluation, RunFolder
+from crossview.reporting.content import CaseScores, Evaluation, RunFolder
 from crossview.reporting.images import BUDGET, Embedded, embed
 from crossview.reporting.verdict import bounds
-from crossview.reporting.words import (
-    METRICS,
-    NOTHING,
-    OVERLAPS,
-    count,
-    distance,
-    interval,
-    metric,
-    number,
-    percent,
-    table,
-)
+from crossview.reporting.words import METRICS, OVERLAPS, distance, interval, metric, table
 
 FEATURED_BUDGET = 420_000
+
+
 KINDS = {
     "missed": "missed",
     "elsewhere": "found only in the wrong place",

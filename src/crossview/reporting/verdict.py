@@ -6,32 +6,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from crossview.core.text import count, in_text, listed, number, percent
 from crossview.evaluation.scores import evaluate_again
-from crossview.reporting.folder import Evaluation, Row, RunFolder
-from crossview.reporting.words import (
-    METRICS,
-    count,
-    distance,
-    in_text,
-    interval,
-    listed,
-    number,
-    percent,
-    table,
-)
+from crossview.reporting.content import Evaluation, Row, RunFolder
+from crossview.reporting.words import METRICS, distance, interval, table
 
 FOUND = 0.02
 """Dice during training below which a stage has found nothing."""
+
+
 CLEAR = 0.01
 """Smallest change of Dice during training that is called help or harm."""
+
+
 WEAK = 0.10
 """Difference in Dice from the best view at which a view is called weak."""
+
+
 DEAD_SHARE = 1e-4
 """Share of foreground voxels below which a view finds nothing."""
+
+
 HEALTH_ROWS = 5
 """Last rows over which health is averaged: a single batch may contain no foreground."""
 
+
 TAUGHT = "Its pseudo-labels teach the other views; more pretrain_steps{} usually help."
+
+
 MEANING = {
     "teacher": "It is the average of past students and makes the targets on unlabelled scans. "
     "It lags behind a student that still learns fast; more steps or a lower method.ema_decay help.",
@@ -40,6 +42,7 @@ MEANING = {
     "training.learning_rate helps.",
 }
 """Meaning of a weak view that is not one of several that teach each other."""
+
 
 Help = Literal["rose", "hurt", "unclear", "unknown", "none"]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from crossview.errors import Problem, UserError
-from crossview.files import written_whole
-from crossview.plugins import arguments
-from crossview.recipe import differences
+from crossview.core.errors import Problem, UserError
+from crossview.core.files import written_whole
+from crossview.core.plugins import arguments
+from crossview.recipe.layers import differences
 
 FORMAT = 1
 

@@ -1,22 +1,40 @@
-"""Where and how precisely to compute: the device, the precision, determinism."""
+"""Where and how precisely to compute: the device, the precision, determinism.
+
+What a recipe leaves to a measurement: keys of [training] that are "auto".
+
+The C library's memory, kept by the process between steps.
+
+A training step frees and asks again for the same activations, 64 MB and more each. glibc gives such blocks back to the system and takes
+new ones, which the kernel fills with zeros page by page: on two cores a third of an LA step went there (docs/explanation/speed.md).
+
+Networks compiled by torch.compile, where the recipe says so: fewer and larger kernels, the same mathematics rounded in another order.
+"""
 
 from __future__ import annotations
 
+import copy
+import ctypes
 import math
 import os
+import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from crossview.errors import Problem, UserError
-from crossview.training.memory import keep_freed_memory
+from crossview.core.errors import Problem, UserError
+from crossview.methods.method import Method
+from crossview.networks import NETWORKS
+from crossview.training.options import TrainingOptions
 
 Precision = Literal["float32", "bf16"]
+
+
 TURNS = 4
 """Passes of each contestant that are timed."""
 
@@ -107,3 +125,113 @@ def place(module: nn.Module, device: torch.device, dimensions: int) -> None:
     """Move a module to ``device``, in the memory layout that convolutions are fastest in. ``dimensions``: spatial axes, 2 or 3."""
     module.to(device)
     module.to(memory_format=torch.channels_last_3d if dimensions == 3 else torch.channels_last)  # type: ignore[call-overload]
+
+
+def measure(
+    options: TrainingOptions, method: Method, images: Tensor, alone: bool = True
+) -> tuple[list[str], dict[str, dict[str, float]]]:
+    """The precision and how to run the networks, as --set texts, and the seconds that decided where a measurement did.
+
+    images: real ones of a batch, (B, C, *S), on the method's device. The method is left as it was. alone: one process trains.
+    Raises UserError where the recipe asks for what can't be done here.
+    """
+    networks = networks_of(method)
+    precision, seconds = options.precision, dict[str, dict[str, float]]()
+    if precision == "auto":
+        precision, seconds["precision"] = choose_precision(networks[0], images[:1])
+    compiled = options.compile
+    reason = _why_not_recorded(method, images, alone)
+    if compiled == "auto":
+        compiled = False if reason or options.deterministic else "graphs"
+    elif compiled == "graphs" and reason:
+        raise UserError(
+            Problem(
+                "passes can't be recorded as CUDA graphs",
+                "[training] compile",
+                reason,
+                fix="training.compile=auto",
+            )
+        )
+    elif compiled is True:
+        seconds["compile"] = try_compiled(networks[0], images, precision).as_seconds()
+    return [f"training.precision={precision}", f"training.compile={str(compiled).lower()}"], seconds
+
+
+def _why_not_recorded(method: Method, images: Tensor, alone: bool) -> str:
+    if images.device.type != "cuda":
+        return f"the device is {images.device}"
+    if not method.recordable:
+        return f"method {type(method).__name__} does not say that it allows it (recordable)"
+    return "" if alone else "several processes train together"
+
+
+_TRIM_THRESHOLD = -1
+
+
+_MMAP_MAX = -4
+"""Parameters of mallopt(3), as in glibc's malloc.h."""
+
+
+def keep_freed_memory() -> bool:
+    """From now on freed memory stays with the process, for its next use; whether that could be arranged (glibc only).
+
+    No number changes by it. The process holds on to the most memory that it ever used at once.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, -1))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Seconds of a forward and backward pass, "eager" and "compiled", and of the first compiled one, compiling included."""
+
+    eager: float
+    compiled: float
+    compiling: float
+
+    def as_seconds(self) -> dict[str, float]:
+        """For environment.json."""
+        return {"eager": self.eager, "compiled": self.compiled, "compiling": self.compiling}
+
+
+def networks_of(method: nn.Module) -> list[nn.Module]:
+    """The networks that a method owns: its views, or a student and its teacher; its parts, where it has networks of its own kind."""
+    return [
+        module for module in method.modules() if isinstance(module, tuple(NETWORKS.values()))
+    ] or list(method.children())
+
+
+def try_compiled(network: nn.Module, image: Tensor, precision: Precision) -> Trial:
+    """Time a copy of ``network`` on ``image`` (B, C, *S), as it is and compiled; the network itself is left alone.
+
+    Raises UserError where torch can't compile here: it needs a C++ compiler on the CPU and Triton on CUDA.
+    """
+    plain, compiled = copy.deepcopy(network), copy.deepcopy(network)
+    compile_networks([compiled])
+    begun = time.perf_counter()
+    try:
+        one_pass(compiled, image, precision)
+    except Exception as error:  # whatever a compiler can do wrong
+        found = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            Problem(
+                "torch.compile does not work here",
+                "[training] compile",
+                found,
+                fix="training.compile=false, or install a compiler",
+            )
+        ) from error
+    compiling = round(time.perf_counter() - begun, 4)
+    works = {
+        "eager": partial(one_pass, plain, image, precision),
+        "compiled": partial(one_pass, compiled, image, precision),
+    }
+    return Trial(**seconds_in_turn(works), compiling=compiling)
+
+
+def compile_networks(networks: Iterable[nn.Module]) -> None:
+    """Compile networks in place, when they are next called; names and weights stay as they are."""
+    for network in networks:
+        network.compile(dynamic=False)

@@ -18,16 +18,21 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from crossview.errors import Problem, UserError, of_system
-from crossview.launch import Place, orphaned, place
+from crossview.core.errors import Problem, UserError, of_system
+from crossview.core.processes import Place, orphaned, place
 from crossview.training.batch_norm import share_batch_norm
 from crossview.training.device import find_device
 
 Value = TypeVar("Value")
+
+
 Name = TypeVar("Name", bound=Hashable)
+
 
 LONGEST_START = timedelta(minutes=15)
 """A process waits so long for the others to be started."""
+
+
 LONGEST_WAIT = timedelta(hours=6)
 """The first process scores, draws and writes alone, and the others wait for it."""
 

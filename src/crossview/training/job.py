@@ -10,12 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from crossview.batch import Batch
+from crossview.core.tensors import Batch
 from crossview.data.stream import Stream
 from crossview.methods.method import Method
-from crossview.recipe import TrainingOptions
 from crossview.training.device import Precision
 from crossview.training.distributed import ALONE, World
+from crossview.training.options import TrainingOptions
 
 Score = Mapping[str, Any]
 """{"mean": Dice, "classes": {"1": Dice}, "views": {name: {...}}} of the cases that are scored during training."""

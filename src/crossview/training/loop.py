@@ -2,38 +2,36 @@
 
 Whatever happens at step k depends on (seed, stage, k), the weights and the optimiser only. So a run that was stopped at
 any step goes on exactly as if it had not been.
+
+What gathers between two rows of the journal: losses, time, samples.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from crossview.batch import Batch
-from crossview.data.stream import Prefetcher, Request
-from crossview.errors import Problem, UserError
+from crossview.core.errors import Problem, UserError
+from crossview.core.processes import stop_signals
+from crossview.core.rng import Randomness
+from crossview.core.run_folder import Journal, read_journal
+from crossview.core.tensors import Batch
+from crossview.data.prefetch import Prefetcher, Request
 from crossview.methods.method import Stage, Terms
-from crossview.rng import Randomness
 from crossview.training import checkpoint
 from crossview.training.checkpoint import Position
-from crossview.training.compiling import networks_of
-from crossview.training.device import autocast
-from crossview.training.divergence import Divergence
+from crossview.training.device import autocast, networks_of
+from crossview.training.graphs import Recordings
 from crossview.training.job import Job, Outcome
-from crossview.training.journal import Journal, read_journal
-from crossview.training.optimiser import Guard, learning_rate, make_optimiser
+from crossview.training.optimiser import Divergence, Guard, learning_rate, make_optimiser
 from crossview.training.progress import TrainingProgress
-from crossview.training.readiness import in_vain, lacking, last_crops, learned, told
-from crossview.training.recording import Recordings
-from crossview.training.signals import stop_signals
-from crossview.training.stages import Length, length
-from crossview.training.window import Window
+from crossview.training.stages import Length, in_vain, lacking, last_crops, learned, length, told
 
 
 class Training:
@@ -367,3 +365,33 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
 def position_of(path: Path) -> Position:
     """Where a checkpoint stands."""
     return Position(**checkpoint.read(path)["position"])
+
+
+@dataclass
+class Window:
+    """What has gathered since the last row. The losses stay on the device until ``row`` is asked for."""
+
+    since: float = field(default_factory=time.monotonic)
+    waited: float = 0.0
+    steps: int = 0
+    samples: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, terms: Mapping[str, Tensor], samples: int, waited: float) -> None:
+        self.steps, self.samples, self.waited = (
+            self.steps + 1,
+            self.samples + samples,
+            self.waited + waited,
+        )
+        for name, value in terms.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def row(self) -> dict[str, Any]:
+        terms = {name: value.item() / self.steps for name, value in self.sums.items()}
+        seconds = max(1e-9, time.monotonic() - self.since)
+        return {
+            "loss": sum(terms.values()),
+            "terms": terms,
+            "samples_per_second": self.samples / seconds,
+            "data_wait": min(1.0, self.waited / seconds),
+        }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
-from crossview.networks.network import Output
+from crossview.core.tensors import Output
 
 
 class Recording:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import cast
 
+from crossview.core.errors import Problem, UserError, nearest
 from crossview.data.sources.source import DataOptions, Source
-from crossview.errors import Problem, UserError, nearest
 
 __all__ = ["DataOptions", "Source", "find", "names"]
+
 
 _MODULES = {
     "acdc": "crossview.data.sources.acdc",

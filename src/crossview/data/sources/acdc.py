@@ -25,19 +25,27 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from crossview.core.errors import Problem, UserError, raise_all
 from crossview.data.case import Case, Splits
+from crossview.data.io.h5 import read_image, read_label
 from crossview.data.sources import lists
-from crossview.data.sources.h5 import read_image, read_label
 from crossview.data.sources.source import DataOptions
-from crossview.errors import Problem, UserError, raise_all
 
 Number = TypeVar("Number", bound=np.generic)
+
+
 LAYOUT = (
     "a folder with train_slices.list, val.list, test.list, data/slices/<slice>.h5 "
     "and data/<volume>.h5"
 )
+
+
 SLICE = re.compile(r".+_frame\d+_slice_\d+")
+
+
 VOLUME = re.compile(r".+_frame\d+")
+
+
 NOTES = (
     "ACDC files store no voxel spacing: distances are in voxels, although slices are 5 to 10 mm "
     "apart and pixels 0.7 to 1.9 mm.",

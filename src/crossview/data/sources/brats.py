@@ -18,14 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from crossview.core.errors import raise_all
 from crossview.data.case import Case, Splits
+from crossview.data.io.h5 import read_image, read_label
 from crossview.data.sources import lists
-from crossview.data.sources.h5 import read_image, read_label
 from crossview.data.sources.source import DataOptions
-from crossview.errors import raise_all
 
 LAYOUT = "a folder with train.txt, val.txt, test.txt and data/<case>.h5"
+
+
 LISTS = ("train.txt", "val.txt", "test.txt")
+
+
 NOTES = (
     "BraTS2019 files store no voxel spacing: distances are in voxels (1 mm in the challenge's "
     "scans).",

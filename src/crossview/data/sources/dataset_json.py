@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from crossview.core.errors import Problem
 from crossview.data.sources.lists import no_file
-from crossview.errors import Problem
 
 FIX = "correct the file, or remove it: classes then have no names"
 

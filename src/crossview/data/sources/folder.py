@@ -17,14 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from crossview.core.errors import Problem, UserError, raise_all
+from crossview.core.text import first_few
 from crossview.data.case import Case, Splits
-from crossview.data.nifti import Orientation
-from crossview.data.sources import images, layouts, lists, volumes
+from crossview.data.io import image, nifti
+from crossview.data.io.nifti import Orientation
+from crossview.data.sources import lists
 from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
-from crossview.data.sources.layouts import Layout, Scan
+from crossview.data.sources.layout import LAYOUT, Layout, Scan, find_scans
 from crossview.data.sources.source import DataOptions
-from crossview.data.sources.split_file import Split, read_split
-from crossview.errors import Problem, UserError, raise_all
+from crossview.data.sources.split_toml import Split, read_split
 
 FEWEST_LABELLED = 2
 """Fewest labelled training cases.
@@ -172,9 +174,9 @@ def survey(
     Cases with damaged files are included; reading them raises UserError. UserError if the folder
     does not exist.
     """
-    root = lists.existing_root(root, layouts.LAYOUT)
+    root = lists.existing_root(root, LAYOUT)
     dataset, problems = read_dataset_json(root / "dataset.json")
-    layout = layouts.find_scans(root)
+    layout = find_scans(root)
     scans = layout.train | layout.test
     labelled = {name for name, scan in scans.items() if scan.label is not None}
     split, wrong = read_split(root / "split.toml", scans, labelled)
@@ -225,7 +227,7 @@ def _roles(layout: Layout, split: Split) -> tuple[dict[str, list[str]], list[Pro
     }
     used = {name for of_role in roles.values() for name in of_role}
     told = f"{len(left_out)} scans of validation or test patients are not used for training"
-    warnings = [Problem(told, "split.toml", layouts.told(left_out))] if left_out else []
+    warnings = [Problem(told, "split.toml", first_few(left_out))] if left_out else []
     return roles | {"unused": [name for name in scans if name not in used]}, warnings
 
 
@@ -276,7 +278,7 @@ def _unlisted(dataset: DatasetJson, scans: Mapping[str, Scan], root: Path) -> li
         Problem(
             f"dataset.json lists {len(missing)} missing images",
             str(root / "dataset.json"),
-            layouts.told(missing),
+            first_few(missing),
         )
     ]
 
@@ -302,29 +304,29 @@ def _cases(
     return channels, by_name
 
 
-def _header(scan: Scan) -> tuple[int, volumes.Grid | None] | None:
+def _header(scan: Scan) -> tuple[int, nifti.Grid | None] | None:
     """Return channels and grid; None if unreadable: the case's readers then raise the reason."""
     try:
         if not scan.is_volume:
-            return sum(images.image_channels(file) for file in scan.files), None
-        grid = volumes.read_grid(scan.files[0])
+            return sum(image.image_channels(file) for file in scan.files), None
+        grid = nifti.read_grid(scan.files[0])
     except UserError:
         return None
     return (grid.channels if len(scan.files) == 1 else len(scan.files)), grid
 
 
 def _case(
-    scan: Scan, patient: str, channels: int, grid: volumes.Grid | None, axes: tuple[int, ...]
+    scan: Scan, patient: str, channels: int, grid: nifti.Grid | None, axes: tuple[int, ...]
 ) -> Case:
     read_label: Callable[[], NDArray[np.uint8]] | None = None
     if scan.is_volume:
-        read_image = partial(volumes.read_volume, scan.files, channels, axes)
+        read_image = partial(nifti.read_volume, scan.files, channels, axes)
         if scan.label is not None:
-            read_label = partial(volumes.read_label, scan.label, scan.files[0], axes)
+            read_label = partial(nifti.read_label, scan.label, scan.files[0], axes)
     else:
         read_image = partial(_read_images, scan.files, channels)
         if scan.label is not None:
-            read_label = partial(images.read_mask, scan.label)
+            read_label = partial(image.read_mask, scan.label)
     case = Case(scan.name, patient, scan.files[0], read_image, read_label)
     if grid is None:
         return case
@@ -336,7 +338,7 @@ def _case(
 
 def _read_images(files: Sequence[Path], channels: int) -> NDArray[np.float32]:
     """Return float32 (C, H, W) from one image file, or from one file per channel."""
-    parts = [images.read_image(file) for file in files]
+    parts = [image.read_image(file) for file in files]
     sizes = {part.shape[1:] for part in parts}
     if len(sizes) > 1:
         found = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))

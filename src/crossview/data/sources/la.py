@@ -18,13 +18,15 @@ from pathlib import Path
 
 from pydantic import Field
 
+from crossview.core.errors import raise_all
 from crossview.data.case import Case, Splits
+from crossview.data.io.h5 import read_image, read_label
 from crossview.data.sources import lists
-from crossview.data.sources.h5 import read_image, read_label
 from crossview.data.sources.source import DataOptions
-from crossview.errors import raise_all
 
 LAYOUT = "a folder with train.list, test.list and '2018LA_Seg_Training Set/<case>/mri_norm2.h5'"
+
+
 NOTES = (
     "The published LA volumes, test volumes included, are cropped around the ground truth: "
     "results don't carry over to uncropped scans.",

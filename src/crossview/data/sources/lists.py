@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from crossview.errors import Problem, UserError
+from crossview.core.errors import Problem, UserError
 
 
 def existing_root(root: Path | None, layout: str) -> Path:

@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.ndimage import gaussian_filter
 
+from crossview.core.errors import Problem, UserError
+from crossview.core.rng import Randomness
 from crossview.data.case import Case, Splits
 from crossview.data.sources.source import Augmentation, DataOptions, Sampling
-from crossview.errors import Problem, UserError
-from crossview.rng import Randomness
 
 NOTES = (
     "These are made-up volumes: they show that the program works, but say nothing about a method "
     "on real scans.",
 )
+
+
 Volume = NDArray[np.float32]
 
 

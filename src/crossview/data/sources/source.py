@@ -10,8 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from crossview.data.case import Splits
 
 Sampling = Literal["crop", "crop_released", "resize"]
+
+
 Augmentation = Literal["none", "rot90_flip", "rot90_flip_or_rotate", "mild"]
+
+
 Normalisation = Literal["none", "z_score", "min_max", "z_score_clipped", "foreground"]
+
+
 Orientation = Literal["stored", "canonical"]
 
 

@@ -1,0 +1,190 @@
+"""The verbs that read scans: check, evaluate, predict, suggest."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossview.cli.console import bar
+from crossview.cli.options import (
+    DATA_OF_RUN,
+    DEVICE,
+    Model,
+    Plugin,
+    RunFolder,
+    check_one_of,
+    flag,
+    load_plugin,
+)
+from crossview.cli.views import suggestion_table, summary_table
+from crossview.core.errors import STOPS
+from crossview.core.plugins import command
+
+
+def check(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of the data set.")],
+    source: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="How to read it; by default detected from its layout."),
+    ] = None,
+    as_json: Annotated[bool, flag("--json", "Print the results as JSON.")] = False,
+) -> None:
+    """Check a data set and report every problem. Exits with 2 if it can't be trained on."""
+    from crossview.data.checks.dataset import check as check_data
+
+    with bar("reading cases") as progress:
+        found = check_data(data, source, progress=progress)
+    if as_json:
+        print(json.dumps(found.as_json(), indent=1))
+    else:
+        from rich.console import Console
+
+        from crossview.cli.views import checked
+
+        Console().print(checked(found))
+    if found.errors:
+        sys.exit(2)
+
+
+def evaluate(
+    run: RunFolder,
+    data: Annotated[Path | None, DATA_OF_RUN] = None,
+    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(help="last or selected; by default that of the run's selection policy."),
+    ] = None,
+    cases: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of cases to score, from the first; by default all."),
+    ] = None,
+    device: Annotated[str, DEVICE] = "auto",
+    plugin: Plugin = None,
+) -> None:
+    """Score a run on its test cases: Dice, Jaccard, HD95 and ASD, with confidence intervals."""
+    from crossview.runs.evaluate import evaluate as run_evaluate
+    from crossview.runs.run import Run, other_plugin
+
+    load_plugin(plugin)
+    with bar("predicting") as progress:
+        summary = run_evaluate(
+            run,
+            data,
+            split=split,
+            checkpoint_name=checkpoint,
+            cases=cases,
+            device=device,
+            progress=progress,
+        )
+    from rich.console import Console
+
+    Console().print(summary_table(summary))
+    print(f"written: {run / 'evaluation' / split}")
+    for text in other_plugin(Run(run)):
+        print(f"remark: {text}", file=sys.stderr)
+    if not Run(run).finished:
+        print(
+            f"remark: the run is unfinished; resume it with {command('train', run, '--resume')}",
+            file=sys.stderr,
+        )
+
+
+def predict(
+    run: Model,
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...", help="Scans (NIfTI, PNG, TIFF or h5), or folders of them."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the predictions.")],
+    probabilities: Annotated[
+        bool, flag("--probabilities", "Also write the class probabilities.")
+    ] = False,
+    disagreement: Annotated[
+        bool, flag("--disagreement", "Also write maps of the views' disagreement.")
+    ] = False,
+    entropy: Annotated[bool, flag("--entropy", "Also write maps of the uncertainty.")] = False,
+    flips: Annotated[
+        bool, flag("--flips", "Average over mirror images; needs a model trained with flips.")
+    ] = False,
+    resume: Annotated[
+        bool, flag("--resume", "Keep existing predictions, and make the missing ones.")
+    ] = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace existing predictions.")] = False,
+    device: Annotated[str, DEVICE] = "auto",
+    plugin: Plugin = None,
+) -> None:
+    """Segment scans. Each prediction has the grid, affine and name of its scan."""
+    from crossview.runs.predict import predict as run_predict
+
+    load_plugin(plugin)
+    check_one_of(resume, overwrite)
+    written: list[Path] = []
+    remarks: list[str] = []
+    try:
+        with bar("predicting") as progress:
+            run_predict(
+                run,
+                inputs,
+                out,
+                probabilities=probabilities,
+                disagreement=disagreement,
+                entropy=entropy,
+                flips=flips or None,
+                resume=resume,
+                overwrite=overwrite,
+                device=device,
+                progress=progress,
+                done=written.append,
+                remark=remarks.append,
+            )
+    except STOPS:
+        told = (
+            "finished predictions are kept; run the same command with --resume for the rest"
+            if written
+            else "nothing was written"
+        )
+        print(told, file=sys.stderr)
+        raise
+    finally:
+        for text in remarks:
+            print(f"remark: {text}", file=sys.stderr)
+        for path in written:
+            print(path)
+    if not written:
+        print("all predictions exist already", file=sys.stderr)
+
+
+def suggest(
+    run: RunFolder,
+    data: Annotated[Path | None, DATA_OF_RUN] = None,
+    count: Annotated[int, typer.Option("-n", min=1, help="Number of scans.")] = 5,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder for suggest.json and suggest.png; by default RUN/suggest."
+        ),
+    ] = None,
+    as_json: Annotated[bool, flag("--json", "Print the results as JSON.")] = False,
+    device: Annotated[str, DEVICE] = "auto",
+    plugin: Plugin = None,
+) -> None:
+    """List the unlabelled scans to label next: those the run doubts most, no two alike."""
+    from crossview.runs.suggest import suggest as run_suggest
+
+    load_plugin(plugin)
+    with bar("predicting") as progress:
+        suggestions = run_suggest(run, data, count=count, out=out, device=device, progress=progress)
+    if as_json:
+        print(json.dumps([vars(each) for each in suggestions], indent=1))
+        return
+    from rich.console import Console
+
+    Console().print(suggestion_table(suggestions))
+    folder = out or run / "suggest"
+    print(f"pictures: {folder / 'suggest.png'}\nall scores: {folder / 'suggest.json'}")

@@ -1,0 +1,207 @@
+"""The verbs that train: one run, the demonstration, a suite."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crossview.cli.console import bar
+from crossview.cli.options import (
+    DATA,
+    OVERRIDES,
+    Plugin,
+    check_one_of,
+    flag,
+    is_run,
+    load_plugin,
+    run_to_make,
+    with_plugin,
+)
+from crossview.cli.views import print_bench, print_comparison
+from crossview.core.errors import UserError
+from crossview.core.plugins import arguments, command
+from crossview.core.processes import leave, place, speaks
+from crossview.runs.launch import launch
+
+if TYPE_CHECKING:
+    from crossview.recipe.plan import Plan
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the runs and the report.")] = Path(
+        "runs/demo"
+    ),
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Number of seeds, starting at the recipe's own.")
+    ] = 1,
+    steps: Annotated[
+        int | None, typer.Option(min=2, help="Steps per run; by default the recipe's.")
+    ] = None,
+) -> None:
+    """Compare labelled-only training and CML on phantoms; a few minutes on two CPU cores."""
+    from crossview.runs.bench.demo import demo as run_demo
+
+    result = run_demo(out, seeds=seeds, steps=steps, say=lambda text: print(text, file=sys.stderr))
+    print_comparison(result.comparison)
+    print(f"report: {result.report}\ntable:  {result.csv}")
+
+
+def train(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A shipped setting (crossview list recipes), a TOML file, or a run folder.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Run folder to create. Not needed if RECIPE is a run folder to resume.",
+        ),
+    ] = None,
+    data: Annotated[Path | None, DATA] = None,
+    overrides: Annotated[list[str] | None, OVERRIDES] = None,
+    resume: Annotated[bool, flag("--resume", "Resume the run in this folder.")] = False,
+    overwrite: Annotated[
+        bool, flag("--overwrite", "Delete the run in this folder and start over.")
+    ] = False,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="Save and stop once the run has done this many steps."),
+    ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Train in this many processes on this machine, with one GPU each."
+        ),
+    ] = None,
+    plugin: Plugin = None,
+) -> None:
+    """Train a recipe. All results are stored in the run folder."""
+    check_one_of(resume, overwrite)
+    folder = run_to_make(recipe, out, resume)
+    if gpus is not None and gpus > 1 and place() is None:
+        sys.exit(launch(gpus, sys.argv[1:]))
+    from crossview.runs.run import Run
+    from crossview.runs.train import train as run_train
+
+    def tell(plan: Plan) -> None:
+        from crossview.recipe.planned import told
+
+        printed = " ".join(["crossview recipe", recipe, "--data DATA", *arguments(plugin or "")])
+        print(f"{told(plan)}\nto change a key: --set KEY=VALUE, or {printed} > my.toml", flush=True)
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    already = resume and is_run(str(folder)) and Run(folder).finished
+    sets = with_plugin(recipe, overrides or [], plugin)
+    with bar("reading cases") as progress:
+        run, outcome = run_train(
+            recipe,
+            data,
+            folder,
+            overrides=sets,
+            resume=resume,
+            overwrite=overwrite,
+            max_steps=max_steps,
+            gpus=gpus,
+            progress=progress,
+            tell=tell,
+            say=say,
+        )
+    if speaks() and outcome.how == "finished":
+        untested = run.environment.get("test") == 0
+        follows = (
+            command("predict", run.path, "SCANS", "--out", "predictions")
+            if untested
+            else command("evaluate", run.path)
+        )
+        how = "already finished" if already else "finished"
+        print(f"{how} after {outcome.total_step} steps: {run.path}\nnext: {follows}")
+    elif speaks():
+        follows = command("train", run.path, "--resume")
+        print(
+            f"stopped and saved after {outcome.total_step} steps: {run.path}\nto resume: {follows}"
+        )
+    if place() is not None or outcome.how == "interrupted":
+        leave(128 + outcome.signal if outcome.how == "interrupted" else 0)
+
+
+def bench(
+    suite: Annotated[
+        str,
+        typer.Argument(
+            metavar="SUITE", help="A shipped suite (crossview list suites) or a TOML file."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the runs and their table.")],
+    data: Annotated[Path | None, DATA] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROW", help="Run only the row with this label. Can be repeated."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Run only this setting. Can be repeated."),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of seeds to run, from the first; by default all."),
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for a small record per run. A run with a record counts as done.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, flag("--dry-run", "List the runs and their state; train nothing.")
+    ] = False,
+    plugin: Plugin = None,
+) -> None:
+    """Train and compare a suite (methods x settings x seeds). Run it again to resume."""
+    from crossview.runs.bench.bench import bench as run_bench
+    from crossview.runs.bench.bench import outlook
+
+    load_plugin(plugin)
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    if dry_run:
+        say(
+            "\n".join(
+                outlook(
+                    suite,
+                    out,
+                    data,
+                    only=only or (),
+                    settings=setting or (),
+                    seeds=seeds,
+                    records=records,
+                )
+            )
+        )
+        return
+    result = run_bench(
+        suite,
+        out,
+        data,
+        only=only or (),
+        settings=setting or (),
+        seeds=seeds,
+        records=records,
+        say=say,
+    )
+    print_bench(result, out)
+    if result.stopped:
+        sys.exit(128 + result.stopped)
+    if result.failed:
+        raise UserError(result.problems)

@@ -1,0 +1,110 @@
+"""Errors that a user can act on: what is wrong, where, what was found and expected, how to fix it.
+
+Every error that a user's input can cause is a :class:`UserError`; the command prints it without a
+traceback and exits with code 2. Any other exception is a bug in crossview (exit code 1).
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem in an input. ``where`` names the case, the file or the recipe key."""
+
+    what: str
+    where: str = ""
+    found: str = ""
+    expected: str = ""
+    fix: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.what}" if self.where else self.what]
+        for name in ("found", "expected", "fix"):
+            text = getattr(self, name)
+            if text:
+                lines.append(f"  {name + ':':<10}{text}")
+        return "\n".join(lines)
+
+
+class UserError(Exception):
+    """One or more problems in an input: all that were found at once. Exit code 2."""
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = (
+            (problems,) if isinstance(problems, Problem) else tuple(problems)
+        )
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Terminated(BaseException):
+    """SIGTERM. It ends a verb as Ctrl-C does, with exit code 143.
+
+    Partial files are removed, complete files are kept.
+    """
+
+
+STOPS = (KeyboardInterrupt, Terminated)
+
+
+def fail(
+    what: str,
+    where: object = "",
+    *,
+    found: object = "",
+    expected: object = "",
+    fix: str = "",
+) -> NoReturn:
+    """Raise a UserError of one problem, without the exception that is being handled.
+
+    Args:
+        what: The statement of what is wrong.
+        where: The case, file, table or key.
+        found: The value found.
+        expected: The value expected.
+        fix: An instruction to the user.
+
+    Raises:
+        UserError: Always.
+    """
+    raise UserError(Problem(what, str(where), str(found), str(expected), fix)) from None
+
+
+def raise_all(problems: Sequence[Problem]) -> None:
+    """Raise one :class:`UserError` with all problems, if there are any."""
+    if problems:
+        raise UserError(problems)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint for a misspelt name: the closest known names, or all if none is close."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.6) or [
+        name for name in names if name.lower() == word.lower()
+    ]
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+
+
+FIXES = {
+    errno.ENOSPC: "free disk space, then run it again with --resume; finished work is kept",
+    errno.EFBIG: "raise the system's limit on file size, or choose another folder",
+    errno.EROFS: "choose another folder",
+    errno.EACCES: "change the permissions, or choose another folder",
+}
+"""Fixes for a file that the system refuses, by error number."""
+
+
+def of_system(error: OSError) -> UserError:
+    """Convert an error of the operating system to a :class:`UserError`."""
+    return UserError(
+        Problem(
+            error.strerror or str(error),
+            where=str(error.filename or ""),
+            fix=FIXES.get(error.errno or 0, ""),
+        )
+    )

@@ -1,0 +1,83 @@
+"""Writing of files that are either complete or absent.
+
+A file is written under a temporary name, synced to the disk and renamed. A kill at any moment
+leaves the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crossview.core.errors import Problem, UserError
+
+LONGEST = 240
+"""Bytes of the longest name that ".part" is appended to: file systems allow 255."""
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to.
+
+    The file is synced and renamed to ``path`` at the end. It is removed if anything fails.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A character takes four bytes at most.
+    name = path.name if len(os.fsencode(path.name)) <= LONGEST else path.name[: LONGEST // 4]
+    part = path.with_name(name + ".part")
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file that is complete or absent, and return ``path``.
+
+    Characters that UTF-8 cannot encode, as in odd file names, are replaced.
+    """
+    with written_whole(path) as part:
+        part.write_text(text, encoding="utf-8", errors="replace", newline="")
+    return path
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UserError unless files can be created in ``folder``. Write nothing.
+
+    If ``folder`` does not exist, its nearest existing parent is checked.
+    """
+    there = next(
+        place
+        for place in (folder.absolute(), *folder.absolute().parents)
+        if place.exists() or place.is_symlink()
+    )
+    fix = "choose another --out, or give yourself write permission there"
+    if not there.is_dir():
+        found = (
+            f"{there} is "
+            f"{'a broken link' if there.is_symlink() and not there.exists() else 'a file'}"
+        )
+        raise UserError(
+            Problem(
+                "the output folder can't be created",
+                str(folder),
+                found,
+                "a new or existing folder",
+                fix,
+            )
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(
+            Problem(
+                "the output folder can't be written to",
+                str(folder),
+                f"{there} is read-only",
+                "a writable folder",
+                fix,
+            )
+        )

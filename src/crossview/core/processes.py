@@ -1,0 +1,130 @@
+"""Ctrl-C and SIGTERM end the step in progress, not the run's folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NoReturn
+
+from crossview.core.errors import Problem, UserError
+
+LAUNCHER = "CROSSVIEW_LAUNCHER"
+"""Environment variable with the id of the process that started this one for ``--gpus``."""
+
+
+PATIENCE = 20.0
+"""Seconds that the other processes get to end after one has failed."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The place of a process: ``rank`` of ``size`` in all, and the same on its own machine."""
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+
+
+def place(environment: Mapping[str, str] = os.environ) -> Place | None:
+    """Return this process's place among several, or None if it was started alone.
+
+    Raise UserError for variables that are incomplete or contradict each other.
+    """
+    if not {"RANK", "WORLD_SIZE"} <= environment.keys():
+        return None
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    found = ", ".join(
+        f"{name}={environment[name]}"
+        for name in (*names, "MASTER_ADDR", "MASTER_PORT")
+        if name in environment
+    )
+    try:
+        rank, size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
+        here = Place(
+            rank,
+            size,
+            int(environment.get("LOCAL_RANK", rank)),
+            int(environment.get("LOCAL_WORLD_SIZE", size)),
+        )
+    except ValueError:
+        here = None
+    if (
+        here is None
+        or not (0 <= here.rank < here.size)
+        or not {"MASTER_ADDR", "MASTER_PORT"} <= environment.keys()
+    ):
+        expected = "RANK below WORLD_SIZE, and MASTER_ADDR and MASTER_PORT, as torchrun sets them"
+        fix = "start it with torchrun or --gpus, or unset RANK and WORLD_SIZE"
+        raise UserError(
+            Problem(
+                "the variables of distributed training are incomplete or wrong",
+                "environment",
+                found,
+                expected,
+                fix,
+            )
+        )
+    return here
+
+
+def speaks() -> bool:
+    """True if this process prints for all: it is alone, or rank 0."""
+    return os.environ.get("RANK", "0") == "0" or "WORLD_SIZE" not in os.environ
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code.
+
+    Only rank 0 prints. The launcher may kill all ranks when one exits, so the others wait a second.
+    Ranks skip the interpreter's clean-up, in which torch's threads sometimes abort the process
+    (seen in torch 2.13 with gloo).
+    """
+    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
+        sys.exit(code)
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_initialized():
+        distributed.destroy_process_group()
+    if not speaks():
+        time.sleep(1.0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def orphaned() -> bool:
+    """True if the process that started this one for ``--gpus`` has ended."""
+    return os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
+
+
+@contextmanager
+def stop_signals(once: bool = False) -> Iterator[list[int]]:
+    """Catch SIGINT and SIGTERM into a list, so that the step in progress ends and is saved. A second one takes its usual course.
+
+    once: further ones do nothing. Of several processes each may get Ctrl-C twice, from the terminal and from what started it.
+    """
+    caught: list[int] = []
+    handled = (signal.SIGINT, signal.SIGTERM)
+    usual = {number: signal.getsignal(number) for number in handled}
+
+    def catch(number: int, frame: object) -> None:
+        caught.append(number)
+        for each in () if once else handled:
+            signal.signal(each, usual[each])
+
+    try:
+        for number in handled:
+            signal.signal(number, catch)
+    except ValueError:  # not the main thread: whoever runs it there handles signals
+        yield caught
+        return
+    try:
+        yield caught
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)

@@ -1,0 +1,231 @@
+"""``crossview check``: every problem of a data set, found in one pass, and its content.
+
+The source that reads a folder, and all cases it contains, with every available label.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossview.core.errors import Problem, UserError
+from crossview.data import sources
+from crossview.data.case import Case
+from crossview.data.checks.case import CaseFacts, inspect
+from crossview.data.checks.rules import Facts, Finding, check_set
+from crossview.data.sources import folder, lists
+from crossview.data.sources.layout import LAYOUT
+
+
+@dataclass(frozen=True)
+class ClassShare:
+    """A class over all labels: its voxels, their share, and the number of cases with it."""
+
+    value: int
+    name: str
+    voxels: int
+    share: float
+    cases: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """A checked data set: its content and the findings."""
+
+    data: DataSet
+    facts: Facts
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.severity == "warning")
+
+    @property
+    def read(self) -> list[CaseFacts]:
+        """Return the facts of the cases whose image could be read."""
+        return [fact for of_role in self.facts.values() for fact in of_role if fact.shape]
+
+    def classes(self) -> list[ClassShare]:
+        """Return every class that has a name or occurs."""
+        counts = [
+            fact.label_counts
+            for of_role in self.facts.values()
+            for fact in of_role
+            if fact.label_counts
+        ]
+        total = sum(sum(count.values()) for count in counts) or 1
+        known = max([self.data.classes or 0, *(max(count) + 1 for count in counts)])
+        names = self.data.class_names or ("background",)
+        shares = []
+        for value in range(known):
+            voxels = sum(count.get(value, 0) for count in counts)
+            name = names[value] if value < len(names) else f"class {value}"
+            if voxels or value < len(names):
+                shares.append(
+                    ClassShare(
+                        value, name, voxels, voxels / total, sum(value in count for count in counts)
+                    )
+                )
+        return shares
+
+    def ranges(self) -> dict[str, dict[str, list[float]]]:
+        """Return the smallest, median and largest shape, spacing and percentiles over the cases.
+
+        Shape and spacing are per axis, percentiles per channel. {} if no image could be read.
+        """
+        rows: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+        axes = {len(fact.shape) - 1 for fact in self.read}
+        for fact in self.read:
+            rows["shape" if len(axes) == 1 else f"shape of {len(fact.shape) - 1} axes"].append(
+                fact.shape[1:]
+            )
+            if fact.spacing:
+                rows["spacing"].append(fact.spacing)
+            for channel, percentiles in enumerate(fact.percentiles):
+                rows[f"intensity of channel {channel}"].append(percentiles)
+        tables = {name: np.array(values, np.float64) for name, values in rows.items()}
+        return {
+            name: {
+                "smallest": table.min(axis=0).tolist(),
+                "median": np.median(table, axis=0).tolist(),
+                "largest": table.max(axis=0).tolist(),
+            }
+            for name, table in tables.items()
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the check for programs.
+
+        "errors" and "warnings" hold what, where, found, expected, fix and cases.
+        """
+        return {
+            "data": str(self.data.root),
+            "source": self.data.source,
+            "ok": not self.errors,
+            "cases": {
+                role: [fact.case.id for fact in of_role] for role, of_role in self.facts.items()
+            },
+            "channels": max((fact.channels for fact in self.read), default=0),
+            "channel_names": list(self.data.channel_names),
+            "classes": [asdict(share) for share in self.classes()],
+            "ranges": self.ranges(),
+            "errors": [_finding(finding) for finding in self.errors],
+            "warnings": [_finding(finding) for finding in self.warnings],
+        }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {**asdict(finding.problem), "cases": list(finding.cases)}
+
+
+def check(
+    data: Path | str,
+    source: str | None = None,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Check:
+    """Read every case of a data set once and collect all problems. Nothing is written.
+
+    Args:
+        data: Folder of the data set.
+        source: Name of the source that reads the folder; None recognises the layout.
+        workers: Number of reading threads; None chooses it.
+        progress: Called with (cases read, cases in all).
+
+    Returns:
+        The content of the data set, with its problems in ``findings``.
+
+    Raises:
+        UserError: Only if the folder or the source does not exist.
+    """
+    root = Path(data)
+    found = whole(source or recognise(root), root)
+    cases = [case for of_role in found.cases.values() for case in of_role]
+    read = iter(inspect(cases, found.classes, workers, progress))
+    facts = {role: [next(read) for _ in of_role] for role, of_role in found.cases.items()}
+    findings = [Finding("error", problem) for problem in found.problems]
+    findings += check_set(facts, found.classes, str(root))
+    findings += [Finding("warning", problem) for problem in found.warnings]
+    return Check(found, facts, tuple(sorted(findings, key=lambda finding: finding.severity)))
+
+
+MARKS = {"acdc": "train_slices.list", "brats": "train.txt", "la": "train.list"}
+"""The file that identifies a published layout; any other folder is read as a user's own."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A whole data set.
+
+    cases: by role, as in ``FolderCases`` ("labelled", "hidden", "unlabelled", "validation", "test",
+    "unused"). classes: from the source or dataset.json, including the background; None if only the
+    labels can show it. problems, warnings: of names and lists; with problems, cases may be missing.
+    """
+
+    source: str
+    root: Path
+    cases: Mapping[str, tuple[Case, ...]]
+    classes: int | None = None
+    class_names: tuple[str, ...] = ()
+    channel_names: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = field(default=())
+    warnings: tuple[Problem, ...] = field(default=())
+
+
+def recognise(root: Path) -> str:
+    """Return the name of the source for a folder's layout. UserError if there is no such folder."""
+    lists.existing_root(root, LAYOUT)
+    return next((name for name, mark in MARKS.items() if (root / mark).is_file()), "folder")
+
+
+def whole(source: str, root: Path) -> DataSet:
+    """Return every case of a data set with its problems. UserError for a source without files."""
+    module: Any = sources.find(source)
+    if source == "phantom":
+        raise UserError(
+            Problem(
+                "phantoms are made-up volumes: there are no files to check",
+                "--source",
+                source,
+                ", ".join((*MARKS, "folder")),
+            )
+        )
+    try:
+        if source == "folder":
+            return _whole_folder(root)
+        # A split with any one labelled case shows how many cases can be labelled.
+        table = {"sampling": "crop", "augmentation": "none"}
+        few = module.splits(root, module.Options(labelled=1, **table))
+        most = len({case.patient for case in (*few.labelled, *few.unlabelled)})
+        splits = module.splits(root, module.Options(labelled=most, **table))
+    except UserError as error:
+        return DataSet(source, root, {}, problems=error.problems)
+    cases = {"labelled": splits.labelled, "validation": splits.validation, "test": splits.test}
+    return DataSet(source, root, cases, splits.classes, splits.class_names)
+
+
+def _whole_folder(root: Path) -> DataSet:
+    found, problems = folder.survey(root)
+    return DataSet(
+        "folder",
+        root,
+        {
+            role: getattr(found, role)
+            for role in ("labelled", "hidden", "unlabelled", "validation", "test", "unused")
+        },
+        len(found.class_names) or None,
+        found.class_names,
+        found.channel_names or (),
+        tuple(problems),
+        found.warnings,
+    )

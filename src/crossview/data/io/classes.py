@@ -1,0 +1,67 @@
+"""The classes in a label file: whole numbers from 0 to 255."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossview.core.errors import Problem, UserError
+
+ROUNDING = 1e-4
+"""Largest accepted distance from a whole number: the rounding error of a header's scale factor.
+
+Interpolation leaves larger ones.
+"""
+
+
+SHOWN = 8
+
+
+def class_values(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+    """Return the classes as uint8. UserError, listing values, for fractions or outside 0..255."""
+    with np.errstate(invalid="ignore"):
+        classes = values.astype(np.uint8)
+    if (classes == values).all():  # the usual case, and fast
+        return classes
+    if values.dtype.kind == "f":
+        rounded = np.rint(values)
+        off = ~(np.abs(values - rounded) <= ROUNDING)  # NaN too
+        if off.any():
+            fix = (
+                "resample the label with nearest neighbour and export it again, or use the label "
+                "that belongs to this scan"
+            )
+            found = f"{np.count_nonzero(off):,} voxels with fractions: {listed(values[off])}"
+            raise UserError(
+                Problem(
+                    "the label contains values that are not classes",
+                    str(path),
+                    found,
+                    "whole numbers",
+                    fix,
+                )
+            )
+        values = rounded
+    if values.size and (values.min() < 0 or values.max() > 255):
+        found, fix = f"values {listed(values)}", "number the classes 0 (background), 1, 2, ..."
+        raise UserError(
+            Problem(
+                "the label contains values that are not classes",
+                str(path),
+                found,
+                "whole numbers from 0 to 255",
+                fix,
+            )
+        )
+    return values.astype(np.uint8)
+
+
+def listed(values: NDArray[Any]) -> str:
+    """Return the distinct values in order; of many, the first three and the last."""
+    distinct = [f"{value:.7g}" for value in np.unique(values)]
+    if len(distinct) <= SHOWN:
+        return ", ".join(distinct)
+    return f"{', '.join(distinct[:3])} ... {distinct[-1]} ({len(distinct):,} different values)"

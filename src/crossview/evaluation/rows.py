@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from crossview.evaluation.bootstrap import Difference
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A measure of a row, over seeds and patients.
+
+    Attributes:
+        mean: Mean over seeds; NaN where nothing counts.
+        sd: Standard deviation over seeds (n - 1); None for one seed.
+        minimum: Smallest value over seeds; NaN where nothing counts.
+        maximum: Largest value over seeds; NaN where nothing counts.
+        ci95: 95% interval over patients, or None.
+        left_out: Number of predictions that are in none of these numbers, because they or the truth
+            are empty and have no such measure.
+    """
+
+    mean: float
+    sd: float | None
+    minimum: float
+    maximum: float
+    ci95: tuple[float, float] | None
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method in a setting.
+
+    Attributes:
+        steps: Training steps of one run.
+        seconds: Training time, the mean over seeds.
+        metrics: The mean over classes, by metric.
+        classes: The same for each class, by its name.
+        empty: Number of predictions by kind of empty mask.
+        predictions: Cases x classes x seeds.
+        protocol: See Membership.
+        reference: See Membership.
+        differences: Differences to the baseline by metric; {} without a row to compare with.
+        p: p-value of the Dice difference, by Holm's correction over the compared rows. None for a
+            reference, which does not compete, and for a difference with one seed on a side.
+        verdict: "better", "worse" or "no difference shown", by the Dice difference; "one seed",
+            which shows nothing; "reference"; "" where nothing is compared.
+    """
+
+    method: str
+    setting: str
+    selection: str
+    checkpoint: str
+    unit: str
+    seeds: tuple[int, ...]
+    cases: int
+    predictions: int
+    steps: int
+    seconds: float
+    metrics: Mapping[str, Spread]
+    classes: Mapping[str, Mapping[str, Spread]]
+    empty: Mapping[str, int]
+    patients: int = 0
+    protocol: str = ""
+    reference: bool = False
+    is_baseline: bool = False
+    differences: Mapping[str, Difference] = field(default_factory=dict)
+    p: float | None = None
+    verdict: str = ""

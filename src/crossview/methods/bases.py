@@ -1,0 +1,110 @@
+"""Base of the options of methods with a consistency term: one stage, a weight that ramps up.
+
+Base of methods with an averaged teacher: a trained student, and a teacher that follows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from crossview.core.tensors import Batch
+from crossview.methods.blocks.health import mean_dice
+from crossview.methods.blocks.losses import softmax
+from crossview.methods.blocks.teacher import average, sigmoid_ramp, teacher_of
+from crossview.methods.method import BuildNetwork, Method, MethodOptions, Stage
+
+
+class ConsistencyOptions(MethodOptions):
+    """Keys of [method] for methods of one stage with a weight w(step) on the unsupervised terms."""
+
+    steps: int = Field(15000, ge=1, description="steps of the only stage")
+    consistency_weight: float = Field(
+        0.1, ge=0, description="final value of w, the weight of the unsupervised terms"
+    )
+    ramp_share: float = Field(
+        0.4,
+        ge=0,
+        description="share of the steps after which w has its final value; 0: from the start",
+    )
+    ramp_every: int = Field(1, ge=1, description="steps between updates of w; released: 150")
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (Stage("train", self.steps, unlabelled=True),)
+
+    def weight(self, step: int) -> float:
+        """Return w(step) = consistency_weight exp(-5 (1 - min(t / T, 1))^2).
+
+        T = ramp_share x steps, t = the step of the last update of w.
+        """
+        return self.consistency_weight * sigmoid_ramp(
+            step // self.ramp_every * self.ramp_every, self.ramp_share * self.steps
+        )
+
+
+def both_images(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return the labelled and the unlabelled images of a batch.
+
+    Raises:
+        ValueError: If the batch has no unlabelled images.
+    """
+    if batch.unlabelled is None:
+        raise ValueError("this stage trains on unlabelled images, but the batch has none")
+    return batch.image, batch.unlabelled
+
+
+class TeacherOptions(MethodOptions):
+    """Keys of [method] for methods with an averaged teacher."""
+
+    ema_decay: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="a in the teacher's update t <- a t + (1 - a) s after each step",
+    )
+    average_buffers: bool = Field(
+        False,
+        description="average batch norm's running statistics too; "
+        "false: the teacher collects its own in training mode",
+    )
+
+
+class StudentTeacher(Method):
+    """Student, and teacher that starts as its copy. The student predicts, as in the releases."""
+
+    peers = False
+    recordable = True
+    options: TeacherOptions
+
+    def __init__(self, options: TeacherOptions, build_network: BuildNetwork) -> None:
+        super().__init__(options, build_network)
+        self.student = build_network()
+        self.teacher = teacher_of(self.student)
+
+    def update_teacher(self, decay: float) -> None:
+        average(self.teacher, self.student, decay, buffers=self.options.average_buffers)
+
+    def watch_labelled(self, batch: Batch, logits: Tensor) -> None:
+        """Record both networks' Dice on the labelled images.
+
+        The teacher runs in evaluation mode: it draws nothing and keeps its running statistics.
+        """
+        self.teacher.eval()
+        with torch.no_grad():
+            taught = self.teacher(batch.image).logits
+        self.teacher.train(self.training)
+        self.health["student labelled Dice"] = mean_dice(logits, batch.label)
+        self.health["teacher labelled Dice"] = mean_dice(taught, batch.label)
+
+    def views(self, image: Tensor) -> Mapping[str, Tensor]:
+        return {"student": self.student(image).logits, "teacher": self.teacher(image).logits}
+
+    def combine(self, views: Mapping[str, Tensor]) -> Tensor:
+        return softmax(views["student"])
+
+    def learners(self, image: Tensor) -> Mapping[str, Tensor]:
+        return {"student": self.student(image).logits}

@@ -1,0 +1,115 @@
+"""Pseudo-labels: a network's decision, cleaned to the largest component of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from crossview.methods.blocks.components import largest_components
+
+
+def decide(logits: Tensor) -> Tensor:
+    """Return the predicted class of each voxel, no gradient.
+
+    With two classes, foreground if its softmax probability is >= 0.5. With more, the class of the
+    largest probability, of equal ones the first.
+
+    Args:
+        logits: (B, K, *S).
+
+    Returns:
+        Classes, uint8 (B, *S).
+    """
+    probabilities = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
+    if logits.shape[1] == 2:
+        return (probabilities[:, 1] >= 0.5).to(torch.uint8)
+    return (
+        _first_largest(probabilities) if logits.is_cpu else probabilities.argmax(1).to(torch.uint8)
+    )
+
+
+def _first_largest(values: Tensor) -> Tensor:
+    """Return argmax over axis 1 as uint8, class by class.
+
+    On the CPU this is many times faster than torch's argmax, which goes voxel by voxel.
+    """
+    largest, label = (
+        values[:, 0].clone(),
+        torch.zeros(values[:, 0].shape, dtype=torch.uint8, device=values.device),
+    )
+    for index in range(1, values.shape[1]):
+        label.masked_fill_(values[:, index] > largest, index)
+        torch.maximum(largest, values[:, index], out=largest)
+    return label
+
+
+def clean_async(label: Tensor, classes: int) -> PendingLabels:
+    """Start :func:`largest_components` of a label in the background.
+
+    Nothing here waits for a CUDA device. On CUDA the work is queued on the device itself; if that
+    has no compiler for it, the copy to the host is queued and a thread waits for it. On the CPU a
+    thread does the work.
+
+    Args:
+        label: Classes, uint8 (B, *S).
+        classes: Number of classes, background included.
+
+    Returns:
+        Pending labels; ``result()`` returns the cleaned label on the label's own device.
+    """
+    if not label.is_cuda:
+        return PendingLabels(_pool().submit(_clean_host, label.cpu(), None, classes), label.device)
+    there = _on_device(label.device)
+    if there is not None:
+        done: Future[Tensor] = Future()
+        done.set_result(there(label, classes))
+        return PendingLabels(done, label.device)
+    host = torch.empty(label.shape, dtype=label.dtype, pin_memory=True)
+    host.copy_(label, non_blocking=True)
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    copied.record(torch.cuda.current_stream(label.device))
+    return PendingLabels(_pool().submit(_clean_host, host, copied, classes), label.device)
+
+
+@cache
+def _on_device(device: torch.device) -> Callable[[Tensor, int], Tensor] | None:
+    """Return the function that finds components on this device, or None if it fails there."""
+    try:
+        from crossview.kernels.components import largest_components_there, works_on
+    except ImportError:  # torch installs Triton for CUDA on Linux, not everywhere
+        return None
+    return largest_components_there if works_on(device) else None
+
+
+@dataclass(frozen=True)
+class PendingLabels:
+    """Labels that are being cleaned."""
+
+    future: Future[Tensor]
+    device: torch.device
+
+    def result(self) -> Tensor:
+        """Wait for the cleaned label and return it, uint8 (B, *S), on the device it came from.
+
+        Raises:
+            Exception: Whatever the thread raised.
+        """
+        return self.future.result().to(self.device, non_blocking=True)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Return one thread: cc3d holds the GIL, so more would wait for each other (measured)."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="components")
+
+
+def _clean_host(label: Tensor, copied: torch.cuda.Event | None, classes: int) -> Tensor:
+    if copied is not None:
+        copied.synchronize()
+    cleaned = torch.from_numpy(largest_components(label.numpy(), classes))
+    return cleaned if copied is None else cleaned.pin_memory()

@@ -1,0 +1,97 @@
+"""Orientation of a volume for display: its slice axis, its upper side and its voxel spacing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crossview.reporting.pictures.panels import Array
+
+COARSE = 0.3
+"""Share of the longest side.
+
+A volume whose slice axis is shorter than this is shown by three slices, else by three planes.
+"""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Orientation of a volume for display: its axes become (slice, row, column)."""
+
+    order: tuple[int, ...]
+    flipped: tuple[bool, ...]
+    spacing: tuple[float, ...]
+    planes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, dimensions: int, slice_axis: int, affine: Array | None) -> Frame:
+        if dimensions == 2:
+            return cls((0, 1), (False, False), (1.0, 1.0, 1.0), ("slice", "", ""))
+        if affine is None and slice_axis % 3 != 2:
+            order = (slice_axis % 3, *(axis for axis in range(3) if axis != slice_axis % 3))
+            return cls(
+                order,
+                (False, False, False),
+                (1.0, 1.0, 1.0),
+                ("slice", *(f"plane {axis + 1}" for axis in order[1:])),
+            )
+        # Without an affine, the array is assumed to run to the left, back and head, as in DICOM and
+        # NRRD files.
+        world = (
+            np.diag([-1.0, -1.0, 1.0])
+            if affine is None
+            else np.asarray(affine, dtype=np.float64)[:3, :3]
+        )
+        sides = np.linalg.norm(world, axis=0)
+        axes = _nearest_axes(world / sides)
+        by_world = tuple(float(sides[axis]) for axis in axes)
+        thick = int(np.argmax(by_world)) if max(by_world) >= 2.5 * min(by_world) else 2
+        across = {0: (0, 2, 1), 1: (1, 2, 0), 2: (2, 1, 0)}[thick]
+        flipped = tuple(bool(world[direction, axes[direction]] > 0) for direction in across)
+        names = ("sagittal", "coronal", "axial") if affine is not None else ("x", "y", "z")
+        return cls(
+            tuple(axes[d] for d in across),
+            flipped,
+            tuple(by_world[d] for d in across),
+            tuple(names[d] for d in across),
+        )
+
+    def turn(self, array: Array) -> Array:
+        """Return (*S) as (slices, rows, columns); a 2D image has one slice."""
+        turned = np.transpose(np.asarray(array), self.order)
+        turned = np.flip(turned, tuple(axis for axis, flip in enumerate(self.flipped) if flip))
+        return turned if turned.ndim == 3 else turned[None]
+
+    def coarse(self, shape: tuple[int, ...]) -> bool:
+        sides = [count * length for count, length in zip(shape, self.spacing, strict=True)]
+        return self.spacing[0] >= 2.5 * min(self.spacing[1:]) or sides[0] < COARSE * max(sides[1:])
+
+    def caption(self, axis: int, index: int, count: int) -> str:
+        """Return the position of a plane, counted from 1 in the array's own order."""
+        position = count - index if len(self.flipped) == 3 and self.flipped[axis] else index + 1
+        return f"{self.planes[axis]} {position} of {count}" if count > 1 else ""
+
+
+def _nearest_axes(directions: Array) -> tuple[int, ...]:
+    """Return the array axis that runs most along each world axis, each axis once."""
+    left = np.abs(directions)
+    axes = [0, 0, 0]
+    for _ in range(3):
+        direction, axis = np.unravel_index(int(np.argmax(left)), left.shape)
+        axes[direction] = int(axis)
+        left[direction, :] = left[:, axis] = -1
+    return tuple(axes)
+
+
+def fullest(counts: Array, axis: int, otherwise: int | None = None) -> int:
+    """Return the index along an axis where most voxels are set.
+
+    Where none is set, return ``otherwise``, or the middle if that is None.
+    """
+    sums = counts.sum(
+        axis=tuple(other for other in range(counts.ndim) if other != axis), dtype=np.int64
+    )
+    if sums.any():
+        return int(sums.argmax())
+    return counts.shape[axis] // 2 if otherwise is None else otherwise

@@ -1,0 +1,114 @@
+"""Lock of a run folder, so that one process at a time works in it.
+
+The lock ends with the process that holds it, however that process ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from crossview.core.errors import Problem, UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock, so nothing is locked there
+    fcntl = None  # type: ignore[assignment]
+
+
+LOCK = "lock"
+"""Name of the file that marks a folder as in use; it is removed when the work is done."""
+
+
+_HELD: set[tuple[int, Path]] = set()
+
+
+class LockedError(UserError):
+    """Error if another process works in the folder."""
+
+
+@contextmanager
+def locked(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Keep other processes out of a folder.
+
+    The folder is created if it does not exist, and removed again if it stays empty. A thread that
+    holds the lock may take it again. On a file system without locks, nothing is locked.
+
+    Args:
+        folder: The folder to lock.
+        wait: Wait until the holder releases the lock, instead of raising.
+
+    Raises:
+        LockedError: If another process holds the lock; the error names it.
+    """
+    key = threading.get_ident(), folder.absolute()
+    if fcntl is None or key in _HELD:
+        yield
+        return
+    made = [parent for parent in (folder, *folder.absolute().parents) if not parent.exists()]
+    file = _lock_file(folder, wait)
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        _HELD.add(key)
+        yield
+    finally:
+        _HELD.discard(key)
+        # Removed before it is released, so that the next process creates its own file.
+        (folder / LOCK).unlink(missing_ok=True)
+        file.close()
+        _remove_empty(made)
+
+
+def _lock_file(folder: Path, wait: bool) -> IO[str]:
+    """Return the lock file, open and locked."""
+    path = folder / LOCK
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("a+", encoding="utf-8")
+        except FileNotFoundError:  # its holder has just ended and removed the folder
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read() or "another process"
+            file.close()
+            fix = "wait until it ends, or choose another folder"
+            raise LockedError(
+                Problem(
+                    "another process works in this folder",
+                    str(folder),
+                    holder,
+                    "one process at a time",
+                    fix,
+                )
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+                file.close()
+                raise
+            return file
+        try:
+            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return file
+        except FileNotFoundError:
+            pass
+        file.close()  # its holder removed it between opening and locking
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove the folders created only for the lock, innermost first."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return

@@ -1,0 +1,163 @@
+"""Trained models for programs: arrays in, predictions out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crossview.core.errors import Problem, UserError
+from crossview.core.progress import Progress
+from crossview.data.preprocess import Preprocessing
+from crossview.inference.files import origin_of, predict_files
+from crossview.inference.predict import Prediction, Predictor
+from crossview.recipe.resolve import Recipe, resolve
+from crossview.runs.run import Run, make_predictor, stored_precision, trained_method
+from crossview.training.device import find_device, set_kernels
+
+
+def predict(
+    run: Run | Path | str,
+    inputs: Sequence[Path | str],
+    out: Path | str,
+    *,
+    probabilities: bool = False,
+    disagreement: bool = False,
+    entropy: bool = False,
+    flips: bool | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+    done: Callable[[Path], None] = lambda _: None,
+    remark: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """Segment scans (NIfTI, PNG, TIFF, or h5 in the LA and ACDC layouts) into the folder ``out``, each in its own grid, affine and name.
+
+    disagreement, entropy: also write where the views differ, and where the prediction is unsure. flips: average over reflections, see
+    :class:`Predictor`; left out, as the run's recipe says. resume: leave scans out whose prediction is there. done: is told each file as it
+    is written. remark: is told a line for each prediction that holds nothing but background, and where maps are not what their name says.
+    A folder that holds another model's predictions is refused, unless it is to be overwritten.
+    Raises UserError naming every file that could not be predicted; the others are done.
+    """
+    where = find_device(device)
+    set_kernels(deterministic=False)
+    found = trained_method(run, where)
+    recipe = found.recipe
+    if flips is not None:
+        recipe = resolve(recipe.tables(), [f"inference.flips={str(flips).lower()}"])
+    return predict_files(
+        make_predictor(recipe, found.method, where, stored_precision(recipe)),
+        [Path(each) for each in inputs],
+        Path(out),
+        data=recipe.data,
+        channels=found.channels,
+        probabilities=probabilities,
+        disagreement=disagreement,
+        entropy=entropy,
+        resume=resume,
+        overwrite=overwrite,
+        progress=progress,
+        done=done,
+        remark=remark,
+        origin=origin_of(
+            recipe.method.name,
+            found.step,
+            found.state["weights"],
+            recipe.inference.model_dump(mode="json"),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model, as :func:`load` returns it.
+
+    Attributes:
+        recipe: The resolved recipe it was trained with.
+        channels: Number of input channels.
+        class_names: Names of the classes, background first.
+        step: Training step of the weights.
+        predictor: Sliding-window predictor of the method.
+    """
+
+    recipe: Recipe
+    channels: int
+    class_names: tuple[str, ...]
+    step: int
+    predictor: Predictor
+
+    def predict(self, image: ArrayLike, spacing: Sequence[float] | None = None) -> Prediction:
+        """Predict one image on its own grid, as ``crossview predict`` does for a file.
+
+        The image is normalised and resampled as the recipe says. To predict many files, or to get
+        maps in a file's own orientation, use :func:`crossview.predict`.
+
+        Args:
+            image: Intensities as in the files, (C, *S), or (*S) for one channel. The axes have the
+                order that the model was trained with (for NIfTI files right, anterior, superior in
+                the order of data.nifti_axes).
+            spacing: Voxel spacing in mm, one number per axis of S. Required if the recipe has a
+                data.spacing.
+
+        Returns:
+            The prediction on the grid S.
+
+        Raises:
+            UserError: If the number of axes or channels is wrong, a value is NaN or infinite, or a
+                required spacing is missing.
+        """
+        array = self._with_channels(np.asarray(image, dtype=np.float32))
+        if not np.isfinite(array).all():
+            raise UserError(
+                Problem(
+                    "the image contains values that are not numbers",
+                    found="NaN or infinity",
+                    fix="set them to the background's value",
+                )
+            )
+        prepared = Preprocessing.of(self.recipe.data).image(array, spacing, "the image")
+        (prediction,) = self.predictor.predict([prepared], [array.shape[1:]])
+        return prediction
+
+    def _with_channels(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
+        axes = self.predictor.dimensions
+        if array.size and array.ndim - 1 in axes and array.shape[0] == self.channels:
+            return array
+        if array.size and array.ndim in axes and self.channels == 1:
+            return array[None]
+        spatial = " or ".join(map(str, axes))
+        expected = f"{self.channels} channel(s), then {spatial} axes" + (
+            ", or the axes alone" if self.channels == 1 else ""
+        )
+        raise UserError(
+            Problem("the image has an unexpected shape", found=str(array.shape), expected=expected)
+        )
+
+
+def load(run: Run | Path | str, device: str = "auto") -> Model:
+    """Load a trained model.
+
+    Args:
+        run: A run folder, of which the checkpoint of its selection policy is loaded, or a model.pt.
+        device: auto, cpu, cuda, cuda:1 ...
+
+    Returns:
+        The model on this device, in evaluation mode.
+
+    Raises:
+        UserError: If the model cannot be read or the device does not exist.
+    """
+    where = find_device(device)
+    set_kernels(deterministic=False)
+    found = trained_method(run, where)
+    found.method.eval()
+    names = found.state.get("class_names") or [
+        "background",
+        *(f"class {number}" for number in range(1, found.recipe.data.classes)),
+    ]
+    predictor = make_predictor(found.recipe, found.method, where, stored_precision(found.recipe))
+    return Model(found.recipe, found.channels, tuple(names), found.step, predictor)

@@ -1,0 +1,36 @@
+"""A file is whole or not there."""
+
+import pytest
+
+from crossview.core.files import write_text, written_whole
+
+
+def test_a_text_is_written_into_a_new_folder(tmp_path):
+    path = write_text(tmp_path / "new" / "a.txt", "é\nb\n")
+    assert path.read_text(encoding="utf-8") == "é\nb\n"
+    assert [file.name for file in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = write_text(tmp_path / "a.txt", "old")
+
+    def fail():
+        with written_whole(path) as part:
+            part.write_text("half of the n")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_names_that_utf8_cannot_hold_are_replaced(tmp_path):
+    assert write_text(tmp_path / "a.txt", "case \udce9").read_text(encoding="utf-8") == "case ?"
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "日"])
+def test_names_as_long_as_file_systems_take_are_written(tmp_path, letter):
+    name = letter * ((255 - len(".nii.gz")) // len(letter.encode())) + ".nii.gz"
+    assert write_text(tmp_path / name, "a").read_text() == "a"
+    assert [file.name for file in tmp_path.iterdir()] == [name]

@@ -1,0 +1,96 @@
+"""split.toml: lists, patterns and patients, and what is wrong with them."""
+
+import pytest
+
+from crossview.data.sources.split_toml import Split, read_split
+
+NAMES = ["p1_a", "p1_b", "p2_a", "p3_a", "x"]
+
+
+def read(tmp_path, text, labelled=("p1_a", "p1_b", "p2_a")):
+    path = tmp_path / "split.toml"
+    path.write_text(text, encoding="utf-8")
+    split, problems = read_split(path, NAMES, labelled)
+    return split, "\n".join(map(str, problems))
+
+
+def test_without_a_file_each_case_is_its_own_patient(tmp_path):
+    split, problems = read_split(tmp_path / "split.toml", NAMES, [])
+    assert (split, problems) == (Split(), [])
+    assert split.names("test") is None
+    assert split.patient("p1_a") == "p1_a"
+
+
+def test_lists_keep_their_order(tmp_path):
+    split, problems = read(tmp_path, 'labelled = ["p2_a", "p1_a"]\nvalidation = []')
+    assert not problems
+    assert (split.names("labelled"), split.names("validation"), split.names("test")) == (
+        ["p2_a", "p1_a"],
+        [],
+        None,
+    )
+
+
+def test_patterns_stand_for_cases_of_no_other_list(tmp_path):
+    assert read(tmp_path, 'unlabelled = ["*"]')[0].names("unlabelled") == ["p3_a", "x"]
+    split, problems = read(tmp_path, 'labelled = ["p1_a"]\nunlabelled = ["p*", "x"]')
+    assert not problems
+    assert split.names("unlabelled") == ["p1_b", "p2_a", "p3_a", "x"]
+
+
+@pytest.mark.parametrize(
+    ("table", "patients"),
+    [
+        ('pattern = "(p[0-9])_.*|x"', ["p1", "p1", "p2", "p3", "x"]),
+        ('pattern = "p[0-9]|x"', ["p1", "p1", "p2", "p3", "x"]),
+        ('p1_a = "Ann"\np1_b = "Ann"', ["Ann", "Ann", "p2_a", "p3_a", "x"]),
+        ('x = "Bo"\npattern = "p[0-9]"', ["p1", "p1", "p2", "p3", "Bo"]),
+    ],
+)
+def test_patients(tmp_path, table, patients):
+    split, problems = read(tmp_path, f"[patient]\n{table}")
+    assert not problems
+    assert [split.patient(name) for name in NAMES] == patients
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("test = [", "can't be read"),
+        ("tset = []", "did you mean test"),
+        ('test = "x"', "'test' is not a list of names"),
+        ("test = [1]", "'test' is not a list of names"),
+        ('test = ["p1_a", "p1_a"]', "listed more than once"),
+        ('test = ["p1_a"]\nvalidation = ["p1_a"]', "in validation and test"),
+        ('test = ["x"]', "a case without a label"),
+        ('labelled = ["x"]', "a case without a label"),
+        ('test = ["p1_c"]', "did you mean p1"),
+        ('unlabelled = ["q*"]', "q*"),
+        ('test = ["../p1_a"]', "a path instead of a name"),
+        ('test = ["/p1_a"]', "a path instead of a name"),
+        ('[patient]\npattern = "("', "not a regular expression"),
+        ('[patient]\npattern = "p"', "does not match all cases"),
+        ('[patient]\nq = "Ann"', "an unknown case"),
+        ("[patient]\nx = 1", "not a table of names"),
+        ("patient = 1", "not a table of names"),
+    ],
+)
+def test_faults_are_named(tmp_path, text, told):
+    _, problems = read(tmp_path, text)
+    assert told in problems
+    assert "split.toml" in problems
+
+
+def test_all_faults_at_once(tmp_path):
+    _, problems = read(
+        tmp_path, 'test = ["x", "q"]\nvalidation = ["p1_a", "p1_a"]\nmore = 1\n[patient]\nq = "Ann"'
+    )
+    assert problems.count("split.toml") == 5
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_what_bears_the_name_and_is_no_file_is_told(tmp_path, kind):
+    path = tmp_path / "split.toml"
+    path.mkdir() if kind == "folder" else path.symlink_to("split.toml")
+    (problem,) = read_split(path, NAMES, [])[1]
+    assert (problem.what, kind in problem.found) == ("not a regular file", True)

@@ -1,0 +1,1 @@
+"""What tests share: made data, small runs, stand-ins and golden numbers."""

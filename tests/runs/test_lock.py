@@ -1,0 +1,186 @@
+"""One process at a time in a run folder, whoever it is and however it ends; two suites share their runs."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from test_cli import TINY
+from tests.helpers.command import crossview
+from tests.helpers.tiny_suite import suite_file
+
+from crossview.runs.lock import LOCK, LockedError, locked
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from crossview.lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder():
+    """Holds the lock of a folder in another process, which is returned; it is killed at the end."""
+    processes = []
+
+    def hold(folder):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, folder], stdout=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield hold
+    for process in processes:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_another_process_is_named_and_its_end_frees_the_folder(holder, tmp_path):
+    process = holder(tmp_path)
+    with pytest.raises(LockedError, match=f"process {process.pid} on "), locked(tmp_path):
+        pass
+    process.kill()
+    process.communicate()
+    assert (tmp_path / LOCK).exists(), "a killed process leaves its file, which locks nothing"
+    with locked(tmp_path):
+        assert f"process {os.getpid()} on " in (tmp_path / LOCK).read_text()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_thread_that_holds_it_may_ask_again_and_another_may_not(tmp_path):
+    refused = []
+
+    def ask():
+        try:
+            with locked(tmp_path):
+                pass
+        except LockedError as error:
+            refused.append(error)
+
+    with locked(tmp_path), locked(tmp_path):
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+    assert len(refused) == 1
+    ask()
+    assert len(refused) == 1
+
+
+def test_folders_made_for_the_lock_alone_go_with_it(tmp_path):
+    with locked(tmp_path / "a" / "b"):
+        pass
+    assert not (tmp_path / "a").exists()
+    with locked(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "mine").mkdir()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["mine"]
+
+
+def test_waiting_for_whoever_holds_it(tmp_path):
+    order = []
+
+    def wait():
+        with locked(tmp_path, wait=True):
+            order.append("waited")
+
+    with locked(tmp_path):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        time.sleep(0.2)
+        order.append("done")
+    thread.join(timeout=10)
+    assert order == ["done", "waited"]
+
+
+def test_where_the_file_system_knows_no_locks_work_goes_on(tmp_path, monkeypatch):
+    import errno
+
+    from crossview.runs import lock
+
+    def unknown(*_):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", unknown)
+    with locked(tmp_path), locked(tmp_path / "other"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_is_not_trained_twice_at_once(capsys, holder, tmp_path):
+    run = tmp_path / "run"
+    assert crossview(capsys, "train", "demo", "--out", run, *TINY, "--max-steps", 1)[0] == 0
+    journal = (run / "journal.jsonl").read_bytes()
+    process = holder(run)
+    for how in ("--resume", "--overwrite"):
+        code, out, err = crossview(capsys, "train", "demo", "--out", run, *TINY, how)
+        assert (code, out) == (2, "")
+        assert "another process works in this folder" in err
+        assert f"process {process.pid}" in err
+    assert (run / "journal.jsonl").read_bytes() == journal
+    process.kill()
+    process.communicate()
+    assert crossview(capsys, "train", "demo", "--out", run, *TINY, "--resume")[0] == 0
+    assert not (run / LOCK).exists()
+
+
+def test_a_folder_in_which_a_run_is_being_prepared_is_taken(capsys, holder, tmp_path):
+    process = holder(tmp_path / "run")
+    code, _, err = crossview(capsys, "train", "demo", "--out", tmp_path / "run", *TINY)
+    assert (code, "another process works" in err) == (2, True)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
+    process.kill()
+    process.communicate()
+    code, _, err = crossview(capsys, "train", "demo", "--out", tmp_path / "run", *TINY)
+    assert code == 0, err
+
+
+def test_a_suite_leaves_a_run_to_the_process_that_is_at_it(capsys, holder, tmp_path):
+    suite, run = suite_file(tmp_path), tmp_path / "out" / "tiny" / "supervised-seed1"
+    process = holder(run)
+    arguments = ("bench", suite, "--out", tmp_path / "out", "--seeds", 1)
+    code, out, err = crossview(capsys, *arguments)
+    assert code == 0, err
+    assert f"[1/3] supervised, seed 1: left to another process (process {process.pid} on " in out
+    assert "[3/3] all labels, seed 1: Dice" in out
+    assert "left to another process: 1 of 3 runs" in out
+    process.kill()
+    process.communicate()
+    code, out, err = crossview(capsys, *arguments)
+    assert code == 0, err
+    assert "2 of 3 runs are done" in out
+    assert "[1/3] supervised, seed 1: Dice" in out
+
+
+def test_two_calls_share_the_runs_of_a_suite(capsys, tmp_path):
+    suite, out = suite_file(tmp_path, ("total_steps = 4", "total_steps = 30")), tmp_path / "out"
+    command = [sys.executable, "-m", "crossview", "bench", suite, "--out", out, "--seeds", "1"]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    printed = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
+    runs = sorted(path.name for path in (out / "tiny").iterdir())
+    assert runs == ["all-labels-seed1", "cml-labelled-only-seed1", "supervised-seed1"]
+    for run in runs:
+        rows = [
+            json.loads(line)
+            for line in (out / "tiny" / run / "journal.jsonl").read_text().splitlines()
+        ]
+        assert [row["kind"] for row in rows if row["kind"] in ("stage", "resumed", "finished")] == [
+            "stage",
+            "finished",
+        ]
+    assert len((out / "compare.csv").read_text().splitlines()) == 4
+    assert not list(out.rglob("*.part")) + list(out.rglob(LOCK))
+    assert (
+        "3 of 3 runs are done" in crossview(capsys, "bench", suite, "--out", out, "--seeds", 1)[1]
+    )
