@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from test_cli import TINY
+from tests.cli.test_cli import TINY
 from tests.helpers.command import crossview
 from tests.helpers.tiny_suite import suite_file
 
@@ -17,7 +17,7 @@ from crossview.runs.lock import LOCK, LockedError, locked
 HOLDER = """
 import sys, time
 from pathlib import Path
-from crossview.lock import locked
+from crossview.runs.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
