@@ -1,22 +1,16 @@
 """Every program of benchmarks/ on tiny shapes: it runs, and says what is true of them."""
 
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
-import torch
 from benchmarks.components import by_scikit_image
 from benchmarks.evaluate import cut, parts_of
 from benchmarks.metrics import KINDS, bad, plausible
 from benchmarks.startup import process
 
-from benchmarks import recordings
 from crossview.errors import UserError
 from crossview.evaluation.metrics import overlap
 from crossview.methods import METHODS
-from crossview.prepare import find_splits
 from crossview.resolve import resolve
-from crossview.run import train
 from small_shapes import SMALL_2D, SMALL_3D
 
 
@@ -70,71 +64,6 @@ def test_step_with_a_profile(program, tmp_path):
     )
     assert "convolution" in (tmp_path / "it.txt").read_text()
     assert found["profile"]["milliseconds_a_step_while_profiled"] > 0
-
-
-def test_passes(program):
-    found = program("passes", "acdc-7", "--repeats", 2, "--only", "eager", sets=SMALL_2D)
-    (bf16,) = (times for name, times in found.items() if name == "bf16 channels_last eager")
-    assert all(
-        len(bf16[kind]["values"]) == 2 and bf16[kind]["min"] > 0
-        for kind in ("with gradient", "without")
-    )
-    assert not any("graph" in name or "tf32" in name for name in found), "what only CUDA can do"
-    with pytest.raises(UserError, match="only CML"):
-        program("passes", "acdc-7", sets=(*SMALL_2D, "method.name=bcp"))
-
-
-def test_recordings_need_a_gpu(program):
-    with pytest.raises(UserError, match="need a GPU"):
-        program("recordings")
-
-
-@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
-def test_recordings_are_tried_one_after_the_other(cuda):
-    """With what stands in for CUDA graphs, whose replays compute nothing: what a replay leaves is not what a plain pass leaves."""
-    recipe = resolve("acdc-7", [*SMALL_2D, "network.dropout=0.0"])
-    tuned = torch.backends.cudnn.benchmark
-    found = recordings.measure(recipe, torch.device("cpu"))
-    assert list(found) == [
-        f"{variant.name}, {view}" for variant in recordings.VARIANTS for view in ("view1", "view2")
-    ]
-    assert found["with gradient, view1"]["apart"] > 0.1
-    assert all(
-        each["replays_equal"] and each["seconds"]["plain"]["median"] > 0 for each in found.values()
-    )
-    assert len(recordings.rows(found)) == 1 + len(found)
-    assert torch.backends.cudnn.benchmark == tuned
-
-
-@pytest.mark.filterwarnings(
-    "ignore:.*CUDA is not available", "ignore:a recording that failed could not be ended"
-)
-def test_a_recording_that_fails_is_told_whole_and_ends_the_trial(cuda, monkeypatch):
-    @contextmanager
-    def spoilt(*_, **__):
-        try:
-            raise RuntimeError("operation not permitted")
-        finally:
-            yield
-
-    recipe = resolve("acdc-7", SMALL_2D)
-    monkeypatch.setattr(torch.cuda, "graph", spoilt)
-    ((name, found),) = recordings.measure(recipe, torch.device("cpu")).items()
-    assert name == "without gradient, view1"
-    assert "operation not permitted" in found["failed"]
-    assert found["failed"].rstrip().endswith("of the forward pass")
-    assert found["afterwards"]["random numbers"] == "yes"
-    assert found["afterwards"]["another recording"] == "operation not permitted"
-    assert "another recording: operation not permitted" in str(recordings.rows({name: found}))
-
-
-def test_plain_and_replayed_passes_are_compared():
-    plain = {"output": torch.tensor([2.0, -4.0]), "weight": torch.zeros(2)}
-    assert recordings.apart(plain, plain) == (0.0, "output")
-    assert recordings.apart(plain, plain | {"output": torch.tensor([2.0, -3.0])}) == (
-        0.25,
-        "output",
-    )
 
 
 def test_step_says_what_does_not_fit(program):
@@ -218,34 +147,6 @@ def test_the_predictions_are_what_they_are_called():
     ball = (grid**2).sum(0) < 20**2
     assert 0.8 < overlap(plausible(ball, 0), ball)[0] < 0.98
     assert overlap(bad(ball, 0), ball)[0] < 0.6
-
-
-def test_more_phantoms(program, tmp_path):
-    sets = (
-        "data.size=16",
-        "data.patch=[8,8,8]",
-        "inference.stride=[8,8,8]",
-        "network.filters=2",
-        "network.levels=2",
-        "data.test=2",
-    )
-    few = (
-        "data.unlabelled=4",
-        "method.pretrain_steps=1",
-        "method.train_steps=1",
-        "training.device=cpu",
-        "training.precision=float32",
-    )
-    run, _ = train("demo", None, tmp_path / "run", overrides=[*sets, *few])
-    ((name, found),) = program("more_phantoms", run.path, "--phantoms", 3).items()
-    assert name == "cml, float32, seed 1"
-    assert len(found["cases"]) == 3
-    assert found["dice"] == pytest.approx(np.mean(found["cases"]), abs=1e-4)
-    own = [case.id for case in find_splits(run.recipe, None).test]
-    further = [
-        case.id for case in find_splits(resolve(run.recipe.tables(), ["data.test=5"]), None).test
-    ]
-    assert further[:2] == own, "more test phantoms leave the first ones as they are"
 
 
 def test_startup(program):
