@@ -102,7 +102,7 @@ def looped(path: Path) -> None:
 BAD_SCANS = [
     (cut_off, "cut off"),
     (claims_much, "1,000,000,000,000 voxels"),
-    (series, "three axes of a volume"),
+    (series, "three spatial axes"),
     (looped, "a link to nothing or to itself"),
 ]
 BAD_LABELS = [

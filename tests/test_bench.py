@@ -146,7 +146,7 @@ def test_stopped_killed_and_gone_on_with(capsys, done, tmp_path):
     process.send_signal(signal.SIGINT)
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 130
-    assert "the same command goes on" in printed
+    assert "run the same command to resume" in printed
     assert (
         "begun, at step"
         in crossview(capsys, "bench", suite, "--out", out, "--seeds", 1, "--dry-run")[1]

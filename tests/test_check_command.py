@@ -132,7 +132,7 @@ def test_a_warning_is_no_error(run, sound):
     write_nifti(sound / "labels/case03.nii.gz", np.zeros((7, 6, 5), np.uint8))
     code, out, _ = run(sound)
     assert code == 0
-    assert "1 label is all background" in out
+    assert "1 label contains background only" in out
     assert "0 errors, 1 warning. It can be trained on." in out
 
 

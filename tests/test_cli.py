@@ -213,7 +213,7 @@ def test_somebody_elses_folder_is_left_alone(capsys, tmp_path):
     (tmp_path / "thesis.txt").write_text("three years of work")
     code, _, err = crossview(capsys, "train", "demo", "--out", tmp_path, "--overwrite", *TINY)
     assert code == 2
-    assert "not a run folder" in err
+    assert "is not a crossview run" in err
     assert (tmp_path / "thesis.txt").exists()
 
 
@@ -406,7 +406,7 @@ CPS = ["train", "demo", "--out", "RUN", "--set", "method.name=cps", "--set"]
             ["train", "demo", "--out", "RUN", "--set", "training.selection=validation"],
             "no validation cases",
         ),
-        (["train", "demo", "--out", "RUN", "--resume", "--overwrite"], "exclude each other"),
+        (["train", "demo", "--out", "RUN", "--resume", "--overwrite"], "cannot be combined"),
         (["train", "la-8", "--out", "RUN"], "--data"),
         (["train", "la-8", "--data", "nowhere", "--out", "RUN"], "nowhere"),
         (["train", "demo", "--data", ".", "--out", "RUN"], "phantoms need no data"),
@@ -615,7 +615,7 @@ def test_a_lone_recipe_is_no_run(capsys, tmp_path):
     code, _, err = crossview(
         capsys, "train", tmp_path / "recipe.toml", "--out", tmp_path, "--overwrite", *TINY
     )
-    assert (code, "not a run folder" in err) == (2, True)
+    assert (code, "is not a crossview run" in err) == (2, True)
     assert (tmp_path / "recipe.toml").exists()
 
 
@@ -746,7 +746,7 @@ def test_predictions_that_came_off_are_told_beside_the_errors(capsys, trained, t
     code, out, err = crossview(
         capsys, "predict", trained, tmp_path / "good.nii.gz", "--out", tmp_path / "out", "--resume"
     )
-    assert (code, out, "all predictions were there already" in err) == (0, "", True)
+    assert (code, out, "all predictions exist already" in err) == (0, "", True)
 
 
 def test_another_models_predictions_are_not_mixed_in(capsys, trained, tmp_path):
@@ -846,7 +846,7 @@ def test_sigterm_ends_a_verb_as_ctrl_c_does(capsys, trained, tmp_path, monkeypat
         code, out, err = crossview(capsys, "predict", trained, tmp_path, "--out", tmp_path / "out")
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert (code, out.split(), "what is written is whole" in err) == (
+    assert (code, out.split(), "finished predictions are kept" in err) == (
         143,
         [str(tmp_path / "out" / "a.nii.gz")],
         True,
@@ -897,7 +897,8 @@ def test_a_stopped_predict_says_how_to_go_on(capsys, trained, tmp_path, monkeypa
     code, out, err = crossview(capsys, "predict", trained, tmp_path, "--out", tmp_path / "out")
     assert (code, out.split()) == (130, [str(tmp_path / "out" / "a.nii.gz")])
     assert (
-        "stopped\nwhat is written is whole; the same command with --resume makes the others" in err
+        "stopped\nfinished predictions are kept; run the same command with --resume for the rest"
+        in err
     )
 
 
@@ -907,5 +908,5 @@ def test_an_unfinished_run_is_called_so_when_it_is_scored(capsys, tmp_path):
     code, _, err = crossview(capsys, "evaluate", run)
     assert (
         code,
-        f"the run is unfinished; crossview train {run} --resume goes on with it" in err,
+        f"the run is unfinished; resume it with crossview train {run} --resume" in err,
     ) == (0, True)

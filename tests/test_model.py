@@ -60,11 +60,11 @@ def test_a_channel_in_front_changes_nothing_and_neither_does_another_prediction(
 @pytest.mark.parametrize(
     ("image", "spacing", "told"),
     [
-        (np.zeros((2, 8, 8, 8)), (1, 1, 1), "1 channel.s. in front of 3 axes, or these alone"),
+        (np.zeros((2, 8, 8, 8)), (1, 1, 1), "1 channel.s., then 3 axes, or the axes alone"),
         (np.zeros((8, 8)), (1, 1, 1), "unexpected shape"),
         (np.zeros((8, 0, 8)), (1, 1, 1), "unexpected shape"),
-        (np.full((8, 8, 8), np.nan), (1, 1, 1), "no numbers"),
-        (np.zeros((8, 8, 8)), None, "voxel sides in mm"),
+        (np.full((8, 8, 8), np.nan), (1, 1, 1), "not numbers"),
+        (np.zeros((8, 8, 8)), None, "needs the scan's voxel spacing"),
     ],
 )
 def test_what_does_not_fit_is_told(run, image, spacing, told):

@@ -199,17 +199,17 @@ def test_a_run_folder_is_all_that_resume_needs(capsys, tmp_path, data):
     code, out, err = crossview(
         capsys, "train", "folder", "--data", data, "--out", run, *sets(*TINY), "--max-steps", "1"
     )
-    assert (code, f"to go on: crossview train '{run}' --resume" in out) == (0, True), err
+    assert (code, f"to resume: crossview train '{run}' --resume" in out) == (0, True), err
     code, out, err = crossview(capsys, "train", run, "--resume")
     assert (code, f"next: crossview evaluate '{run}'" in out) == (0, True), err
     for arguments, fix in (
-        (("train", run), "--resume goes on with this run"),
+        (("train", run), "add --resume to resume this run"),
         (("train", "folder", "--resume"), "add --out runs/NAME"),
     ):
         code, _, err = crossview(capsys, *arguments)
-        assert (code, "the run needs a folder" in err, fix in err) == (2, True, True), err
+        assert (code, "no run folder is given" in err, fix in err) == (2, True, True), err
     code, out, err = crossview(capsys, "train", run, "--resume")
-    assert (code, "was finished already, after" in out) == (0, True), err
+    assert (code, "already finished after" in out) == (0, True), err
 
 
 def test_data_that_have_moved_are_told_on_resume(capsys, tmp_path):
@@ -231,7 +231,7 @@ def test_data_that_have_moved_are_told_on_resume(capsys, tmp_path):
     )
     moved = root.rename(tmp_path / "moved")
     code, _, err = crossview(capsys, "train", run, "--resume")
-    assert (code, "no longer where the run was trained on them" in err, "--data DATA" in err) == (
+    assert (code, "the run was trained on no longer exists" in err, "--data DATA" in err) == (
         2,
         True,
         True,
@@ -502,5 +502,5 @@ def test_what_check_calls_an_error_is_one_for_training_too(capsys, tmp_path):
             label,
         )
     code, _, err = crossview(capsys, "train", "folder", "--data", root, "--out", tmp_path / "run")
-    assert (code, "the label values are no class numbers in a row" in err) == (2, True), err
+    assert (code, "the label values are not consecutive class numbers" in err) == (2, True), err
     assert not (tmp_path / "run").exists()

@@ -35,7 +35,7 @@ def words(printed, before):
 def test_python_loads_one_as_the_command_does(folder):
     package = importlib.import_module("crossview")
     sets = [f"method.name={NAME}", *TINY[1::2]]
-    with pytest.raises(UserError, match=f"give --plugin {NAME}"):
+    with pytest.raises(UserError, match=f"add --plugin {NAME}"):
         package.train("demo", None, folder / "run", overrides=sets)
     assert package.load_plugin(NAME).__name__ == NAME.partition(":")[2]
     run, _ = package.train("demo", None, folder / "run", overrides=sets, max_steps=1)
@@ -58,14 +58,14 @@ def test_the_commands_that_are_printed_run_as_they_are(capsys, folder):
         *PLUGIN,
     )
     assert code == 0, err
-    follows = words(out, "to go on: ")
+    follows = words(out, "to resume: ")
     assert follows == ["train", "run", "--resume", *PLUGIN]
     assert (
         f"crossview train RUN --resume --plugin {NAME} goes on"
         in (folder / "run" / "report.html").read_text()
     )
     code, _, err = crossview(capsys, "evaluate", "run", *PLUGIN)
-    assert f"crossview train run --resume --plugin {NAME} goes on" in err
+    assert f"resume it with crossview train run --resume --plugin {NAME}" in err
     code, _, err = crossview(capsys, "compare", "run")
     assert (code, words(err, "fix:")) == (2, follows)
     code, out, err = crossview(capsys, *follows)
@@ -140,15 +140,15 @@ def test_a_resume_with_other_code_is_warned_of_and_goes_on(capsys, folder):
     code, _, err = crossview(capsys, "train", run, "--resume", *PLUGIN)
     assert code == 0, err
     assert (
-        f"warning: The code of {NAME} is not what the run began with: SHA-256 {before[:12]} then"
+        f"warning: The code of {NAME} has changed since the run began: SHA-256 {before[:12]} then"
         in err
     )
     assert len(warnings(run)) == 1
     assert digest(run) == before
     code, _, err = crossview(capsys, "evaluate", run, *PLUGIN)
-    assert (code, f"remark: The code of {NAME} is not what" in err) == (0, True)
+    assert (code, f"remark: The code of {NAME} has changed" in err) == (0, True)
     assert any(
-        "is not what the run began with" in note
+        "has changed since the run began" in note
         for note in json.loads((run / "evaluation/test/summary.json").read_text())["notes"]
     )
 

@@ -1,7 +1,8 @@
 """crossview: semi-supervised medical image segmentation.
 
-The verbs of the command are functions here: ``crossview.train(recipe, data, out)``, ``crossview.evaluate(run)`` and so on.
-They are imported when they are first used, so that ``import crossview`` and the command's ``--help`` stay quick.
+Every verb of the command is a function here: ``crossview.train(recipe, data, out)``,
+``crossview.evaluate(run)`` and so on. Each is imported on first use, so ``import crossview`` and
+``crossview --help`` stay fast.
 """
 
 from __future__ import annotations
@@ -47,9 +48,10 @@ def __dir__() -> list[str]:
 
 
 def commit() -> str:
-    """The commit of the source tree this runs from, "+" where files differ from it; empty for an installed package.
+    """Return the commit of the source tree, with "+" if files differ from it.
 
-    Where the tree travels without its history, CROSSVIEW_COMMIT names it.
+    The text is empty for an installed package. CROSSVIEW_COMMIT names the commit of a tree that was
+    copied without its history.
     """
     if "CROSSVIEW_COMMIT" in os.environ:
         return os.environ["CROSSVIEW_COMMIT"]

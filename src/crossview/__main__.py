@@ -1,4 +1,4 @@
-"""``python -m crossview`` is the command ``crossview``."""
+"""Entry point of ``python -m crossview``, the same as the command ``crossview``."""
 
 from crossview.cli import main
 

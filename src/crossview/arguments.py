@@ -1,4 +1,4 @@
-"""Arguments that several verbs of the command share, and what they do before a verb runs."""
+"""Arguments shared by several verbs of the command, and their handling before a verb runs."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ from crossview.errors import Problem, UserError
 OVERRIDES = typer.Option(
     "--set",
     metavar="KEY=VALUE",
-    help="Change a key of the recipe, say training.seed=1. Can be repeated.",
+    help="Set a key of the recipe, e.g. training.seed=1. Can be repeated.",
 )
-DATA = typer.Option(
-    "--data", metavar="DATA", help="The data set's folder. The phantoms of 'demo' need none."
-)
+DATA = typer.Option("--data", metavar="DATA", help="Folder of the data set; not needed for 'demo'.")
 DATA_OF_RUN = typer.Option(
-    "--data", metavar="DATA", help="The data set's folder, if it is not where it was in training."
+    "--data", metavar="DATA", help="Folder of the data set, if it has moved since training."
 )
 DEVICE = typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")
 Plugin = Annotated[
     str | None,
-    typer.Option("--plugin", metavar="MODULE:CLASS", help="Your own method; its code is imported."),
+    typer.Option(
+        "--plugin", metavar="MODULE:CLASS", help="Your own method. Its code is imported and run."
+    ),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
-Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or its model.pt alone.")]
+Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a model.pt alone.")]
 
 
 def flag(name: str, about: str) -> Any:
-    """An option without a value, and without a type in the help."""
+    """Return an option that takes no value and shows no type in the help."""
     return typer.Option(name, metavar="", help=about)
 
 
 def check_one_of(resume: bool, overwrite: bool) -> None:
-    """Raises UserError for --resume and --overwrite together."""
+    """Raise UserError if --resume and --overwrite are both given."""
     if resume and overwrite:
         raise UserError(
-            Problem("--resume and --overwrite exclude each other", fix="give one of them")
+            Problem("--resume and --overwrite cannot be combined", fix="use only one of them")
         )
 
 
 def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
-    """The run folder of ``crossview train``: --out, or the one that is resumed. Raises UserError without either."""
+    """Return the run folder of ``train``: --out, or the run to resume. Raise UserError if none."""
     if out is not None:
         return out
     if resume and is_run(recipe):
         return Path(recipe)
     if is_run(recipe):
-        fix = "--resume goes on with this run; --out runs/NAME begins another one by its recipe"
+        fix = "add --resume to resume this run, or --out runs/NAME to start a new run of its recipe"
     else:
         fix = "add --out runs/NAME" + (
-            ", or give the run folder to resume in the recipe's place" if resume else ""
+            ", or replace the recipe by the run folder to resume" if resume else ""
         )
-    raise UserError(Problem("the run needs a folder", where="--out", found="none", fix=fix))
+    raise UserError(Problem("no run folder is given", where="--out", found="none", fix=fix))
 
 
 def is_run(recipe: str) -> bool:
-    """Whether a recipe is given as the run folder that holds it."""
+    """True if the recipe is given as a run folder."""
     return (Path(recipe) / "recipe.toml").is_file()
 
 
 def show_version(asked: bool) -> None:
-    """Print the version and stop."""
+    """Print the version and exit."""
     if asked:
         from crossview import __version__, commit
 
@@ -72,7 +72,7 @@ def show_version(asked: bool) -> None:
 
 
 def load_plugin(plugin: str | None) -> None:
-    """Make a user's own method known."""
+    """Load the plugin, if one is given."""
     if plugin is not None:
         from crossview.methods.plugin import load
 
@@ -80,7 +80,10 @@ def load_plugin(plugin: str | None) -> None:
 
 
 def with_plugin(recipe: str, sets: list[str], plugin: str | None) -> list[str]:
-    """Load the plugin and return the --set texts; it is the method of a shipped setting unless another one is set."""
+    """Load the plugin and return the --set texts.
+
+    The plugin becomes the method of a shipped setting, unless --set names another method.
+    """
     load_plugin(plugin)
     named = (
         recipe.endswith(".toml")

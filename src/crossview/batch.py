@@ -1,4 +1,4 @@
-"""What a method sees of the data: one batch, and no field for the labels of unlabelled images."""
+"""One batch, all that a method sees of the data, without labels of the unlabelled images."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from crossview.rng import Randomness
 class Batch:
     """One training batch.
 
-    image: labelled images, float (B, C, *S). label: their classes, int64 (B, *S).
-    unlabelled: images without labels, float (B', C, *S), or None in a stage that uses none.
-    rng: the random streams of this step. show: whether the method should fill ``self.show`` with tensors for pictures.
-    watch: whether it should fill ``self.health`` with scalars for the journal; neither may change the loss.
+    Attributes:
+        image: Labelled images, float (B, C, *S).
+        label: Their classes, int64 (B, *S).
+        unlabelled: Images without labels, float (B', C, *S); None in a stage that uses none.
+        rng: The random streams of this step.
+        show: True if the method should fill ``self.show`` with tensors for pictures. The loss must
+            not depend on it.
+        watch: True if the method should fill ``self.health`` with scalars for the journal. The
+            loss must not depend on it.
     """
 
     image: Tensor

@@ -1,4 +1,4 @@
-"""The command ``crossview``. Nothing heavy is imported until a verb runs."""
+"""The command ``crossview``. Heavy modules are imported only when a verb runs."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def options(
             callback=show_version,
             is_eager=True,
             metavar="",
-            help="Print the version and stop.",
+            help="Print the version and exit.",
         ),
     ] = False,
 ) -> None:
-    """Semi-supervised medical image segmentation: train from a few labelled and many unlabelled scans."""
+    """Semi-supervised medical image segmentation, from few labelled and many unlabelled scans."""
     if context.invoked_subcommand != "train" and (here := place()) is not None and here.size > 1:
-        fix = "start it once; only crossview train can be started by torchrun"
+        fix = "start it without torchrun or srun; only crossview train can run in several processes"
         raise UserError(
             Problem(
-                f"crossview {context.invoked_subcommand} runs in one process",
+                f"crossview {context.invoked_subcommand} must run in one process",
                 "",
                 f"{here.size} processes",
                 "one",
@@ -52,11 +52,13 @@ def _terminate(number: int, frame: object) -> None:
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 2 a fault in the input, 1 a fault of ours, 130 or 143 stopped by Ctrl-C or SIGTERM."""
+    """Run the command.
+
+    Exit codes: 0 done, 1 a bug in crossview, 2 a problem in the input, 130 Ctrl-C, 143 SIGTERM.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # a name that the terminal's encoding lacks is no reason to fail
+        # A file name that the terminal's encoding lacks must not end the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -64,7 +66,7 @@ def main() -> None:
     except UserError as error:
         print_errors(error)
         leave(2)
-    except BrokenPipeError:  # the reader of our output has gone: head, less
+    except BrokenPipeError:  # the reader of the output, such as head or less, has closed
         sys.exit(0)
     except OSError as error:
         print_errors(of_system(error))
@@ -89,7 +91,7 @@ VERBS = (
     tables.list_,
     tables.doctor,
 )
-"""In the order of ``crossview --help``."""
+"""The verbs in the order of ``crossview --help``."""
 
 for verb in VERBS:
     app.command(verb.__name__.rstrip("_"))(verb)

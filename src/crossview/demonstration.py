@@ -1,4 +1,7 @@
-"""The demonstration: the suite ``demo`` (phantoms, both labelled-only baselines and CML with the same steps) with a report of its own."""
+"""The demonstration: the suite ``demo`` and its report.
+
+The suite trains both labelled-only baselines and CML on phantoms, for the same number of steps.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from crossview.suite_runs import Planned, every_run
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demonstration left behind."""
+    """The results of the demonstration."""
 
     runs: tuple[Run, ...]
     comparison: Comparison
@@ -33,10 +36,24 @@ def demo(
     steps: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Demo:
-    """Train and test labelled-only, CML's labelled stage alone, and CML on phantoms, each with the same number of steps.
+    """Train and test labelled-only training, CML's labelled stage alone, and CML on phantoms.
 
-    steps: of each run; by default the suite's. say: is told which run begins. Runs of the same recipe that are there
-    already are kept, or gone on with.
+    Every run takes the same number of steps. Finished runs of the same recipe are kept,
+    interrupted ones are resumed.
+
+    Args:
+        out: Folder for the runs and the report.
+        seeds: Number of seeds, counted from the suite's first seed.
+        steps: Steps per run; by default those of the suite.
+        say: Called with a line of text when a run begins.
+
+    Returns:
+        The runs, their comparison, and the files of the report and the table.
+
+    Raises:
+        UserError: If a folder in ``out`` cannot be used, for example because it contains a run of
+            another recipe.
+        LockedError: If another process works in a run folder.
     """
     folder, shipped = Path(out), load_suite("demo")
     first = shipped.seeds[0]
@@ -58,7 +75,7 @@ def demo(
 
 
 def _run(run: Planned) -> None:
-    """Train and test a run. Raises UserError that says what to do with one that is in the way."""
+    """Train and test a run. Raise UserError with a fix if its folder cannot be used."""
     try:
         run_one(run, None)
     except StoppedError as stopped:
@@ -72,6 +89,6 @@ def _run(run: Planned) -> None:
         raise UserError(
             [
                 *error.problems,
-                Problem("the demonstration can't go on with this run", str(run.path), fix=fix),
+                Problem("the demonstration can't continue with this run", str(run.path), fix=fix),
             ]
         ) from None

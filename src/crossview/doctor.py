@@ -1,4 +1,4 @@
-"""What a machine has, and what crossview makes of it."""
+"""Findings about this machine: versions, devices, and the precision crossview would choose."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIBRARIES = (
 
 
 def examine() -> dict[str, str]:
-    """Findings by name, in the order to show them."""
+    """Return the findings by name, in display order."""
     device = find_device("auto")
     found = {name: str(value) for name, value in environment_now(device).items() if value != ""}
     found |= {name: version(name) for name in LIBRARIES}
@@ -47,7 +47,7 @@ def examine() -> dict[str, str]:
     )
     if torch.__version__.startswith("2.9"):
         found["warning"] = (
-            "torch 2.9 is slow at 3D convolutions; install another version from 2.6 on"
+            "torch 2.9 is slow at 3D convolutions; install another version, 2.6 or later"
         )
     importlib.import_module("cc3d")
     return found

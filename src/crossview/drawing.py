@@ -1,4 +1,4 @@
-"""Which pictures training and evaluation draw into a run folder."""
+"""Pictures that training and evaluation draw into a run folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from crossview.resolve import Recipe
 
 
 def draw_batch(batch: Batch, show: Mapping[str, Tensor], path: Path) -> None:
-    """Draw a batch and what its method shows of it."""
+    """Draw a batch, and the tensors ``show`` of its method, into a picture file."""
 
     def array(tensor: Tensor) -> NDArray[Any]:
         return (
@@ -40,7 +40,10 @@ def draw_batch(batch: Batch, show: Mapping[str, Tensor], path: Path) -> None:
 def case_drawer(
     recipe: Recipe, splits: Splits
 ) -> Callable[[Case, NDArray[Any], NDArray[Any], Prediction, Path | None], None]:
-    """What draws a case with its label and prediction into pictures/ of a folder, if one is given."""
+    """Return a function that draws a case with its label and prediction.
+
+    The picture goes into ``pictures/`` of the folder passed to it; None draws nothing.
+    """
     axis = 0 if len(recipe.data.patch) == 2 else -1
     names = dict(enumerate(splits.class_names))
 

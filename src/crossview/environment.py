@@ -1,4 +1,4 @@
-"""What a result depends on beside its recipe: versions, device, threads, commit."""
+"""The environment of a result: all that it depends on besides the recipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import crossview
 
 
 def environment_now(device: torch.device) -> dict[str, Any]:
-    """What a result depends on beside its recipe."""
+    """Return what a result depends on besides its recipe: versions, device, threads, commit."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "crossview": crossview.__version__,

@@ -1,7 +1,7 @@
-"""Errors a user can act on: what is wrong, where, what was found, what was expected, how to fix it.
+"""Errors that a user can act on: what is wrong, where, what was found and expected, how to fix it.
 
-Everything a user's input can cause raises :class:`UserError`; the command prints it without a
-traceback and exits with code 2. Any other exception is a fault of crossview (exit code 1).
+Every error that a user's input can cause is a :class:`UserError`; the command prints it without a
+traceback and exits with code 2. Any other exception is a bug in crossview (exit code 1).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with an input. ``where`` names the case, the file or the recipe key."""
+    """One problem in an input. ``where`` names the case, the file or the recipe key."""
 
     what: str
     where: str = ""
@@ -32,7 +32,7 @@ class Problem:
 
 
 class UserError(Exception):
-    """One or more problems in an input, all that could be seen at once. Exit code 2."""
+    """One or more problems in an input: all that were found at once. Exit code 2."""
 
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = (
@@ -42,20 +42,23 @@ class UserError(Exception):
 
 
 class Terminated(BaseException):
-    """SIGTERM, which ends a verb as Ctrl-C does: what is being written is taken away, what is whole stays. Exit code 143."""
+    """SIGTERM. It ends a verb as Ctrl-C does, with exit code 143.
+
+    Partial files are removed, complete files are kept.
+    """
 
 
 STOPS = (KeyboardInterrupt, Terminated)
 
 
 def raise_all(problems: Sequence[Problem]) -> None:
-    """Raise one :class:`UserError` for all problems, or return if there are none."""
+    """Raise one :class:`UserError` with all problems, if there are any."""
     if problems:
         raise UserError(problems)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: the nearest known ones, else all of them."""
+    """Return a hint for a misspelt name: the closest known names, or all if none is close."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=3, cutoff=0.6) or [
         name for name in names if name.lower() == word.lower()
@@ -64,16 +67,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 FIXES = {
-    errno.ENOSPC: "free disk space; what was finished before is kept, and the command goes on with --resume",
-    errno.EFBIG: "the system lets no file grow so large here: choose another folder, or raise the limit",
+    errno.ENOSPC: "free disk space, then run it again with --resume; finished work is kept",
+    errno.EFBIG: "raise the system's limit on file size, or choose another folder",
     errno.EROFS: "choose another folder",
-    errno.EACCES: "give yourself the right to, or choose another folder",
+    errno.EACCES: "change the permissions, or choose another folder",
 }
-"""What helps where the system refuses a file."""
+"""Fixes for a file that the system refuses, by error number."""
 
 
 def of_system(error: OSError) -> UserError:
-    """What the system refused, for people."""
+    """Convert an error of the operating system to a :class:`UserError`."""
     return UserError(
         Problem(
             error.strerror or str(error),

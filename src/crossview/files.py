@@ -1,4 +1,8 @@
-"""Files that are whole or not there: written aside, made durable, renamed. A kill at any moment leaves the old file or the new one."""
+"""Writing of files that are either complete or absent.
+
+A file is written under a temporary name, synced to the disk and renamed. A kill at any moment
+leaves the old file or the new one.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,18 @@ from pathlib import Path
 from crossview.errors import Problem, UserError
 
 LONGEST = 240
-"""Bytes of a name to which ".part" can be added: file systems take 255."""
+"""Bytes of the longest name that ".part" is appended to: file systems allow 255."""
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A path aside to write to; it becomes ``path`` once it is whole and on the disk, and is removed if anything fails."""
+    """Yield a temporary path to write to.
+
+    The file is synced and renamed to ``path`` at the end. It is removed if anything fails.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = (
-        path.name if len(os.fsencode(path.name)) <= LONGEST else path.name[: LONGEST // 4]
-    )  # four bytes a letter at most
+    # A character takes four bytes at most.
+    name = path.name if len(os.fsencode(path.name)) <= LONGEST else path.name[: LONGEST // 4]
     part = path.with_name(name + ".part")
     try:
         yield part
@@ -31,34 +37,47 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text whole; characters that UTF-8 can't hold (of odd file names) are replaced. Returns ``path``."""
+    """Write a text file that is complete or absent, and return ``path``.
+
+    Characters that UTF-8 cannot encode, as in odd file names, are replaced.
+    """
     with written_whole(path) as part:
         part.write_text(text, encoding="utf-8", errors="replace", newline="")
     return path
 
 
 def check_writable(folder: Path) -> None:
-    """Files can be made in ``folder``, or it in the nearest folder that is there. Raises UserError; writes nothing."""
+    """Raise UserError unless files can be created in ``folder``. Write nothing.
+
+    If ``folder`` does not exist, its nearest existing parent is checked.
+    """
     there = next(
         place
         for place in (folder.absolute(), *folder.absolute().parents)
         if place.exists() or place.is_symlink()
     )
-    fix = "choose another --out, or give yourself the right to write there"
+    fix = "choose another --out, or give yourself write permission there"
     if not there.is_dir():
-        found = f"{there} is {'a link to nothing or to itself' if there.is_symlink() and not there.exists() else 'a file'}"
+        found = (
+            f"{there} is "
+            f"{'a broken link' if there.is_symlink() and not there.exists() else 'a file'}"
+        )
         raise UserError(
             Problem(
-                "the output folder can't be made", str(folder), found, "a folder, new or not", fix
+                "the output folder can't be created",
+                str(folder),
+                found,
+                "a new or existing folder",
+                fix,
             )
         )
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(
             Problem(
-                "nothing can be written here",
+                "the output folder can't be written to",
                 str(folder),
                 f"{there} is read-only",
-                "a folder to write to",
+                "a writable folder",
                 fix,
             )
         )

@@ -1,7 +1,7 @@
-"""A run folder: opened, made, resumed, and what it holds of weights.
+"""Run folders: opening, creation and resume, and the weights they contain.
 
-It is complete: recipe.toml (resolved), environment.json, journal.jsonl, checkpoints/, pictures/, evaluation/<split>/,
-model.pt and report.html.
+A run folder is complete: recipe.toml (resolved), environment.json, journal.jsonl, checkpoints/,
+pictures/, evaluation/<split>/, model.pt and report.html.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Run:
     path: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))  # a text will do too
+        object.__setattr__(self, "path", Path(self.path))  # accepts a str as well
 
     @staticmethod
     def open(path: Path | str) -> Run:
-        """Raises UserError for a folder that is not a run."""
+        """Return the run in ``path``. Raise UserError if it is not a run folder."""
         run = Run(Path(path))
         if not (run.path / "recipe.toml").is_file():
             found = "no such folder" if not run.path.is_dir() else "a folder without recipe.toml"
@@ -50,7 +50,7 @@ class Run:
                     "this is not a run folder",
                     where=str(path),
                     found=found,
-                    fix="crossview train RECIPE --out makes one",
+                    fix="give a folder that crossview train wrote",
                 )
             )
         return run
@@ -77,28 +77,32 @@ class Run:
             if not isinstance(content, dict):
                 raise ValueError(f"a {type(content).__name__} instead of an object")
         except (OSError, ValueError) as error:
-            fix = "restore it, or train again with --overwrite"
+            fix = "restore the file, or train again with --overwrite"
             raise UserError(
                 Problem(
                     "the run's environment can't be read",
                     str(path),
                     str(error),
-                    "what crossview train wrote",
+                    "the file that crossview train wrote",
                     fix,
                 )
             ) from None
         return content
 
     def data_root(self, given: Path | str | None) -> Path | None:
-        """The folder of the data: the one given, else where they were in training; None for a source that needs none. Raises UserError."""
+        """Return the folder of the data: the one given, else the one used in training.
+
+        It is None for a source that needs no data. Raise UserError if the folder used in training
+        no longer exists.
+        """
         stored = self.environment.get("data")
         if given is not None or not stored:
             return None if given is None else Path(given)
         if not Path(stored).is_dir():
-            fix = "give their new place: --data DATA"
+            fix = "give its new place with --data DATA"
             raise UserError(
                 Problem(
-                    "the data are no longer where the run was trained on them",
+                    "the data folder that the run was trained on no longer exists",
                     stored,
                     "no such folder",
                     fix=fix,
@@ -116,7 +120,10 @@ class Run:
 
     @property
     def trained(self) -> bool:
-        """Whether a step has been trained that a resume would keep. Raises UserError for a checkpoint that can't be read."""
+        """True if at least one step is trained that a resume would keep.
+
+        Raise UserError for a checkpoint that can't be read.
+        """
         last = self.path / "checkpoints" / "last.pt"
         return self.finished or (
             last.exists() and checkpoint.read(last)["position"]["total_step"] > 0
@@ -124,12 +131,18 @@ class Run:
 
     @property
     def waited_in_vain(self) -> bool:
-        """Whether the labelled stage waited to the end for its networks to learn, so that the unlabelled scans were not used."""
+        """True if the networks never became ready, so that no unlabelled scan was used.
+
+        The labelled stage waited for them and took all steps of the run.
+        """
         looks = [row for row in read_journal(self.journal.path) if row["kind"] == "readiness"]
         return self.finished and bool(looks) and not looks[-1]["ready"]
 
     def checkpoint(self, name: str | None = None) -> Path:
-        """The checkpoint's file; by default the one that the run's selection policy names. Raises UserError for an unknown name."""
+        """Return a checkpoint's file, by default that of the run's selection policy.
+
+        Raise UserError for an unknown name.
+        """
         name = name or ("last" if self.recipe.training.selection == "last" else "selected")
         if name not in ("last", "selected"):
             raise UserError(
@@ -153,45 +166,52 @@ ENTRIES = (
     "model.pt",
     "report.html",
 )
-"""What crossview writes into a run folder. --overwrite deletes these and nothing else."""
+"""Entries that crossview writes into a run folder. --overwrite deletes only these."""
 
 
 def check_free(path: Path, overwrite: bool) -> None:
-    """``path`` must be free, or a run that may be overwritten; anything else in a folder is somebody's and stays. Raises UserError."""
+    """Raise UserError unless ``path`` is free or is a run that may be overwritten.
+
+    A folder with anything else in it belongs to somebody and is left alone.
+    """
     try:
         found = {entry.name for entry in path.iterdir()} - {LOCK} if path.exists() else set()
     except OSError as error:
         raise UserError(
             Problem(
-                "a run can't be made here",
+                "the run folder can't be created",
                 str(path),
                 error.strerror or str(error),
                 fix="choose another --out",
             )
         ) from None
     check_writable(path)
+    # A run that was killed while its folder was being created.
     begun = "environment.json" in found and found <= {
         "environment.json",
         "checkpoints",
         "pictures",
-    }  # a kill while it was being made
+    }
     if not found or begun:
         return
     if not {"recipe.toml", "environment.json"} <= found:
         raise UserError(
             Problem(
-                "this is in the way and is not a run folder",
+                "the output folder exists and is not a crossview run",
                 where=str(path),
                 fix="choose another --out",
             )
         )
     if not overwrite:
-        fix = "--resume goes on with it, --overwrite deletes it and starts anew, or choose another --out"
-        raise UserError(Problem("a run is here already", where=str(path), fix=fix))
+        fix = "resume it with --resume, replace it with --overwrite, or choose another --out"
+        raise UserError(Problem("this folder already contains a run", where=str(path), fix=fix))
 
 
 def check_disk(path: Path, method: Method) -> None:
-    """Room for the checkpoints (weights and momentum; last, selected and the one being written), the model and the pictures."""
+    """Raise UserError if the disk lacks room for checkpoints, model and pictures.
+
+    Three checkpoints hold weights and momentum: last, selected and the one being written.
+    """
     numbers = sum(tensor.numel() for tensor in method.state_dict().values())
     needed = 4 * numbers * (3 * 2 + 1) + 100 * 2**20
     there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
@@ -199,19 +219,20 @@ def check_disk(path: Path, method: Method) -> None:
     if free < needed:
         raise UserError(
             Problem(
-                "too little free disk space",
+                "not enough disk space",
                 str(path),
                 f"{free / 2**20:.0f} MiB free",
                 f"at least {needed / 2**20:.0f} MiB",
-                "free some, or another --out",
+                "free disk space, or choose another --out",
             )
         )
 
 
 def create(path: Path, recipe: Recipe, about: Mapping[str, Any]) -> Run:
-    """The run folder, in place of what ``check_free`` allowed to go. about: what environment.json shall hold.
+    """Create the run folder, in place of what ``check_free`` allowed to be deleted.
 
-    recipe.toml is deleted first and written last: a folder without it is no run.
+    recipe.toml is deleted first and written last: a folder without it is no run. ``about`` is the
+    content of environment.json.
     """
     for name in sorted(ENTRIES, key=lambda name: name != "recipe.toml"):
         old = path / name
@@ -227,13 +248,16 @@ def create(path: Path, recipe: Recipe, about: Mapping[str, Any]) -> Run:
 
 
 def recipe_on_resume(run: Run, asked: Recipe) -> Recipe:
-    """The run's own recipe, with the keys that may change on resume as asked. Raises UserError for any other difference."""
+    """Return the run's recipe, with the keys that may change on resume taken from ``asked``.
+
+    Raise UserError for any other difference.
+    """
     stored, new = run.recipe.tables(), asked.tables()
     problems = differences(stored, new)
     if stored["method"]["name"] != new["method"]["name"]:
         problems = [
             Problem(
-                "the run that is resumed is of another method",
+                "the run to resume was trained with another method",
                 str(run.path),
                 new["method"]["name"],
                 stored["method"]["name"],
@@ -255,7 +279,7 @@ def stored_precision(recipe: Recipe) -> Precision:
 
 
 def other_environment(run: Run, device: torch.device, processes: int = 1) -> list[str]:
-    """What a person must know who resumes a run elsewhere than it was begun."""
+    """Return a warning if a run is resumed in another environment than it began in."""
     then, now = (
         {"processes": 1, **run.environment},
         {**environment_now(device), "processes": processes},
@@ -264,19 +288,22 @@ def other_environment(run: Run, device: torch.device, processes: int = 1) -> lis
     different = [
         f"{key} {then[key]} then, {now[key]} now" for key in keys if then.get(key) != now[key]
     ]
-    text = "bit-equal resume needs the same build, device, thread count and number of processes"
+    text = "a bit-equal resume needs the same torch build, device, threads and number of processes"
     return [f"{text}: {'; '.join(different)}"] if different else []
 
 
 def other_plugin(run: Run) -> list[str]:
-    """What a person must know whose own method is not the code any more that the run began with."""
+    """Return a warning if the plugin's code has changed since the run began."""
     name = run.recipe.method.name
     change = plugins.changed(name, run.environment)
-    return [f"The code of {name} is not what the run began with: {change}."] if change else []
+    return [f"The code of {name} has changed since the run began: {change}."] if change else []
 
 
 def plugin_on_resume(run: Run, writes: bool) -> list[str]:
-    """As :func:`other_plugin`; a run of which no step is trained yet is from now on one of the new code. writes: it is noted by us."""
+    """Return the warning of :func:`other_plugin`, unless no step is trained yet.
+
+    Such a run adopts the new code; the process with ``writes`` records it in environment.json.
+    """
     warnings = other_plugin(run)
     if not warnings or run.trained:
         return warnings
@@ -287,7 +314,7 @@ def plugin_on_resume(run: Run, writes: bool) -> list[str]:
 
 
 def write_model(run: Run, splits: Splits) -> Path:
-    """model.pt: weights, recipe and classes; what one shares, and all that ``predict`` needs."""
+    """Write model.pt, the file to share: weights, recipe, classes, all that ``predict`` needs."""
     state = checkpoint.read(run.checkpoint())
     content = {
         "weights": state["weights"],
@@ -306,7 +333,10 @@ def write_model(run: Run, splits: Splits) -> Path:
 
 @dataclass(frozen=True)
 class TrainedMethod:
-    """A trained method to predict with, on its device. step: that its weights are of. state: the whole content of its file."""
+    """A trained method on its device.
+
+    step: the training step of its weights. state: the whole content of its file.
+    """
 
     recipe: Recipe
     method: Method
@@ -316,7 +346,10 @@ class TrainedMethod:
 
 
 def trained_method(run: Run | Path | str, device: torch.device) -> TrainedMethod:
-    """The method of a model.pt alone, or of a run folder: its model.pt, before that its checkpoint. Raises UserError."""
+    """Return the method of a model.pt, or of a run folder.
+
+    A run folder's model.pt is preferred to its checkpoint. Raise UserError if none can be read.
+    """
     if not isinstance(run, Run) and Path(run).is_file():
         path = Path(run)
         state = checkpoint.read(path)
@@ -333,7 +366,10 @@ def trained_method(run: Run | Path | str, device: torch.device) -> TrainedMethod
 def load_method(
     recipe: Recipe, path: Path, channels: int, device: torch.device
 ) -> tuple[Method, int]:
-    """The method with a checkpoint's weights, and the step they are of. Raises UserError for a checkpoint of another recipe."""
+    """Return the method with a checkpoint's weights, and the step of these weights.
+
+    Raise UserError for a checkpoint of another recipe.
+    """
     state = checkpoint.read(path, "cpu")
     method = recipe.build_method(channels)
     checkpoint.load_weights(method, state, path, recipe.tables())

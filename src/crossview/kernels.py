@@ -1,7 +1,8 @@
-"""Kernels of our own for CUDA: where they are used, and that they are tried on the device at hand before they are trusted.
+"""Use of crossview's own CUDA kernels, and their check on the present device before first use.
 
-To start one takes the host longer than to start one of torch's. So they are for passes that are recorded as CUDA graphs
-(:mod:`crossview.training.recording`), where starting costs nothing; elsewhere they would save the device time that it then waits.
+Launching one costs the host more than launching one of torch's, so they are used only inside CUDA
+graphs (:mod:`crossview.training.recording`), where a launch is free. Elsewhere the device would
+spend the time they save waiting for the host.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _used = ContextVar("_used", default=False)
 
 @contextmanager
 def own_kernels(used: bool = True) -> Iterator[None]:
-    """In here our own kernels are used where they fit; or not, as everywhere else."""
+    """Use crossview's own kernels in this context where they fit; with False, do not use them."""
     before = _used.set(used)
     try:
         yield
@@ -32,7 +33,10 @@ def own_kernels(used: bool = True) -> Iterator[None]:
 
 @cache
 def load(module: str) -> ModuleType | None:
-    """A module of kernels; None where there is no Triton, which torch brings along for CUDA on Linux, not everywhere."""
+    """Return a module of kernels, or None without Triton.
+
+    torch installs Triton for CUDA on Linux, not everywhere.
+    """
     try:
         return import_module(module)
     except ImportError:
@@ -40,21 +44,25 @@ def load(module: str) -> ModuleType | None:
 
 
 def wanted(tensor: Tensor) -> bool:
-    """Whether our own kernels are to be used for this tensor, if they fit: on CUDA, within :func:`own_kernels`, not while compiling."""
+    """True if crossview's own kernels should be used for this tensor, where they fit.
+
+    That is on CUDA, within :func:`own_kernels`, and not while compiling.
+    """
     return tensor.is_cuda and not torch.compiler.is_compiling() and _used.get()
 
 
 def works(what: str, check: Callable[[torch.device], None], device: torch.device) -> bool:
-    """Whether ``check`` passes on ``device``; if not, a warning says that torch's own ``what`` is used, and why.
+    """True if ``check`` passes on ``device``.
 
-    Its random numbers are its own, and autocast and whatever is recorded around it do not concern it.
+    If not, warn that torch's own ``what`` is used, and why. The check has its own random numbers.
+    The caller's autocast and gradient mode do not affect it.
     """
     alone = torch.random.fork_rng([device] if device.type == "cuda" else [])
     try:
         with alone, torch.enable_grad(), torch.autocast(device.type, enabled=False):
             torch.manual_seed(0)
             check(device)
-    except Exception as error:  # a compiler that is missing or broken can fail in any way
+    except Exception as error:  # a missing or broken compiler can fail in any way
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         warnings.warn(f"torch's own {what} used on {device}: {first_line}", stacklevel=2)
         return False
@@ -62,7 +70,7 @@ def works(what: str, check: Callable[[torch.device], None], device: torch.device
 
 
 def agree(found: Tensor, expected: Tensor, tolerance: float) -> None:
-    """Raises AssertionError where two tensors differ by more than ``tolerance`` of the second's largest value."""
+    """Raise AssertionError if a difference exceeds ``tolerance`` x the largest expected value."""
     difference = float((found.detach().double() - expected.detach()).abs().max())
     if not difference <= tolerance * max(float(expected.detach().abs().max()), 1e-6):
         raise AssertionError(f"a kernel of crossview is {difference:.2g} off")

@@ -1,7 +1,8 @@
-"""Several processes that train one run together: started on this machine by ``--gpus N``, or found started by torchrun or srun.
+"""Processes that train one run together, started by ``--gpus N`` on this machine, torchrun or srun.
 
-Each process is told its place by torchrun's environment variables: RANK and WORLD_SIZE among all, LOCAL_RANK and LOCAL_WORLD_SIZE on
-its machine, MASTER_ADDR and MASTER_PORT of the first. Nothing heavy is imported here.
+Each process learns its place from torchrun's environment variables: RANK and WORLD_SIZE among all,
+LOCAL_RANK and LOCAL_WORLD_SIZE on its machine, and MASTER_ADDR and MASTER_PORT of rank 0.
+Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from typing import NoReturn
 from crossview.errors import Problem, UserError
 
 LAUNCHER = "CROSSVIEW_LAUNCHER"
-"""Holds the id of the process that started this one by ``--gpus``."""
+"""Environment variable with the id of the process that started this one for ``--gpus``."""
 PATIENCE = 20.0
-"""Seconds that the other processes have to end once one has failed."""
+"""Seconds that the other processes get to end after one has failed."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A process's place: ``rank`` of ``size`` in all, ``local_rank`` of ``local_size`` on its machine."""
+    """The place of a process: ``rank`` of ``size`` in all, and the same on its own machine."""
 
     rank: int
     size: int
@@ -35,7 +36,10 @@ class Place:
 
 
 def place(environment: Mapping[str, str] = os.environ) -> Place | None:
-    """This process's place among several; None where it was started alone. Raises UserError for a place that can't be."""
+    """Return this process's place among several, or None if it was started alone.
+
+    Raise UserError for variables that are incomplete or contradict each other.
+    """
     if not {"RANK", "WORLD_SIZE"} <= environment.keys():
         return None
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
@@ -59,11 +63,11 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
         or not (0 <= here.rank < here.size)
         or not {"MASTER_ADDR", "MASTER_PORT"} <= environment.keys()
     ):
-        expected = "RANK below WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun sets them"
-        fix = "start it by torchrun or with --gpus, or unset RANK and WORLD_SIZE"
+        expected = "RANK below WORLD_SIZE, and MASTER_ADDR and MASTER_PORT, as torchrun sets them"
+        fix = "start it with torchrun or --gpus, or unset RANK and WORLD_SIZE"
         raise UserError(
             Problem(
-                "this process can't tell its place among several",
+                "the variables of distributed training are incomplete or wrong",
                 "environment",
                 found,
                 expected,
@@ -74,15 +78,16 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
 
 
 def speaks() -> bool:
-    """Whether this process is the one that speaks for all: it is alone, or the first."""
+    """True if this process prints for all: it is alone, or rank 0."""
     return os.environ.get("RANK", "0") == "0" or "WORLD_SIZE" not in os.environ
 
 
 def leave(code: int) -> NoReturn:
     """End this process with an exit code.
 
-    Of several the first speaks for all, and what started them may end all once one has ended: the others leave it the time. They end
-    without the interpreter's own clean-up, in which torch's threads now and then abort the process (seen in torch 2.13 with gloo).
+    Only rank 0 prints. The launcher may kill all ranks when one exits, so the others wait a second.
+    Ranks skip the interpreter's clean-up, in which torch's threads sometimes abort the process
+    (seen in torch 2.13 with gloo).
     """
     if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
         sys.exit(code)
@@ -97,14 +102,15 @@ def leave(code: int) -> NoReturn:
 
 
 def orphaned() -> bool:
-    """Whether the process that started this one by ``--gpus`` is gone."""
+    """True if the process that started this one for ``--gpus`` has ended."""
     return os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
 
 
 def launch(processes: int, arguments: Sequence[str]) -> int:
-    """Run ``crossview`` with these arguments in so many processes on this machine; the exit code of all.
+    """Run ``crossview`` with these arguments in several processes and return their exit code.
 
-    The first has the terminal, and all have standard error. Ctrl-C and SIGTERM are passed on once; a second one kills.
+    Only rank 0 prints progress and results; all ranks share standard error. The first Ctrl-C or
+    SIGTERM is passed on, a second one kills.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -131,8 +137,8 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
                 key: str(value)
                 for key, value in {**shared, **threads, "RANK": rank, "LOCAL_RANK": rank}.items()
             }
-            # A session of its own: Ctrl-C in a terminal reaches only this process, which passes it on.
-            # -P: modules of the current folder are no part of it.
+            # A new session: Ctrl-C in a terminal reaches only this process, which passes it on.
+            # -P: modules in the current folder must not be imported.
             command = [sys.executable, "-P", "-m", "crossview", *arguments]
             started = subprocess.Popen(
                 command, env={**os.environ, **own}, start_new_session=True, stdin=subprocess.DEVNULL
@@ -147,7 +153,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
 
 @dataclass
 class _Family:
-    """The processes that were started, in the order of their ranks."""
+    """The started processes, in order of rank."""
 
     children: list[subprocess.Popen[bytes]] = field(default_factory=list)
     signalled: int = 0
@@ -165,14 +171,20 @@ class _Family:
                 child.wait()
 
     def _failed(self) -> tuple[int, int] | None:
-        """Rank and code of a process that failed: one that was killed before one that only missed it."""
+        """Return rank and exit code of a failed process.
+
+        A killed process comes first: others may have failed only because they missed it.
+        """
         failed = [
             (rank, child.returncode) for rank, child in enumerate(self.children) if child.returncode
         ]
         return min(failed, key=lambda each: each[1] > 0, default=None)
 
     def wait(self) -> int:
-        """Until all have ended; where one fails, the others get a while to. The exit code of the first to fail, else 0."""
+        """Wait until all have ended and return the exit code of the first to fail, else 0.
+
+        Once one has failed, the others get ``PATIENCE`` seconds to end.
+        """
         failed: tuple[int, int] | None = None
         deadline = float("inf")
         while any(child.poll() is None for child in self.children):
@@ -190,6 +202,6 @@ class _Family:
             return code
         if not self.signalled:
             text = f"error: process {rank + 1} of {len(self.children)} was killed by signal {-code}"
-            print(f"{text}; the last checkpoint is whole: go on with --resume", file=sys.stderr)  # noqa: T201
+            print(f"{text}; the last checkpoint is intact: resume with --resume", file=sys.stderr)  # noqa: T201
             return 1
         return 128 - code

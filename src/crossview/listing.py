@@ -1,4 +1,7 @@
-"""What there is, by name, with a line that says what each is: read from the files themselves, so nothing heavy is imported."""
+"""Lists of methods, recipes, sources, networks and suites, with one line about each.
+
+The lines are read from the files themselves, so nothing heavy is imported.
+"""
 
 from __future__ import annotations
 
@@ -13,44 +16,45 @@ from crossview.suite import load_suite, shipped_suites
 
 
 def _first_line(package: str, name: str) -> str:
-    """The first line of a module's docstring."""
+    """Return the first line of a module's docstring."""
     text = resources.files(package).joinpath(f"{name}.py").read_text(encoding="utf-8")
     return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
 
 
 def methods() -> dict[str, str]:
-    """Shipped methods."""
+    """Return the shipped methods."""
     return {name: _first_line("crossview.methods", name) for name in shipped_methods()}
 
 
 def sources() -> dict[str, str]:
-    """Sources of cases."""
+    """Return the sources of cases."""
     from crossview.data import sources
 
     return {name: _first_line("crossview.data.sources", name) for name in sorted(sources.names())}
 
 
 def recipes() -> dict[str, str]:
-    """Shipped settings: what is labelled in each, and its network."""
+    """Return the shipped settings, each with its source, labelled cases and network."""
     found = {}
     for name in shipped_settings():
         data, network = (setting_tables(name)[1][table] for table in ("data", "network"))
         labelled = (
-            f"{data['labelled']} labelled" if data.get("labelled") else "all that have labels"
+            f"{data['labelled']} labelled" if data.get("labelled") else "all scans with labels"
         )
         found[name] = (
-            f"source {data['source']}, {labelled}, {network.get('name', 'network by the plan')}"
+            f"source {data['source']}, {labelled}, "
+            f"{network.get('name', 'network planned from the data')}"
         )
     return found
 
 
 def networks() -> dict[str, str]:
-    """Networks: what a recipe's [network] name may be."""
+    """Return the networks, the values of ``name`` in a recipe's [network]."""
     return {name: _first_line("crossview.networks", name) for name in ("unet", "vnet")}
 
 
 def suites() -> dict[str, str]:
-    """Shipped suites of the verb bench."""
+    """Return the shipped suites of the verb bench."""
     return {name: load_suite(name).about for name in shipped_suites()}
 
 
@@ -61,11 +65,14 @@ LISTINGS: Mapping[str, Callable[[], dict[str, str]]] = {
     "networks": networks,
     "suites": suites,
 }
-"""What ``crossview list`` can list."""
+"""Lists of ``crossview list``, by name."""
 
 
 def listed(what: str, as_json: bool = False) -> str:
-    """A list as text, a line a name; or its names as JSON. Raises UserError for a list that there is not."""
+    """Return a list as text, one line per name, or its names as JSON.
+
+    Raise UserError for an unknown list.
+    """
     if what not in LISTINGS:
         raise UserError(Problem(f"there is no list of '{what}'", fix=nearest(what, LISTINGS)))
     found = LISTINGS[what]()

@@ -1,4 +1,7 @@
-"""One process at a time in a run folder: a lock that ends with the process that holds it, however that ends."""
+"""Lock of a run folder, so that one process at a time works in it.
+
+The lock ends with the process that holds it, however that process ends.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,31 @@ from crossview.errors import Problem, UserError
 
 try:
     import fcntl
-except ImportError:  # Windows has no flock; nothing is locked there
+except ImportError:  # Windows has no flock, so nothing is locked there
     fcntl = None  # type: ignore[assignment]
 
 LOCK = "lock"
-"""The file in a folder that is being worked in; it goes when the work is done."""
+"""Name of the file that marks a folder as in use; it is removed when the work is done."""
 _HELD: set[tuple[int, Path]] = set()
 
 
 class LockedError(UserError):
-    """Another process works in the folder."""
+    """Error if another process works in the folder."""
 
 
 @contextmanager
 def locked(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Keep other processes out of a folder, which is made if need be and removed again if it stays empty.
+    """Keep other processes out of a folder.
 
-    A thread that holds the lock may ask for it again. Where the file system knows no locks, nothing is locked. wait: for whoever
-    holds it; else raises LockedError, which names the process.
+    The folder is created if it does not exist, and removed again if it stays empty. A thread that
+    holds the lock may take it again. On a file system without locks, nothing is locked.
+
+    Args:
+        folder: The folder to lock.
+        wait: Wait until the holder releases the lock, instead of raising.
+
+    Raises:
+        LockedError: If another process holds the lock; the error names it.
     """
     key = threading.get_ident(), folder.absolute()
     if fcntl is None or key in _HELD:
@@ -48,21 +58,20 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         _HELD.discard(key)
-        (folder / LOCK).unlink(
-            missing_ok=True
-        )  # before it is let go of, so that whoever comes next makes its own
+        # Removed before it is released, so that the next process creates its own file.
+        (folder / LOCK).unlink(missing_ok=True)
         file.close()
         _remove_empty(made)
 
 
 def _lock_file(folder: Path, wait: bool) -> IO[str]:
-    """The lock's file, open and locked."""
+    """Return the lock file, open and locked."""
     path = folder / LOCK
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             file = path.open("a+", encoding="utf-8")
-        except FileNotFoundError:  # its holder was just now done, and removed the folder
+        except FileNotFoundError:  # its holder has just ended and removed the folder
             continue
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -70,13 +79,13 @@ def _lock_file(folder: Path, wait: bool) -> IO[str]:
             file.seek(0)
             holder = file.read() or "another process"
             file.close()
-            fix = "wait for it, or choose another folder"
+            fix = "wait until it ends, or choose another folder"
             raise LockedError(
                 Problem(
                     "another process works in this folder",
                     str(folder),
                     holder,
-                    "one at a time",
+                    "one process at a time",
                     fix,
                 )
             ) from None
@@ -90,11 +99,11 @@ def _lock_file(folder: Path, wait: bool) -> IO[str]:
                 return file
         except FileNotFoundError:
             pass
-        file.close()  # its holder removed it between our opening and locking it
+        file.close()  # its holder removed it between opening and locking
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Remove the folders that were made for the lock alone, the innermost first."""
+    """Remove the folders created only for the lock, innermost first."""
     for folder in folders:
         try:
             folder.rmdir()

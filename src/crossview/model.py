@@ -1,4 +1,4 @@
-"""A trained model for programs: arrays in, predictions out."""
+"""Trained models for programs: arrays in, predictions out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ from crossview.training.device import find_device, set_kernels
 
 @dataclass(frozen=True)
 class Model:
-    """What :func:`load` returns. step: of training, that the weights are of. class_names: background first."""
+    """A trained model, as :func:`load` returns it.
+
+    Attributes:
+        recipe: The resolved recipe it was trained with.
+        channels: Number of input channels.
+        class_names: Names of the classes, background first.
+        step: Training step of the weights.
+        predictor: Sliding-window predictor of the method.
+    """
 
     recipe: Recipe
     channels: int
@@ -29,21 +37,32 @@ class Model:
     predictor: Predictor
 
     def predict(self, image: ArrayLike, spacing: Sequence[float] | None = None) -> Prediction:
-        """The prediction of one image, on its own grid, as ``crossview predict`` makes it of a file.
+        """Predict one image on its own grid, as ``crossview predict`` does for a file.
 
-        image: (C, *S), or (*S) of one channel: intensities as the files hold them, axes in the order that the model was trained in (for
-        NIfTI files right, anterior, superior in the order of data.nifti_axes). spacing: voxel sides in mm, one an axis of S; needed where
-        the recipe has a data.spacing. Normalised and resampled as the recipe says. For maps of a file's own orientation, and for many
-        files at once, take :func:`crossview.predict`.
-        Raises UserError: another number of axes or channels, values that are no numbers, a spacing that is missing.
+        The image is normalised and resampled as the recipe says. To predict many files, or to get
+        maps in a file's own orientation, use :func:`crossview.predict`.
+
+        Args:
+            image: Intensities as in the files, (C, *S), or (*S) for one channel. The axes have the
+                order that the model was trained with (for NIfTI files right, anterior, superior in
+                the order of data.nifti_axes).
+            spacing: Voxel spacing in mm, one number per axis of S. Required if the recipe has a
+                data.spacing.
+
+        Returns:
+            The prediction on the grid S.
+
+        Raises:
+            UserError: If the number of axes or channels is wrong, a value is NaN or infinite, or a
+                required spacing is missing.
         """
         array = self._with_channels(np.asarray(image, dtype=np.float32))
         if not np.isfinite(array).all():
             raise UserError(
                 Problem(
-                    "the image holds values that are no numbers",
+                    "the image contains values that are not numbers",
                     found="NaN or infinity",
-                    fix="set them to the background's",
+                    fix="set them to the background's value",
                 )
             )
         prepared = Preprocessing.of(self.recipe.data).image(array, spacing, "the image")
@@ -57,8 +76,8 @@ class Model:
         if array.size and array.ndim in axes and self.channels == 1:
             return array[None]
         spatial = " or ".join(map(str, axes))
-        expected = f"{self.channels} channel(s) in front of {spatial} axes" + (
-            ", or these alone" if self.channels == 1 else ""
+        expected = f"{self.channels} channel(s), then {spatial} axes" + (
+            ", or the axes alone" if self.channels == 1 else ""
         )
         raise UserError(
             Problem("the image has an unexpected shape", found=str(array.shape), expected=expected)
@@ -66,7 +85,18 @@ class Model:
 
 
 def load(run: Run | Path | str, device: str = "auto") -> Model:
-    """The model of a run folder (the checkpoint that its selection names) or of a model.pt alone. Raises UserError."""
+    """Load a trained model.
+
+    Args:
+        run: A run folder, of which the checkpoint of its selection policy is loaded, or a model.pt.
+        device: auto, cpu, cuda, cuda:1 ...
+
+    Returns:
+        The model on this device, in evaluation mode.
+
+    Raises:
+        UserError: If the model cannot be read or the device does not exist.
+    """
     where = find_device(device)
     set_kernels(deterministic=False)
     found = trained_method(run, where)

@@ -1,4 +1,4 @@
-"""What the command shows in the terminal: a bar while it works, tables of what came of it, errors. rich is imported when it is needed."""
+"""Output of the command: progress bars, result tables, errors. rich is imported on first use."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 
 
 FULL = 0.999
-"""Of doubt."""
+"""Doubt above which a scan counts as fully doubtful."""
 MOST_NAMED = 5
-"""Cases that are named where there are many."""
+"""Number of cases to name if there are many."""
 
 
 @contextmanager
 def bar(what: str) -> Iterator[Progress]:
-    """A progress bar on standard error for work that reports (done, total); it goes when all is done, and leaves the terminal to others."""
+    """Show a progress bar on standard error; yield its function of (done, total).
+
+    The bar disappears once all work is done, so that later output has the terminal.
+    """
     from rich.console import Console
     from rich.progress import Progress as Bar
 
@@ -36,7 +39,7 @@ def bar(what: str) -> Iterator[Progress]:
     task = shown.add_task(what, total=None)
 
     def stop() -> None:
-        if shown.live.is_started:  # stopping what never started would print an empty line
+        if shown.live.is_started:  # stopping a bar that never started would print an empty line
             shown.stop()
 
     def report_progress(done: int, total: int) -> None:
@@ -59,7 +62,7 @@ def bar(what: str) -> Iterator[Progress]:
 
 
 def print_errors(error: UserError) -> None:
-    """Every problem on standard error, the word "error" in front of each; of several processes one speaks."""
+    """Print every problem to standard error, prefixed with "error". Only rank 0 prints."""
     if not speaks():
         return
     for problem in error.problems:
@@ -69,7 +72,10 @@ def print_errors(error: UserError) -> None:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print a comparison as wide as the terminal is; a narrow one gets fewer columns of the table, not shorter ones."""
+    """Print a comparison as wide as the terminal.
+
+    A narrow terminal gets fewer columns, not truncated ones.
+    """
     from rich.console import Console
 
     console = Console()
@@ -77,21 +83,21 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def print_bench(result: Bench, out: Path) -> None:
-    """Print what came of a suite in the folder ``out``: its table, and what is left."""
+    """Print the table of a suite in the folder ``out``, and the runs that are left."""
     if result.comparison is not None:
         print_comparison(result.comparison)
         print(f"table: {out}/compare.csv, compare.md, compare.html", flush=True)  # noqa: T201
     if result.elsewhere:
-        print(
+        print(  # noqa: T201
             f"left to another process: {len(result.elsewhere)} of {len(result.runs)} runs",
             flush=True,
-        )  # noqa: T201
+        )
     if result.stopped:
-        print("stopped and saved; the same command goes on", flush=True)  # noqa: T201
+        print("stopped and saved; run the same command to resume", flush=True)  # noqa: T201
 
 
 def suggestion_table(suggestions: list[Suggestion]) -> Any:
-    """Suggestions as a rich table, the scan to label first on top."""
+    """Return suggestions as a rich table, the scan to label first on top."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -99,8 +105,8 @@ def suggestion_table(suggestions: list[Suggestion]) -> Any:
         "",
         "scan",
         "doubt",
-        "most doubtful of all",
-        "looks most like",
+        "rank by doubt",
+        "most similar scan",
         title="label these next",
         caption_justify="left",
     )
@@ -113,16 +119,18 @@ def suggestion_table(suggestions: list[Suggestion]) -> Any:
             escape(each.nearest),
         )
     table.caption = (
-        "doubt: 0 where all views or the whole network are sure, 1 where they agree on nothing; "
-        "after the first, of the most doubtful the one that looks least like those before"
+        "doubt: from 0 (all views agree, or the network is certain) to 1 (they agree on nothing). "
+        "After the first, each is that of the most doubtful that looks least like those before"
     )
     if all(each.score > FULL for each in suggestions):
-        table.caption += ". These are in full doubt: a run that finds nothing in them can't tell one from another"
+        table.caption += (
+            ". These are all fully doubtful: a run that finds nothing in scans can't rank them"
+        )
     return table
 
 
 def _empty(summary: dict[str, Any]) -> str:
-    """The first of the empty predictions, with class and kind where there are several classes."""
+    """Name the first empty predictions with their kind, and their class if there are several."""
     named = [
         f"{each['case']} ({summary['classes'][str(each['class'])]['name']} {each['kind']})"
         if len(summary["classes"]) > 1
@@ -135,7 +143,10 @@ def _empty(summary: dict[str, Any]) -> str:
 
 
 def summary_table(summary: dict[str, Any]) -> Any:
-    """A summary as a rich table: a row a class, the mean, and the mean of each view that is not the method's answer itself."""
+    """Return a summary as a rich table: one row per class, the mean, and the mean of each view.
+
+    A view that is the method's answer itself gets no row.
+    """
     from rich.markup import escape
     from rich.table import Table
 
@@ -143,7 +154,10 @@ def summary_table(summary: dict[str, Any]) -> Any:
 
     count, unit = len(summary["cases"]), summary["unit"]
     cases = "1 case" if count == 1 else f"{count} cases"
-    title = f"{summary['method']} on {summary['split']}: {cases}, checkpoint {summary['checkpoint']} (step {summary['step']})"
+    title = (
+        f"{summary['method']} on {summary['split']}: {cases}, "
+        f"checkpoint {summary['checkpoint']} (step {summary['step']})"
+    )
     table = Table(
         "",
         "Dice %",

@@ -29,9 +29,9 @@ def test_a_sound_case_has_no_problems(make_case, label):
         (IMAGE[:, :, :2], LABEL, "differ in shape"),
         (np.zeros((2, 4, 3, 2), np.float32), LABEL, "unexpected shape"),
         (np.zeros((1, 4), np.float32), np.zeros(4, np.uint8), "unexpected shape"),
-        (with_value(IMAGE, np.nan), LABEL, "no numbers"),
-        (with_value(IMAGE, -np.inf), LABEL, "no numbers"),
-        (with_value(with_value(IMAGE, np.inf)[..., ::-1], -np.inf), LABEL, "no numbers"),
+        (with_value(IMAGE, np.nan), LABEL, "not numbers"),
+        (with_value(IMAGE, -np.inf), LABEL, "not numbers"),
+        (with_value(with_value(IMAGE, np.inf)[..., ::-1], -np.inf), LABEL, "not numbers"),
         (IMAGE, with_value(LABEL, 3), "outside the classes"),
     ],
 )

@@ -77,10 +77,10 @@ def test_labels_of_background_alone(sound, facts):
     sound["labelled"] += [facts(20, label=empty), facts(21, label=empty)]
     finding = only(check_set(sound, 3, "root"))
     assert finding.severity == "warning"
-    assert finding.problem.what == "2 labels are all background"
+    assert finding.problem.what == "2 labels contain background only"
     assert finding.cases == ("scan20", "scan21")
     sound["labelled"] = [facts(number, label=empty) for number in range(3)]
-    assert "every label is all background" in [
+    assert "every label contains background only" in [
         found.problem.what for found in check_set(sound, None, "root") if found.severity == "error"
     ]
 
@@ -115,7 +115,7 @@ def test_a_label_that_belongs_to_another_scan(sound, facts):
     finding = only(check_set(sound, 3, "root"))
     assert finding.severity == "warning"
     assert finding.cases == ("scan0", "scan20")
-    assert "the very same label" in finding.problem.what
+    assert "identical labels" in finding.problem.what
 
 
 def test_other_channels(sound, facts):
@@ -150,7 +150,7 @@ def test_voxel_sides_with_which_a_scan_becomes_too_large_are_an_error(sound, fac
     (error,) = (found for found in check_set(sound, 3, "root") if found.severity == "error")
     assert error.cases == ("scan20",)
     assert "scan20 (1e+04 x 1e+04 x 1e+04 mm)" in error.problem.found
-    assert "of the median 1 x 1 x 2 mm" in error.problem.expected
+    assert "resampled to the median 1 x 1 x 2 mm" in error.problem.expected
 
 
 def test_a_set_that_varies_much_has_no_outlier_within_its_spread(sound, facts):
@@ -181,7 +181,7 @@ def test_intensities_of_another_range(sound, facts, image, named):
     sound["unlabelled"].append(facts(20, labelled=False, image=image))
     findings = check_set(sound, 3, "root")
     assert [found.cases for found in findings] == ([("scan20",)] if named else [])
-    assert all("different range of intensities" in found.problem.what for found in findings)
+    assert all("an unusual intensity range" in found.problem.what for found in findings)
 
 
 def test_single_voxels_far_outside(make_case, sound):

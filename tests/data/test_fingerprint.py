@@ -121,7 +121,10 @@ def test_every_problem_of_every_case_is_told():
     [
         (case("b", image(shape=(2, 8, 8, 6))), "1 and 2"),
         (case("b", image(shape=(1, 8, 8)), spacing=(1, 1)), "2 and 3"),
-        (case("b", image(), spacing=None), "voxel sides"),
+        (
+            case("b", image(), spacing=None),
+            "voxel spacing: given in some files and missing in others",
+        ),
     ],
 )
 def test_scans_of_different_kinds_are_refused(other, told):

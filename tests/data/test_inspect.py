@@ -84,7 +84,7 @@ def test_problems_of_values_and_shapes(make_case):
     with_nan[0, 0, 0, 0] = np.nan
     facts = inspect_case(make_case("a", with_nan, LABEL[:-1]), 2)
     told = "\n".join(str(problem) for problem in facts.problems)
-    for part in ("no numbers", "differ in shape", "outside the classes"):
+    for part in ("not numbers", "differ in shape", "outside the classes"):
         assert part in told
     assert (facts.shape, facts.percentiles, facts.mean_sd) == ((), (), ())
     assert inspect_case(make_case("a", IMAGE, LABEL), None).problems == ()

@@ -188,7 +188,7 @@ def test_labelled_crops_are_centred_where_uniform_ones_miss_the_foreground():
         for choice in make_plan(rare, {}, CML, CPU).choices
         if choice.key == "data.foreground_share"
     )
-    assert re.search(r"\d+% of uniformly drawn crops hold class 1", reason)
+    assert re.search(r"\d+% of uniformly drawn crops contain class 1", reason)
 
 
 def test_of_slices_those_without_foreground_count():

@@ -190,7 +190,7 @@ def test_voxel_sides_that_can_not_be_are_refused(make_case, spacing):
     wrapped = Preprocessing(spacing=(1, 1, 1)).case(
         replace(make_case("a", values(1, 8, 8, 4)), spacing=spacing)
     )
-    with pytest.raises(UserError, match="voxel sides") as caught:
+    with pytest.raises(UserError, match="needs the scan's voxel spacing") as caught:
         wrapped.read_image()
     assert "a (" in caught.value.problems[0].where
 

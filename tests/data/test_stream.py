@@ -179,7 +179,7 @@ def test_too_few_labelled_items(make_stream):
 
 
 def test_a_patch_of_the_wrong_number_of_axes(make_stream):
-    with pytest.raises(UserError, match="the patch doesn't fit"):
+    with pytest.raises(UserError, match="the patch does not fit"):
         make_stream(patch=(6, 6))
 
 

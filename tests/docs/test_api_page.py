@@ -1,4 +1,4 @@
-"""docs/reference/api.md holds every public name of the package, at the place where it is defined."""
+"""Tests that docs/reference/api.md holds every public name, by the path of its definition."""
 
 import re
 from importlib import import_module

@@ -1,11 +1,15 @@
 """Tests that the blocks of the documentation run, and that its commands exist.
 
-- ```console: lines that start with "$ " are run by a shell, one page's blocks in one folder, from top to bottom.
-  Other lines are the output: each must stand in the real output, in that order ("..." stands for any lines).
-- ```python: run by this Python in the same folder; with "# file: name.py" as its first line it is saved there instead.
-- a line "<!-- not run: why -->" before a block: it is not run, but its crossview commands must parse, its Python compile.
+- ```console: a shell runs the lines that start with "$ ", one page's blocks in one folder, from top
+  to bottom. Other lines are the output: each must be in the real output, in that order ("..."
+  stands for any lines).
+- ```python: this Python runs it in the same folder; with "# file: name.py" as its first line it is
+  saved there instead.
+- a line "<!-- not run: why -->" before a block: the block is not run, but its crossview commands
+  must parse, its Python compile.
 - ```sh: never run (set-up of a machine); its crossview commands must parse.
-- a line "<!-- continues: page.md -->": the page's blocks run after those of that page of the same folder, in its folder.
+- a line "<!-- continues: page.md -->": the page's blocks run after those of that page of the same
+  folder, in its folder.
 """
 
 import os
@@ -43,7 +47,7 @@ class Block:
 
     @property
     def commands(self) -> list[tuple[str, list[str]]]:
-        """The shell commands of a console or sh block, each with the output lines shown below it."""
+        """Return the commands of a console or sh block, each with the output shown below it."""
         lines = self.text.replace("\\\n", " ").splitlines()
         if self.language == "sh":
             return [(line, []) for line in lines if line.strip() and not line.startswith("#")]

@@ -1,4 +1,7 @@
-"""The pages of docs/reference/recipe list the keys of the code. ``python tests/docs/test_recipe_page.py`` rewrites their tables."""
+"""Tests that the pages of docs/reference/recipe list the keys of the code.
+
+``python tests/docs/test_recipe_page.py`` rewrites their tables.
+"""
 
 import re
 from pathlib import Path

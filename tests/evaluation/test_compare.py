@@ -234,8 +234,8 @@ def test_nothing_is_better_after_a_correction_that_takes_it_away(runs, monkeypat
     row = comparison.rows[0]
     assert row.differences["dice"].low > 0
     assert (row.p, row.verdict) == (0.06, "no difference shown")
-    [note] = [note for note in comparison.notes if "leaves out 0" in note]
-    assert "Holm's correction for the 1 comparisons of this table makes it 0.060" in note
+    [note] = [note for note in comparison.notes if "excludes 0" in note]
+    assert "Holm's correction for the 1 comparisons in this table raises p to 0.060" in note
 
 
 def test_few_patients_show_nothing(tmp_path):
@@ -248,7 +248,7 @@ def test_few_patients_show_nothing(tmp_path):
     assert comparison.rows[0].verdict == "no difference shown"
     assert comparison.rows[0].p == 2 / 2**5, "the chance that all have one sign"
     assert any(
-        "differences of 5 patients have one sign by chance with a probability of 0.062" in note
+        "differences of 5 patients all have the same sign with a probability of 0.062" in note
         for note in comparison.notes
     )
 
@@ -319,7 +319,7 @@ def test_empty_predictions_are_counted(tmp_path):
     assert comparison.rows[0].metrics["dice"].left_out == 1, "both empty"
     assert comparison.rows[0].classes["ring"]["asd"].left_out == 3
     assert text.splitlines()[2].count("4 left out") == 2, "HD95 and ASD"
-    assert "in no mean of the distances" in text
+    assert "because they or the truth are empty" in text
     assert "left out" not in compare([made_run(tmp_path / "whole")]).markdown()
 
 
@@ -361,7 +361,7 @@ def test_notes_say_what_else_differs(runs, tmp_path):
         compare([*runs, more, *others]).notes
     )
     assert "bf16, float32" in notes
-    assert "Fewer than 3 seeds, so little is known of the spread over seeds: bcp." in notes
+    assert "Fewer than 3 seeds, so the spread over seeds is uncertain: bcp." in notes
     assert "Only 6 patients" in notes
     assert notes.count("cropped around the ground truth") == 1
 
@@ -399,7 +399,7 @@ def test_mixtures_are_refused_unless_they_are_meant(tmp_path, what, change):
     assert len(comparison.rows) == 2
     assert all(row.differences == {} and row.verdict == "" for row in comparison.rows)
     assert any(
-        f"as asked: the runs{of} differ in their {what.strip()}" in note
+        f"as requested: the runs{of} differ in their {what.strip()}" in note
         for note in comparison.notes
         for of in ("", " of la-8")
     )
@@ -488,7 +488,7 @@ def test_a_reference_is_no_competitor(tmp_path):
         comparison.notes
     )
     assert any(
-        "no competitor" in note and note.endswith("all labels.") for note in comparison.notes
+        "do not compete" in note and note.endswith("all labels.") for note in comparison.notes
     )
     assert "+5.00 [+5.00, +5.00] reference |" in comparison.markdown()
 

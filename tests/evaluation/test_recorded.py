@@ -106,7 +106,7 @@ def test_a_table_with_a_hole_is_refused():
         (b"\x80\x02PK", "not a record of a run"),
         ("[1]", "not a record of a run"),
         ('{"unrelated": 1}', "not a record of a run"),
-        ('{"recipe": {}, "summary": {}}', "of an older kind, without the scores of its cases"),
+        ('{"recipe": {}, "summary": {}}', "of an older version, without the scores of its cases"),
         ('{"recipe": {}, "summary": {}, "cases": {}, "format": 9}', "another format"),
         (
             '{"recipe": {}, "summary": {}, "cases": {}, "format": 1}',

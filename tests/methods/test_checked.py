@@ -43,7 +43,7 @@ def train(capsys, *more):
 
 
 def told(err, part, found):
-    assert f"{NAME}: '{part}' is not as a method's has to be" in err
+    assert f"{NAME}: '{part}' breaks the contract of a method" in err
     assert found in err
     assert "expected:" in err
     assert "see docs/how-to/add-a-method.md" in err
@@ -82,7 +82,7 @@ def test_views_are_tried_before_anything_is_written(capsys, folder, wrong, found
         ('return {"labelled": 1.0}', "'labelled': float"),
         (
             'return {"labelled": self.network(batch.image).logits.detach().mean()}',
-            "labelled without a gradient",
+            "no gradient in labelled",
         ),
         ("return {}", "an empty dict"),
         ("self.network(batch.image)", "None"),

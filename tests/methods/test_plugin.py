@@ -108,11 +108,11 @@ def test_a_row_of_a_suite(capsys, example):
         ("entropy", "module:Class"),
         ("entropy:", "module:Class"),
         ("../entropy:EntropyMinimisation", "module:Class"),
-        ("entrophy:EntropyMinimisation", "there is no module 'entrophy'"),
+        ("entrophy:EntropyMinimisation", "no module is named 'entrophy'"),
         ("entropy:EntropyMinimization", "EntropyMinimisation"),
-        ("entropy:Batch", "is no method"),
+        ("entropy:Batch", "is not a method"),
         ("entropy:Method", "no stages, no loss, no views"),
-        ("entropy:math", "is no method"),
+        ("entropy:math", "is not a method"),
     ],
 )
 def test_what_is_no_plugin(example, name, message):

@@ -342,7 +342,7 @@ def test_the_place_is_read_from_torchruns_variables():
 )
 def test_a_place_that_can_not_be_is_refused(wrong):
     environment = {key: value for key, value in {**TORCHRUN, **wrong}.items() if value is not None}
-    with pytest.raises(UserError, match="place among several"):
+    with pytest.raises(UserError, match="incomplete or wrong"):
         place(environment)
 
 

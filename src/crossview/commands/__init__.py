@@ -1,1 +1,4 @@
-"""What each verb of the command does; :mod:`crossview.cli` puts them together. Nothing heavy is imported until a verb runs."""
+"""Verbs of the command, which :mod:`crossview.cli` assembles.
+
+Heavy modules are imported only when a verb runs.
+"""

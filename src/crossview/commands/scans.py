@@ -1,4 +1,4 @@
-"""The verbs that read scans: check a data set, score a run, segment, say what to label next."""
+"""The verbs that read scans: check, evaluate, predict, suggest."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from crossview.terminal import bar, suggestion_table, summary_table
 
 
 def check(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of the data set.")],
     source: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="How to read it; by default its layout tells."),
+        typer.Option(metavar="NAME", help="How to read it; by default detected from its layout."),
     ] = None,
-    as_json: Annotated[bool, flag("--json", "For programs.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print the results as JSON.")] = False,
 ) -> None:
-    """Read a data set once and tell everything that is wrong with it. Exit code 2 if training must not begin so."""
+    """Check a data set and report every problem. Exits with 2 if it can't be trained on."""
     from crossview.data.check_data import check as check_data
 
     with bar("reading cases") as progress:
@@ -55,13 +55,16 @@ def evaluate(
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
     checkpoint: Annotated[
         str | None,
-        typer.Option(help="last or selected; by default what the run's selection policy names."),
+        typer.Option(help="last or selected; by default that of the run's selection policy."),
     ] = None,
-    cases: Annotated[int | None, typer.Option(min=1, help="Only the first so many cases.")] = None,
+    cases: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of cases to score, from the first; by default all."),
+    ] = None,
     device: Annotated[str, DEVICE] = "auto",
     plugin: Plugin = None,
 ) -> None:
-    """Score a run on its test cases: Dice, Jaccard, HD95 and ASD per case and class, with intervals."""
+    """Score a run on its test cases: Dice, Jaccard, HD95 and ASD, with confidence intervals."""
     from crossview.folder import Run, other_plugin
     from crossview.run import evaluate as run_evaluate
 
@@ -83,10 +86,10 @@ def evaluate(
     for text in other_plugin(Run(run)):
         print(f"remark: {text}", file=sys.stderr)  # noqa: T201
     if not Run(run).finished:
-        print(
-            f"remark: the run is unfinished; {command('train', run, '--resume')} goes on with it",
+        print(  # noqa: T201
+            f"remark: the run is unfinished; resume it with {command('train', run, '--resume')}",
             file=sys.stderr,
-        )  # noqa: T201
+        )
 
 
 def predict(
@@ -102,22 +105,20 @@ def predict(
         bool, flag("--probabilities", "Also write the class probabilities.")
     ] = False,
     disagreement: Annotated[
-        bool, flag("--disagreement", "Also write where the views disagree.")
+        bool, flag("--disagreement", "Also write maps of the views' disagreement.")
     ] = False,
-    entropy: Annotated[
-        bool, flag("--entropy", "Also write where the prediction is unsure.")
-    ] = False,
+    entropy: Annotated[bool, flag("--entropy", "Also write maps of the uncertainty.")] = False,
     flips: Annotated[
-        bool, flag("--flips", "Average over mirror images, if it was trained on such.")
+        bool, flag("--flips", "Average over mirror images; needs a model trained with flips.")
     ] = False,
     resume: Annotated[
-        bool, flag("--resume", "Leave predictions that are there, and make the others.")
+        bool, flag("--resume", "Keep existing predictions, and make the missing ones.")
     ] = False,
-    overwrite: Annotated[bool, flag("--overwrite", "Replace predictions that are there.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace existing predictions.")] = False,
     device: Annotated[str, DEVICE] = "auto",
     plugin: Plugin = None,
 ) -> None:
-    """Segment scans; each prediction has its scan's own grid, affine and name."""
+    """Segment scans. Each prediction has the grid, affine and name of its scan."""
     from crossview.run import predict as run_predict
 
     load_plugin(plugin)
@@ -143,7 +144,7 @@ def predict(
             )
     except STOPS:
         told = (
-            "what is written is whole; the same command with --resume makes the others"
+            "finished predictions are kept; run the same command with --resume for the rest"
             if written
             else "nothing was written"
         )
@@ -155,24 +156,24 @@ def predict(
         for path in written:
             print(path)  # noqa: T201
     if not written:
-        print("all predictions were there already", file=sys.stderr)  # noqa: T201
+        print("all predictions exist already", file=sys.stderr)  # noqa: T201
 
 
 def suggest(
     run: RunFolder,
     data: Annotated[Path | None, DATA_OF_RUN] = None,
-    count: Annotated[int, typer.Option("-n", min=1, help="How many scans.")] = 5,
+    count: Annotated[int, typer.Option("-n", min=1, help="Number of scans.")] = 5,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Folder of suggest.json and suggest.png; by default RUN/suggest."
+            metavar="DIR", help="Folder for suggest.json and suggest.png; by default RUN/suggest."
         ),
     ] = None,
-    as_json: Annotated[bool, flag("--json", "For programs.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print the results as JSON.")] = False,
     device: Annotated[str, DEVICE] = "auto",
     plugin: Plugin = None,
 ) -> None:
-    """Which unlabelled scans to label next: those the run doubts most, no two alike."""
+    """List the unlabelled scans to label next: those the run doubts most, no two alike."""
     from crossview.suggesting import suggest as run_suggest
 
     load_plugin(plugin)
@@ -185,4 +186,4 @@ def suggest(
 
     Console().print(suggestion_table(suggestions))
     folder = out or run / "suggest"
-    print(f"pictures: {folder / 'suggest.png'}\nall doubts: {folder / 'suggest.json'}")  # noqa: T201
+    print(f"pictures: {folder / 'suggest.png'}\nall scores: {folder / 'suggest.json'}")  # noqa: T201

@@ -1,4 +1,4 @@
-"""The verbs that show what there is: reports, comparisons, recipes, names, this machine."""
+"""The verbs that show information: report, compare, recipe, list, doctor."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from crossview.terminal import bar, print_comparison
 def report(
     run: RunFolder,
     no_names: Annotated[
-        bool, flag("--no-names", "Write report-no-names.html, without the names of cases.")
+        bool, flag("--no-names", "Write report-no-names.html, with cases numbered instead.")
     ] = False,
 ) -> None:
-    """Write a run's report.html again."""
+    """Rewrite the report.html of a run."""
     from crossview.run import report as run_report
 
     print(run_report(run, names=not no_names))  # noqa: T201
@@ -33,23 +33,23 @@ def report(
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="RUN...", help="Run folders that have been evaluated, or their records."
-        ),
+        typer.Argument(metavar="RUN...", help="Evaluated run folders, or their records."),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="Also write this file: .md, .csv, .html or, the plots alone, .svg."),
+        typer.Option(
+            help="Also write the table to a .md, .csv or .html file, or the plots to .svg."
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
     baseline: Annotated[
-        str | None, typer.Option(help="The method the others are compared with.")
+        str | None, typer.Option(help="The method to compare the others with.")
     ] = None,
     mixed: Annotated[
         bool, flag("--mixed", "Allow different protocols, selections and cases in one table.")
     ] = False,
 ) -> None:
-    """One table of several runs: means over seeds, intervals over cases, paired differences."""
+    """Compare runs in a table: means over seeds, intervals over cases, paired differences."""
     from crossview.evaluation.compare import compare as compare_runs
     from crossview.reporting.compared import check_table_name, write_table
 
@@ -67,7 +67,7 @@ def recipe(
     overrides: Annotated[list[str] | None, OVERRIDES] = None,
     plugin: Plugin = None,
 ) -> None:
-    """Print a recipe with every key resolved; edit it and train it. 'folder' is planned from --data."""
+    """Print a recipe with every key resolved, to edit and train. Plans 'folder' from --data."""
     from crossview.planned import commented, resolve_planned
 
     with bar("reading cases") as progress:
@@ -79,16 +79,16 @@ def recipe(
 
 def list_(
     what: Annotated[str, typer.Argument(metavar="methods|recipes|sources|networks|suites")],
-    as_json: Annotated[bool, flag("--json", "For programs.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print the names as JSON.")] = False,
 ) -> None:
-    """What there is: methods, recipes, sources, networks, suites."""
+    """List methods, recipes, sources, networks or suites."""
     from crossview.listing import listed
 
     print(listed(what, as_json))  # noqa: T201
 
 
 def doctor() -> None:
-    """What this machine has: versions, devices, and whether bf16 is faster here."""
+    """Show versions, devices, and whether bf16 is faster on this machine."""
     from crossview.doctor import examine
 
     for name, found in examine().items():

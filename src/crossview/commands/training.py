@@ -29,15 +29,17 @@ if TYPE_CHECKING:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the demonstration.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the runs and the report.")] = Path(
+        "runs/demo"
+    ),
     seeds: Annotated[
-        int, typer.Option(min=1, help="How many seeds; the first is the recipe's own.")
+        int, typer.Option(min=1, help="Number of seeds, starting at the recipe's own.")
     ] = 1,
     steps: Annotated[
-        int | None, typer.Option(min=2, help="Steps of each run; by default the recipe's.")
+        int | None, typer.Option(min=2, help="Steps per run; by default the recipe's.")
     ] = None,
 ) -> None:
-    """A few minutes on two CPU cores: phantoms, labelled-only training against CML, a report."""
+    """Compare labelled-only training and CML on phantoms; a few minutes on two CPU cores."""
     from crossview.demonstration import demo as run_demo
 
     result = run_demo(out, seeds=seeds, steps=steps, say=lambda text: print(text, file=sys.stderr))  # noqa: T201
@@ -56,28 +58,29 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="The run folder to make. Not needed to resume RECIPE, a run folder."
+            metavar="RUN",
+            help="Run folder to create. Not needed if RECIPE is a run folder to resume.",
         ),
     ] = None,
     data: Annotated[Path | None, DATA] = None,
     overrides: Annotated[list[str] | None, OVERRIDES] = None,
-    resume: Annotated[bool, flag("--resume", "Go on with the run in this folder.")] = False,
+    resume: Annotated[bool, flag("--resume", "Resume the run in this folder.")] = False,
     overwrite: Annotated[
-        bool, flag("--overwrite", "Delete the run in this folder and start anew.")
+        bool, flag("--overwrite", "Delete the run in this folder and start over.")
     ] = False,
     max_steps: Annotated[
         int | None,
-        typer.Option(min=0, help="Stop, saved, after so many steps since the run began."),
+        typer.Option(min=0, help="Save and stop once the run has done this many steps."),
     ] = None,
     gpus: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Train in so many processes on this machine, each with a GPU of its own."
+            min=1, help="Train in this many processes on this machine, with one GPU each."
         ),
     ] = None,
     plugin: Plugin = None,
 ) -> None:
-    """Train a recipe; the run folder holds all that comes of it."""
+    """Train a recipe. All results are stored in the run folder."""
     check_one_of(resume, overwrite)
     folder = run_to_make(recipe, out, resume)
     if gpus is not None and gpus > 1 and place() is None:
@@ -117,13 +120,13 @@ def train(
             if untested
             else command("evaluate", run.path)
         )
-        how = "was finished already," if already else "finished"
+        how = "already finished" if already else "finished"
         print(f"{how} after {outcome.total_step} steps: {run.path}\nnext: {follows}")  # noqa: T201
     elif speaks():
         follows = command("train", run.path, "--resume")
-        print(
-            f"stopped and saved after {outcome.total_step} steps: {run.path}\nto go on: {follows}"
-        )  # noqa: T201
+        print(  # noqa: T201
+            f"stopped and saved after {outcome.total_step} steps: {run.path}\nto resume: {follows}"
+        )
     if place() is not None or outcome.how == "interrupted":
         leave(128 + outcome.signal if outcome.how == "interrupted" else 0)
 
@@ -135,27 +138,33 @@ def bench(
             metavar="SUITE", help="A shipped suite (crossview list suites) or a TOML file."
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs and their table.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the runs and their table.")],
     data: Annotated[Path | None, DATA] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="ROW", help="Only this row (its label). Can be repeated."),
+        typer.Option(metavar="ROW", help="Run only the row with this label. Can be repeated."),
     ] = None,
     setting: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this setting. Can be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Run only this setting. Can be repeated."),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Only the first so many seeds.")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of seeds to run, from the first; by default all."),
+    ] = None,
     records: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder that gets a small record of each run; a run whose record is there is done.",
+            help="Folder for a small record per run. A run with a record counts as done.",
         ),
     ] = None,
-    dry_run: Annotated[bool, flag("--dry-run", "Only tell the runs, and which are done.")] = False,
+    dry_run: Annotated[
+        bool, flag("--dry-run", "List the runs and their state; train nothing.")
+    ] = False,
     plugin: Plugin = None,
 ) -> None:
-    """Run a suite, methods x settings x seeds, one after the other, and compare; the same command goes on where it was stopped."""
+    """Train and compare a suite (methods x settings x seeds). Run it again to resume."""
     from crossview.runner import bench as run_bench
     from crossview.runner import outlook
 

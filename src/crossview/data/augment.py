@@ -1,7 +1,8 @@
-"""Random crops, turns, flips, rotations and resizing of stored items, on the device they lie on.
+"""Random crops, turns, flips, rotations and resizing of stored items, on the store's device.
 
-What is drawn is decided on the host (a *plan*, from a numpy generator); what is computed runs on the store's own device, and an image's
-look-up table is applied to the patch only. Semantics of ``crop_released`` and ``resize``: the published code of CML, BCP and SS-Net.
+The host draws a *plan* from a numpy generator; the store's device carries it out. An image's
+look-up table is applied to the patch only. ``crop_released`` and ``resize`` follow the published
+code of CML, BCP and SS-Net.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ from crossview.data.store import Store, moved
 
 @dataclass(frozen=True)
 class CropPlan:
-    """A box in the item as it is stored, and what is then done to it.
+    """A box in the item as stored, and the turns and the flip of its content.
 
-    start: the box's first corner on each axis; negative, or with an end past the item's, where the box lies in the padding.
-    size: its sides. turns: by 90 degrees in the plane of axes 0 and 1, from 0 towards 1. flip: the axis flipped after that, or None.
+    Attributes:
+        start: First corner per axis. It is negative, or the box ends beyond the item, where the
+            box covers padding.
+        size: Sides of the box.
+        turns: Number of turns by 90 degrees in the plane of axes 0 and 1, from 0 towards 1.
+        flip: Axis flipped after the turns, or None.
     """
 
     start: tuple[int, ...]
@@ -41,11 +46,17 @@ def crop_plan(
     rot90_flip: bool,
     generator: np.random.Generator,
 ) -> CropPlan:
-    """Draw a crop of ``patch`` from an item of ``shape``: turned and flipped first (if asked for), then padded, then cut.
+    """Draw a crop of ``patch`` from an item of ``shape``: turn and flip, then pad, then cut.
 
-    Turns are 0 to 3 and the flip, along axis 0 or 1, is always done: so with it the identity never occurs, as in the published code.
-    released: padding and corners of the published code (``released_padding``; the last corner is never drawn). Else an axis is padded
-    exactly to the patch, the smaller half in front, and every corner can be drawn. Padding is 0 in image and label.
+    Args:
+        shape: Sides of the item.
+        patch: Sides of the crop.
+        released: Use the padding and the corners of the published code: ``released_padding``, and
+            the last corner is never drawn. Otherwise an axis is padded exactly to the patch, the
+            smaller half in front, and every corner can be drawn. Padding is 0 in image and label.
+        rot90_flip: Turn 0 to 3 times and always flip along axis 0 or 1, so the identity never
+            occurs, as in the published code.
+        generator: Source of all draws.
     """
     turns, flip = (
         (int(generator.integers(4)), int(generator.integers(2))) if rot90_flip else (0, None)
@@ -61,7 +72,10 @@ def crop_plan(
 
 
 def released_padding(shape: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
-    """Voxels added on BOTH sides of each axis by the published code: max((out - side) // 2 + 3, 0) if any side is <= out, else none."""
+    """Return the voxels that the published code adds on BOTH sides of each axis.
+
+    max((out - side) // 2 + 3, 0) if any side is <= out, else 0.
+    """
     if all(side > out for side, out in zip(shape, patch, strict=True)):
         return (0,) * len(patch)
     return tuple(max((out - side) // 2 + 3, 0) for side, out in zip(shape, patch, strict=True))
@@ -77,10 +91,13 @@ def _padding(shape: Sequence[int], patch: Sequence[int], released: bool) -> list
 def _box_before(
     shape: list[int], start: list[int], size: list[int], turns: int, flip: int | None
 ) -> CropPlan:
-    """The box of the stored item that becomes the given box once the item is turned and flipped; ``shape`` is the turned item's."""
+    """Return the box of the stored item that the turns and the flip bring to the given box.
+
+    ``shape`` is that of the turned item.
+    """
     if flip is not None:
         start[flip] = shape[flip] - start[flip] - size[flip]
-    for _ in range(turns):  # turned[i, j] = item[j, W - 1 - i], with W the turned item's first side
+    for _ in range(turns):  # turned[i, j] = item[j, W - 1 - i]; W: the turned item's first side
         start[:2] = start[1], shape[0] - start[0] - size[0]
         size[:2] = size[1], size[0]
         shape[:2] = shape[1], shape[0]
@@ -112,7 +129,7 @@ def crop_label(store: Store, position: int, plan: CropPlan, out: Tensor) -> None
 
 
 def _overlap(shape: Sequence[int], plan: CropPlan) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Where the box meets the item: as slices of the item, and of the box."""
+    """Return the overlap of box and item, as slices of the item and of the box."""
     inside = [
         (min(max(start, 0), side), min(max(start + size, 0), side))
         for start, size, side in zip(plan.start, plan.size, shape, strict=True)
@@ -125,7 +142,7 @@ def _overlap(shape: Sequence[int], plan: CropPlan) -> tuple[tuple[slice, ...], t
 
 
 def _turned(piece: Tensor, plan: CropPlan, first: int) -> Tensor:
-    """Turned and flipped in the plane of the axes ``first`` and ``first`` + 1, in one copy: a swap of axes and one reversal."""
+    """Turn and flip in the plane of axes ``first`` and ``first`` + 1 by one transpose and flip."""
     reversed_axes = {0: set(), 1: {0}, 2: {0, 1}, 3: {1}}[plan.turns] ^ (
         {plan.flip} if plan.flip is not None else set()
     )
@@ -136,7 +153,7 @@ def _turned(piece: Tensor, plan: CropPlan, first: int) -> Tensor:
 
 @dataclass(frozen=True)
 class ResizePlan:
-    """What is done to a whole slice before it is resized: turns and a flip as in ``CropPlan``, or a rotation by ``angle`` degrees."""
+    """Turns and a flip as in ``CropPlan``, or a rotation by ``angle`` degrees, before a resize."""
 
     turns: int = 0
     flip: int | None = None
@@ -144,10 +161,11 @@ class ResizePlan:
 
 
 def resize_plan(augmentation: str, generator: np.random.Generator) -> ResizePlan:
-    """Draw a slice's augmentation.
+    """Draw the augmentation of a slice.
 
-    rot90_flip: always. rot90_flip_or_rotate, as published for ACDC: that for one half, a whole angle of -20 to 19 degrees for a
-    quarter, nothing for a quarter.
+    "rot90_flip" turns and flips every slice. "rot90_flip_or_rotate", as published for ACDC, turns
+    and flips half of them, rotates a quarter by a whole angle of -20 to 19 degrees, and leaves a
+    quarter unchanged.
     """
     if augmentation == "none":
         return ResizePlan()
@@ -161,10 +179,12 @@ def resize_plan(augmentation: str, generator: np.random.Generator) -> ResizePlan
 
 
 def resize_index(source: int, target: int) -> NDArray[np.int64]:
-    """The source position of each target position along one axis, nearest neighbour, corners on corners: floor(i (n-1)/(m-1) + 0.5).
+    """Return the nearest source position of each target position along one axis, (target,).
 
-    (target,). That is ``scipy.ndimage.zoom(..., order=0)``, which the published code uses, but for one thing: for some sizes rounding
-    pushes scipy's last coordinate past the end and it fills that border with 0; here it is the last position.
+    Corners lie on corners: floor(i (n-1)/(m-1) + 0.5). This equals
+    ``scipy.ndimage.zoom(..., order=0)``, which the published code uses, with one exception. For
+    some sizes rounding pushes scipy's last coordinate past the end and scipy fills that border
+    with 0; here the last position is used.
     """
     step = (source - 1) / (target - 1) if target > 1 else 1.0
     index: NDArray[np.int64] = np.floor(np.arange(target) * step + 0.5).astype(np.int64)
@@ -174,10 +194,13 @@ def resize_index(source: int, target: int) -> NDArray[np.int64]:
 def resize_batch(
     store: Store, positions: Sequence[int], plans: Sequence[ResizePlan], patch: Sequence[int]
 ) -> tuple[Tensor, Tensor | None]:
-    """Whole slices, augmented and resized: images float32 (B, C, *patch), and labels int64 (B, *patch) if the store has them.
+    """Augment and resize whole slices, with one gather for the whole batch.
 
-    Equal to rot90 + flip, or ``scipy.ndimage.rotate(order=0, reshape=False)``, followed by a resize by ``resize_index``; a voxel
-    rotated in from outside is 0. One gather for the whole batch.
+    Equals rot90 + flip, or ``scipy.ndimage.rotate(order=0, reshape=False)``, followed by a resize
+    by ``resize_index``. A voxel rotated in from outside is 0.
+
+    Returns:
+        Images, float32 (B, C, *patch), and labels, int64 (B, *patch), None without labels.
     """
     index, outside, channels, tables = _slice_index(store, positions, plans, patch)
     image_index = (
@@ -204,11 +227,16 @@ def resize_batch(
 def _slice_index(
     store: Store, positions: Sequence[int], plans: Sequence[ResizePlan], patch: Sequence[int]
 ) -> tuple[Tensor, dict[int, Tensor], Tensor, Tensor]:
-    """Where the batch lies in the store, on the store's device.
+    """Return the positions of a batch in the store, on the store's device.
 
-    For each patch pixel its place in ``store.labels``, (B, *patch); by slot, where a rotation meets the outside (place 0 of the slice
-    there); what takes a place to each channel's in ``store.voxels``, (B, C); and where each item's values begin, (B,).
-    Worked out on the host and brought over in ONE copy: a GPU would wait for each of many small ones.
+    They are computed on the host and moved in ONE copy: a GPU would wait for each of many small
+    ones.
+
+    Returns:
+        The position of each patch pixel in ``store.labels``, (B, *patch); per rotated slot, the
+        mask of pixels outside the slice (their position is that of its first pixel); the offsets
+        from there to each channel in ``store.voxels``, (B, C); the start of each item's table in
+        ``store.values``, (B,).
     """
     rows, columns = (np.empty((len(plans), side), np.int64) for side in patch)
     rotated = {}
@@ -222,9 +250,8 @@ def _slice_index(
     sizes = np.array([[prod(store.shapes[position])] for position in positions])
     channels = (store.channels - 1) * starts + np.arange(store.channels) * sizes
     tables = np.array([store.value_offsets[position] for position in positions])
-    wide = (
-        np.int64 if len(store.voxels) >= 2**31 else np.int32
-    )  # int32 gathers twice as fast on the CPU
+    # int32 gathers twice as fast on the CPU.
+    wide = np.int64 if len(store.voxels) >= 2**31 else np.int32
     parts = [rows, columns, channels, tables, *rotated.values()]
     packed = np.concatenate([part.reshape(-1) for part in parts], dtype=wide, casting="same_kind")
     pieces = torch.split(
@@ -242,7 +269,7 @@ def _slice_index(
 
 
 def _turned_layout(shape: Sequence[int], plan: ResizePlan) -> tuple[int, list[int], list[int]]:
-    """Where the turned slice begins in the flat slice, its steps along both axes, and its sides: a view, as numpy would make it."""
+    """Return the start, the steps and the sides of a numpy view that turns and flips a slice."""
     base, steps, sides = 0, [shape[1], 1], [shape[0], shape[1]]
     for _ in range(plan.turns):
         base += (sides[1] - 1) * steps[1]
@@ -254,9 +281,10 @@ def _turned_layout(shape: Sequence[int], plan: ResizePlan) -> tuple[int, list[in
 
 
 def _rotated_index(shape: Sequence[int], angle: int, patch: Sequence[int]) -> NDArray[np.int32]:
-    """For each patch pixel its place in a slice rotated about its centre, -1 where that is outside, (*patch).
+    """Return each patch pixel's position in a slice rotated about its centre, (*patch).
 
-    In float64 and in scipy's order of operations: a pixel is outside where its exact place is, before it is rounded.
+    It is -1 outside the slice. Positions are float64 and in scipy's order of operations: a pixel is
+    outside if its exact position is, before rounding.
     """
     matrix = np.array([[cosdg(angle), sindg(angle)], [-sindg(angle), cosdg(angle)]])
     centre = (np.array(shape) - 1) / 2
@@ -270,9 +298,8 @@ def _rotated_index(shape: Sequence[int], angle: int, patch: Sequence[int]) -> ND
     outside = (
         (places[0] < 0) | (places[0] > shape[0] - 1) | (places[1] < 0) | (places[1] > shape[1] - 1)
     )
-    rounded = [
-        np.add(place, 0.5, out=place).astype(np.int32) for place in places
-    ]  # cuts towards 0: the floor, wherever a place is inside
+    # astype truncates towards 0, which is the floor for every position inside the slice.
+    rounded = [np.add(place, 0.5, out=place).astype(np.int32) for place in places]
     index: NDArray[np.int32] = rounded[0] * np.int32(shape[1]) + rounded[1]
     index[outside] = -1
     return index

@@ -1,4 +1,4 @@
-"""A case: one scan (or one slice of it), read when it is needed."""
+"""Cases: scans, or slices of scans, that are read on demand."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from numpy.typing import NDArray
 class Case:
     """One image and, if it is labelled, its label.
 
-    id: unique within a data set. patient: the unit of splits and of bootstraps (two scans of one patient share it).
-    file: the image's file, for messages. read_image: -> float32 (C, *S). read_label: -> uint8 (*S), or None.
-    spacing: voxel sides in mm in array order, or None where the file format has none. affine: 4x4 voxel-to-world, or None.
-    The readers raise UserError for a file that is missing, truncated or lacks what it should hold.
+    The readers raise UserError if a file is missing, truncated or incomplete.
+
+    Attributes:
+        id: Name of the case, unique within a data set.
+        patient: Unit of splits and bootstraps; all scans of a patient share it.
+        file: File of the image, for messages.
+        read_image: Returns the image, float32 (C, *S).
+        read_label: Returns the label, uint8 (*S); None for an unlabelled case.
+        spacing: Voxel spacing in mm in array order, or None if the file format stores none.
+        affine: Voxel-to-world matrix (4, 4), or None.
     """
 
     id: str
@@ -33,15 +39,19 @@ class Case:
         return self.read_label is not None
 
     def without_label(self) -> Case:
-        """The same case with no way to its label: what the unlabelled stream is given."""
+        """Return the case without access to its label, for the unlabelled stream."""
         return replace(self, read_label=None)
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The cases of a data set by their role. ``labelled`` and ``unlabelled`` are for training; training never sees ``test``.
+    """The cases of a data set by role.
 
-    classes counts the background. unit: of distances in results, "voxel" or "mm".
+    Training uses ``labelled`` and ``unlabelled`` and never sees ``test``.
+
+    Attributes:
+        classes: Number of classes, background included.
+        unit: Unit of distances in results, "voxel" or "mm".
     """
 
     labelled: tuple[Case, ...]
@@ -53,6 +63,6 @@ class Splits:
     channels: int = 1
     unit: str = "voxel"
     raw: bool = False
-    """Images are as their files hold them: they are resampled and normalised as [data] says before a network sees them."""
+    """True if images are read as stored and must be resampled and normalised as in [data]."""
     notes: tuple[str, ...] = ()
-    """Sentences every result must carry, say that test volumes were cropped around the ground truth."""
+    """Sentences for every result, e.g. that test volumes were cropped around the ground truth."""

@@ -1,4 +1,4 @@
-"""What can be wrong with a case once it is read. Nothing here raises: problems are collected over all cases and raised at once."""
+"""Checks of a case that has been read. They raise nothing; callers collect all problems."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ def check_case(
     classes: int,
     channels: int,
 ) -> list[Problem]:
-    """Problems of an image (C, *S) and its label (*S): channels, shapes, NaN or infinite values, label values outside the classes."""
+    """Return the problems of an image (C, *S) and its label (*S).
+
+    They concern channels, shapes, NaN or infinite values, and label values outside the classes.
+    """
     where = f"{case.id} ({case.file})"
     problems = []
     if image.ndim not in (3, 4) or image.shape[0] != channels:
-        found, expected = str(image.shape), f"{channels} channel(s) in front of two or three axes"
+        found, expected = str(image.shape), f"{channels} channel(s), then two or three axes"
         problems.append(
             Problem(
                 "the image has an unexpected shape",
@@ -30,17 +33,18 @@ def check_case(
                 "give every case the same channels",
             )
         )
-    # The sum is finite unless a value isn't (or the sum overflows): one pass, no array of booleans for a clean image.
+    # The sum is finite unless a value is not (or the sum overflows): one pass, and no array of
+    # booleans for a clean image.
     with np.errstate(invalid="ignore"):
         total = image.sum(dtype=np.float64)
     if not np.isfinite(total) and (bad := int(image.size - np.isfinite(image).sum())):
         problems.append(
             Problem(
-                "the image holds values that are no numbers",
+                "the image contains values that are not numbers",
                 where,
                 f"{bad} NaN or infinite voxels",
                 "finite values",
-                "repair or leave out",
+                "repair the image or exclude the case",
             )
         )
     if label is None:
@@ -53,12 +57,12 @@ def check_case(
                 where,
                 found,
                 expected,
-                "take the label that belongs to this image",
+                "use the label that belongs to this image",
             )
         )
     if label.size and int(label.max()) >= classes:
         values = ", ".join(str(value) for value in np.unique(label))
-        fix = "correct the label file, or data.classes"
+        fix = "correct the label file or data.classes"
         problems.append(
             Problem(
                 "the label has values outside the classes",

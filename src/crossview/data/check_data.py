@@ -1,4 +1,4 @@
-"""``crossview check``: every problem of a data set in one pass, and what the set holds."""
+"""``crossview check``: every problem of a data set, found in one pass, and its content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crossview.data.sources.recognise import DataSet, recognise, whole
 
 @dataclass(frozen=True)
 class ClassShare:
-    """A class over all labels: its voxels, their share, and in how many of the labelled cases it occurs."""
+    """A class over all labels: its voxels, their share, and the number of cases with it."""
 
     value: int
     name: str
@@ -28,7 +28,7 @@ class ClassShare:
 
 @dataclass(frozen=True)
 class Check:
-    """A checked data set: what it holds and what was found."""
+    """A checked data set: its content and the findings."""
 
     data: DataSet
     facts: Facts
@@ -44,11 +44,11 @@ class Check:
 
     @property
     def read(self) -> list[CaseFacts]:
-        """The facts of the cases whose image could be read."""
+        """Return the facts of the cases whose image could be read."""
         return [fact for of_role in self.facts.values() for fact in of_role if fact.shape]
 
     def classes(self) -> list[ClassShare]:
-        """Every class that is named or occurs."""
+        """Return every class that has a name or occurs."""
         counts = [
             fact.label_counts
             for of_role in self.facts.values()
@@ -71,7 +71,10 @@ class Check:
         return shares
 
     def ranges(self) -> dict[str, dict[str, list[float]]]:
-        """Smallest, median and largest of shape and spacing by axis, and of a case's percentiles by channel; {} where nothing was read."""
+        """Return the smallest, median and largest shape, spacing and percentiles over the cases.
+
+        Shape and spacing are per axis, percentiles per channel. {} if no image could be read.
+        """
         rows: dict[str, list[tuple[float, ...]]] = defaultdict(list)
         axes = {len(fact.shape) - 1 for fact in self.read}
         for fact in self.read:
@@ -93,7 +96,10 @@ class Check:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for programs. "errors" and "warnings": what, where, found, expected, fix, cases."""
+        """Return the check for programs.
+
+        "errors" and "warnings" hold what, where, found, expected, fix and cases.
+        """
         return {
             "data": str(self.data.root),
             "source": self.data.source,
@@ -121,10 +127,19 @@ def check(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Check:
-    """Read every case of a data set once and collect all that is wrong with it; nothing is written.
+    """Read every case of a data set once and collect all problems. Nothing is written.
 
-    source: how the folder is read; None recognises its layout. progress: told (cases read, of all).
-    Raises UserError only where there is no such folder or no such source: what is wrong with the data is in ``findings``.
+    Args:
+        data: Folder of the data set.
+        source: Name of the source that reads the folder; None recognises the layout.
+        workers: Number of reading threads; None chooses it.
+        progress: Called with (cases read, cases in all).
+
+    Returns:
+        The content of the data set, with its problems in ``findings``.
+
+    Raises:
+        UserError: Only if the folder or the source does not exist.
     """
     root = Path(data)
     found = whole(source or recognise(root), root)

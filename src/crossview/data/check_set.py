@@ -1,4 +1,4 @@
-"""What can be wrong with a data set as a whole: each rule looks at the facts of all cases and names those that break it."""
+"""Rules for a data set as a whole. Each reads the facts of all cases and reports the violations."""
 
 from __future__ import annotations
 
@@ -18,23 +18,26 @@ from crossview.data.sources.layouts import told
 from crossview.errors import Problem
 
 Facts = Mapping[str, Sequence[CaseFacts]]
-"""The facts of each case by its role: "labelled", "hidden", "unlabelled", "validation", "test", "unused"."""
+"""Facts by role: "labelled", "hidden", "unlabelled", "validation", "test", "unused"."""
 
 SPACING_FACTOR = 3
 INTENSITY_FACTOR = 10
-VARIES = ", or where the set varies more than that, no further out than the others"
+VARIES = ", or no further out than other cases if the data set varies more"
 DEVIATIONS = 5
-"""Robust standard deviations (1.4826 times the median absolute deviation, of logarithms) that an outlier lies from the median at least."""
+"""Minimum distance of an outlier from the median, in robust standard deviations of logarithms.
+
+A robust standard deviation is 1.4826 times the median absolute deviation.
+"""
 FEWEST_COMPARED = 5
-"""Cases from which on a median tells what is usual."""
+"""Minimum number of cases for a meaningful median."""
 HELD_OUT = ("validation", "test")
 Severity = Literal["error", "warning"]
-"""error: training must not begin so (exit code 2). warning: look at it."""
+"""error: the data cannot be trained on (exit code 2). warning: have a look."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem of a data set. cases: whom it concerns."""
+    """A problem of a data set, and the ids of the cases that it concerns."""
 
     severity: Severity
     problem: Problem
@@ -42,7 +45,13 @@ class Finding:
 
 
 def check_set(facts: Facts, classes: int | None, where: str) -> list[Finding]:
-    """Every finding over all cases, errors first. classes: where source or dataset.json tell them; where: the set's folder."""
+    """Return every finding over all cases, errors first.
+
+    Args:
+        facts: Facts of the cases by role.
+        classes: Number of classes if the source or dataset.json states it, else None.
+        where: Folder of the data set, for messages.
+    """
     every = [fact for of_role in facts.values() for fact in of_role]
     findings = [
         Finding("error", problem, (fact.case.id,)) for fact in every for problem in fact.problems
@@ -62,7 +71,10 @@ def check_set(facts: Facts, classes: int | None, where: str) -> list[Finding]:
 
 
 def _classes(labelled: Sequence[CaseFacts], classes: int | None, where: str) -> list[Finding]:
-    """Classes that never occur in the training labels; a set of numbers with more gaps than classes numbers something else."""
+    """Find classes that never occur in the training labels.
+
+    Label values with more gaps than classes are probably not class numbers: an error.
+    """
     values = sorted({value for fact in labelled for value in fact.label_counts})
     if not values:
         return []
@@ -72,10 +84,10 @@ def _classes(labelled: Sequence[CaseFacts], classes: int | None, where: str) -> 
             Finding(
                 "error",
                 Problem(
-                    "every label is all background",
+                    "every label contains background only",
                     where,
                     "value 0 only",
-                    "a foreground class",
+                    "at least one foreground class",
                     fix,
                 ),
             )
@@ -92,7 +104,11 @@ def _classes(labelled: Sequence[CaseFacts], classes: int | None, where: str) -> 
     if len(missing) > present and classes is None:
         fix = "number the classes 0 (background), 1, 2, ... in every label"
         problem = Problem(
-            "the label values are no class numbers in a row", where, found, f"0 to {present}", fix
+            "the label values are not consecutive class numbers",
+            where,
+            found,
+            f"0 to {present}",
+            fix,
         )
         return [Finding("error", problem)]
     what = (
@@ -112,17 +128,24 @@ def _background_only(every: Sequence[CaseFacts]) -> list[Finding]:
     names = [fact.case.id for fact in every if set(fact.label_counts) == {0}]
     if not names:
         return []
-    what = f"{_labels(len(names))} all background"
-    fix = "right if the structure isn't in these scans; a scan that nobody has labelled needs no label file"
+    what = f"{_labels(len(names))} background only"
+    fix = (
+        "ignore this if these scans do not show the structure; "
+        "delete the label file of a scan that nobody has labelled"
+    )
     return [Finding("warning", Problem(what, "", told(names), fix=fix), tuple(names))]
 
 
 def _labels(count: int) -> str:
-    return "1 label is" if count == 1 else f"{count} labels are"
+    return "1 label contains" if count == 1 else f"{count} labels contain"
 
 
 def _constant(every: Sequence[CaseFacts]) -> list[Finding]:
-    """Images of one value: an error with a label, which must be of another image; else such a scan only teaches nothing."""
+    """Find images with a single value.
+
+    With a label this is an error, because the label must belong to another image. Without one such
+    a scan only teaches nothing.
+    """
     findings = []
     severities: tuple[Severity, ...] = ("error", "warning")
     for severity in severities:
@@ -133,14 +156,14 @@ def _constant(every: Sequence[CaseFacts]) -> list[Finding]:
         ]
         if names:
             what = (
-                "an image holds one value only"
+                "1 image contains a single value"
                 if len(names) == 1
-                else f"{len(names)} images hold one value only"
+                else f"{len(names)} images contain a single value"
             )
             findings.append(
                 Finding(
                     severity,
-                    Problem(what, "", told(names), fix="take it out, or export it again"),
+                    Problem(what, "", told(names), fix="exclude it or export it again"),
                     tuple(names),
                 )
             )
@@ -152,7 +175,10 @@ def _is_constant(fact: CaseFacts) -> bool:
 
 
 def _duplicates(facts: Facts, where: str) -> list[Finding]:
-    """Images with the same content: an error where one is trained on and the other scored. And labels that different images share."""
+    """Find images with the same content, and labels that different images share.
+
+    Copies are an error if one is trained on and another is scored.
+    """
     side_of = {fact.case.id: _side(role) for role, of_role in facts.items() for fact in of_role}
     telling = [
         fact
@@ -177,16 +203,16 @@ def _duplicates(facts: Facts, where: str) -> list[Finding]:
         *_copies(
             "error",
             leaks,
-            "are copies of each other, and not all in one of training, validation and test",
-            "take out all but one",
+            "are copies of each other across training, validation and test",
+            "keep only one of them",
             where,
         ),
-        *_copies("warning", others, "are copies of each other", "take out all but one", where),
+        *_copies("warning", others, "are copies of each other", "keep only one of them", where),
         *_copies(
             "warning",
             shared,
-            "are different and have the very same label",
-            "check whose label it is",
+            "differ but have identical labels",
+            "check which image the label belongs to",
             where,
         ),
     ]
@@ -195,7 +221,7 @@ def _duplicates(facts: Facts, where: str) -> list[Finding]:
 def _copies(
     severity: Severity, groups: list[list[str]], what: str, fix: str, where: str
 ) -> list[Finding]:
-    """One finding for all groups of cases that have something in common, none if there are no groups."""
+    """Return one finding for all groups of cases, or none if there are no groups."""
     names = tuple(name for group in groups for name in group)
     found = told([" = ".join(group) for group in groups])
     return (
@@ -229,7 +255,10 @@ def _channels(every: Sequence[CaseFacts]) -> list[Finding]:
         Finding(
             "error",
             Problem(
-                "images differ in their channels", "", told(names), f"{usual}, as the others have"
+                "images have different numbers of channels",
+                "",
+                told(names),
+                f"{usual}, as in the other images",
             ),
             tuple(names),
         )
@@ -237,7 +266,7 @@ def _channels(every: Sequence[CaseFacts]) -> list[Finding]:
 
 
 def _spacing(every: Sequence[CaseFacts]) -> list[Finding]:
-    """Cases one of whose voxel sides lies apart by a factor of 3 from the set's median, and by five robust deviations."""
+    """Find cases whose spacing is an outlier, by ``SPACING_FACTOR``, along some axis."""
     known = [fact for fact in every if fact.spacing]
     if len(known) < FEWEST_COMPARED or len({len(fact.spacing or ()) for fact in known}) > 1:
         return []
@@ -253,7 +282,7 @@ def _spacing(every: Sequence[CaseFacts]) -> list[Finding]:
         ]
     )
     usual = " x ".join(f"{side:.3g}" for side in np.median(sides, axis=0))
-    what = f"{_cases(len(odd))} very different voxel sides"
+    what = f"{_cases(len(odd))} an unusual voxel spacing"
     expected = f"within a factor of {SPACING_FACTOR} of the median {usual} mm{VARIES}"
     return [
         Finding(
@@ -265,7 +294,7 @@ def _spacing(every: Sequence[CaseFacts]) -> list[Finding]:
 
 
 def _too_large(every: Sequence[CaseFacts]) -> list[Finding]:
-    """Scans of so large voxel sides that resampling to the set's median makes more voxels of them than any scan has."""
+    """Find scans that resampling to the median spacing would make larger than any scan."""
     known = [fact for fact in every if fact.spacing]
     if not known or len({len(fact.spacing or ()) for fact in known}) > 1:
         return []
@@ -280,9 +309,13 @@ def _too_large(every: Sequence[CaseFacts]) -> list[Finding]:
             for fact in odd
         ]
     )
-    what = f"{_cases(len(odd))} voxel sides that can't be, beside the others': resampled to theirs a scan would become too large"
+    what = (
+        f"{_cases(len(odd))} an implausible voxel spacing: "
+        "the scan would be too large once resampled to the median spacing"
+    )
     expected = (
-        f"at most {LARGEST:,} voxels of the median {' x '.join(f'{side:.3g}' for side in usual)} mm"
+        f"at most {LARGEST:,} voxels once resampled to the median "
+        f"{' x '.join(f'{side:.3g}' for side in usual)} mm"
     )
     return [
         Finding(
@@ -298,7 +331,7 @@ def _cases(count: int) -> str:
 
 
 def _intensity(every: Sequence[CaseFacts]) -> list[Finding]:
-    """Cases whose intensities span another range than the set's, or that hold single values far outside their own range; by channel."""
+    """Find cases with an unusual intensity range or single extreme values, per channel."""
     findings = []
     known = [fact for fact in every if fact.percentiles and not _is_constant(fact)]
     for channel in range(max((fact.channels for fact in known), default=0)):
@@ -325,15 +358,22 @@ def _other_range(known: Sequence[CaseFacts], channel: int) -> list[Finding]:
     odd.sort(key=lambda fact: fact.percentiles[channel][0] - fact.percentiles[channel][2])
     found = told(
         [
-            f"{fact.case.id} ({fact.percentiles[channel][0]:.4g} to {fact.percentiles[channel][2]:.4g})"
+            f"{fact.case.id} ({fact.percentiles[channel][0]:.4g} "
+            f"to {fact.percentiles[channel][2]:.4g})"
             for fact in odd
         ]
     )
-    what = f"{_cases(len(odd))} a very different range of intensities" + (
+    what = f"{_cases(len(odd))} an unusual intensity range" + (
         f" in channel {channel}" if channel else ""
     )
-    expected = f"a range (0.5th to 99.5th percentile) within a factor of {INTENSITY_FACTOR} of the usual one, {low:.4g} to {high:.4g}{VARIES}"
-    fix = "harmless if each scan is normalised on its own (z-score); check units and export if not"
+    expected = (
+        f"0.5th to 99.5th percentile within a factor of {INTENSITY_FACTOR} "
+        f"of the median range {low:.4g} to {high:.4g}{VARIES}"
+    )
+    fix = (
+        "ignore this if each scan is normalised on its own (z-score); "
+        "otherwise check units and export"
+    )
     return [
         Finding(
             "warning", Problem(what, "", found, expected, fix), tuple(fact.case.id for fact in odd)
@@ -357,11 +397,14 @@ def _single_values(known: Sequence[CaseFacts], channel: int) -> list[Finding]:
     if not odd:
         return []
     found = told([f"{fact.case.id} ({_span(fact, channel)})" for fact in odd])
-    what = f"{_cases(len(odd))} single voxels far outside the range" + (
+    what = f"{_cases(len(odd))} single voxels far outside the intensity range" + (
         f" in channel {channel}" if channel else ""
     )
-    expected = f"no value further out than {INTENSITY_FACTOR} times the range from the 0.5th to the 99.5th percentile"
-    fix = "clip them, or let the plan clip (normalisation z_score_clipped)"
+    expected = (
+        f"no value beyond the 0.5th to 99.5th percentile by more than {INTENSITY_FACTOR} times "
+        "the width of that range"
+    )
+    fix = "clip them, or train with data.normalisation = z_score_clipped"
     return [
         Finding(
             "warning", Problem(what, "", found, expected, fix), tuple(fact.case.id for fact in odd)
@@ -370,7 +413,10 @@ def _single_values(known: Sequence[CaseFacts], channel: int) -> list[Finding]:
 
 
 def _outliers(values: NDArray[np.float64], factor: float) -> NDArray[np.bool_]:
-    """Positive values further from the median than a factor, and than five robust standard deviations of their logarithms."""
+    """Mark values that differ from the median by more than ``factor`` and ``DEVIATIONS``.
+
+    values: positive.
+    """
     logarithms = np.log(values)
     distance = np.abs(logarithms - np.median(logarithms))
     limit = max(float(np.log(factor)), DEVIATIONS * 1.4826 * float(np.median(distance)))
@@ -378,7 +424,10 @@ def _outliers(values: NDArray[np.float64], factor: float) -> NDArray[np.bool_]:
 
 
 def _patients(facts: Facts) -> list[Finding]:
-    """Names that look like those of one patient, in training and held out. Only names tell here, so it is a warning."""
+    """Find scans that seem to be of one patient, in training and held out.
+
+    Only the names suggest it, so it is a warning.
+    """
     by_patient: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for role, of_role in facts.items():
         for fact in of_role:
@@ -391,10 +440,20 @@ def _patients(facts: Facts) -> list[Finding]:
     ]
     if not shared:
         return []
-    what = f"{len(shared)} patients seem to be in two of training, validation and test"
-    fix = "keep a patient's scans together; [patient] in split.toml tells whose they are"
+    what = (
+        "some patients seem to be in more than one of training, validation and test "
+        f"({len(shared)} in all)"
+    )
+    fix = (
+        "keep each patient's scans together; if the names mislead, "
+        "assign scans to patients in [patient] of split.toml"
+    )
     problem = Problem(
-        what, "", told([", ".join(names) for names in shared]), "each patient in one of them", fix
+        what,
+        "",
+        told([", ".join(names) for names in shared]),
+        "each patient in only one of them",
+        fix,
     )
     return [Finding("warning", problem, tuple(name for names in shared for name in names))]
 
@@ -409,7 +468,10 @@ _REPEAT = re.compile(
 
 
 def patient_in(name: str) -> str:
-    """The patient that a case's name tells: "sub-07" of "sub-07_ses-2", "patient12" of "patient12_frame01", "B4" of "B4_left"."""
+    """Return the patient that a case's name suggests.
+
+    "sub-07" for "sub-07_ses-2", "patient12" for "patient12_frame01", "B4" for "B4_left".
+    """
     match = _PATIENT.match(name)
     while match is None and _REPEAT.search(name):
         name = _REPEAT.sub("", name)

@@ -1,4 +1,4 @@
-"""Images kept small in memory: an index and a table of the distinct values where an image has few of them."""
+"""Images kept small in memory: an index and a table of distinct values if an image has few."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 INDEX_KINDS = ("uint8", "int16")
 KINDS = (*INDEX_KINDS, "float16", "float32")
-"""From the most compact to the widest. An index into a table is exact; float16 rounds each value to 11 bits (1 part in 2,048)."""
+"""From the most compact to the widest.
+
+An index into a table is exact; float16 rounds each value to 11 bits (1 part in 2,048).
+"""
 LARGEST_TABLE = 2**15
 LARGEST_FLOAT16 = 65504.0
 _MULTIPLIERS = (
@@ -20,7 +23,12 @@ _MULTIPLIERS = (
 
 @dataclass(frozen=True)
 class Compact:
-    """An image as stored: ``data`` of the image's shape, one of ``KINDS``; ``values`` the table an index points into, else empty."""
+    """An image as stored.
+
+    Attributes:
+        data: Array of the image's shape and of one of ``KINDS``.
+        values: Table that an index points into; empty for float16 and float32.
+    """
 
     data: NDArray[np.generic]
     values: NDArray[np.float32]
@@ -30,12 +38,12 @@ class Compact:
         return str(self.data.dtype)
 
     def largest(self) -> float:
-        """The largest absolute value of the image."""
+        """Return the largest absolute value of the image."""
         held = self.values if self.kind in INDEX_KINDS else self.data
         return float(np.abs(held.astype(np.float32)).max())
 
     def widened(self, kind: str) -> Compact:
-        """The same image in a wider kind."""
+        """Return the image in a wider kind."""
         if kind == self.kind:
             return self
         if kind in INDEX_KINDS:
@@ -45,9 +53,10 @@ class Compact:
 
 
 def compact(image: NDArray[np.float32]) -> Compact:
-    """The most compact form of an image without NaN: exact with up to 32,768 distinct values, else float16, or float32 beyond its range.
+    """Return the most compact form of an image without NaN.
 
-    A table is worth it only where it is shorter than half the image.
+    It is exact for up to 32,768 distinct values, else float16, or float32 beyond the range of
+    float16. A table pays only if it is shorter than half the image.
     """
     image = np.ascontiguousarray(image, dtype=np.float32)
     bits = image.reshape(-1).view(np.uint32)  # bit patterns: minus zero stays minus zero
@@ -64,9 +73,10 @@ def compact(image: NDArray[np.float32]) -> Compact:
 
 
 def _index_of_few(bits: NDArray[np.uint32]) -> tuple[NDArray[np.uint8], NDArray[np.uint32]] | None:
-    """A uint8 index and its table, or None where there are more than 256 distinct values.
+    """Return a uint8 index and its table, or None for more than 256 distinct values.
 
-    About ten times faster than sorting: the values of a sample are taken for all, and those it missed are added.
+    The table starts from the values of a sample; missed values are added. This is about ten times
+    faster than sorting.
     """
     values = np.unique(bits[:: max(1, bits.size // 16384)])
     while len(values) <= 256:
@@ -79,8 +89,11 @@ def _index_of_few(bits: NDArray[np.uint32]) -> tuple[NDArray[np.uint8], NDArray[
 
 
 def _hashed_index(bits: NDArray[np.uint32], values: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """For each element the position of its value in ``values`` (any position where it isn't there), by a hash without collisions."""
-    shift = np.uint32(14)  # 2^18 slots: one multiplier in nine puts two of 256 values into one slot
+    """Return each element's position in ``values`` by a hash without collisions.
+
+    An element that is not in ``values`` gets any position.
+    """
+    shift = np.uint32(14)  # 2^18 slots: one multiplier in nine makes two of 256 values collide
     for multiplier in _MULTIPLIERS:
         slots = (values * multiplier) >> shift
         if len(np.unique(slots)) == len(values):

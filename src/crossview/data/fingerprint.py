@@ -1,4 +1,4 @@
-"""What a user's training scans have in common: the facts from which a plan is made."""
+"""The fingerprint of a user's training scans: the facts from which a plan is made."""
 
 from __future__ import annotations
 
@@ -15,22 +15,30 @@ from crossview.data.inspect import CaseFacts
 from crossview.errors import Problem, UserError, raise_all
 
 AIR = (-3100.0, -700.0)
-"""Where the lowest intensities of a CT lie: air at -1000 Hounsfield units, padding of some scanners down to -3024."""
+"""Range of a CT's lowest intensity: air is -1000 HU, padding of some scanners down to -3024."""
 SMALLEST_SPREAD = 1e-3
-"""Intensities of the foreground closer together than this give no scale."""
+"""Minimum spread of foreground intensities that can serve as a scale."""
 DENSEST = 4000.0
-"""Above what 99.5 % of a CT's voxels stay below: bone at 2000, metal beyond."""
+"""Upper limit of a CT's 99.5th percentile, in HU: bone is at 2000, metal beyond."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The training cases of a data set, labelled and unlabelled; nothing of validation and test cases.
+    """Facts about the training cases, labelled and unlabelled; nothing about validation and test.
 
-    shapes, spacings: a case each, in the order of the axes read: *S in voxels, mm (none where no file tells it). labelled: how many of
-    them, the first, have labels. channels, classes (background included). ct: whether intensities are Hounsfield units, and ct_told_by
-    what. foreground: a channel, (0.5th percentile, 99.5th percentile, mean, standard deviation) of the labelled foreground; none where
-    that is of one value. pieces: by class, the smallest share that its largest component has in a labelled case. places: a labelled case
-    each, by class, some of its voxels (n, axes) in units of the scan's sides. cases: for reports.
+    Attributes:
+        shapes: *S in voxels per case, labelled cases first, in the order of the axes read.
+        spacings: Voxel spacing in mm per case, likewise; () if the files store none.
+        labelled: Number of labelled cases.
+        channels: Number of channels.
+        classes: Number of classes, background included.
+        ct: True if intensities are Hounsfield units.
+        ct_told_by: Origin of ``ct``: "dataset.json" or "the intensities".
+        foreground: Per channel, (0.5th percentile, 99.5th percentile, mean, standard deviation) of
+            the labelled foreground; () if the foreground has a single value.
+        pieces: By class, the smallest share of the largest component in any labelled case.
+        cases: Rows for reports.
+        places: Per labelled case, by class, some voxels (n, axes) in units of the scan's sides.
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -49,11 +57,11 @@ class Fingerprint:
 
     @property
     def axes(self) -> int:
-        """Spatial axes of the scans, 2 or 3."""
+        """Number of spatial axes of the scans, 2 or 3."""
         return len(self.shapes[0])
 
     def as_json(self) -> dict[str, Any]:
-        """For plan.json."""
+        """Return the fingerprint for plan.json."""
         told = {
             "labelled": self.labelled,
             "unlabelled": len(self.shapes) - self.labelled,
@@ -75,24 +83,32 @@ def take(
     class_names: Sequence[str],
     where: str,
 ) -> Fingerprint:
-    """The fingerprint of training cases from their facts, labelled ones first.
+    """Return the fingerprint of training cases.
 
-    channel_names, class_names: as the data set tells them, if it does. where: the data set, for messages. Labels are read once more, to
-    count their pieces and to note where they lie. Raises UserError with every problem of every case, for labels without any class, for
-    mixed channels or axes.
+    Labels are read once more, to measure their components and note foreground positions.
+
+    Args:
+        facts: Facts of the cases, labelled ones first.
+        channel_names: Names from the data set, or None.
+        class_names: Names from the data set; may be empty.
+        where: The data set, for messages.
+
+    Raises:
+        UserError: With every problem of every case; for labels with background only; for scans
+            that differ in channels or axes or of which only some have a voxel spacing.
     """
     raise_all([problem for fact in facts for problem in fact.problems])
     raise_all(_mixed(facts, where))
     labelled = [fact for fact in facts if fact.case.labelled]
     classes = max(len(class_names), 1 + max(max(fact.label_counts, default=0) for fact in labelled))
     if classes < 2:
-        fix = "put 1, 2, ... where the structures are that shall be found"
+        fix = "label the structures to segment with 1, 2, ..."
         raise UserError(
             Problem(
-                "the labels hold background only",
+                "the labels contain background only",
                 where,
                 "no value above 0 in any label",
-                "class 1 somewhere",
+                "class 1 in at least one label",
                 fix,
             )
         )
@@ -114,21 +130,21 @@ def take(
 
 
 def _mixed(facts: Sequence[CaseFacts], where: str) -> list[Problem]:
-    """What all cases must have in common, where they do not."""
-    fix = "make data sets of their own of them (crossview check DATA tells which scan has what)"
+    """Return a problem for each property that all cases must share and do not."""
+    fix = "split them into separate data sets (crossview check DATA reports each scan)"
     differing = {
         "numbers of channels": {str(fact.channels) for fact in facts},
         "numbers of axes": {str(len(fact.shape) - 1) for fact in facts},
-        "files that tell the voxel sides": {
-            "some" if fact.spacing is None else "others not" for fact in facts
+        "voxel spacing": {
+            "missing in others" if fact.spacing is None else "given in some files" for fact in facts
         },
     }
     return [
         Problem(
-            "scans can't be trained on together",
+            "the scans cannot be trained on together",
             where,
-            f"different {what}: {' and '.join(sorted(values))}",
-            "one kind",
+            f"{what}: {' and '.join(sorted(values))}",
+            "the same for all scans",
             fix,
         )
         for what, values in differing.items()
@@ -137,7 +153,7 @@ def _mixed(facts: Sequence[CaseFacts], where: str) -> list[Problem]:
 
 
 def _is_ct(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None) -> tuple[bool, str]:
-    """Whether every channel holds Hounsfield units, and what tells so."""
+    """Return True if every channel is in Hounsfield units, and the origin of that statement."""
     if channel_names:
         return all(name.strip().upper() == "CT" for name in channel_names), "dataset.json"
     low, high = (
@@ -166,7 +182,7 @@ def _foreground(labelled: Sequence[CaseFacts]) -> tuple[tuple[float, float, floa
 def _labels(
     cases: Iterable[Case], classes: int
 ) -> tuple[dict[int, float], tuple[dict[int, NDArray[np.float64]], ...]]:
-    """``pieces`` and ``places`` of labelled cases, each label read once."""
+    """Return ``pieces`` and ``places`` of labelled cases, reading each label once."""
     smallest: dict[int, float] = {}
     places = []
     for case in cases:
@@ -179,7 +195,10 @@ def _labels(
 
 
 def largest_share(mask: NDArray[np.bool_]) -> float:
-    """The share of a mask's voxels that its largest component has (26 neighbours, 8 in an image). The mask must have some."""
+    """Return the largest component's share of a mask's voxels (26 neighbours; 8 in an image).
+
+    The mask must not be empty.
+    """
     import cc3d
 
     components = cc3d.connected_components(mask, connectivity=26 if mask.ndim == 3 else 8)

@@ -1,7 +1,8 @@
-"""Where the foreground of labelled items lies: for crops that are centred on it, and to tell how often a uniform crop meets it.
+"""Foreground positions of labelled items: to centre crops, and to estimate how often a crop hits.
 
-A structure of half a percent of a scan is missed by most crops drawn uniformly, and a network that sees background almost only stays
-with it. nnU-Net (Isensee et al., Nature Methods 2021) centres a third of a batch's patches on the foreground; so does ``share`` here.
+Most uniformly drawn crops miss a structure that fills half a percent of a scan, and a network that
+sees almost only background keeps predicting it. nnU-Net (Isensee et al., Nature Methods 2021)
+centres a third of a batch's patches on the foreground; ``share`` does the same here.
 """
 
 from __future__ import annotations
@@ -18,20 +19,23 @@ from crossview.data.store import Store
 from crossview.rng import Randomness
 
 MOST_PLACES = 1000
-"""Voxels of a class that are kept for an item: 8 kB; more centres would give hardly other crops."""
+"""Most voxels kept per class and item (8 kB); more centres would hardly change the crops."""
 CROPS = 2000
-"""Uniform crops that are drawn to tell how many of them hold a class: a standard error of at most 1.1 %."""
+"""Uniform crops drawn to estimate the share with a class: a standard error of at most 1.1 %."""
 
 A_THIRD = 0.3333
 NEARLY_ALWAYS = 0.9
-"""Uniform crops that hold a class so often leave nothing to mend."""
+"""Share of uniform crops with a class from which no centred crops are needed."""
 
 Places = dict[int, NDArray[np.int64]]
-"""By class (background left out) the flat positions of its voxels, rising; at most ``MOST_PLACES`` of them, drawn by a fixed seed."""
+"""By foreground class, flat voxel positions in ascending order.
+
+At most ``MOST_PLACES`` per class, drawn with a fixed seed.
+"""
 
 
 def places_of(label: NDArray[np.uint8]) -> Places:
-    """The places of each class that a label (*S) has. A class with few voxels has all of them."""
+    """Return the positions of each class of a label (*S); all of them if a class has few."""
     flat, found = label.reshape(-1), Places()
     for value in range(1, int(flat.max(initial=0)) + 1):
         places = np.flatnonzero(flat == value)
@@ -48,9 +52,10 @@ def places_of(label: NDArray[np.uint8]) -> Places:
 
 
 class Centres:
-    """Centres for a share of the crops of a labelled store. The labels are gone through once, when this is made.
+    """Centres for a share of the crops of a labelled store. The constructor reads each label once.
 
-    share: of the stage's crops, spread evenly: crop n (step times batch, plus slot) is centred where floor((n + 1) share) > floor(n share).
+    share: of the stage's crops, spread evenly. Crop n (step times batch, plus slot) is centred if
+    floor((n + 1) share) > floor(n share).
     """
 
     def __init__(self, store: Store, share: float) -> None:
@@ -62,11 +67,14 @@ class Centres:
         self.with_foreground = [position for position, places in enumerate(self.places) if places]
 
     def centred(self, crop: int) -> bool:
-        """Whether crop ``crop`` of the stage is a centred one."""
+        """True if crop ``crop`` of the stage is centred."""
         return bool(self.with_foreground) and int((crop + 1) * self.share) > int(crop * self.share)
 
     def item(self, position: int, generator: np.random.Generator) -> int:
-        """The item itself; instead of one without any foreground (a slice of a volume, say) another that has some, all equally often."""
+        """Return ``position``, or a random item with foreground if that item has none.
+
+        A slice of a volume may have none. All items with foreground are equally likely.
+        """
         return (
             position
             if self.places[position]
@@ -74,9 +82,10 @@ class Centres:
         )
 
     def moved(self, plan: CropPlan, position: int, generator: np.random.Generator) -> CropPlan:
-        """The plan with its box centred on a random voxel of a random class of the item, as far as the box then lies within the item.
+        """Return the plan with its box centred on a random voxel of a random class of the item.
 
-        An axis along which the box is as long as the item or longer keeps its place. A turn by an augmentation is about the box's middle.
+        The box stays within the item. It does not move along an axis on which it is at least as
+        long as the item. An augmentation turns about the middle of the box.
         """
         shape, places = self.shapes[position], self.places[position]
         of_class = places[sorted(places)[int(generator.integers(len(places)))]]
@@ -89,7 +98,10 @@ class Centres:
 
 
 def relative(places: Places, shape: Sequence[int]) -> dict[int, NDArray[np.float64]]:
-    """By class the middles of its places (n, axes) in units of the scan's sides, 0 to 1: so they hold on any grid of the same scan."""
+    """Return voxel centres by class, (n, axes), as fractions of the scan's sides.
+
+    Fractions hold on any grid of the same scan.
+    """
     sides = np.array(shape)
     return {
         value: (np.stack(np.unravel_index(at, shape), axis=1) + 0.5) / sides
@@ -102,10 +114,15 @@ def shares_met(
     shapes: Sequence[Sequence[int]],
     patch: Sequence[int],
 ) -> dict[int, float]:
-    """By class, the share of uniformly drawn crops of ``patch`` that hold some of it, the mean over the scans that have it.
+    """Return by class the share of uniform crops that contain it, the mean over scans with it.
 
-    scans: ``relative`` places, the axes as in ``shapes``, which are the scans' sides on the grid that crops are cut from. Told from at
-    most ``MOST_PLACES`` voxels of a class, so a crop that touches less than a thousandth of a structure may count as one without.
+    The estimate uses at most ``MOST_PLACES`` voxels per class, so a crop with less than a
+    thousandth of a structure may count as a miss.
+
+    Args:
+        scans: Positions from ``relative``, with axes in the order of ``shapes``.
+        shapes: Sides of the scans on the grid that crops are cut from.
+        patch: Sides of a crop.
     """
     met: dict[int, list[float]] = {}
     generator = Randomness(0).host("uniform crops")
@@ -123,13 +140,14 @@ def shares_met(
 
 
 def share_for(met: Mapping[int, float]) -> tuple[float, str]:
-    """The share of labelled crops to centre on foreground, told from ``shares_met``, and the reason."""
+    """Return the share of labelled crops to centre on foreground, given ``shares_met``, and why."""
     rarest = min(met, key=met.__getitem__, default=0)
     lowest = met.get(rarest, 1.0)
     if lowest >= NEARLY_ALWAYS:
-        share = (
-            "every one of those tried" if lowest == 1 else f"at least {math.floor(100 * lowest)}%"
-        )
-        return 0.0, f"a uniformly drawn crop nearly always holds each class ({share} did)"
-    missed = f"{lowest:.0%} of uniformly drawn crops hold class {rarest}, and below {NEARLY_ALWAYS:.0%} they miss it too often"
-    return A_THIRD, f"{missed}: a third of the labelled crops are centred on a voxel of some class"
+        share = "all of those tried" if lowest == 1 else f"at least {math.floor(100 * lowest)}%"
+        return 0.0, f"uniformly drawn crops nearly always contain each class ({share} did)"
+    missed = (
+        f"only {lowest:.0%} of uniformly drawn crops contain class {rarest} "
+        f"(the limit is {NEARLY_ALWAYS:.0%})"
+    )
+    return A_THIRD, f"{missed}, so a third of the labelled crops are centred on the foreground"

@@ -1,4 +1,4 @@
-"""What a case holds, measured in one reading: the facts from which a data set is checked and a plan is made."""
+"""Facts of a case, measured in one reading, for the check of a data set and for the plan."""
 
 from __future__ import annotations
 
@@ -18,20 +18,30 @@ from crossview.errors import Problem, UserError
 from crossview.rng import Randomness
 
 MOST_FOREGROUND = 10_000
-"""Voxels of a case's foreground that are kept: enough for percentiles over a whole data set."""
+"""Most foreground voxels kept per case: enough for percentiles over a whole data set."""
 PERCENTILES = (0.5, 50, 99.5)
 NO_FOREGROUND: NDArray[np.float32] = np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """What one reading of a case tells. Where the image could not be read or holds NaN, all but ``case`` and ``problems`` is empty.
+    """Facts of one case.
 
-    shape: of the image, (C, *S), in the order in which ``Case.read_image`` gives it. spacing: mm, one number an axis of S, or None.
-    percentiles: a channel, the 0.5th, 50th and 99.5th percentile of all voxels. mean_sd, extremes: a channel, mean and standard
-    deviation, smallest and largest value, over all voxels. foreground: (C, n), the intensities of at most 10,000 foreground voxels of
-    a labelled case, drawn with a fixed seed; (C, 0) without. label_counts: voxels by class value, {} without a label that can be read.
-    digest, label_digest: of the content, to find duplicates; "" without. problems: what makes this one case unusable.
+    If the image cannot be read or contains NaN, all facts about it are empty.
+
+    Attributes:
+        case: The case.
+        shape: Shape of the image, (C, *S), in the order of ``Case.read_image``.
+        spacing: Voxel spacing in mm, one number per axis of S, or None.
+        percentiles: Per channel, the 0.5th, 50th and 99.5th percentile of all voxels.
+        mean_sd: Per channel, mean and standard deviation of all voxels.
+        foreground: (C, n), intensities of at most 10,000 foreground voxels of a labelled case,
+            drawn with a fixed seed; (C, 0) for an unlabelled case.
+        label_counts: Voxels by class value; {} without a readable label.
+        digest: Digest of the image's content, to find duplicates, or "".
+        problems: Problems that make this case unusable.
+        extremes: Per channel, the smallest and the largest value of all voxels.
+        label_digest: Digest of the label's content, or "".
     """
 
     case: Case
@@ -48,7 +58,7 @@ class CaseFacts:
 
     @property
     def channels(self) -> int:
-        """0 where the image could not be read."""
+        """Number of channels; 0 if the image could not be read."""
         return self.shape[0] if self.shape else 0
 
 
@@ -58,9 +68,10 @@ def inspect(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[CaseFacts]:
-    """The facts of each case, in their order. Reads in parallel threads; ``progress`` is told (done, total)."""
+    """Return the facts of each case, in order, read by threads. Calls ``progress(done, total)``."""
     facts = []
-    # Four at most: each holds a scan and its copies for sorting, about 1 GiB for one of 512 x 512 x 300 voxels.
+    # At most four: each holds a scan and its copies for sorting, about 1 GiB for
+    # 512 x 512 x 300 voxels.
     pool = ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1))
     try:
         for done, found in enumerate(
@@ -70,20 +81,19 @@ def inspect(
             if progress:
                 progress(done, len(cases))
     finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C doesn't wait for the rest of the cases
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the remaining cases
     return facts
 
 
 def inspect_case(case: Case, classes: int | None) -> CaseFacts:
-    """The facts of one case; every problem is collected and none raised.
+    """Return the facts of one case. Problems are collected, not raised.
 
-    classes: label values from there on are a problem; None accepts every class value.
+    classes: Label values from here on are a problem; None accepts every value.
     """
     image, problems = _attempt(case.read_image)
     label, label_problems = _attempt(case.read_label) if case.read_label else (None, [])
-    problems = list(
-        dict.fromkeys(problems + label_problems)
-    )  # a damaged scan fails its label's reading too
+    # A damaged scan makes reading its label fail too.
+    problems = list(dict.fromkeys(problems + label_problems))
     if image is None:
         return CaseFacts(
             case,
@@ -131,7 +141,7 @@ def _percentiles(channel: NDArray[np.float32]) -> tuple[float, float, float]:
 
 
 def _mean_sd(channel: NDArray[np.float32]) -> tuple[float, float]:
-    """A piece at a time: squares in float64 of a whole scan would take twice its memory."""
+    """Return mean and standard deviation, in pieces: float64 squares would double the memory."""
     mean = float(channel.mean(dtype=np.float64))
     squares = sum(
         float(np.square(channel[at : at + 2**20] - mean, dtype=np.float64).sum())
@@ -141,7 +151,7 @@ def _mean_sd(channel: NDArray[np.float32]) -> tuple[float, float]:
 
 
 def _counts(label: NDArray[np.uint8] | None) -> dict[int, int]:
-    """Voxels by class value. A slice at a time: bincount takes eight bytes a voxel."""
+    """Return voxels by class value, slice by slice: bincount needs eight bytes per voxel."""
     if label is None:
         return {}
     total = np.zeros(256, np.int64)
@@ -151,7 +161,7 @@ def _counts(label: NDArray[np.uint8] | None) -> dict[int, int]:
 
 
 def _foreground(image: NDArray[np.float32], label: NDArray[np.uint8] | None) -> NDArray[np.float32]:
-    """(C, n): the intensities of at most 10,000 foreground voxels, drawn without replacement."""
+    """Return intensities (C, n) of at most 10,000 foreground voxels, without replacement."""
     if label is None:
         return np.zeros((image.shape[0], 0), np.float32)
     places = np.flatnonzero(label)

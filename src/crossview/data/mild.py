@@ -1,7 +1,8 @@
-"""Mild augmentation: a crop of an item turned and scaled a little, with other brightness, contrast, gamma and noise.
+"""Mild augmentation: small rotations, scaling, brightness, contrast, gamma and noise.
 
-What is drawn is decided on the host from a numpy generator, one an image of the batch; what is computed runs on the device. The
-ranges are about half of nnU-Net's (Isensee et al., Nature Methods 2021): what another scan of the same kind could look like.
+The host draws from one numpy generator per image of the batch; the device computes. The ranges are
+about half of nnU-Net's (Isensee et al., Nature Methods 2021), so that the result could be another
+scan of the same kind.
 """
 
 from __future__ import annotations
@@ -19,21 +20,24 @@ from crossview.data.augment import CropPlan, crop_image, crop_label, crop_plan
 from crossview.data.store import Store, moved
 
 ANGLE = 15.0
-"""Degrees, either way, in the plane of axes 0 and 1."""
+"""Largest rotation in degrees, in either direction, in the plane of axes 0 and 1."""
 SCALE = (0.85, 1.15)
 CONTRAST = (0.8, 1.2)
-"""Factor of the distance from the patch's mean."""
+"""Range of the factor on the distance from the patch's mean."""
 BRIGHTNESS = 0.2
-"""Added, either way; normalised images have a standard deviation of about 1."""
+"""Largest value added or subtracted; normalised images have a standard deviation of about 1."""
 GAMMA = (0.75, 1.33)
-"""Power of the intensities scaled to 0..1 over the patch."""
+"""Range of the power applied to intensities scaled to 0..1 over the patch."""
 NOISE = 0.1
-"""The largest standard deviation of the noise."""
+"""Largest standard deviation of the noise."""
 
 
 @dataclass(frozen=True)
 class MildPlan:
-    """What is done to one item. start: the first corner of the box of the patch's size, as in ``CropPlan``. angle: in degrees."""
+    """The augmentation of one item.
+
+    start: First corner of the box of the patch's size, as in ``CropPlan``. angle: in degrees.
+    """
 
     start: tuple[int, ...]
     angle: float
@@ -47,7 +51,10 @@ class MildPlan:
 def mild_plan(
     shape: Sequence[int], patch: Sequence[int], generator: np.random.Generator
 ) -> MildPlan:
-    """Draw a crop of ``patch`` from an item of ``shape`` (padded with zeros where it is smaller), and what is done to it."""
+    """Draw a crop of ``patch`` from an item of ``shape`` and its augmentation.
+
+    A smaller item is padded with zeros.
+    """
     start = crop_plan(shape, patch, released=False, rot90_flip=False, generator=generator).start
     angle, brightness = (float(generator.uniform(-most, most)) for most in (ANGLE, BRIGHTNESS))
     scale, contrast, gamma = (
@@ -68,10 +75,22 @@ def mild_batch(
     slots: Sequence[int] | None = None,
     size: int = 0,
 ) -> tuple[Tensor, Tensor | None]:
-    """Images float32 (B, C, *patch), and labels int64 (B, *patch) if the store has them, worked out on the device of ``noise``.
+    """Augment crops on the device of ``noise``.
 
-    Images are interpolated linearly, labels take the nearest voxel; beyond an item its border goes on.
-    slots: where the items are not the whole batch, their places in it; it has ``size``. The noise is drawn for all of it.
+    Images are interpolated linearly, labels take the nearest voxel. Beyond an item its border is
+    continued.
+
+    Args:
+        store: Store of the items.
+        positions: Positions of the items in the store.
+        plans: Plan per item.
+        patch: Sides of a crop.
+        noise: Generator of the noise.
+        slots: Slots of the items if they are only a part of the batch.
+        size: Size of the whole batch, for which noise is drawn, if ``slots`` are given.
+
+    Returns:
+        Images, float32 (B, C, *patch), and labels, int64 (B, *patch), None without labels.
     """
     device = noise.device
     image = torch.empty((len(plans), store.channels, *patch), device=device)
@@ -107,7 +126,7 @@ def mild_batch(
 def _source(
     shape: Sequence[int], plan: MildPlan, patch: Sequence[int], device: torch.device
 ) -> tuple[CropPlan, Tensor]:
-    """The box of the item (with its padding) that the turned and scaled patch can reach, and where in it the patch's voxels lie."""
+    """Return the box of the padded item that the transformed patch covers, and its grid there."""
     cosine, sine = (
         math.cos(math.radians(plan.angle)) / plan.scale,
         math.sin(math.radians(plan.angle)) / plan.scale,
@@ -116,13 +135,14 @@ def _source(
     turn[0, 1], turn[1, 0] = -sine, sine
     reach = np.abs(turn) @ (np.array(patch) / 2)
     middle = np.array(plan.start) + np.array(patch) / 2
-    # Voxels that a patch larger than the item has beyond it are zeros; further out the border goes on.
+    # If the patch is larger than the item, its excess voxels are zeros; beyond them the border is
+    # continued.
     first = np.minimum(0, plan.start)
     last = np.maximum(shape, np.array(plan.start) + np.array(patch))
     low = np.maximum(np.floor(middle - reach).astype(int) - 1, first)
     high = np.minimum(np.ceil(middle + reach).astype(int) + 1, last)
     size = high - low
-    # torch's grid: -1 to 1 from border to border, the last axis first.
+    # torch's grid runs from -1 to 1, border to border, the last axis first.
     theta = np.concatenate(
         [turn * np.array(patch) / size[:, None], (2 * (middle - low) / size - 1)[:, None]], axis=1
     )
@@ -133,7 +153,10 @@ def _source(
 
 
 def _other_intensities(image: Tensor, plans: Sequence[MildPlan], noise: Tensor) -> Tensor:
-    """Gamma, then contrast and brightness, then noise of deviation 1 scaled, each image (C, *S) of the batch by its own plan."""
+    """Apply gamma, then contrast and brightness, then noise, to each image by its plan.
+
+    noise: standard normal; it is scaled here.
+    """
     numbers = moved(
         torch.tensor([[plan.gamma, plan.contrast, plan.brightness, plan.noise] for plan in plans]),
         image.device,

@@ -1,4 +1,4 @@
-"""NIfTI files read with care: what a header claims is checked first, and every damage is told in one way."""
+"""NIfTI files, read with care: headers are checked first, and any damage becomes a UserError."""
 
 from __future__ import annotations
 
@@ -19,48 +19,54 @@ from crossview.errors import Problem, UserError
 
 Number = TypeVar("Number", bound=np.generic)
 Nifti1Image = Any
-"""nibabel is typed in part only."""
+"""Alias, because nibabel is only partly typed."""
 
 GZIP = b"\x1f\x8b"
-"""How such a file begins."""
+"""First bytes of a gzip file."""
 DEFLATE_LIMIT = 1032
-"""The most bytes that one byte of a gzip file can stand for."""
+"""Most bytes that one byte of a gzip file can expand to."""
 
 
 def open_nifti(path: Path) -> Nifti1Image:
-    """The header; no voxel is read yet. Raises UserError: missing, damaged, or no NIfTI file."""
+    """Return the opened file; no voxel is read yet.
+
+    Raises:
+        UserError: If the file is missing, damaged or not a NIfTI file.
+    """
     import nibabel
 
-    logging.getLogger("nibabel.global").setLevel(
-        logging.CRITICAL
-    )  # it tells of odd headers without a file's name
+    # nibabel logs odd headers without naming the file.
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
     try:
         image: Nifti1Image = nibabel.load(path)
     except FileNotFoundError:
         raise UserError(
             Problem(
-                "the file is missing", str(path), "nothing there", "a NIfTI file", "check the path"
+                "the file is missing", str(path), "no such file", "a NIfTI file", "check the path"
             )
         ) from None
-    except Exception as error:  # nibabel answers damaged files with a dozen types of error
+    except Exception as error:  # nibabel raises a dozen types of error for damaged files
         raise _damaged(path, error) from error
     if not isinstance(image, nibabel.nifti1.Nifti1Image):
         raise UserError(
             Problem(
-                "not a NIfTI file",
+                "the file is not a NIfTI file",
                 str(path),
                 type(image).__name__,
                 ".nii or .nii.gz",
-                "convert it to NIfTI",
+                "convert the file to NIfTI",
             )
         )
     return image
 
 
 def sides_without_affine(image: Nifti1Image, path: Path) -> NDArray[np.float64]:
-    """The three voxel sides as the header has them, where it holds no matrix in their place (then infinity): nibabel makes 1 of a 0.
+    """Return the three voxel sides as stored in the header; nibabel would turn a 0 into 1.
 
-    Raises UserError for a damaged file.
+    They are infinite if the header holds an affine matrix instead.
+
+    Raises:
+        UserError: If the file is damaged.
     """
     if int(image.header["sform_code"]) > 0:
         return np.full(3, math.inf)
@@ -73,17 +79,28 @@ def sides_without_affine(image: Nifti1Image, path: Path) -> NDArray[np.float64]:
 
 
 def is_zipped(path: Path) -> bool:
-    """Whether the name says so."""
+    """True if the file name ends in .gz."""
     return path.suffix.lower() == ".gz"
 
 
 def read_channels(
     image: Nifti1Image, path: Path, channels: int, noun: str = "scan"
 ) -> list[NDArray[np.float32]]:
-    """The scaled values of each channel, float32 (X, Y, Z), from a volume or a fourth axis of channels.
+    """Return the scaled values of each channel of a volume or of a fourth axis of channels.
 
-    What the header claims is checked before memory is asked for, and of a gzip file its checksum. noun: what the file is, for messages.
-    Raises UserError: another shape, too large, damaged, NaN.
+    The header is checked before memory is allocated; a gzip file's checksum is checked too.
+
+    Args:
+        image: The opened file.
+        path: Its path.
+        channels: Number of channels to expect.
+        noun: Kind of file, for messages.
+
+    Returns:
+        One array per channel, float32 (X, Y, Z).
+
+    Raises:
+        UserError: If the shape differs, or the file is too large, damaged or contains NaN.
     """
     shape = tuple(int(side) for side in image.shape)
     while len(shape) > 3 and shape[-1] == 1:
@@ -96,16 +113,17 @@ def read_channels(
             values = _values(image, path).reshape(shape)
     except MemoryError:
         raise
-    except (
-        Exception
-    ) as error:  # a stream that is cut off or damaged ends in EOF, zlib, OS and value errors
+    except Exception as error:  # truncated or damaged streams raise EOF, zlib, OS and value errors
         raise _damaged(path, error) from error
     check_finite(values, path, noun)
     return list(np.moveaxis(values, -1, 0))
 
 
 def _values(image: Nifti1Image, path: Path) -> NDArray[np.float32]:
-    """The scaled values. A gzip file is read to its end, where its checksum and its length stand: nibabel stops at the last voxel."""
+    """Return the scaled values. Read a gzip file to its end, so that its checksum is verified.
+
+    nibabel stops at the last voxel, before the checksum and the length.
+    """
     if not is_zipped(path):
         return np.asanyarray(image.dataobj, dtype=np.float32)
     from nibabel.fileholders import FileHolder
@@ -121,20 +139,23 @@ def _values(image: Nifti1Image, path: Path) -> NDArray[np.float32]:
 
 
 def _check_header(image: Nifti1Image, shape: tuple[int, ...], path: Path, channels: int) -> None:
-    """Raises UserError unless the file can be a scan of ``channels`` channels with the claimed ``shape`` (X, Y, Z, channels)."""
+    """Raise UserError unless the file can hold a scan of ``shape`` (X, Y, Z, ``channels``)."""
     if len(shape) != 4 or min(shape) < 1 or shape[-1] != channels:
         more = (
-            f" and {channels} channels in a fourth, or one file a channel (_0000, _0001, ...)"
+            f" and a fourth of {channels} channels, or one file per channel (_0000, _0001, ...)"
             if channels > 1
             else ""
         )
-        fix = "give every scan the same channels (to predict: those of the training scans), and a series volume by volume"
+        fix = (
+            "give every scan the same channels (for prediction: those of the training scans); "
+            "split a series into single volumes"
+        )
         raise UserError(
             Problem(
                 "the scan has an unexpected shape",
                 str(path),
                 str(image.shape),
-                f"three axes of a volume{more}",
+                f"three spatial axes{more}",
                 fix,
             )
         )
@@ -142,21 +163,21 @@ def _check_header(image: Nifti1Image, shape: tuple[int, ...], path: Path, channe
     if voxels > LARGEST:
         raise UserError(
             Problem(
-                "the header declares more than any scan",
+                "the header declares more voxels than any scan has",
                 str(path),
                 f"{voxels:,} voxels",
                 f"at most {LARGEST:,}",
-                "crop or restore it",
+                "crop the scan or restore the file",
             )
         )
     if dtype.kind not in "iuf":
         raise UserError(
             Problem(
-                "the scan's values are no plain numbers",
+                "the voxel values are not plain numbers",
                 str(path),
                 str(dtype),
-                "one number a voxel",
-                "convert it",
+                "one number per voxel",
+                "convert the file to one number per voxel",
             )
         )
     if voxels * dtype.itemsize > size * (DEFLATE_LIMIT if is_zipped(path) else 1):
@@ -166,7 +187,7 @@ def _check_header(image: Nifti1Image, shape: tuple[int, ...], path: Path, channe
                 "the file is too short for its header",
                 str(path),
                 found,
-                "a whole file",
+                "a complete file",
                 "copy it again from its source",
             )
         )
@@ -183,42 +204,43 @@ def _damaged(path: Path, error: Exception) -> UserError:
             name = path.name + ".gz" if zipped else path.name[: -len(".gz")]
             what, fix = (
                 "compressed" if zipped else "not compressed",
-                f"rename it to {name}, if it is a NIfTI file",
+                f"rename it to {name} if it is a NIfTI file",
             )
             return UserError(
-                Problem(f"the file is {what}, and its name says otherwise", str(path), fix=fix)
+                Problem(f"the file is {what}, but its name says otherwise", str(path), fix=fix)
             )
     if "not recognized" in found or "not supported" in found:
         return UserError(
             Problem(
-                "the file has a type of numbers that can't be read",
+                "the data type of the file is not supported",
                 str(path),
                 found,
-                "int16, float32 ...",
-                "convert it",
+                "int16, float32, ...",
+                "convert the file to one of these",
             )
         )
     return UserError(
         Problem(
-            "the file is cut off, damaged or no NIfTI file",
+            "the file is cut off, damaged or not a NIfTI file",
             str(path),
             found,
-            "a whole file",
+            "a complete file",
             "copy it again from its source",
         )
     )
 
 
 def check_finite(image: NDArray[np.float32], path: Path, noun: str = "scan") -> None:
-    """Raises UserError if an image holds NaN or infinity."""
-    # The sum is finite unless a value is not (or the sum overflows): one pass, no array of booleans for a clean image.
+    """Raise UserError if an image contains NaN or infinity."""
+    # The sum is finite unless a value is not (or the sum overflows): one pass, and no array of
+    # booleans for a clean image.
     with np.errstate(invalid="ignore"):
         total = image.sum(dtype=np.float64)
     if not np.isfinite(total) and (bad := int(image.size - np.isfinite(image).sum())):
-        fix = f"repair the {noun}, say by setting them to the background's value"
+        fix = f"repair the {noun}, for example by setting these voxels to the background value"
         raise UserError(
             Problem(
-                f"the {noun} holds values that are no numbers",
+                f"the {noun} contains values that are not numbers",
                 str(path),
                 f"{bad} NaN or infinite voxels",
                 "finite values",
@@ -229,9 +251,11 @@ def check_finite(image: NDArray[np.float32], path: Path, noun: str = "scan") -> 
 
 @dataclass(frozen=True)
 class Orientation:
-    """How the three spatial axes of a NIfTI array are brought into the order and direction a model sees, and back.
+    """The order and direction of a NIfTI array's spatial axes as a model sees them.
 
-    axes: the array's axis that becomes each axis of the model. flips: which axes of the model are reversed on the way.
+    Attributes:
+        axes: For each axis of the model, the axis of the array.
+        flips: For each axis of the model, True if it is reversed.
     """
 
     axes: tuple[int, ...]
@@ -241,13 +265,19 @@ class Orientation:
     def canonical(
         cls, affine: NDArray[np.float64], order: Sequence[int] = (0, 1, 2)
     ) -> Orientation:
-        """Towards right, anterior and superior, as near as turns by 90 degrees and flips come for an oblique or sheared affine (4, 4).
+        """Return the orientation towards right, anterior and superior.
 
-        order: which of these three comes first, second and third. An affine without three directions leaves the axes as stored.
+        For an oblique or sheared affine it is the nearest one that turns by 90 degrees and flips
+        can reach. For an affine without three directions the axes stay as stored.
+
+        Args:
+            affine: Voxel-to-world matrix (4, 4).
+            order: Order of right, anterior and superior among the axes.
         """
         from nibabel.orientations import io_orientation
 
-        world = io_orientation(affine)  # type: ignore[no-untyped-call]  # a row an array axis: the world axis nearest to it, and 1 or -1
+        # A row per array axis: the nearest world axis, and 1 or -1.
+        world = io_orientation(affine)  # type: ignore[no-untyped-call]
         if not np.isfinite(world).all():
             return cls(tuple(order))
         stored = {int(towards): axis for axis, towards in enumerate(world[:, 0])}
@@ -255,14 +285,14 @@ class Orientation:
         return cls(axes, tuple(bool(world[axis, 1] < 0) for axis in axes))
 
     def apply(self, array: NDArray[Number]) -> NDArray[Number]:
-        """(..., X, Y, Z) as stored -> as the model sees it; a view."""
+        """Return a view of a stored array (..., X, Y, Z) as the model sees it."""
         leading = array.ndim - 3
         turned = array.transpose(*range(leading), *(leading + axis for axis in self.axes))
         result: NDArray[Number] = turned[self._reversed()]
         return result
 
     def undo(self, array: NDArray[Number]) -> NDArray[Number]:
-        """The way back; a view."""
+        """Return a view of an array (..., X, Y, Z) of the model as it is stored."""
         leading = array.ndim - 3
         stored: NDArray[Number] = array[self._reversed()]
         return stored.transpose(
@@ -270,12 +300,15 @@ class Orientation:
         )
 
     def spacing(self, affine: NDArray[np.float64]) -> tuple[float, ...]:
-        """Voxel sides in mm in the model's order: the lengths of the affine's columns."""
+        """Return the spacing in mm in the model's order: the lengths of the affine's columns."""
         sides = np.linalg.norm(affine[:3, :3], axis=0)
         return tuple(float(sides[axis]) for axis in self.axes)
 
     def affine(self, affine: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
-        """The affine (4, 4) of the array as the model sees it; ``shape`` (X, Y, Z) and ``affine`` are those of the array as stored."""
+        """Return the affine (4, 4) of the array as the model sees it.
+
+        ``affine`` and ``shape`` (X, Y, Z) are those of the stored array.
+        """
         to_stored = np.zeros((4, 4))
         to_stored[3, 3] = 1
         for axis, (stored, flip) in enumerate(zip(self.axes, self.flips, strict=True)):

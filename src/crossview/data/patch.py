@@ -1,4 +1,4 @@
-"""The size of the patches that a network sees, and how many levels it allows."""
+"""The patch size of a network, and the number of levels that it allows."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from math import prod
 
 MOST_LEVELS = 5
 SMALLEST_BOTTLENECK = 4
-"""Voxels along each side of the deepest level: below, convolutions see mostly padding (and bf16 fails on CPUs, see networks.layers)."""
+"""Minimum voxels per side of the deepest level.
+
+Below, convolutions see mostly padding, and bf16 fails on CPUs (see networks.layers).
+"""
 
 
 def patch_of(median: Sequence[int], most: int, levels: Sequence[int]) -> tuple[list[int], int]:
-    """The largest patch of at most ``most`` voxels within the median scan, as cubic as it must be, and the most ``levels`` it allows.
+    """Return the largest patch within the median scan, and the most ``levels`` that it allows.
 
-    Sides are multiples of 2^(levels-1) and, if the scan allows it, at least ``SMALLEST_BOTTLENECK`` times that.
+    The patch has at most ``most`` voxels; its longest sides are cut first. Sides are multiples of
+    2^(levels-1) and, if the scan allows it, at least ``SMALLEST_BOTTLENECK`` times that.
     """
     for count in levels:
         multiple = 2 ** (count - 1)
         smallest = SMALLEST_BOTTLENECK * multiple
         if min(median) < smallest and count != levels[-1]:
-            continue  # with the fewest levels scans are padded
+            continue  # with the fewest levels, small scans are padded
         patch = [max(side // multiple * multiple, smallest) for side in median]
         while prod(patch) > most and max(patch) > smallest:
             patch[patch.index(max(patch))] -= multiple
@@ -29,7 +33,7 @@ def patch_of(median: Sequence[int], most: int, levels: Sequence[int]) -> tuple[l
 
 
 def levels_of(patch: Sequence[int]) -> int:
-    """The most levels that a patch allows, the deepest with ``SMALLEST_BOTTLENECK`` voxels a side where that is possible at all."""
+    """Return the most levels whose deepest has ``SMALLEST_BOTTLENECK`` voxels per side, or 2."""
     fitting = [
         count
         for count in range(2, MOST_LEVELS + 1)

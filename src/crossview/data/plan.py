@@ -1,8 +1,9 @@
-"""From the fingerprint of a user's scans to the keys of a recipe, each with its reason.
+"""The plan: keys of a recipe chosen from the fingerprint of a user's scans, each with a reason.
 
-The rules are those the field has settled on (nnU-Net: Isensee et al., Nature Methods 2021): voxels of the median size; slices instead of
-volumes where they are much thicker than their pixels; the median scan as patch, as far as memory goes; intensities clipped and scaled by
-the scan's own values, by fixed numbers in CT. What a user has set is kept, and the rest follows it.
+The rules are the established ones (nnU-Net: Isensee et al., Nature Methods 2021): the median voxel
+spacing; slices instead of volumes if slices are much thicker than pixels; the median scan as patch,
+as far as memory allows; intensities clipped and scaled per scan, or by fixed numbers in CT. Keys
+that the user has set are kept, and the others follow from them.
 """
 
 from __future__ import annotations
@@ -20,27 +21,37 @@ from crossview.data.patch import MOST_LEVELS, SMALLEST_BOTTLENECK, levels_of, pa
 from crossview.recipe import Tables, with_total_steps
 
 THICK = 3.0
-"""Slices at least so many times as thick as their pixels are segmented one by one (nnU-Net's threshold)."""
+"""Minimum ratio of slice thickness to pixel size to segment slices one by one (as in nnU-Net)."""
 FEWEST_SLICES = 16
 CLEARLY = 1.2
-"""So many times the others' side makes an axis the one along which slices are counted."""
+"""Minimum ratio of an axis' spacing to the next largest that makes it the slice axis."""
 DIRECTIONS = ("left to right", "back to front", "foot to head")
 AUGMENTATION = (
     "mild",
-    "small turns, changes of size and intensity, noise: scans lie alike, so turns by 90 degrees teach what never comes",
+    "small rotations, scaling, intensity changes and noise; scans share one orientation, so turns "
+    "by 90 degrees would show images that never occur",
 )
 READY_DICE = 0.5
-"""Measured in docs/explanation/cml.md: a network with less of a class on labelled crops is one that has yet to find it."""
+"""A network with a lower Dice for a class on labelled crops has not found it yet.
+
+Measured in docs/explanation/cml.md.
+"""
 ONE_PIECE = 0.99
-"""Share of a class's voxels that its largest component must have in every labelled case."""
+"""Minimum share of a class's voxels in its largest component, in every labelled case."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a device gets through in good time.
+    """The amount of work that a device handles in reasonable time.
 
-    voxels, pixels: the most of a patch, of volumes and of slices. filters: the network's width. batch, flat_batch: labelled volumes and
-    slices a step. steps: of the whole training.
+    Attributes:
+        name: Name of the device, for reasons.
+        voxels: Most voxels of a patch of volumes.
+        pixels: Most pixels of a patch of slices.
+        filters: Width of the network.
+        batch: Labelled volumes per step.
+        flat_batch: Labelled slices per step.
+        steps: Steps of the whole training.
     """
 
     name: str
@@ -58,10 +69,14 @@ GPU = Budget("GPU", 112 * 112 * 80, 384**2, 16, 4, 12, 15000)
 
 @dataclass(frozen=True)
 class Needs:
-    """What the method asks of a plan.
+    """The properties of a method that a plan depends on.
 
-    steps: of its stages, by key, as shipped. unlabelled: whether it trains on unlabelled scans. even: whether it mixes the halves of a
-    batch. cleans: whether it has the key ``largest_component``. waits: whether its labelled stage can wait (``ready_dice``).
+    Attributes:
+        steps: Shipped steps of its stages, by key.
+        unlabelled: True if it trains on unlabelled scans.
+        even: True if it mixes the halves of a batch.
+        cleans: True if it has the key ``largest_component``.
+        waits: True if its labelled stage can wait (``ready_dice``).
     """
 
     steps: Mapping[str, int]
@@ -73,7 +88,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Choice:
-    """A key that the plan sets ("data.patch"), its value, and the reason in a sentence."""
+    """A key that the plan sets, e.g. "data.patch", its value, and the reason in a sentence."""
 
     key: str
     value: Any
@@ -82,14 +97,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """The keys that a recipe left open, and what they were told from."""
+    """The choices for the keys that a recipe left open, and their basis."""
 
     choices: tuple[Choice, ...]
     fingerprint: Fingerprint
     budget: Budget
 
     def tables(self) -> Tables:
-        """The choices as raw tables of a recipe."""
+        """Return the choices as raw tables of a recipe."""
         tables: Tables = {}
         for choice in self.choices:
             table, _, key = choice.key.partition(".")
@@ -97,7 +112,7 @@ class Plan:
         return tables
 
     def as_json(self) -> dict[str, Any]:
-        """What RUN/plan.json holds."""
+        """Return the content of RUN/plan.json."""
         choices = [
             {"key": choice.key, "value": choice.value, "reason": choice.reason}
             for choice in self.choices
@@ -110,14 +125,14 @@ class Plan:
 
 
 class _Choices:
-    """Takes down what is chosen; a key that the user gave keeps its value and is not taken down."""
+    """A record of choices. A key that the user gave keeps its value and is not recorded."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.given = given
         self.made: list[Choice] = []
 
     def get(self, key: str) -> Any:
-        """What the user gave, or None."""
+        """Return the value that the user gave, or None."""
         table, _, name = key.partition(".")
         return self.given.get(table, {}).get(name)
 
@@ -131,15 +146,19 @@ class _Choices:
 def make_plan(
     fingerprint: Fingerprint, given: Mapping[str, Any], needs: Needs, budget: Budget
 ) -> Plan:
-    """The plan for a data set, a method and a device. given: raw tables of what the user has set; those keys are kept.
+    """Return the plan for a data set, a method and a device.
 
-    The fingerprint's axes are the canonical ones: right, front, head.
+    Args:
+        fingerprint: Facts of the training scans, with canonical axes: right, front, head.
+        given: Raw tables of the user's keys, which are kept.
+        needs: Properties of the method.
+        budget: Limits of the device.
     """
     choose = _Choices(given)
     choose(
         "data.classes",
         fingerprint.classes,
-        f"background, and {fingerprint.classes - 1} as the highest class",
+        f"the background is class 0 and the highest class is {fingerprint.classes - 1}",
     )
     flat, why = _flat(fingerprint, choose)
     choose("network.name", "unet" if flat else "vnet", why)
@@ -157,18 +176,21 @@ def make_plan(
     choose(
         "inference.stride",
         [side // 2 for side in patch],
-        f"half the patch; a quarter takes {quarter} times as long for smoother seams",
+        f"half the patch; a quarter gives smoother seams but takes {quarter} times as long",
     )
     _choose_clean_up(fingerprint, choose, flat, needs)
     _choose_steps(choose, needs, budget)
     if needs.waits:
-        reason = "the labelled stage goes on until each network finds each class that well: one that does not teaches the others nothing"
+        reason = (
+            "the labelled stage runs on until each network reaches this Dice for each class; "
+            "a network that misses a class would teach the others nothing about it"
+        )
         choose("method.ready_dice", READY_DICE, reason)
     return Plan(tuple(choose.made), fingerprint, budget)
 
 
 def _through(fingerprint: Fingerprint) -> int:
-    """The axis that slices are counted along: that of the thickest voxels, else one of few voxels, else towards the head."""
+    """Return the slice axis: that of the thickest voxels, else of few voxels, else foot to head."""
     shape = _median(fingerprint.shapes)
     if fingerprint.spacings:
         spacing = _median(fingerprint.spacings)
@@ -179,7 +201,7 @@ def _through(fingerprint: Fingerprint) -> int:
 
 
 def _flat(fingerprint: Fingerprint, choose: _Choices) -> tuple[bool, str]:
-    """Whether slices are segmented instead of volumes, and why."""
+    """Return True if slices are segmented instead of volumes, and the reason."""
     if fingerprint.axes == 2:
         return True, "the images have two axes"
     if choose.get("data.patch") is not None:
@@ -192,21 +214,26 @@ def _flat(fingerprint: Fingerprint, choose: _Choices) -> tuple[bool, str]:
     slices = round(_median(fingerprint.shapes)[through])
     spacing = _median(fingerprint.spacings) if fingerprint.spacings else [1.0, 1.0, 1.0]
     pixel = max(side for axis, side in enumerate(spacing) if axis != through)
-    apart = f"slices lie {spacing[through]:g} mm apart and pixels are {pixel:g} mm wide"
+    apart = f"slices are {spacing[through]:g} mm apart and pixels are {pixel:g} mm wide"
     if spacing[through] >= THICK * pixel:
         return (
             True,
-            f"{apart}, {spacing[through] / pixel:.1f} times as much: slice by slice (from {THICK:g} times)",
+            f"{apart}, a ratio of {spacing[through] / pixel:.1f}: segmented slice by slice "
+            f"(from a ratio of {THICK:g})",
         )
     if slices < FEWEST_SLICES:
-        return True, f"the median scan has {slices} slices: slice by slice (below {FEWEST_SLICES})"
-    return False, f"{apart}, and the median scan has {slices} slices: volumes"
+        return (
+            True,
+            f"the median scan has {slices} slices: segmented slice by slice "
+            f"(fewer than {FEWEST_SLICES})",
+        )
+    return False, f"{apart}, and the median scan has {slices} slices: segmented as volumes"
 
 
 def _choose_grid(
     fingerprint: Fingerprint, choose: _Choices, flat: bool
 ) -> tuple[list[tuple[int, ...]], list[int]]:
-    """The order of the axes and the voxels' size; returns the training scans' shapes in that order and size, and the order."""
+    """Choose axis order and spacing. Return the scans' shapes in them, and the order."""
     shapes, spacings = list(fingerprint.shapes), list(fingerprint.spacings)
     order: Any = list(range(fingerprint.axes))
     if fingerprint.axes == 3:
@@ -216,18 +243,18 @@ def _choose_grid(
         order = choose(
             "data.nifti_axes",
             order,
-            f"the axis along which slices are counted ({DIRECTIONS[through]}) comes {place}",
+            f"the slice axis ({DIRECTIONS[through]}) comes {place}",
         )
         shapes, spacings = (
             [tuple(row[axis] for axis in order) for row in rows] for rows in (shapes, spacings)
         )
     if not spacings:
-        choose("data.spacing", [], "the files tell no voxel sides: images are taken as they are")
+        choose("data.spacing", [], "the files store no voxel spacing: images are used as they are")
         return shapes, order
     target = [float(f"{side:.4g}") for side in _median(spacings)]
-    reason = f"the median of {len(spacings)} training scans, to which every scan is resampled"
+    reason = f"the median of {len(spacings)} training scans; every scan is resampled to it"
     if flat and fingerprint.axes == 3:
-        target[0], reason = 0.0, reason + "; slices stay as they are (0)"
+        target[0], reason = 0.0, reason + ", except along the slice axis (0)"
     target = choose("data.spacing", target, reason)
     if not target:
         return shapes, order
@@ -244,7 +271,7 @@ def _choose_grid(
 def _choose_patch(
     shapes: Sequence[Sequence[int]], choose: _Choices, flat: bool, budget: Budget
 ) -> list[int]:
-    """Patch, levels and width."""
+    """Choose patch, levels and width. Return the patch."""
     median = [round(side) for side in _median([shape[-2:] if flat else shape for shape in shapes])]
     most, what = (budget.pixels, "pixels") if flat else (budget.voxels, "voxels")
     if choose.get("data.patch") is not None:
@@ -252,7 +279,7 @@ def _choose_patch(
         levels = choose(
             "network.levels",
             levels_of(patch),
-            f"as many (at most {MOST_LEVELS}) as your patch allows",
+            f"the most that your patch allows, up to {MOST_LEVELS}",
         )
     else:
         asked = choose.get("network.levels")
@@ -261,7 +288,7 @@ def _choose_patch(
         )
         size = f"the median scan has {' x '.join(map(str, median))} {what}"
         bound = (
-            f"; at most {most:,} {what} go through a {budget.name} in good time"
+            f"; a {budget.name} handles at most {most:,} {what} in reasonable time"
             if prod(median) > most
             else ""
         )
@@ -270,10 +297,11 @@ def _choose_patch(
         choose(
             "network.levels",
             levels,
-            f"the deepest level then has {deepest} {what} along its shortest side, and needs {SMALLEST_BOTTLENECK}",
+            f"the deepest level then has {deepest} {what} along its shortest side; "
+            f"the minimum is {SMALLEST_BOTTLENECK}",
         )
     published = (
-        f"half the published {2 * budget.filters}: a CPU is slow"
+        f"half the published {2 * budget.filters}, because a CPU is slow"
         if budget.filters < GPU.filters
         else "as published"
     )
@@ -288,9 +316,9 @@ def _choose_foreground(
     order: Sequence[int],
     patch: Sequence[int],
 ) -> None:
-    """Whether some labelled crops are centred on foreground: where uniformly drawn ones miss a class more than now and then."""
+    """Centre some labelled crops on foreground if uniformly drawn ones miss a class too often."""
     if choose.get("data.sampling") == "resize":
-        choose("data.foreground_share", 0.0, "whole slices are taken, not crops")
+        choose("data.foreground_share", 0.0, "training uses whole slices, not crops")
         return
     scans = [{value: at[:, order] for value, at in places.items()} for places in fingerprint.places]
     box = [1] * (fingerprint.axes - len(patch)) + list(patch)
@@ -299,9 +327,15 @@ def _choose_foreground(
 
 def _choose_intensities(fingerprint: Fingerprint, choose: _Choices) -> None:
     if fingerprint.ct and fingerprint.foreground:
-        reason = f"CT, told by {fingerprint.ct_told_by}: one scale for all scans, that of the labelled foreground"
+        reason = (
+            f"CT, according to {fingerprint.ct_told_by}: "
+            "all scans are scaled by the labelled foreground"
+        )
     else:
-        reason = "no absolute scale: each scan by its own mean and deviation, without its brightest and darkest 0.5 %"
+        reason = (
+            "intensities have no absolute scale: each scan is clipped to its 0.5th and 99.5th "
+            "percentile and scaled by its own mean and standard deviation"
+        )
     way = choose(
         "data.normalisation",
         "foreground" if fingerprint.ct and fingerprint.foreground else "z_score_clipped",
@@ -312,16 +346,18 @@ def _choose_intensities(fingerprint: Fingerprint, choose: _Choices) -> None:
         choose(
             "data.intensities",
             numbers,
-            "lowest (0.5 %), highest (99.5 %), mean and deviation of the labelled foreground, a channel",
+            "per channel, 0.5th and 99.5th percentile, mean and standard deviation "
+            "of the labelled foreground",
         )
     crops = choose.get("data.sampling") in (None, "crop")
     choose(
-        "data.augmentation", *(AUGMENTATION if crops else ("none", "mild needs sampling = crop"))
+        "data.augmentation",
+        *(AUGMENTATION if crops else ("none", "mild needs data.sampling = crop")),
     )
 
 
 def _choose_batches(items: int, choose: _Choices, flat: bool, needs: Needs, budget: Budget) -> None:
-    """As many labelled items as the device gets through and there are; as many unlabelled ones."""
+    """Choose the batch: as many labelled items as device and data allow; the same of unlabelled."""
     most = budget.flat_batch if flat else budget.batch
     size = min(most, items)
     if needs.even:
@@ -329,13 +365,15 @@ def _choose_batches(items: int, choose: _Choices, flat: bool, needs: Needs, budg
     kind = "slices" if flat and items > most else "cases"
     there = f"there are {items} labelled {kind}"
     reason = (
-        f"as many as go through the device at once in good time; {there}" if items > most else there
-    ) + (", an even number as the method mixes pairs" if needs.even and size < most else "")
+        f"the most that the device handles in reasonable time; {there}" if items > most else there
+    ) + ("; an even number, because the method mixes pairs" if needs.even and size < most else "")
     size = choose("training.labelled_batch", size, reason)
     choose(
         "training.unlabelled_batch",
         size if needs.unlabelled else 0,
-        "as many as labelled ones" if needs.unlabelled else "the method uses none",
+        "the same as training.labelled_batch"
+        if needs.unlabelled
+        else "the method uses no unlabelled scans",
     )
 
 
@@ -344,24 +382,27 @@ def _choose_clean_up(fingerprint: Fingerprint, choose: _Choices, flat: bool, nee
     loose = {value: share for value, share in shares.items() if share < ONE_PIECE}
     if loose:
         value = min(loose, key=loose.__getitem__)
-        reason = f"class {value} has {loose[value]:.0%} of its voxels in one piece in some labelled case: all pieces are kept"
+        reason = (
+            f"in a labelled case the largest component of class {value} has "
+            f"{loose[value]:.0%} of its voxels, so all components are kept"
+        )
     else:
         least = min(shares.values(), default=1)
-        of_it = "" if least == 1 else f" but for {1 - least:.2%} of its voxels at most"
-        reason = f"each class is one piece in every labelled case{of_it}"
+        of_it = "" if least == 1 else f", except for at most {1 - least:.2%} of its voxels"
+        reason = f"each class is one connected component in every labelled case{of_it}"
     choose("inference.largest_component", not loose, reason)
     if needs.cleans:
         slices = flat and fingerprint.axes == 3
         why = (
-            "what is one piece in a scan can be several in a slice"
+            "one component in a scan can be several in a slice"
             if slices and not loose
-            else "of pseudo-labels, likewise"
+            else "the same for pseudo-labels"
         )
         choose("method.largest_component", not loose and not slices, why)
 
 
 def _choose_steps(choose: _Choices, needs: Needs, budget: Budget) -> None:
-    """The device's steps, shared out as the method's own; in proportion to those that the user gave, if any above 0."""
+    """Divide the device's steps among the stages as shipped, or scale them to the user's steps."""
     given = {
         key: choose.get(f"method.{key}")
         for key in needs.steps
@@ -379,7 +420,7 @@ def _choose_steps(choose: _Choices, needs: Needs, budget: Budget) -> None:
     reason = (
         "in proportion to the steps you set"
         if any(given.values())
-        else f"of {total:,} in all, for a {budget.name}; more steps rarely harm"
+        else f"a share of {total:,} in all, chosen for a {budget.name}; more steps rarely do harm"
     )
     for key, steps in with_total_steps({"method": left}, max(total, len(left)))["method"].items():
         choose(f"method.{key}", steps, reason)

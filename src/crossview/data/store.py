@@ -1,4 +1,4 @@
-"""Training cases read once, checked, and kept compact in memory, on the GPU, or beyond a budget on disk."""
+"""Training cases, read and checked once and kept compact in memory, on the GPU or on disk."""
 
 from __future__ import annotations
 
@@ -22,23 +22,36 @@ from crossview.data.shelf import Shelves
 from crossview.errors import Problem, UserError, raise_all
 
 LARGEST_SHARE = 0.6
-"""Of a GPU's free memory, for one store: networks and their activations need the rest."""
+"""Share of a GPU's free memory for one store; networks and activations need the rest."""
 Item = tuple[Compact | None, NDArray[np.uint8] | None, list[Problem]]
 
 
 class Store:
-    """The images (C, *S) of some cases, of any shapes, and their labels if the cases have them; else it holds no labels at all.
+    """The images (C, *S) of some cases, of any shapes, and their labels if the cases have any.
 
-    All images lie one after the other in one flat tensor ``voxels``, all labels in ``labels``: on the device asked for or, where they
-    are too large for it (``fits``), in the computer's memory; ``self.device`` says which. Images of at most 32,768
-    distinct values are kept as an index into a table, which loses nothing (LA: one byte a voxel). Where a single image of the store has
-    more, ALL are float16, each value rounded by at most 1 part in 2,048; float32 where a value lies beyond float16's range (65,504).
+    All images are stored in one flat tensor ``voxels`` and all labels in ``labels``: on the
+    requested device, or in host memory if they are too large for it (``fits``). ``self.device``
+    is the actual device. Images with at most 32,768 distinct values are kept as an index into a
+    table, which is lossless (LA: one byte per voxel). If a single image of the store has more, ALL
+    are float16, each value rounded by at most 1 part in 2,048; they are float32 if a value exceeds
+    the range of float16 (65,504).
 
-    slices: take the slices of volumes, along their first axis, as the items; cases of two axes stay what they are.
-    room: the memory for it; a store beyond that lies in a file that is mapped into memory (``on_disk``), with the same values in the same
-    places. None: no limit. While cases are read there are, beside it, at most twice as many of them in memory as there are ``workers``.
+    Args:
+        cases: Labelled cases or unlabelled cases, not both.
+        classes: Number of classes, background included.
+        channels: Number of channels of each image.
+        slices: Use the slices of volumes, along their first axis, as items. 2D cases stay as they
+            are.
+        device: Requested device.
+        workers: Number of reading threads; None chooses it. During reading at most twice as many
+            cases as threads are in memory besides the store.
+        room: Memory for the store. A larger store is a memory-mapped file (``on_disk``) with the
+            same content. None: no limit.
+        progress: Called with (cases read, cases in all).
 
-    Raises one UserError with the problems of all cases: unreadable files, shapes, NaN, label values, channels; or that the disk is full.
+    Raises:
+        UserError: With the problems of all cases: unreadable files, shapes, NaN, label values,
+            channels; or if the disk is full.
     """
 
     def __init__(
@@ -62,7 +75,8 @@ class Store:
 
         def keep(image: Compact, label: NDArray[np.uint8] | None) -> None:
             shapes.append(image.data.shape)
-            # A volume's label is that of its slices, one after the other; its image has channels in between.
+            # The label of a volume is already the concatenation of its slices' labels; in its
+            # image the channels come first.
             by_slice = slices and image.data.ndim == 4
             shelves.add(
                 Compact(np.moveaxis(image.data, 1, 0), image.values) if by_slice else image, label
@@ -81,20 +95,19 @@ class Store:
                 for name, depth in zip(self.ids, depths, strict=True)
                 for k in range(depth)
             )
-            starts, ends = (
-                tuple(np.repeat(places, depths).tolist()) for places in (starts, ends)
-            )  # a volume's slices share its table
+            # The slices of a volume share its table.
+            starts, ends = (tuple(np.repeat(places, depths).tolist()) for places in (starts, ends))
             shapes = [
                 (shape[0], *shape[2:])
                 for shape, depth in zip(shapes, depths, strict=True)
                 for _ in range(depth)
             ]
         self.shapes = tuple(shape[1:] for shape in shapes)
-        """Each item's *S."""
+        """Shape *S per item."""
         self.offsets = tuple(accumulate((prod(shape) for shape in self.shapes), initial=0))
-        """Where each item's voxels begin in ``labels``, and times ``channels`` in ``voxels``."""
+        """Start of each item's voxels in ``labels``; times ``channels``, in ``voxels``."""
         self.value_offsets, self.value_ends = starts, ends
-        """Where each item's table lies in ``values``."""
+        """Start and end of each item's table in ``values``."""
         self.indexed = kind in INDEX_KINDS
         self.voxels, self.values = shelves.voxels.tensor(kind), shelves.values.tensor("float32")
         self.labels: Tensor | None = shelves.labels.tensor("uint8") if cases[0].labelled else None
@@ -118,12 +131,12 @@ class Store:
 
     @property
     def in_memory(self) -> int:
-        """Bytes held in the computer's memory; a mapped file's are not: the system may take its pages back."""
+        """Bytes in host memory, without a mapped file, whose pages the system may reclaim."""
         return self.nbytes if self.device.type == "cpu" and not self.on_disk else 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes held on ``device``, or on disk."""
+        """Bytes on ``device`` or on disk."""
         return sum(
             tensor.nbytes
             for tensor in (self.voxels, self.values, self.labels)
@@ -131,12 +144,12 @@ class Store:
         )
 
     def stored(self, position: int) -> Tensor:
-        """The image of a case as it is stored, (C, *S); ``decode`` turns any part of it into float32. A view."""
+        """Return a view of an image as stored, (C, *S); ``decode`` converts any part to float32."""
         start, end = (self.channels * self.offsets[position + step] for step in (0, 1))
         return self.voxels[start:end].view(self.channels, *self.shapes[position])
 
     def label(self, position: int) -> Tensor:
-        """The label of a case, uint8 (*S). A view. Only for a store of labelled cases."""
+        """Return a view of a label, uint8 (*S). Raise ValueError if the store has no labels."""
         if self.labels is None:
             raise ValueError("this store holds no labels")
         return self.labels[self.offsets[position] : self.offsets[position + 1]].view(
@@ -144,13 +157,12 @@ class Store:
         )
 
     def decode(self, stored: Tensor, position: int, out: Tensor | None = None) -> Tensor:
-        """A part of a case's stored image as float32, written into the contiguous ``out`` if one is given."""
+        """Return a part of a stored image as float32, in the contiguous ``out`` if given."""
         if not self.indexed:
             return stored.float() if out is None else out.copy_(stored)
         table = self.values[self.value_offsets[position] : self.value_ends[position]]
-        index = stored.reshape(
-            -1
-        ).int()  # index_select on int32 is the fastest of torch's look-ups on the CPU
+        # index_select with int32 is the fastest of torch's look-ups on the CPU.
+        index = stored.reshape(-1).int()
         if out is None:
             return table.index_select(0, index).view(stored.shape)
         torch.index_select(table, 0, index, out=out.view(-1))
@@ -158,12 +170,12 @@ class Store:
 
 
 def fits(nbytes: int, device: torch.device) -> bool:
-    """Whether a store of so many bytes may lie on the device: on a GPU at most 60 % of the memory that is free now."""
+    """True if a store of ``nbytes`` fits on the device: at most 60 % of a GPU's free memory."""
     return device.type != "cuda" or nbytes <= LARGEST_SHARE * torch.cuda.mem_get_info(device)[0]
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device. From the computer's memory to a GPU nothing waits: page-locked, in the order of the GPU's own work."""
+    """Return the tensor on the device. A copy to a GPU is page-locked and does not block."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
@@ -177,7 +189,10 @@ def _read(
     progress: Callable[[int, int], None] | None,
     keep: Callable[[Compact, NDArray[np.uint8] | None], None],
 ) -> None:
-    """Give all images with their labels to ``keep``, in order. Threads: numpy and zlib let go of the interpreter for most of the time."""
+    """Pass all images with their labels to ``keep``, in order.
+
+    Threads suffice: numpy and zlib release the interpreter lock most of the time.
+    """
     problems: list[Problem] = []
     axes = set()
     workers = workers or min(8, os.cpu_count() or 1)
@@ -195,13 +210,13 @@ def _read(
             if progress:
                 progress(done, len(cases))
     finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C doesn't wait for the rest of the cases
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the remaining cases
     if len(axes) > 1:
         problems.append(
             Problem(
                 "slices and volumes are mixed",
-                found=f"images of {min(axes)} and of {max(axes)} axes",
-                expected="one of the two",
+                found=f"images with {min(axes)} and with {max(axes)} axes",
+                expected="only one of the two",
             )
         )
     raise_all(problems)
@@ -210,7 +225,7 @@ def _read(
 def _in_order(
     pool: ThreadPoolExecutor, read: Callable[[Case], Item], cases: Sequence[Case], ahead: int
 ) -> Iterator[Item]:
-    """``map(read, cases)`` in threads, with at most ``ahead`` cases under way or waiting to be taken."""
+    """Yield ``map(read, cases)`` from threads, with at most ``ahead`` cases running or waiting."""
     pending: deque[Future[Item]] = deque()
     for case in cases:
         if len(pending) == ahead:

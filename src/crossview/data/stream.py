@@ -1,4 +1,4 @@
-"""The batch of step k, a pure function of (seed, stage, k); and its preparation ahead of time."""
+"""The batch of step k, a pure function of (seed, stage, k), and its preparation in advance."""
 
 from __future__ import annotations
 
@@ -24,14 +24,32 @@ from crossview.rng import Randomness
 
 
 class Stream:
-    """Batches from a labelled and, if there is one, an unlabelled store.
+    """Batches from a labelled store and an optional unlabelled store.
 
-    Labelled items come in epochs: each a fresh permutation in chunks of ``labelled_batch``, the incomplete last chunk dropped.
-    Unlabelled items come in reshuffled passes without a break: item p of the run is element p mod n of permutation p div n.
-    Every draw is keyed by (seed, stage, step, slot in the batch), every permutation by (seed, stage, its number).
-    foreground_share: of the labelled crops, centred on foreground (``Centres``); it changes no draw of the other crops.
-    device: where the batches come to lie; None: where the labelled store lies.
-    rank, ranks: where several processes share a batch, each has its pairs (i, i + n/2) of it, in their order; see ``share``.
+    Labelled items come in epochs: each is a fresh permutation in chunks of ``labelled_batch``,
+    without the incomplete last chunk. Unlabelled items come in reshuffled passes without a break:
+    item p of the run is element p mod n of permutation p div n. Every draw is keyed by (seed,
+    stage, step, slot in the batch), every permutation by (seed, stage, its number).
+
+    Args:
+        labelled: Store with labels.
+        unlabelled: Store without labels, or None.
+        patch: Sides of a patch.
+        sampling: Key ``data.sampling``.
+        augmentation: Key ``data.augmentation``.
+        labelled_batch: Labelled items per step.
+        unlabelled_batch: Unlabelled items per step.
+        seed: Seed of the run.
+        foreground_share: Share of the labelled crops that are centred on foreground (``Centres``).
+            It changes no draw of the other crops.
+        device: Device of the batches; None for that of the labelled store.
+        rank: Number of this process.
+        ranks: Number of processes that share a batch. Each has its pairs (i, i + n/2), in order;
+            see ``share``.
+
+    Raises:
+        ValueError: If the labelled store has no labels or the unlabelled one has some.
+        UserError: If a batch needs more items than exist or the patch does not fit the images.
     """
 
     def __init__(
@@ -64,15 +82,16 @@ class Stream:
         self.rank, self.ranks = rank, ranks
 
     def batch(self, stage: int, step: int, *, unlabelled: bool, show: bool = False) -> Batch:
-        """The batch of a step, this process's share of it; ``stage`` counts from 0, ``step`` within the stage. On ``self.device``.
+        """Return this process's share of the batch of a step, on ``self.device``.
 
-        UserError where unlabelled images are asked for and there are none.
+        ``stage`` counts from 0, ``step`` from 0 within the stage. Raise UserError if unlabelled
+        images are requested and there are none.
         """
         randomness = Randomness(self.seed, stage, step)
         image, label = self._drawn(
             self.labelled, self.labelled_positions(stage, step), randomness, "labelled"
         )
-        assert label is not None  # a labelled store always has labels: checked above
+        assert label is not None  # __init__ checks that a labelled store has labels
         without = None
         if unlabelled:
             without, _ = self._drawn(
@@ -81,7 +100,7 @@ class Stream:
         return Batch(image=image, label=label, unlabelled=without, rng=randomness, show=show)
 
     def labelled_positions(self, stage: int, step: int) -> list[int]:
-        """Which items of the labelled store make up the whole batch."""
+        """Return the positions in the labelled store of the whole batch."""
         epoch, chunk = divmod(step, len(self.labelled) // self.labelled_batch)
         order = self._permutation(stage, "labelled order", epoch, len(self.labelled))
         positions = [
@@ -99,7 +118,7 @@ class Stream:
         ]
 
     def unlabelled_positions(self, stage: int, step: int) -> list[int]:
-        """Which items of the unlabelled store make up the whole batch."""
+        """Return the positions in the unlabelled store of the whole batch."""
         count = len(self._unlabelled())
         places = [
             divmod(step * self.unlabelled_batch + slot, count)
@@ -112,7 +131,7 @@ class Stream:
         return [int(orders[number][place]) for number, place in places]
 
     def case_ids(self, stage: int, step: int, unlabelled: bool) -> list[str]:
-        """The cases of a step's whole batch, told from its number alone."""
+        """Return the cases of a step's whole batch without drawing it."""
         ids = [self.labelled.ids[position] for position in self.labelled_positions(stage, step)]
         if unlabelled and self.unlabelled is not None:
             ids += [
@@ -121,7 +140,7 @@ class Stream:
         return ids
 
     def _centres(self, step: int) -> list[Centres | None]:
-        """Slot by slot of a labelled batch, what centres its crop, if anything does."""
+        """Return for each slot of a labelled batch the ``Centres`` of its crop, or None."""
         first = step * self.labelled_batch
         slots = range(first, first + self.labelled_batch)
         return [
@@ -149,7 +168,7 @@ class Stream:
     def _drawn(
         self, store: Store, positions: Sequence[int], randomness: Randomness, kind: str
     ) -> tuple[Tensor, Tensor | None]:
-        """The patches of this process's share of these items, slot by slot: made where the store lies, then moved."""
+        """Return the patches of this process's share, made on the store's device, then moved."""
         image, label = self._patches(
             store, positions, share(len(positions), self.rank, self.ranks), randomness, kind
         )
@@ -222,14 +241,16 @@ class Stream:
 
 
 def share(size: int, rank: int, ranks: int) -> list[int]:
-    """The slots of a batch that a process computes: the pairs (i, i + n/2) of n with rank n/(2 ranks) <= i < (rank + 1) n/(2 ranks).
+    """Return the slots of a batch of n that a process computes.
 
-    First all i, then all i + n/2, so the halves of a share are the shares of the halves. ValueError where it doesn't come out even.
+    They are the pairs (i, i + n/2) with rank n/(2 ranks) <= i < (rank + 1) n/(2 ranks). All i come
+    first, then all i + n/2, so the halves of a share are the shares of the halves. Raise ValueError
+    if the batch cannot be divided evenly.
     """
     if ranks == 1:
         return list(range(size))
     if size % (2 * ranks):
-        raise ValueError(f"{ranks} processes can't share a batch of {size}")
+        raise ValueError(f"{ranks} processes cannot share a batch of {size} evenly")
     pairs = size // (2 * ranks)
     first = range(rank * pairs, (rank + 1) * pairs)
     return [*first, *(slot + size // 2 for slot in first)]
@@ -247,7 +268,7 @@ def _check(
         fix = f"set training.labelled_batch to {len(labelled)} or less, or label more cases"
         problems.append(
             Problem(
-                "fewer labelled items than a batch takes",
+                "there are fewer labelled items than a batch needs",
                 where="training.labelled_batch",
                 found=found,
                 expected=expected,
@@ -262,11 +283,14 @@ def _check(
     for dimensions in axes:
         found, expected = (
             f"{len(patch)} numbers: {list(patch)}",
-            f"{dimensions}, as the images have axes",
+            f"{dimensions} numbers, one per image axis",
         )
-        fix = f"take a {dimensions}D network (network.name={'vnet' if dimensions == 3 else 'unet'}) and a patch of {dimensions} sides"
+        fix = (
+            f"use a {dimensions}D network (network.name={'vnet' if dimensions == 3 else 'unet'}) "
+            f"and a patch of {dimensions} sides"
+        )
         problems.append(
-            Problem("the patch doesn't fit the images", "data.patch", found, expected, fix)
+            Problem("the patch does not fit the images", "data.patch", found, expected, fix)
         )
     if problems:
         raise UserError(problems)
@@ -274,7 +298,7 @@ def _check(
 
 @dataclass(frozen=True)
 class Request:
-    """Which batch is wanted: arguments of ``Stream.batch``."""
+    """The arguments of ``Stream.batch``."""
 
     stage: int
     step: int
@@ -282,10 +306,11 @@ class Request:
 
 
 class Prefetcher:
-    """Iterates over the batches of some requests, in their order, and prepares the next ones in threads.
+    """An iterator over requested batches, in order, that prepares the next ones in threads.
 
-    The batches are the same for any number of workers; 0 prepares each when it is asked for. An error in a worker is raised where its
-    batch would have come. ``waited``: seconds for which the caller has waited for batches so far.
+    The batches are the same for any number of workers; with 0 each is prepared on request. An error
+    in a worker is raised in place of its batch. ``waited``: seconds that the caller has waited for
+    batches so far.
     """
 
     def __init__(
@@ -317,11 +342,11 @@ class Prefetcher:
             self.waited += time.perf_counter() - started
 
     def rest(self) -> None:
-        """Wait until no batch is being prepared: until one is asked for, nothing else uses the device."""
+        """Wait until no batch is in preparation, so that nothing else uses the device meanwhile."""
         wait(self._pending)
 
     def close(self) -> None:
-        """Stop preparing; batches under way are dropped."""
+        """Stop preparing and drop unfinished batches."""
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
         self._pending.clear()

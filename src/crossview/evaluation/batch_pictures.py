@@ -1,4 +1,4 @@
-"""Pictures of training batches: does the data look right, and what does the method make of it?"""
+"""Pictures of training batches: the data as the network gets it, and the method's answer to it."""
 
 from __future__ import annotations
 
@@ -38,11 +38,19 @@ def batch_picture(
     slice_axis: int = -1,
     title: str = "",
 ) -> None:
-    """Draw a training batch: its images, and whatever the method left in ``show``, one named row an entry.
+    """Draw a training batch: its images, and one named row per entry of the method's ``show``.
 
-    image: (B, C, *S). label: (B, *S). unlabelled: (B', C, *S) or None. show: images (B, C, *S), real-valued maps (B, *S) or
-    labels (B, *S) of whole numbers; labels are drawn as outlines on the image they belong to: "X label" on "X", a target
-    on the unlabelled mix, other ones on the unlabelled images. An entry of any other shape is left out.
+    Labels are drawn as outlines on the image they belong to: "X label" on "X", a target on the
+    unlabelled mix, other labels on the unlabelled images. Entries of any other shape are skipped.
+
+    Args:
+        image: (B, C, *S).
+        label: (B, *S).
+        unlabelled: (B', C, *S) or None.
+        show: By name, images (B, C, *S), real-valued maps (B, *S), or whole-number labels (B, *S).
+        path: The PNG to write.
+        slice_axis: The axis of S along which slices are counted.
+        title: The heading of the picture.
     """
     rows = _rows(
         np.asarray(image),
@@ -59,7 +67,7 @@ def batch_picture(
         for row in rows
     ]
     largest = max(len(row.base) for row in rows)
-    note = f"{COLUMNS} of {largest} samples a row are shown" if largest > COLUMNS else ""
+    note = f"showing {COLUMNS} of {largest} samples per row" if largest > COLUMNS else ""
     heading = "   ".join(part for part in (title, note) if part)
     classes = max(
         (int(row.label.max()) for row in rows if row.label is not None and row.label.size),
@@ -76,7 +84,7 @@ def batch_picture(
 
 @dataclass(frozen=True)
 class _Row:
-    """One row of a batch: an image or map (B, *S), a label to outline on it, and the labels that choose the slices."""
+    """A row of a batch: an image or map (B, *S), its outline, and the labels that choose slices."""
 
     name: str
     base: Array
@@ -106,7 +114,7 @@ class _Row:
 def _rows(
     image: Array, label: Array, unlabelled: Array | None, show: Mapping[str, Array]
 ) -> list[_Row]:
-    """The rows of a batch; rows on the same image show the same slices."""
+    """Return the rows of a batch; rows on the same image show the same slices."""
     dimensions = image.ndim - 2
     images = {"labelled": image[:, 0]} | (
         {} if unlabelled is None else {"unlabelled": np.asarray(unlabelled)[:, 0]}
@@ -144,7 +152,7 @@ def _rows(
 
 
 def _owner(name: str, label: Array, images: Mapping[str, Array]) -> str | None:
-    """The image a label is drawn on: by its name where that says so, else the first one of its shape."""
+    """Return the image to draw a label on: the one its name says, else the first of its shape."""
     likely = [name.removesuffix(" label")] if name.endswith(" label") else []
     likely += ["unlabelled mix", "unlabelled"] if name.startswith("target") else ["unlabelled"]
     return next(

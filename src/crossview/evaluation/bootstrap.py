@@ -1,13 +1,16 @@
-"""Percentile bootstrap over patients, alone and paired, the chance in the seeds beside it, and Holm's correction for several comparisons.
+"""Percentile bootstrap over patients, single and paired, seeds' chance, and Holm's correction.
 
-A resample draws as many patients as there are, with replacement, and takes all cases of a drawn patient (the two phases of a
-heart stay together). The statistic is the one of the tables: the mean over cases, then over classes. Patients are drawn once for
-all values that are given together, so intervals of one table are of the same resamples. Efron & Tibshirani 1993, chapters 8 and 13;
-Holm 1979.
+A resample draws as many patients as there are, with replacement, and takes all cases of a drawn
+patient, so the two phases of a heart stay together. The statistic is that of the tables: the mean
+over cases, then over classes. Patients are drawn once for all values that are given together, so
+the intervals of one table use the same resamples. Efron & Tibshirani 1993, chapters 8 and 13; Holm
+1979.
 
-Two trainings of one method with two seeds differ too, on the same patients, so a difference of methods holds two kinds of chance: which
-patients there are, and which seeds were drawn. The bootstrap knows the first. For the second each resample gets a Student variate of
-(runs - 2) degrees of freedom, scaled by the standard error that the seeds' own spread gives: so few seeds are never resampled themselves.
+Two trainings of one method with two seeds also differ on the same patients. A difference of methods
+therefore holds two kinds of chance: which patients there are, and which seeds were drawn. The
+bootstrap covers the first. For the second, each resample gets a Student variate with (runs - 2)
+degrees of freedom, scaled by the standard error from the spread of the seeds. Seeds themselves are
+too few to be resampled.
 """
 
 from __future__ import annotations
@@ -20,12 +23,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Runs = Sequence[Floats]
-"""The values (cases, columns) of a method's runs, one a seed, NaN where a case has none."""
+"""Values (cases, columns) of a method's runs, one array per seed; NaN where a case has no value."""
 
 RESAMPLES = 10_000
 SEED = 0
 CHUNK = 1_000
-"""Resamples weighed at once: bounds the memory for thousands of patients."""
+"""Resamples weighed at once; bounds the memory for thousands of patients."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,21 @@ class Difference:
 
 @dataclass(frozen=True)
 class Resamples:
-    """The column means (RESAMPLES, columns) of all resamples, NaN where a column has no value, and which patients have one."""
+    """Column means of all resamples.
+
+    Attributes:
+        means: (RESAMPLES, columns); NaN where a column has no value.
+        counted: (patients, columns); True where a patient has a value.
+    """
 
     means: Floats
     counted: NDArray[np.bool_]
 
     def statistics(self, columns: Sequence[int]) -> Floats | None:
-        """The mean over the columns in every resample; None where fewer than two patients have a value: nothing is known of the spread."""
+        """Return the mean over the columns in each resample.
+
+        Return None if fewer than two patients have a value: the spread is then unknown.
+        """
         if np.count_nonzero(self.counted[:, columns].any(axis=1)) < 2:
             return None
         found = mean_of_defined(self.means[:, columns])
@@ -54,13 +65,16 @@ class Resamples:
         return defined
 
     def interval(self, columns: Sequence[int]) -> tuple[float, float] | None:
-        """The 95% interval of the mean over the columns, or None."""
+        """Return the 95% interval of the mean over the columns, or None."""
         found = self.statistics(columns)
         return None if found is None else _percentiles(found)
 
 
 def resample(values: Floats, patients: Sequence[str]) -> Resamples:
-    """Resample the patients of values (cases, columns), NaN where a case has none. Every call draws the same."""
+    """Resample the patients of values (cases, columns), NaN where a case has none.
+
+    Every call draws the same resamples.
+    """
     there = ~np.isnan(values)
     names, of_case = np.unique(np.asarray(patients), return_inverse=True)
     sums, counts = np.zeros((len(names), values.shape[1])), np.zeros((len(names), values.shape[1]))
@@ -74,7 +88,7 @@ def resample(values: Floats, patients: Sequence[str]) -> Resamples:
 
 
 def mean_of_defined(values: Floats) -> Floats:
-    """The mean along the last axis of what is not NaN; NaN where nothing is left."""
+    """Return the mean along the last axis without NaN; NaN where nothing is left."""
     counted = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         means: Floats = np.where(counted, values, 0.0).sum(axis=-1) / counted.sum(axis=-1)
@@ -82,26 +96,43 @@ def mean_of_defined(values: Floats) -> Floats:
 
 
 def mean_of_means(values: Floats) -> float:
-    """The mean over cases, then over columns, of values (cases, columns) in which NaN does not count; NaN if none does."""
+    """Return the mean over cases, then over columns, of values (cases, columns).
+
+    NaN values do not count; the result is NaN if none counts.
+    """
     return float(mean_of_defined(mean_of_defined(values.T)))
 
 
 def interval(values: Floats, patients: Sequence[str]) -> tuple[float, float] | None:
-    """The 95% interval of :func:`mean_of_means`, or None where fewer than two patients have a value."""
+    """Return the 95% interval of :func:`mean_of_means`.
+
+    Return None if fewer than two patients have a value.
+    """
     return resample(values, patients).interval(range(values.shape[1]))
 
 
 def over_seeds(runs: Runs) -> Floats:
-    """The mean over seeds of each case and column, of those runs that have a value there."""
+    """Return each case's and column's mean over seeds, of the runs that have a value there."""
     return mean_of_defined(np.stack(runs, axis=-1))
 
 
 def paired(ours: Runs, baseline: Runs, patients: Sequence[str]) -> Difference | None:
-    """The difference ours - baseline, of runs on the same cases; None where fewer than two patients have one.
+    """Return the difference ours - baseline of runs on the same cases.
 
-    Seeds are averaged within a case; a value counts where both sides have it. The interval holds the chance in the patients and, of several
-    seeds a side, that in the seeds. The p-value is twice the smaller share of resamples on either side of zero.
-    ValueError if shapes differ.
+    Seeds are averaged within a case; a value counts where both sides have it. The interval holds
+    the chance in the patients and, if both sides have several seeds, that in the seeds. The p-value
+    is twice the smaller share of resamples on either side of zero.
+
+    Args:
+        ours: Values (cases, columns) per seed.
+        baseline: Values (cases, columns) per seed.
+        patients: The patient of each case.
+
+    Returns:
+        The difference, or None if fewer than two patients have one.
+
+    Raises:
+        ValueError: If the shapes of the runs differ.
     """
     shapes = {run.shape for run in (*ours, *baseline)}
     if len(shapes) > 1:
@@ -120,7 +151,10 @@ def paired(ours: Runs, baseline: Runs, patients: Sequence[str]) -> Difference | 
 
 
 def _of_seeds(ours: Runs, baseline: Runs) -> Floats:
-    """What other seeds would have added to the difference, in every resample; zeros where a side has one seed and tells nothing of it."""
+    """Return what other seeds would have added to the difference in each resample.
+
+    Zeros if a side has one seed, which says nothing about the spread.
+    """
     if min(len(ours), len(baseline)) < 2:
         return np.zeros(RESAMPLES)
     sides = [np.array([mean_of_means(run) for run in runs]) for runs in (ours, baseline)]
@@ -131,12 +165,15 @@ def _of_seeds(ours: Runs, baseline: Runs) -> Floats:
 
 
 def p_text(p: float) -> str:
-    """ "p = 0.026", "p < 0.001"."""
+    """Return p as text: "p = 0.026", or "p < 0.001"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the given order: the i-th smallest of m times (m - i + 1), never falling, at most 1."""
+    """Return Holm's adjusted p-values in the given order.
+
+    The i-th smallest of m is multiplied by (m - i + 1). Adjusted values never fall, and stop at 1.
+    """
     adjusted, highest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         highest = max(highest, min(1.0, p_values[index] * (len(p_values) - rank)))
@@ -145,7 +182,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _weights(patients: int) -> Iterator[Floats]:
-    """How often each patient is drawn, (CHUNK, patients) at a time, RESAMPLES rows in all; the same on every call."""
+    """Yield how often each patient is drawn, (CHUNK, patients) at a time, RESAMPLES rows in all.
+
+    Every call yields the same.
+    """
     generator = np.random.Generator(np.random.Philox(SEED))
     for _ in range(RESAMPLES // CHUNK):
         yield generator.multinomial(patients, np.full(patients, 1.0 / patients), size=CHUNK).astype(

@@ -1,4 +1,4 @@
-"""What can stand in one table: checks of finished runs, and labels that tell their rows apart."""
+"""Checks of which runs can share a table, and labels that tell their rows apart."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from crossview.evaluation.finished import FinishedRun
 from crossview.evaluation.scores import evaluate_again
 
 ROUNDING = 2e-6
-"""What the six decimals of a record can do to the relation of Jaccard to Dice."""
+"""Effect that the six decimals of a record can have on the relation of Jaccard to Dice."""
 Runs = Sequence[FinishedRun]
 Trait = Callable[[FinishedRun], tuple[Hashable, str]]
-"""What must be alike, and how it is told to the user; None for a run that does not say."""
+"""Value that must agree, or None if a run does not record it, and its text for the user."""
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Runs that differ in what must be alike: their kinds by how they are told, and the runs of each."""
+    """Runs that differ in what must agree; ``kinds`` holds them by the text of their kind."""
 
     what: str
     kinds: Mapping[str, Runs]
@@ -32,35 +32,41 @@ class Mixture:
             f"{kind}: {', '.join(str(run.path) for run in runs)}"
             for kind, runs in self.kinds.items()
         ]
-        return Problem(self.what, found="; ".join(shown), expected="one", fix=fix)
+        return Problem(self.what, found="; ".join(shown), expected="the same for all", fix=fix)
 
     def note(self) -> str:
         shown = [
             f"{kind} ({', '.join(dict.fromkeys(run.method for run in runs))})"
             for kind, runs in self.kinds.items()
         ]
-        return f"Mixed in one table, as asked: {self.what}: {'; '.join(shown)}."
+        return f"Mixed in one table, as requested: {self.what}: {'; '.join(shown)}."
 
 
 def problems(runs: Runs, rows: Sequence[Runs], mixed: bool) -> list[Problem]:
-    """Why these runs, in these rows, can't stand in one table. mixed: what :func:`mixtures` finds, and partial evaluations, are meant."""
+    """Return the reasons why these runs, in these rows, cannot share a table.
+
+    mixed: allow partial evaluations and what :func:`mixtures` finds between rows.
+    """
     found = [problem for run in runs for problem in _impossible(run)]
     for row in rows:
         found += _twice(row)
     if mixed:
-        fix = "evaluate these runs again, on the same cases"
+        fix = "evaluate these runs again on the same cases"
         return found + [
             mixture.problem(fix)
             for row in rows
             for mixture in _mixtures(row, _SCORED_AS, "the runs")
         ]
-    fix = "compare like with like; --mixed (mixed=True) shows them beside each other all the same"
+    fix = "compare runs that agree, or show these in one table with --mixed (mixed=True)"
     found += [problem for run in runs for problem in _partial(run)]
     return found + [mixture.problem(fix) for mixture in mixtures(runs)]
 
 
 def mixtures(runs: Runs) -> list[Mixture]:
-    """In what the runs differ that makes them no equals: policies and protocols over all of them, cases and data within each setting."""
+    """Return the differences that make runs unequal.
+
+    Policies, protocols and units must agree over all runs, cases and data within each setting.
+    """
     found = _mixtures(
         runs,
         {"selection policy": _selection, "protocol": _protocol, "unit of distances": _unit},
@@ -75,7 +81,7 @@ def mixtures(runs: Runs) -> list[Mixture]:
 
 
 def labels(runs: Runs) -> list[str]:
-    """A label of each run's row: its method, and where recipes differ in more than the seed, the keys in which they do."""
+    """Return a label per run: its method, and the keys in which recipes of that method differ."""
     found = []
     for run in runs:
         alike = [other for other in runs if _place(other) == _place(run)]
@@ -92,7 +98,7 @@ def labels(runs: Runs) -> list[str]:
 
 
 def row_of(run: FinishedRun) -> tuple[str, str, str, str]:
-    """What the runs of one row share beside the label."""
+    """Return what the runs of one row share besides the label."""
     return run.setting, run.selection, run.checkpoint, run.protocol
 
 
@@ -101,7 +107,7 @@ def _place(run: FinishedRun) -> Hashable:
 
 
 def differing(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The keys that not all of some flat recipes have with the same value, sorted."""
+    """Return the sorted keys that do not have the same value in all of some flat recipes."""
     keys = {key for recipe in recipes for key in recipe}
     return sorted(
         key for key in keys if any(recipe.get(key) != recipes[0].get(key) for recipe in recipes)
@@ -109,12 +115,15 @@ def differing(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def same_data(one: FinishedRun, other: FinishedRun) -> bool:
-    """Whether two runs of a setting were trained and scored on the same cases; a reference may have been given more labels."""
+    """True if two runs of a setting were trained and scored on the same cases.
+
+    A reference may have been given more labels.
+    """
     return not _mixtures((one, other), {**_trained_on((one, other)), **_SCORED_AS}, "")
 
 
 def _trained_on(runs: Runs) -> dict[str, Trait]:
-    """The keys of [data] and the training cases must agree, but for references."""
+    """Return the traits of the training data: keys of [data] and cases. References are exempt."""
     data = [
         key
         for key in differing([run.identity for run in runs if not run.reference])
@@ -183,7 +192,7 @@ def _mixtures(runs: Runs, traits: Mapping[str, Trait], who: str) -> list[Mixture
 
 
 def _told(kinds: Sequence[Runs], trait: Trait) -> dict[str, Runs]:
-    """The kinds by how they are told, numbered where two read the same."""
+    """Return the runs by the text of their kind, numbered where two texts are the same."""
     texts = [trait(kind[0])[1] for kind in kinds]
     return {
         text if texts.count(text) == 1 else f"{text}, kind {index + 1}": kinds[index]
@@ -192,16 +201,16 @@ def _told(kinds: Sequence[Runs], trait: Trait) -> dict[str, Runs]:
 
 
 def _twice(row: Runs) -> list[Problem]:
-    """Runs that would count as two seeds and are one."""
+    """Return a problem for each seed that a row holds more than once."""
     seeds: dict[int, list[str]] = {}
     for run in row:
         seeds.setdefault(run.seed, []).append(str(run.path))
     return [
         Problem(
-            "the same recipe and seed is there more than once",
+            "the same recipe and seed is given more than once",
             ", ".join(paths),
             f"seed {seed}",
-            fix="leave one of them out",
+            fix="give only one of them",
         )
         for seed, paths in seeds.items()
         if len(paths) > 1
@@ -209,7 +218,7 @@ def _twice(row: Runs) -> list[Problem]:
 
 
 def _partial(run: FinishedRun) -> list[Problem]:
-    """An evaluation of a part of the split, made for a quick look."""
+    """Return a problem if only a part of the split was scored, for a quick look."""
     if not run.partial:
         return []
     found = f"only the first {len(run.cases)} cases were scored"
@@ -220,7 +229,10 @@ def _partial(run: FinishedRun) -> list[Problem]:
 
 
 def _impossible(run: FinishedRun) -> list[Problem]:
-    """Scores that no masks can have: over the same cases, mean Jaccard J and mean Dice D satisfy D / (2 - D) <= J <= D."""
+    """Return a problem for each class whose scores no masks can have.
+
+    Over the same cases, mean Jaccard J and mean Dice D satisfy D / (2 - D) <= J <= D.
+    """
     dice, jaccard = (mean_of_defined(run.values[metric].T) for metric in ("dice", "jaccard"))
     wrong = (jaccard < dice / (2 - dice) - ROUNDING) | (jaccard > dice + ROUNDING)
     return [
@@ -229,7 +241,7 @@ def _impossible(run: FinishedRun) -> list[Problem]:
             f"{run.path}, class {run.class_names[index]}",
             f"mean Dice {dice[index]:.4f}, mean Jaccard {jaccard[index]:.4f}",
             f"a Jaccard from {dice[index] / (2 - dice[index]):.4f} to {dice[index]:.4f}",
-            "evaluate the run again: its table of cases was changed",
+            "evaluate the run again; its table of cases was changed",
         )
         for index in np.flatnonzero(wrong)
     ]

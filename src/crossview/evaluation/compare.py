@@ -1,8 +1,9 @@
-"""Several runs in one table: means and spread over seeds, intervals over patients, paired differences to a baseline.
+"""Comparison of several runs: spread over seeds, intervals over patients, paired differences.
 
-A row is a method in a setting: the runs whose recipes differ in their seed only. Each setting has its own baseline row. What can't be
-compared is refused: other cases within a setting, other selection policies, checkpoints or protocols in one table (unless ``mixed``
-says so; then the table says it too), unfinished runs, one run twice.
+A row is a method in a setting: the runs whose recipes differ only in their seed. Each setting has
+its own baseline row. Unfinished runs, a run given twice, different cases within a setting, and
+different selection policies, checkpoints or protocols in one table are refused. ``mixed`` allows
+unlike rows, and a note then names what is mixed.
 """
 
 from __future__ import annotations
@@ -31,10 +32,16 @@ BASELINES = ("supervised", "cml labelled only")
 
 @dataclass(frozen=True)
 class Spread:
-    """A measure of a row: mean, SD (n - 1; None for one seed), smallest and largest over seeds; 95% interval over patients, or None.
+    """A measure of a row, over seeds and patients.
 
-    mean, minimum and maximum are NaN where nothing counts. left_out: how many predictions have no such measure, because they or the
-    truth are empty, and so are in none of these numbers.
+    Attributes:
+        mean: Mean over seeds; NaN where nothing counts.
+        sd: Standard deviation over seeds (n - 1); None for one seed.
+        minimum: Smallest value over seeds; NaN where nothing counts.
+        maximum: Largest value over seeds; NaN where nothing counts.
+        ci95: 95% interval over patients, or None.
+        left_out: Number of predictions that are in none of these numbers, because they or the truth
+            are empty and have no such measure.
     """
 
     mean: float
@@ -47,14 +54,22 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """A method in a setting. steps: of one run. seconds: of training, the mean over seeds. protocol, reference: see Membership.
+    """A method in a setting.
 
-    metrics: the mean over classes by metric; classes: the same for every class by its name. empty: how often which kind occurred
-    among ``predictions`` (cases x classes x seeds). differences: to the baseline by metric, {} where there is none to compare with.
-    p: of the Dice difference, by Holm's correction over the rows that are compared; a reference is no competitor and has none, nor has a
-    difference of which one side has one seed only.
-    verdict: what the Dice difference shows: "better", "worse", "no difference shown"; "one seed", which shows nothing; "reference"; ""
-    where nothing is compared.
+    Attributes:
+        steps: Training steps of one run.
+        seconds: Training time, the mean over seeds.
+        metrics: The mean over classes, by metric.
+        classes: The same for each class, by its name.
+        empty: Number of predictions by kind of empty mask.
+        predictions: Cases x classes x seeds.
+        protocol: See Membership.
+        reference: See Membership.
+        differences: Differences to the baseline by metric; {} without a row to compare with.
+        p: p-value of the Dice difference, by Holm's correction over the compared rows. None for a
+            reference, which does not compete, and for a difference with one seed on a side.
+        verdict: "better", "worse" or "no difference shown", by the Dice difference; "one seed",
+            which shows nothing; "reference"; "" where nothing is compared.
     """
 
     method: str
@@ -81,7 +96,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rows in the order in which their first runs were given, and the runs with the label of their row."""
+    """Rows in the order in which their first runs were given, and each run with its row's label."""
 
     rows: tuple[Row, ...]
     runs: tuple[tuple[str, FinishedRun], ...]
@@ -90,20 +105,23 @@ class Comparison:
     notes: tuple[str, ...]
 
     def markdown(self) -> str:
-        """The table in Markdown, with one for the classes where there are several, and what the numbers mean."""
+        """Return the table in Markdown, a table of classes if there are several, and notes."""
         from crossview.evaluation.tables import markdown
 
         return markdown(self)
 
     def csv(self) -> str:
-        """One row a run: method, setting, seed, steps, dice, jaccard, hd95, asd, ci_low, ci_high (of Dice), selection; then what
-        the run left empty, and the difference of its row to the baseline."""
+        """Return one line per run.
+
+        The columns are method, setting, seed, steps, dice, jaccard, hd95, asd, ci_low, ci_high (of
+        Dice), selection, the counts of empty masks, and the difference of the row to the baseline.
+        """
         from crossview.evaluation.tables import runs_csv
 
         return runs_csv(self)
 
     def table(self, width: int = 120) -> RenderableType:
-        """The table for a terminal of so many columns; a narrow one gets fewer columns of the table."""
+        """Return the table for a terminal of ``width`` columns; a narrow one shows less."""
         from crossview.evaluation.terminal import terminal
 
         return terminal(self, width)
@@ -118,10 +136,20 @@ def compare(
 ) -> Comparison:
     """Compare finished, evaluated runs.
 
-    baseline: the label of a row; left out, labelled-only training where there is one, else the first row. mixed: allow different
-    protocols, selection policies, checkpoints and cases beside each other, and partial evaluations; differences are then told only
-    between rows alike, and a note says what is mixed.
-    UserError, all problems at once, for folders that are no finished runs and for runs that can't stand in one table.
+    Args:
+        runs: Run folders or records of runs.
+        split: The split whose evaluation is compared.
+        baseline: Label of a row. Default: labelled-only training if present, else the first row.
+        mixed: Allow partial evaluations, and rows with different protocols, selection policies,
+            checkpoints and cases in one table. Differences are then reported only between rows that
+            agree, and a note names what is mixed.
+
+    Returns:
+        The rows with their differences to the baseline, and notes on what they cannot show.
+
+    Raises:
+        UserError: If a folder is not a finished run or the runs cannot share a table. It holds all
+            problems at once.
     """
     found = _read_all([Path(run) for run in runs], split)
     labels = comparable.labels(found)
@@ -160,7 +188,7 @@ def _read_all(paths: Sequence[Path], split: str) -> list[FinishedRun]:
         raise UserError(
             Problem(
                 "there are no runs to compare",
-                expected="folders that crossview train and evaluate wrote",
+                expected="run folders written by crossview train and evaluate",
             )
         )
     return found
@@ -169,9 +197,11 @@ def _read_all(paths: Sequence[Path], split: str) -> list[FinishedRun]:
 def _baseline(labels: Sequence[str], asked: str | None) -> str:
     asked = (
         None if asked is None else asked.replace(", labelled only", " labelled only")
-    )  # as it was written up to 0.1
+    )  # the spelling up to 0.1
     if asked is not None and asked not in labels:
-        raise UserError(Problem(f"no run is of the baseline '{asked}'", fix=nearest(asked, labels)))
+        raise UserError(
+            Problem(f"the baseline '{asked}' is none of the rows", fix=nearest(asked, labels))
+        )
     return asked or next((label for label in BASELINES if label in labels), labels[0])
 
 
@@ -194,7 +224,7 @@ def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
         sd = float(seeds.std(ddof=1)) if seeds.size > 1 else None
         mean = bootstrap.mean_of_means(
             values[:, columns]
-        )  # as the interval is: seeds are averaged within a case
+        )  # as for the interval, seeds are averaged within a case
         return Spread(
             mean, sd, float(seeds.min()), float(seeds.max()), resamples.interval(columns), left_out
         )
@@ -225,14 +255,17 @@ def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
 
 
 def _values(runs: Sequence[FinishedRun], metric: str) -> list[NDArray[np.float64]]:
-    """Each run's values (cases, classes)."""
+    """Return each run's values (cases, classes)."""
     return [run.values[metric] for run in runs]
 
 
 def _with_differences(
     rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]], notes: list[str]
 ) -> list[Row]:
-    """The rows with their differences to the baseline's row of the same kind, corrected for the number of competitors."""
+    """Return the rows with their differences to the baseline row of the same kind.
+
+    p-values are corrected for the number of competitors.
+    """
     found: dict[int, dict[str, Difference]] = {}
     single = set()
     for index, (row, group) in enumerate(zip(rows, groups, strict=True)):
@@ -279,7 +312,10 @@ def _with_differences(
 
 
 def _alike(one: FinishedRun, other: FinishedRun) -> bool:
-    """Whether differences between the two are of the same setting, policy, protocol and cases; an unknown protocol is told elsewhere."""
+    """True if two runs share setting, selection policy, checkpoint, protocol, cases and data.
+
+    An unknown protocol agrees with any; a note reports it.
+    """
     policies = [(run.setting, run.selection, run.checkpoint) for run in (one, other)]
     protocols = {run.protocol for run in (one, other) if run.protocol}
     return policies[0] == policies[1] and len(protocols) < 2 and comparable.same_data(one, other)
@@ -288,14 +324,15 @@ def _alike(one: FinishedRun, other: FinishedRun) -> bool:
 def _same_seeds(
     ours: Sequence[FinishedRun], theirs: Sequence[FinishedRun], notes: list[str], what: str
 ) -> tuple[Sequence[FinishedRun], Sequence[FinishedRun]]:
-    """The runs of the seeds that both have; without any, all runs, and a note."""
+    """Return the runs of the seeds that both sides have; without any, all runs and a note."""
     common = {run.seed for run in ours} & {run.seed for run in theirs}
     if not common:
-        notes.append(f"{what}: no seed in common, so all seeds of each are compared.")
+        notes.append(f"{what}: no seed in common, so all seeds of both sides are compared.")
         return ours, theirs
     if len(common) < max(len(ours), len(theirs)):
         notes.append(
-            f"{what}: compared on the seeds that both have ({', '.join(map(str, sorted(common)))})."
+            f"{what}: compared only on the seeds that both have "
+            f"({', '.join(map(str, sorted(common)))})."
         )
     return [run for run in ours if run.seed in common], [
         run for run in theirs if run.seed in common
@@ -303,12 +340,18 @@ def _same_seeds(
 
 
 def _bounded(difference: Difference, patients: int) -> Difference:
-    """No p-value below 2 / 2^n, the chance that the differences of n patients all have one sign; a bootstrap of few knows no such bound."""
+    """Raise p to at least 2 / 2^n, the chance that the differences of n patients share one sign.
+
+    The bootstrap of few patients does not know this bound.
+    """
     return replace(difference, p=max(difference.p, min(1.0, 2.0 ** (1 - patients))))
 
 
 def _verdict(differences: Mapping[str, Difference], p: float | None) -> str:
-    """What the Dice difference shows: nothing where its interval holds 0, or the corrected p-value is not below 0.05."""
+    """Return the verdict on the Dice difference.
+
+    No difference is shown if its interval holds 0 or its corrected p-value is 0.05 or more.
+    """
     if p is None:
         return ""
     dice = differences["dice"]

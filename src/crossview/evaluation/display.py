@@ -1,4 +1,4 @@
-"""How a volume is turned for display: which axis counts slices, which way is up, and how long a voxel is."""
+"""Orientation of a volume for display: its slice axis, its upper side and its voxel spacing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import numpy as np
 from crossview.evaluation.panels import Array
 
 COARSE = 0.3
-"""A volume whose slice axis is shorter than this share of its longest side is shown by three slices, else by three planes."""
+"""Share of the longest side.
+
+A volume whose slice axis is shorter than this is shown by three slices, else by three planes.
+"""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """How a volume is turned for display: its axes become (slice, row, column)."""
+    """Orientation of a volume for display: its axes become (slice, row, column)."""
 
     order: tuple[int, ...]
     flipped: tuple[bool, ...]
@@ -33,7 +36,8 @@ class Frame:
                 (1.0, 1.0, 1.0),
                 ("slice", *(f"plane {axis + 1}" for axis in order[1:])),
             )
-        # Without an affine the array is taken to run to the left, back and head, as DICOM and NRRD files do.
+        # Without an affine, the array is assumed to run to the left, back and head, as in DICOM and
+        # NRRD files.
         world = (
             np.diag([-1.0, -1.0, 1.0])
             if affine is None
@@ -54,7 +58,7 @@ class Frame:
         )
 
     def turn(self, array: Array) -> Array:
-        """(*S) as (slices, rows, columns); a 2D image has one slice."""
+        """Return (*S) as (slices, rows, columns); a 2D image has one slice."""
         turned = np.transpose(np.asarray(array), self.order)
         turned = np.flip(turned, tuple(axis for axis, flip in enumerate(self.flipped) if flip))
         return turned if turned.ndim == 3 else turned[None]
@@ -64,13 +68,13 @@ class Frame:
         return self.spacing[0] >= 2.5 * min(self.spacing[1:]) or sides[0] < COARSE * max(sides[1:])
 
     def caption(self, axis: int, index: int, count: int) -> str:
-        """Where a plane lies, counted from 1 in the array's own order."""
+        """Return the position of a plane, counted from 1 in the array's own order."""
         position = count - index if len(self.flipped) == 3 and self.flipped[axis] else index + 1
         return f"{self.planes[axis]} {position} of {count}" if count > 1 else ""
 
 
 def _nearest_axes(directions: Array) -> tuple[int, ...]:
-    """The array axis that runs most along each world axis, each axis once."""
+    """Return the array axis that runs most along each world axis, each axis once."""
     left = np.abs(directions)
     axes = [0, 0, 0]
     for _ in range(3):
@@ -81,7 +85,10 @@ def _nearest_axes(directions: Array) -> tuple[int, ...]:
 
 
 def fullest(counts: Array, axis: int, otherwise: int | None = None) -> int:
-    """The index along an axis where most voxels are set; where none is: ``otherwise``, or the middle."""
+    """Return the index along an axis where most voxels are set.
+
+    Where none is set, return ``otherwise``, or the middle if that is None.
+    """
     sums = counts.sum(
         axis=tuple(other for other in range(counts.ndim) if other != axis), dtype=np.int64
     )

@@ -1,7 +1,8 @@
-"""Predict the cases of a split and score them.
+"""Prediction and scoring of the cases of a split.
 
-Cases are read as the predictor asks for them and scored in threads while it goes on with the next ones (what metrics wait for runs
-outside Python's lock), so memory holds a few cases and the device does not wait for distances.
+Cases are read when the predictor asks for them. They are scored in threads while it predicts the
+next ones; the slow parts of the metrics run outside Python's lock. Memory therefore holds only a
+few cases, and the device does not wait for distances.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ Label = NDArray[np.uint8]
 
 
 class Prediction(Protocol):
-    """What is scored of a prediction: labels (*S) of the method, of each view, and with the clean-up the other way."""
+    """Scored labels (*S) of a method: its own, each view's, and its own with the other clean-up."""
 
     @property
     def label(self) -> Label: ...
@@ -54,7 +55,10 @@ class Prediction(Protocol):
 
 
 class Predictor(Protocol):
-    """Maps images (C, *S) to predictions, in order, on the grids ``shapes``; it may read a few images ahead."""
+    """A map from images (C, *S) to predictions, in order, on the grids ``shapes``.
+
+    It may read a few images ahead.
+    """
 
     def predict(
         self, images: Iterable[Image], shapes: Iterable[Sequence[int]], /
@@ -62,7 +66,7 @@ class Predictor(Protocol):
 
 
 OnCase = Callable[[Case, Image, Label, Any, Path | None], None]
-"""Given a case, its image, label and prediction, and the folder that the evaluation is being written to, if any."""
+"""Called with a case, its image, label and prediction, and the folder being written, if any."""
 Progress = Callable[[int, int], None]
 
 
@@ -80,14 +84,30 @@ def evaluate(
     on_case: OnCase | None = None,
     progress: Progress | None = None,
 ) -> Summary:
-    """Predict and score cases; the summary, which is written with ``cases.csv`` where a folder ``out`` is given.
+    """Predict and score cases, and return the summary.
 
-    classes counts the background; class_names has one name for each. unit: "mm" scores with each case's spacing, "voxel" without.
-    channels: of every image; left out, the first image's. preprocessing: of the images for the predictor; predictions are scored on the
-    cases' own grids. header: of the run; notes grow by what went wrong with a prediction.
-    on_case is called after each prediction with (case, image, label, prediction, folder); progress with (done, all). The folder is
-    built beside ``out`` and takes its place, with all that on_case wrote there, once it is whole; the old folder is removed then.
-    UserError, naming all of them, if cases have no label or do not fit; ``out`` stays as it was then.
+    With ``out``, the summary and ``cases.csv`` are written to it. That folder is built next to
+    ``out`` and replaces it, with all that on_case wrote there, once it is complete; the old folder
+    is then removed.
+
+    Args:
+        predictor: Predicts the images.
+        cases: Labelled cases.
+        classes: Number of classes with the background.
+        class_names: One name per class.
+        unit: "mm" to score with each case's spacing, "voxel" to score without.
+        out: The folder to write, or None.
+        header: What the summary says of the run. Notes on failed predictions are added.
+        channels: Channels of every image. By default those of the first image.
+        preprocessing: Applied to the predictor's images. Scores are on the cases' own grids.
+        on_case: Called after each prediction with (case, image, label, prediction, folder).
+        progress: Called with (done, all).
+
+    Returns:
+        The summary, as written to ``summary.json``.
+
+    Raises:
+        UserError: If cases have no label or do not fit; names them all. ``out`` is then unchanged.
     """
     started = time.perf_counter()
     if unit == "mm":
@@ -111,7 +131,10 @@ def evaluate(
 
 @contextmanager
 def _replaced_whole(out: Path | None) -> Iterator[Path | None]:
-    """An empty folder beside ``out`` to write to; it replaces ``out`` at the end, and is removed if anything fails."""
+    """Yield an empty folder next to ``out`` to write to.
+
+    It replaces ``out`` at the end, and is removed if anything fails.
+    """
     if out is None:
         yield None
         return
@@ -138,7 +161,7 @@ def _score_all(
     on_case: OnCase | None,
     progress: Progress | None,
 ) -> tuple[list[Score], list[str]]:
-    """The scores of all cases, in order, and what went wrong with a prediction."""
+    """Return the scores of all cases, in order, and notes on failed predictions."""
     scores: list[list[Score]] = []
     notes: list[str] = []
     waiting: deque[Future[list[Score]]] = deque()
@@ -153,7 +176,8 @@ def _score_all(
             )
             if not prediction.finite:
                 notes.append(
-                    f"{case.id}: the network answered with NaN or infinity, so its prediction means nothing"
+                    f"{case.id}: the network returned NaN or infinity, so its prediction is "
+                    "meaningless"
                 )
             if on_case is not None:
                 on_case(case, image, label, prediction, folder)
@@ -172,9 +196,13 @@ def quick_dice(
     channels: int | None = None,
     preprocessing: Preprocessing = AS_STORED,
 ) -> Summary:
-    """Dice only, for scoring during training: {"classes": {"1": float}, "mean": float, "views": {name: {"1": float, "mean": float}}}.
+    """Return Dice only, for scoring during training.
 
-    Every case counts the same; a class that is empty in prediction and truth of a case does not count there (NaN if it never does).
+    Every case counts the same. A class that is empty in a case's prediction and truth does not
+    count there; its Dice is NaN if it never counts.
+
+    Returns:
+        {"classes": {"1": float}, "mean": float, "views": {name: {"1": float, "mean": float}}}.
     """
     found: dict[str, list[list[float]]] = {}
     for _, _, label, prediction in predicted(predictor, cases, classes, channels, preprocessing):
@@ -204,7 +232,11 @@ def predicted(
     channels: int | None,
     preprocessing: Preprocessing,
 ) -> Iterator[tuple[Case, Image, Label, Any]]:
-    """Every case with its image, label and prediction, on its own grid, read lazily. UserError naming all cases that can't be scored."""
+    """Yield every case with its image, label and prediction on its own grid, read lazily.
+
+    Raises:
+        UserError: With the problems of all cases that cannot be scored.
+    """
     if not cases:
         raise UserError(
             Problem("there are no cases to score", expected="at least one labelled case")
@@ -237,14 +269,14 @@ def predicted(
 def _read(
     case: Case, classes: int, channels: int | None
 ) -> tuple[Image, Label | None, list[Problem]]:
-    """A case's image and label, and what is wrong with them."""
+    """Return a case's image, its label and its problems."""
     try:
         image = case.read_image()
         if case.read_label is None:
             problem = Problem(
-                "the case has no label to be scored against",
+                "the case has no label to score against",
                 f"{case.id} ({case.file})",
-                fix="give a label, or use predict",
+                fix="add a label, or use crossview predict",
             )
             return image, None, [problem]
         label = case.read_label()
@@ -258,9 +290,9 @@ def _read(
 
 
 def _no_spacing(case: Case) -> Problem:
-    fix = "use a format that stores the voxel sides, or distances in voxels"
+    fix = "use a format that stores the voxel spacing, or measure distances in voxels"
     return Problem(
-        "distances in mm need the spacing, and the file has none",
+        "distances in mm need the voxel spacing, and the file has none",
         f"{case.id} ({case.file})",
         fix=fix,
     )
@@ -277,7 +309,7 @@ def score_case(
     classes: int,
     spacing: Sequence[float] | None,
 ) -> list[Score]:
-    """The scores of all predictions (*S), by view, of one case with its label (*S)."""
+    """Return the scores of all predictions (*S), by view, of one case with its label (*S)."""
     return [
         Score(
             case.id,

@@ -1,4 +1,4 @@
-"""What :mod:`crossview.evaluation.compare` reads of a finished and evaluated run: of its folder, or of its record."""
+"""Finished and evaluated runs, read from their folders or records for a comparison."""
 
 from __future__ import annotations
 
@@ -45,20 +45,29 @@ NOT_IDENTITY = frozenset(
     }
     | {f"training.{key}_every" for key in ("checkpoint", "evaluate", "log", "picture")}
 )
-"""Keys that may differ between the seeds of one method: they say where and how a run ran, not what it is."""
+"""Keys that may differ between the seeds of one method.
+
+They say where and how a run was trained, not what it is.
+"""
 
 NEWER: Mapping[str, Any] = {"data.foreground_share": 0.0, "method.ready_dice": 0.0}
-"""Keys that came into being after runs that are still compared, and what those did."""
+"""Keys added after runs that are still compared, with the values that those runs used."""
 
 MEMBERSHIP = "bench.json"
-"""The file by which a run of ``crossview bench`` knows its place in the suite."""
+"""File that records the place of a run of ``crossview bench`` in its suite."""
 
 
 @dataclass(frozen=True)
 class Membership:
-    """A run's place in a suite. protocol: "equal" or "published". setting, label: of its row in the table.
+    """A run's place in a suite.
 
-    reference: the row is a bracket that was given more than the others (all labels), no competitor.
+    Attributes:
+        suite: The name of the suite.
+        protocol: "equal" or "published".
+        setting: The setting of its row in the table.
+        label: The label of its row in the table.
+        reference: True for a row that was given more than the others (all labels) and does not
+            compete with them.
     """
 
     suite: str
@@ -70,12 +79,20 @@ class Membership:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """One run's recipe and scores. values: metric -> (cases, classes), NaN where there is none; cases are sorted.
+    """A run's recipe and scores.
 
-    method: the label of its row. identity: the flat recipe without what tells seeds apart. empty: how often which kind of empty
-    occurred. partial: the split holds more cases than were scored. labelled: the ids of the labelled training cases, in order.
-    training_cases: a fingerprint of the labelled and unlabelled ones, where the run used unlabelled ones; both are empty where the run
-    does not say. protocol: "equal" or "published" for a run of a suite, else "". reference: see :class:`Membership`.
+    Attributes:
+        method: The label of its row.
+        identity: The flat recipe without the keys that may differ between seeds.
+        cases: Sorted.
+        values: metric -> (cases, classes), NaN where there is none.
+        empty: Number of predictions by kind of empty mask.
+        partial: True if the split holds more cases than were scored.
+        labelled: Ids of the labelled training cases, in order; empty if not recorded.
+        training_cases: Fingerprint of the labelled and unlabelled training cases; "" if the run
+            used no unlabelled ones or does not record it.
+        protocol: "equal" or "published" for a run of a suite, else "".
+        reference: See :class:`Membership`.
     """
 
     path: Path
@@ -103,13 +120,13 @@ class FinishedRun:
     reference: bool = False
 
     def mean(self, metric: str) -> float:
-        """The mean over cases, then over classes; NaN where nothing counts."""
+        """Return the mean over cases, then over classes; NaN where nothing counts."""
         return mean_of_means(self.values[metric])
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """What tells of a run, wherever it was read. place: the content of bench.json, {} for a run of no suite."""
+    """The content of a run's folder or record. place: bench.json, {} for a run of no suite."""
 
     recipe: Mapping[str, Any]
     steps: int
@@ -124,9 +141,11 @@ _MISFITS = (KeyError, TypeError, ValueError, AttributeError)
 
 
 def read_run(path: Path, split: str) -> FinishedRun:
-    """Read a run: its folder, or its record (a file).
+    """Read a run from its folder, or from its record (a file).
 
-    UserError if it is neither, is not finished, has no evaluation of its end on the split, or is a record of an older kind.
+    Raises:
+        UserError: If it is neither, is not finished, has no evaluation of its end on the split, or
+            is a record of an older version.
     """
     try:
         parts = _of_record(path) if path.is_file() else _of_folder(path, split)
@@ -180,7 +199,7 @@ def _recipe(path: Path) -> dict[str, Any]:
         found = "a folder without recipe.toml" if path.is_dir() else "no such folder"
         raise UserError(
             Problem(
-                "this is not a run folder", str(path), found, "a folder that crossview train wrote"
+                "this is not a run folder", str(path), found, "a folder written by crossview train"
             )
         )
     try:
@@ -192,7 +211,7 @@ def _recipe(path: Path) -> dict[str, Any]:
 
 
 def _finished(path: Path) -> Mapping[str, Any]:
-    """The journal's row of the end of training."""
+    """Return the journal's row of the end of training."""
     file = path / "journal.jsonl"
     lines = (
         file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
@@ -201,7 +220,7 @@ def _finished(path: Path) -> Mapping[str, Any]:
     for line in lines:
         try:
             rows.append(json.loads(line))
-        except ValueError:  # a line that a kill cut short
+        except ValueError:  # a kill cut this line short
             continue
     last = [row for row in rows if isinstance(row, dict) and row.get("kind") == "finished"]
     if not last:
@@ -220,7 +239,11 @@ def _finished(path: Path) -> Mapping[str, Any]:
 
 
 def _check_step(path: Path, end: int, summary: Summary) -> None:
-    """Refuse an evaluation that was made before the run went on. Where the best step lies, the journal does not say."""
+    """Refuse an evaluation made before the run was resumed.
+
+    The journal does not say which step was best, so any step up to the end is accepted for the
+    selected checkpoint.
+    """
     step = int(summary["step"])
     if step > end or (summary["checkpoint"] == "last" and step != end):
         found, expected = (
@@ -229,7 +252,13 @@ def _check_step(path: Path, end: int, summary: Summary) -> None:
         )
         fix = evaluate_again(path)
         raise UserError(
-            Problem("the evaluation is not of the finished run", str(path), found, expected, fix)
+            Problem(
+                "the evaluation does not belong to the finished run",
+                str(path),
+                found,
+                expected,
+                fix,
+            )
         )
 
 
@@ -246,7 +275,7 @@ def _assemble(path: Path, parts: _Parts) -> FinishedRun:
     classes = [int(label_class) for label_class in summary["classes"]]
     cases = tuple(dict.fromkeys(score.case for score in combined))
     if list(cases) != sorted(summary["cases"]) or len(combined) != len(cases) * len(classes):
-        raise ValueError("the scores of the cases and the summary name other cases or classes")
+        raise ValueError("the table of cases and the summary have different cases or classes")
     values = {metric: table(combined, classes, STATISTICS[metric])[0] for metric in METRICS}
     kinds = [score.measures.empty for score in combined if score.measures.empty]
     idle = ("training.unlabelled_batch",) if environment.get("unlabelled") == 0 else ()
@@ -284,9 +313,10 @@ def _assemble(path: Path, parts: _Parts) -> FinishedRun:
 
 
 def place(path: Path) -> Mapping[str, Any]:
-    """The content of a run's bench.json, or what its record holds of it.
+    """Return the content of a run's bench.json, or its copy in the run's record.
 
-    {} for a run of its own, for a folder that was trained anew since (--overwrite), and for a record that can't be read.
+    Return {} for a run of no suite, for a folder that has been trained anew since (--overwrite),
+    and for a record that cannot be read.
     """
     if path.is_file():
         return _mapping(_json_object(path).get("suite"))
@@ -295,7 +325,7 @@ def place(path: Path) -> Mapping[str, Any]:
 
 
 def membership(path: Path) -> Membership | None:
-    """A run's place in a suite, by its folder or its record; None for a run of its own."""
+    """Return a run's place in a suite, by its folder or record; None for a run of no suite."""
     return _member(place(path))
 
 
@@ -307,7 +337,7 @@ def _member(content: Mapping[str, Any]) -> Membership | None:
 
 
 def environment(path: Path) -> Mapping[str, Any]:
-    """environment.json of a run's folder, or what its record holds of it; {} where there is none to read."""
+    """Return environment.json of a run's folder, or its copy in a record; {} if unreadable."""
     return (
         _mapping(_json_object(path).get("environment"))
         if path.is_file()
@@ -316,7 +346,7 @@ def environment(path: Path) -> Mapping[str, Any]:
 
 
 def _json_object(file: Path) -> Mapping[str, Any]:
-    """A file's JSON object; {} for a file that is missing or damaged: nothing that is read this way is needed."""
+    """Return a file's JSON object, {} if the file is missing or damaged: it is optional."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -329,7 +359,11 @@ def _mapping(content: object) -> Mapping[str, Any]:
 
 
 def method_label(method: Mapping[str, Any]) -> str:
-    """The method's name in a table: a released variant is told, and a method without its second stage, which is labelled-only training."""
+    """Return the method's name in a table.
+
+    The label also names a variant other than the corrected one, and a method without its second
+    stage, which is labelled-only training.
+    """
     label = str(method["name"])
     if method.get("variant", "corrected") != "corrected":
         label += f" ({method['variant']})"
@@ -337,11 +371,14 @@ def method_label(method: Mapping[str, Any]) -> str:
 
 
 def identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What a recipe is, apart from its seed and the machine: its keys as "table.key", those of NOT_IDENTITY left out."""
+    """Return what a recipe is, apart from its seed and the machine.
+
+    Its keys are "table.key", without those of NOT_IDENTITY.
+    """
     best = recipe["training"].get("selection", "last") != "last"
     free = (
         NOT_IDENTITY - {"training.evaluate_every"} if best else NOT_IDENTITY
-    )  # how often one looks is part of picking the best
+    )  # how often it is scored is part of picking the best
     flat = {
         f"{table}.{key}": value
         for table, keys in recipe.items()

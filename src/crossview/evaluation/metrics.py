@@ -1,14 +1,15 @@
-"""Overlap and surface distances of two masks, by the definitions of the field's papers (medpy's), fast.
+"""Fast overlap and surface distances of two masks, as the field's papers (medpy) define them.
 
-Dice = 2 |P and T| / (|P| + |T|) and Jaccard = |P and T| / |P or T|. The surface of a mask is its voxels that lack one of the
-axis neighbours (connectivity 1); beyond the array is background, so mask voxels at its border are surface. Every surface voxel of
-one mask has a distance to the nearest surface voxel of the other:
+Dice = 2 |P and T| / (|P| + |T|) and Jaccard = |P and T| / |P or T|. The surface of a mask is its
+voxels that lack an axis neighbour (connectivity 1). Beyond the array is background, so mask
+voxels at its border are surface. Every surface voxel of one mask has a distance to the nearest
+surface voxel of the other:
 
 - HD95: 95th percentile (linear interpolation) of both directions' distances pooled;
 - ASD: mean of the distances from the prediction to the truth only (directed);
 - ASSD: mean of both directions' distances pooled.
 
-Needs numpy and scipy, not torch: the processes that only score start fast.
+Needs numpy and scipy, not torch, so that processes that only score start fast.
 """
 
 from __future__ import annotations
@@ -30,17 +31,30 @@ Empty = Literal["", "missed", "spurious", "both_empty"]
 METRICS = ("dice", "jaccard", "hd95", "asd", "assd")
 
 NEAR_REACH = 3.0
-"""Radius, in the smallest voxel side, up to which neighbours are looked up one by one: most distances are below it."""
+"""Radius, in the smallest voxel side, up to which neighbours are looked up one by one.
+
+Most distances are below it.
+"""
 TREE_QUERIES = ((10.0, 25), (math.inf, 150))
-"""Radius of a query of the tree, in the smallest voxel side, and the voxels whose distance transform costs about as much (measured)."""
+"""Radius of a tree query, in the smallest voxel side, and its cost.
+
+The cost is the number of voxels whose distance transform takes about as long (measured).
+"""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """The measures of one prediction of one class; NaN where one is not defined.
+    """Measures of one prediction of one class; NaN where a measure is not defined.
 
-    hd95, asd, assd, diagonal: in the unit of the spacing. diagonal: of the whole array, the penalty for a miss.
-    empty: "" both masks have voxels; "missed" only the truth has; "spurious" only the prediction has; "both_empty".
+    Attributes:
+        dice: Dice, 0 to 1.
+        jaccard: Jaccard, 0 to 1.
+        hd95: In the unit of the spacing.
+        asd: In the unit of the spacing.
+        assd: In the unit of the spacing.
+        diagonal: Diagonal of the whole array in the unit of the spacing, the penalty for a miss.
+        empty: "" if both masks have voxels; "missed" if only the truth has; "spurious" if only the
+            prediction has; "both_empty".
     """
 
     dice: float
@@ -53,7 +67,7 @@ class Measures:
 
 
 def overlap(prediction: Mask, truth: Mask) -> tuple[float, float]:
-    """Dice and Jaccard of two masks (*S); NaN for both where both masks are empty."""
+    """Return Dice and Jaccard of two masks (*S); NaN for both if both masks are empty."""
     common = int(np.count_nonzero(prediction & truth))
     total = int(np.count_nonzero(prediction)) + int(np.count_nonzero(truth))
     if total == 0:
@@ -62,10 +76,15 @@ def overlap(prediction: Mask, truth: Mask) -> tuple[float, float]:
 
 
 def measure(prediction: Mask, truth: Mask, spacing: Sequence[float] | None = None) -> Measures:
-    """All measures of a predicted mask (*S) against the true one (*S).
+    """Return all measures of a predicted mask against the true one.
 
-    spacing: voxel sides in array order; without it, distances count voxels.
-    ValueError if the shapes differ or the spacing does not fit.
+    Args:
+        prediction: Mask (*S).
+        truth: Mask (*S).
+        spacing: Voxel sides in array order. Without it, distances count voxels.
+
+    Raises:
+        ValueError: If the shapes differ or the spacing does not fit.
     """
     prediction, truth = np.asarray(prediction, dtype=bool), np.asarray(truth, dtype=bool)
     if prediction.shape != truth.shape:
@@ -94,7 +113,7 @@ def measure(prediction: Mask, truth: Mask, spacing: Sequence[float] | None = Non
 
 
 def kind_of_empty(prediction: bool, truth: bool) -> Empty:
-    """What is wrong where the prediction, the truth or both have no voxel of a class."""
+    """Return the kind of empty, given whether prediction and truth have voxels of a class."""
     if prediction and truth:
         return ""
     if truth:
@@ -103,7 +122,7 @@ def kind_of_empty(prediction: bool, truth: bool) -> Empty:
 
 
 def bounding_box(mask: Mask) -> tuple[slice, ...]:
-    """The smallest box that holds every voxel of a mask that has some."""
+    """Return the smallest box that holds every voxel of a mask, which must not be empty."""
     box = []
     for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)
@@ -113,7 +132,7 @@ def bounding_box(mask: Mask) -> tuple[slice, ...]:
 
 
 def surface(mask: Mask) -> Mask:
-    """The voxels of a mask (*S) that lack an axis neighbour: the mask without its erosion by the cross."""
+    """Return the voxels of a mask (*S) that lack an axis neighbour: the mask minus its erosion."""
     inside = mask.copy()
     for axis in range(mask.ndim):
         along, kept = np.moveaxis(mask, axis, 0), np.moveaxis(inside, axis, 0)
@@ -124,10 +143,16 @@ def surface(mask: Mask) -> Mask:
 
 
 def distances(origin: Mask, target: Mask, spacing: Floats) -> Floats:
-    """From every voxel of ``origin`` (*S), in array order, the distance to the nearest voxel of ``target`` (*S), exact.
+    """Return the exact distance from each voxel of ``origin`` to the nearest voxel of ``target``.
 
-    Three ways, by what is cheapest: a look at the near neighbours, which settles nearly all voxels of a good prediction; a tree
-    for those further away; one distance transform where many are very far. Both masks must have voxels.
+    Distances are in array order. Three ways are used, by cost: a look-up of near neighbours, which
+    settles nearly all voxels of a good prediction; a tree for voxels further away; one distance
+    transform where many are very far.
+
+    Args:
+        origin: Mask (*S) with at least one voxel.
+        target: Mask (*S) with at least one voxel.
+        spacing: Voxel sides in array order.
     """
     points = np.argwhere(origin)
     found, far = _near(points, target, spacing)
@@ -153,7 +178,7 @@ def distances(origin: Mask, target: Mask, spacing: Floats) -> Floats:
 def _near(
     points: NDArray[np.int64], target: Mask, spacing: Floats
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """Distances of the points with a target within NEAR_REACH, and the indices of the other points."""
+    """Return distances of points with a target within NEAR_REACH, and the indices of the others."""
     radius = NEAR_REACH * float(spacing.min())
     reach = (radius // spacing).astype(np.int64)
     offsets = np.argwhere(np.ones(2 * reach + 1, dtype=bool)) - reach

@@ -1,7 +1,7 @@
-"""Drawing pieces of pictures: grey panels, thin outlines, tints, and a sheet that puts captioned panels in rows.
+"""Parts of pictures: grey panels, thin outlines, tints, and a sheet of captioned panels in rows.
 
-Colours are safe for colour-blind readers: labels are cool (blue to green), predictions warm (orange to red), so that
-the two differ for everyone; within a family a class has its own shade.
+Colours are safe for colour-blind readers: labels are cool (blue to green) and predictions warm
+(orange to red), so everyone can tell the two apart. Within a family each class has its own shade.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ CAPTION = 26
 
 
 def shade(family: Sequence[Colour], index: int) -> Colour:
-    """The colour of a class, counted from 1; colours repeat after the last one."""
+    """Return the colour of a class, counted from 1; colours repeat after the last one."""
     return family[(index - 1) % len(family)]
 
 
 def font(size: int) -> Any:
-    """Pillow's own font, which needs no file of the machine."""
+    """Return Pillow's own font, which needs no font file on the machine."""
     return ImageFont.load_default(size=size)
 
 
 def window(image: Array) -> tuple[float, float]:
-    """The intensities to draw black and white: the 1st and 99.5th percentile of the finite values."""
+    """Return the intensities drawn black and white: 1st and 99.5th percentile of finite values."""
     finite = np.asarray(image, dtype=np.float32)
     finite = finite[np.isfinite(finite)]
     if finite.size == 0:
@@ -58,7 +58,7 @@ def window(image: Array) -> tuple[float, float]:
 
 
 def grey(plane: Array, limits: tuple[float, float], size: tuple[int, int]) -> Pixels:
-    """A plane (h, w) as an RGB panel of ``size`` (width, height), enlarged smoothly."""
+    """Return a plane (h, w) as an RGB panel of ``size`` (width, height), enlarged smoothly."""
     low, high = limits
     filled = np.nan_to_num(np.asarray(plane, dtype=np.float32), nan=low, posinf=high, neginf=low)
     scaled = (np.clip((filled - low) / (high - low), 0, 1) * 255).astype(np.uint8)
@@ -67,10 +67,10 @@ def grey(plane: Array, limits: tuple[float, float], size: tuple[int, int]) -> Pi
 
 
 def outline(mask: Mask, size: tuple[int, int], width: float) -> NDArray[np.float32]:
-    """How much of each pixel (height, width) the edge of a mask (h, w) covers, 0 to 1; the line is ``width`` pixels wide.
+    """Return how much of each pixel (height, width), 0 to 1, the edge of a mask (h, w) covers.
 
-    The edge is where the enlarged and slightly smoothed mask is one half: small volumes show no staircase, and a single
-    voxel stays visible.
+    The line is ``width`` pixels wide. It is drawn where the enlarged and slightly smoothed mask is
+    one half, so that small volumes show no staircase and a single voxel stays visible.
     """
     scale = 2 * size[0] / mask.shape[1]
     fine = Image.fromarray(mask.astype(np.uint8) * 255).resize(
@@ -84,7 +84,10 @@ def outline(mask: Mask, size: tuple[int, int], width: float) -> NDArray[np.float
 
 
 def _erode(mask: Mask, distance: int) -> Mask:
-    """The mask less ``distance`` pixels at its edge; where it meets the border of the picture it is taken to go on."""
+    """Return the mask without ``distance`` pixels at its edge.
+
+    A mask that meets the border of the picture is assumed to continue beyond it.
+    """
     padded = np.pad(mask, distance, mode="edge")
     rows = [padded[shift : shift + mask.shape[0]] for shift in range(2 * distance + 1)]
     kept = np.logical_and.reduce(rows)
@@ -96,7 +99,7 @@ def _erode(mask: Mask, distance: int) -> Mask:
 
 
 def blend(panel: Pixels, coverage: NDArray[np.float32], colour: Colour) -> Pixels:
-    """A panel (h, w, 3) with a colour laid over it where ``coverage`` (h, w) says so."""
+    """Return a panel (h, w, 3) with a colour over it, weighted by ``coverage`` (h, w)."""
     strength = coverage[..., None]
     return np.asarray(
         panel * (1 - strength) + np.asarray(colour, dtype=np.float32) * strength, dtype=np.uint8
@@ -106,7 +109,7 @@ def blend(panel: Pixels, coverage: NDArray[np.float32], colour: Colour) -> Pixel
 def draw_outlines(
     panel: Pixels, label: Array, family: Sequence[Colour], width: float = 1.6
 ) -> Pixels:
-    """A panel with the outline of each class of a label plane (h, w) of any size."""
+    """Return a panel with the outline of each class of a label plane (h, w) of any size."""
     size = (panel.shape[1], panel.shape[0])
     for index in np.unique(label[label > 0]):
         panel = blend(panel, outline(label == index, size, width), shade(family, int(index)))
@@ -114,7 +117,7 @@ def draw_outlines(
 
 
 def fill(panel: Pixels, mask: Mask, colour: Colour, opacity: float = 0.62) -> Pixels:
-    """A panel with a tint over a mask plane (h, w), its voxels' borders kept as they are."""
+    """Return a panel with a tint over a mask plane (h, w), whose voxel borders stay sharp."""
     size = (panel.shape[1], panel.shape[0])
     covered = np.asarray(
         Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.NEAREST)
@@ -124,7 +127,7 @@ def fill(panel: Pixels, mask: Mask, colour: Colour, opacity: float = 0.62) -> Pi
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture (h, w, 3) and the words over it."""
+    """A picture (h, w, 3) and its caption."""
 
     pixels: Pixels
     caption: str = ""
@@ -132,7 +135,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """Panels side by side, with a name in the margin where the sheet has one."""
+    """Panels next to each other, with a name in the margin if the sheet has one."""
 
     panels: tuple[Panel, ...]
     name: str = ""
@@ -148,7 +151,10 @@ class Key:
 
 
 def shorten(text: str, width: float, letters: Any) -> str:
-    """The text, cut with an ellipsis where it is wider than ``width`` pixels; control characters become spaces."""
+    """Return the text, cut with an ellipsis if wider than ``width`` pixels.
+
+    Control characters become spaces.
+    """
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     if letters.getlength(text) <= width:
         return text
@@ -160,7 +166,11 @@ def shorten(text: str, width: float, letters: Any) -> str:
 def compose(
     rows: Sequence[Row], side: int, title: str = "", legend: Sequence[Key] = (), margin: int = 0
 ) -> Image.Image:
-    """Rows of panels, each in a square of ``side`` pixels, with a title above, a legend below and row names at the left."""
+    """Return a sheet of panels in rows.
+
+    Each panel is in a square of ``side`` pixels; the title is above, the legend below, and row
+    names are at the left.
+    """
     columns = max(len(row.panels) for row in rows)
     width = margin + columns * (side + GAP) + GAP
     heights = [
@@ -210,7 +220,7 @@ def _draw_row(
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    """The words of a name in lines of at most ``width`` pixels, four lines at most."""
+    """Return the words of a name in at most four lines of at most ``width`` pixels."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -222,7 +232,7 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def _flow(legend: Sequence[Key], width: int) -> list[list[tuple[int, Key]]]:
-    """Legend entries with their left edges, in as many lines as they need."""
+    """Return lines of legend entries with their left edges, as many lines as needed."""
     lines: list[list[tuple[int, Key]]] = []
     left = 0
     for key in legend:
@@ -252,6 +262,6 @@ def _draw_legend(
 
 
 def save(sheet: Image.Image, path: Path) -> None:
-    """Write a PNG aside and rename it, so that a reader never meets half a picture."""
+    """Write a PNG whole, so that a reader never meets half a picture."""
     with written_whole(path) as part:
         sheet.save(part, format="PNG", compress_level=6)

@@ -1,4 +1,4 @@
-"""Pictures of cases: what a person looks at before believing a number. Those of batches are in batch_pictures."""
+"""Pictures of cases, to look at before believing a number. batch_pictures has those of batches."""
 
 from __future__ import annotations
 
@@ -52,12 +52,22 @@ def case_picture(
     affine: Array | None = None,
     names: Mapping[int, str] | None = None,
 ) -> None:
-    """Draw one case: outlines of label and prediction on telling slices, errors, each view, and where the views differ.
+    """Draw one case as a PNG at most 1,600 pixels wide.
 
-    image: (C, *S), 2D or 3D; its first channel is drawn. label, prediction and the values of ``views``: classes (*S).
-    slice_axis: the axis of S that slices are counted along. affine: 4x4 voxel-to-world of a NIfTI file (RAS, mm); with it
-    the planes hang as radiologists hang them (right side at the left, front and head up) and in true proportions.
-    names: classes by index, for the legend. The PNG at ``path`` is at most 1,600 pixels wide.
+    It shows outlines of label and prediction on informative slices, errors, each view, and where
+    views differ.
+
+    Args:
+        image: (C, *S), 2D or 3D; its first channel is drawn.
+        label: Classes (*S), or None.
+        prediction: Classes (*S).
+        views: Classes (*S) per view.
+        path: The PNG to write.
+        title: The heading of the picture.
+        slice_axis: The axis of S along which slices are counted.
+        affine: 4x4 voxel-to-world matrix of a NIfTI file (RAS, mm). With it, planes are shown as
+            radiologists view them (right side at the left, front and head up), in true proportions.
+        names: Classes by index, for the legend.
     """
     frame = Frame.of(image.ndim - 1, slice_axis, affine)
     scan = _Scan(
@@ -77,7 +87,7 @@ def case_picture(
 
 
 Plane = Callable[[Array], Array]
-"""Takes from a volume the plane that a panel shows."""
+"""Function that takes from a volume the plane that a panel shows."""
 Overlay = Callable[[Pixels, Plane], Pixels]
 
 
@@ -114,7 +124,7 @@ class _Scan:
 
 @dataclass(frozen=True)
 class _Cut:
-    """One panel to draw: a plane, what to lay over it, and its caption."""
+    """A panel to draw: a plane, its overlay and its caption."""
 
     axis: int
     index: int
@@ -123,7 +133,7 @@ class _Cut:
 
 
 def _cuts(scan: _Scan, frame: Frame) -> list[_Cut]:
-    """The panels of a case: the bare image, three outlines, errors, each view, and where views differ."""
+    """Return a case's panels: image, three outlines, errors, each view, and where views differ."""
     shape = scan.image.shape
     seen = scan.prediction > 0 if scan.label is None or not scan.label.any() else scan.label > 0
 
@@ -179,7 +189,7 @@ def _error_tints(scan: _Scan, panel: Pixels, plane: Plane) -> Pixels:
 
 
 def _depths(seen: Array) -> list[int]:
-    """Three slices through a structure: its middle, and a sixth of its extent from either end."""
+    """Return three slices of a structure: its middle, and a sixth of its extent from either end."""
     filled = np.flatnonzero(seen.any(axis=(1, 2)))
     if not filled.size:
         return [len(seen) // 2]
@@ -188,7 +198,7 @@ def _depths(seen: Array) -> list[int]:
 
 
 def _region(scan: _Scan, frame: Frame) -> tuple[slice, ...]:
-    """The part of the scan to show: around all labels, square in mm, with half as much again for context."""
+    """Return the part to show: around all labels, square in mm, half as much again for context."""
     marked = np.logical_or.reduce([array > 0 for array in scan.labels])
     shape, spacing = marked.shape, frame.spacing
     used = (1, 2) if frame.coarse(shape) else (0, 1, 2)
@@ -243,7 +253,7 @@ def _legend(scan: _Scan, names: Mapping[int, str]) -> list[Key]:
             keys.append(Key(f"{name}: label", shade(LABEL, index)))
         keys.append(Key(f"{name}: prediction", shade(PREDICTION, index)))
     if scan.label is not None:
-        keys += [Key("missed", MISSED, tint=True), Key("too much", EXTRA, tint=True)]
+        keys += [Key("missed", MISSED, tint=True), Key("extra", EXTRA, tint=True)]
         if len(present) > 1:
             keys.append(Key("wrong class", CONFUSED, tint=True))
     if len(scan.views) >= 2:

@@ -1,6 +1,7 @@
-"""A run's record: one small JSON file that can stand for its folder in a table. :mod:`crossview.record` writes it.
+"""A run's record: one small JSON file that can replace its folder in a table.
 
-It holds the score of every case as columns, so that a table can be made of records alone, on another machine, without weights or images.
+:mod:`crossview.record` writes it. It holds the score of every case as columns, so a table can be
+made from records alone, on another machine, without weights or images.
 """
 
 from __future__ import annotations
@@ -17,15 +18,20 @@ from crossview.evaluation.scores import Score
 
 FORMAT = 1
 DIGITS = 6
-"""Decimals of the scores: the means of a summary come out again to 1e-6."""
+"""Decimals of the scores; the means of a summary are reproduced to 1e-6."""
 NEEDED = ("recipe", "summary", "environment", "total_steps", "training_seconds")
 
 
 def as_columns(scores: Sequence[Score]) -> dict[str, Any]:
-    """Scores as columns over the cases, one line a view and class: {"case": [...], "patient": [...], "scores": [{"view", "class", ...}]}.
+    """Return scores as columns over the cases, one entry per view and class.
 
-    Numbers are rounded to DIGITS decimals and null where there is none; "empty" names the cases with an empty mask, and its kind.
-    Raises UserError where a view lacks a case or has one twice.
+    Returns:
+        {"case": [...], "patient": [...], "scores": [{"view", "class", ...}]}. Numbers are rounded
+        to DIGITS decimals, null where there is none; "empty" maps cases with an empty mask to its
+        kind.
+
+    Raises:
+        UserError: If a view lacks a case or has one twice.
     """
     patients = {score.case: score.patient for score in scores}
     lines: dict[tuple[str, int], dict[str, Measures]] = {}
@@ -61,7 +67,11 @@ def as_columns(scores: Sequence[Score]) -> dict[str, Any]:
 
 
 def from_columns(columns: Mapping[str, Any]) -> list[Score]:
-    """The scores again, without the images' diagonals (NaN). Raises KeyError, TypeError or ValueError for columns that don't fit."""
+    """Return the scores of columns, without the images' diagonals (NaN).
+
+    Raises:
+        KeyError, TypeError, ValueError: For columns that do not fit.
+    """
     found = []
     for line in columns["scores"]:
         numbers = zip(*(line[name] for name in METRICS), strict=True)
@@ -82,8 +92,12 @@ def _rounded(value: float) -> float | None:
 
 
 def read_record(path: Path) -> Mapping[str, Any]:
-    """A record's content. Raises UserError for a file that is none, and for one of an older kind, which has no scores of cases."""
-    expected = "a record that `crossview bench --records` or `python -m benchmarks.record` wrote"
+    """Return a record's content.
+
+    Raises:
+        UserError: If the file is not a record, or is of an older version without scores of cases.
+    """
+    expected = "a record written by `crossview bench --records` or `python -m benchmarks.record`"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -96,13 +110,13 @@ def read_record(path: Path) -> Mapping[str, Any]:
         ) from None
     if not isinstance(content, dict) or not {"recipe", "summary"} <= content.keys():
         raise UserError(
-            Problem("this is not a record of a run", str(path), "JSON of another kind", expected)
+            Problem("this is not a record of a run", str(path), "JSON with other content", expected)
         )
     if "cases" not in content:
         fix = "record the run again from its folder: python -m benchmarks.record RUN"
         raise UserError(
             Problem(
-                "the record is of an older kind, without the scores of its cases",
+                "the record is of an older version, without the scores of its cases",
                 str(path),
                 fix=fix,
             )
@@ -110,12 +124,15 @@ def read_record(path: Path) -> Mapping[str, Any]:
     if content.get("format") != FORMAT:
         raise UserError(
             Problem(
-                "the record has another format", str(path), str(content.get("format")), str(FORMAT)
+                "the record has another format version",
+                str(path),
+                str(content.get("format")),
+                str(FORMAT),
             )
         )
     missing = [key for key in NEEDED if content.get(key) is None]
     if missing:
         raise UserError(
-            Problem("the record is not whole", str(path), f"no {', '.join(missing)}", expected)
+            Problem("the record is incomplete", str(path), f"no {', '.join(missing)}", expected)
         )
     return content

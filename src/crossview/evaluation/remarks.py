@@ -1,4 +1,4 @@
-"""What stands under a comparison: in what its rows differ beside the method, and what its numbers can't show."""
+"""Notes under a comparison: what differs besides the method, and what the numbers cannot show."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ SIGNIFICANT = 0.05
 ENOUGH_SEEDS = 3
 ENOUGH_PATIENTS = 10
 PROTOCOLS = {
-    "equal": "Protocol equal: the same number of steps, batch, learning rate, schedule and network for all, but for what is named here.",
-    "published": "Protocol published: every method has its own published steps, batch and schedule.",
+    "equal": "Protocol equal: all methods use the same number of steps, batch, learning rate, "
+    "schedule and network; notes below name exceptions.",
+    "published": "Protocol published: each method has its own published steps, batch and schedule.",
 }
 
 
 def of_rows(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]]) -> list[str]:
-    """The protocol, what is few, and in what the rows of a setting differ beside the keys of their methods."""
+    """Return notes on the protocol, few seeds or patients, and keys in which rows differ."""
     notes = [
         text
         for protocol, text in PROTOCOLS.items()
@@ -29,17 +30,17 @@ def of_rows(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]]) -> lis
     ]
     unknown = [row.method for row in rows if not row.protocol]
     if notes and unknown:
-        notes.append(f"No protocol is recorded of runs that no suite made: {_names(unknown)}.")
+        notes.append(f"No protocol is recorded for runs made outside a suite: {_names(unknown)}.")
     few = [row.method for row in rows if len(row.seeds) < ENOUGH_SEEDS]
     if few:
         which = "all rows" if len(few) == len(rows) > 1 else _names(few)
         notes.append(
-            f"Fewer than {ENOUGH_SEEDS} seeds, so little is known of the spread over seeds: {which}."
+            f"Fewer than {ENOUGH_SEEDS} seeds, so the spread over seeds is uncertain: {which}."
         )
     fewest = min(len(set(group[0].patients)) for group in groups)
     if fewest < ENOUGH_PATIENTS:
         notes.append(
-            f"Only {fewest} patients: bootstrap intervals of so few are rough, and rather too narrow."
+            f"Only {fewest} patients: bootstrap intervals are rough and tend to be too narrow."
         )
     for setting in dict.fromkeys(row.setting for row in rows):
         heads = [
@@ -62,26 +63,30 @@ def of_rows(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]]) -> lis
             ]
             if any(
                 value != values[0][1] for _, value in values
-            ):  # a key that a run has no use for is none of its recipe
+            ):  # a recipe without the key does not use it, and so does not differ
                 notes.append(f"The rows of {setting} differ in {key}: {_departures(values)}.")
     references = [row.method for row in rows if row.reference]
     if references:
         notes.append(
-            f"A reference, given more than the others and no competitor, so without a p-value: {_names(references)}."
+            "Reference rows were given more than the others, such as more labels. They do not "
+            f"compete and have no p-value: {_names(references)}."
         )
     precisions = {run.precision for group in groups for run in group}
     if len(precisions) > 1:
-        notes.append(f"Trained in different precisions: {', '.join(sorted(precisions))}.")
+        notes.append(f"Runs were trained in different precisions: {', '.join(sorted(precisions))}.")
     return notes
 
 
 def of_verdicts(rows: Sequence[Row]) -> list[str]:
-    """Why nothing is claimed of a row whose interval alone would have one believe otherwise, and the reverse."""
+    """Return notes on rows with one seed, and where interval and verdict seem to disagree."""
     count = sum(row.p is not None for row in rows)
     notes = []
     single = [row.method for row in rows if row.verdict == "one seed"]
     if single:
-        why = "its interval is over patients alone, and two seeds of one method differ too, nobody knows by how much"
+        why = (
+            "the interval covers only the chance in the patients; how far two seeds of the same "
+            "method differ is unknown"
+        )
         notes.append(f"No verdict where a side has one seed ({_names(single)}): {why}.")
     for row in rows:
         if row.p is None or row.verdict != "no difference shown":
@@ -90,24 +95,30 @@ def of_verdicts(rows: Sequence[Row]) -> list[str]:
         if dice.low <= 0 <= dice.high:
             if row.p < SIGNIFICANT:
                 notes.append(
-                    f"{row.method}, {row.setting}: p is {row.p:.3f}, and yet no difference is shown: the interval reaches 0."
+                    f"{row.method}, {row.setting}: p = {row.p:.3f}, but no difference is shown: "
+                    "the interval includes 0."
                 )
         else:
             corrected = (
-                f"Holm's correction for the {count} comparisons of this table makes it {row.p:.3f}"
+                f"Holm's correction for the {count} comparisons in this table raises p to "
+                f"{row.p:.3f}"
             )
-            why = f"it is for one comparison taken alone (p = {dice.p:.3f}), and {corrected}"
+            why = f"the interval is for one comparison alone (p = {dice.p:.3f}), and {corrected}"
             if row.p <= dice.p:
                 chance = 2.0 ** (1 - row.patients)
-                why = f"all differences of {row.patients} patients have one sign by chance with a probability of {chance:.3f}"
+                why = (
+                    f"by chance alone, the differences of {row.patients} patients all have the "
+                    f"same sign with a probability of {chance:.3f}"
+                )
             notes.append(
-                f"{row.method}, {row.setting}: the interval leaves out 0, and yet no difference is shown: {why}."
+                f"{row.method}, {row.setting}: the interval excludes 0, but no difference is "
+                f"shown: {why}."
             )
     return notes
 
 
 def of_runs(runs: Sequence[tuple[str, FinishedRun]]) -> list[str]:
-    """The notes of the evaluations, each once; with the runs' names where not all have it."""
+    """Return each note of the evaluations once, with the names of its runs unless it is of all."""
     found = []
     for note in dict.fromkeys(note for _, run in runs for note in run.notes):
         having = [f"{label}, seed {run.seed}" for label, run in runs if note in run.notes]
@@ -116,7 +127,7 @@ def of_runs(runs: Sequence[tuple[str, FinishedRun]]) -> list[str]:
 
 
 def _departures(values: Sequence[tuple[str, object]]) -> str:
-    """Each row's value; of many rows that agree but for few, these few."""
+    """Return each row's value; if only few of many rows depart, theirs and the common value."""
     most = max(
         (value for _, value in values), key=lambda value: sum(other == value for _, other in values)
     )

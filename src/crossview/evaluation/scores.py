@@ -1,7 +1,8 @@
-"""From the measures of cases to a run's ``summary.json`` and ``cases.csv``, and back.
+"""A run's ``summary.json`` and ``cases.csv``, made from the measures of cases, and read back.
 
-Aggregation: per class and case, the mean over cases, then over classes; 95% intervals by bootstrap over patients. What is empty is
-named and counted, never averaged in silently; the literature's convention stands beside ours where the two differ.
+Scores are per class and case, averaged over cases, then over classes, with 95% intervals by
+bootstrap over patients. Empty masks are named and counted, never silently averaged in. The
+literature's convention for them is given next to ours where the two differ.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from crossview.plugins import command
 
 FORMAT = 1
 COMBINED = ""
-"""The view of the method's own prediction, its networks together, cleaned up as the recipe says."""
+"""View of the method's own prediction: its networks combined, with the recipe's clean-up."""
 OTHER_CLEAN_UP = "other_cleanup"
 LARGEST_COMPONENT = "largest component"
 COLUMNS = ("case", "patient", "view", "class", *METRICS, "empty")
@@ -38,7 +39,10 @@ Value = Callable[[Measures], float]
 
 
 class Header(TypedDict):
-    """What a summary says of the run beside its scores. clean_up: of the combined prediction. partial: the split holds more cases."""
+    """Facts about the run in a summary, besides its scores.
+
+    clean_up: of the combined prediction. partial: True if the split holds more cases.
+    """
 
     split: str
     checkpoint: str
@@ -55,7 +59,7 @@ class Header(TypedDict):
 
 @dataclass(frozen=True)
 class Score:
-    """The measures of one class of one case, as one view or the method as a whole predicted it."""
+    """Measures of one class of one case, as predicted by one view or by the whole method."""
 
     case: str
     patient: str
@@ -72,9 +76,14 @@ def summarise(
     header: Header,
     seconds: float,
 ) -> Summary:
-    """The summary of all scores of an evaluation, in the order of their cases.
+    """Return the summary of all scores of an evaluation, in the order of their cases.
 
-    class_names: of all classes, background first. unit: of distances, "mm" or "voxel". seconds: what the evaluation took.
+    Args:
+        scores: Of all cases, views and classes.
+        class_names: Of all classes, background first.
+        unit: Of distances, "mm" or "voxel".
+        header: What the summary says of the run.
+        seconds: Duration of the evaluation.
     """
     names = {str(index): name for index, name in enumerate(class_names) if index > 0}
     by_view: dict[str, list[Score]] = {}
@@ -111,18 +120,20 @@ def summarise(
 
 
 def convention(unit: str) -> str:
-    """What the numbers of a summary mean, in one paragraph."""
+    """Return the meaning of a summary's numbers, in one paragraph."""
     return (
-        "Per class and case, then the mean over cases, then over classes; 95% intervals by bootstrap over patients. "
-        f"Distances in {unit}: hd95 is the 95th percentile of the surface distances of both directions pooled, asd the mean distance "
-        "from the prediction to the truth, assd of both directions pooled (as in medpy). "
-        "Prediction and truth empty: not counted. Only one empty: Dice and Jaccard 0, no distance; "
-        "hd95_penalised takes the image's diagonal for a missed class."
+        "Scores are per class and case, averaged over cases, then over classes; 95% intervals are "
+        "by bootstrap over patients. "
+        f"Distances in {unit}, as in medpy: hd95 is the 95th percentile of the surface distances "
+        "of both directions pooled, asd the mean distance from the prediction to the truth, assd "
+        "the mean of both directions pooled. A class that is empty in both prediction and truth is "
+        "not counted. If only one is empty, Dice and Jaccard are 0 and there is no distance; "
+        "hd95_penalised uses the image's diagonal for a missed class."
     )
 
 
 def _optimistic(header: Header) -> bool:
-    """Whether the checkpoint was picked on the test cases, or on the very cases that are scored."""
+    """True if the checkpoint was selected on the test cases or on the cases that are scored."""
     return header["selection"] in ("test", header["split"])
 
 
@@ -131,12 +142,12 @@ def _empty(score: Score) -> dict[str, str]:
 
 
 def penalised(measures: Measures) -> float:
-    """The HD95 with the image's diagonal for a class that was missed."""
+    """Return the HD95, with the image's diagonal for a class that was missed."""
     return measures.diagonal if measures.empty == "missed" else measures.hd95
 
 
 def released(name: str) -> Value:
-    """A metric as released evaluation scripts count it: 0 for whatever is empty."""
+    """Return a metric as released evaluation scripts count it: 0 for anything empty."""
     return lambda measures: 0.0 if measures.empty else float(getattr(measures, name))
 
 
@@ -148,13 +159,13 @@ STATISTICS: dict[str, Value] = {
     **{name: _plain(name) for name in METRICS},
     "hd95_penalised": penalised,
 }
-"""How each statistic of a summary is read from the measures of a case."""
+"""Statistics of a summary, each with the function that reads it from a case's measures."""
 
 
 def table(
     scores: Sequence[Score], classes: Sequence[int], value: Value
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """The values (cases, classes) of one view's scores, NaN where there is none, and each case's patient."""
+    """Return one view's values (cases, classes), NaN where undefined, and each case's patient."""
     row = {case: index for index, case in enumerate(dict.fromkeys(score.case for score in scores))}
     column = {label_class: index for index, label_class in enumerate(classes)}
     values, patients = np.full((len(row), len(column)), np.nan), [""] * len(row)
@@ -165,7 +176,7 @@ def table(
 
 
 def _group(scores: Sequence[Score], names: Mapping[str, str]) -> Summary:
-    """The statistics of one view: for every class, and the mean over classes."""
+    """Return the statistics of one view for each class, and their mean over classes."""
     tables = [
         table(scores, [int(label_class) for label_class in names], value)
         for value in STATISTICS.values()
@@ -188,7 +199,10 @@ def _group(scores: Sequence[Score], names: Mapping[str, str]) -> Summary:
 
 
 def _statistics(values: NDArray[np.float64], ci95: tuple[float, float] | None) -> Summary:
-    """mean, sd over cases (n - 1), 95% interval and n of values (cases, columns); null where a number is not defined."""
+    """Return mean, sd over cases (n - 1), 95% interval and n of values (cases, columns).
+
+    A number that is not defined is null.
+    """
     of_case = [float(np.nanmean(row)) for row in values if not np.isnan(row).all()]
     sd = float(np.std(of_case, ddof=1)) if len(of_case) > 1 else math.nan
     return {
@@ -200,7 +214,10 @@ def _statistics(values: NDArray[np.float64], ci95: tuple[float, float] | None) -
 
 
 def _released(scores: Sequence[Score], names: Mapping[str, str]) -> Summary:
-    """The means with 0 for everything empty, as released evaluation scripts count; {} where nothing is empty."""
+    """Return the means with 0 for everything empty, as released evaluation scripts count.
+
+    Return {} where nothing is empty.
+    """
     if not any(score.measures.empty for score in scores):
         return {}
     classes: dict[str, Summary] = {label_class: {} for label_class in names}
@@ -218,7 +235,10 @@ def _number(value: float) -> float | None:
 
 
 def write(folder: Path, summary: Summary, scores: Sequence[Score]) -> None:
-    """Write ``cases.csv`` and ``summary.json`` into a folder, which is made; each appears whole or not at all."""
+    """Write ``cases.csv`` and ``summary.json`` into a folder, which is made if needed.
+
+    Each file appears whole or not at all.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -237,7 +257,11 @@ def write(folder: Path, summary: Summary, scores: Sequence[Score]) -> None:
 
 
 def read_summary(folder: Path) -> Summary:
-    """The summary in an evaluation's folder. UserError if it is missing, broken or of another format."""
+    """Return the summary in an evaluation's folder.
+
+    Raises:
+        UserError: If it is missing, broken or of another format version.
+    """
     path = folder / "summary.json"
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
@@ -253,22 +277,22 @@ def read_summary(folder: Path) -> Summary:
 
 
 def evaluate_again(run: Path, split: str = "") -> str:
-    """The command that scores a run anew."""
+    """Return the command that scores a run again."""
     return command("evaluate", run, *(["--split", split] if split else []))
 
 
 def _again(file: Path) -> str:
-    """The command that writes a file RUN/evaluation/SPLIT/... again."""
+    """Return the command that writes a file RUN/evaluation/SPLIT/... again."""
     return evaluate_again(file.parents[2], file.parent.name)
 
 
 def check_format(summary: Any, where: Path) -> Summary:
-    """The summary, if it is one of this format. Raises UserError."""
+    """Return the summary. Raise UserError if it has another format version."""
     if not isinstance(summary, dict) or summary.get("format") != FORMAT:
         found = str(summary.get("format")) if isinstance(summary, dict) else type(summary).__name__
         raise UserError(
             Problem(
-                "the summary has another format",
+                "the summary has another format version",
                 str(where),
                 found,
                 str(FORMAT),
@@ -279,7 +303,11 @@ def check_format(summary: Any, where: Path) -> Summary:
 
 
 def read_cases(folder: Path) -> list[Score]:
-    """The scores in an evaluation's ``cases.csv``. UserError if it is missing or broken. Diagonals are not kept: NaN."""
+    """Return the scores in an evaluation's ``cases.csv``. Diagonals are not stored: NaN.
+
+    Raises:
+        UserError: If it is missing or broken.
+    """
     path = folder / "cases.csv"
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -289,7 +317,7 @@ def read_cases(folder: Path) -> list[Score]:
             return [_score(row) for row in rows]
     except FileNotFoundError:
         raise UserError(
-            Problem("there is no table of cases", str(path), fix=_again(path))
+            Problem("the table of cases is missing", str(path), fix=_again(path))
         ) from None
     except (OSError, ValueError, TypeError, csv.Error) as error:
         expected = "columns " + ", ".join(COLUMNS)
@@ -313,7 +341,10 @@ def _score(row: Mapping[str, Any]) -> Score:
 
 
 def is_the_answer(view: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
-    """Whether a view's scores, of a summary's ``views``, are the method's own: its answer is this view alone, as a student's is."""
+    """True if a view's scores are the method's own, because its answer is this view alone.
+
+    A student's view is such a case. view: an entry of the summary's ``views``.
+    """
     own, scores = summary.get("mean") or {}, view.get("mean") or {}
 
     def means(of: Mapping[str, Any]) -> list[Any]:

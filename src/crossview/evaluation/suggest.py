@@ -1,7 +1,7 @@
-"""Which unlabelled scans to label next: those a trained method doubts most, and no five alike.
+"""Choice of the unlabelled scans to label next: those a trained method doubts most, none alike.
 
-Doubt first, then difference, as in suggestive annotation (Yang et al., MICCAI 2017): of the most doubtful scans those are taken that
-lie farthest from each other and from the scans that are labelled already.
+Doubt first, then difference, as in suggestive annotation (Yang et al., MICCAI 2017): of the most
+doubtful scans, those are chosen that are farthest from each other and from the labelled scans.
 """
 
 from __future__ import annotations
@@ -23,14 +23,20 @@ Array = NDArray[Any]
 Score = Literal["views", "expected_dice"]
 
 GRID = 8
-"""Cells along each axis of the coarse picture by which scans are told apart."""
+"""Cells along each axis of the coarse image by which scans are compared."""
 POOL = 0.2
-"""Share of the unlabelled scans, the most doubtful, among which different ones are looked for; at least three times what is asked for."""
+"""Share of the unlabelled scans, the most doubtful, from which different ones are chosen.
+
+At least three times the number of scans asked for.
+"""
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """How much a method doubts a scan. score: 0 (not at all) to 1. descriptor: what the scan looks like, see :func:`describe`."""
+    """A method's doubt about a scan.
+
+    score: 0 (none) to 1. descriptor: the looks of the scan, see :func:`describe`.
+    """
 
     case: Case
     score: float
@@ -39,9 +45,14 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A scan to label next. rank: from 1. score: its doubt. place: where its doubt stands among ``of`` unlabelled scans, from 1.
+    """A scan to label next.
 
-    nearest, distance: the scan labelled or suggested before that looks most like it, and how far off it is ("" and NaN for none).
+    Attributes:
+        rank: From 1.
+        score: Its doubt.
+        place: Rank of its doubt among ``of`` unlabelled scans, from 1.
+        nearest: The labelled or earlier suggested scan that looks most like it, "" for none.
+        distance: The distance to ``nearest``, NaN for none.
     """
 
     rank: int
@@ -55,11 +66,16 @@ class Suggestion:
 
 
 def doubt(prediction: Prediction, score: Score | None = None) -> float:
-    """How much a prediction is in doubt, from 0 to 1; every class that is found counts the same.
+    """Return the doubt about a prediction, from 0 to 1; every class that is found counts the same.
 
-    "views": 1 - Dice between the views' labels, the mean over all pairs. "expected_dice": 1 - the Dice that the label would have if
-    the probabilities were right, 2 sum_{v in label} p_v / (sum_v p_v + |label|). Left out: "views" where there are peers.
-    A prediction that finds nothing at all is in full doubt.
+    A prediction that finds nothing has a doubt of 1.
+
+    Args:
+        prediction: The prediction of a scan.
+        score: "views": 1 - Dice between the views' labels, averaged over all pairs.
+            "expected_dice": 1 - the Dice that the label would have if the probabilities were right,
+            2 sum_{v in label} p_v / (sum_v p_v + |label|). Default: "views" if the views are peers,
+            else "expected_dice".
     """
     score = score or ("views" if prediction.of_peers else "expected_dice")
     found = [_pairwise_dice(prediction) if score == "views" else _expected_dice(prediction)]
@@ -68,7 +84,7 @@ def doubt(prediction: Prediction, score: Score | None = None) -> float:
 
 
 def _pairwise_dice(prediction: Prediction) -> list[float]:
-    """Dice between views by class, the mean over pairs; NaN for a class that no view finds."""
+    """Return Dice between views by class, averaged over pairs; NaN for a class no view finds."""
     values = []
     for index in range(1, len(prediction.probability)):
         masks = [view == index for view in prediction.views.values()]
@@ -86,7 +102,7 @@ def _pairwise_dice(prediction: Prediction) -> list[float]:
 
 
 def _expected_dice(prediction: Prediction) -> list[float]:
-    """The Dice by class that the probabilities promise; NaN for a class that is not found."""
+    """Return the Dice by class that the probabilities promise; NaN for a class not found."""
     values = []
     for index, probability in enumerate(prediction.probability[1:], 1):
         mask = prediction.label == index
@@ -103,9 +119,11 @@ def _expected_dice(prediction: Prediction) -> list[float]:
 
 
 def describe(image: Array, label: Array) -> Array:
-    """What a scan (C, *S) looks like, coarsely: its mean intensities and its foreground (*S) in ``GRID`` cells an axis, float32 (D,).
+    """Return a coarse descriptor of a scan (C, *S) and its label (*S), float32 (D,).
 
-    Intensities are standardised over the scan, and both parts have the same weight, so that a distance is of looks and of anatomy.
+    It holds the mean intensities and the foreground in ``GRID`` cells per axis. Intensities are
+    standardised over the scan. Both parts have the same weight, so a distance covers looks and
+    anatomy.
     """
     tensor = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
     standardised = (tensor - tensor.mean()) / tensor.std().clamp(min=1e-6)
@@ -122,7 +140,7 @@ def describe(image: Array, label: Array) -> Array:
 def doubts(
     cases: Iterable[Case], images: Iterable[Array], predictions: Iterable[Prediction]
 ) -> Iterator[Doubt]:
-    """The doubt of every case from its image and its prediction, lazily."""
+    """Yield the doubt of every case from its image and its prediction, lazily."""
     for case, image, prediction in zip(cases, images, predictions, strict=True):
         yield Doubt(case, doubt(prediction), describe(image, prediction.label))
 
@@ -130,9 +148,15 @@ def doubts(
 def choose(
     found: Sequence[Doubt], labelled: Sequence[tuple[str, Array]], count: int
 ) -> list[Suggestion]:
-    """``count`` scans to label next, the first the most doubtful of all; each further one is, of the most doubtful, the farthest away.
+    """Choose ``count`` scans to label next.
 
-    labelled: names and descriptors of the scans that have labels. Equal doubts keep the order given.
+    The first is the most doubtful of all. Each further one is, among the most doubtful, the
+    farthest from the labelled and chosen scans. Equal doubts keep the given order.
+
+    Args:
+        found: The doubts of the unlabelled scans.
+        labelled: Names and descriptors of the labelled scans.
+        count: Number of scans to choose.
     """
     ranked = sorted(found, key=lambda each: -each.score)
     pool = ranked[: max(3 * count, round(POOL * len(ranked)))]
@@ -161,7 +185,7 @@ def choose(
 
 
 def _nearest(descriptor: Array, known: Sequence[tuple[str, Array]]) -> tuple[str, float]:
-    """The known scan that looks most alike, and its distance; of none: "" and NaN."""
+    """Return the most similar known scan and its distance; "" and NaN if none is known."""
     if not known:
         return "", float("nan")
     distances = [float(np.linalg.norm(descriptor - other)) for _, other in known]

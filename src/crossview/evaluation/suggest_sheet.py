@@ -1,4 +1,7 @@
-"""One picture of the scans to label next: each with what the views see in it, on the slices where they differ most."""
+"""Picture of the scans to label next.
+
+Each scan is shown with its views' outlines, on the slices where they differ most.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,15 @@ from crossview.inference.predict import Prediction
 SIDE = 320
 MARGIN = 230
 UNSURE = 0.5
-"""Of one network, voxels whose entropy exceeds this are tinted; of several, those that they label differently."""
+"""Entropy above which voxels are tinted for one network.
+
+With several networks, voxels that they label differently are tinted.
+"""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A suggestion with its image (C, *S), its prediction, and the 4x4 voxel-to-world affine if it has one."""
+    """A suggestion with its image (C, *S), prediction, and 4x4 voxel-to-world affine, if any."""
 
     suggestion: Suggestion
     image: Array
@@ -51,9 +57,16 @@ def suggestion_sheet(
     slice_axis: int = -1,
     names: Mapping[int, str] | None = None,
 ) -> None:
-    """Draw the suggested scans, one a row: its name and doubt, then slices with each view's outline and where they differ tinted.
+    """Draw the suggested scans, one per row.
 
-    slice_axis: the axis of S that slices are counted along. names: classes by index, for the legend. At least one scan.
+    A row shows the name and the doubt, then slices with each view's outline; voxels where the views
+    differ are tinted.
+
+    Args:
+        shown: At least one scan.
+        path: The PNG to write.
+        slice_axis: The axis of S along which slices are counted.
+        names: Classes by index, for the legend.
     """
     rows, views, classes = [], 0, 2
     for each in shown:
@@ -110,7 +123,7 @@ def _row(shown: Shown, slice_axis: int) -> Row:
 
 
 def _outlined(prediction: Prediction) -> list[Array]:
-    """Each peer's label, else the prediction's."""
+    """Return each peer's label, else the prediction's."""
     return list(prediction.views.values()) if prediction.of_peers else [prediction.label]
 
 
@@ -125,4 +138,4 @@ def _legend(views: int, classes: Iterable[int], names: Mapping[int, str]) -> lis
             ]
         else:
             keys.append(Key(f"{name}: prediction", shade(PREDICTION, index)))
-    return [*keys, Key("views disagree" if views > 1 else "undecided", DISAGREE, tint=True)]
+    return [*keys, Key("views differ" if views > 1 else "unsure", DISAGREE, tint=True)]

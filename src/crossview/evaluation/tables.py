@@ -1,4 +1,7 @@
-"""A comparison as text: Markdown and CSV, and the cells of both tables. Overlaps in percent but for the CSV, which has fractions."""
+"""Comparison as text: Markdown and CSV, and the cells of both tables.
+
+Overlaps are in percent, except in the CSV, which has fractions.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from crossview.evaluation.scores import convention
 NAMES = {"dice": "Dice", "jaccard": "Jaccard", "hd95": "HD95", "asd": "ASD"}
 PERCENT = ("dice", "jaccard")
 UNKNOWN = "not recorded"
-"""The protocol of a run that no suite made."""
+"""Protocol of a run made outside a suite."""
 EMPTY = ("missed", "spurious", "both_empty")
 DIFFERENCE = ("baseline", "difference", "difference_low", "difference_high", "p", "verdict")
 CSV_COLUMNS = (
@@ -37,10 +40,11 @@ CSV_COLUMNS = (
 
 
 def runs_csv(comparison: Comparison) -> str:
-    """One row a run, in the order given. What is not defined stays empty.
+    """Return one line per run, in the order given; undefined values stay empty.
 
-    ci_low and ci_high are of the run's mean Dice, over patients; predictions, missed, spurious and both_empty count its cases x classes.
-    baseline to verdict are of the Dice difference of its method in its setting over all seeds, the same in each of its rows.
+    ci_low and ci_high are the interval of the run's mean Dice over patients. predictions, missed,
+    spurious and both_empty count its cases x classes. The columns from baseline to verdict hold the
+    Dice difference of its method in its setting over all seeds, the same in each line of a row.
     """
     rows = {
         (row.method, row.setting, row.selection, row.checkpoint, row.protocol): row
@@ -72,7 +76,7 @@ def runs_csv(comparison: Comparison) -> str:
 
 
 def _difference_cells(row: Row, baseline: str | None) -> list[str]:
-    """The cells of DIFFERENCE; empty for the baseline itself and where nothing is compared."""
+    """Return the cells of DIFFERENCE; empty for the baseline and where nothing is compared."""
     dice = row.differences.get("dice")
     if dice is None:
         return [""] * len(DIFFERENCE)
@@ -85,7 +89,7 @@ def _cell(value: float) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """The table of rows, one of classes where there are several, the notes and the convention."""
+    """Return the table of rows, a table of classes if there are several, and the footnotes."""
     names, lines = header(comparison), [cells(row) for row in comparison.rows]
     if len({row.protocol for row in comparison.rows}) == 1:
         column = names.index("Protocol")
@@ -111,7 +115,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def header(comparison: Comparison) -> list[str]:
-    """The names of the columns of :func:`cells`."""
+    """Return the column names of :func:`cells`."""
     against = f"Dice against {comparison.baseline}" if comparison.baseline else "Difference"
     return [
         "Method",
@@ -128,7 +132,7 @@ def header(comparison: Comparison) -> list[str]:
 
 
 def cells(row: Row, before_interval: str = " ") -> list[str]:
-    """A row of the table as text."""
+    """Return a row of the table as text."""
     metrics = [spread_text(row.metrics[metric], metric, before_interval) for metric in NAMES]
     counts = ", ".join(
         f"{kind.replace('_', ' ')} {count} of {row.predictions}"
@@ -147,27 +151,33 @@ def cells(row: Row, before_interval: str = " ") -> list[str]:
 
 
 def meaning(comparison: Comparison) -> list[str]:
-    """What the cells hold."""
-    text = "Mean ± SD over seeds [95% interval over patients, seeds averaged within a case]; Dice and Jaccard in percent."
+    """Return sentences that explain the cells."""
+    text = (
+        "Mean ± SD over seeds [95% interval over patients, with seeds averaged within a case]. "
+        "Dice and Jaccard in percent."
+    )
     if comparison.baseline:
-        how = "paired bootstrap over patients, with the chance in the seeds where a row has several"
-        text += f" Differences to {comparison.baseline}: {how}; p-values after Holm."
+        how = (
+            "paired bootstrap over patients, with the chance in the seeds if both rows have several"
+        )
+        text += f" Differences to {comparison.baseline}: {how}; Holm-corrected p-values."
     if not any(spread.left_out for row in comparison.rows for spread in row.metrics.values()):
         return [text]
     return [
         text,
-        "Left out: predictions that are empty or whose truth is, in no mean of the distances; where both are, in no mean at all.",
+        "Left out: predictions without a distance, because they or the truth are empty. "
+        "If both are empty, they are left out of Dice and Jaccard too.",
     ]
 
 
 def footnotes(comparison: Comparison) -> list[str]:
-    """What the numbers mean, the convention of the scores, and the notes."""
+    """Return the meaning of the numbers, the convention of the scores, and the notes."""
     units = dict.fromkeys(row.unit for row in comparison.rows)
     return [*meaning(comparison), *(convention(unit) for unit in units), *comparison.notes]
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: "42 s", "17 min", "2 h 05 min"."""
+    """Return seconds in words, as in "42 s", "17 min" and "2 h 05 min"."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -175,7 +185,7 @@ def duration(seconds: float) -> str:
 
 
 def metric_names(comparison: Comparison) -> list[str]:
-    """The names of the metrics' columns, with their units."""
+    """Return the names of the metrics' columns, with their units."""
     unit = ", ".join(dict.fromkeys(row.unit for row in comparison.rows))
     return [
         f"{name} (%)" if metric in PERCENT else f"{name} ({unit})" for metric, name in NAMES.items()
@@ -183,7 +193,7 @@ def metric_names(comparison: Comparison) -> list[str]:
 
 
 def spread_text(spread: Spread, metric: str, before_interval: str = " ") -> str:
-    """ "85.60 ± 0.84 [71.71, 95.32]", and how many predictions are in none of these numbers."""
+    """Return "85.60 ± 0.84 [71.71, 95.32]", and the number of predictions left out of it."""
     left_out = f"{before_interval}{spread.left_out} left out" if spread.left_out else ""
     if math.isnan(spread.mean):
         return f"not defined{left_out}"
@@ -198,7 +208,10 @@ def spread_text(spread: Spread, metric: str, before_interval: str = " ") -> str:
 
 
 def difference_text(row: Row, before_interval: str = " ") -> str:
-    """ "+6.14 [+0.39, +15.02] better, p = 0.026"; "baseline"; or nothing where nothing is compared."""
+    """Return "+6.14 [+0.39, +15.02] better, p = 0.026".
+
+    For the baseline itself: "baseline". Where nothing is compared: "".
+    """
     if row.is_baseline:
         return "baseline"
     dice = row.differences.get("dice")

@@ -1,4 +1,7 @@
-"""A comparison for the terminal: the whole table where there is room, else the columns that decide and where the rest is to be had."""
+"""Comparison for the terminal.
+
+A wide terminal shows the full table, a narrow one the key columns and where to find the rest.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ if TYPE_CHECKING:
     from crossview.evaluation.compare import Comparison, Row
 
 WIDE = 110
-"""Columns that the whole table needs."""
-REST = "Jaccard, ASD, intervals, steps and times: in the .md, .csv or .html file (--out)."
+"""Terminal columns that the full table needs."""
+REST = "Jaccard, ASD, intervals, steps and times are in the .md, .csv or .html file (--out)."
 
 
 def terminal(comparison: Comparison, width: int) -> RenderableType:
-    """The table of rows with the notes under it; what is the same in every row stands in the title."""
+    """Return the table of rows with the notes below; the title says what all rows share."""
     return _wide(comparison) if width >= WIDE else _narrow(comparison)
 
 
@@ -48,7 +51,7 @@ def _wide(comparison: Comparison) -> RenderableType:
 
 
 def _narrow(comparison: Comparison) -> RenderableType:
-    """For 80 columns: Dice, its difference, the HD95 and what is empty."""
+    """Return a table for 80 columns: Dice, its difference, and HD95 with the number left out."""
     settings = list(dict.fromkeys(row.setting for row in comparison.rows))
     several = len(settings) > 1
     names = metric_names(comparison)
@@ -65,12 +68,12 @@ def _narrow(comparison: Comparison) -> RenderableType:
 
 
 def _difference(row: Row) -> str:
-    """The difference and its interval on one line, the verdict on the next, the p-value beside it or below."""
+    """Return the difference with its interval, and below them the verdict and the p-value."""
     return difference_text(row, "\n").replace("\n[", " [", 1).replace("shown, p", "shown,\np")
 
 
 def _short_distance(row: Row) -> str:
-    """The mean and how many predictions are not in it."""
+    """Return the mean and the number of predictions left out of it."""
     lines = spread_text(row.metrics["hd95"], "hd95", "\n").splitlines()
     return "\n".join(line for line in lines if not line.startswith("["))
 
@@ -82,7 +85,7 @@ def _table(
     rigid: Sequence[str],
     notes: Sequence[str],
 ) -> RenderableType:
-    """told: what the title says beside the split. rigid: the columns that are never wrapped."""
+    """Return the table. told: more parts of the title. rigid: columns that are never wrapped."""
     from rich import box
     from rich.console import Group
     from rich.markup import escape

@@ -1,4 +1,4 @@
-"""Methods by their name; each stands in a file of its own."""
+"""Methods by name; each has a file of its own."""
 
 from __future__ import annotations
 
@@ -29,11 +29,17 @@ __all__ = ["CML", "METHODS", "Method", "Stage", "Supervised", "Terms", "find"]
 
 
 def find(name: str) -> type[Method]:
-    """The method of that name. Raises UserError with the nearest known names."""
+    """Return the method with this name, shipped or loaded as a plugin.
+
+    Raises:
+        UserError: If there is none; with the nearest known names, or the option that loads it.
+    """
     if name in METHODS:
         return METHODS[name]
     if fix := how_to_load(name):
-        raise UserError(Problem(f"the method '{name}' is not known yet", "[method] name", fix=fix))
+        raise UserError(
+            Problem(f"the method '{name}' is a plugin that is not loaded", "[method] name", fix=fix)
+        )
     raise UserError(
         Problem(
             f"there is no method '{name}'", where="[method] name", fix=nearest_method(name, METHODS)

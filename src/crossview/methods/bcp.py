@@ -1,19 +1,22 @@
-"""BCP: bidirectional copy-paste (Bai et al., CVPR 2023, arXiv 2305.00673; code DeepMed-Lab-ECNU/BCP@7879f98).
+"""BCP: bidirectional copy-paste (Bai et al., CVPR 2023, arXiv 2305.00673).
 
-A box of a labelled image is pasted into an unlabelled one and the reverse; a teacher, the average of past students,
-labels the unlabelled part. With x_a, x_b, y_a, y_b, u_a, u_b the halves of the labelled and unlabelled batch, M one
-random box a batch (0 inside, 1 outside), s student, t teacher:
+A box of a labelled image is pasted into an unlabelled one, and the reverse. A teacher, the average
+of past students, labels the unlabelled part. With x_a, x_b, y_a, y_b, u_a, u_b the halves of the
+labelled and unlabelled batch, M one random box per batch (0 inside, 1 outside), s student,
+t teacher:
 
-    P      = clean(decide(t(u))), no gradient, u_a and u_b in passes of their own
-    mix a:   X = x_a M + u_a (1 - M)     the labelled image outside the box, the unlabelled one inside
-    mix b:   X = u_b M + x_b (1 - M)     the reverse; the terms are named by where the labels are
-    l(X)   = L_sup(s(X), y; R) + a L_sup(s(X), P; 1 - R),  R the voxels of X that are of the labelled image
+    P      = clean(decide(t(u))), no gradient, u_a and u_b in separate passes
+    mix a:   X = x_a M + u_a (1 - M)     labelled image outside the box, unlabelled image inside
+    mix b:   X = u_b M + x_b (1 - M)     the reverse; terms are named by where the labels are
+    l(X)   = L_sup(s(X), y; R) + a L_sup(s(X), P; 1 - R),  R the voxels of X from the labelled image
     L      = l(mix a) + l(mix b)
     after each step: t <- 0.99 t + 0.01 s
 
-L_sup(z, y; R) = (cross-entropy + Dice) / 2 over the voxels of R alone. In LA's code its Dice is CML's, in ACDC's the one
-over the whole batch with squares (``dice``); ACDC's code has u_a M + x_a (1 - M) and x_b M + u_b (1 - M) (``first_outside``).
-Stage 1 pastes labelled images into each other: X = x_a M + x_b (1 - M). Then the teacher becomes the student.
+L_sup(z, y; R) = (cross-entropy + Dice) / 2 over the voxels of R alone. Its Dice is CML's in the
+code for LA, and the one over the whole batch with squares in the code for ACDC (``dice``). The code
+for ACDC has u_a M + x_a (1 - M) and x_b M + u_b (1 - M) (``first_outside``). Stage 1 pastes
+labelled images into each other: X = x_a M + x_b (1 - M). Stage 2 starts with a copy of the student
+as teacher. The equations are those of the code (DeepMed-Lab-ECNU/BCP@7879f98).
 """
 
 from __future__ import annotations
@@ -34,19 +37,19 @@ from crossview.objectives.mixing import halves, mix, random_box
 from crossview.objectives.pseudo_labels import clean_async, decide
 
 BATCH_DICE_SMOOTH = 1e-10
-"""e of ACDC's Dice."""
+"""e in the Dice of the code for ACDC."""
 
 
 class BCPOptions(TeacherOptions):
-    """The keys of [method] for BCP."""
+    """Keys of [method] for BCP."""
 
     pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
     train_steps: int = Field(
-        15000, ge=0, description="steps of stage 2, on both; 0: the labelled stage alone"
+        15000, ge=0, description="steps of stage 2, on all images; 0: stage 1 alone"
     )
     ready_dice: float = Field(0.0, ge=0, lt=1, description=READY_DICE)
     keep_optimiser: bool = Field(
-        False, description="whether stage 2 keeps stage 1's momentum; released for ACDC: true"
+        False, description="keep stage 1's momentum in stage 2; released for ACDC: true"
     )
     box: float = Field(
         2 / 3, gt=0, lt=1, description="side of the pasted box as a share of the patch"
@@ -56,15 +59,18 @@ class BCPOptions(TeacherOptions):
     )
     first_outside: Literal["labelled", "unlabelled"] = Field(
         "labelled",
-        description="which image is outside the box in mix a, the other being so in mix b; released for ACDC: unlabelled",
+        description="image outside the box in mix a, the other one in mix b; "
+        "released for ACDC: unlabelled",
     )
     dice: Literal["sample", "batch"] = Field(
         "sample",
-        description="Dice a sample and class, or a class over the batch with squares; released: LA, ACDC",
+        description="sample: Dice per sample and class, as released for LA; "
+        "batch: per class over the batch, with squares, as released for ACDC",
     )
     pretrain_regions: bool = Field(
         False,
-        description="in stage 1 weigh in- and outside of the box alike, as stage 2 does; released for ACDC: true",
+        description="weigh the inside and outside of the box equally in stage 1, as in stage 2; "
+        "released for ACDC: true",
     )
     average_buffers: bool = Field(
         True, description="average batch norm's running statistics too; released for LA: false"
@@ -75,7 +81,7 @@ class BCPOptions(TeacherOptions):
 
 
 class BCP(StudentTeacher):
-    """A student and its average, two stages."""
+    """Student and averaged teacher, two stages."""
 
     Options = BCPOptions
     options: BCPOptions
@@ -142,7 +148,7 @@ class BCP(StudentTeacher):
             }
 
     def pretrain_loss(self, batch: Batch, mixed: Tensor, label: Tensor, outside: Tensor) -> Tensor:
-        """L_sup of labelled images pasted into each other: over the whole mix, or its two regions' sum."""
+        """Return L_sup of mixed labelled images, over the whole mix or summed over both regions."""
         logits = self.student(mixed).logits
         if batch.show:
             self.show |= {"labelled mix": mixed, "labelled mix label": label}
@@ -155,13 +161,13 @@ class BCP(StudentTeacher):
         return self.supervised(logits, label)
 
     def supervised(self, logits: Tensor, label: Tensor, region: Tensor | None = None) -> Tensor:
-        """L_sup(z, y; R) with the recipe's form of Dice."""
+        """Return L_sup(z, y; R) with the recipe's form of Dice."""
         if self.options.dice == "sample":
             return cross_entropy_dice(logits, label, region)
         return cross_entropy_batch_dice(logits, label, region, smooth=BATCH_DICE_SMOOTH)
 
     def pseudo_label(self, image: Tensor) -> Callable[[], Tensor]:
-        """P of unmixed images, being cleaned in a thread: call it when it is needed. No gradient."""
+        """Start cleaning P of unmixed images in a thread; return what waits for it. No gradient."""
         with torch.no_grad():
             logits = self.teacher(image).logits
         label = decide(logits)

@@ -1,4 +1,4 @@
-"""A method of one's own, with what its functions return looked at: a mistake there is told where it is made, not where it does harm.
+"""Plugin methods with checked return values: a mistake is reported where it is made.
 
 Only shapes and types are read, so nothing waits for a device. Shipped methods have tests instead.
 """
@@ -15,13 +15,27 @@ from crossview.errors import Problem, UserError
 from crossview.methods.method import Method, Stage, Terms
 
 PAGE = "docs/how-to/add-a-method.md"
-STAGES = 'a property that returns a tuple of stages, say (Stage("train", 1000, unlabelled=True),)'
-TERMS = 'scalar tensors by name, say {"labelled": cross_entropy_dice(logits, batch.label)}, or a generator of such dicts'
-VIEWS = 'each network\'s logits (B, K, *S) by its name, say {"network": self.network(image).logits}'
+STAGES = (
+    "a property that returns a tuple of stages, "
+    'for example (Stage("train", 1000, unlabelled=True),)'
+)
+TERMS = (
+    "a dict of scalar tensors, "
+    'for example {"labelled": cross_entropy_dice(logits, batch.label)}, '
+    "or a generator of such dicts"
+)
+VIEWS = (
+    "a dict of each network's logits (B, K, *S), "
+    'for example {"network": self.network(image).logits}'
+)
 
 
 class Checked(Method):
-    """Stands before a user's class among the bases of :func:`checked`. Raises UserError for what the contract does not allow."""
+    """Checks that come before a plugin's class among the bases of :func:`checked`.
+
+    Raises:
+        UserError: If a return value breaks the contract of :class:`Method`.
+    """
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -36,9 +50,8 @@ class Checked(Method):
             return self._terms(found)
         if not isinstance(found, Iterable) or isinstance(found, Tensor | Mapping | str):
             raise wrong(type(self), "loss", _told(found), TERMS)
-        return map(
-            self._terms, found
-        )  # keeps none of them: each dict's graph shall go before the next comes
+        # map keeps no dict, so each graph is freed before the next one is made.
+        return map(self._terms, found)
 
     def _terms(self, found: Terms) -> Terms:
         if not isinstance(found, dict) or not found:
@@ -54,8 +67,8 @@ class Checked(Method):
             raise wrong(
                 type(self),
                 "loss",
-                f"{', '.join(found)} without a gradient",
-                "terms that depend on a network in training",
+                f"no gradient in {', '.join(found)}",
+                "at least one term that depends on a trained network",
             )
         return found
 
@@ -66,13 +79,13 @@ class Checked(Method):
         unfit = {name: value for name, value in found.items() if not _logits(value, image)}
         if unfit:
             raise wrong(
-                type(self), "views", f"{_each(unfit)} of images {tuple(image.shape)}", VIEWS
+                type(self), "views", f"{_each(unfit)} for images {tuple(image.shape)}", VIEWS
             )
         return found
 
 
 def checked(method: type[Method]) -> type[Method]:
-    """The class, of the same name, with its functions checked."""
+    """Return a class of the same name whose return values are checked."""
     return type(
         method.__name__,
         (Checked, method),
@@ -81,10 +94,10 @@ def checked(method: type[Method]) -> type[Method]:
 
 
 def wrong(method: type[Method], part: str, found: str, expected: str) -> UserError:
-    """The error of a method whose ``part`` is not, or does not return, what the contract says."""
+    """Return the error of a method whose ``part`` breaks the contract."""
     where = f"{method.__module__}:{method.__name__}"
     return UserError(
-        Problem(f"'{part}' is not as a method's has to be", where, found, expected, f"see {PAGE}")
+        Problem(f"'{part}' breaks the contract of a method", where, found, expected, f"see {PAGE}")
     )
 
 

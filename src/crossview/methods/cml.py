@@ -1,19 +1,23 @@
 """CML: cross-view mutual learning (Wu et al., ACM Multimedia 2024, doi 10.1145/3664647.3680699).
 
-Two networks ("views") segment the same CutMix image. A discrepancy loss drives their bottleneck features apart while
-each is taught by a patchwork of both views' pseudo-labels. With x images, y labels, M one random box a batch, z_i the
-logits and f_i the bottleneck features of view i, P_i the cleaned pseudo-labels of view i:
+Two networks ("views") segment the same CutMix image. A discrepancy loss drives their bottleneck
+features apart while each is taught by a patchwork of both views' pseudo-labels. With x labelled
+images, y labels, u unlabelled images, M one random box per batch, z_i the logits and f_i the
+bottleneck features of view i, P_i the cleaned pseudo-labels of view i:
 
     mix(a, b; M) = a outside the box, b inside it
     L_sup(z, y)  = (cross-entropy + Dice) / 2
     L_dis(f, g)  = 1 + mean cos(f, stopgrad(g)),   D = L_dis(f_1, f_2) + L_dis(f_2, f_1)
-    labelled:      X = mix(x_a, x_b; M), Y = mix(y_a, y_b; M),  L_l = L_sup(z_1(X), Y) + L_sup(z_2(X), Y)
-    unlabelled:    X = mix(u_a, u_b; M'), T_1 = mix(P_2(u_a), P_1(u_b); M'), T_2 = mix(P_1(u_a), P_2(u_b); M'),
+    labelled:      X = mix(x_a, x_b; M), Y = mix(y_a, y_b; M),
+                   L_l = L_sup(z_1(X), Y) + L_sup(z_2(X), Y)
+    unlabelled:    X = mix(u_a, u_b; M'),
+                   T_1 = mix(P_2(u_a), P_1(u_b); M'), T_2 = mix(P_1(u_a), P_2(u_b); M'),
                    L_u = L_sup(z_1(X), T_1) + L_sup(z_2(X), T_2)
     stage 1:       L = w_l L_l + w_d D_l
     stage 2:       L = w_l L_l + w_u L_u + w_d (D_l + D_u)
 
-The equations are read from the release (SongwuJob/CML@1229a71); docs/explanation/cml.md lists where it is departed from.
+The equations are those of the release (SongwuJob/CML@1229a71); docs/explanation/cml.md lists every
+departure from it.
 """
 
 from __future__ import annotations
@@ -36,21 +40,21 @@ from crossview.objectives.pseudo_labels import clean_async, decide
 
 
 class CMLOptions(MethodOptions):
-    """The keys of [method] for CML."""
+    """Keys of [method] for CML."""
 
     pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
     train_steps: int = Field(
         15000,
         ge=0,
-        description="steps of stage 2, on both; 0: the labelled stage alone, a baseline",
+        description="steps of stage 2, on all images; 0: stage 1 alone, a baseline",
     )
     ready_dice: float = Field(0.0, ge=0, lt=1, description=READY_DICE)
     upsample: tuple[str, str] = Field(
         ("transposed", "linear"),
-        description="how each view's decoder goes up: what makes the views differ",
+        description="upsampling in each view's decoder; this makes the views differ",
     )
     shared_views: bool = Field(
-        False, description="one network for both views, as the ACDC release has it by mistake"
+        False, description="one network for both views, as in the ACDC release by mistake"
     )
     box: float = Field(
         2 / 3, gt=0, lt=1, description="r: side of the CutMix box as a share of the patch"
@@ -107,7 +111,7 @@ class CML(Method):
         return tuple(stage for stage in (pretrain, train) if stage.steps)
 
     def both(self, image: Tensor) -> tuple[Output, Output]:
-        """The outputs of both views. Shared views are run twice: in training their dropout masks differ."""
+        """Return the outputs of both views. Shared views run twice: their dropout masks differ."""
         return self.view1(image), (self.view2 or self.view1)(image)
 
     def loss(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
@@ -124,14 +128,18 @@ class CML(Method):
         if batch.unlabelled is None:
             yield labelled
             return
-        # The pseudo-labels' forward pass comes before this backward pass, so their clean-up on the CPU overlaps with it.
+        # The pseudo-labels' forward pass comes before this backward pass,
+        # so that their clean-up on the CPU overlaps with it.
         pseudo_labels = self.pseudo_labels(batch.unlabelled)
         yield labelled
         del outputs, labelled
         yield self.unlabelled_terms(batch, batch.unlabelled, [labels() for labels in pseudo_labels])
 
     def unlabelled_terms(self, batch: Batch, image: Tensor, pseudo_labels: list[Tensor]) -> Terms:
-        """L_u and D_u of the unmixed unlabelled images: each view is taught by the other outside the box and by itself inside."""
+        """Return w_u L_u and w_d D_u of the unmixed unlabelled images.
+
+        Each view is taught by the other one outside the box and by itself inside.
+        """
         (p1_a, p1_b), (p2_a, p2_b) = (halves(labels) for labels in pseudo_labels)
         mixed, target1, target2 = self.mixed_halves(
             batch, "unlabelled", image, torch.cat([p2_a, p1_b]), torch.cat([p1_a, p2_b])
@@ -148,7 +156,7 @@ class CML(Method):
         )
 
     def mixed_halves(self, batch: Batch, name: str, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """mix(a, b; M) of each tensor's two halves, all with one random box."""
+        """Return mix(a, b; M) of each tensor's two halves, all with one random box."""
         box = random_box(
             tuple(tensors[0].shape[2:]), self.options.box, batch.rng.host(f"{name} box")
         )
@@ -161,7 +169,7 @@ class CML(Method):
         weight: float,
         name: str,
     ) -> Terms:
-        """w (L_sup(z_1, T_1) + L_sup(z_2, T_2)) and w_d D."""
+        """Return w (L_sup(z_1, T_1) + L_sup(z_2, T_2)) and w_d D."""
         first, second = outputs
         supervised = cross_entropy_dice(first.logits, targets[0]) + cross_entropy_dice(
             second.logits, targets[1]
@@ -174,7 +182,11 @@ class CML(Method):
         }
 
     def pseudo_labels(self, image: Tensor) -> list[Callable[[], Tensor]]:
-        """P_1 and P_2 of the unmixed images, being cleaned in a thread: call them when they are needed. No gradient."""
+        """Start cleaning P_1 and P_2 of the unmixed images in a thread. No gradient.
+
+        Returns:
+            Two functions that wait for P_1 and P_2; call them when the labels are needed.
+        """
         training = self.training
         self.train(training and self.options.pseudo_labels == "train")
         with torch.no_grad():

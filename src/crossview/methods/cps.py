@@ -1,15 +1,16 @@
-"""CPS: cross pseudo supervision (Chen et al., CVPR 2021, arXiv 2106.01226), in the medical form of HiLab-git/SSL4MIS@06df604.
+"""CPS: cross pseudo supervision (Chen et al., CVPR 2021, arXiv 2106.01226).
 
-Two networks of one shape that start from different weights teach each other with hard pseudo-labels. With x images, y
-labels, u unlabelled images, z_i the logits of network i:
+Two networks of the same architecture start from different weights and teach each other with hard
+pseudo-labels. With x labelled images, y labels, u unlabelled images, z_i the logits of network i:
 
     S_i = (cross-entropy + batch Dice)(z_i(x), y) / 2
     h_i = arg-max z_i(u), no gradient, no threshold
     X_1 = cross-entropy(z_1(u), h_2),   X_2 = cross-entropy(z_2(u), h_1)
     L   = S_1 + S_2 + w(step) (X_1 + X_2)
 
-The article was not at hand; the equations are those of the code named. The nearest relative of CML. With ``cutmix`` the
-networks see mix(u_a, u_b; M), one random box a batch, and are taught by the mix of the other's labels of u_a and u_b.
+The equations are those of the medical form in HiLab-git/SSL4MIS@06df604; the article was not
+available. CPS is the nearest relative of CML. With ``cutmix`` the networks see mix(u_a, u_b; M),
+one random box per batch, and are taught by the mix of the other network's labels of u_a and u_b.
 """
 
 from __future__ import annotations
@@ -30,18 +31,19 @@ from crossview.objectives.mixing import Box, halves, mix, random_box
 
 
 class CPSOptions(ConsistencyOptions):
-    """The keys of [method] for CPS."""
+    """Keys of [method] for CPS."""
 
     initialisation: Literal["kaiming_xavier", "default"] = Field(
         "kaiming_xavier",
-        description="convolutions of network 1 start Kaiming normal, of network 2 Xavier normal; or as torch makes them",
+        description="kaiming_xavier: convolutions of network 1 start Kaiming normal, "
+        "those of network 2 Xavier normal; default: as torch initialises them",
     )
     answer: Literal["mean", "network1"] = Field(
         "mean",
-        description="the method's prediction: of the mean of both logits, or of network 1 alone",
+        description="the method's prediction: from the mean logits, or from network 1 alone",
     )
     cutmix: bool = Field(
-        False, description="mix the halves of the unlabelled batch by one random box, as CML does"
+        False, description="mix the halves of the unlabelled batch with one random box, as in CML"
     )
     box: float = Field(
         2 / 3, gt=0, lt=1, description="with cutmix: side of the box as a share of the patch"
@@ -105,7 +107,7 @@ class CPS(Method):
         )
 
     def mixed_labels(self, u: Tensor, box: Box) -> tuple[Tensor, Tensor]:
-        """mix(h_i(u_a), h_i(u_b); M) of both networks, told from the unmixed images."""
+        """Return mix(h_i(u_a), h_i(u_b); M) of both networks, predicted on the unmixed images."""
         with torch.no_grad():
             h1, h2 = (
                 mix(*halves(network(u).logits.argmax(1)), box)
@@ -125,9 +127,10 @@ class CPS(Method):
 
 
 def initialise(network: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
-    """Draw the weights of every convolution anew; transposed ones and biases stay, as released.
+    """Draw the weights of every convolution; keep transposed convolutions and biases, as released.
 
-    Weights without memory (device "meta", when only the stages are asked for) are left: to draw them, torch would import its compiler.
+    Weights on the device "meta" (when only the stages are wanted) are skipped: to draw them, torch
+    would import its compiler.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d) and not module.weight.is_meta:

@@ -1,14 +1,16 @@
-"""Mean teacher (Tarvainen and Valpola, NeurIPS 2017, arXiv 1703.01780), in the segmentation form of HiLab-git/SSL4MIS@06df604.
+"""Mean teacher (Tarvainen and Valpola, NeurIPS 2017, arXiv 1703.01780).
 
-The student s shall answer on an unlabelled image as the average t of past students does on a noisy copy. With x images,
-y labels, u unlabelled images, n clipped normal noise, sg no gradient:
+The student s learns to predict on an unlabelled image what t, the average of past students,
+predicts on a noisy copy. With x labelled images, y labels, u unlabelled images, n clipped normal
+noise, sg no gradient:
 
     L_s = (cross-entropy + batch Dice)(s(x), y) / 2
     L_c = mean over samples, classes, voxels of (softmax s(u) - sg softmax t(u + n))^2
     L   = L_s + w(step) L_c
     after each step: t <- a t + (1 - a) s,   a = min(1 - 1/(step + 1), ema_decay)
 
-x and u go through the student in one pass. The teacher runs in training mode, as released.
+x and u pass through the student together. The teacher runs in training mode, as released. The
+equations are those of the segmentation form in HiLab-git/SSL4MIS@06df604.
 """
 
 from __future__ import annotations
@@ -27,15 +29,17 @@ from crossview.objectives.teacher import noisy, warmed_up
 
 
 class MeanTeacherOptions(ConsistencyOptions, TeacherOptions):
-    """The keys of [method] for mean teacher."""
+    """Keys of [method] for mean teacher."""
 
     noise: float = Field(
         0.1,
         ge=0,
-        description="standard deviation of the noise on the teacher's images, clipped at two of them",
+        description="standard deviation of noise on the teacher's images; clipped at twice this",
     )
     consistency_after: int = Field(
-        0, ge=0, description="steps with w = 0 before the ramp is heeded; released for ACDC: 1000"
+        0,
+        ge=0,
+        description="first steps with w = 0; the ramp is not shifted; released for ACDC: 1000",
     )
 
     def weight(self, step: int) -> float:
@@ -43,7 +47,7 @@ class MeanTeacherOptions(ConsistencyOptions, TeacherOptions):
 
 
 class MeanTeacher(StudentTeacher):
-    """A student and its average, one stage."""
+    """Student and averaged teacher, one stage."""
 
     Options = MeanTeacherOptions
     options: MeanTeacherOptions
@@ -65,7 +69,7 @@ class MeanTeacher(StudentTeacher):
         }
 
     def target(self, u: Tensor, batch: Batch) -> Tensor:
-        """softmax t(u + n), no gradient."""
+        """Return softmax t(u + n), no gradient."""
         image = noisy(u, self.options.noise, batch.rng.device("noise", u.device))
         with torch.no_grad():
             target = softmax(self.teacher(image).logits)

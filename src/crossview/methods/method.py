@@ -1,7 +1,8 @@
-"""The contract of a method: a loss for one batch and a prediction, nothing else.
+"""Contract of a method: a loss for one batch and a prediction, nothing else.
 
-A method knows nothing of files, devices, precision or loops. It owns its networks, says which stages it trains in,
-and turns a batch into named, weighted loss terms. The training loop does the rest.
+A method knows nothing of files, devices, precision or loops. It owns its networks, lists its stages
+of training, and turns a batch into named, weighted loss terms. The training loop does the rest.
+docs/how-to/add-a-method.md shows two complete methods.
 """
 
 from __future__ import annotations
@@ -17,19 +18,28 @@ from torch import Tensor, nn
 from crossview.batch import Batch
 
 Terms = dict[str, Tensor]
+"""Weighted loss terms by name, scalar tensors."""
 BuildNetwork = Callable[..., nn.Module]
-"""Builds one network of the recipe; keyword arguments replace keys of [network] for this one: build(upsample="linear")."""
+"""Function that builds one network of the recipe.
+
+Keyword arguments replace keys of [network] for this network: build(upsample="linear").
+"""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training.
+    """Stage of training.
 
-    unlabelled: whether batches carry unlabelled images. from_selected: whether the stage starts from the previous
-    stage's selected checkpoint (its last weights under selection "last") or just goes on.
-    keep_optimiser: whether the optimiser's momentum comes along from where the weights come from.
-    ready_dice: the stage goes on beyond its steps, at the cost of the next one's, until every network in training has this Dice of every
-    class on labelled crops (:mod:`crossview.training.readiness`); 0: it ends with its steps.
+    Args:
+        name: Name in the journal and in the names of pictures.
+        steps: Number of optimiser steps.
+        unlabelled: True if batches carry unlabelled images.
+        from_selected: True to start from the previous stage's selected checkpoint (its last weights
+            under selection "last"), False to continue from the current weights.
+        keep_optimiser: True to take the optimiser's momentum from where the weights come from.
+        ready_dice: Dice that every trained network must reach for every class on labelled crops
+            (:mod:`crossview.training.readiness`). Until then the stage continues beyond its steps,
+            and the next stage is shortened by as many. 0: the stage ends after its steps.
     """
 
     name: str
@@ -40,42 +50,79 @@ class Stage:
     ready_dice: float = 0.0
 
 
-READY_DICE = "Dice of each class that each network must have on labelled crops before stage 2 begins, which is cut by what that takes; 0: none"
+READY_DICE = (
+    "Dice per class that each network must reach on labelled crops before stage 2 begins; "
+    "extra steps shorten stage 2; 0: no waiting"
+)
 
 
 class MethodOptions(BaseModel):
-    """Keys of [method] that every method has; a method's Options adds its own."""
+    """Keys of [method] that every method has.
+
+    A method's ``Options`` derives from this class. A key is one line: a type, a default, bounds and
+    a description. Unknown keys are refused.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(description="a name of `crossview list methods`")
+    name: str = Field(description="a name from `crossview list methods`")
     variant: Literal["corrected", "released"] = Field(
         "corrected",
-        description="a preset, expanded into plain keys: the release with its defects mended, or the release as it is",
+        description="preset of plain keys: the release with its defects corrected, or as it is",
     )
 
 
 class Method(nn.Module):
-    """Base of all methods. Subclasses set ``Options`` and write ``stages`` and ``loss``; the rest has defaults."""
+    """Base class of all methods.
+
+    A subclass defines ``stages``, ``loss`` and ``views``, and sets ``Options`` if it adds keys.
+    Everything else has a default. All state (networks, an averaged teacher, a memory) must be
+    parameters or buffers of the module, so that checkpoints contain it. Parameters that are not
+    trained need ``requires_grad_(False)``.
+
+    Attributes:
+        options: The method's keys of [method].
+        show: Tensors for pictures, by name. ``loss`` adds them if ``batch.show`` is set.
+        health: Scalars for the journal, by name. ``loss`` adds them if ``batch.watch`` is set.
+    """
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
+    """Model of the method's keys of [method]."""
+
     peers: ClassVar[bool] = True
-    """Whether several views are networks trained beside each other, whose disagreement is doubt. Not where one averages another."""
+    """True if the views are networks trained next to each other, whose disagreement means doubt.
+
+    False if one network averages another.
+    """
 
     recordable: ClassVar[bool] = False
-    """Whether passes may be replayed from a recording (:mod:`crossview.training.recording`): what a network returns is not read any more
-    after its next pass of the same kind, gradients are first derivatives by weights alone, and every step of a stage gives them to the
-    same outputs."""
+    """True if passes may be replayed from a recording (:mod:`crossview.training.recording`).
+
+    Then an output of a network must not be read after its next pass of the same kind, gradients
+    must be first derivatives by weights alone, and every step of a stage must back-propagate
+    through the same outputs.
+    """
 
     @classmethod
     def separable(cls, options: Any) -> bool:
-        """Whether several processes can share a batch: its loss is the mean of those of its pairs (i, i + n/2), batch norm aside.
+        """True if several processes can share a batch.
 
-        Not so, say, with a Dice over the whole batch, or with device noise that is not drawn sample by sample.
+        Then the loss of a batch must be the mean of the losses of its pairs (i, i + n/2), apart
+        from batch norm. Two examples that are not: a Dice over the whole batch, and device noise
+        that is not drawn sample by sample.
+
+        Args:
+            options: The method's keys of [method].
         """
         return False
 
     def __init__(self, options: Any, build_network: BuildNetwork) -> None:
+        """Store the options; a subclass then builds its networks.
+
+        Args:
+            options: The method's keys of [method], an instance of ``Options``.
+            build_network: Function that builds a network, once per network.
+        """
         super().__init__()
         self.options = options
         self.show: dict[str, Tensor] = {}
@@ -83,35 +130,102 @@ class Method(nn.Module):
 
     @classmethod
     def halved(cls, options: Any) -> tuple[str, ...]:
-        """The keys of [training] of the batches whose first half is mixed with the second, and which must be even."""
+        """Return the keys of [training] for batch sizes that must be even.
+
+        These are the batches whose first half is mixed with the second one.
+
+        Args:
+            options: The method's keys of [method].
+
+        Returns:
+            Names such as "labelled_batch" and "unlabelled_batch".
+        """
         return ()
 
     @property
     def stages(self) -> tuple[Stage, ...]:
+        """Return the stages of training, in order. A subclass must define this as a property.
+
+        Raises:
+            NotImplementedError: If a subclass does not define it.
+        """
         raise NotImplementedError
 
     def loss(self, batch: Batch, stage: Stage, step: int) -> Terms | Iterator[Terms]:
-        """Weighted loss terms by name, or a generator of such dicts; each dict is back-propagated as it comes."""
+        """Return the weighted loss terms of one batch. A subclass must define it.
+
+        Networks are in training mode, torch's generators are freshly seeded.
+
+        Args:
+            batch: Images, labels and random numbers of this step. Take random numbers from
+                ``batch.rng``, so that a resumed run repeats them.
+            stage: The current stage.
+            step: The step within the stage, from 0.
+
+        Returns:
+            Scalar tensors by name; their sum is the loss. Or a generator of such dicts: each dict
+            is back-propagated, and its graph freed, before the next one is computed.
+
+        Raises:
+            NotImplementedError: If a subclass does not define it.
+        """
         raise NotImplementedError
 
     def begin(self, stage: Stage) -> None:
-        """Called once when a stage starts, after its weights are in place; never on resume."""
+        """Prepare a stage, for example copy a student to its teacher. The default does nothing.
+
+        Called once per stage, after its weights are loaded; never on resume.
+
+        Args:
+            stage: The stage that starts.
+        """
 
     def after_step(self, stage: Stage, step: int) -> None:
-        """Called after each optimiser step; ``step`` counts within the stage."""
+        """Update what follows the trained networks, such as a teacher. The default does nothing.
+
+        Called after each optimiser step.
+
+        Args:
+            stage: The current stage.
+            step: The step within the stage, from 0.
+        """
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
-        """Each network's own logits (B, K, *S) by its name: "view1", "view2"; "student", "teacher"."""
+        """Return the logits of each network. A subclass must define it.
+
+        Args:
+            image: Images, float (B, C, *S).
+
+        Returns:
+            Logits (B, K, *S) by name of the network: "view1", "view2"; "student", "teacher".
+
+        Raises:
+            NotImplementedError: If a subclass does not define it.
+        """
         raise NotImplementedError
 
     def learners(self, image: Tensor) -> Mapping[str, Tensor]:
-        """The logits, as of :meth:`views`, of those networks that the optimiser trains."""
+        """Return the logits of the networks that the optimiser trains. The default: all views.
+
+        Args:
+            image: Images, float (B, C, *S).
+
+        Returns:
+            Logits (B, K, *S) by name, as from :meth:`views`.
+        """
         return self.views(image)
 
     def combine(self, views: Mapping[str, Tensor]) -> Tensor:
-        """The method's class probabilities (B, K, *S) from its views' logits: the softmax of their mean."""
+        """Return the method's prediction from its views. The default: the softmax of their mean.
+
+        Args:
+            views: Logits (B, K, *S) by name, as from :meth:`views`.
+
+        Returns:
+            Class probabilities, at least float32 (B, K, *S).
+        """
         return torch.stack(list(views.values())).mean(0).float().softmax(1)
 
     def predict(self, image: Tensor) -> Tensor:
-        """Class probabilities (B, K, *S)."""
+        """Return the class probabilities (B, K, *S) of images (B, C, *S)."""
         return self.combine(self.views(image))

@@ -1,4 +1,4 @@
-"""A user's own method, "module:Class": its code is imported because the command line says so, never because a recipe does."""
+"""Plugin methods, "module:Class": imported on request of the command line, never of a recipe."""
 
 from __future__ import annotations
 
@@ -16,20 +16,30 @@ from crossview.methods.method import Method, MethodOptions
 from crossview.plugins import LOADED, SEPARATOR, Loaded
 
 NEEDED = ("stages", "loss", "views")
-"""What a method has to write for itself."""
+"""Members that every method must define."""
 
 
 def load(plugin: str) -> type[Method]:
-    """Import "module:Class", from the current folder too, and let recipes name it as their method. Raises UserError."""
+    """Import a plugin, also from the current folder, and make it available to recipes.
+
+    Args:
+        plugin: "module:Class", the name under which recipes use it.
+
+    Returns:
+        The class, with checked return values.
+
+    Raises:
+        UserError: If it cannot be found, or breaks the contract of :class:`Method`.
+    """
     module_name, separator, class_name = plugin.partition(SEPARATOR)
     if not (
         separator
         and class_name.isidentifier()
         and all(part.isidentifier() for part in module_name.split("."))
     ):
-        fix = "for class MyMethod in my_method.py: --plugin my_method:MyMethod"
+        fix = "write --plugin my_method:MyMethod for class MyMethod in my_method.py"
         raise UserError(
-            Problem("not the name of a plugin", "--plugin", plugin, "module:Class", fix)
+            Problem("this is not the name of a plugin", "--plugin", plugin, "module:Class", fix)
         )
     here = str(Path.cwd())
     if here not in sys.path:
@@ -37,36 +47,38 @@ def load(plugin: str) -> type[Method]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        fix = f"run crossview in the folder of {module_name.split('.')[0]}.py, or install the package it is in"
+        fix = (
+            f"run crossview in the folder of {module_name.split('.')[0]}.py, or install its package"
+        )
         raise UserError(
-            Problem(f"there is no module '{error.name}'", f"--plugin {plugin}", fix=fix)
+            Problem(f"no module is named '{error.name}'", f"--plugin {plugin}", fix=fix)
         ) from None
     found = getattr(module, class_name, None)
     if found is None:
         raise UserError(
             Problem(
-                f"'{module_name}' has no '{class_name}'",
+                f"the module '{module_name}' has no class '{class_name}'",
                 f"--plugin {plugin}",
                 fix=nearest(class_name, vars(module)),
             )
         )
     if not (isinstance(found, type) and issubclass(found, Method)):
-        fix = f"derive it from crossview.methods.Method ({PAGE})"
+        fix = f"derive the class from crossview.methods.Method, see {PAGE}"
         raise UserError(
             Problem(
-                f"'{class_name}' is no method",
+                f"'{class_name}' is not a method",
                 f"--plugin {plugin}",
                 type(found).__name__,
-                "a class of methods",
+                "a subclass of crossview.methods.Method",
                 fix,
             )
         )
     missing = [name for name in NEEDED if getattr(found, name) is getattr(Method, name)]
     if missing:
-        fix = f"write what is missing ({PAGE})"
+        fix = f"add the missing members, see {PAGE}"
         raise UserError(
             Problem(
-                f"'{class_name}' is no whole method",
+                f"the method '{class_name}' is incomplete",
                 f"--plugin {plugin}",
                 f"no {', no '.join(missing)}",
                 ", ".join(NEEDED),
@@ -82,7 +94,7 @@ def load(plugin: str) -> type[Method]:
 
 
 def _digest(method: type[Method]) -> str:
-    """SHA-256 of the file that defines a class; "" for one that was made otherwise."""
+    """Return the SHA-256 of the file that defines a class, "" if there is no such file."""
     try:
         return sha256(Path(getfile(method)).read_bytes()).hexdigest()
     except (OSError, TypeError):
@@ -90,10 +102,10 @@ def _digest(method: type[Method]) -> str:
 
 
 def _check_parts(method: type[Method]) -> None:
-    """What of a class is seen before it is used. Raises UserError."""
+    """Raise UserError for mistakes that show before the class is used."""
     stages, options = getattr_static(method, "stages"), method.Options
     if isinstance(stages, FunctionType | staticmethod | classmethod):
-        raise wrong(method, "stages", "a function", f"{STAGES}: write @property above it")
+        raise wrong(method, "stages", "a function", f"{STAGES}; write @property above it")
     if not (isinstance(options, type) and issubclass(options, MethodOptions)):
         expected = "a class derived from crossview.methods.method.MethodOptions"
         raise wrong(

@@ -1,19 +1,24 @@
-"""SS-Net: smoothness and class separation (Wu et al., MICCAI 2022, doi 10.1007/978-3-031-16443-9_4).
+"""SS-Net: smoothness and class separation (Wu et al., MICCAI 2022).
 
-One network, logits z, with two regularisers on all images: the worst small change of an image shall not change its
-prediction, and features h (those that enter the last convolution) shall be near the remembered ones of their class.
-With x labelled images, y labels, u unlabelled ones, p = softmax z, D a Dice loss of two soft segmentations, sg no gradient:
+doi 10.1007/978-3-031-16443-9_4. One network with logits z and two regularisers on all images. The
+prediction must withstand the worst small change of an image, and features h (the input of the last
+convolution) must be near the stored features of their class. With x labelled images, y labels,
+u unlabelled images, p = softmax z, D a Dice loss of two soft segmentations, sg no gradient:
 
     L_s     = D(p(x), y)
-    smooth:   p* = sg p(x, u),  r = noise of length 1,  d = unit gradient with respect to r of D(p(x, u + xi r), p*)
+    smooth:   p* = sg p(x, u),  r = noise of length 1
+              d = unit gradient with respect to r of D(p(x, u + xi r), p*)
               L_v = D(p(x, u + eps d), p*)
-    memory:   M_c = the g(h) of rightly predicted voxels of class c with the highest sigmoid S_c(g(h)), no gradient
-    contrast: f = q(g(h)) of class c, by label on x, by prediction on u;  a_i ~ sigmoid S_c(sg f_i),  b_j ~ sigmoid R_c(m_j/|m_j|)
+    memory:   M_c = the g(h) of correctly predicted voxels of class c with the highest
+              sigmoid S_c(g(h)), no gradient
+    contrast: f = q(g(h)) of class c, by label on x, by prediction on u
+              a_i ~ sigmoid S_c(sg f_i),  b_j ~ sigmoid R_c(m_j/|m_j|)
               L_c = mean_ij a_i b_j (1 - cos(f_i, m_j)),  a and b of mean 1
     L       = L_s + w(step) [L_v + w_c (mean_c L_c(x) + mean_c L_c(u))]
 
-g projects, q predicts, S_c and R_c score features of class c = 1, 2, ...; background has no memory. Read from the code
-(ycwu1997/SS-Net@c0a8bf6); the options name where it departs.
+g projects, q predicts, S_c and R_c score features of class c = 1, 2, ...; the background has no
+memory. The equations are those of the code (ycwu1997/SS-Net@c0a8bf6) except where an option says
+that it differs.
 """
 
 from __future__ import annotations
@@ -36,18 +41,18 @@ from crossview.objectives.losses import cross_entropy, softmax
 from crossview.objectives.soft_dice import classwise_dice_loss, pooled_dice_loss
 
 WIDTH = 32
-"""Of the features that g and q give."""
+"""Width of the features that g and q return."""
 
 
 class SSNetOptions(ConsistencyOptions):
-    """The keys of [method] for SS-Net."""
+    """Keys of [method] for SS-Net."""
 
     dice: Literal["pooled", "classwise"] = Field(
         "classwise",
         description="D: all classes in one sum (released for LA), or the mean over classes",
     )
     cross_entropy: bool = Field(
-        False, description="half cross-entropy, half D as L_s; released: D alone"
+        False, description="make L_s half cross-entropy, half D; released: D alone"
     )
     probe: float = Field(
         10.0, gt=0, description="xi: length of the noise at which the worst direction is sought"
@@ -61,30 +66,31 @@ class SSNetOptions(ConsistencyOptions):
     contrast_positions: int = Field(
         0,
         ge=0,
-        description="voxels of each half, drawn at random, that enter the contrast; 0: all, as released",
+        description="voxels drawn from the labelled and from the unlabelled images for L_c; "
+        "0: all, as released",
     )
-    memory_size: int = Field(32, ge=2, description="features remembered of each class")
+    memory_size: int = Field(32, ge=2, description="features stored per class")
     memory_keeps: Literal["highest", "lowest"] = Field(
-        "highest", description="scores of the features that are remembered; released: lowest"
+        "highest", description="store the features with these scores; released: lowest"
     )
     memory_scores: bool = Field(
-        True, description="whether R_c weighs the memory; in the release it has no effect, b_j = 1"
+        True, description="weigh the memory by R_c; no effect in the release, where b_j = 1"
     )
     contrast_mean: Literal["contributing", "all"] = Field(
         "contributing",
-        description="classes L_c is averaged over; released: all, the background too",
+        description="classes over which L_c is averaged; released: all, with background",
     )
 
     @field_validator("contrast_positions")
     @classmethod
     def _more_than_one(cls, positions: int) -> int:
         if positions == 1:
-            raise ValueError("one voxel alone has no contrast: 0 for all, or at least 2")
+            raise ValueError("a single voxel has no contrast: set 0 for all voxels, or at least 2")
         return positions
 
 
 def two_layers(inputs: int) -> nn.Sequential:
-    """g or q: (N, inputs) -> (N, 32)."""
+    """Return g or q: (N, inputs) -> (N, 32)."""
     return nn.Sequential(
         nn.Linear(inputs, WIDTH),
         nn.BatchNorm1d(WIDTH),
@@ -94,7 +100,7 @@ def two_layers(inputs: int) -> nn.Sequential:
 
 
 def selector() -> nn.Sequential:
-    """S_c or R_c: (N, 32) -> (N, 1)."""
+    """Return S_c or R_c: (N, 32) -> (N, 1)."""
     return nn.Sequential(
         nn.Linear(WIDTH, WIDTH),
         nn.BatchNorm1d(WIDTH),
@@ -104,7 +110,7 @@ def selector() -> nn.Sequential:
 
 
 class SSNet(Method):
-    """One network, the heads on its features and a memory; one stage."""
+    """One network, heads on its features, and a memory; one stage."""
 
     Options = SSNetOptions
     options: SSNetOptions
@@ -148,13 +154,13 @@ class SSNet(Method):
             "labelled": supervised,
             "contrast": weight * self.options.contrast_weight * contrast,
         }
-        del output, contrast, supervised  # yielded, and freed before the passes that follow
+        del output, contrast, supervised  # freed once yielded, before the next passes
         yield terms
         del terms
         yield {"smoothness": weight * self.smoothness(image, batch)}
 
     def supervised(self, logits: Tensor, label: Tensor) -> Tensor:
-        """L_s. LA's pooled Dice is of the foreground alone."""
+        """Return L_s. The pooled Dice (LA) covers the foreground alone."""
         p = softmax(logits)
         truth = torch.stack([label == index for index in range(logits.shape[1])], 1).to(p.dtype)
         first = 1 if self.options.dice == "pooled" else 0
@@ -162,10 +168,12 @@ class SSNet(Method):
         return (cross_entropy(logits, label) + dice) / 2 if self.options.cross_entropy else dice
 
     def smoothness(self, image: Tensor, batch: Batch) -> Tensor:
-        """L_v. All passes are in training mode with dropout of their own; the clean one alone moves the running statistics.
+        """Return L_v.
 
-        Autocast holds for all of them: directions found in bf16 have a cosine of 0.94 to 0.99 with those of float32 (measured on
-        phantoms while training; 0.996 and more on LA), and cost as much agreement.
+        All passes run in training mode, each with its own dropout. Only the clean pass updates the
+        running statistics. All passes run under autocast: directions found in bf16 have a cosine of
+        0.94 to 0.99 with those of float32 (measured while training on phantoms; at least 0.996 on
+        LA), and reduce the agreement as much.
         """
         noise = uniform_noise(image, batch.rng.device("adversarial noise", image.device))
         with torch.no_grad():
@@ -186,7 +194,10 @@ class SSNet(Method):
         return softmax(self.network(image).logits)
 
     def separation(self, output: Output, label: Tensor, labelled: int, batch: Batch) -> Tensor:
-        """mean_c L_c(x) + mean_c L_c(u), the memory renewed before. label: (B + B', *S), true for ``labelled`` images, then predicted."""
+        """Update the memory and return mean_c L_c(x) + mean_c L_c(u).
+
+        label: (B + B', *S), the true labels of the ``labelled`` images, then the predicted ones.
+        """
         h = (output.decoder if output.dropped is None else output.dropped).movedim(1, -1)
         found = (output.logits[:labelled].detach().argmax(1) == label[:labelled]) & (
             label[:labelled] > 0
@@ -206,7 +217,7 @@ class SSNet(Method):
 
     @torch.no_grad()
     def remember(self, h: Tensor, label: Tensor) -> None:
-        """M_c of the classes that are there, from the features h (N, filters) of rightly predicted voxels and their classes (N,)."""
+        """Update M_c of the classes in ``label`` (N,), from h (N, filters) of correct voxels."""
         size = self.options.memory_size
         self.projection.eval()
         features = self.projection(h)
@@ -219,7 +230,10 @@ class SSNet(Method):
             self.memory.store(index, own)
 
     def contrast(self, h: Tensor, label: Tensor) -> Tensor:
-        """mean_c L_c of features h (N, filters) and their classes (N,); 0 where no class has two features and two memories."""
+        """Return mean_c L_c of features h (N, filters) with classes (N,).
+
+        Classes with fewer than two features or two stored features are skipped; 0 if all are.
+        """
         features = self.prediction(self.projection(h))
         distances = [torch.zeros_like(self.memory.count[0])]
         for index in self.foreground:
@@ -237,7 +251,7 @@ class SSNet(Method):
         return torch.stack(distances).sum() / max(1, of)
 
     def scores_of_memory(self, index: int, memory: Tensor) -> Tensor:
-        """sigmoid R_c of the memory (M, 32), or 1: (M,)."""
+        """Return sigmoid R_c of the memory (M, 32), or 1: (M,)."""
         if not self.memory_selectors:
             return memory.new_ones(len(memory))
         scores: Tensor = self.memory_selectors[index - 1](nn.functional.normalize(memory, dim=1))

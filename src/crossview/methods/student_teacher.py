@@ -1,4 +1,4 @@
-"""What the methods with an averaged teacher have in common: a student that is trained, and a teacher that follows it."""
+"""Base of methods with an averaged teacher: a trained student, and a teacher that follows it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ class TeacherOptions(MethodOptions):
     )
     average_buffers: bool = Field(
         False,
-        description="average batch norm's running statistics too; else the teacher's come from its own passes in training mode",
+        description="average batch norm's running statistics too; "
+        "false: the teacher collects its own in training mode",
     )
 
 
 class StudentTeacher(Method):
-    """A student, and a teacher that starts as its copy. The student is the method's answer, as in the releases."""
+    """Student, and teacher that starts as its copy. The student predicts, as in the releases."""
 
     peers = False
     recordable = True
@@ -46,7 +47,10 @@ class StudentTeacher(Method):
         average(self.teacher, self.student, decay, buffers=self.options.average_buffers)
 
     def watch_labelled(self, batch: Batch, logits: Tensor) -> None:
-        """Both networks' Dice on the labelled images. The teacher's pass, in evaluation mode, draws nothing and leaves the statistics."""
+        """Record both networks' Dice on the labelled images.
+
+        The teacher runs in evaluation mode: it draws nothing and keeps its running statistics.
+        """
         self.teacher.eval()
         with torch.no_grad():
             taught = self.teacher(batch.image).logits

@@ -1,4 +1,7 @@
-"""Labelled-only training of one network: L = (cross-entropy + Dice) / 2. The baseline every other method must beat."""
+"""Labelled-only training of one network, the baseline that every other method must beat.
+
+L = (cross-entropy + Dice) / 2
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ from crossview.objectives.losses import cross_entropy_dice
 
 
 class SupervisedOptions(MethodOptions):
-    """The keys of [method] for labelled-only training."""
+    """Keys of [method] for labelled-only training."""
 
     steps: int = Field(17000, ge=1, description="steps of the only stage")
 
 
 class Supervised(Method):
-    """One network, one stage; unlabelled images are never asked for."""
+    """One network, one stage, no unlabelled images."""
 
     Options = SupervisedOptions
     recordable = True

@@ -1,17 +1,20 @@
-"""UA-MT: uncertainty-aware mean teacher (Yu et al., MICCAI 2019, arXiv 1907.07034; code yulequan/UA-MT@88ed29a).
+"""UA-MT: uncertainty-aware mean teacher (Yu et al., MICCAI 2019, arXiv 1907.07034).
 
-Mean teacher whose consistency counts only where the teacher is certain. With x images, y labels, u unlabelled images,
-s student, t teacher, n clipped normal noise drawn anew for each pass, K classes:
+Mean teacher whose consistency counts only where the teacher is certain. With x labelled images,
+y labels, u unlabelled images, s student, t teacher, n clipped normal noise drawn anew for each
+pass, K classes:
 
     L_s = (cross-entropy + batch Dice)(s(x), y) / 2
     p_s = softmax s(u),   p_t = softmax t(u + n), no gradient
-    P   = mean of T Monte-Carlo predictions softmax t(u + n), with dropout,   U = -sum_c P log(P + 1e-6)
+    P   = mean of T Monte-Carlo predictions softmax t(u + n), with dropout
+    U   = -sum_c P log(P + 1e-6)
     B   = [U < H(step)],  H(step) = (0.75 + 0.25 exp(-5 (1 - step/steps)^2)) ln K
     L_c = sum B (p_s - p_t)^2 / (K sum B)
     L   = L_s + w(step) L_c
     after each step: t <- a t + (1 - a) s,   a = min(1 - 1/(step + 1), ema_decay)
 
-The release has 2 and ln 2 for K, also where it has four classes (``binary_uncertainty``).
+The equations are those of the code (yulequan/UA-MT@88ed29a), which has 2 and ln 2 for K even with
+four classes (``binary_uncertainty``).
 """
 
 from __future__ import annotations
@@ -35,29 +38,29 @@ from crossview.objectives.teacher import entropy, noisy, warmed_up
 
 
 class UAMTOptions(ConsistencyOptions, TeacherOptions):
-    """The keys of [method] for UA-MT."""
+    """Keys of [method] for UA-MT."""
 
     noise: float = Field(
         0.1,
         ge=0,
-        description="standard deviation of the noise on the teacher's images, clipped at two of them",
+        description="standard deviation of noise on the teacher's images; clipped at twice this",
     )
     passes: int = Field(
         8, ge=2, multiple_of=2, description="T: Monte-Carlo predictions of the teacher"
     )
     binary_uncertainty: bool = Field(
-        False, description="2 for the number of classes in H and L_c whatever it is, as released"
+        False, description="use 2 as the number of classes in H and L_c, as released"
     )
     dice_of_background: bool = Field(
-        True, description="whether the background's Dice counts in L_s; released for LA: false"
+        True, description="include the background's Dice in L_s; released for LA: false"
     )
     consistency_on: Literal["unlabelled", "all"] = Field(
-        "unlabelled", description="images that L_c is taken of"
+        "unlabelled", description="images on which L_c is computed"
     )
 
 
 class UAMT(StudentTeacher):
-    """A student, its average, and a mask of what the average is certain of; one stage."""
+    """Student, averaged teacher, and a mask of the teacher's certain voxels; one stage."""
 
     Options = UAMTOptions
     options: UAMTOptions
@@ -95,7 +98,10 @@ class UAMT(StudentTeacher):
         return {"labelled": supervised, "consistency": self.options.weight(step) * consistency}
 
     def teach(self, image: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """p_t (B, K, *S) and U (B, *S), no gradient. The Monte-Carlo passes hold every image twice, as released."""
+        """Return p_t (B, K, *S) and U (B, *S), no gradient.
+
+        Each Monte-Carlo pass holds every image twice, as released.
+        """
         generator = batch.rng.device("noise", image.device)
 
         def answer(images: Tensor) -> Tensor:
@@ -111,7 +117,7 @@ class UAMT(StudentTeacher):
         return target, entropy(mean)
 
     def threshold(self, step: int, classes: int) -> float:
-        """H(step): from 0.752 to 1 of the largest entropy there can be."""
+        """Return H(step): a share of the largest possible entropy that rises from 0.752 to 1."""
         return (0.75 + 0.25 * sigmoid_ramp(step, self.options.steps)) * math.log(classes)
 
     def after_step(self, stage: Stage, step: int) -> None:

@@ -1,17 +1,19 @@
-"""URPC: uncertainty-rectified pyramid consistency (Luo et al., MICCAI 2021; Medical Image Analysis 80, 102517, 2022).
+"""URPC: uncertainty-rectified pyramid consistency (Luo et al., MICCAI 2021).
 
-One network, one pass: the logits z_k of n resolutions, k = 0 the full one, all brought to the input's size, shall agree
-on unlabelled images u, less so where they disagree. With x images, y labels, p_k = softmax z_k:
+Also in Medical Image Analysis 80, 102517, 2022. One network, one pass. The logits z_k of n
+resolutions, k = 0 the full one, are resized to the input and are trained to agree on unlabelled
+images u, with less weight where they disagree. With x labelled images, y labels, p_k = softmax z_k:
 
     L_s = mean_k (cross-entropy + batch Dice)(z_k(x), y) / 2
     m   = mean_k p_k(u)
-    v_k = sum over classes of m log(m / p_k)                            the disagreement, a voxel
+    v_k = sum over classes of m log(m / p_k)                     the disagreement, per voxel
     w_k = exp(-v_k)
-    L_k = mean(w_k (m - p_k)^2) / (mean w_k + 1e-8) + mean v_k          means over samples, voxels and, for the square, classes
+    L_k = mean(w_k (m - p_k)^2) / (mean w_k + 1e-8) + mean v_k   means over samples and voxels,
+                                                                 of the square also over classes
     L   = L_s + w(step) mean_k L_k
 
-The gradient flows through m too, as released (HiLab-git/SSL4MIS@06df604). Four resolutions, as many as there are where
-the network has fewer; a prediction is that of k = 0.
+The gradient also flows through m, as released (HiLab-git/SSL4MIS@06df604). There are four
+resolutions, or all of a network that has fewer. The prediction is that of k = 0.
 """
 
 from __future__ import annotations
@@ -32,17 +34,17 @@ from crossview.objectives.losses import cross_entropy_batch_dice
 
 
 class URPCOptions(ConsistencyOptions):
-    """The keys of [method] for URPC."""
+    """Keys of [method] for URPC."""
 
     scales: int = Field(
         3,
         ge=1,
         le=3,
-        description="auxiliary resolutions beside the full one, fewer where the network has fewer",
+        description="auxiliary resolutions besides the full one; fewer if the network has fewer",
     )
     detach_mean: bool = Field(
         False,
-        description="no gradient through m: scales follow the mean, and do not pull it towards them",
+        description="stop the gradient through m, so that no scale pulls the mean towards itself",
     )
 
 
@@ -95,9 +97,9 @@ class URPC(Method):
 def rectified_consistency(
     scales: Sequence[Tensor], detach_mean: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """mean_k L_k of the logits z_k (B, K, *S) of n scales, and v_k without gradient (n, B, *S).
+    """Return mean_k L_k of the logits z_k (B, K, *S) of n scales, and v_k (n, B, *S), no gradient.
 
-    In logarithms throughout: a probability that underflows has a finite loss and gradient.
+    Computed with logarithms, so a probability that underflows has a finite loss and gradient.
     """
     logarithms = [
         F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), 1)

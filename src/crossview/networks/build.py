@@ -1,4 +1,4 @@
-"""Networks by their name in the recipe, and the patches they take."""
+"""Networks by their name in the recipe, and the patches that fit them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ NETWORKS: dict[str, type[VNet] | type[UNet]] = {"vnet": VNet, "unet": UNet}
 
 
 def find(name: str) -> type[VNet] | type[UNet]:
-    """The network of this name: a module class with ``Options`` and ``dimensions``, built as ``Network(options, channels, classes)``.
+    """Return the network with this name.
 
-    Raises UserError for a name that is not known.
+    Returns:
+        A module class with ``Options`` and ``dimensions``, built as
+        ``Network(options, channels, classes)``.
+
+    Raises:
+        UserError: If the name is unknown.
     """
     if name not in NETWORKS:
         raise UserError(
             Problem(
-                "no network of this name",
+                "there is no network with this name",
                 "network.name",
                 found=repr(name),
                 expected=nearest(name, NETWORKS),
@@ -29,12 +34,22 @@ def find(name: str) -> type[VNet] | type[UNet]:
 
 
 def required_multiple(levels: int) -> int:
-    """What every side of a patch must divide by: 2^(levels-1)."""
+    """Return 2^(levels-1), of which every side of a patch must be a multiple."""
     return int(2 ** (levels - 1))
 
 
 def check_patch(patch: Sequence[int], levels: int, dimensions: int) -> None:
-    """Raise UserError unless ``patch`` (voxels) has ``dimensions`` sides that all divide by 2^(levels-1)."""
+    """Check that a patch fits a network.
+
+    Args:
+        patch: Sides in voxels.
+        levels: Resolutions of the network.
+        dimensions: 2 or 3.
+
+    Raises:
+        UserError: If the patch has another number of sides, or a side is not a multiple of
+            2^(levels-1); with all problems.
+    """
     where = "data.patch"
     if len(patch) != dimensions:
         sides = "sides" if dimensions > 1 else "side"
@@ -51,9 +66,8 @@ def check_patch(patch: Sequence[int], levels: int, dimensions: int) -> None:
     for axis, side in enumerate(patch):
         if side < multiple or side % multiple:
             smaller = side // multiple * multiple
-            least = max(
-                smaller + multiple, 2 * multiple
-            )  # a bottleneck of one voxel a side is refused elsewhere
+            # A bottleneck of one voxel per side is refused elsewhere.
+            least = max(smaller + multiple, 2 * multiple)
             choices = f"{smaller} or {least}" if smaller >= 2 * multiple else str(least)
             problems.append(
                 Problem(
@@ -61,7 +75,7 @@ def check_patch(patch: Sequence[int], levels: int, dimensions: int) -> None:
                     where,
                     found=str(side),
                     expected=f"a multiple of {multiple} (2^(levels-1), with {levels} levels)",
-                    fix=f"use {choices}, or fewer network.levels",
+                    fix=f"use {choices}, or reduce network.levels",
                 )
             )
     raise_all(problems)

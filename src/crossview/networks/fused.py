@@ -1,7 +1,8 @@
-"""What surrounds the convolutions on CUDA, by kernels of our own where they have been seen to do what torch's do.
+"""Kernels for CUDA around the convolutions, used only where they were found to agree with torch's.
 
-On an H100 half of a CML step on LA was spent between the convolutions: adding biases, batch norm (torch has no fast forward kernel for
-channels-last volumes), activation, and trilinear interpolation: docs/explanation/speed.md.
+On an H100, half of a CML step on LA was spent between the convolutions: biases, batch norm (torch
+has no fast forward kernel for channels-last volumes), activation, and trilinear interpolation. See
+docs/explanation/speed.md.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ __all__ = ["doubled", "fits", "norm_activation", "works_on"]
 
 
 def fits(x: Tensor) -> bool:
-    """Whether the kernels here are for this tensor: bf16, half or float32, 2D or 3D, on a device where they were seen to be right."""
+    """True for bf16, half or float32, 2D or 3D, on a device where the kernels work."""
     floats = (torch.bfloat16, torch.float16, torch.float32)
     return x.dtype in floats and x.ndim in (4, 5) and 8 * x.numel() < 2**31 and works_on(x.device)
 
 
 @cache
 def works_on(device: torch.device) -> bool:
-    """Whether the kernels do on this device what torch's do, tried once on noise; if not, says so in a warning."""
+    """True if the kernels agree with torch on this device, tried once on noise; warn if not."""
     return works("batch norm and interpolation are", _check, device)
 
 
@@ -38,7 +39,11 @@ def _check(device: torch.device) -> None:
 
 
 def compare(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
-    """Both operations on noise, forward and backward, against torch's in float64. Raises AssertionError where they differ."""
+    """Compare both operations on noise, forward and backward, with torch's in float64.
+
+    Raises:
+        AssertionError: If they differ.
+    """
     tolerance = 2e-2 if dtype == torch.bfloat16 else 1e-4
     kind: Any = nn.BatchNorm3d if len(shape) == 5 else nn.BatchNorm2d
     norm = kind(shape[1]).to(device)
@@ -48,9 +53,8 @@ def compare(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) ->
     plain.load_state_dict(norm.state_dict())
     offset = torch.randn(shape[1], device=device).requires_grad_()
     x = (3 + 2 * torch.randn(shape, device=device)).to(dtype)
-    with (
-        torch.no_grad()
-    ):  # none so near to 0 after the batch norm that rounding decides on which side it is
+    # No value so near 0 after batch norm that rounding decides its sign.
+    with torch.no_grad():
         biased = plain(x.double() + offset.double().view(1, -1, *[1] * (len(shape) - 2)))
         x = torch.where(biased.abs() < 0.01, x + 0.25, x).requires_grad_()
     plain.load_state_dict(norm.state_dict())

@@ -1,8 +1,9 @@
-"""Batch norm with activation of channels-last tensors in as few passes over the memory as it takes: two readings and one writing forward.
+"""Batch norm with activation of channels-last tensors: forward reads the memory twice, writes once.
 
-Arithmetic is float32 whatever the tensor is. The bias of a convolution before a batch norm cancels in training: it only moves the running
-mean. So it is not added and subtracted again, and its gradient is the zero that it is, not a rounding error. All sums are taken in a
-fixed order: results are the same every time.
+Arithmetic is float32 for every type of tensor. The bias of a convolution before a batch norm
+cancels in training and only moves the running mean. So it is not added and subtracted again, and
+its gradient is exactly zero, not a rounding error. All sums are taken in a fixed order, so results
+are reproducible.
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ from torch.autograd.function import once_differentiable
 from crossview.networks.tiles import layout, tiles
 
 PROGRAMS = 512
-"""Of a reduction, at most: about four for each multiprocessor of a large GPU."""
+"""Largest number of programs of a reduction: about four per multiprocessor of a large GPU."""
 PARTS, CHANNELS = tl.constexpr(64), tl.constexpr(16)
-"""The tile in which partial sums are added up."""
+"""Tile in which partial sums are added up."""
 
 
 @triton.jit
 def _partial_moments(
     x, means, squares, rows, share, C, BLOCK_ROWS: tl.constexpr, BLOCK_C: tl.constexpr
 ):
-    """Mean and sum of squared differences from it of each channel, over this program's rows (Chan et al., 1979)."""
+    """Compute each channel's mean and sum of squared deviations over this program's rows.
+
+    Updating formulas of Chan et al., 1979.
+    """
     channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = channel < C
     first = tl.program_id(0) * share
@@ -68,7 +72,10 @@ def _moments(
     epsilon,
     C,
 ):
-    """All programs' moments as one: mean and 1 / deviation; the running statistics move. offset: what the mean lacks, a bias."""
+    """Combine all programs' moments to mean and 1 / deviation; update the running statistics.
+
+    offset: the bias that has not been added to the input, and is missing in the mean.
+    """
     channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     inside = channel < C
     mean = tl.zeros((CHANNELS,), tl.float32)
@@ -104,7 +111,7 @@ def _moments(
 
 @triton.jit
 def _remembered(offset, running_mean, running_var, mean_out, inverse_out, epsilon, C):
-    """Mean and 1 / deviation from the running statistics, for an input whose bias has not been added."""
+    """Compute mean and 1 / deviation from the running statistics, for an input without its bias."""
     channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     inside = channel < C
     mean = tl.load(running_mean + channel, mask=inside, other=0) - tl.load(
@@ -147,7 +154,7 @@ def _normalise(
 
 @triton.jit
 def _gradient_of_value(x, gradient, at, there, centre, inverse, weight, shift, slope):
-    """The normalised input, and the gradient before the activation."""
+    """Return the normalised input, and the gradient before the activation."""
     hat = (tl.load(x + at, mask=there, other=0).to(tl.float32) - centre[None, :]) * inverse[None, :]
     value = hat * weight[None, :] + shift[None, :]
     inner = tl.load(gradient + at, mask=there, other=0).to(tl.float32)
@@ -171,7 +178,7 @@ def _partial_gradients(
     BLOCK_ROWS: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """Sums over this program's rows of the gradient and of its product with the normalised input."""
+    """Sum the gradient and its product with the normalised input over this program's rows."""
     channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = channel < C
     centre = tl.load(mean + channel, mask=inside, other=0)
@@ -204,7 +211,7 @@ def _partial_gradients(
 
 @triton.jit
 def _gradients(sums, products, of_bias, of_weight, of_offset, parts, C):
-    """All programs' sums as one; the gradient of the bias before the batch norm is zero."""
+    """Add up all programs' sums; the gradient of the bias before the batch norm is zero."""
     channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     inside = channel < C
     total = tl.zeros((CHANNELS,), tl.float32)
@@ -255,13 +262,16 @@ def _gradient(
 
 
 def _shares(rows: int, block: int) -> tuple[int, int]:
-    """How many rows each program of a reduction takes, and how many programs there are."""
+    """Return the rows per program of a reduction, and the number of programs."""
     share = triton.cdiv(triton.cdiv(rows, PROGRAMS), block) * block
     return share, triton.cdiv(rows, share)
 
 
 class _NormActivation(torch.autograd.Function):
-    """activation(batch norm(x + offset)) of a channels-last x (B, C, *S), the offset a channel's bias; moves the running statistics."""
+    """Function activation(batch norm(x + offset)) of a channels-last x (B, C, *S).
+
+    offset (C,) is a bias. The running statistics are updated.
+    """
 
     @staticmethod
     def forward(
@@ -341,9 +351,16 @@ class _NormActivation(torch.autograd.Function):
 
 
 def norm_activation(x: Tensor, offset: Tensor, norm: nn.Module, slope: float) -> Tensor:
-    """leaky_relu(norm(x + offset), slope) of x (B, C, *S); offset (C): the bias of the convolution that made x, not added yet.
+    """Return leaky_relu(norm(x + offset), slope).
 
-    In training mode by the batch's statistics, and the running ones move; else by those, without gradient.
+    In training mode the statistics are the batch's, and the running ones are updated. In evaluation
+    mode they are the running ones, and there is no gradient.
+
+    Args:
+        x: Output of a convolution without its bias, (B, C, *S).
+        offset: That bias, (C,).
+        norm: Batch norm with running statistics.
+        slope: Slope below 0; 0 for ReLU.
     """
     own: Any = norm
     if own.training:

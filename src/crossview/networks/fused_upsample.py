@@ -1,7 +1,7 @@
-"""Linear interpolation of channels-last tensors to twice their sides, in the tensor's own type; sums are float32.
+"""Linear interpolation of channels-last tensors to twice their sides, in the tensor's own type.
 
-Under autocast torch's own goes by way of float32 and of another memory layout. The gradient is gathered and not scattered: it is the same
-every time.
+Sums are float32. Under autocast torch's own interpolation converts to float32 and to another memory
+layout. The gradient is gathered, not scattered, so it is reproducible.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crossview.networks.tiles import layout, tiles
 
 @triton.jit
 def _source(position, ratio, side):
-    """The two neighbours of an output position on an axis of the input, and the second one's weight; corners aligned."""
+    """Return an output position's two neighbours on an input axis and the second one's weight."""
     at = position.to(tl.float32) * ratio
     low = at.to(tl.int32)
     return low, tl.minimum(low + 1, side - 1), at - low.to(tl.float32)
@@ -69,7 +69,7 @@ def _interpolate(
 
 @triton.jit
 def _taken(position, own, ratio, side, sides):
-    """What an output position takes from input position ``own`` on an axis; nothing where it is outside."""
+    """Return the share of input position ``own`` in an output position; 0 outside the axis."""
     low, high, weight = _source(position, ratio, side)
     share = tl.where(low == own, 1 - weight, 0) + tl.where(high == own, weight, 0)
     return tl.where((position >= 0) & (position < sides), share, 0)
@@ -94,7 +94,7 @@ def _interpolation_gradient(
     BLOCK_ROWS: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """Each input voxel gathers what the output took from it: from positions 2i - 2 to 2i + 3 of an axis that was doubled."""
+    """Gather the gradient of input voxel i from output positions 2i - 2 to 2i + 3 per axis."""
     channel = (tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C))[None, :]
     row = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
     inside = (row < rows)[:, None] & (channel < C)
@@ -119,7 +119,7 @@ def _interpolation_gradient(
 
 
 class _Doubled(torch.autograd.Function):
-    """Bi- or trilinear interpolation to twice the sides, corners aligned, of a channels-last x (B, C, *S)."""
+    """Bi- or trilinear interpolation of a channels-last x (B, C, *S), corners aligned."""
 
     @staticmethod
     def forward(context: Any, x: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ class _Doubled(torch.autograd.Function):
 
 
 def _axes(small: Tensor, large: Tensor) -> tuple[float, ...]:
-    """Three sides of each, a first one of 1 for planes, and the ratios between positions."""
+    """Return three sides of each tensor, the first 1 in 2D, and the ratios between positions."""
     flat = [1] * (5 - small.ndim)
     sides, doubled = [*flat, *small.shape[2:]], [*flat, *large.shape[2:]]
     ratios = [
@@ -167,6 +167,9 @@ def _axes(small: Tensor, large: Tensor) -> tuple[float, ...]:
 
 
 def doubled(x: Tensor) -> Tensor:
-    """x (B, C, *S) at twice its two or three sides, linearly interpolated with aligned corners; in its own type, added up in float32."""
+    """Return x (B, C, *S) interpolated linearly to twice its sides, corners aligned.
+
+    In 2D or 3D. The result has x's type; sums are float32.
+    """
     result: Tensor = _Doubled.apply(x.contiguous(memory_format=layout(x)))
     return result

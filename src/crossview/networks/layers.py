@@ -1,4 +1,4 @@
-"""Layers both networks share, at the places where torch needs care."""
+"""Layers of both networks, where torch needs care."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ _TENSOR_CORE_CHANNELS = 8
 
 
 class Convolution3d(nn.Conv3d):
-    """A 3x3x3 convolution that leaves CPU autocast where its input has a side below 4.
+    """3x3x3 convolution that leaves CPU autocast if its input has a side below 4.
 
-    Where a side is 1 or 2, torch (2.13) computes the bfloat16 weight gradient from uninitialised memory, and with one
-    input channel in channels-last layout the output too; a network with a small bottleneck then trains to NaN. Such
-    layers hold a handful of voxels, so float32 costs nothing. 2D, 2x2x2 and 1x1x1 convolutions are right (measured).
+    If a side is 1 or 2, torch (2.13) computes the bfloat16 weight gradient from uninitialised
+    memory, and with one input channel in channels-last layout the output too. A network with a
+    small bottleneck then trains to NaN. Such layers have only a few voxels, so float32 costs
+    nothing. 2D, 2x2x2 and 1x1x1 convolutions are correct (measured).
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -46,10 +47,11 @@ Convolution = nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d
 def normalised(
     image: Tensor, convolution: Convolution, norm: nn.BatchNorm2d | nn.BatchNorm3d, slope: float
 ) -> Tensor:
-    """leaky_relu(norm(convolution(image)), slope), ReLU where ``slope`` is 0.
+    """Return leaky_relu(norm(convolution(image)), slope), ReLU if ``slope`` is 0.
 
-    Within :func:`crossview.kernels.own_kernels` by those of :mod:`crossview.networks.fused`, where the weights are float32; they
-    can't differentiate by the image in evaluation mode, which is torch's.
+    Within :func:`crossview.kernels.own_kernels` the kernels of :mod:`crossview.networks.fused` are
+    used if the weights are float32. They cannot differentiate by the image in evaluation mode;
+    torch does that.
     """
     kernels = (
         _kernels_for(image)
@@ -71,7 +73,7 @@ def _activated(features: Tensor, slope: float) -> Tensor:
 
 
 def _is_plain(norm: nn.Module) -> bool:
-    """Whether it is torch's own batch norm, of one process, with all that belongs to it, in float32."""
+    """True for torch's own batch norm of one process, complete and in float32."""
     if not isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d) or type(norm) not in (
         nn.BatchNorm2d,
         nn.BatchNorm3d,
@@ -102,23 +104,27 @@ def _without_bias(convolution: Any, image: Tensor) -> Tensor:
 
 
 def _widened(image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Both with channels of zeros up to 8, which tensor cores need; the convolution (without groups) is the same."""
+    """Pad both with channels of zeros to the 8 that tensor cores need.
+
+    The result of the convolution (without groups) is the same.
+    """
     missing = max(0, _TENSOR_CORE_CHANNELS - image.shape[1])
     padding = (0, 0) * (image.ndim - 2) + (0, missing)
     return (F.pad(image, padding), F.pad(weight, padding)) if missing else (image, weight)
 
 
 def _kernels_for(image: Tensor) -> ModuleType | None:
-    """crossview.networks.fused, where its kernels can take an image of this kind."""
+    """Return crossview.networks.fused if its kernels take this kind of image, else None."""
     kernels = load("crossview.networks.fused") if wanted(image) else None
     return kernels if kernels is not None and kernels.fits(image) else None
 
 
 def dropout(features: Tensor, probability: float, training: bool) -> Tensor:
-    """Each feature zero with ``probability`` and scaled by 1 / (1 - probability) otherwise; as it is outside of training.
+    """Set features to zero with ``probability``, scale the others by 1 / (1 - probability).
 
-    On the CPU torch draws one number after the other, a sixth of an ACDC step. Here 16 bits decide, four features a draw, so the
-    probability, and the scale with it, is rounded to 1/65,536.
+    Outside of training, features are returned as they are. On the CPU torch draws numbers one by
+    one, which takes a sixth of an ACDC step. Here 16 bits decide, so each draw serves four
+    features, and the probability (and with it the scale) is rounded to 1/65,536.
     """
     zeros = round(probability * 2**16)
     if not training or not features.is_cpu or not 0 < zeros < 2**16 or not _is_dense(features):
@@ -130,12 +136,15 @@ def dropout(features: Tensor, probability: float, training: bool) -> Tensor:
 
 
 def _is_dense(tensor: Tensor) -> bool:
-    """Whether its elements lie in memory without gaps and overlaps, in whatever order."""
+    """True if the elements have no gaps or overlaps in memory, in any order."""
     return torch.empty_like(tensor, device="meta").stride() == tensor.stride()
 
 
 def upsample(image: Tensor, interpolation: Interpolation) -> Tensor:
-    """Twice the sides: (B, C, *S) -> (B, C, *2S); "cubic" in 2D only. Linear and cubic align the corners, as in the papers."""
+    """Interpolate to twice the sides: (B, C, *S) -> (B, C, *2S).
+
+    "cubic" is 2D only. Linear and cubic align the corners, as in the papers.
+    """
     if interpolation == "nearest":
         return F.interpolate(image, scale_factor=2, mode="nearest")
     if interpolation == "linear" and (kernels := _kernels_for(image)) is not None:
@@ -150,7 +159,7 @@ def upsample(image: Tensor, interpolation: Interpolation) -> Tensor:
 def resize(
     image: Tensor, size: Sequence[int], interpolation: Literal["nearest", "linear"]
 ) -> Tensor:
-    """(B, C, *S) -> (B, C, *size). Linear: as if pixels were areas, corners not aligned."""
+    """Interpolate (B, C, *S) -> (B, C, *size); linear does not align corners: pixels are areas."""
     if interpolation == "nearest":
         return F.interpolate(image, size=tuple(size), mode="nearest")
     mode = "bilinear" if image.ndim == 4 else "trilinear"
@@ -165,10 +174,10 @@ def upsample_by_matrices(
     size: Sequence[int] | None = None,
     align_corners: bool = True,
 ) -> Tensor:
-    """:func:`upsample`, or to another size :func:`resize`, as one matrix product an axis.
+    """Compute :func:`upsample`, or with a size :func:`resize`, as one matrix product per axis.
 
-    Slower, but the backward pass is deterministic on CUDA: torch refuses to differentiate its own trilinear and bicubic
-    kernels there in deterministic mode.
+    This is slower, but its backward pass is deterministic on CUDA. In deterministic mode torch
+    refuses to differentiate its own trilinear and bicubic kernels there.
     """
     sides = [2 * side for side in image.shape[2:]] if size is None else list(size)
     result = image.to(torch.promote_types(image.dtype, torch.float32))

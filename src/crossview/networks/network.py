@@ -1,4 +1,4 @@
-"""What every network returns, and the options they share."""
+"""Output of every network, and the options that all networks share."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Output:
-    """What a network makes of an image (B, C, *S).
+    """Output of a network for images (B, C, *S).
 
-    logits: (B, K, *S). bottleneck: the deepest features (B, F, *S / 2^(levels-1)), after dropout in training.
-    decoder: features of the input's size that enter the last convolution (B, filters, *S), before dropout.
-    scales: logits of the coarser levels at the input's size (B, K, *S), finer to coarser, where a method asks for them.
-    dropped: the decoder's features after dropout, or None where the network has no dropout there.
+    Args:
+        logits: (B, K, *S).
+        bottleneck: Deepest features (B, F, *S / 2^(levels-1)), after dropout in training.
+        decoder: Features (B, filters, *S) that enter the last convolution, before its dropout.
+        scales: Logits of the coarser levels at the input's size, each (B, K, *S), finest first, if
+            a method asks for them.
+        dropped: ``decoder`` after dropout, or None if the network has no dropout there.
     """
 
     logits: Tensor
@@ -35,14 +38,15 @@ class NetworkOptions(BaseModel):
         0,
         ge=0,
         le=3,
-        description="auxiliary heads on the coarser levels, fewer where those are; set by the method that uses them",
+        description="auxiliary heads on the coarser levels, fewer if there are fewer levels; "
+        "set by the method that uses them",
     )
 
     @model_serializer(mode="wrap")
     def _without_heads_nothing_is_written(
         self, handler: SerializerFunctionWrapHandler
     ) -> dict[str, Any]:
-        """A network without auxiliary heads is written as before there were any: its recipes and checkpoints stay the same."""
+        """Omit ``scales`` if it is 0, so that recipes and checkpoints without it still match."""
         table: dict[str, Any] = handler(self)
         return (
             table

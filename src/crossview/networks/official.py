@@ -1,6 +1,7 @@
-"""Weights of the official CML release, read into a pair of views.
+"""Weights of the official CML release, converted to a pair of views.
 
-The release (SongwuJob/CML@1229a71) saves both networks in one state dict. Its names and ours, for a view v:
+The release (SongwuJob/CML@1229a71) saves both networks in one state dict. Its names and ours, for
+a view v:
 
     V-Net    encoder<v>.block_one, block_two, ... block_five         first, encoder.0 ... encoder.3
              encoder<v>.block_one_dw ... block_four_dw               down.0 ... down.3
@@ -12,8 +13,8 @@ The release (SongwuJob/CML@1229a71) saves both networks in one state dict. Its n
              decoder<v>.up1.conv, ... up4                            decoder.0 ... decoder.3
              decoder<v>.out_conv                                     last
 
-V-Net: view 1 upsamples by transposed convolution, view 2 linearly. U-Net: the other way round. The U-Net as released
-has one ``encoder`` and uses only ``decoder1``, so both its views are one network.
+V-Net: view 1 upsamples by transposed convolution, view 2 linearly. U-Net: the other way round. The
+U-Net as released has one ``encoder`` and uses only ``decoder1``, so both its views are one network.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch import Tensor
 from crossview.errors import Problem, raise_all
 
 Keys = dict[str, str]
-"""Official name of a tensor -> our name of it, within one view."""
+"""Map from a tensor's official name to our name, within one view."""
 
 State = dict[str, Tensor]
 
@@ -35,7 +36,10 @@ _COUNTER = "num_batches_tracked"
 
 
 def official_vnet_keys(view: int) -> Keys:
-    """The names of view 1 (transposed) or view 2 (linear) in an official V-Net, batch norms' counters included."""
+    """Return the names of one view of an official V-Net, with the counters of batch norm.
+
+    view: 1 (transposed) or 2 (linear).
+    """
     encoder, decoder = f"encoder{view}.block_", f"decoder{view}.block_"
     keys: Keys = {}
     for level in range(_LEVELS):
@@ -44,7 +48,7 @@ def official_vnet_keys(view: int) -> Keys:
             keys |= _unit(f"{encoder}{_NUMBERS[level]}.conv", 3 * unit, ours)
     for level in range(_LEVELS - 1):
         keys |= _unit(f"{encoder}{_NUMBERS[level]}_dw.conv", 0, f"down.{level}")
-    # Position 0 of the linear up-sampling is the interpolation itself.
+    # Position 0 of linear upsampling is the interpolation itself.
     position = 0 if view == 1 else 1
     for stage in range(_LEVELS - 1):
         keys |= _unit(f"{decoder}{_NUMBERS[stage + 4]}_up.conv", position, f"up.{stage}")
@@ -56,7 +60,7 @@ def official_vnet_keys(view: int) -> Keys:
 
 
 def official_unet_keys(encoder: str, decoder: str, transposed: bool) -> Keys:
-    """The names of one view in an official U-Net whose parts are called ``encoder`` and ``decoder`` there."""
+    """Return the names of one view of an official U-Net with parts ``encoder`` and ``decoder``."""
     keys: Keys = {}
     for level in range(_LEVELS):
         theirs = (
@@ -75,19 +79,35 @@ def official_unet_keys(encoder: str, decoder: str, transposed: bool) -> Keys:
 
 
 def from_official_vnet(state: Mapping[str, Tensor]) -> tuple[State, State]:
-    """State dicts of view 1 (upsample = "transposed") and view 2 ("linear") from an official V-Net's, LA's network.
+    """Convert the state dict of an official V-Net, the network for LA.
 
-    Raises UserError that names what is missing and what doesn't belong there.
+    Args:
+        state: State dict with the release's names.
+
+    Returns:
+        State dicts of view 1 (upsample = "transposed") and view 2 ("linear").
+
+    Raises:
+        UserError: If names are missing or unexpected; with these names.
     """
     return _rename(state, official_vnet_keys(1), official_vnet_keys(2))
 
 
 def from_official_unet(state: Mapping[str, Tensor], shared: bool) -> tuple[State, State]:
-    """State dicts of view 1 (upsample = "linear") and view 2 ("transposed") from an official U-Net's, ACDC's network.
+    """Convert the state dict of an official U-Net, the network for ACDC.
 
-    shared: the class as released, whose views are one network: both are then ``encoder`` with ``decoder1`` (linear),
-    and the unused ``decoder2`` is left out. Else two independent pairs encoder1, decoder1, encoder2, decoder2.
-    Raises UserError that names what is missing and what doesn't belong there.
+    Args:
+        state: State dict with the release's names.
+        shared: True for the class as released, whose views are one network: both are ``encoder``
+            with ``decoder1`` (linear), and the unused ``decoder2`` is skipped. False for two
+            independent pairs encoder1, decoder1 and encoder2, decoder2.
+
+    Returns:
+        State dicts of view 1 (upsample = "linear") and view 2 ("transposed"); for ``shared`` both
+        are linear.
+
+    Raises:
+        UserError: If names are missing or unexpected; with these names.
     """
     if shared:
         keys = official_unet_keys("encoder", "decoder1", transposed=False)
@@ -106,14 +126,14 @@ def from_official_unet(state: Mapping[str, Tensor], shared: bool) -> tuple[State
 
 def _rename(state: Mapping[str, Tensor], keys1: Keys, keys2: Keys) -> tuple[State, State]:
     known = keys1 | keys2
-    # Counters are missing in old checkpoints, and nothing depends on them.
+    # Old checkpoints have no counters, and nothing depends on them.
     missing = [name for name in known if name not in state and not name.endswith(_COUNTER)]
     unexpected = [name for name in state if name not in known]
     problems = []
     if missing:
         problems.append(
             Problem(
-                "not an official CML network: names are missing",
+                "these are not the weights of an official CML network: names are missing",
                 "weights",
                 found=_few(sorted(state)),
                 expected=_few(missing),
@@ -122,7 +142,7 @@ def _rename(state: Mapping[str, Tensor], keys1: Keys, keys2: Keys) -> tuple[Stat
     if unexpected:
         problems.append(
             Problem(
-                "not an official CML network: unexpected names",
+                "these are not the weights of an official CML network: some names are unknown",
                 "weights",
                 found=_few(unexpected),
                 expected=_few(list(known)),
@@ -152,14 +172,17 @@ def _norm(theirs: str, ours: str) -> Keys:
 
 
 def _unit(theirs: str, position: int, ours: str) -> Keys:
-    """A V-Net unit: convolution and norm are neighbours in the release's sequence of layers."""
+    """Return the names of a V-Net unit: the release's layers hold convolution, then norm."""
     return _weight_and_bias(f"{theirs}.{position}", f"{ours}.convolution") | _norm(
         f"{theirs}.{position + 1}", f"{ours}.norm"
     )
 
 
 def _block(theirs: str, ours: str) -> Keys:
-    """A U-Net block: its sequence is convolution 0, norm 1, activation, dropout, convolution 4, norm 5."""
+    """Return the names of a U-Net block.
+
+    Its sequence is convolution 0, norm 1, activation, dropout, convolution 4, norm 5.
+    """
     keys: Keys = {}
     for position, number in ((0, 1), (4, 2)):
         keys |= _weight_and_bias(f"{theirs}.{position}", f"{ours}.convolution{number}")

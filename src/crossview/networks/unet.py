@@ -1,8 +1,9 @@
 """U-Net: one encoder and one decoder for 2D images.
 
-O. Ronneberger, P. Fischer, T. Brox. U-Net: Convolutional Networks for Biomedical Image Segmentation. MICCAI 2015. The
-form of the semi-supervised papers: batch norm, leaky ReLU, dropout that grows with depth in the encoder, and a 3x3
-convolution at the end. CML's first view upsamples bilinearly, its second by transposed convolution.
+O. Ronneberger, P. Fischer, T. Brox. U-Net: Convolutional Networks for Biomedical Image
+Segmentation. MICCAI 2015. This is the form of the semi-supervised papers: batch norm, leaky ReLU,
+dropout that grows with depth in the encoder, and a 3x3 convolution at the end. CML's first view
+upsamples bilinearly, its second by transposed convolution.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from crossview.networks.layers import Interpolation, dropout, normalised, resize
 from crossview.networks.network import NetworkOptions, Output
 
 SLOPE = 0.01
-"""Of the leaky ReLU where its input is negative."""
+"""Slope of the leaky ReLU for negative input."""
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -29,17 +30,19 @@ class UNetOptions(NetworkOptions):
 
     name: Literal["unet"] = "unet"
     filters: int = Field(
-        16, ge=1, description="width of the first level, doubled at each further one"
+        16, ge=1, description="width of the first level, doubled at each further level"
     )
-    levels: int = Field(5, ge=2, le=8, description="resolutions, the full one included")
+    levels: int = Field(5, ge=2, le=8, description="resolutions, including the full one")
     dropout: Probability | tuple[Probability, ...] = Field(
         (0.05, 0.1, 0.2, 0.3, 0.5),
         validate_default=True,
-        description="one probability an encoder level, full resolution first, or one for all; the decoder has none",
+        description="one probability per encoder level, full resolution first, or one for all; "
+        "the decoder has no dropout",
     )
     upsample: Literal["transposed", "linear", "nearest", "cubic"] = Field(
         "transposed",
-        description="transposed 2x2 convolution, or a 1x1 convolution and interpolation (corners aligned, nearest aside)",
+        description="transposed: 2x2 convolution; others: 1x1 convolution, then interpolation "
+        "(corners aligned, except for nearest)",
     )
 
     @field_validator("dropout")
@@ -57,12 +60,12 @@ class UNetOptions(NetworkOptions):
 
     @property
     def probabilities(self) -> tuple[float, ...]:
-        """The dropout of each encoder level, full resolution first."""
+        """Return the dropout of each encoder level, full resolution first."""
         return self.dropout if isinstance(self.dropout, tuple) else (self.dropout,) * self.levels
 
 
 class Block(nn.Module):
-    """Twice: 3x3 convolution, batch norm, leaky ReLU; dropout in between."""
+    """Two times 3x3 convolution, batch norm, leaky ReLU; dropout in between."""
 
     def __init__(self, inputs: int, outputs: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -80,7 +83,7 @@ class Block(nn.Module):
 
 
 class InterpolatedUp(nn.Module):
-    """Half the width by a 1x1 convolution, then twice the sides by interpolation."""
+    """Upsampling: half the width by 1x1 convolution, then twice the sides by interpolation."""
 
     def __init__(self, inputs: int, interpolation: Interpolation) -> None:
         super().__init__()
@@ -92,7 +95,7 @@ class InterpolatedUp(nn.Module):
 
 
 class TransposedUp(nn.Module):
-    """Twice the sides, half the width, by a 2x2 transposed convolution of stride 2."""
+    """Upsampling: twice the sides, half the width, by transposed 2x2 convolution of stride 2."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -103,12 +106,15 @@ class TransposedUp(nn.Module):
 
 
 def noisy_features(features: Tensor) -> Tensor:
-    """Each feature times 1 + u, u uniform in [-0.3, 0.3), the same for every sample of the batch."""
+    """Return features times 1 + u, u uniform in [-0.3, 0.3), the same u for all samples."""
     return features * (1 + torch.empty_like(features[:1]).uniform_(-0.3, 0.3))
 
 
 def without_strongest(features: Tensor) -> Tensor:
-    """Zero at the positions whose mean over channels reaches a share of the sample's largest; one share, of 0.7 to 0.9, a call."""
+    """Set to zero the positions whose mean over channels reaches a share of the sample's largest.
+
+    The share is drawn once per call, from 0.7 to 0.9.
+    """
     attention = features.mean(1, keepdim=True)
     share = torch.empty((), device=features.device).uniform_(0.7, 0.9)
     return features * (attention < share * attention.amax((1, 2, 3), keepdim=True))
@@ -119,14 +125,17 @@ PERTURBATIONS: tuple[Callable[[Tensor], Tensor], ...] = (
     without_strongest,
     F.dropout,
 )
-"""Of what the auxiliary heads see in training, the finest level first (URPC, Luo et al., MICCAI 2021); dropout of one half."""
+"""Perturbations of the auxiliary heads' input in training, finest level first; dropout is 0.5.
+
+As in URPC (Luo et al., MICCAI 2021).
+"""
 
 
 class UNet(nn.Module):
-    """A U-Net for images (B, channels, H, W) whose sides divide by 2^(levels-1).
+    """U-Net for images (B, channels, H, W) whose sides are multiples of 2^(levels-1).
 
-    Its auxiliary heads are 3x3 convolutions on the coarser levels, resized to the nearest pixel; in training they see
-    perturbed features.
+    Its auxiliary heads are 3x3 convolutions on the coarser levels, resized to the nearest pixel. In
+    training they see perturbed features.
     """
 
     Options: ClassVar[type[UNetOptions]] = UNetOptions

@@ -1,9 +1,9 @@
 """V-Net: one encoder and one decoder for 3D images.
 
-F. Milletari, N. Navab, S.-A. Ahmadi. V-Net: Fully Convolutional Neural Networks for Volumetric Medical Image
-Segmentation. 3DV 2016. This is the plain form the semi-supervised papers use: every convolution is followed by batch
-norm and ReLU, stages have no residual, and skips are added. CML's first view upsamples by transposed convolution, its
-second by interpolation.
+F. Milletari, N. Navab, S.-A. Ahmadi. V-Net: Fully Convolutional Neural Networks for Volumetric
+Medical Image Segmentation. 3DV 2016. This is the plain form of the semi-supervised papers: every
+convolution is followed by batch norm and ReLU, stages have no residual, and skips are added. CML's
+first view upsamples by transposed convolution, its second by interpolation.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ class VNetOptions(NetworkOptions):
 
     name: Literal["vnet"] = "vnet"
     filters: int = Field(
-        16, ge=1, description="width of the first level, doubled at each further one"
+        16, ge=1, description="width of the first level, doubled at each further level"
     )
-    levels: int = Field(5, ge=2, le=8, description="resolutions, the full one included")
+    levels: int = Field(5, ge=2, le=8, description="resolutions, including the full one")
     dropout: float = Field(
         0.5,
         ge=0,
         lt=1,
-        description="probability of dropping a whole channel, of the bottleneck and before the last convolution",
+        description="probability of dropping a whole channel, "
+        "in the bottleneck and before the last convolution",
     )
     upsample: Literal["transposed", "linear"] = Field(
         "transposed",
-        description="transposed convolution, or trilinear interpolation (corners aligned) and a 3x3x3 convolution",
+        description="transposed: transposed convolution; "
+        "linear: trilinear interpolation (corners aligned), then 3x3x3 convolution",
     )
 
 
@@ -51,14 +53,14 @@ class Unit(nn.Module):
 
 
 class Down(Unit):
-    """Half the sides, twice the width, by a 2x2x2 convolution of stride 2."""
+    """Downsampling: half the sides, twice the width, by 2x2x2 convolution of stride 2."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__(inputs, 2 * inputs, nn.Conv3d(inputs, 2 * inputs, kernel_size=2, stride=2))
 
 
 class TransposedUp(Unit):
-    """Twice the sides, half the width, by a 2x2x2 transposed convolution of stride 2."""
+    """Upsampling: twice the sides, half the width, by transposed 2x2x2 convolution of stride 2."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__(
@@ -67,7 +69,7 @@ class TransposedUp(Unit):
 
 
 class LinearUp(Unit):
-    """Twice the sides by trilinear interpolation, then half the width by a 3x3x3 convolution."""
+    """Upsampling: trilinearly to twice the sides, then 3x3x3 convolution to half the width."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__(inputs, inputs // 2)
@@ -77,15 +79,15 @@ class LinearUp(Unit):
 
 
 def stage(width: int, level: int) -> nn.Sequential:
-    """The units of one level, full resolution first: 1, 2, 3, 3, 3, ... of them."""
+    """Return the units of one level: 1, 2, 3, 3, 3, ... from the full resolution on."""
     return nn.Sequential(*(Unit(width, width) for _ in range(min(level + 1, 3))))
 
 
 class VNet(nn.Module):
-    """A V-Net for images (B, channels, X, Y, Z) whose sides divide by 2^(levels-1).
+    """V-Net for images (B, channels, X, Y, Z) whose sides are multiples of 2^(levels-1).
 
-    Its auxiliary heads are 1x1x1 convolutions on the coarser levels, trilinearly resized: our port of the form that URPC's
-    3D U-Net has (Luo et al., MICCAI 2021), as no V-Net of theirs is published.
+    Its auxiliary heads are 1x1x1 convolutions on the coarser levels, resized trilinearly. They are
+    ported from URPC's 3D U-Net (Luo et al., MICCAI 2021), because URPC has published no V-Net.
     """
 
     Options: ClassVar[type[VNetOptions]] = VNetOptions

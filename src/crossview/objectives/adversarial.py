@@ -1,6 +1,7 @@
-"""The small change of an image that changes a prediction most: virtual adversarial training.
+"""Virtual adversarial training: the small change of an image that changes a prediction most.
 
-T. Miyato, S. Maeda, M. Koyama, S. Ishii. Virtual Adversarial Training. IEEE TPAMI 41(8), 2019, arXiv 1704.03976.
+T. Miyato, S. Maeda, M. Koyama, S. Ishii. Virtual Adversarial Training. IEEE TPAMI 41(8), 2019,
+arXiv 1704.03976.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Divergence = Callable[[Tensor, Tensor], Tensor]
 
 
 def uniform_noise(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Noise in [-0.5, 0.5), of the image's shape, type and device."""
+    """Return uniform noise in [-0.5, 0.5) with the image's shape, type and device."""
     return (
         torch.rand(image.shape, generator=generator, device=image.device, dtype=image.dtype) - 0.5
     )
@@ -30,10 +31,20 @@ def adversarial_direction(
     noise: Tensor,
     probe: float,
 ) -> Tensor:
-    """d = the gradient of D(p(x + probe r), target) with respect to r, both d and r of unit length: one power iteration.
+    """Return d, the direction of the gradient of D(p(x + probe r), target) with respect to r.
 
-    image, noise: (B, C, *S), r is the noise. predict: an image's class probabilities. The gradient is taken apart from
-    those of the weights, which it neither adds to nor reads.
+    One power iteration. The gradients of the weights are neither read nor added to.
+
+    Args:
+        predict: Function from images to class probabilities p.
+        image: x, (B, C, *S).
+        divergence: D of two class probabilities, a scalar.
+        target: Class probabilities (B, K, *S).
+        noise: r before it is scaled to unit length per sample, (B, C, *S).
+        probe: Length of the step along r.
+
+    Returns:
+        d, of unit length per sample, (B, C, *S).
     """
     r = unit(noise).requires_grad_()
     (gradient,) = torch.autograd.grad(divergence(predict(image + probe * r), target), r)
@@ -41,14 +52,14 @@ def adversarial_direction(
 
 
 def unit(tensor: Tensor) -> Tensor:
-    """Each sample (B, ...) divided by its L2 norm + 1e-8."""
+    """Return each sample of a tensor (B, ...) divided by its L2 norm + 1e-8."""
     norm: Tensor = tensor.flatten(1).norm(dim=1) + 1e-8
     return tensor / norm.view(-1, *[1] * (tensor.ndim - 1))
 
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch norm goes on normalising by the batch in training, and leaves its running statistics alone."""
+    """Keep batch norm from updating its running statistics; it still normalises by the batch."""
     layers = [
         layer
         for layer in module.modules()

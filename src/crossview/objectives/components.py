@@ -1,4 +1,4 @@
-"""The largest component of each class of a label, on the host."""
+"""Largest component of each class of a label, on the CPU."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ Labels = NDArray[np.uint8]
 
 
 def largest_components(label: Labels, classes: int) -> Labels:
-    """Per sample and foreground class, only the largest component of a label (B, X, Y) or (B, X, Y, Z); a new array.
+    """Keep the largest component of each foreground class of each sample; the rest is background.
 
-    Voxels that touch by a corner are connected (8 neighbours in 2D, 26 in 3D). Of components of equal size the one
-    whose first voxel comes first in C order wins. The rest becomes background. classes counts the background.
+    Voxels that share a corner are connected (8 neighbours in 2D, 26 in 3D). Of components of equal
+    size, the one whose first voxel comes first in C order is kept.
+
+    Args:
+        label: uint8 (B, X, Y) or (B, X, Y, Z).
+        classes: Number of classes, background included.
+
+    Returns:
+        A new array of the same shape.
     """
     cleaned = np.zeros_like(label)
     for sample, result in zip(label, cleaned, strict=True):
@@ -28,25 +35,25 @@ def largest_components(label: Labels, classes: int) -> Labels:
 
 
 def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...] | None:
-    """The smallest box that holds all of the mask, or None for an empty mask."""
+    """Return the smallest box that contains the mask, or None for an empty mask."""
     box, seen = [], mask
     for _ in range(mask.ndim):
         occupied = np.flatnonzero(seen.any(axis=tuple(range(1, seen.ndim))))
         if occupied.size == 0:
             return None
         box.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
-        seen = np.logical_or.reduce(
-            seen, axis=0
-        )  # along the first axis: the fast direction, and what is left has an axis less
+        # Reducing the first axis is fast and leaves one axis fewer.
+        seen = np.logical_or.reduce(seen, axis=0)
     return tuple(box)
 
 
 def _largest(mask: NDArray[np.bool_], index: int) -> Labels:
-    """``index`` in the largest component of a mask that is not empty, 0 elsewhere.
+    """Return ``index`` in the largest component of a mask that is not empty, 0 elsewhere.
 
-    cc3d 4.1.1 gives wrong components for booleans (2D, and some 3D shapes raise) and for arrays that are not
-    contiguous, and with ``binary_image`` it fails on thin ones ([1, 0, 1]); its numbering does not always follow the
-    first voxels. So it gets contiguous integers and no hint, and ties are broken here.
+    cc3d 4.1.1 returns wrong components for booleans (2D; some 3D shapes raise) and for arrays
+    that are not contiguous. With ``binary_image`` it fails on thin arrays ([1, 0, 1]). Its numbers
+    do not always follow the order of first voxels. So it gets contiguous integers and no hint, and
+    ties are broken here.
     """
     voxels = np.ascontiguousarray(mask).view(np.uint8)
     connectivity: Literal[8, 26] = 8 if mask.ndim == 2 else 26

@@ -1,4 +1,4 @@
-"""Features near those of their own class: SS-Net's memory and distance (Wu et al., MICCAI 2022; ycwu1997/SS-Net@c0a8bf6)."""
+"""Class memory and feature distance of SS-Net (Wu et al., MICCAI 2022; ycwu1997/SS-Net@c0a8bf6)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from torch import Tensor, nn
 
 
 class ClassMemory(nn.Module):
-    """A few features of each foreground class, 1 to classes - 1, in buffers of a fixed size: a checkpoint holds them.
+    """Memory of a few features per foreground class, in buffers that checkpoints contain.
 
-    The counts are floating so that what keeps a step without a finite loss out of the floating buffers covers them.
+    The counts are floating, because only floating buffers are protected from a step without a
+    finite loss.
+
+    Args:
+        classes: Number of classes, background included; classes 1 to classes - 1 have a memory.
+        capacity: Largest number of features per class.
+        width: Length of a feature.
     """
 
     features: Tensor
@@ -22,33 +28,47 @@ class ClassMemory(nn.Module):
         self.register_buffer("count", torch.zeros(classes - 1))
 
     def of(self, index: int) -> Tensor:
-        """The features (n, width) of class ``index``; n = 0 until there are some."""
+        """Return the stored features (n, width) of class ``index``; n = 0 before the first."""
         return self.features[index - 1, : int(self.count[index - 1])]
 
     def store(self, index: int, features: Tensor) -> None:
-        """Put at most ``capacity`` features (n, width) in the place of those of class ``index``; none leave those there are."""
+        """Replace the stored features of class ``index``, unless there are no new ones.
+
+        Args:
+            index: Foreground class, from 1.
+            features: New features (n, width), n at most ``capacity``.
+        """
         if len(features):
             self.features[index - 1, : len(features)] = features
             self.count[index - 1] = len(features)
 
     def fill(self) -> Tensor:
-        """The share of places that are taken, a scalar."""
+        """Return the share of the memory that is filled, a scalar tensor."""
         return self.count.mean() / self.features.shape[1]
 
 
 def weighted_distance(
     features: Tensor, memory: Tensor, scores: Tensor, memory_scores: Tensor
 ) -> Tensor:
-    """mean_ij a_i b_j (1 - cos(f_i, m_j)), a_i = N s_i / sum s, b_j = M t_j / sum t.
+    """Return mean_ij a_i b_j (1 - cos(f_i, m_j)), a_i = N s_i / sum s, b_j = M t_j / sum t.
 
-    features f: (N, D). memory m: (M, D). scores s (N,), memory_scores t (M,): above 0. As a and b have the mean 1, this is
-    1 - <mean_i a_i f_i/|f_i|, mean_j b_j m_j/|m_j|>: no N x M matrix.
+    As a and b have mean 1, this is 1 - <mean_i a_i f_i/|f_i|, mean_j b_j m_j/|m_j|>, which needs no
+    N x M matrix.
+
+    Args:
+        features: f, (N, D).
+        memory: m, (M, D).
+        scores: s, (N,), above 0.
+        memory_scores: t, (M,), above 0.
+
+    Returns:
+        A scalar tensor, at least float32.
     """
     return 1 - (_mean_direction(features, scores) * _mean_direction(memory, memory_scores)).sum()
 
 
 def _mean_direction(vectors: Tensor, scores: Tensor) -> Tensor:
-    """sum_i s_i v_i/|v_i| / sum_i s_i, (D,), in float32 at least."""
+    """Return sum_i s_i v_i/|v_i| / sum_i s_i, (D,), at least in float32."""
     vectors, scores = (
         tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in (vectors, scores)
     )

@@ -1,10 +1,11 @@
-"""The largest component of each class, found on a CUDA device: nothing is copied to the host and nothing waits.
+"""Largest component of each class on a CUDA device, without copies to the host and without waiting.
 
-Components are sets of voxels joined by a union-find over runs. Each row's runs of one class start as sets (their parent is the run's
-first voxel); runs of neighbouring rows that touch are united by the atomic minimum of the larger root's parent (Y. Komura, GPU-based
-cluster-labeling algorithm without the use of conventional iteration, Computer Physics Communications 194, 2015). A parent is never
-larger than its child, so the root of a set is its first voxel in C order: the tie rule of :func:`largest_components` needs that one.
-The result does not depend on the order in which threads run.
+Components are found by union-find over runs. Each run of one class in a row starts as a set, whose
+parent is the run's first voxel. Runs of neighbouring rows that touch are united by the atomic
+minimum of the larger root's parent (Y. Komura, GPU-based cluster-labeling algorithm without the use
+of conventional iteration, Computer Physics Communications 194, 2015). A parent is never larger than
+its child, so the root of a set is its first voxel in C order, as the tie rule of
+:func:`largest_components` needs. The result does not depend on the order in which threads run.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ def _later(first, second):
 
 @triton.jit
 def _root(parent, voxel, active):
-    """The root of each active voxel. Past the first-level cache, which does not see what other threads have written."""
+    """Return the root of each active voxel.
+
+    Loads bypass the first-level cache, which does not see what other threads have written.
+    """
     above = tl.load(parent + voxel, mask=active, other=0, cache_modifier=".cg")
     while tl.max((active & (above != voxel)).to(tl.int32), 0) > 0:
         voxel = tl.where(active, above, voxel)
@@ -39,8 +43,8 @@ def _root(parent, voxel, active):
 def _unite(parent, first, second, active):
     """Join the sets of two voxels, lane by lane.
 
-    Where another thread moved the larger root meanwhile, its new parent is what is left to be joined. The larger of the two only ever
-    becomes smaller, so this ends.
+    If another thread has moved the larger root meanwhile, its new parent remains to be joined. The
+    larger of the two only becomes smaller, so the loop ends.
     """
     while tl.max(active.to(tl.int32), 0) > 0:
         first = _root(parent, first, active)
@@ -56,7 +60,7 @@ def _unite(parent, first, second, active):
 
 @triton.jit
 def _run_starts(label, voxel, z, inside):
-    """The class of each voxel of a row, whether a run begins there, and the first voxel of its run."""
+    """Return per voxel of a row: its class, True if a run starts there, its run's first voxel."""
     own = tl.load(label + voxel, mask=inside, other=0)
     previous = tl.load(label + voxel - 1, mask=inside & (z > 0), other=0)
     starts = (own > 0) & (own != previous)
@@ -74,9 +78,10 @@ def _start_sets(label, parent, depth, BLOCK: tl.constexpr):
 
 @triton.jit
 def _join_rows(label, parent, height, width, depth, BLOCK: tl.constexpr):
-    """Join a row's runs to those of the rows before it that it touches, in the same sample: four rows in 3D, one in 2D.
+    """Join a row's runs with those they touch in earlier rows of the sample: 4 rows in 3D, 1 in 2D.
 
-    Of each two runs that touch one pair of voxels is enough: the first with the same place in its row, else a diagonal one.
+    One pair of voxels per pair of touching runs is enough: the first at the same position in both
+    rows, else a diagonal pair.
     """
     row = tl.program_id(0)
     x = (row // width) % height
@@ -102,7 +107,7 @@ def _join_rows(label, parent, height, width, depth, BLOCK: tl.constexpr):
 
 @triton.jit
 def _count(label, parent, sizes, depth, BLOCK: tl.constexpr):
-    """Point every voxel at its root, and add up each set's voxels there, a run at a time."""
+    """Point every voxel at its root and count the voxels of each set there, run by run."""
     z = tl.arange(0, BLOCK)
     voxel = tl.program_id(0) * depth + z
     inside = z < depth
@@ -115,10 +120,24 @@ def _count(label, parent, sizes, depth, BLOCK: tl.constexpr):
 
 
 def largest_components_there(label: Tensor, classes: int) -> Tensor:
-    """:func:`crossview.objectives.components.largest_components` of a label uint8 (B, *S) on its own device; a new tensor."""
+    """Keep the largest component of each class, on the label's own device.
+
+    Same result as :func:`crossview.objectives.components.largest_components`.
+
+    Args:
+        label: uint8 (B, X, Y) or (B, X, Y, Z), fewer than 2^31 voxels.
+        classes: Number of classes, background included.
+
+    Returns:
+        A new tensor of the same shape.
+
+    Raises:
+        ValueError: If the label has another type, number of axes or size.
+    """
     if label.dtype != torch.uint8 or label.ndim not in (3, 4) or label.numel() >= 2**31:
         raise ValueError(
-            f"a label is uint8 (B, X, Y) or (B, X, Y, Z) of less than 2^31 voxels, not {label.dtype} {list(label.shape)}"
+            "a label is uint8 (B, X, Y) or (B, X, Y, Z) of fewer than 2^31 voxels, "
+            f"not {label.dtype} {list(label.shape)}"
         )
     label = label.contiguous()
     height, width, depth = label.shape[1:] if label.ndim == 4 else (1, *label.shape[1:])
@@ -136,7 +155,7 @@ def largest_components_there(label: Tensor, classes: int) -> Tensor:
 
 
 def _largest(label: Tensor, root: Tensor, sizes: Tensor, classes: int) -> Tensor:
-    """Of each class the voxels whose root has the largest size, of equal ones the first: the maximum of size and place as one number."""
+    """Keep the largest set per class, of equal ones the first: size and place as one number."""
     voxels = label[0].numel()
     place = torch.arange(voxels, device=label.device)
     number = sizes.flatten(1).long() * voxels + (voxels - 1 - place)
@@ -151,7 +170,7 @@ def _largest(label: Tensor, root: Tensor, sizes: Tensor, classes: int) -> Tensor
 
 
 def works_on(device: torch.device) -> bool:
-    """Whether the device finds the components that the host finds, tried once on noise; if not, says so in a warning."""
+    """True if the device finds the host's components, tried once on noise; warn if not."""
     rng = np.random.default_rng(0)
     try:
         for shape, density in (

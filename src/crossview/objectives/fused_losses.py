@@ -1,13 +1,15 @@
-"""Cross-entropy and Dice of logits in one reading forward and one backward, on CUDA.
+"""Cross-entropy with Dice on CUDA: the logits are read once forward and once backward.
 
-As a dozen tensor operations each way, the loss of a batch of slices took as long as a network: the host could not start them fast enough.
-With p the softmax of logits z, t the one-hot label, w a weight (or 1), sums over a sample's voxels, e = 1e-5:
+With a dozen tensor operations each way, the loss of a batch of slices took as long as a network:
+the host could not launch them fast enough. With p the softmax of logits z, t the one-hot label,
+w a weight (or 1), sums over a sample's voxels, e = 1e-5:
 
     I = sum w p t,  P = sum w p,  T = sum w t,  D = (2 I + e) / (P + T + e)
     L = (CE + 1 - mean D) / 2,  CE = sum w (-log p_y) / sum w over the whole batch
     dL/dz_j = w (c (p_j - t_j) + p_j (g_j - sum_k g_k p_k)) / 2,  g_k = a_k t_k + b_k
 
-with c = 1 / sum w and, B K the number of samples and classes, a = -2 / (B K (P + T + e)), b = (2 I + e) / (B K (P + T + e)^2).
+with c = 1 / sum w and, for B samples and K classes, a = -2 / (B K (P + T + e)),
+b = (2 I + e) / (B K (P + T + e)^2).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from crossview.kernels import agree, works
 
 MOST_CLASSES = 16
 PROGRAMS = 64
-"""For each sample, at most; a power of two."""
+"""Largest number of programs per sample, a power of two."""
 BLOCK = 1024
 
 
@@ -41,10 +43,10 @@ def _largest_logit(logits, at, step, here, CLASSES: tl.constexpr):
 
 @triton.jit
 def _sums(
-    logits, label, weight, out, voxels, share, sample_step, class_step, voxel_step, CLASSES: tl.constexpr, WEIGHTED: tl.constexpr,
-    BLOCK: tl.constexpr,
+    logits, label, weight, out, voxels, share, sample_step, class_step, voxel_step,
+    CLASSES: tl.constexpr, WEIGHTED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """This program's part of a sample's sums: I, P, T of each class, then those of w (-log p_y) and of w."""
+    """Compute this program's part of a sample's sums: I, P, T per class, w (-log p_y), and w."""
     sample, part = tl.program_id(0), tl.program_id(1)
     entropy = tl.zeros((BLOCK,), tl.float32)
     weights = tl.zeros((BLOCK,), tl.float32)
@@ -90,7 +92,7 @@ def _sums(
 
 @triton.jit
 def _column(sums, sample, part, column, there, parts, CLASSES: tl.constexpr):
-    """A column of all programs' sums, added up over the programs of each sample."""
+    """Return one column of the sums, added up over the programs of each sample."""
     at = (sample[:, None] * parts + part[None, :]) * (3 * CLASSES + 2) + column
     return tl.sum(tl.load(sums + at, mask=there, other=0), 1)
 
@@ -108,7 +110,7 @@ def _finish(
     SAMPLES: tl.constexpr,
     PARTS: tl.constexpr,
 ):
-    """The loss, and what its gradient needs: a and b of each sample and class, then c."""
+    """Compute the loss, and for its gradient c, then a and b of each sample and class."""
     sample, part = tl.arange(0, SAMPLES), tl.arange(0, PARTS)
     there = (sample < samples)[:, None] & (part < parts)[None, :]
     dice = 0.0
@@ -129,8 +131,8 @@ def _finish(
 
 @triton.jit
 def _gradient(
-    logits, label, weight, factors, outer, out, voxels, sample_step, class_step, voxel_step, CLASSES: tl.constexpr, WEIGHTED: tl.constexpr,
-    BLOCK: tl.constexpr,
+    logits, label, weight, factors, outer, out, voxels, sample_step, class_step, voxel_step,
+    CLASSES: tl.constexpr, WEIGHTED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     sample = tl.program_id(0)
     voxel = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -172,7 +174,7 @@ Steps = tuple[int, int, int]
 
 
 def steps(logits: Tensor) -> Steps | None:
-    """From sample to sample, class to class, voxel to voxel in memory, where the voxels lie evenly; else None."""
+    """Return the strides of samples, classes and voxels, or None if voxels have no fixed stride."""
     if logits.is_contiguous():
         return logits.stride(0), logits.stride(1), 1
     format_: Any = torch.channels_last_3d if logits.ndim == 5 else torch.channels_last
@@ -240,7 +242,14 @@ class _CrossEntropyDice(torch.autograd.Function):
 def cross_entropy_dice(
     logits: Tensor, label: Tensor, weight: Tensor | None, smooth: float
 ) -> Tensor:
-    """:func:`crossview.objectives.losses.cross_entropy_dice` of logits (B, K, *S), a label (B, *S) and a weight (B, *S) or None."""
+    """Return :func:`crossview.objectives.losses.cross_entropy_dice` with e = ``smooth``.
+
+    Args:
+        logits: (B, K, *S).
+        label: Classes (B, *S).
+        weight: (B, *S), or None.
+        smooth: e in Dice.
+    """
     place = steps(logits)
     if place is None:
         logits = logits.contiguous()
@@ -255,7 +264,10 @@ def cross_entropy_dice(
 
 
 def fits(logits: Tensor, label: Tensor) -> bool:
-    """Whether the kernels are for these: so many classes and samples, floats of autocast, a device where they were seen to be right."""
+    """True if the kernels take these tensors on this device.
+
+    2 to 16 classes, at most 64 samples, bf16, half or float32, a device on which they work.
+    """
     floats = (torch.bfloat16, torch.float16, torch.float32)
     small = (
         1 < logits.shape[1] <= MOST_CLASSES
@@ -268,7 +280,7 @@ def fits(logits: Tensor, label: Tensor) -> bool:
 
 @cache
 def works_on(device: torch.device) -> bool:
-    """Whether the kernels do on this device what torch's do, tried once on noise; if not, says so in a warning."""
+    """True if the kernels agree with torch on this device, tried once on noise; warn if not."""
     return works("cross-entropy and Dice are", _check, device)
 
 
@@ -281,7 +293,11 @@ def _check(device: torch.device) -> None:
 def compare(
     shape: tuple[int, ...], dtype: torch.dtype, weighted: bool, device: torch.device
 ) -> None:
-    """The loss and its gradient on noise, in both memory layouts, against the plain ones in float64. Raises AssertionError."""
+    """Compare loss and gradient on noise, in both memory layouts, with the plain ones in float64.
+
+    Raises:
+        AssertionError: If they differ.
+    """
     from crossview.objectives.losses import SMOOTH, plain_cross_entropy_dice
 
     for layout in (

@@ -1,4 +1,4 @@
-"""How well training goes, as scalars on the device: for the journal, without gradient and without waiting."""
+"""Measures of training for the journal: scalars on the device, no gradient, no waiting."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from torch import Tensor
 
 
 def mean_dice(logits: Tensor, label: Tensor, region: Tensor | None = None) -> Tensor:
-    """Hard Dice over the batch, the mean of the foreground classes that prediction or label hold, a scalar; 0 where neither has any.
+    """Return the hard Dice over the batch, averaged over foreground classes, a scalar tensor.
 
-    logits: (B, K, *S). label: (B, *S). region: (B, *S), voxels that count where it is not 0.
+    Classes in neither the prediction nor the label are skipped; 0 if all are.
+
+    Args:
+        logits: (B, K, *S).
+        label: Classes (B, *S).
+        region: (B, *S), above 0 for the voxels that count; None: all voxels.
     """
     predicted, true = logits.detach().argmax(1), label
     if region is not None:
@@ -25,5 +30,5 @@ def mean_dice(logits: Tensor, label: Tensor, region: Tensor | None = None) -> Te
 
 
 def foreground_share(label: Tensor) -> Tensor:
-    """The share of voxels of a label (B, *S) that are not background, a scalar."""
+    """Return the share of voxels of a label (B, *S) that are foreground, a scalar tensor."""
     return (label > 0).float().mean()

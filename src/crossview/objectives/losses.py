@@ -1,6 +1,7 @@
-"""Segmentation and feature losses, as in CML (Wu et al., ACM Multimedia 2024) and its peers.
+"""Segmentation and feature losses of CML (Wu et al., ACM Multimedia 2024) and its peers.
 
-All are computed in float32 at least, under autocast too, and use no operation that is non-deterministic on CUDA.
+All are computed at least in float32, also under autocast, and use no operation that is
+non-deterministic on CUDA.
 """
 
 from __future__ import annotations
@@ -12,32 +13,54 @@ from torch import Tensor
 from crossview.kernels import load, wanted
 
 SMOOTH = 1e-5
-"""Keeps Dice defined where a class is in neither the prediction nor the label."""
+"""Constant e that keeps Dice defined for a class in neither the prediction nor the label."""
 
 
 def cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean over samples and voxels of -log p_y; with a weight w: sum(w CE) / (sum w + 1e-16).
+    """Return the mean over samples and voxels of -log p_y.
 
-    logits: (B, K, *S). label: classes 0..K-1, any integer type, (B, *S). weight: (B, *S), any type.
+    Args:
+        logits: (B, K, *S).
+        label: Classes 0..K-1 of any integer type, (B, *S).
+        weight: w, of any type, (B, *S). The result is then sum(w CE) / (sum w + 1e-16).
+
+    Returns:
+        A scalar tensor, at least float32.
     """
     logarithms = _log_softmax(logits)
     return _cross_entropy(logarithms, _one_hot(label, logarithms), weight)
 
 
 def dice_loss(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
-    """1 - mean over samples and classes (background included) of (2 sum p t + e) / (sum p + sum t + e), e = 1e-5.
+    """Return 1 - mean over samples and classes of (2 sum p t + e) / (sum p + sum t + e), e = 1e-5.
 
-    p: softmax of the logits (B, K, *S). t: one-hot label (B, *S). Every sum over voxels is weighted where a weight
-    (B, *S) is given. No squares in the denominator.
+    The sums are over voxels, the classes include background, and the denominator has no squares.
+
+    Args:
+        logits: (B, K, *S); p is their softmax.
+        label: Classes 0..K-1 of any integer type, (B, *S); t is its one-hot form.
+        weight: Factor of every voxel in every sum, (B, *S); None: 1.
+
+    Returns:
+        A scalar tensor, at least float32.
     """
     logarithms = _log_softmax(logits)
     return _dice(logarithms.exp(), _one_hot(label, logarithms), weight)
 
 
 def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
-    """L_sup = (CE + Dice) / 2 of the two losses above; arguments as there.
+    """Return L_sup = (CE + Dice) / 2 of :func:`cross_entropy` and :func:`dice_loss`.
 
-    Within :func:`crossview.kernels.own_kernels` by those of :mod:`crossview.objectives.fused_losses`.
+    Within :func:`crossview.kernels.own_kernels` it is computed by the kernels of
+    :mod:`crossview.objectives.fused_losses`.
+
+    Args:
+        logits: (B, K, *S).
+        label: Classes 0..K-1 of any integer type, (B, *S).
+        weight: Weight of every voxel, (B, *S); None: 1.
+
+    Returns:
+        A scalar tensor, at least float32.
     """
     kernels = load("crossview.objectives.fused_losses") if wanted(logits) else None
     if kernels is not None and kernels.fits(logits, label):
@@ -47,16 +70,25 @@ def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None = No
 
 
 def plain_cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The same by torch's operations, on any device and in any type."""
+    """Return :func:`cross_entropy_dice` by torch's operations, on any device and in any type."""
     logarithms = _log_softmax(logits)
     truth = _one_hot(label, logarithms)
     return (_cross_entropy(logarithms, truth, weight) + _dice(logarithms.exp(), truth, weight)) / 2
 
 
 def batch_dice_loss(logits: Tensor, label: Tensor, smooth: float = SMOOTH) -> Tensor:
-    """1 - mean over classes (background included) of (2 sum p t + e) / (sum p^2 + sum t^2 + e), sums over the whole batch.
+    """Return 1 - mean over classes of (2 sum p t + e) / (sum p^2 + sum t^2 + e).
 
-    Arguments as of :func:`dice_loss`. The form of SSL4MIS's scripts (Luo, 2020) and so of the methods that come from there.
+    The sums are over the whole batch, and the classes include background. This is the form of
+    SSL4MIS's scripts (Luo, 2020), and so of the methods that come from there.
+
+    Args:
+        logits: (B, K, *S); p is their softmax.
+        label: Classes 0..K-1 of any integer type, (B, *S); t is its one-hot form.
+        smooth: e.
+
+    Returns:
+        A scalar tensor, at least float32.
     """
     logarithms = _log_softmax(logits)
     return _batch_dice(logarithms.exp(), _one_hot(label, logarithms), smooth)
@@ -70,10 +102,17 @@ def cross_entropy_batch_dice(
     smooth: float = SMOOTH,
     background: bool = True,
 ) -> Tensor:
-    """(CE + batch Dice) / 2: the supervised loss of SSL4MIS's scripts.
+    """Return (CE + batch Dice) / 2, the supervised loss of SSL4MIS's scripts.
 
-    weight: (B, *S), for every sum of both, as in BCP's script for ACDC. background: whether its Dice counts; UA-MT's script for LA
-    leaves it out.
+    Args:
+        logits: (B, K, *S).
+        label: Classes 0..K-1 of any integer type, (B, *S).
+        weight: Factor of every voxel in every sum, (B, *S), as in BCP's script for ACDC; None: 1.
+        smooth: e in Dice.
+        background: False to exclude the background's Dice, as in UA-MT's script for LA.
+
+    Returns:
+        A scalar tensor, at least float32.
     """
     logarithms = _log_softmax(logits)
     truth = _one_hot(label, logarithms)
@@ -82,15 +121,23 @@ def cross_entropy_batch_dice(
 
 
 def softmax(logits: Tensor) -> Tensor:
-    """Softmax over the classes of logits (B, K, *S), in float32 at least."""
+    """Return the softmax over the classes of logits (B, K, *S), at least in float32."""
     return _at_least_float32(logits).softmax(1)
 
 
 def feature_discrepancy(features: Tensor, other: Tensor, smallest_norm: float = 1e-6) -> Tensor:
-    """L_dis(f, g) = 1 + mean over samples and positions of cos(f, sg(g)), the cosine over channels.
+    """Return L_dis(f, g) = 1 + mean over samples and positions of cos(f, sg(g)).
 
-    features f, other g: (B, C, *S); sg stops the gradient, so only f is driven away from g. Minimised, it makes the
-    features of two views differ. A vector shorter than ``smallest_norm`` has cosine 0 and gradient 0.
+    The cosine is over channels. sg stops the gradient, so only f is driven away from g. Minimising
+    L_dis makes the features of two views differ.
+
+    Args:
+        features: f, (B, C, *S).
+        other: g, (B, C, *S).
+        smallest_norm: A vector shorter than this has cosine 0 and gradient 0.
+
+    Returns:
+        A scalar tensor, at least float32.
     """
     f, g = _at_least_float32(features), _at_least_float32(other.detach())
     cosine = (f * g).sum(1) * _inverse_norm(f, smallest_norm) * _inverse_norm(g, smallest_norm)
@@ -98,7 +145,7 @@ def feature_discrepancy(features: Tensor, other: Tensor, smallest_norm: float = 
 
 
 def _inverse_norm(features: Tensor, smallest_norm: float) -> Tensor:
-    """1 / |f| over channels, and a constant 0 where |f| is too small for its gradient to mean anything."""
+    """Return 1 / |f| over channels, or 0 if |f| is too small for a meaningful gradient."""
     squares = (features * features).sum(1)
     long_enough = squares > smallest_norm**2
     return torch.where(long_enough, torch.where(long_enough, squares, 1).rsqrt(), 0)
@@ -113,7 +160,10 @@ def _log_softmax(logits: Tensor) -> Tensor:
 
 
 def _one_hot(label: Tensor, like: Tensor) -> Tensor:
-    """(B, *S) -> (B, K, *S) in the type and layout of ``like``: products with it are faster than with a bool mask or a gather."""
+    """Return (B, *S) as (B, K, *S) in type and layout of ``like``.
+
+    Products with it are faster than with a bool mask or a gather.
+    """
     truth = torch.empty_like(like, requires_grad=False)
     for index in range(like.shape[1]):
         truth[:, index] = label == index

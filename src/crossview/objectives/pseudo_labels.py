@@ -1,4 +1,4 @@
-"""Pseudo-labels: a network's decision on unlabelled images, cleaned to the largest component of each class."""
+"""Pseudo-labels: a network's decision, cleaned to the largest component of each class."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from crossview.objectives.components import largest_components
 
 
 def decide(logits: Tensor) -> Tensor:
-    """Classes uint8 (B, *S) of logits (B, K, *S), without gradient.
+    """Return the predicted class of each voxel, no gradient.
 
-    Two classes: foreground where its softmax probability is >= 0.5. More: the class of the largest probability, of
-    equal ones the first.
+    With two classes, foreground if its softmax probability is >= 0.5. With more, the class of the
+    largest probability, of equal ones the first.
+
+    Args:
+        logits: (B, K, *S).
+
+    Returns:
+        Classes, uint8 (B, *S).
     """
     probabilities = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
     if logits.shape[1] == 2:
@@ -28,7 +34,10 @@ def decide(logits: Tensor) -> Tensor:
 
 
 def _first_largest(values: Tensor) -> Tensor:
-    """argmax over axis 1 as uint8, class by class: on the CPU many times faster than torch's, which goes voxel by voxel."""
+    """Return argmax over axis 1 as uint8, class by class.
+
+    On the CPU this is many times faster than torch's argmax, which goes voxel by voxel.
+    """
     largest, label = (
         values[:, 0].clone(),
         torch.zeros(values[:, 0].shape, dtype=torch.uint8, device=values.device),
@@ -40,11 +49,18 @@ def _first_largest(values: Tensor) -> Tensor:
 
 
 def clean_async(label: Tensor, classes: int) -> PendingLabels:
-    """:func:`largest_components` of a label uint8 (B, *S), while the caller goes on.
+    """Start :func:`largest_components` of a label in the background.
 
-    Nothing here waits for a CUDA device. There the work is queued on the device itself; where it has no compiler for it, the copy to
-    the host is queued, and a thread waits for that. On the CPU it is a thread's work. Call ``result()`` on the return value for the
-    cleaned label on the label's own device.
+    Nothing here waits for a CUDA device. On CUDA the work is queued on the device itself; if that
+    has no compiler for it, the copy to the host is queued and a thread waits for it. On the CPU a
+    thread does the work.
+
+    Args:
+        label: Classes, uint8 (B, *S).
+        classes: Number of classes, background included.
+
+    Returns:
+        Pending labels; ``result()`` returns the cleaned label on the label's own device.
     """
     if not label.is_cuda:
         return PendingLabels(_pool().submit(_clean_host, label.cpu(), None, classes), label.device)
@@ -62,29 +78,33 @@ def clean_async(label: Tensor, classes: int) -> PendingLabels:
 
 @cache
 def _on_device(device: torch.device) -> Callable[[Tensor, int], Tensor] | None:
-    """What finds components on this device, if it has been seen to work there."""
+    """Return the function that finds components on this device, or None if it fails there."""
     try:
         from crossview.objectives.device_components import largest_components_there, works_on
-    except ImportError:  # torch brings Triton along for CUDA on Linux, not everywhere
+    except ImportError:  # torch installs Triton for CUDA on Linux, not everywhere
         return None
     return largest_components_there if works_on(device) else None
 
 
 @dataclass(frozen=True)
 class PendingLabels:
-    """Cleaned labels under way."""
+    """Labels that are being cleaned."""
 
     future: Future[Tensor]
     device: torch.device
 
     def result(self) -> Tensor:
-        """The cleaned label uint8 (B, *S) on the device it came from. Waits for the thread, and raises what it raised."""
+        """Wait for the cleaned label and return it, uint8 (B, *S), on the device it came from.
+
+        Raises:
+            Exception: Whatever the thread raised.
+        """
         return self.future.result().to(self.device, non_blocking=True)
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    """One thread: cc3d holds the interpreter's lock, so more would only wait for each other (measured)."""
+    """Return one thread: cc3d holds the GIL, so more would wait for each other (measured)."""
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="components")
 
 

@@ -1,4 +1,4 @@
-"""How the weight of an unsupervised term rises while the networks are still bad."""
+"""Ramp of the weight of an unsupervised term, small while the networks are still bad."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 
 
 def sigmoid_ramp(step: float, length: float) -> float:
-    """exp(-5 (1 - min(step / length, 1))^2): 0.0067 at step 0, 1 from ``length`` on (Laine and Aila, ICLR 2017).
+    """Return exp(-5 (1 - min(step / length, 1))^2) (Laine and Aila, ICLR 2017).
 
-    A length of 0: always 1.
+    It is 0.0067 at step 0, and 1 from step ``length`` on. With length 0 it is always 1.
     """
     if length <= 0:
         return 1.0

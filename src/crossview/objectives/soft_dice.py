@@ -1,4 +1,4 @@
-"""Dice of two soft segmentations (B, K, *S), in the two forms that SS-Net's scripts have (ycwu1997/SS-Net@c0a8bf6)."""
+"""Dice of two soft segmentations, in the two forms of SS-Net's code (ycwu1997/SS-Net@c0a8bf6)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ from torch import Tensor
 
 
 def pooled_dice_loss(first: Tensor, second: Tensor) -> Tensor:
-    """1 - (2 sum p q + e) / (sum p + sum q + e), e = 1e-8, each sum over everything: samples, classes, voxels (LA)."""
+    """Return 1 - (2 sum p q + e) / (sum p + sum q + e), e = 1e-8 (code for LA).
+
+    Args:
+        first: p, (B, K, *S). The sums are over samples, classes and voxels.
+        second: q, of the same shape.
+    """
     return 1 - (2 * (first * second).sum() + 1e-8) / (first.sum() + second.sum() + 1e-8)
 
 
 def classwise_dice_loss(first: Tensor, second: Tensor) -> Tensor:
-    """1 - mean over classes of (2 sum p q + e) / (sum p^2 + sum q^2 + e), e = 1e-10, sums over samples and voxels (ACDC)."""
+    """Return 1 - mean over classes of (2 sum p q + e) / (sum p^2 + sum q^2 + e), e = 1e-10 (ACDC).
+
+    Args:
+        first: p, (B, K, *S). The sums are over samples and voxels.
+        second: q, of the same shape.
+    """
     every = (0, *range(2, first.ndim))
     overlap = (first * second).sum(every)
     return (

@@ -1,4 +1,4 @@
-"""The averaged teacher of mean teacher, UA-MT and BCP: a network whose weights are the exponential average of a student's.
+"""Averaged teacher of mean teacher, UA-MT and BCP: exponential average of a student's weights.
 
 A. Tarvainen, H. Valpola. Mean teachers are better role models. NeurIPS 2017, arXiv 1703.01780.
 """
@@ -14,24 +14,32 @@ from torch import Tensor, nn
 Network = TypeVar("Network", bound=nn.Module)
 
 LOGARITHM_EPSILON = 1e-6
-"""Keeps the logarithm of a probability of 0 finite."""
+"""Constant that keeps the logarithm of a probability of 0 finite."""
 
 
 def teacher_of(student: Network) -> Network:
-    """A copy of the student whose parameters take no gradient, and so never reach an optimiser."""
+    """Return a copy of the student whose parameters take no gradient; optimisers skip it."""
     return copy.deepcopy(student).requires_grad_(False)
 
 
 def warmed_up(step: int, decay: float) -> float:
-    """min(1 - 1/(step + 1), decay): at step 0 the teacher becomes the student, then the mean of all students until ``decay`` is reached."""
+    """Return min(1 - 1/(step + 1), decay).
+
+    At step 0 the teacher becomes the student, then the mean of all students until the value reaches
+    ``decay``.
+    """
     return min(1 - 1 / (step + 1), decay)
 
 
 def average(teacher: nn.Module, student: nn.Module, decay: float, *, buffers: bool) -> None:
-    """t <- decay t + (1 - decay) s for every parameter; in place.
+    """Update the teacher in place: t <- decay t + (1 - decay) s for every parameter.
 
-    buffers: for the running statistics too, which otherwise come from the teacher's own passes in training mode; counters
-    are then copied.
+    Args:
+        teacher: t.
+        student: s, of the same architecture.
+        decay: Share of the teacher that is kept, from 0 to 1.
+        buffers: True to average the running statistics too and to copy the counters. False if the
+            teacher collects its own statistics in training mode.
     """
     with torch.no_grad():
         torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1 - decay)
@@ -43,7 +51,7 @@ def average(teacher: nn.Module, student: nn.Module, decay: float, *, buffers: bo
 
 
 def noisy(image: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    """image + deviation clip(N(0, 1), -2, 2), drawn from ``generator`` on the image's device."""
+    """Return image + deviation clip(N(0, 1), -2, 2); ``generator`` is on the image's device."""
     return (
         torch.empty_like(image)
         .normal_(0, deviation, generator=generator)
@@ -53,5 +61,8 @@ def noisy(image: Tensor, deviation: float, generator: torch.Generator) -> Tensor
 
 
 def entropy(probability: Tensor) -> Tensor:
-    """-sum_c p log(p + 1e-6) of class probabilities (B, K, *S), natural logarithm: (B, *S), from 0 to ln K."""
+    """Return -sum_c p log(p + 1e-6) of class probabilities p (B, K, *S).
+
+    The result is (B, *S), from 0 to ln K.
+    """
     return -(probability * (probability + LOGARITHM_EPSILON).log()).sum(1)
