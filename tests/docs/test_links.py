@@ -1,4 +1,4 @@
-"""Tests that every relative link resolves, headings included, and that the index reaches all pages."""
+"""Tests that every relative link resolves, headings included, and the index reaches all pages."""
 
 import re
 from pathlib import Path
