@@ -103,7 +103,7 @@ BAD_SCANS = [
     (cut_off, "cut off"),
     (claims_much, "1,000,000,000,000 voxels"),
     (series, "three spatial axes"),
-    (looped, "a link to nothing or to itself"),
+    (looped, "a broken link"),
 ]
 BAD_LABELS = [
     (cut_off, "cut off"),
@@ -171,13 +171,13 @@ def remove_labels(data: Path, left: int) -> None:
                 shutil.rmtree(data / "labels"),
                 (data / "images").mkdir(),
             ],
-            "there are no scans",
+            "the folder contains no scans",
         ),
         (lambda data: remove_labels(data, 1), "too few labelled cases to train on"),
         (lambda data: remove_labels(data, 0), "too few labelled cases to train on"),
         (
             lambda data: [shutil.rmtree(data / "images"), (data / "images").symlink_to("images")],
-            "a link to nothing or to itself",
+            "a broken link",
         ),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_set_that_is_none(capsys, tmp_path, data, spoil, told):
 def test_no_scans_to_predict(capsys, tmp_path, run):
     (tmp_path / "empty").mkdir()
     code, _, err = crossview(capsys, "predict", run, tmp_path / "empty", "--out", tmp_path / "out")
-    assert (code, "there is no scan in this folder" in err) == (2, True)
+    assert (code, "the folder contains no scans" in err) == (2, True)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def test_a_sound_folder(run, sound):
         "7 x 6 x 5",
         "1 x 1.5 x 2",
         "2 class 2",
-        "Nothing is wrong",
+        "No problems found",
     ):
         assert part in out
     assert max(len(line) for line in out.splitlines()) <= 80
@@ -71,7 +71,7 @@ def test_every_fault_is_told_at_once(run, faulty):
     told = " ".join(out.split())
     for part in (
         *(
-            "lie differently in space",
+            "are not aligned in space",
             "case02.nii.gz",
             "fractions",
             "0.5",
@@ -85,7 +85,7 @@ def test_every_fault_is_told_at_once(run, faulty):
             "case00 = copy",
             "nobody",
             "[bold]odd",
-            "5 errors, 2 warnings. Training needs",
+            "5 errors, 2 warnings. Fix the errors",
         ),
     ):
         assert part in told, part
@@ -124,7 +124,7 @@ def test_many_alike_problems_are_told_together(run, sound):
         (sound / "images" / f"case{number}.nii.gz").write_bytes(b"x")
     _, out, _ = run(sound)
     assert "(20 times)" in out
-    assert "and 10 more; --json names all" in out
+    assert "and 10 more; --json lists all" in out
     assert out.count("copy it again") == 1
 
 
@@ -133,14 +133,14 @@ def test_a_warning_is_no_error(run, sound):
     code, out, _ = run(sound)
     assert code == 0
     assert "1 label contains background only" in out
-    assert "0 errors, 1 warning. It can be trained on." in out
+    assert "0 errors, 1 warning. The data set can be trained on." in out
 
 
 def test_no_folder_no_layout_and_a_wrong_source(run, tmp_path, sound):
     code, _, err = run(tmp_path / "nowhere")
-    assert (code, "the data's folder is missing" in err) == (2, True)
+    assert (code, "the data folder does not exist" in err) == (2, True)
     code, out, _ = run(tmp_path)
-    assert (code, "the layout is not known" in out) == (2, True)
+    assert (code, "the folder layout is unknown" in out) == (2, True)
     code, out, _ = run(sound, "--source", "la")
     assert (code, "train.list" in out) == (2, True)
     code, _, err = run(sound, "--source", "lla")

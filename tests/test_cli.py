@@ -536,8 +536,8 @@ def test_demo_makes_report_and_table(capsys, tmp_path):
     ]
     report = (out / "report.html").read_text()
     assert "<svg" in report
-    assert "helped is told by the comparison at the top" in report
-    assert "can't be told from this run" not in report
+    assert "The comparison at the top of this page shows whether" in report
+    assert "This run alone cannot show" not in report
     stamp = (out / "cml-seed1-2steps" / "model.pt").stat().st_mtime_ns
     assert crossview(capsys, "demo", "--out", out, "--steps", 2)[0] == 0
     assert (out / "cml-seed1-2steps" / "model.pt").stat().st_mtime_ns == stamp
@@ -583,7 +583,7 @@ def test_a_prediction_of_nothing_but_background_is_no_error_and_told(capsys, tra
         capsys, "predict", tmp_path / "blind.pt", tmp_path / "scan.h5", "--out", tmp_path / "out"
     )
     assert (code, out) == (0, f"{tmp_path / 'out' / 'scan.h5'}\n")
-    assert err == f"remark: {tmp_path / 'out' / 'scan.h5'} holds nothing but background\n"
+    assert err == f"remark: {tmp_path / 'out' / 'scan.h5'} is all background\n"
 
 
 @pytest.mark.parametrize(
@@ -774,7 +774,7 @@ def test_another_models_predictions_are_not_mixed_in(capsys, trained, tmp_path):
         )
         assert (
             code,
-            "the predictions here are another model's" in err,
+            "this folder already contains predictions of a different model" in err,
             "choose another --out" in err,
         ) == (2, True, True)
     assert sorted(file.name for file in out.iterdir()) == ["a.nii.gz", "predicted-by.json"]
@@ -805,7 +805,7 @@ def test_many_predictions_that_are_there_are_one_problem(capsys, trained, tmp_pa
     predict = ("predict", trained, tmp_path / "scans", "--out", tmp_path / "out", "--entropy")
     assert crossview(capsys, *predict)[0] == 0
     code, _, err = crossview(capsys, *predict)
-    assert (code, err.count("error:"), "6 files of these predictions are here already" in err) == (
+    assert (code, err.count("error:"), "6 files of these predictions already exist" in err) == (
         2,
         1,
         True,
@@ -831,7 +831,7 @@ def test_disagreement_of_one_network_is_said_to_be_the_entropy(capsys, tmp_path)
         tmp_path / "out",
         "--disagreement",
     )
-    assert (code, "its maps of disagreement are the prediction's entropy" in err) == (0, True), err
+    assert (code, "its disagreement maps contain the prediction's entropy" in err) == (0, True), err
 
 
 def test_sigterm_ends_a_verb_as_ctrl_c_does(capsys, trained, tmp_path, monkeypatch):

@@ -242,9 +242,10 @@ def test_data_that_have_moved_are_told_on_resume(capsys, tmp_path):
 def test_without_unlabelled_scans_no_plan_is_told(capsys, tmp_path):
     root = make_folder(tmp_path / "scans", labelled=3, unlabelled=0)
     code, out, err = crossview(capsys, "check", root)
-    assert (code, "method.name=supervised trains on them" in " ".join(out.split())) == (0, True), (
-        err
-    )
+    assert (code, "train on all of them with method.name=supervised" in " ".join(out.split())) == (
+        0,
+        True,
+    ), err
     code, out, err = crossview(
         capsys, "train", "folder", "--data", root, "--out", tmp_path / "run", *sets(*TINY)
     )
@@ -374,7 +375,7 @@ def test_mistakes_in_keys_are_told_before_scans_are_read(tmp_path, texts, told):
 def test_keys_that_fit_are_no_mistake(tmp_path, texts):
     with pytest.raises(UserError) as caught:
         resolve_planned("folder", texts, tmp_path / "nowhere")
-    assert [problem.what for problem in caught.value.problems] == ["the data's folder is missing"]
+    assert [problem.what for problem in caught.value.problems] == ["the data folder does not exist"]
 
 
 def test_without_data_there_is_no_plan(capsys):

@@ -61,7 +61,7 @@ def test_the_commands_that_are_printed_run_as_they_are(capsys, folder):
     follows = words(out, "to resume: ")
     assert follows == ["train", "run", "--resume", *PLUGIN]
     assert (
-        f"crossview train RUN --resume --plugin {NAME} goes on"
+        f"To resume it: crossview train RUN --resume --plugin {NAME}"
         in (folder / "run" / "report.html").read_text()
     )
     code, _, err = crossview(capsys, "evaluate", "run", *PLUGIN)

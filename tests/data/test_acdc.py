@@ -74,13 +74,13 @@ def test_all_problems_at_once(make_acdc):
         acdc.splits(root, Options(labelled=50))
     found = [(problem.what, problem.where or problem.found) for problem in error.value.problems]
     assert ("a patient is in two lists", "patient020") in found
-    assert ("a listed case is missing", "patient010_frame01") in found
-    assert ("a listed case is missing", "patient020_frame01_slice_1") in found
+    assert ("a listed case has no file", "patient010_frame01") in found
+    assert ("a listed case has no file", "patient020_frame01_slice_1") in found
     assert (
-        "more labelled cases asked for than there are",
+        "the recipe asks for more labelled cases than the data has",
         str(root / "train_slices.list"),
     ) in found
-    assert sum(what == "not a name of this layout" for what, _ in found) == 2
+    assert sum(what == "the name does not fit this layout" for what, _ in found) == 2
     assert sum(what == "a case is listed more than once" for what, _ in found) == 1
 
 

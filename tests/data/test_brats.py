@@ -65,7 +65,7 @@ def test_all_problems_at_once(root):
         brats.splits(root, Options(labelled=9))
     assert sorted(problem.what for problem in error.value.problems) == [
         "a case is in two lists",
-        "a listed case is missing",
-        "more labelled cases asked for than there are",
-        "not a plain name",
+        "a listed case has no file",
+        "the list contains a path instead of a name",
+        "the recipe asks for more labelled cases than the data has",
     ]

@@ -58,7 +58,7 @@ def test_no_file_tells_nothing(tmp_path):
         ("{", "can't be read"),
         ("[" * 100_000, "can't be read"),
         ("[1]", "an object"),
-        ({"labels": ["a"]}, "'labels' is no table"),
+        ({"labels": ["a"]}, "'labels' is not an object"),
         ({"labels": {"a": "b"}}, "an entry that can't be read"),
         ({"labels": {"a": 256}}, "an entry that can't be read"),
         ({"labels": {"a": -1}}, "an entry that can't be read"),
@@ -66,9 +66,9 @@ def test_no_file_tells_nothing(tmp_path):
         ({"labels": {"background": 0, "ignore": 3}}, "'ignore' label is not supported"),
         ({"training": [{"image": "../x.nii", "label": "labelsTr/x.nii"}]}, "'../x.nii'"),
         ({"test": ["/etc/passwd"]}, "'/etc/passwd'"),
-        ({"test": ["imagesTs/../../x.nii"]}, "leads out"),
-        ({"test": ["C:\\scans\\x.nii"]}, "leads out"),
-        ({"dataset": {"x": {"images": ["..\\x.nii"], "label": "y"}}}, "leads out"),
+        ({"test": ["imagesTs/../../x.nii"]}, "points outside"),
+        ({"test": ["C:\\scans\\x.nii"]}, "points outside"),
+        ({"dataset": {"x": {"images": ["..\\x.nii"], "label": "y"}}}, "points outside"),
     ],
 )
 def test_faults_are_named(tmp_path, content, told):

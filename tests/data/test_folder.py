@@ -79,13 +79,13 @@ def test_too_few_labelled_cases_are_refused(tmp_path, plain):
     assert "too few labelled cases" in problems_of(error)
     with pytest.raises(UserError) as error:
         folder.splits(plain, options(labelled=5))
-    assert "more labelled cases asked for than there are" in problems_of(error)
+    assert "the recipe asks for more labelled cases than the data has" in problems_of(error)
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match="missing"):
+    with pytest.raises(UserError, match="the data folder does not exist"):
         folder.splits(tmp_path / "nowhere", options())
-    with pytest.raises(UserError, match="needs a folder"):
+    with pytest.raises(UserError, match="needs a data folder"):
         folder.splits(None, options())
 
 
@@ -230,7 +230,7 @@ def test_split_file_names_the_roles(plain):
 
 def test_the_split_file_and_the_recipe_must_not_both_name_validation_cases(plain):
     (plain / "split.toml").write_text('validation = ["case00"]\n')
-    with pytest.raises(UserError, match="validation cases are named twice"):
+    with pytest.raises(UserError, match="validation cases are defined twice"):
         folder.splits(plain, options(validation=1))
 
 
@@ -251,7 +251,7 @@ def test_patients_stay_together(plain):
     found = folder.find_cases(plain)
     assert ids(found.labelled) == ["case00", "case01"]
     assert ids(found.unused) == ["case02", "case04"]
-    assert "left out of training" in str(found.warnings[0])
+    assert "are not used for training" in str(found.warnings[0])
     (plain / "split.toml").write_text(
         'labelled = ["case01", "case02"]\ntest = ["case03"]\n[patient]\ncase03 = "A"\ncase02 = "A"\n'
     )
@@ -280,16 +280,16 @@ def test_all_faults_are_told_at_once(plain):
     text = problems_of(error)
     for part in (
         *(
-            "two files have one name",
-            "a link to nothing",
-            "a label belongs to no scan",
+            "two files have the same name",
+            "a broken link",
+            "1 label has no scan",
             "nobody",
             "a folder",
-            "leads out",
+            "points outside",
             "/etc/passwd",
         ),
         *(
-            "not the name of a case",
+            "a path instead of a name",
             "case99",
             "without a label",
             "unknown key 'validatoin'",
@@ -316,7 +316,7 @@ def test_files_that_are_no_scans_are_a_warning(plain):
             lambda root: write_nifti(root / "scan.nii.gz", scan(0)[0]),
             "1 scans in the folder itself",
         ),
-        (lambda root: (root / "images").mkdir(), "there are no scans"),
+        (lambda root: (root / "images").mkdir(), "the folder contains no scans"),
         (
             lambda root: (
                 make_folder(root),
@@ -336,7 +336,7 @@ def test_files_that_are_no_scans_are_a_warning(plain):
                 make_folder(root),
                 write_picture(root / "labels/case03.png", np.zeros((4, 4), np.uint8)),
             ),
-            "different kinds",
+            "different formats",
         ),
         (
             lambda root: (
@@ -350,7 +350,7 @@ def test_files_that_are_no_scans_are_a_warning(plain):
                 make_folder(root),
                 write_nifti(root / "images/a\x1b[31m.nii.gz", scan(0)[0]),
             ),
-            "signs that are no text",
+            "contains unprintable characters",
         ),
         (
             lambda root: (
@@ -358,7 +358,7 @@ def test_files_that_are_no_scans_are_a_warning(plain):
                 shutil.rmtree(root / "labels"),
                 (root / "labels").symlink_to("gone"),
             ),
-            "link to nothing",
+            "broken link",
         ),
         (
             lambda root: (
@@ -374,14 +374,14 @@ def test_files_that_are_no_scans_are_a_warning(plain):
                 write_nifti(root / "images/case00_0001.nii.gz", scan(0)[0]),
                 write_nifti(root / "images/case01_0001.nii.gz", scan(0)[0]),
             ),
-            "channels are not complete",
+            "missing channels",
         ),
         (
             lambda root: (
                 make_folder(root, channel="_0000"),
                 write_nifti(root / "images/new.nii.gz", scan(0)[0]),
             ),
-            "tells no channel",
+            "has no channel number",
         ),
     ],
 )

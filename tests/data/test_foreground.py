@@ -211,7 +211,7 @@ def test_whole_slices_are_not_centred():
         "sampling": "resize",
         "foreground_share": 0.3,
     }
-    with pytest.raises(UserError, match="foreground_share is of crops"):
+    with pytest.raises(UserError, match="foreground_share applies to crops"):
         parse(Options, table, "data")
     with pytest.raises(UserError, match="foreground_share"):
         parse(Options, table | {"sampling": "crop", "foreground_share": 1.5}, "data")

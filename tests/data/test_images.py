@@ -91,10 +91,10 @@ def test_masks_of_other_kinds(tmp_path):
 @pytest.mark.parametrize(
     ("array", "told"),
     [
-        (COLOUR, "the mask is in colours"),
+        (COLOUR, "the mask is in colour"),
         (GREY.astype(np.uint16) * 30, "values 0, 30, 60"),
         (GREY.astype(np.float32) / 2, "voxels with fractions: 0.5, 1.5"),
-        (np.full((2, 2), np.nan, np.float32), "no classes"),
+        (np.full((2, 2), np.nan, np.float32), "not classes"),
     ],
 )
 def test_masks_that_are_none_list_their_values(tmp_path, array, told):
@@ -119,10 +119,10 @@ def test_damaged_and_foreign_files(tmp_path):
     nan = save(tmp_path / "nan.tif", np.full((2, 2), np.nan, np.float32))
     for path, told in (
         (cut, "cut off"),
-        (empty, "no PNG or TIFF"),
+        (empty, "not a PNG or TIFF"),
         (tmp_path / "gone.png", "the file is missing"),
         (pages, "several images"),
-        (ink, "a colour model that is not read"),
+        (ink, "the colour model is not supported"),
         (nan, "NaN"),
     ):
         with pytest.raises(UserError) as error:

@@ -78,11 +78,11 @@ def test_all_problems_at_once(make_la):
     (root / "train.list").write_text("A\nA\n\nB\n../C\n/etc/passwd\nT\nGONE\n..\n")
     found = problems(root, labelled=9)
     whats = [problem.what for problem in found]
-    assert whats.count("not a plain name") == 3
+    assert whats.count("the list contains a path instead of a name") == 3
     assert [p.found for p in found if p.what == "a case is listed more than once"] == ["A, 2 times"]
     assert [p.where for p in found if p.what == "a case is in two lists"] == ["T"]
-    assert [p.where for p in found if p.what == "a listed case is missing"] == ["GONE"]
-    assert [p.found for p in found if p.what.startswith("more labelled")] == ["4 cases"]
+    assert [p.where for p in found if p.what == "a listed case has no file"] == ["GONE"]
+    assert [p.found for p in found if p.what.startswith("the recipe asks for more labelled")] == ["4 cases"]
     assert len(found) == 7
 
 
@@ -91,7 +91,7 @@ def test_many_missing_cases_are_summed_up(make_la):
     (root / "train.list").write_text("\n".join(["A", *(f"case{n}" for n in range(30))]))
     found = problems(root)
     assert len(found) == 11
-    assert found[-1].what == "20 more listed cases are missing"
+    assert found[-1].what == "20 more listed cases have no file"
     assert found[-1].found == "30 of 31 cases have no file"
 
 
@@ -100,7 +100,7 @@ def test_missing_and_empty_lists_are_both_named(make_la):
     (root / "train.list").unlink()
     (root / "test.list").write_text("\n \n")
     assert [(p.what, p.where) for p in problems(root)] == [
-        ("can't read the list of cases", str(root / "train.list")),
+        ("the list of cases can't be read", str(root / "train.list")),
         ("the list of cases is empty", str(root / "test.list")),
     ]
 
@@ -108,7 +108,7 @@ def test_missing_and_empty_lists_are_both_named(make_la):
 def test_a_list_that_is_no_text(make_la):
     root = make_la()
     (root / "train.list").write_bytes(b"\xff\xfe\x00A")
-    assert problems(root)[0].what == "can't read the list of cases"
+    assert problems(root)[0].what == "the list of cases can't be read"
 
 
 @pytest.mark.parametrize("root", [None, "nowhere", "file"])

@@ -14,7 +14,7 @@ def test_layouts_are_recognised(tmp_path, make_la, make_acdc):
     (tmp_path / "brats").mkdir()
     (tmp_path / "brats/train.txt").touch()
     assert recognise(tmp_path / "brats") == "brats"
-    with pytest.raises(UserError, match="missing"):
+    with pytest.raises(UserError, match="the data folder does not exist"):
         recognise(tmp_path / "nowhere")
 
 
@@ -36,7 +36,7 @@ def test_problems_of_lists_are_collected(make_la):
     (root / "test.list").unlink()
     data = whole("la", root)
     assert data.cases == {}
-    assert "can't read the list" in str(data.problems[0])
+    assert "the list of cases can't be read" in str(data.problems[0])
 
 
 def test_a_folder_is_taken_as_it_is_used(tmp_path):
@@ -49,7 +49,7 @@ def test_a_folder_is_taken_as_it_is_used(tmp_path):
 
 
 def test_sources_without_files_and_unknown_ones(tmp_path):
-    with pytest.raises(UserError, match="nothing to check"):
+    with pytest.raises(UserError, match="there are no files to check"):
         whole("phantom", tmp_path)
     with pytest.raises(UserError, match="unknown source"):
         whole("nifti", tmp_path)

@@ -58,21 +58,21 @@ def test_patients(tmp_path, table, patients):
     [
         ("test = [", "can't be read"),
         ("tset = []", "did you mean test"),
-        ('test = "x"', "'test' is no list of names"),
-        ("test = [1]", "'test' is no list of names"),
+        ('test = "x"', "'test' is not a list of names"),
+        ("test = [1]", "'test' is not a list of names"),
         ('test = ["p1_a", "p1_a"]', "listed more than once"),
         ('test = ["p1_a"]\nvalidation = ["p1_a"]', "in validation and test"),
         ('test = ["x"]', "a case without a label"),
         ('labelled = ["x"]', "a case without a label"),
         ('test = ["p1_c"]', "did you mean p1"),
         ('unlabelled = ["q*"]', "q*"),
-        ('test = ["../p1_a"]', "not the name of a case"),
-        ('test = ["/p1_a"]', "not the name of a case"),
-        ('[patient]\npattern = "("', "no regular expression"),
-        ('[patient]\npattern = "p"', "does not match every case"),
-        ('[patient]\nq = "Ann"', "a case that is not there"),
-        ("[patient]\nx = 1", "no table of names"),
-        ("patient = 1", "no table of names"),
+        ('test = ["../p1_a"]', "a path instead of a name"),
+        ('test = ["/p1_a"]', "a path instead of a name"),
+        ('[patient]\npattern = "("', "not a regular expression"),
+        ('[patient]\npattern = "p"', "does not match all cases"),
+        ('[patient]\nq = "Ann"', "an unknown case"),
+        ("[patient]\nx = 1", "not a table of names"),
+        ("patient = 1", "not a table of names"),
     ],
 )
 def test_faults_are_named(tmp_path, text, told):
@@ -93,4 +93,4 @@ def test_what_bears_the_name_and_is_no_file_is_told(tmp_path, kind):
     path = tmp_path / "split.toml"
     path.mkdir() if kind == "folder" else path.symlink_to("split.toml")
     (problem,) = read_split(path, NAMES, [])[1]
-    assert (problem.what, kind in problem.found) == ("this is no file", True)
+    assert (problem.what, kind in problem.found) == ("not a regular file", True)

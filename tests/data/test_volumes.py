@@ -81,8 +81,8 @@ def shifted(by: float) -> np.ndarray:
     [
         (LABEL[:-1], AFFINE, "differ in shape"),
         (LABEL, shifted(0.5), "corners up to 0.5 mm apart"),
-        (LABEL, np.eye(4), "lie differently in space"),
-        (LABEL, np.diag([-1.0, 1.5, 2, 1]), "lie differently in space"),
+        (LABEL, np.eye(4), "are not aligned in space"),
+        (LABEL, np.diag([-1.0, 1.5, 2, 1]), "are not aligned in space"),
         (LABEL + np.random.default_rng(0).normal(0, 1e-3, SHAPE), AFFINE, "fractions"),
         (LABEL.astype(np.int8) - 1, AFFINE, "values -1, 0, 1"),
         (LABEL.astype(np.int16) * 500, AFFINE, "values 0, 500, 1000"),
@@ -173,13 +173,13 @@ def not_compressed(path):
         (truncated, "cut off"),
         (altered, "CRC"),
         (without_its_end, "cut off"),
-        (without_a_side, "voxel sides 0,"),
-        (flat, "axes that lie in one plane"),
+        (without_a_side, "voxel spacing 0,"),
+        (flat, "axes in one plane"),
         (not_compressed, "rename it to bad.nii"),
         (header_only, "cut off"),
         (huge, "more voxels than any scan has"),
         (colours, "not plain numbers"),
-        (no_geometry, "geometry is none"),
+        (no_geometry, "invalid geometry"),
         (lambda path: path.touch(), "not a NIfTI file"),
         (lambda path: path.mkdir(), "not a NIfTI file"),
         (lambda path: None, "missing"),
@@ -204,7 +204,7 @@ def test_channels_must_lie_on_one_grid(tmp_path):
         write_nifti(tmp_path / "0.nii.gz", IMAGE),
         write_nifti(tmp_path / "1.nii.gz", IMAGE, shifted(3)),
     )
-    with pytest.raises(UserError, match=r"1\.nii\.gz: the channels of a scan lie differently"):
+    with pytest.raises(UserError, match=r"1\.nii\.gz: the channels of a scan are not aligned"):
         read_volume([first, second], 2, AXES)
 
 
@@ -241,6 +241,6 @@ def test_a_label_s_place_and_its_values_are_told_at_once(tmp_path):
         read_label(label, scan_file, AXES)
     first, second = (problem.what for problem in error.value.problems)
     assert (first, second) == (
-        "scan and label lie differently in space",
-        "the label holds values that are no classes",
+        "scan and label are not aligned in space",
+        "the label contains values that are not classes",
     )

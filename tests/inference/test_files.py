@@ -78,7 +78,7 @@ def test_a_prediction_of_nothing_but_background_is_told(predict, tmp_path):
     remarks = []
     written = predict(scans, tmp_path / "out", remark=remarks.append)
     assert [path.name for path in written] == ["dark.nii.gz", "usual.nii.gz"]
-    assert remarks == [f"{tmp_path / 'out' / 'dark.nii.gz'} holds nothing but background"]
+    assert remarks == [f"{tmp_path / 'out' / 'dark.nii.gz'} is all background"]
 
 
 def test_the_la_layout_is_found_from_any_of_its_folders(predict, tmp_path):
@@ -246,7 +246,7 @@ def test_an_input_is_never_overwritten(predict, tmp_path, link):
 def test_an_output_that_is_a_file_is_refused(predict, tmp_path):
     path = nifti_file(tmp_path / "a.nii", values())
     (told,) = problems_of(predict, [path], path)
-    assert "no folder" in told.what
+    assert "not a folder" in told.what
 
 
 def test_a_write_that_fails_leaves_nothing_and_the_others_are_done(predict, tmp_path, monkeypatch):

@@ -50,7 +50,7 @@ def test_a_mask_has_its_images_format_name_and_size(tmp_path, suffix, dtype):
 def test_colours_are_channels(tmp_path):
     path, values = image_file(tmp_path / "a.png", 6, 5, 3)
     assert read_flat(Scan((path,), path.name), reading(3)).image.shape == (3, *values.shape[:2])
-    with pytest.raises(UserError, match="other channels"):
+    with pytest.raises(UserError, match="wrong number of channels"):
         read_flat(Scan((path,), path.name), reading(1))
 
 
@@ -63,5 +63,5 @@ def test_channels_in_files_of_their_own(tmp_path):
 
 def test_a_model_of_volumes_takes_no_image(tmp_path):
     path, _ = image_file(tmp_path / "a.png", 6, 5)
-    with pytest.raises(UserError, match="takes volumes"):
+    with pytest.raises(UserError, match="predicts volumes"):
         read_flat(Scan((path,), path.name), reading(dimensions=(3,)))

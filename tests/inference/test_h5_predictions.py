@@ -83,11 +83,11 @@ def test_a_file_that_is_cut_off_is_refused(file):
 
 
 def test_a_model_of_more_channels_takes_no_h5(file):
-    with pytest.raises(UserError, match="one channel"):
+    with pytest.raises(UserError, match="h5 files have one"):
         read(file(image=values(6, 5, 4)), channels=2)
 
 
 def test_a_model_that_resamples_takes_no_file_without_voxel_sides(file):
     path = file(image=values(6, 5, 4))
-    with pytest.raises(UserError, match="voxel sides"):
+    with pytest.raises(UserError, match="no voxel spacing"):
         read(path, spacing=(1, 1, 1))

@@ -165,7 +165,7 @@ def test_channels_that_lie_elsewhere_are_refused(tmp_path):
         scan_file(tmp_path / f"scan_000{i}.nii", values(), OBLIQUE @ np.diag([1, 1 - 2 * i, 1, 1]))
         for i in range(2)
     )
-    with pytest.raises(UserError, match="lie differently in space"):
+    with pytest.raises(UserError, match="are not aligned in space"):
         read_nifti(Scan(files, "scan.nii"), reading(channels=2))
 
 

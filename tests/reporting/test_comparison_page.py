@@ -36,10 +36,10 @@ def row(low: float | None, high: float | None, **changes: Any) -> dict[str, Any]
     [
         (0.01, 0.03, None, "CML is better than Supervised"),
         (-0.03, -0.01, None, "CML is worse than Supervised"),
-        (-0.01, 0.03, None, "CML can't be told from Supervised"),
-        (0.0, 0.03, None, "CML can't be told from Supervised"),
-        (0.001, 0.03, "no difference shown", "CML can't be told from Supervised"),
-        (0.001, 0.03, "one seed", "CML against Supervised, of one seed, so nothing is claimed"),
+        (-0.01, 0.03, None, "CML shows no clear difference from Supervised"),
+        (0.0, 0.03, None, "CML shows no clear difference from Supervised"),
+        (0.001, 0.03, "no difference shown", "CML shows no clear difference from Supervised"),
+        (0.001, 0.03, "one seed", "CML against Supervised, one seed, so no verdict"),
         (0.001, 0.03, "better", "CML is better than Supervised"),
     ],
 )
@@ -56,10 +56,10 @@ def test_better_only_where_the_interval_is_clear_of_zero(
 def test_where_interval_and_correction_point_apart_the_sentence_says_why() -> None:
     corrected = row(0.001, 0.03, verdict="no difference shown", p=0.14, p_alone=0.02)
     [sentence] = comparison_section(ComparisonTable([BASE, corrected]))["sentences"]
-    assert "can't be told from" in sentence
+    assert "shows no clear difference from" in sentence
     assert (
-        "leaves out 0, but it is for one comparison alone (p = 0.020): corrected for their number, p = 0.140"
-        in sentence
+        "excludes 0, but it is for one comparison alone (p = 0.020). "
+        "Corrected for the number of comparisons: p = 0.140" in sentence
     )
     alike = row(-0.001, 0.03, verdict="no difference shown", p=0.14, p_alone=0.07)
     assert "corrected" not in comparison_section(ComparisonTable([BASE, alike]))["sentences"][0]
@@ -72,7 +72,8 @@ def test_a_reference_is_neither_better_nor_told_apart() -> None:
         )
     )
     assert section["sentences"] == [
-        "Supervised all labels, a reference and no competitor, against Supervised: +2.00 points of Dice, 95 % interval +1.00 to +3.00."
+        "Supervised all labels (a reference, not a competitor) against Supervised: "
+        "+2.00 points of Dice, 95 % interval +1.00 to +3.00."
     ]
     assert section["rows"][1]["clear"] == ""
     assert "c8" in section["differences"]

@@ -38,14 +38,14 @@ def test_what_varies_is_drawn_and_what_does_not_is_said(tmp_path):
     sheet = data_sheet(tmp_path)
     assert (
         sheet["about"]
-        == "1 labelled and 2 unlabelled scans, 1 channel, no absolute scale of intensities."
+        == "1 labelled and 2 unlabelled scans, 1 channel, no absolute intensity scale."
     )
     assert [chart.title for chart in sheet["charts"]] == [
         "voxels foot to head",
-        "mm a voxel foot to head",
+        "mm per voxel foot to head",
     ]
     assert "voxels left to right: 40" in sheet["same"]
-    assert "mm a voxel back to front: 0.8" in sheet["same"]
+    assert "mm per voxel back to front: 0.8" in sheet["same"]
     assert ("data.spacing", "1, 0.8, 3.25", "the median of <all> scans") in sheet["choices"]
     assert ("inference.largest_component", "true", "one piece") in sheet["choices"]
 

@@ -199,7 +199,7 @@ def test_the_worst_case_comes_first(make_run: MakeRun) -> None:
     )
     page = page_of(run)
     rows = [
-        page.text.index(f" {name} ", page.text.index("Every case, the worst first"))
+        page.text.index(f" {name} ", page.text.index("All cases, worst first"))
         for name in ("missed", "bad", "fair", "good")
     ]
     assert rows == sorted(rows)
@@ -208,7 +208,7 @@ def test_the_worst_case_comes_first(make_run: MakeRun) -> None:
     run = make_run(name="other", dice={"a": [0.9, 0.9], "b": [0.8, 0.0]})
     cases = run / "evaluation" / "test" / "cases.csv"
     cases.write_text(cases.read_text().replace("missed", ""))
-    assert "class 2 found elsewhere only" in page_of(run).text
+    assert "class 2 found only in the wrong place" in page_of(run).text
     alternatives = [alt.rsplit(" ", 1)[1] for alt in page.values("alt")]
     assert alternatives == [
         "fair",
@@ -241,20 +241,20 @@ def test_a_partial_evaluation_and_an_old_one_are_shown(
     run = make_run(dice={"a": [0.8], "b": [0.9]}, partial=True, step=400)
     evaluation_writer(run / "evaluation" / "test.part", {"z": [0.1]})
     text = page_of(run).text.replace("\u00a0", " ")
-    assert "made of the first 2 test cases only" in text
+    assert "of the first 2 test cases only" in text
     assert "partial evaluation" in text
-    assert "scores of step 400; the run stands at step 1,000" in text
+    assert "scores are from step 400, but the run is now at step 1,000" in text
     assert "test.part" not in text
     plain = page_of(make_run(name="whole", dice={"a": [0.8], "b": [0.9]})).text
     assert "partial evaluation" not in plain
-    assert "stands at" not in plain
+    assert "the run is now at" not in plain
 
 
 def test_no_evaluation_and_no_end(make_run: MakeRun, journal: Journal) -> None:
     page = page_of(make_run(journal=journal(finished=False)[:30]))
     assert "No evaluation yet" in page.text
     assert "crossview evaluate RUN" in page.text
-    assert "stands at step 560 of 1,000" in page.text
+    assert "it is at step 560 of 1,000" in page.text
     assert "unfinished" in page.text
 
 

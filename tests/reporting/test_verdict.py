@@ -20,7 +20,7 @@ Journal = Callable[..., list[dict[str, Any]]]
     ("pretrain", "train", "effect", "words"),
     [
         ([0.5, 0.7], [0.72, 0.75, 0.8], "rose", "Dice rose by 10.00 points"),
-        ([0.5, 0.84], [0.7, 0.65, 0.61], "hurt", "did harm, 23.00 points"),
+        ([0.5, 0.84], [0.7, 0.65, 0.61], "hurt", "did harm (Dice fell by 23.00 points)"),
         ([0.5, 0.8], [0.6, 0.7, 0.805], "unclear", "no clear difference"),
         ([], [], "unknown", "no validation cases"),
         ([0.5, 0.7], [], "unknown", "not both"),
@@ -72,10 +72,10 @@ def test_what_one_run_can_not_tell_the_comparison_above_it_tells(
     make_run: MakeRun, journal: Journal
 ) -> None:
     run = read_run(make_run(journal=journal([], [])))
-    assert "can't be told from this run" in unlabelled_effect(run).text
+    assert "This run alone cannot show" in unlabelled_effect(run).text
     compared = unlabelled_effect(run, compared=True)
     assert compared.effect == "unknown"
-    assert "told by the comparison" in compared.text
+    assert "The comparison at the top of this page shows" in compared.text
 
 
 def test_a_comparison_above_takes_the_place_of_the_advice_to_make_one(
@@ -83,10 +83,13 @@ def test_a_comparison_above_takes_the_place_of_the_advice_to_make_one(
 ) -> None:
     for name, train in (("rose", [0.85, 0.9]), ("unclear", [0.701, 0.702])):
         run = read_run(make_run(name=name, journal=journal([0.6, 0.7], train)))
-        assert "a supervised run of as many steps tells" in unlabelled_effect(run).text
+        assert (
+            "a supervised run with the same number of steps (crossview compare) shows"
+            in unlabelled_effect(run).text
+        )
         compared = unlabelled_effect(run, compared=True)
         assert compared.effect == name
-        assert "the comparison at the top of this page tells" in compared.text
+        assert "the comparison at the top of this page shows" in compared.text
         assert "crossview compare" not in compared.text
 
 
@@ -219,23 +222,23 @@ def test_a_checkpoint_is_called_picked_on_the_cases_scored_only_where_it_was(
         optimistic=True,
     )
     on_test, on_validation = (text for _, text in cautions(read_run(run)))
-    assert "very cases" in on_test
-    assert "very cases" not in on_validation
-    assert "picked on the test cases; these are the validation cases" in on_validation
+    assert "same cases" in on_test
+    assert "same cases" not in on_validation
+    assert "selected on the test cases; these are the validation cases" in on_validation
 
 
 def test_an_evaluation_from_before_the_run_went_on_is_named(make_run: MakeRun) -> None:
     [(tone, text)] = cautions(read_run(make_run(dice={"a": [0.8]}, step=400)))
     assert tone == "bad"
     assert (
-        "scores of step 400; the run stands at step 1,000: evaluate it again (crossview evaluate "
-        in text
+        "scores are from step 400, but the run is now at step 1,000: "
+        "evaluate it again (crossview evaluate " in text
     )
     old, now = (
         read_run(make_run(name=f"run{step}", dice={"a": [0.8]}, step=step)) for step in (400, 1000)
     )
     assert ("scores of step 400, out of date", "bad") in headline(old)["badges"]
-    assert "at step 400, not of the run as it is now" in (headline_score(old) or {})["on"]
+    assert "at step 400; the run has continued since" in (headline_score(old) or {})["on"]
     assert not any("out of date" in text for text, _ in headline(now)["badges"])
     assert (headline_score(now) or {})["on"] == "1 test case"
     assert (
@@ -257,8 +260,8 @@ def test_failures_are_counted_and_named(make_run: MakeRun) -> None:
     ]
     run = read_run(make_run(dice={"a": [0.9], "b": [0.0], "c": [0.8]}, empty=empty))
     text = " ".join(result_sentences(run.evaluations[0])).replace("\u00a0", " ")
-    assert "missed altogether in 1 case: b." in text
-    assert "where there is none in 1 case: a." in text
+    assert "In 1 case a structure was missed altogether: b." in text
+    assert "In 1 case a structure was found where there is none: a." in text
     assert "On 3 test cases the mean Dice is 90.36 % (95 % interval 88.90 to 91.60)." in text
     assert "Half of the cases reach 80.00 % or more; the worst, b, has 0.00 %." in text
 
@@ -309,7 +312,7 @@ def test_a_labelled_stage_that_waited_is_told(make_run: MakeRun, journal: Journa
         read_run(make_run(name="late", journal=[*plain, looked(400, False), looked(480, True)]))
     ).text
     assert late.replace("\u00a0", " ").startswith(
-        "The labelled stage took 480 steps instead of 400: it goes on until each network has a Dice"
+        "The labelled stage took 480 steps instead of 400: it runs until each network has a Dice"
     )
     assert "Dice rose by 10.00 points" in late
 
@@ -318,7 +321,7 @@ def test_a_labelled_stage_that_waited_is_told(make_run: MakeRun, journal: Journa
     ("finished", "words"),
     [
         (True, "so the unlabelled scans were not used"),
-        (False, "That has not come about yet: view2"),
+        (False, "This has not happened yet: view2"),
     ],
 )
 def test_a_labelled_stage_that_never_ended_is_told(

@@ -1,4 +1,4 @@
-"""Work on one item in the background while the next one is made."""
+"""Background work on one item while the next one is made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ Result = TypeVar("Result")
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``map(function, items)``, the function running in a thread, one item ahead of the results. Errors come up in their place."""
+    """Yield ``map(function, items)``; ``function`` runs in a thread, one item ahead of the results.
+
+    An error is raised in place of its item's result.
+    """
     with ThreadPoolExecutor(max_workers=1) as thread:
         running: Future[Result] | None = None
         for item in items:

@@ -1,4 +1,4 @@
-"""How much a prediction is in doubt, voxel by voxel, from 0 (not at all) to 1."""
+"""Uncertainty of a prediction per voxel, from 0 (none) to 1."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ from torch import Tensor
 
 
 def entropy(probability: Tensor) -> Tensor:
-    """Shannon entropy in bits of class probabilities (K, *S) -> (*S)."""
+    """Return the Shannon entropy in bits of class probabilities, (K, *S) -> (*S)."""
     return -torch.xlogy(probability, probability).sum(0) / math.log(2)
 
 
 def normalised_entropy(probability: Tensor) -> Tensor:
-    """Entropy over its largest value, log2 K: 1 where all classes are equally probable. (K, *S) -> (*S)."""
+    """Return entropy / log2 K, (K, *S) -> (*S): 1 where all classes are equally probable."""
     return (entropy(probability) / math.log2(len(probability))).clamp_(0, 1)
 
 
 def disagreement(views: Sequence[Tensor]) -> Tensor:
-    """Jensen-Shannon divergence in bits between views' class probabilities (K, *S), the mean over all pairs -> (*S).
+    """Return the Jensen-Shannon divergence between views in bits, the mean over all pairs.
 
-    H((p + q) / 2) - (H(p) + H(q)) / 2 (Lin, IEEE Transactions on Information Theory 1991). 0 where the views agree, however
-    unsure they are; 1 where they are sure of different classes. ``views`` are two or more.
+    H((p + q) / 2) - (H(p) + H(q)) / 2 (Lin, IEEE Transactions on Information Theory 1991).
+
+    Args:
+        views: Class probabilities (K, *S) of two or more views.
+
+    Returns:
+        (*S) in 0..1: 0 where the views agree, however uncertain they are; 1 where they are certain
+        of different classes.
     """
     entropies = [entropy(view) for view in views]
     pairs = list(itertools.combinations(range(len(views)), 2))

@@ -1,4 +1,4 @@
-"""Prediction of scans in files: one model for many, one bad file among them loses none of the others."""
+"""Prediction of scans in files: one bad file does not stop the others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from crossview.inference.scan import FLAT, Input, MapName, ReadingOptions, Scan,
 
 SUFFIXES = (".nii.gz", ".nii", ".h5", *FLAT)
 LA_FILE = "mri_norm2.h5"
-"""The published LA layout has one file of this name a case, in a folder that bears the case's name."""
+"""File name of every case in the published LA layout; the folder has the name of the case."""
 
 _CHANNEL_FILE = re.compile(
     r"(?P<case>.+)_(?P<channel>\d{4})(?P<suffix>\.nii(\.gz)?|\.png|\.tiff?)", re.IGNORECASE
@@ -51,18 +51,36 @@ def predict_files(
     remark: Callable[[str], None] = lambda _: None,
     origin: Origin | None = None,
 ) -> list[Path]:
-    """Predicts scans (NIfTI, PNG, TIFF, or h5 as LA and ACDC are published) and folders of them into the folder ``out``.
+    """Predict scans in files and write their labels and maps to the folder ``out``.
 
-    A label gets its scan's name (``<case>.h5`` for ``<case>/mri_norm2.h5``) and grid; see ``output_files`` for the maps.
-    data: the run's [data] table. channels: of its model. resume: leave out scans of which all files are there; what a stop left of others
-    is replaced. progress: called with (scans done, of all). done: called with each label's file as it is written. remark: called with a
-    line for each label that holds nothing but background: a wrong contrast or orientation can be the cause, and the file alone looks right.
-    origin: of the predictions, noted in ``out``; a folder that another one's predictions are noted in is refused (unless ``overwrite``).
-    Returns the labels' files, in the order of the scans.
+    A label has its scan's name (``<case>.h5`` for ``<case>/mri_norm2.h5``) and grid; see
+    ``output_files`` for the maps. Each file is written completely or not at all.
 
-    Raises UserError at once, before anything is written, if an output would overwrite an input, an existing file (unless
-    ``overwrite``) or another output; and at the end, naming every scan that could not be read, predicted or written, when
-    the others are done. A file is written whole or not at all.
+    Args:
+        predictor: Predicts the images.
+        inputs: Scans and folders of scans: NIfTI, PNG, TIFF, or h5 in the layouts of LA and ACDC.
+        out: The output folder.
+        data: The [data] table of the run.
+        channels: Channels of the model.
+        probabilities: Also write the class probabilities.
+        disagreement: Also write the disagreement of the views.
+        entropy: Also write the entropy of the class probabilities.
+        resume: Skip scans whose files all exist; replace incomplete ones.
+        overwrite: Replace existing files.
+        progress: Called with (scans done, all scans).
+        done: Called with each label's file after it is written.
+        remark: Called with a line per label that is all background: the contrast or orientation may
+            be wrong, which the file alone does not show.
+        origin: The model of the predictions, recorded in ``out``.
+
+    Returns:
+        The label files, in the order of the scans.
+
+    Raises:
+        UserError: Before anything is written, if ``out`` contains predictions of a different origin
+            (unless ``overwrite``), or an output would replace an input, another output or an
+            existing file (unless ``overwrite`` or ``resume``). At the end, after all other scans,
+            with every scan that could not be read, predicted or written.
     """
     if origin is not None and not overwrite:
         check_origin(out, origin)
@@ -103,7 +121,8 @@ def predict_files(
         if isinstance(answer, Path):
             if disagreement and not (whole or prediction.of_peers):
                 remark(
-                    "this method has no two networks of equal standing: its maps of disagreement are the prediction's entropy"
+                    "this method has no two independent networks: its disagreement maps contain "
+                    "the prediction's entropy"
                 )
             whole.append(answer)
         return answer, bool(prediction.label.any())
@@ -115,7 +134,7 @@ def predict_files(
                 written.append(answer)
                 done(answer)
                 if not found:
-                    remark(f"{answer} holds nothing but background")
+                    remark(f"{answer} is all background")
             else:
                 problems.append(answer)
             if progress is not None:
@@ -124,19 +143,22 @@ def predict_files(
         if not (being_predicted and _is_out_of_memory(error)):
             raise
         largest = max(reversed(being_predicted), key=lambda one: math.prod(one.image.shape))
-        what = "others were not predicted because of it: leave it out and add --resume"
+        what = (
+            "scans were not predicted because another needs too much memory: remove that scan and "
+            "add --resume"
+        )
         problems += [
             _too_large(largest.scan),
             *([Problem(what)] if len(scans) > len(written) + len(problems) + 1 else []),
         ]
     finally:
-        reading.close()  # here, and not in whatever thread lets go of it last: it waits for a thread of its own
+        reading.close()  # here, not where it is dropped last: it waits for its own thread
     raise_all(problems)
     return written
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """torch tells of the computer's memory in a RuntimeError like any other."""
+    """True for a lack of memory, which torch reports as a plain RuntimeError on the CPU."""
     return (
         isinstance(error, MemoryError | torch.OutOfMemoryError)
         or "not enough memory" in str(error)
@@ -145,7 +167,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def read_input(scan: Scan, options: ReadingOptions) -> Input:
-    """Reads a scan. Raises UserError: missing, damaged, of another shape, too large, or not all numbers."""
+    """Read a scan. UserError if it is missing, damaged, too large, has a wrong shape or NaN."""
     suffix = Path(scan.output).suffix.lower()
     return (read_h5 if suffix == ".h5" else read_flat if suffix in FLAT else read_nifti)(
         scan, options
@@ -162,8 +184,11 @@ def _attempt(scan: Scan, options: ReadingOptions) -> Input | UserError:
 
 
 def _too_large(scan: Scan) -> Problem:
-    found = "the computer's memory, or the GPU's, did not suffice"
-    fix = "check the voxel sides in its header: it is resampled to the model's; or predict it on a machine with more memory"
+    found = "not enough memory in the computer or the GPU"
+    fix = (
+        "check the voxel spacing in its header (the scan is resampled to the model's spacing), or "
+        "predict it on a machine with more memory"
+    )
     return Problem("the scan needs too much memory", str(scan.files[0]), found, fix=fix)
 
 
@@ -172,9 +197,9 @@ def _written(
 ) -> Path | Problem:
     where = str(scan.scan.files[0])
     if not prediction.finite:
-        fix = "look at the scan's intensities, and at the run's loss: the weights may be broken"
+        fix = "check the scan's intensities, and the run's loss: the weights may be damaged"
         return Problem(
-            "the network's answer holds NaN or infinity; nothing was written", where, fix=fix
+            "the prediction contains NaN or infinity; nothing was written", where, fix=fix
         )
     label = output_files(scan.scan, out, maps)["label"]
     try:
@@ -194,10 +219,11 @@ def _written(
 
 
 def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[Problem]]:
-    """The scans among files and folders, each file once, folders sorted by name; and what is wrong with the paths.
+    """Return the scans in files and folders, each file once, and the problems of the paths.
 
-    Of a folder: every .nii, .nii.gz, .h5, .png and .tif in it, and the LA layout's files up to two folders below. With more than one
-    channel, files <case>_0000.nii.gz, <case>_0001.nii.gz, ... are one scan (of images too).
+    From a folder: every .nii, .nii.gz, .h5, .png and .tif, sorted by name, and files of the LA
+    layout up to two folders below. With more than one channel, files <case>_0000.nii.gz,
+    <case>_0001.nii.gz, ... are one scan (the same for images).
     """
     files: dict[Path, Path] = {}
     problems = []
@@ -209,10 +235,10 @@ def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[
                 (name for name in ("images", "imagesTs", "imagesTr") if (path / name).is_dir()),
                 None,
             )
-            fix = f"give the folder of the scans: {path / inside}" if inside else ""
+            fix = f"give the folder with the scans: {path / inside}" if inside else ""
             problems.append(
                 Problem(
-                    "there is no scan in this folder",
+                    "the folder contains no scans",
                     str(path),
                     expected=f"files {', '.join(SUFFIXES)}",
                     fix=fix,
@@ -220,12 +246,12 @@ def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[
             )
         elif not path.exists():
             problems.append(
-                Problem("there is no such file or folder", str(path), fix="check the path")
+                Problem("the file or folder does not exist", str(path), fix="check the path")
             )
         elif not (path.is_dir() or (path.is_file() and path.name.lower().endswith(SUFFIXES))):
             problems.append(
                 Problem(
-                    "not a scan that can be read",
+                    "the file format is not supported",
                     str(path),
                     path.name,
                     f"a file {', '.join(SUFFIXES)}",
@@ -239,7 +265,7 @@ def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[
 
 
 def _scans_in(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The scans of a folder, and what bears the name of one and is no file, say a link that leads nowhere."""
+    """Return the scans of a folder, and paths with a scan's suffix that are not files."""
     beside = [
         file
         for file in folder.iterdir()
@@ -252,7 +278,7 @@ def _scans_in(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _by_case(files: Iterable[Path], channels: int) -> tuple[list[Scan], list[Problem]]:
-    """Files to scans: one each, or those of a case's channels together."""
+    """Return one scan per file, or per group of channel files of a case."""
     scans: list[Scan] = []
     by_case: dict[tuple[Path, str], dict[int, Path]] = defaultdict(dict)
     for file in files:
@@ -277,11 +303,11 @@ def _by_case(files: Iterable[Path], channels: int) -> tuple[list[Scan], list[Pro
             )
             problems.append(
                 Problem(
-                    "a scan's channels are not complete",
+                    "a scan has missing channels",
                     str(folder / name),
                     found,
                     expected,
-                    "give one file for each channel",
+                    "give one file per channel",
                 )
             )
     return scans, problems
@@ -290,14 +316,14 @@ def _by_case(files: Iterable[Path], channels: int) -> tuple[list[Scan], list[Pro
 def check_outputs(
     scans: Sequence[Scan], out: Path, maps: Sequence[MapName], overwrite: bool
 ) -> list[Problem]:
-    """What stands against writing the predictions of ``scans`` into ``out``."""
+    """Return the problems that prevent writing the predictions of ``scans`` to ``out``."""
     if out.exists() and not out.is_dir():
         return [
             Problem(
-                "the output is no folder",
+                "the output is not a folder",
                 str(out),
                 "a file",
-                "a folder, new or not",
+                "a folder, new or existing",
                 "choose another --out",
             )
         ]
@@ -319,8 +345,8 @@ def check_outputs(
                         "two scans have the same output",
                         str(file),
                         found,
-                        "names that differ",
-                        "predict them into different folders",
+                        "different names",
+                        "predict them to different folders",
                     )
                 )
             elif file.exists() and (file.stat().st_dev, file.stat().st_ino) in sources:
@@ -334,12 +360,15 @@ def check_outputs(
             elif file.exists() and not overwrite:
                 there[file] = None
     if there:
-        fix = "--resume leaves them and makes the others, --overwrite replaces them, or choose another --out"
+        fix = (
+            "add --resume to keep them and predict the others, add --overwrite to replace them, or "
+            "choose another --out"
+        )
         first, *more = there
         what = (
-            f"{len(there)} files of these predictions are here already"
+            f"{len(there)} files of these predictions already exist"
             if more
-            else "a prediction is here already"
+            else "the prediction already exists"
         )
         problems.append(
             Problem(

@@ -1,4 +1,4 @@
-"""Images of two axes in PNG and TIFF files: read one, and write its mask in the same format, the classes as grey values."""
+"""2D images in PNG and TIFF files, with their masks as grey values in the same format."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from crossview.inference.scan import Input, ReadingOptions, Scan, output_files
 
 
 def read_flat(scan: Scan, options: ReadingOptions) -> Input:
-    """Reads grey or colour values of one file, or of one file a channel.
+    """Read an image from one file, or from one file per channel.
 
-    Raises UserError: missing, damaged, channels or sizes that don't fit, a model of volumes.
+    UserError if a file is missing or damaged, channels or sizes do not fit, or the model takes
+    volumes.
     """
     path = scan.files[0]
     if 2 not in options.dimensions:
         raise UserError(
-            Problem("this model takes volumes", str(path), "an image of two axes", "a NIfTI volume")
+            Problem("this model predicts volumes", str(path), "a 2D image", "a NIfTI volume")
         )
     parts = [read_image(file) for file in scan.files]
     if len({part.shape[1:] for part in parts}) > 1:
         found = ", ".join(f"{part.shape[2]} x {part.shape[1]}" for part in parts)
         raise UserError(
-            Problem("the channels of an image differ in size", str(path), found, "one size")
+            Problem("the channels of an image differ in size", str(path), found, "equal sizes")
         )
     native = np.concatenate(parts)
     if len(native) != options.channels:
-        fix = "grey images have one channel and colour images three: convert it as the training images are"
+        fix = "convert the image to grey (1 channel) or colour (3), like the training images"
         raise UserError(
             Problem(
-                "the image has other channels than the model",
+                "the image has the wrong number of channels",
                 str(path),
                 str(len(native)),
                 str(options.channels),
@@ -54,7 +55,7 @@ def read_flat(scan: Scan, options: ReadingOptions) -> Input:
 
 
 def _write(path: Path, pages: NDArray[Any]) -> None:
-    """Pages (P, H, W): uint8 as grey values, float32 as they are (TIFF)."""
+    """Write pages (P, H, W): uint8 as grey values, float32 unchanged (TIFF)."""
     from PIL import Image
 
     first, *others = (Image.fromarray(page) for page in pages)

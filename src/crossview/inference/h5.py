@@ -1,4 +1,4 @@
-"""h5 scans in the published layouts of LA and ACDC: read one, and write its prediction as h5."""
+"""h5 scans in the published layouts of LA and ACDC, with predictions as h5."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from crossview.inference.scan import Input, ReadingOptions, Scan, output_files
 
 
 def read_h5(scan: Scan, options: ReadingOptions) -> Input:
-    """Reads ``image``, a volume or a slice. Raises UserError: missing, damaged, another shape or type, not all numbers."""
+    """Read ``image``, a volume or slice.
+
+    UserError if the file is missing or damaged, or has a wrong shape or type, or NaN.
+    """
     path = scan.files[0]
     if options.channels != 1:
         raise UserError(
             Problem(
-                "an h5 file has one channel",
+                "this model needs several channels, and h5 files have one",
                 str(path),
                 "1 channel",
                 f"{options.channels} channels",
@@ -30,12 +33,10 @@ def read_h5(scan: Scan, options: ReadingOptions) -> Input:
         )
     if any(options.preprocessing.spacing):
         expected, fix = (
-            "NIfTI: this model resamples scans to its own voxel size",
+            "NIfTI, because this model resamples scans to its own voxel spacing",
             "give the scan as NIfTI",
         )
-        raise UserError(
-            Problem("an h5 file does not tell its voxel sides", str(path), "h5", expected, fix)
-        )
+        raise UserError(Problem("h5 files store no voxel spacing", str(path), "h5", expected, fix))
     image = read_image(path, _dimensions(path, options.dimensions))
     check_finite(image, path)
 
@@ -53,7 +54,10 @@ def read_h5(scan: Scan, options: ReadingOptions) -> Input:
 
 
 def _dimensions(path: Path, allowed: Sequence[int]) -> int:
-    """The number of the image's axes where the model takes it, else one that it takes: the reader then says what is wrong."""
+    """Return the image's number of axes if the model accepts it.
+
+    Otherwise return an accepted number: the reader then raises the problem.
+    """
     import h5py
 
     try:

@@ -1,4 +1,4 @@
-"""NIfTI scans: read one, and write its prediction on the same grid, with the same affine, units and format."""
+"""NIfTI scans, with predictions on the same grid with the same affine, units and format."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from crossview.inference.scan import Input, ReadingOptions, Scan, output_files
 
 
 def read_nifti(scan: Scan, options: ReadingOptions) -> Input:
-    """Reads a volume (X, Y, Z) of one channel, of channels in a fourth axis, or in one file each.
+    """Read a volume (X, Y, Z) with one channel, with channels in a fourth axis, or one per file.
 
-    Raises UserError: missing, damaged, another shape, too large, not all numbers, voxel sides that can't be.
+    UserError if a file is missing, damaged or too large, or has a wrong shape, NaN or an impossible
+    voxel spacing.
     """
     path = scan.files[0]
     in_one_file = options.channels if len(scan.files) == 1 else 1
@@ -35,7 +36,7 @@ def read_nifti(scan: Scan, options: ReadingOptions) -> Input:
         )
     grids = [open_nifti(file) for file in scan.files]
     for opened, file in zip(grids, scan.files, strict=True):
-        grid_of(opened, file)  # the header's geometry is one
+        grid_of(opened, file)  # raises UserError for an invalid geometry
     volumes = [
         volume
         for grid, file in zip(grids, scan.files, strict=True)
@@ -55,14 +56,14 @@ def read_nifti(scan: Scan, options: ReadingOptions) -> Input:
         maps: list[Any] = [name for name in arrays if name != "label"]
         for name, file in output_files(scan, out, maps).items():
             space = turned.undo(arrays[name])
-            # NIfTI keeps space in the first three axes: the classes of a probability map become the fourth.
+            # The first three axes of NIfTI are space, so the classes of a map come fourth.
             _write(file, space if space.ndim == 3 else np.moveaxis(space, 0, -1), grids[0])
 
     return Input(scan, image, native.shape[1:], write)
 
 
 def _write(path: Path, array: NDArray[Any], grid: Nifti1Image) -> None:
-    """Writes an array with another scan's geometry; what describes that scan's intensities is reset."""
+    """Write an array with the scan's geometry; reset the fields that describe its intensities."""
     from nibabel.fileholders import FileHolder
 
     header = grid.header.copy()
@@ -78,7 +79,7 @@ def _write(path: Path, array: NDArray[Any], grid: Nifti1Image) -> None:
     }.items():
         header[field] = value
     header["pixdim"][4:] = 1
-    # Without an affine nibabel leaves the header's own geometry, both forms and their codes, as it is.
+    # Without an affine, nibabel keeps the header's geometry: both forms and their codes.
     image = type(grid)(array, None, header)
     with written_whole(path) as part, part.open("wb") as raw:
         zipped = path.suffix.lower() == ".gz"

@@ -1,4 +1,4 @@
-"""Which model made the predictions in a folder: noted beside them, so that no other model's are mixed in unseen."""
+"""Record of the model whose predictions a folder contains, so that models are never mixed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from crossview.files import write_text
 FILE = "predicted-by.json"
 
 Origin = Mapping[str, Any]
-"""method, step, weights (a digest) and the [inference] table, as far as the result depends on it."""
+"""method, step, weights (a digest) and the keys of [inference] that affect the result."""
 
 
 def origin_of(
     method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]
 ) -> Origin:
-    """What tells one way to predict from another. weights: of the checkpoint; inference: the recipe's table."""
+    """Return the origin. weights: of the checkpoint. inference: the recipe's table."""
     digest = sha256()
     for name, value in weights.items():
         digest.update(name.encode())
@@ -33,23 +33,23 @@ def origin_of(
 
 
 def note_origin(out: Path, origin: Origin) -> None:
-    """Write it into the folder ``out``. Raises OSError."""
+    """Write the origin to the folder ``out``. OSError."""
     write_text(out / FILE, json.dumps(origin, indent=1) + "\n")
 
 
 def check_origin(out: Path, origin: Origin) -> None:
-    """Raises UserError where the predictions in ``out`` are noted as another model's; where nothing is noted, there is nothing to say."""
+    """Raise UserError if ``out`` records a different origin; pass if it records none."""
     try:
         noted = json.loads((out / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
     if noted != json.loads(json.dumps(origin)):
         fix = (
-            "choose another --out; --overwrite replaces the predictions of the scans that are given"
+            "choose another --out, or add --overwrite to replace the predictions of the given scans"
         )
         raise UserError(
             Problem(
-                "the predictions here are another model's",
+                "this folder already contains predictions of a different model",
                 str(out),
                 _told(noted),
                 _told(origin),
@@ -60,7 +60,7 @@ def check_origin(out: Path, origin: Origin) -> None:
 
 def _told(origin: Any) -> str:
     if not isinstance(origin, Mapping):
-        return "an unreadable note"
+        return "an unreadable record"
     inference = origin.get("inference")
     how = (
         [f"{key} {value}" for key, value in inference.items()]

@@ -1,4 +1,4 @@
-"""A trained method's predictions of whole images."""
+"""Predictions of whole images by a trained method."""
 
 from __future__ import annotations
 
@@ -25,22 +25,28 @@ from crossview.objectives.components import largest_components
 
 Label = NDArray[np.uint8]
 SLAB = 32
-"""Slices of a volume whose doubt is worked out at once."""
+"""Slices of a volume whose uncertainty is computed at once."""
 Progress = Callable[[int, int], None]
-"""Called with (done, total); the total grows as images come in."""
+"""Called with (done, total); the total grows as images arrive."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a method makes of one image (C, *S), on the grid that it was asked for.
+    """A method's prediction of one image (C, *S), on the requested grid.
 
-    label: the most probable class, uint8 (*S); a tie goes to the lower class, so a foreground score must exceed 0.5.
-    probability: class probabilities, float32 (K, *S), the mean over the windows that cover a voxel.
-    views: each network's own label by its name, cleaned as ``label`` is; empty where the method has one network.
-    other: the label with the other clean-up: with the largest component of each class if ``label`` has all, and the reverse.
-    disagreement: float32 (*S) in 0..1: of the views, or the prediction's entropy where there is one network or the views are no peers
-    (an averaged teacher agrees with its student, right or wrong); see :mod:`crossview.inference.disagreement`.
-    peers: whether the views are networks trained beside each other.
+    Attributes:
+        label: The most probable class, uint8 (*S). A tie goes to the lower class, so a foreground
+            probability must exceed 0.5.
+        probability: Class probabilities, float32 (K, *S), the mean over the windows that cover a
+            voxel.
+        views: Label of each network by its name, cleaned like ``label``; empty if the method has
+            one network.
+        other: The label with the other clean-up: only the largest component of each class if
+            ``label`` has all components, and the reverse.
+        disagreement: Float32 (*S) in 0..1: of the views, or the entropy of the prediction if there
+            is one network or the views are not peers (an averaged teacher agrees with its student,
+            right or wrong). See :mod:`crossview.inference.disagreement`.
+        peers: True if the views are networks trained next to each other.
     """
 
     label: Label
@@ -52,24 +58,27 @@ class Prediction:
 
     @property
     def entropy(self) -> NDArray[np.float32]:
-        """The entropy of the probabilities, float32 (*S): 0 where one class is sure, 1 where all are equally probable."""
+        """Normalised entropy of the probabilities, float32 (*S): 0 certain, 1 all classes equal."""
         slabs = torch.split(torch.from_numpy(self.probability), SLAB, dim=1)
         return torch.cat([normalised_entropy(slab) for slab in slabs]).numpy()
 
     @property
     def of_peers(self) -> bool:
-        """Whether there are views that may disagree; else ``disagreement`` is the entropy."""
+        """True if ``disagreement`` is that of peer views; otherwise it is the entropy."""
         return self.peers and len(self.views) > 1
 
     @property
     def finite(self) -> bool:
-        """False where the network answered with NaN or infinity: the label then means nothing."""
+        """True if no probability is NaN or infinite; otherwise the label is meaningless."""
         return bool(np.isfinite(self.probability.sum(dtype=np.float64)))
 
 
 @dataclass(frozen=True)
 class _Raw:
-    """A prediction before the clean-up, off the device. labels: uint8 (1 + views, *S), the combination first."""
+    """A prediction in host memory, before the clean-up.
+
+    labels: uint8 (1 + views, *S), the combination first.
+    """
 
     labels: Label
     probability: NDArray[np.float32]
@@ -77,17 +86,30 @@ class _Raw:
 
 
 class Predictor:
-    """Predicts whole images with one method, many images with batches that they share.
+    """A predictor of whole images with one method; images share batches.
 
-    mode: "windows" (sliding windows of size ``patch`` every ``stride`` voxels, in each slice of a volume (D, H, W) where the patch
-    has two sides) or "slices" (each slice resized to ``patch`` and back; ``stride`` is not used). largest_component: keep the
-    largest component of each class, over the whole volume in all modes (26 neighbours; 8 in an image). batch: windows or slices a
-    forward pass; the result does not depend on it. flips: take the mean over the image and its reflections along the first two axes
-    of the patch and both, for four times the work. progress: called after each batch with the windows or slices done and those known.
-    passes: a context that each batch's forward passes run in, say to record them.
+    The method's modes, weights and gradients, and every random state, are unchanged whenever the
+    caller has control, so an evaluation can't disturb training.
 
-    The method's modes, weights and gradients, and every random state, are as before whenever the caller has control: an
-    evaluation can't disturb training. Raises UserError for a patch and stride that leave voxels uncovered.
+    Args:
+        method: The trained method.
+        mode: "windows": sliding windows of size ``patch`` every ``stride`` voxels, in each slice of
+            a volume (D, H, W) if the patch has two sides. "slices": each slice is resized to
+            ``patch`` and back; ``stride`` is not used.
+        patch: Size of a window or slice in voxels.
+        stride: Distance between windows in voxels, one number per axis of ``patch``.
+        largest_component: Keep the largest component of each class, over the whole volume in all
+            modes (26 neighbours; 8 in an image).
+        batch: Windows or slices per forward pass; does not affect the result.
+        flips: Average over the image and its reflections along the first axis of the patch, the
+            second and both, for four times the work.
+        device: Where the forward passes run.
+        precision: Of the forward passes.
+        progress: Called after each batch with the windows or slices done and those known.
+        passes: A context around the forward passes of each batch, for example to record them.
+
+    Raises:
+        UserError: If patch and stride leave voxels uncovered.
     """
 
     def __init__(
@@ -110,10 +132,10 @@ class Predictor:
         elif len(patch) != 2:
             raise UserError(
                 Problem(
-                    "slices need a patch of two sides",
+                    "slices need a patch with two sides",
                     where="[data] patch",
                     found=str(list(patch)),
-                    expected="say [256, 256]",
+                    expected="two numbers, such as [256, 256]",
                 )
             )
         self.method = method.to(device)
@@ -126,15 +148,24 @@ class Predictor:
 
     @property
     def dimensions(self) -> tuple[int, ...]:
-        """How many spatial axes an image may have: three for a patch of three sides; for one of two sides two, or three of a stack."""
+        """Accepted numbers of spatial axes: 3 for a 3D patch; 2 or 3 (a stack) for a 2D patch."""
         return (2, 3) if len(self.patch) == 2 else (3,)
 
     def predict(
         self, images: Iterable[NDArray[np.float32]], shapes: Iterable[Sequence[int]] | None = None
     ) -> Iterator[Prediction]:
-        """The predictions of images (C, *S), in order, each as soon as its last window has run. Raises ValueError for a wrong shape.
+        """Predict images in order, each as soon as its last window has run.
 
-        shapes: the grid of each prediction, where an image has been resampled: probabilities are brought there before a class is chosen.
+        Args:
+            images: float32 (C, *S) each.
+            shapes: The grid of each prediction, for images that were resampled: probabilities are
+                resampled to it before the class is chosen. None: the grid of the image.
+
+        Yields:
+            One prediction per image.
+
+        Raises:
+            ValueError: If an image has the wrong number of axes or an empty one.
         """
         done = total = 0
         grids: deque[Sequence[int]] = deque()
@@ -162,7 +193,8 @@ class Predictor:
     def _parts(self, image: NDArray[np.float32]) -> Parts:
         if image.ndim - 1 not in self.dimensions or 0 in image.shape:
             raise ValueError(
-                f"an image of shape {image.shape} for {self.mode} of {self.patch}; its channels come first"
+                f"image of shape {image.shape} does not fit {self.mode} of {self.patch}; channels "
+                "come first"
             )
         tensor = torch.tensor(np.ascontiguousarray(image, dtype=np.float32), device=self.device)
         if self.mode == "slices":
@@ -172,9 +204,10 @@ class Predictor:
         )
 
     def _maps(self, image: Tensor) -> Tensor:
-        """Foreground probabilities (B, 1 + views, K-1, *patch) of a batch, the combination first; no views where there is one only.
+        """Return foreground probabilities (B, 1 + views, K-1, *patch) of a batch.
 
-        Probabilities sum to one, so the background needs neither memory nor time.
+        The combination comes first; a single view is not repeated. Probabilities sum to one, so the
+        background needs neither memory nor time.
         """
         with evaluating(self.method), torch.no_grad(), self.passes():
             reflected = (
@@ -199,9 +232,10 @@ class Predictor:
         return torch.stack([probability[:, 1:] for probability in probabilities], dim=1)
 
     def _raw(self, maps: Tensor, shape: Sequence[int]) -> _Raw:
-        """From the maps (1 + views, K-1, *S) to arrays on the grid ``shape`` in the computer's memory.
+        """Return arrays on the grid ``shape`` in host memory from maps (1 + views, K-1, *S).
 
-        Slab by slab and one view after the other, for a large scan's memory. Doubt is told on the maps' own grid and brought from there.
+        Works slab by slab and view by view to limit the memory of large scans. The uncertainty is
+        computed on the maps' own grid and then resampled.
         """
         spread = torch.cat(
             [_doubt(slab, self.method.peers) for slab in torch.split(maps, SLAB, dim=2)]
@@ -216,8 +250,8 @@ class Predictor:
             del (
                 on_grid,
                 background,
-            )  # before the next view's are made: a large scan has several GB of them
-        assert probability is not None  # maps hold the combination at least
+            )  # free them before the next view: several GB for a large scan
+        assert probability is not None  # maps contain at least the combination
         return _Raw(
             torch.stack(labels).numpy(), probability.numpy(), resampled(spread, shape).cpu().numpy()
         )
@@ -235,13 +269,16 @@ class Predictor:
 
 
 def _doubt(maps: Tensor, peers: bool) -> Tensor:
-    """Of maps (1 + views, K-1, *S): the views' disagreement (*S), or the entropy where there is one network or they are no peers."""
+    """Return the disagreement of the views, (*S), from maps (1 + views, K-1, *S).
+
+    Entropy if there is only one network or the views are not peers.
+    """
     views = [_with_background(view) for view in maps[1:]] if peers else []
     return disagreement(views) if views else normalised_entropy(_with_background(maps[0]))
 
 
 def _on_grid(foreground: Tensor, shape: Sequence[int]) -> Tensor:
-    """Maps (K-1, *S') on another grid, one class after the other; ``foreground`` itself if the shape stays."""
+    """Resample maps (K-1, *S') class by class; return ``foreground`` if the shape is equal."""
     if tuple(shape) == foreground.shape[1:]:
         return foreground
     result = foreground.new_empty((len(foreground), *shape))
@@ -251,17 +288,23 @@ def _on_grid(foreground: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _background(foreground: Tensor) -> Tensor:
-    """(K-1, *S) -> (*S). With two classes arg-max is exact: 1 - p is rounded to less than p only for p > 0.5."""
+    """Return the background, (K-1, *S) -> (*S).
+
+    With two classes arg-max is exact: 1 - p is rounded to less than p only for p > 0.5.
+    """
     return (1 - foreground.sum(0)).clamp_(min=0)
 
 
 def _with_background(foreground: Tensor) -> Tensor:
-    """(K-1, *S) -> (K, *S)."""
+    """Prepend the background, (K-1, *S) -> (K, *S)."""
     return torch.cat([_background(foreground)[None], foreground])
 
 
 def most_probable(probability: Tensor | Sequence[Tensor]) -> Tensor:
-    """The class of the largest of K probabilities (*S), the first of equal ones: uint8 (*S). On a CPU 15 times as fast as ``argmax``."""
+    """Return the class of the largest of K probabilities (*S), the first of equal ones: uint8 (*S).
+
+    15 times as fast as ``argmax`` on a CPU.
+    """
     best = probability[0].clone()
     label = torch.zeros_like(best, dtype=torch.uint8)
     for index, other in enumerate(probability[1:], 1):
@@ -272,7 +315,7 @@ def most_probable(probability: Tensor | Sequence[Tensor]) -> Tensor:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode; on leaving, every submodule gets back the mode that it had."""
+    """Switch to evaluation mode; on exit, restore the mode of every submodule."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -289,10 +332,13 @@ def _check_windows(patch: Sequence[int], stride: Sequence[int]) -> None:
     if not fits:
         found, expected = (
             f"{list(stride)} for a patch of {list(patch)}",
-            "one number an axis, from 1 to the patch's side",
+            "one number per axis, from 1 to the side of the patch",
         )
         raise UserError(
             Problem(
-                "the windows' stride does not fit the patch", "[inference] stride", found, expected
+                "the stride of the windows does not fit the patch",
+                "[inference] stride",
+                found,
+                expected,
             )
         )

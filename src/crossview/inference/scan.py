@@ -1,4 +1,4 @@
-"""A scan to predict: its files, how it is read, and where its prediction goes."""
+"""A scan to predict: its files, reading options and output files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from crossview.data.sources.source import DataOptions, Orientation
 
 MapName = Literal["probability", "disagreement", "entropy"]
 FLAT = (".png", ".tif", ".tiff")
-"""Suffixes of files that hold an image of two axes."""
+"""Suffixes of 2D image files."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One case: its files (one, or one a channel) and the name of its prediction's file."""
+    """One case: its files (one, or one per channel) and the name of its prediction file."""
 
     files: tuple[Path, ...]
     output: str
@@ -28,9 +28,10 @@ class Scan:
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How a run reads scans: from its [data] table, and how many channels and spatial axes its model takes.
+    """Options for reading scans: from [data], and the channels and spatial axes of the model.
 
-    preprocessing, orientation and nifti_axes are not for h5 files: the published ones are normalised and ordered already.
+    preprocessing, orientation and nifti_axes do not apply to h5 files: the published ones are
+    already normalised and ordered.
     """
 
     preprocessing: Preprocessing
@@ -41,17 +42,18 @@ class ReadingOptions:
 
     @classmethod
     def of(cls, data: DataOptions, channels: int, dimensions: tuple[int, ...]) -> ReadingOptions:
-        """Those of a recipe's [data] table."""
+        """Return the options of a recipe's [data] table."""
         return cls(Preprocessing.of(data), data.orientation, data.nifti_axes, channels, dimensions)
 
 
 @dataclass(frozen=True)
 class Input:
-    """A scan that was read.
+    """A scan in memory.
 
-    image: float32 (C, *S') as the network sees it. shape: *S of the scan itself, turned as the network sees it.
-    write: puts arrays of a prediction by their names ("label" uint8 (*S); "probability" float32 (K, *S), "disagreement" and
-    "entropy" float32 (*S) where they are asked for) into a folder, each file whole or not at all.
+    image: float32 (C, *S'), the network's input. shape: *S of the scan itself, in the same
+    orientation. write: writes the arrays of a prediction by name to a folder, each file completely
+    or not at all: "label" uint8 (*S) and, if requested, "probability" float32 (K, *S),
+    "disagreement" and "entropy" float32 (*S).
     """
 
     scan: Scan
@@ -61,10 +63,11 @@ class Input:
 
 
 def output_files(scan: Scan, out: Path, maps: Sequence[MapName]) -> dict[str, Path]:
-    """The file of each array that is written for a scan, the label last, so that a label means that the rest is there.
+    """Return the file of each array of a scan.
 
-    NIfTI maps have folders of their own, so that the labels' folder holds labels only, and so have those of images, as float TIFF
-    files; an h5 file holds all arrays.
+    The label is last, so an existing label means that its maps exist too. Maps of NIfTI scans and
+    of images (as float TIFF) have separate folders, so the label folder contains only labels; an h5
+    file contains all arrays.
     """
     label = out / scan.output
     if label.suffix.lower() == ".h5":

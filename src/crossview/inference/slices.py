@@ -1,8 +1,9 @@
 """Slice-wise inference: each slice is resized to the patch, and its maps are resized back.
 
-Both ways take the nearest pixel, as the published ACDC code does. Taking the nearest pixel and taking the most probable
-class can be exchanged, so the maps come back as a whole and the class is chosen afterwards. For some sizes the released
-code loses the last row or column on the way back and fills it with background; here it is the nearest pixel too.
+Both directions use the nearest pixel, like the published ACDC code. Nearest-pixel resizing and
+arg-max commute, so the maps are resized and the class is chosen afterwards. For some sizes the
+released code loses the last row or column when resizing back and fills it with background; here it
+is the nearest pixel too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from crossview.inference.windows import zeros_beside
 
 
 class Slices:
-    """The slices of a volume (C, D, H, W), or the one of an image (C, H, W), as network inputs (C, *patch)."""
+    """The slices of a volume (C, D, H, W) or image (C, H, W), as network inputs (C, *patch)."""
 
     def __init__(self, image: Tensor, patch: Sequence[int]) -> None:
         self.sides = image.shape[1:]

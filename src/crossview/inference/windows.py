@@ -1,8 +1,8 @@
-"""Sliding windows: where they stand, how several images share batches of them, and how they come together again.
+"""Sliding windows: their positions, batches shared by several images, and the mean of their maps.
 
-The rule is the one of the published LA code (SS-Net, BCP and CML have it from UA-MT, Yu et al., MICCAI 2019): windows
-start at min(stride * k, side - patch), every window weighs the same, and an image smaller than the window is padded
-with zeros on both sides.
+The rule is that of the published LA code (SS-Net, BCP and CML took it from UA-MT, Yu et al.,
+MICCAI 2019): windows start at min(stride * k, side - patch), every window has the same weight, and
+an image smaller than the window is padded with zeros on both sides.
 """
 
 from __future__ import annotations
@@ -16,35 +16,38 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FREE_SHARE = 0.5
-"""Maps that need more than this share of a GPU's free memory are summed in the computer's memory."""
+"""Maps that need more than this share of a GPU's free memory are summed in host memory."""
 
 
 def window_starts(side: int, patch: int, stride: int) -> list[int]:
-    """Where the windows of one axis start: ceil((side - patch) / stride) + 1 of them, in rising order. ``side`` is at least ``patch``."""
+    """Return the starts of the windows on one axis, in rising order.
+
+    There are ceil((side - patch) / stride) + 1. ``side`` is at least ``patch``.
+    """
     steps = -((patch - side) // stride)
     return [min(stride * k, side - patch) for k in range(steps + 1)]
 
 
 class Parts(Protocol):
-    """One image taken apart into network inputs of one shape; their maps are put together in ``result``."""
+    """One image split into network inputs of one shape; ``result`` combines their maps."""
 
     def __len__(self) -> int: ...
 
     def cut(self, index: int) -> Tensor:
-        """The network's input (C, *patch) of one part."""
+        """Return the network input (C, *patch) of one part."""
         ...
 
     def add(self, index: int, maps: Tensor) -> None:
-        """Takes that part's maps (..., *patch)."""
+        """Add the maps (..., *patch) of one part."""
         ...
 
     def result(self) -> Tensor:
-        """The whole image's maps (..., *S), float32. Called once, when all parts have been added."""
+        """Return the image's maps (..., *S), float32. Called once, after all parts are added."""
         ...
 
 
 class Windows:
-    """The sliding windows of an image (C, *S); ``result`` is the mean over the windows that cover a voxel."""
+    """The sliding windows of an image (C, *S); ``result`` is the mean over windows per voxel."""
 
     def __init__(self, image: Tensor, patch: Sequence[int], stride: Sequence[int]) -> None:
         sides = image.shape[1:]
@@ -71,7 +74,7 @@ class Windows:
         return len(self.corners)
 
     def _window(self, index: int) -> tuple[Any, ...]:
-        """Indexes the last axes of the image or of its maps."""
+        """Return the index of a window in the last axes of the image or its maps."""
         return (
             ...,
             *(
@@ -93,12 +96,12 @@ class Windows:
         total, self.total = (
             self.total,
             None,
-        )  # the caller's alone: what is left of this image stays until the next is asked for
+        )  # only the caller keeps it: the rest of this image lives until the next is requested
         assert total is not None  # every image has at least one window
         return total.div_(self._count(total.device))[self.inside]
 
     def _count(self, device: torch.device) -> Tensor:
-        """How many windows cover each voxel: the product of the axes' own counts."""
+        """Return the number of windows per voxel: the product of the counts per axis."""
         count = torch.ones((), device=device)
         for side, window, starts in zip(self.image.shape[1:], self.patch, self.starts, strict=True):
             covered = torch.zeros(side)
@@ -109,7 +112,7 @@ class Windows:
 
 
 class SliceWindows(Windows):
-    """Sliding 2D windows over the slices of a volume (C, D, H, W), slice by slice; ``result`` as of ``Windows``."""
+    """The sliding 2D windows in a volume's slices (C, D, H, W); ``result`` as in ``Windows``."""
 
     def __init__(self, image: Tensor, patch: Sequence[int], stride: Sequence[int]) -> None:
         super().__init__(image, (1, *patch), (1, *stride))
@@ -122,7 +125,7 @@ class SliceWindows(Windows):
 
 
 def zeros_beside(maps: Tensor, shape: Sequence[int]) -> Tensor:
-    """Float32 zeros on the device of ``maps``, or in the computer's memory where they would crowd a GPU."""
+    """Return float32 zeros on the device of ``maps``, or in host memory if the GPU is too full."""
     device = maps.device
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -135,10 +138,11 @@ def zeros_beside(maps: Tensor, shape: Sequence[int]) -> Tensor:
 def run_batches(
     images: Iterable[Parts], network: Callable[[Tensor], Tensor], batch: int
 ) -> Iterator[Tensor]:
-    """The maps of each image, in order, as soon as its last part has run.
+    """Yield the maps of each image, in order, as soon as its last part has run.
 
-    ``network`` maps (B, C, *patch) to (B, ..., *patch). Every batch but the last holds ``batch`` parts, of as many images
-    as it takes. An image is asked for only when its first part is about to run.
+    ``network`` maps (B, C, *patch) to (B, ..., *patch). Every batch except the last contains
+    ``batch`` parts, of one or several images. An image is requested only when its first part is
+    about to run.
     """
     parts = ((image, index) for image in images for index in range(len(image)))
     while chunk := list(itertools.islice(parts, batch)):

@@ -1,4 +1,4 @@
-"""A run folder without the names of its cases: file names of a hospital's scans often are patients' names."""
+"""Run folders without case names: file names of hospital scans are often patients' names."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 from crossview.reporting.folder import CaseScores, Evaluation, Journal, RunFolder
 
 HIDDEN = ("data", "command")
-"""Entries of environment.json that hold paths."""
+"""Entries of environment.json that contain paths."""
 
 
 def without_names(run: RunFolder) -> RunFolder:
-    """The run with "case 1", "case 2" ... for its cases, in an order that tells nothing, wherever a name stands as a word of its own.
+    """Return the run with each case and patient name replaced by "case 1", "case 2", ...
 
-    Paths of the data and the command line are left out. Pictures are the same files: what is drawn in them holds no names.
+    A name is replaced wherever it is a whole word; the numbers follow the alphabet. Data paths and
+    the command line are removed. Pictures are kept: they contain no names.
     """
     names = sorted(set(_names(run)))
     codes = {name: f"case {place}" for place, name in enumerate(names, 1)}
@@ -29,7 +30,7 @@ def without_names(run: RunFolder) -> RunFolder:
 
 
 def _names(run: RunFolder) -> Iterable[str]:
-    """Cases and patients of every split that the folder knows by name."""
+    """Yield the names of cases and patients in all splits."""
     for key in ("labelled", "validation"):
         found = run.environment.get(key)
         yield from (str(name) for name in found) if isinstance(found, list) else ()
@@ -55,7 +56,7 @@ def _evaluation(evaluation: Evaluation, codes: Mapping[str, str]) -> Evaluation:
 
 
 def _replaced(value: Any, codes: Mapping[str, str]) -> Any:
-    """A value as JSON has it, with every name that stands as a word in one of its texts replaced."""
+    """Return a JSON value with every name that is a whole word in one of its texts replaced."""
     if not codes:
         return value
     longest_first = "|".join(re.escape(name) for name in sorted(codes, key=len, reverse=True))

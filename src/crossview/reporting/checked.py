@@ -1,4 +1,4 @@
-"""A checked data set for people: what it holds, then each finding, with everything that breaks one rule told together."""
+"""Printed result of a check: a summary of the data set, then the findings, grouped by rule."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ from crossview.data.check_set import Finding
 
 ROLES = {
     "labelled": "labelled",
-    "hidden": "labels kept from training",
+    "hidden": "labels hidden from training",
     "unlabelled": "unlabelled",
     "validation": "validation",
     "test": "test",
-    "unused": "not used (split.toml can name them)",
+    "unused": "not used (split.toml can assign them)",
 }
-ALL_LABELLED = "Every scan is labelled: method.name=supervised trains on them, data.labelled=N hides all labels but the first N."
+ALL_LABELLED = (
+    "Every scan is labelled: train on all of them with method.name=supervised, "
+    "or hide all labels but the first N with data.labelled=N."
+)
 COLOURS = {"error": "bold red", "warning": "bold yellow"}
 MOST_SHOWN = 10
-"""Findings of one kind that are shown one by one."""
+"""Findings of one kind that are listed individually."""
 
 
 def checked(check: Check) -> RenderableType:
-    """The summary's tables and the findings, readable from 80 columns on."""
+    """Return the summary tables and the findings, laid out for 80 columns or more."""
     parts: list[RenderableType] = [Text(_title(check), style="bold")]
     if check.facts:
         parts += [_cases(check), _ranges(check)]
@@ -47,7 +50,10 @@ def _title(check: Check) -> str:
     count = sum(len(of_role) for of_role in check.facts.values())
     channels = max((fact.channels for fact in check.read), default=0)
     names = f" ({', '.join(check.data.channel_names)})" if check.data.channel_names else ""
-    return f"{check.data.root.absolute().name}: source {check.data.source}, {count:,} cases, {_counted(channels, 'channel')}{names}"
+    return (
+        f"{check.data.root.absolute().name}: source {check.data.source}, {count:,} cases, "
+        f"{_counted(channels, 'channel')}{names}"
+    )
 
 
 def _table(*columns: str) -> Table:
@@ -66,12 +72,12 @@ def _cases(check: Check) -> RenderableType:
 
 
 def _ranges(check: Check) -> RenderableType:
-    """Shapes and voxel sides over all cases, a row each, and under them the intensities of each channel."""
+    """Return shape and voxel spacing over all cases and, below, each channel's intensities."""
     table, intensities = _table("", "smallest", "median", "largest"), []
     for name, values in check.ranges().items():
         if name.startswith("intensity"):
             low, middle, high = values["median"]
-            intensities.append(Text(f"{name}: {low:.4g} to {high:.4g}, middle {middle:.4g}"))
+            intensities.append(Text(f"{name}: {low:.4g} to {high:.4g}, median {middle:.4g}"))
         else:
             unit = " in mm" if name == "spacing" else ""
             table.add_row(
@@ -80,7 +86,7 @@ def _ranges(check: Check) -> RenderableType:
             )
     if not intensities:
         return Text()
-    note = Text("(0.5th, 99.5th and 50th percentile of a case, median over the cases)", style="dim")
+    note = Text("(0.5th, 99.5th and 50th percentiles per case, median over cases)", style="dim")
     return Padding(Group(table, *intensities, note), (1, 0, 0, 0))
 
 
@@ -97,7 +103,7 @@ def _classes(check: Check) -> RenderableType:
 
 
 def _finding(alike: Sequence[Finding], root: str) -> RenderableType:
-    """Findings of one kind: the rule once, then what broke it."""
+    """Return the findings of one kind: the rule once, then each case that breaks it."""
     first = alike[0].problem
     heading = Text(f"{alike[0].severity}: ", style=COLOURS[alike[0].severity])
     heading.append(first.what + (f" ({len(alike)} times)" if len(alike) > 1 else ""), style="bold")
@@ -117,9 +123,9 @@ def _lines(alike: Sequence[Finding], root: str) -> Iterator[tuple[str, str]]:
             ": ".join(text for text in (where, finding.problem.found) if text),
         )
     if len(alike) > MOST_SHOWN:
-        yield "", f"and {len(alike) - MOST_SHOWN} more; --json names all"
+        yield "", f"and {len(alike) - MOST_SHOWN} more; --json lists all"
     for label in ("expected", "fix"):
-        # What is expected or helps can differ from case to case: then the first stands for all.
+        # These can differ between cases; the first finding's text is shown for all.
         if text := getattr(alike[0].problem, label):
             yield label, text
 
@@ -127,11 +133,11 @@ def _lines(alike: Sequence[Finding], root: str) -> Iterator[tuple[str, str]]:
 def _verdict(check: Check) -> Text:
     only = "" if check.facts.get("unlabelled") else f" {ALL_LABELLED}"
     if not check.findings:
-        return Text(f"Nothing is wrong with it.{only}", style="bold green")
+        return Text(f"No problems found.{only}", style="bold green")
     counted = f"{_counted(len(check.errors), 'error')}, {_counted(len(check.warnings), 'warning')}."
     if check.errors:
-        return Text(f"{counted} Training needs the errors mended.", style="bold red")
-    return Text(f"{counted} It can be trained on.{only}", style="bold")
+        return Text(f"{counted} Fix the errors before training.", style="bold red")
+    return Text(f"{counted} The data set can be trained on.{only}", style="bold")
 
 
 def _counted(count: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""A comparison of runs as a file: Markdown, CSV, a page or its plots, and the demonstration's report."""
+"""Comparison files (Markdown, CSV, HTML page, SVG plots) and the demonstration's report."""
 
 from __future__ import annotations
 
@@ -19,9 +19,19 @@ TABLES = (".md", ".csv", ".html", ".svg")
 def write_table(
     comparison: Comparison, path: Path, title: str = "Comparison", about: str = ""
 ) -> Path:
-    """Write a comparison as .md, .csv, .html or (its plots) .svg, told by the name. Raises UserError for another name.
+    """Write a comparison as .md, .csv, .html or, for its plots, .svg.
 
-    title, about: of the page, and the title of the plots.
+    Args:
+        comparison: The comparison to write.
+        path: The file. Its suffix selects the format.
+        title: Title of the page or the plots.
+        about: Sentence below the title of the page.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        UserError: If the suffix is not one of the four.
     """
     check_table_name(path)
     if path.suffix == ".html":
@@ -32,19 +42,19 @@ def write_table(
 
 
 def check_table_name(path: Path) -> None:
-    """Raises UserError for a name that tells no kind of table."""
+    """Raise UserError if the suffix of `path` is not a table format."""
     if path.suffix not in TABLES:
         raise UserError(
             Problem(
-                "a table can't be written to such a file",
+                "the table's file has an unknown suffix",
                 str(path),
-                expected=f"a name that ends in {', '.join(TABLES)}",
+                expected=f"a file name that ends in {', '.join(TABLES)}",
             )
         )
 
 
 def write_demo(folder: Path, comparison: Comparison, shown: Path) -> tuple[Path, Path]:
-    """report.html (the comparison, then the run ``shown``) and compare.csv of the demonstration in ``folder``."""
+    """Write report.html (the comparison, then the run ``shown``) and compare.csv in ``folder``."""
     report = write_report(
         shown,
         comparison=as_table(comparison),
@@ -55,7 +65,7 @@ def write_demo(folder: Path, comparison: Comparison, shown: Path) -> tuple[Path,
 
 
 def as_table(comparison: Comparison) -> ComparisonTable:
-    """What the page shows of a comparison, setting by setting, the baseline first."""
+    """Return the table of a comparison for the page, by setting, each with the baseline first."""
     settings = list(dict.fromkeys(row.setting for row in comparison.rows))
     rows = sorted(
         comparison.rows, key=lambda row: (settings.index(row.setting), not row.is_baseline)

@@ -1,4 +1,4 @@
-"""Runs side by side: a table and a dot plot, as a page of their own or at the top of a run's report."""
+"""Table and plots of a comparison, as a separate page or at the top of a run's report."""
 
 from __future__ import annotations
 
@@ -28,15 +28,26 @@ from crossview.reporting.words import (
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """What a comparison shows.
+    """Contents of a comparison page.
 
-    rows: one a method and setting, with the keys method, setting, seeds, steps, dice, sd_seeds, ci_low, ci_high, jaccard, hd95, asd,
-    hd95_left_out, asd_left_out, difference, difference_low, difference_high, verdict, p, p_alone, empty, seconds, selection; overlaps in
-    0 to 1; a key may be missing or None. difference: of Dice, to the baseline, which has none itself and comes first in its setting.
-    verdict: "better", "worse", "reference", "one seed" or other words; without it the interval of the difference decides. p, p_alone: with
-    Holm's correction and without. baseline: False for a row that has no difference and is not the baseline. empty: a number, a list, or
-    numbers by kind. classes: the mean of each metric by class name, of several classes. points: one a run, with method, setting, seed,
-    dice. unit: of the distances.
+    Attributes:
+        rows: One row per method and setting. Any key may be missing or None; overlaps are 0 to 1.
+
+            - method, setting, seeds, steps, seconds, selection.
+            - dice, jaccard, hd95, asd: means. hd95_left_out, asd_left_out: predictions without a
+              surface distance.
+            - sd_seeds, ci_low, ci_high: standard deviation over seeds and interval of Dice.
+            - difference, difference_low, difference_high: Dice minus the baseline's. The baseline
+              has none and is the first row of its setting.
+            - verdict: "better", "worse", "reference", "one seed" or other words. Without it the
+              interval of the difference decides.
+            - p, p_alone: with and without Holm's correction.
+            - baseline: False for a row that has no difference and is not the baseline.
+            - empty: a number, a list, or numbers by kind.
+            - classes: the mean of each metric by class name, if there are several classes.
+        points: One entry per run, with method, setting, seed and dice.
+        notes: Sentences below the table.
+        unit: Unit of the distances.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -53,7 +64,18 @@ def write_comparison(
     about: str = "",
     plot: bool = True,
 ) -> Path:
-    """Write a comparison as one self-contained HTML page. about: a sentence below the title. plot=False leaves the plots out."""
+    """Write a comparison as a self-contained HTML page.
+
+    Args:
+        comparison: The rows, points and notes to show.
+        path: The file to write.
+        title: Title of the page.
+        about: Sentence below the title.
+        plot: False omits the plots.
+
+    Returns:
+        The path of the page.
+    """
     content = comparison_section(comparison, plot=plot)
     return write_text(
         path, render("comparison.html.j2", title=title, about=about, comparison=content)
@@ -61,7 +83,7 @@ def write_comparison(
 
 
 def comparison_section(comparison: ComparisonTable, *, plot: bool = True) -> dict[str, Any]:
-    """What the template shows of a comparison: cells in words, a sentence, and the plot."""
+    """Return the contents of the template: cells as text, sentences and plots."""
     settings = {row.get("setting") for row in comparison.rows}
     names = [_name(row, len(settings) > 1) for row in comparison.rows]
     return {
@@ -78,7 +100,7 @@ def comparison_section(comparison: ComparisonTable, *, plot: bool = True) -> dic
 
 
 def comparison_svg(comparison: ComparisonTable, title: str) -> str:
-    """Both plots of a comparison as an SVG file of its own."""
+    """Return both plots of a comparison as one SVG file."""
     content = comparison_section(comparison)
     return plots.standalone(
         [plot for plot in (content["plot"], content["differences"]) if plot is not None], title
@@ -91,7 +113,7 @@ def _name(row: Mapping[str, Any], with_setting: bool) -> str:
 
 
 def _seeds(row: Mapping[str, Any]) -> int | None:
-    """How many seeds a row averages: given as a number or as a list."""
+    """Return the number of seeds in a row, which has them as a number or a list."""
     seeds = row.get("seeds")
     return (
         len(seeds)
@@ -139,14 +161,14 @@ def _class(name: str, found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _difference(row: Mapping[str, Any]) -> str:
-    """The difference in points; a row without one is the baseline, unless it says that it is not."""
+    """Return the difference in points; "baseline" if there is none and the row allows it."""
     if number(row.get("difference")) is not None:
         return points(row["difference"])
     return "baseline" if row.get("baseline", True) else ""
 
 
 def _empty(found: Any) -> str:
-    """Empty cases as a number: given as one, or as a list; or in words: given by their kinds."""
+    """Return the number of empty cases, or the number per kind if the row has them by kind."""
     if isinstance(found, Mapping):
         return (
             ", ".join(
@@ -161,7 +183,7 @@ def _empty(found: Any) -> str:
 
 
 def _direction(row: Mapping[str, Any]) -> str:
-    """ "better" or "worse" where the row's verdict says so, or else where the interval of its difference lies on one side of zero."""
+    """Return "better" or "worse" by the verdict, else by the difference's interval; else ""."""
     if row.get("verdict"):
         return str(row["verdict"]) if row["verdict"] in ("better", "worse") else ""
     low, high = number(row.get("difference_low")), number(row.get("difference_high"))
@@ -171,7 +193,7 @@ def _direction(row: Mapping[str, Any]) -> str:
 
 
 def _sentences(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """What the table shows, in words; nothing is called better whose interval holds zero."""
+    """Return the table in words. A row is called better only if its interval excludes zero."""
     sentences = []
     for row, name in zip(rows, names, strict=True):
         span = interval(row.get("difference_low"), row.get("difference_high"), points)
@@ -185,18 +207,20 @@ def _sentences(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
         figures = f"{points(row['difference'])} points of Dice, 95 % interval {span}"
         if row.get("verdict") == "reference":
             sentences.append(
-                f"{name}, a reference and no competitor, against {alike[0]}: {figures}."
+                f"{name} (a reference, not a competitor) against {alike[0]}: {figures}."
             )
             continue
         if row.get("verdict") == "one seed":
-            chance = "the interval is over scans alone, and other seeds may differ by as much"
+            chance = "The interval covers the scans only; other seeds may differ by as much"
             sentences.append(
-                f"{name} against {alike[0]}, of one seed, so nothing is claimed: {figures}; {chance}."
+                f"{name} against {alike[0]}, one seed, so no verdict: {figures}. {chance}."
             )
             continue
-        words = {"better": "is better than", "worse": "is worse than", "": "can't be told from"}[
-            _direction(row)
-        ]
+        words = {
+            "better": "is better than",
+            "worse": "is worse than",
+            "": "shows no clear difference from",
+        }[_direction(row)]
         p = number(row.get("p"))
         after = _after_correction(row) or ("" if p is None else f", {p_text(p)}")
         sentences.append(f"{name} {words} {alike[0]}: {figures}{after}.")
@@ -204,7 +228,7 @@ def _sentences(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
 
 
 def _after_correction(row: Mapping[str, Any]) -> str:
-    """Why nothing is claimed of a row whose interval leaves out zero."""
+    """Return the reason why a row has no verdict although its interval excludes zero."""
     low, high, p, alone = (
         number(row.get(key)) for key in ("difference_low", "difference_high", "p", "p_alone")
     )
@@ -218,8 +242,14 @@ def _after_correction(row: Mapping[str, Any]) -> str:
     ):
         return ""
     if p <= alone:
-        return f". That interval leaves out 0, but with so few scans the paired test does not bear it out ({p_text(p)})"
-    return f". That interval leaves out 0, but it is for one comparison alone ({p_text(alone)}): corrected for their number, {p_text(p)}"
+        return (
+            ". The interval excludes 0, but with this few scans the paired test does not confirm "
+            f"the difference ({p_text(p)})"
+        )
+    return (
+        f". The interval excludes 0, but it is for one comparison alone ({p_text(alone)}). "
+        f"Corrected for the number of comparisons: {p_text(p)}"
+    )
 
 
 def _plot(comparison: ComparisonTable, names: Sequence[str]) -> Markup | None:

@@ -1,4 +1,4 @@
-"""The charts of a report, from the journal: Dice during training, loss terms, learning rate, the networks' health."""
+"""Charts of the journal: Dice during training, loss terms, learning rate, network health."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from crossview.reporting.verdict import is_idle
 from crossview.reporting.words import number, table
 
 MOST_LINES = 8
-"""Colours that can be told apart."""
+"""Number of distinguishable colours."""
 
 
 def training_charts(run: RunFolder) -> list[Chart]:
-    """What can be drawn of the journal, with the stages marked; empty for a run that has not stepped."""
+    """Return the charts that the journal allows, with stages marked; none before the first step."""
     steps, stages = run.journal.of("step"), run.journal.of("stage")
     boundaries = [
         (float(number(row.get("total_step")) or 0), str(row.get("stage", "")))
@@ -37,10 +37,10 @@ def training_charts(run: RunFolder) -> list[Chart]:
     total = Series("loss", _points(steps, lambda row: row.get("loss")), 8, dashed=True)
     losses = [line for line in ([total] if len(terms) != 1 else []) + terms if line.points]
     if losses:
-        charts.append(draw("Loss and its terms, as weighted", losses))
+        charts.append(draw("Loss and its weighted terms", losses))
     health = _lines(steps, "health")
     if health:
-        charts.append(draw("The networks' health", health))
+        charts.append(draw("Network health", health))
     rate = _points(steps, lambda row: row.get("learning_rate"))
     positive = [y for _, y in rate if y > 0]
     if positive:
@@ -55,7 +55,10 @@ def training_charts(run: RunFolder) -> list[Chart]:
 
 
 def _validation(run: RunFolder, names: Mapping[str, str]) -> list[tuple[str, list[Series]]]:
-    """Dice of the cases scored during training by chart: the mean with each view in dashes, and each class where there are several."""
+    """Return (title, lines) of the charts of Dice in training.
+
+    The first has the mean, and each view dashed. The second has each class, if there are several.
+    """
     rows = run.journal.of("validation")
     classes = list(dict.fromkeys(index for row in rows for index in table(row.get("classes"))))
     views = list(dict.fromkeys(name for row in rows for name in table(row.get("views"))))
@@ -69,26 +72,31 @@ def _validation(run: RunFolder, names: Mapping[str, str]) -> list[tuple[str, lis
             name,
             _points(
                 taking_part(name),
-                lambda row, name=name: table(table(row.get("views")).get(name)).get("mean"),
+                lambda row, name=name: table(  # type: ignore[misc]
+                    table(row.get("views")).get(name)
+                ).get("mean"),
             ),
             colour,
             True,
-        )  # type: ignore[misc]
+        )
         for colour, name in enumerate(views[: MOST_LINES - 1], 2)
         if taking_part(name)
     ]
     by_class = [
         Series(
             names.get(index, f"class {index}"),
-            _points(rows, lambda row, index=index: table(row.get("classes")).get(index)),
+            _points(
+                rows,
+                lambda row, index=index: table(row.get("classes")).get(index),  # type: ignore[misc]
+            ),
             colour,
-        )  # type: ignore[misc]
+        )
         for colour, index in enumerate(classes[: MOST_LINES - 1], 2)
     ]
     if not mean.points:
         return []
     title = f"{run.scored_in_training.capitalize()} Dice in %"
-    charts = [(f"{title}, all and each view" if len(by_view) > 1 else title, [mean, *by_view])]
+    charts = [(f"{title}, mean and each view" if len(by_view) > 1 else title, [mean, *by_view])]
     return charts + ([(f"{title}, each class", [mean, *by_class])] if len(by_class) > 1 else [])
 
 
@@ -103,7 +111,7 @@ def _percent(value: float) -> str:
 
 
 def _lines(steps: list[Row], key: str) -> list[Series]:
-    """One line for each name under a key of the step rows."""
+    """Return one line per name under a key of the step rows."""
     names = list(dict.fromkeys(name for row in steps for name in table(row.get(key))))
     return [
         Series(name, _points(steps, lambda row, name=name: table(row.get(key)).get(name)), colour)  # type: ignore[misc]
@@ -112,13 +120,13 @@ def _lines(steps: list[Row], key: str) -> list[Series]:
 
 
 def _points(rows: list[Row], value: Callable[[Row], Any]) -> list[Point]:
-    """(total step, value) of the rows that have both."""
+    """Return (total step, value) of the rows that have both."""
     found = ((number(row.get("total_step")), number(value(row))) for row in rows)
     return [(x, y) for x, y in found if x is not None and y is not None]
 
 
 def speed_sentence(run: RunFolder) -> str:
-    """How fast training went, and how much of it waited for data."""
+    """Return a sentence on the speed of training and the share of time spent waiting for data."""
     steps = run.journal.of("step")
     speeds = [
         found for row in steps if (found := number(row.get("samples_per_second"))) is not None
@@ -131,4 +139,4 @@ def speed_sentence(run: RunFolder) -> str:
         if waits
         else ""
     )
-    return f"{median(speeds):.1f} samples a second (median){waiting}."
+    return f"{median(speeds):.1f} samples per second (median){waiting}."

@@ -1,4 +1,4 @@
-"""The part of a report on a user's own data: what the scans have in common, and the plan that was made from it with its reasons."""
+"""Report section on a user's data: properties of the scans, and the plan with its reasons."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ LEGEND = (("labelled", 2, False), ("unlabelled", 1, False))
 
 
 def data_sheet(run: Path) -> dict[str, Any] | None:
-    """What the page shows of run/plan.json: the number of scans, histograms, and (key, value, reason) of every choice.
+    """Return the counts, histograms and (key, value, reason) choices of run/plan.json.
 
-    None for a run that was not planned, or whose plan.json can't be read.
+    None if the run was not planned or plan.json cannot be read.
     """
     try:
         plan = json.loads((run / "plan.json").read_text(encoding="utf-8"))
@@ -40,12 +40,11 @@ def data_sheet(run: Path) -> dict[str, Any] | None:
     ]
     labelled = sum(bool(case.get("labelled")) for case in cases)
     channels = int(number(fingerprint.get("channels")) or 1)
-    kind = (
-        "CT, by its Hounsfield units"
-        if fingerprint.get("ct")
-        else "no absolute scale of intensities"
+    kind = "CT (Hounsfield units)" if fingerprint.get("ct") else "no absolute intensity scale"
+    about = (
+        f"{labelled} labelled and {len(cases) - labelled} unlabelled scans, "
+        f"{channels} channel{'s' if channels != 1 else ''}, {kind}."
     )
-    about = f"{labelled} labelled and {len(cases) - labelled} unlabelled scans, {channels} channel{'s' if channels != 1 else ''}, {kind}."
     charts, same = _charts(cases, channels)
     return {
         "about": about,
@@ -57,7 +56,7 @@ def data_sheet(run: Path) -> dict[str, Any] | None:
 
 
 def _value(value: Any) -> str:
-    """A value of the recipe in one line, numbers short."""
+    """Return a recipe value on one line, with 4 significant digits."""
     if isinstance(value, list):
         return ", ".join(map(_value, value))
     return (
@@ -70,9 +69,9 @@ def _value(value: Any) -> str:
 
 
 def _charts(cases: Sequence[Mapping[str, Any]], channels: int) -> tuple[list[Chart], list[str]]:
-    """Histograms of the sides in voxels and in mm of each axis, and of the middle and the brightest intensity of each channel.
+    """Return histograms of what differs between scans, and in words what is the same in all.
 
-    And, in words, what is the same in every scan.
+    Per axis: size in voxels and spacing in mm. Per channel: median and 99.5th percentile.
     """
     count = max((len(case.get("shape") or []) for case in cases), default=0)
     names = AXES if count == 3 else FLAT_AXES[:count]
@@ -81,16 +80,14 @@ def _charts(cases: Sequence[Mapping[str, Any]], channels: int) -> tuple[list[Cha
         for axis, name in enumerate(names)
     ]
     wanted += [
-        (f"mm a voxel {name}", [_at(case.get("spacing"), axis) for case in cases])
+        (f"mm per voxel {name}", [_at(case.get("spacing"), axis) for case in cases])
         for axis, name in enumerate(names)
     ]
     for channel in range(channels):
         of = f" of channel {channel}" if channels > 1 else ""
         percentiles = [_at(case.get("percentiles"), channel) for case in cases]
-        wanted += [(f"middle intensity{of}", [_at(each, 1) for each in percentiles])]
-        wanted += [
-            (f"99.5th percentile of intensities{of}", [_at(each, 2) for each in percentiles])
-        ]
+        wanted += [(f"median intensity{of}", [_at(each, 1) for each in percentiles])]
+        wanted += [(f"99.5th percentile of intensity{of}", [_at(each, 2) for each in percentiles])]
     marks = [bool(case.get("labelled")) for case in cases]
     charts, same = [], []
     for title, values in wanted:
@@ -107,7 +104,10 @@ def _at(values: Any, index: int) -> Any:
 
 
 def histogram(title: str, values: Sequence[Any], labelled: Sequence[bool]) -> Chart:
-    """How many scans have which of several values, labelled ones on top of the others; logarithmic if they span a factor of 100."""
+    """Return a histogram of a value per scan, labelled scans stacked on the others.
+
+    The value axis is logarithmic if the values span a factor of 100 or more.
+    """
     known = [
         (float(found), mark)
         for value, mark in zip(values, labelled, strict=True)
@@ -132,11 +132,17 @@ def _bars(counts: Sequence[Sequence[int]], edges: Sequence[str]) -> list[str]:
     tallest, width, base = max(map(sum, counts)), WIDTH / len(counts), HEIGHT - BOTTOM
     parts = []
     for index, (without, with_label) in enumerate(counts):
-        hint = f"<title>{edges[index]} to {edges[index + 1]}: {with_label} labelled, {without} unlabelled</title>"
+        hint = (
+            f"<title>{edges[index]} to {edges[index + 1]}: "
+            f"{with_label} labelled, {without} unlabelled</title>"
+        )
         lower, upper = ((base - TOP) * each / tallest for each in (without, with_label))
         for colour, height, top in ((1, lower, base - lower), (2, upper, base - lower - upper)):
             if height:
-                place = f'x="{index * width + 1:.1f}" y="{top:.1f}" width="{width - 2:.1f}" height="{height:.1f}"'
+                place = (
+                    f'x="{index * width + 1:.1f}" y="{top:.1f}" '
+                    f'width="{width - 2:.1f}" height="{height:.1f}"'
+                )
                 parts.append(f'<rect {place} class="c{colour}">{hint}</rect>')
     return parts
 

@@ -1,4 +1,7 @@
-"""Charts as inline SVG, drawn without a plotting library: small, sharp in print, and coloured by the page's style sheet."""
+"""Charts as inline SVG, drawn without a plotting library.
+
+They are small and sharp in print; the page's style sheet colours them.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ from markupsafe import Markup
 WIDTH, HEIGHT = 520, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 22, 40
 SMALLEST = 1e-12
-"""Values of a logarithmic axis, and ranges of a linear one, below this are not drawn apart."""
+"""Smallest value on a logarithmic axis, and smallest range of a linear one."""
 MOST_POINTS = 260
-"""A longer series is drawn by the means of so many stretches."""
+"""Points of a drawn series: a longer series is averaged over this many stretches."""
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a chart. colour: 1 to 8, of the style sheet."""
+    """Line of a chart. colour: 1 to 8, of the style sheet."""
 
     name: str
     points: Sequence[Point]
@@ -32,7 +35,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawn chart with its title and legend: (name, colour, dashed)."""
+    """Drawn chart with its title and legend: (name, colour, dashed)."""
 
     title: str
     svg: Markup
@@ -40,7 +43,7 @@ class Chart:
 
 
 def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
-    """At most ``most`` points: the means of equally long stretches of a longer series."""
+    """Return ``most`` points or fewer: a longer series is averaged over equal stretches."""
     if len(points) <= most:
         return list(points)
     edges = [round(index * len(points) / most) for index in range(most + 1)]
@@ -52,7 +55,7 @@ def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers from ``low`` to ``high``: multiples of 1, 2 or 5 times a power of ten."""
+    """Return the multiples, from ``low`` to ``high``, of 1, 2 or 5 times a power of ten."""
     if high <= low:
         return [low]
     rough = (high - low) / most
@@ -63,7 +66,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def short(value: float) -> str:
-    """A tick's label: 12000 as 12k, 0.00001 as 1e-5."""
+    """Return a tick's label: 12000 as 12k, 0.00001 as 1e-5."""
     if value == 0:
         return "0"
     if abs(value) < 1e-3:
@@ -73,7 +76,7 @@ def short(value: float) -> str:
 
 @dataclass(frozen=True)
 class _Scale:
-    """Maps values of an axis to pixels."""
+    """Scale of an axis, from values to pixels."""
 
     low: float
     high: float
@@ -101,7 +104,8 @@ def _text(x: float, y: float, text: str, kind: str = "tick", anchor: str = "midd
 def _svg(width: float, height: float, parts: Sequence[str], label: str) -> Markup:
     body = "".join(parts)
     return Markup(
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">{body}</svg>'
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">'
+        f"{body}</svg>"
     )
 
 
@@ -115,9 +119,16 @@ def line_chart(
     log: bool = False,
     show: Callable[[float], str] = short,
 ) -> Chart:
-    """Lines over training steps, at least up to ``last``. boundaries: where stages begin, with their names.
+    """Draw lines over training steps, at least up to step ``last``.
 
-    limits: of the y axis. log: a logarithmic y axis, for values above 0. show: a tick or a value in words.
+    Args:
+        title: Title and accessible label.
+        series: The lines; those without points are skipped.
+        boundaries: (first step, name) of each stage.
+        last: Smallest end of the x axis.
+        limits: Limits of the y axis; from the values by default.
+        log: True for a logarithmic y axis; values of 0 and below are not drawn.
+        show: Formats ticks and values.
     """
     lines = [
         Series(line.name, thin(line.points), line.colour, line.dashed)
@@ -135,7 +146,8 @@ def line_chart(
         path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in kept)
         style = f"line c{line.colour}" + (" dashed" if line.dashed else "")
         parts.append(
-            f'<polyline points="{path}" class="{style}"><title>{escape(line.name)}</title></polyline>'
+            f'<polyline points="{path}" class="{style}">'
+            f"<title>{escape(line.name)}</title></polyline>"
         )
         if len(kept) <= 40:
             parts += [
@@ -148,7 +160,7 @@ def line_chart(
 
 
 def _limits(values: Sequence[float], log: bool) -> tuple[float, float]:
-    """The y axis of a chart: with zero in it if it is linear, and up to a value that a few outliers don't set."""
+    """Return limits of the y axis. A linear axis includes 0; a few outliers do not extend it."""
     if not values:
         return (1e-3, 1.0) if log else (0.0, 1.0)
     if log:
@@ -197,7 +209,8 @@ def _stages(boundaries: Sequence[tuple[float, str]], across: _Scale) -> list[str
         x = across(start)
         if start > 0:
             parts.append(
-                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{HEIGHT - BOTTOM}" class="stage"/>'
+                f'<line x1="{x:.1f}" x2="{x:.1f}" '
+                f'y1="{TOP - 8}" y2="{HEIGHT - BOTTOM}" class="stage"/>'
             )
         late = x > WIDTH - 90
         parts.append(
@@ -214,7 +227,7 @@ def _stages(boundaries: Sequence[tuple[float, str]], across: _Scale) -> list[str
 
 @dataclass(frozen=True)
 class Mark:
-    """A case in a strip of cases: its value, what to show when pointed at, and where to go."""
+    """Case in a strip of cases: its value, its tooltip and the target of its link."""
 
     value: float
     text: str
@@ -224,14 +237,15 @@ class Mark:
 def strip(
     marks: Sequence[Mark], mean: float | None, span: tuple[float, float] | None, label: str
 ) -> Markup:
-    """One dot a case along a Dice axis (0 to 1), with the mean and its interval below."""
+    """Draw one dot per case along a Dice axis (0 to 1), with the mean and its interval below."""
     width, height, base = 520, 128, 74
     low, high = _overlap_limits([mark.value for mark in marks])
     across = _Scale(low, high, 16, width - 16)
     parts = []
     for value in ticks(low, high, 6):
         parts.append(
-            f'<line x1="{across(value):.1f}" x2="{across(value):.1f}" y1="6" y2="{height - 22}" class="grid"/>'
+            f'<line x1="{across(value):.1f}" x2="{across(value):.1f}" '
+            f'y1="6" y2="{height - 22}" class="grid"/>'
         )
         parts.append(_text(across(value), height - 6, f"{100 * value:g}"))
     radius, piled = 0.0, []
@@ -240,25 +254,30 @@ def strip(
         if max((lift for _, _, lift in piled), default=0.0) < HIGHEST:
             break
     for mark, x, lift in piled:
-        dot = f'<circle cx="{x:.1f}" cy="{base - lift:.1f}" r="{radius:g}" class="dot c1"><title>{escape(mark.text)}</title></circle>'
+        dot = (
+            f'<circle cx="{x:.1f}" cy="{base - lift:.1f}" r="{radius:g}" class="dot c1">'
+            f"<title>{escape(mark.text)}</title></circle>"
+        )
         parts.append(f'<a href="{escape(mark.link)}">{dot}</a>' if mark.link else dot)
     if span is not None:
         parts.append(
-            f'<line x1="{across(span[0]):.1f}" x2="{across(span[1]):.1f}" y1="{base + 20}" y2="{base + 20}" class="interval c2"/>'
+            f'<line x1="{across(span[0]):.1f}" x2="{across(span[1]):.1f}" '
+            f'y1="{base + 20}" y2="{base + 20}" class="interval c2"/>'
         )
     if mean is not None:
         parts.append(
-            f'<circle cx="{across(mean):.1f}" cy="{base + 20}" r="6" class="c2"><title>mean {100 * mean:.2f} %</title></circle>'
+            f'<circle cx="{across(mean):.1f}" cy="{base + 20}" r="6" class="c2">'
+            f"<title>mean {100 * mean:.2f} %</title></circle>"
         )
     return _svg(width, height, parts, label)
 
 
 HIGHEST = 62.0
-"""Pixels a strip's dots may be piled up; smaller dots are tried before they hide each other."""
+"""Largest height of a pile of dots in pixels. Higher piles are redrawn with smaller dots."""
 
 
 def _piled(marks: Sequence[Mark], across: _Scale, radius: float) -> list[tuple[Mark, float, float]]:
-    """Marks with their x and how far they are lifted so that they don't hide each other."""
+    """Return marks with their x and the lift that keeps them from hiding each other, in pixels."""
     placed: list[tuple[Mark, float, float]] = []
     apart = 2 * radius + 0.5
     for mark in sorted(marks, key=lambda each: each.value):
@@ -271,7 +290,7 @@ def _piled(marks: Sequence[Mark], across: _Scale, radius: float) -> list[tuple[M
 
 
 def _overlap_limits(values: Sequence[float]) -> tuple[float, float]:
-    """A Dice axis that holds all values and ends on round numbers, at most 0 to 1."""
+    """Return round limits of a Dice axis, within 0 to 1, that include all values."""
     if not values:
         return 0.0, 1.0
     room = max(0.02, 0.06 * (max(values) - min(values)))
@@ -282,7 +301,7 @@ def _overlap_limits(values: Sequence[float]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Compared:
-    """A row of a comparison: its mean, interval and the seeds' values, Dice in 0 to 1."""
+    """Row of a comparison: mean, interval and values of the seeds, Dice in 0 to 1."""
 
     name: str
     mean: float
@@ -291,7 +310,7 @@ class Compared:
 
 
 def dot_plot(rows: Sequence[Compared], label: str) -> Markup:
-    """Methods on the y axis, Dice on the x axis: a large dot for the mean, a bar for its interval, a small dot a seed."""
+    """Draw each method's mean Dice (large dot), its interval (bar) and its seeds (small dots)."""
     left = min(260, 24 + max((8 * len(row.name) for row in rows), default=0))
     width, height = 1000, 34 * len(rows) + 48
     low, high = _overlap_limits(
@@ -301,7 +320,8 @@ def dot_plot(rows: Sequence[Compared], label: str) -> Markup:
     parts = []
     for value in ticks(low, high, 8):
         parts.append(
-            f'<line x1="{across(value):.1f}" x2="{across(value):.1f}" y1="4" y2="{height - 40}" class="grid"/>'
+            f'<line x1="{across(value):.1f}" x2="{across(value):.1f}" '
+            f'y1="4" y2="{height - 40}" class="grid"/>'
         )
         parts.append(_text(across(value), height - 24, f"{100 * value:g}"))
     parts.append(_text((left + width - 20) / 2, height - 5, "Dice in %", "axis"))
@@ -311,14 +331,16 @@ def dot_plot(rows: Sequence[Compared], label: str) -> Markup:
         parts.append(_text(left - 14, y + 4, name, "name", "end"))
         if row.span:
             parts.append(
-                f'<line x1="{across(row.span[0]):.1f}" x2="{across(row.span[1]):.1f}" y1="{y}" y2="{y}" class="interval c1"/>'
+                f'<line x1="{across(row.span[0]):.1f}" x2="{across(row.span[1]):.1f}" '
+                f'y1="{y}" y2="{y}" class="interval c1"/>'
             )
         hint = f"<title>{escape(row.name)}: {100 * row.mean:.2f} %</title>"
         parts.append(
             f'<circle cx="{across(row.mean):.1f}" cy="{y}" r="6" class="c1">{hint}</circle>'
         )
         parts += [
-            f'<circle cx="{across(seed):.1f}" cy="{y + 10}" r="3" class="seed"><title>{100 * seed:.2f} %</title></circle>'
+            f'<circle cx="{across(seed):.1f}" cy="{y + 10}" r="3" class="seed">'
+            f"<title>{100 * seed:.2f} %</title></circle>"
             for seed in row.seeds
         ]
     return _svg(width, height, parts, label)

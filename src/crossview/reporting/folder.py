@@ -1,4 +1,4 @@
-"""What a run folder holds, read forgivingly: a run may be young, killed, or written by a later version."""
+"""Tolerant reader of run folders: a run may be unfinished, killed or from a later version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Journal:
-    """Rows of journal.jsonl by their kind, in order."""
+    """Rows of journal.jsonl, in order."""
 
     rows: tuple[Row, ...] = ()
 
@@ -36,7 +36,7 @@ class Journal:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds since the run began, as of the last row that says so."""
+        """Seconds since the run began, from the last row that records them."""
         return next(
             (
                 found
@@ -49,7 +49,7 @@ class Journal:
 
 @dataclass
 class CaseScores:
-    """One case of an evaluation: the mean over its classes, each class, and each view's mean Dice."""
+    """Scores of one case in an evaluation: per class, and the Dice of each view per class."""
 
     case: str
     patient: str = ""
@@ -66,7 +66,7 @@ class CaseScores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """evaluation/<split>: the summary, the cases with the worst first, and their pictures by file stem."""
+    """Contents of evaluation/<split>: summary, cases (worst first) and pictures by file stem."""
 
     split: str
     summary: Mapping[str, Any]
@@ -75,7 +75,7 @@ class Evaluation:
 
     @property
     def classes(self) -> dict[str, str]:
-        """Names of the classes by their index."""
+        """Class names by index."""
         return {
             index: str(table(scores).get("name") or f"class {index}")
             for index, scores in table(self.summary.get("classes")).items()
@@ -84,6 +84,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class RunFolder:
+    """Parsed contents of a run folder."""
+
     path: Path
     recipe: Mapping[str, Any]
     recipe_text: str
@@ -97,12 +99,16 @@ class RunFolder:
 
     @property
     def scored_in_training(self) -> str:
-        """The split whose cases are scored during training, in the journal's rows "validation"."""
+        """Split scored during training, in the journal's "validation" rows."""
         return "test" if self.option("training", "selection") == "test" else "validation"
 
 
 def read_run(path: Path) -> RunFolder:
-    """Read a run folder. Raises UserError where there is none, or where its recipe or a summary can't be read."""
+    """Read a run folder.
+
+    Raises:
+        UserError: If it is not a run folder, or its recipe or a summary cannot be read.
+    """
     if not (path / "recipe.toml").is_file():
         raise UserError(
             Problem(
@@ -110,7 +116,7 @@ def read_run(path: Path) -> RunFolder:
                 where=str(path),
                 found="no recipe.toml" if path.is_dir() else "no such folder",
                 expected="a folder that crossview train wrote",
-                fix="give the folder named by --out",
+                fix="give the folder that --out named",
             )
         )
     text = (path / "recipe.toml").read_text(encoding="utf-8", errors="replace")
@@ -119,7 +125,7 @@ def read_run(path: Path) -> RunFolder:
     except tomllib.TOMLDecodeError as error:
         raise UserError(
             Problem(
-                "not valid TOML",
+                "the file is not valid TOML",
                 where=str(path / "recipe.toml"),
                 found=str(error),
                 fix="restore the file",
@@ -147,7 +153,7 @@ def read_run(path: Path) -> RunFolder:
 
 
 def read_journal(path: Path) -> Journal:
-    """The journal's rows; a line that was cut or damaged is left out, a missing file is an empty journal."""
+    """Read the journal. Cut or damaged lines are skipped; a missing file reads as empty."""
     if not path.is_file():
         return Journal()
     return Journal(tuple(_journal_rows(path)))
@@ -170,7 +176,7 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     except ValueError as error:
         raise UserError(
             Problem(
-                "not valid JSON",
+                "the file is not valid JSON",
                 where=str(path),
                 found=str(error),
                 fix="run crossview evaluate again",
@@ -188,7 +194,10 @@ def _read_evaluation(folder: Path) -> Evaluation:
 
 
 def _read_cases(file: Path) -> list[CaseScores]:
-    """cases.csv, one row a case, view and class, gathered by case. Views other than the combined one count by their Dice."""
+    """Read cases.csv, which has one row per case, view and class, into one entry per case.
+
+    Only the Dice of single views is kept.
+    """
     cases: dict[str, CaseScores] = {}
     with file.open(encoding="utf-8", errors="replace", newline="") as lines:
         for row in csv.DictReader(lines):

@@ -1,4 +1,4 @@
-"""The top of a report: what was trained on what, and its score."""
+"""Top of a report: method, setting, facts and score."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from crossview.reporting.words import (
 from crossview.resolve import resolve
 
 MOST_TOLD = 4
-"""Changed keys that a badge names; of more it tells the number."""
+"""Most changed keys that a badge lists; of more it gives the number."""
 
 
 def headline(run: RunFolder) -> dict[str, Any]:
-    """Method, setting, the facts below them and the badges."""
+    """Return method, setting, the facts below them and the badges."""
     method = method_name(str(run.option("method", "name") or "?"))
     setting = str(run.recipe.get("setting") or run.option("data", "source") or "own data")
     return {
@@ -46,7 +46,7 @@ def headline(run: RunFolder) -> dict[str, Any]:
 
 
 def _facts(run: RunFolder) -> list[tuple[str, str]]:
-    """(value, what it is) pairs."""
+    """Return (value, meaning) pairs."""
     facts = _scan_facts(run)
     steps = run.journal.total_step
     if steps:
@@ -60,7 +60,7 @@ def _facts(run: RunFolder) -> list[tuple[str, str]]:
 
 
 def _scan_facts(run: RunFolder) -> list[tuple[str, str]]:
-    """How many labelled and unlabelled scans were trained on: as the run counted them, else the labelled ones of its recipe."""
+    """Return the scan counts that the run recorded, or the number of labels in its recipe."""
     slices = run.option("data", "source") == "acdc"
     validation = _amount(run.environment.get("validation"))
     trained, planned = (
@@ -78,13 +78,13 @@ def _scan_facts(run: RunFolder) -> list[tuple[str, str]]:
     whence = (
         ""
         if _amount(run.option("data", "validation")) or run.option("data", "source") != "folder"
-        else " by split.toml"
+        else " (split.toml)"
     )
     return facts + ([(f"{validation:,}", f"for validation{whence}")] if validation else [])
 
 
 def _amount(value: Any) -> int | None:
-    """A count, given as a number or as the list of what is counted."""
+    """Return a count that is stored as a number or as a list of the counted."""
     if isinstance(value, list):
         return len(value)
     found = number(value)
@@ -119,14 +119,15 @@ def _badges(run: RunFolder) -> list[tuple[str, str]]:
     changed = changed_keys(run)
     if changed:
         told = ", ".join(changed) if len(changed) <= MOST_TOLD else f"{len(changed)} keys"
-        badges.append((f"{told}: not as in {run.recipe.get('setting')}", "warn"))
+        badges.append((f"changed from {run.recipe.get('setting')}: {told}", "warn"))
     return badges
 
 
 def changed_keys(run: RunFolder) -> list[str]:
-    """The keys that tell a run's result from that of the shipped setting and method it is named by, but for the seed.
+    """Return the keys, other than the seed, in which a run differs from its named setting.
 
-    None of a recipe that is planned for one's own scans, nor where the setting or the method is not shipped.
+    Only keys that affect the result count. Empty for a recipe planned for the user's own scans, and
+    if the setting or the method is not shipped.
     """
     setting, method = run.recipe.get("setting"), table(run.recipe.get("method"))
     if (
@@ -148,7 +149,7 @@ def changed_keys(run: RunFolder) -> list[str]:
 
 
 def planned_steps(run: RunFolder) -> int:
-    """The steps of all stages, from the recipe's [method]; 0 where it does not say."""
+    """Return the steps of all stages in the recipe's [method]; 0 if it has none."""
     method = table(run.recipe.get("method"))
     return sum(
         int(number(method.get(key)) or 0) for key in ("pretrain_steps", "train_steps", "steps")
@@ -156,7 +157,7 @@ def planned_steps(run: RunFolder) -> int:
 
 
 def headline_score(run: RunFolder) -> dict[str, Any] | None:
-    """The first evaluation's mean Dice with its interval, the other scores, and a strip of its cases."""
+    """Return the first evaluation's mean Dice and interval, other scores and strip of cases."""
     if not run.evaluations:
         return None
     evaluation = run.evaluations[0]
@@ -169,7 +170,7 @@ def headline_score(run: RunFolder) -> dict[str, Any] | None:
     )
     return {
         "on": count(cases, f"{evaluation.split} case")
-        + ("" if old is None else f" at step {old:,}, not of the run as it is now"),
+        + ("" if old is None else f" at step {old:,}; the run has continued since"),
         "dice": percent(dice.get("mean")),
         "interval": interval(low, high),
         "tiles": _tiles(mean, str(evaluation.summary.get("unit") or "voxel")),

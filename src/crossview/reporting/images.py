@@ -1,4 +1,4 @@
-"""Pictures as data URIs, so that a report is one file; smaller ones where there are many."""
+"""Pictures as data URIs, so that a report is one file. Many pictures are scaled down."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from PIL import Image, features
 BUDGET = 4_800_000
 """Bytes of pictures in a report, before base64 adds a third."""
 SIZES = ((1500, 84), (1240, 78), (1060, 74), (860, 72))
-"""Widths in pixels and qualities, the first of which that fits is taken."""
+"""Widths in pixels and qualities. The first that fits is used."""
 BYTES_A_PIXEL = 0.11
-"""What a pixel of a case's picture takes, roughly: which size is tried first."""
+"""Rough size of a case's picture in bytes per pixel. It decides which size is tried first."""
 SMALLEST = 30_000
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """A picture within the page: its data URI and its size in pixels."""
+    """Picture in the page: its data URI and its size in pixels."""
 
     uri: str
     width: int
@@ -30,7 +30,7 @@ class Embedded:
 
 
 def embed(paths: Sequence[Path], budget: int = BUDGET) -> dict[Path, Embedded]:
-    """As many of the pictures as the budget allows, in their order; a file that is no picture is left out."""
+    """Return as many pictures, in order, as fit in the budget. Unreadable files are skipped."""
     if not paths:
         return {}
     share = max(SMALLEST, budget // len(paths))
@@ -49,7 +49,7 @@ def embed(paths: Sequence[Path], budget: int = BUDGET) -> dict[Path, Embedded]:
 
 
 def _encode(path: Path, most: int) -> Embedded | None:
-    """A picture in at most about ``most`` bytes: as it is if it is that small, else smaller. None if it can't be read."""
+    """Return a picture of about ``most`` bytes or less, scaled if needed; None if unreadable."""
     try:
         original = path.read_bytes()
         with Image.open(io.BytesIO(original)) as opened:
@@ -77,7 +77,7 @@ def _encode(path: Path, most: int) -> Embedded | None:
 
 
 def _compressed(image: Image.Image, quality: int) -> tuple[bytes, str]:
-    """WebP, half the size of JPEG, where Pillow was built with it."""
+    """Compress to WebP, which is half the size of JPEG, or to JPEG if Pillow lacks WebP."""
     buffer = io.BytesIO()
     if features.check("webp"):
         image.save(buffer, "WEBP", quality=quality, method=1)

@@ -1,4 +1,4 @@
-"""Templates to one HTML file: everything inline, every text escaped, written aside and renamed."""
+"""Templates of the HTML pages. Each page is one file; all texts are escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import crossview
 
 
 def render(template: str, **content: Any) -> str:
-    """A template of this package as HTML; texts are escaped."""
+    """Render a template of this package to HTML, with texts escaped."""
     environment = Environment(
         loader=PackageLoader("crossview.reporting", "."),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""Plots of a comparison beside the dots of the means: the paired differences, and both as one file of their own."""
+"""Plot of the paired differences of a comparison, and a standalone SVG file of all plots."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from crossview.reporting.figures import ticks
 WIDTH, ROW, TOP, BOTTOM, RIGHT = 1000, 34, 4, 40, 20
 STYLE = """
 text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; fill: #5a6575; }
-.name { fill: #14181f; font-size: 13.5px; } .grid { stroke: #e2e6ec; } .zero { stroke: #5a6575; stroke-dasharray: 4 3; }
-.interval { stroke-width: 4; stroke-linecap: round; opacity: .5; } .interval.c1 { stroke: #0072b2; } .interval.c8 { stroke: #707b8a; }
+.name { fill: #14181f; font-size: 13.5px; } .grid { stroke: #e2e6ec; }
+.zero { stroke: #5a6575; stroke-dasharray: 4 3; }
+.interval { stroke-width: 4; stroke-linecap: round; opacity: .5; }
+.interval.c1 { stroke: #0072b2; } .interval.c8 { stroke: #707b8a; }
 .c1 { fill: #0072b2; } .c8 { fill: #707b8a; } .seed { fill: #5a6575; }
 """
-"""The colours of the page, for a file that no style sheet goes with."""
+"""Colours of the page, for a file without the style sheet."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A row against its baseline: the mean difference of Dice and its interval, as fractions. aside: a reference, drawn grey."""
+    """Difference of a row from its baseline: mean and interval of Dice, as fractions.
+
+    aside: True for a reference, which is drawn grey.
+    """
 
     name: str
     mean: float
@@ -32,7 +37,10 @@ class Compared:
 
 
 def difference_plot(rows: Sequence[Compared], baseline: str) -> Markup:
-    """Methods on the y axis, points of Dice to the baseline on the x axis, zero marked: an interval that crosses it shows nothing."""
+    """Draw each method's difference from the baseline in points of Dice, with zero marked.
+
+    An interval that crosses zero shows no difference.
+    """
     left = min(260, 24 + 8 * max(len(name) for name in (baseline, *(row.name for row in rows))))
     height = ROW * len(rows) + 48
     low, high = (
@@ -71,18 +79,23 @@ def difference_plot(rows: Sequence[Compared], baseline: str) -> Markup:
         parts.append(
             _line(across(100 * row.span[0]), across(100 * row.span[1]), y, y, f"interval {colour}")
         )
-        hint = f"<title>{escape(row.name)}: {100 * row.mean:+.2f} ({100 * row.span[0]:+.2f} to {100 * row.span[1]:+.2f})</title>"
+        hint = (
+            f"<title>{escape(row.name)}: {100 * row.mean:+.2f} "
+            f"({100 * row.span[0]:+.2f} to {100 * row.span[1]:+.2f})</title>"
+        )
         parts.append(
-            f'<circle cx="{across(100 * row.mean):.1f}" cy="{y}" r="6" class="{colour}">{hint}</circle>'
+            f'<circle cx="{across(100 * row.mean):.1f}" cy="{y}" r="6" class="{colour}">'
+            f"{hint}</circle>"
         )
     label = f"differences of Dice against {baseline}, with their 95 % intervals"
     return Markup(
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">'
+        f"{''.join(parts)}</svg>"
     )
 
 
 def standalone(plots: Sequence[Markup], title: str) -> str:
-    """Plots of :data:`WIDTH` one above the other as an SVG file, on white, with the colours it needs."""
+    """Stack plots of width :data:`WIDTH` into one SVG file, on white, with its own colours."""
     parts, top = [], 0.0
     for plot in plots:
         found = re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', plot)
@@ -93,8 +106,14 @@ def standalone(plots: Sequence[Markup], title: str) -> str:
             )
         )
         top += height + 16
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top:g}" width="{WIDTH}" height="{top:g}">'
-    ground = f'<title>{escape(title)}</title><style>{STYLE}</style><rect width="100%" height="100%" fill="#ffffff"/>'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top:g}" '
+        f'width="{WIDTH}" height="{top:g}">'
+    )
+    ground = (
+        f"<title>{escape(title)}</title><style>{STYLE}</style>"
+        '<rect width="100%" height="100%" fill="#ffffff"/>'
+    )
     return f"{head}{ground}{''.join(parts)}</svg>\n"
 
 

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that a person looks at, made from what the run folder holds."""
+"""Report of a run: one HTML file, made from the contents of the run folder."""
 
 from __future__ import annotations
 
@@ -32,10 +32,20 @@ def write_report(
     path: Path | None = None,
     names: bool = True,
 ) -> Path:
-    """Write run/report.html (or ``path``), a page that needs no other file, and return where it is.
+    """Write the report of a run, a page that needs no other file.
 
-    comparison: rows to show at the top, before the run's own result. names: False puts "case 1" ... for the names of cases.
-    Raises UserError where there is no readable run.
+    Args:
+        run: The run folder.
+        comparison: Rows to show at the top, before the run's own result.
+        comparison_title: Heading of the comparison.
+        path: The file to write; run/report.html by default.
+        names: False replaces the names of cases by "case 1", "case 2", ...
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        UserError: If the folder is not a readable run.
     """
     folder = read_run(run) if names else without_names(read_run(run))
     shown = Shown.of(folder)
@@ -75,7 +85,7 @@ def write_report(
 
 
 def _sections(content: dict[str, Any]) -> list[tuple[str, str]]:
-    """What the bar at the top leads to."""
+    """Return (anchor, name) of each entry in the bar at the top."""
     sections = [("comparison", "Comparison")] if content["comparison"] else []
     sections += [("result", "Result"), ("words", "In plain words")]
     sections += [("typical", "Typical case")] if content["featured"] else []
@@ -94,16 +104,22 @@ def _unfinished(run: RunFolder) -> str:
         return ""
     planned = planned_steps(run)
     where = f"step {run.journal.total_step:,}" + (f" of {planned:,}" if planned else "")
-    return f"This run has not finished: it stands at {where}. crossview train RUN --resume{_plugin(run)} goes on with it."
+    return (
+        f"This run has not finished: it is at {where}. "
+        f"To resume it: crossview train RUN --resume{_plugin(run)}"
+    )
 
 
 def _plugin(run: RunFolder) -> str:
-    """What a command on the run needs beside, with a space before it."""
+    """Return the plugin arguments that a command on the run needs, with a leading space."""
     return "".join(f" {word}" for word in arguments(str(run.option("method", "name"))))
 
 
 def _batches(run: RunFolder) -> tuple[list[dict[str, Any]], str]:
-    """The first picture of every stage and the last one; names are "<stage number>-<stage>-step-<step>"."""
+    """Return each stage's first picture and the last of all, and a note on the others.
+
+    Files are named "<stage number>-<stage>-step-<step>".
+    """
     firsts: dict[str, Path] = {}
     for path in run.batches:
         firsts.setdefault(path.stem.split("-step-")[0], path)
@@ -125,7 +141,7 @@ def _batch_name(path: Path) -> str:
 
 
 def _notes(run: RunFolder) -> list[str]:
-    """What every number of this page must carry, each sentence once."""
+    """Return the notes that qualify the numbers of the page, each sentence once."""
     notes: list[str] = []
     for evaluation in run.evaluations:
         notes += [str(note) for note in evaluation.summary.get("notes") or []]
@@ -136,7 +152,7 @@ def _notes(run: RunFolder) -> list[str]:
         else []
     )
     notes.append(
-        "The weights were chosen by the policy 'last': those of the last step."
+        "The weights are those of the last step (selection 'last')."
         if run.option("training", "selection") == "last"
         else ""
     )
@@ -153,7 +169,7 @@ def _commands(run: RunFolder) -> list[str]:
 
 
 def _environment(run: RunFolder) -> list[tuple[str, str]]:
-    """environment.json but for what stands elsewhere on the page; lists and tables on one line."""
+    """Return environment.json without what the page shows elsewhere; lists, tables on one line."""
     shown = []
     for name, value in run.environment.items():
         if name in ("command", "notes") or value in ("", None, [], {}):

@@ -1,4 +1,4 @@
-"""The part of a report on one evaluation: tables of classes, views and cases, and the gallery of pictures."""
+"""Report section on an evaluation: tables of classes, views and cases, and the pictures."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from crossview.reporting.words import (
 FEATURED_BUDGET = 420_000
 KINDS = {
     "missed": "missed",
-    "elsewhere": "found elsewhere only",
+    "elsewhere": "found only in the wrong place",
     "spurious": "found where there is none",
-    "both_empty": "absent, and rightly not found: not counted",
+    "both_empty": "absent and correctly not found: not counted",
 }
 
 
 def case_anchor(evaluation: int, case: int) -> str:
-    """The place of a case's picture; by number, since names may hold anything."""
+    """Return the anchor of a case's picture; a number, because names may contain anything."""
     return f"e{evaluation}-case-{case}"
 
 
 def case_row(evaluation: int, case: int) -> str:
-    """The place of a case's row in the table."""
+    """Return the anchor of a case's row in the table."""
     return f"e{evaluation}-row-{case}"
 
 
 @dataclass
 class Shown:
-    """The pictures that fit in the page, and the one that is shown large at its top."""
+    """Pictures that fit in the page, and the large one at its top."""
 
     images: dict[Path, Embedded] = field(default_factory=dict)
     featured: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, run: RunFolder) -> Shown:
-        """The first evaluation's median case large; of all evaluations as many others as fit, the worst first."""
+        """Embed the first evaluation's median case, large, and others that fit, worst first."""
         shown = cls()
         large = None
         if run.evaluations:
@@ -94,7 +94,7 @@ class Shown:
 
 
 def evaluation_part(evaluation: Evaluation, index: int, shown: Shown) -> dict[str, Any]:
-    """What the template shows of an evaluation."""
+    """Return the contents of the template for an evaluation."""
     summary = evaluation.summary
     unit = str(summary.get("unit") or "voxel")
     views = table(summary.get("views"))
@@ -132,7 +132,8 @@ def evaluation_part(evaluation: Evaluation, index: int, shown: Shown) -> dict[st
         "cases": cases,
         "flagged": any(case["remark"] for case in cases),
         "gallery": gallery,
-        "unshown": f"{count(missing, 'more picture')} in evaluation/{evaluation.split}/pictures/ of the run folder."
+        "unshown": f"{count(missing, 'more picture')} in "
+        f"evaluation/{evaluation.split}/pictures/ of the run folder."
         if missing > 0
         else "",
     }
@@ -156,7 +157,7 @@ def _metrics(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """One row a class, and their mean where there are several."""
+    """Return one row per class, and their mean if there are several."""
     names, classes = evaluation.classes, table(evaluation.summary.get("classes"))
     rows = [
         {
@@ -196,13 +197,16 @@ def _cells(scores: Mapping[str, Any], metrics: Sequence[str]) -> list[dict[str, 
 
 
 def _view_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Each view and, last, all of them together or the one that is the method's answer; nothing for a method of one network."""
+    """Return a row per view; none for a method with one network.
+
+    The last row is the result: one of the views, or all views together.
+    """
     views = table(evaluation.summary.get("views"))
     if len(views) < 2:
         return []
     rows = [(name, table(scores), False) for name, scores in views.items()]
     answers = [row for row in rows if is_the_answer(row[1], evaluation.summary)]
-    if len(answers) == 1:  # two equal views tell nothing of which is the answer
+    if len(answers) == 1:  # with two equal views, either may be the answer
         name, scores, _ = answers[0]
         others = [row for row in rows if row[0] != name]
         return [_view_row(*row[:2], evaluation, False) for row in others] + [
@@ -232,13 +236,13 @@ def _view_row(
 
 
 def _mean(scores: Mapping[str, Any], name: str) -> str:
-    """A mean score in words; ``scores`` holds plain numbers or tables with a mean."""
+    """Return a mean score as text; ``scores`` has plain numbers or tables with a mean."""
     value = scores.get(name)
     return metric(name, value.get("mean") if isinstance(value, Mapping) else value)
 
 
 def _otherwise(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The reported scores beside those with the other clean-up and by the literature's convention for empty predictions."""
+    """Return the scores as reported, with the other clean-up, and by other rules for empties."""
     other = table(summary.get("other_cleanup"))
     if "largest_component" in other:
         clean_up = (
@@ -252,7 +256,8 @@ def _otherwise(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     ways += (
         [
             (
-                "an empty prediction or label counts as Dice 0, distance 0, as released scripts do",
+                "an empty prediction or label counts as Dice 0 and distance 0, "
+                "as in released scripts",
                 released,
             )
         ]
@@ -276,7 +281,7 @@ def _otherwise(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         penalised = metric("hd95", table(mean["hd95_penalised"]).get("mean"))
         rows.append(
             {
-                "name": "a missed structure counts with the image's diagonal as its HD95",
+                "name": "a missed structure has the image's diagonal as its HD95",
                 "cells": [NOTHING, NOTHING, penalised, NOTHING],
             }
         )
@@ -284,7 +289,7 @@ def _otherwise(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _empty(evaluation: Evaluation) -> list[str]:
-    """Every empty structure by name."""
+    """Return a sentence per empty structure."""
     names = evaluation.classes
     sentences = []
     for entry in evaluation.summary.get("empty") or []:

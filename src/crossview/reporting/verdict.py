@@ -1,4 +1,4 @@
-"""What a run's figures say in plain words: the result, whether the unlabelled scans helped, and what to be wary of."""
+"""Verdict on a run in plain words: result, effect of the unlabelled scans, and cautions."""
 
 from __future__ import annotations
 
@@ -21,38 +21,39 @@ from crossview.reporting.words import (
 )
 
 FOUND = 0.02
-"""A stage whose Dice during training is below this has found nothing."""
+"""Dice during training below which a stage has found nothing."""
 CLEAR = 0.01
-"""A smaller change of Dice during training than this is not called help or harm."""
+"""Smallest change of Dice during training that is called help or harm."""
 WEAK = 0.10
-"""A view this far below the best one is named."""
+"""Difference in Dice from the best view at which a view is called weak."""
 DEAD_SHARE = 1e-4
-"""A view that finds less foreground than this share of voxels finds nothing."""
+"""Share of foreground voxels below which a view finds nothing."""
 HEALTH_ROWS = 5
-"""Health is averaged over so many of the last rows: a single batch may hold no foreground."""
+"""Last rows over which health is averaged: a single batch may contain no foreground."""
 
-TAUGHT = "Its pseudo-labels teach the other views; more pretrain_steps{} usually wake it."
+TAUGHT = "Its pseudo-labels teach the other views; more pretrain_steps{} usually help."
 MEANING = {
-    "teacher": "It is the average of past students and makes the targets on unlabelled scans: it lags behind a student that still learns "
-    "fast, which more steps or a lower method.ema_decay mend.",
-    "student": "The student is the result, the teacher its average over past steps: the last steps threw it back, or its learning rate is "
-    "still high; a schedule that lowers training.learning_rate steadies it.",
+    "teacher": "It is the average of past students and makes the targets on unlabelled scans. "
+    "It lags behind a student that still learns fast; more steps or a lower method.ema_decay help.",
+    "student": "The student is the result; the teacher is its average over past steps. The last "
+    "steps made the student worse, or its learning rate is still high; a schedule that lowers "
+    "training.learning_rate helps.",
 }
-"""What it means that a view is weak, where it is not one of several that teach each other."""
+"""Meaning of a weak view that is not one of several that teach each other."""
 
 Help = Literal["rose", "hurt", "unclear", "unknown", "none"]
 
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """What the unlabelled stage did to the Dice during training, as a word and as a sentence."""
+    """Effect of the unlabelled stage on the Dice during training, as a word and a sentence."""
 
     effect: Help
     text: str
 
 
 def result_sentences(evaluation: Evaluation) -> list[str]:
-    """The mean, the worst case, the distance and the failures of an evaluation."""
+    """Return sentences on the mean, worst case, distance and failures of an evaluation."""
     summary = evaluation.summary
     mean = table(summary.get("mean"))
     dice, hd95 = table(mean.get("dice")), table(mean.get("hd95"))
@@ -60,7 +61,8 @@ def result_sentences(evaluation: Evaluation) -> list[str]:
     span = f" (95 % interval {interval(low, high)})" if interval(low, high) else ""
     cases = len(summary.get("cases") or evaluation.cases)
     sentences = [
-        f"On {count(cases, f'{evaluation.split} case')} the mean Dice is {in_text(dice.get('mean'))}{span}."
+        f"On {count(cases, f'{evaluation.split} case')} "
+        f"the mean Dice is {in_text(dice.get('mean'))}{span}."
     ]
     scored = [case for case in evaluation.cases if case.mean("dice") is not None]
     if len(scored) > 1 and scored[-1].mean("dice"):
@@ -70,7 +72,8 @@ def result_sentences(evaluation: Evaluation) -> list[str]:
     if number(hd95.get("mean")) is not None:
         unit = str(summary.get("unit") or "voxel").replace("voxel", "voxels")
         sentences.append(
-            f"{METRICS['hd95']}, below which 95 % of the surface distances lie, is {distance(hd95['mean'])} {unit} on average."
+            f"{METRICS['hd95']}, the 95th percentile of the surface distances, "
+            f"is {distance(hd95['mean'])} {unit} on average."
         )
     return sentences + _failures(summary)
 
@@ -84,40 +87,50 @@ def _failures(summary: Mapping[str, Any]) -> list[str]:
     sentences = []
     if found["missed"]:
         sentences.append(
-            f"A structure was missed altogether in {count(len(found['missed']), 'case')}: {listed(found['missed'])}."
+            f"In {count(len(found['missed']), 'case')} a structure was missed altogether: "
+            f"{listed(found['missed'])}."
         )
     if found["spurious"]:
         sentences.append(
-            f"A structure was found where there is none in {count(len(found['spurious']), 'case')}: {listed(found['spurious'])}."
+            f"In {count(len(found['spurious']), 'case')} "
+            f"a structure was found where there is none: {listed(found['spurious'])}."
         )
     return sentences
 
 
 def unlabelled_effect(run: RunFolder, compared: bool = False) -> Unlabelled:
-    """Compare the labelled-only stage's Dice with the result's, both scored during training. It can hurt, and then this says so.
+    """Compare the Dice of the labelled-only stage with the result's, both scored during training.
 
-    compared: the page sets the run beside labelled-only ones, which tell what this run alone does not.
+    Unlabelled scans can hurt; the text says so if they did.
+
+    compared: True if the page compares the run with labelled-only ones, which separate the effect
+    of the scans from that of longer training.
     """
     found, waited = _effect(run, compared), waiting(run)
     return Unlabelled(found.effect, f"{waited} {found.text}") if waited else found
 
 
 def waiting(run: RunFolder) -> str:
-    """For whom the labelled stage went on beyond its steps, and whether that came to an end; empty where it did not."""
+    """Return why the labelled stage ran beyond its steps, and if it ended; "" if it did not."""
     looks = run.journal.of("readiness")
     late = [row for row in looks if not row.get("ready")]
     if not late:
         return ""
-    asked = f"each network has a Dice of {in_text(looks[-1].get('needed'))} or more in each class on labelled crops"
+    asked = (
+        f"each network has a Dice of {in_text(looks[-1].get('needed'))} or more "
+        "in each class on labelled crops"
+    )
     if looks[-1].get("ready"):
         step, meant = looks[-1].get("step", 0), late[0].get("step", 0)
-        return f"The labelled stage took {step:,} steps instead of {meant:,}: it goes on until {asked}."
+        return (
+            f"The labelled stage took {step:,} steps instead of {meant:,}: it runs until {asked}."
+        )
     outcome = (
-        "That did not come about, so the unlabelled scans were not used"
+        "This did not happen, so the unlabelled scans were not used"
         if run.journal.finished
-        else "That has not come about yet"
+        else "This has not happened yet"
     )
-    return f"The labelled stage goes on until {asked}. {outcome}: {late[-1].get('text', '')}."
+    return f"The labelled stage runs until {asked}. {outcome}: {late[-1].get('text', '')}."
 
 
 def _effect(run: RunFolder, compared: bool) -> Unlabelled:
@@ -141,7 +154,7 @@ def _effect(run: RunFolder, compared: bool) -> Unlabelled:
         if compared:
             return Unlabelled(
                 "unknown",
-                "Whether the unlabelled scans helped is told by the comparison at the top of this page.",
+                "The comparison at the top of this page shows whether the unlabelled scans helped.",
             )
         return Unlabelled(
             "unknown",
@@ -157,7 +170,7 @@ def _effect(run: RunFolder, compared: bool) -> Unlabelled:
 
 
 def uses_unlabelled(stage: Row, run: RunFolder) -> bool:
-    """Whether a stage of the journal trains on unlabelled scans: as its row says, else as the recipe lets one conclude."""
+    """True if a stage of the journal trains on unlabelled scans, by its row or else the recipe."""
     if isinstance(stage.get("unlabelled"), bool):
         return bool(stage["unlabelled"])
     if (
@@ -170,15 +183,16 @@ def uses_unlabelled(stage: Row, run: RunFolder) -> bool:
 
 def _unknown(split: str, scored: bool, staged: bool) -> str:
     why = (
-        f"not both of its stages were scored on the {split} cases"
+        f"its stages were not both scored on the {split} cases"
         if scored
         else f"no {split} cases were scored during training"
     )
     if scored and not staged:
         why = "this method has no labelled-only stage to compare with"
     return (
-        f"Whether the unlabelled scans helped can't be told from this run: {why}. "
-        "A supervised run of the same steps answers it (crossview compare), or some validation cases (data.validation) give a hint."
+        f"This run alone cannot show whether the unlabelled scans helped: {why}. "
+        "Compare it with a supervised run of the same steps (crossview compare). "
+        "A few validation cases (data.validation) would give a hint."
     )
 
 
@@ -190,17 +204,24 @@ def _compared(
     if max(best["mean"], start_best["mean"]) < FOUND:
         return Unlabelled(
             "unknown",
-            f"Neither stage found anything in the {split} cases, so what the unlabelled scans did can't be told.",
+            f"Neither stage found anything in the {split} cases, so the effect of the unlabelled "
+            "scans is unknown.",
         )
     start, result = (start, last) if selection == "last" else (start_best, best)
     change = result["mean"] - start["mean"]
-    figures = f"{split} Dice was {in_text(start['mean'])} at {_place(start, before)} of the labelled-only stage"
+    figures = (
+        f"{split} Dice was {in_text(start['mean'])} at {_place(start, before)} "
+        "of the labelled-only stage"
+    )
     figures += (
         f" (at its best {in_text(start_best['mean'])})"
         if start_best["mean"] - start["mean"] >= CLEAR / 2
         else ""
     )
-    figures += f" and is {in_text(result['mean'])} at {_place(result, after)} of the stage with unlabelled scans"
+    figures += (
+        f" and is {in_text(result['mean'])} at {_place(result, after)} "
+        "of the stage with unlabelled scans"
+    )
     fade = (
         f", after {in_text(best['mean'])} at step {best.get('total_step', 0):,}"
         if result["mean"] <= best["mean"] - 2 * CLEAR
@@ -209,21 +230,28 @@ def _compared(
     teller = (
         "the comparison at the top of this page"
         if compared
-        else "a supervised run of as many steps"
+        else "a supervised run with the same number of steps"
     )
     how = "" if compared else " (crossview compare)"
-    caveat = f"The second stage adds steps as well as scans: {teller} tells the two apart{how}."
-    tell = f"Whether the scans did it or the longer training, {teller} tells{how}."
+    caveat = (
+        f"The second stage adds steps as well as scans; {teller}{how} shows the effect of each."
+    )
+    tell = f"The cause may be the scans or the longer training; {teller}{how} shows which."
     if change <= -CLEAR:
-        advice = "Look at the targets in the pictures of batches; fewer train_steps, less dropout or a lower unlabelled_weight may help."
+        advice = (
+            "Check the targets in the batch pictures; "
+            "fewer train_steps, less dropout or a lower unlabelled_weight may help."
+        )
         return Unlabelled(
             "hurt",
-            f"The unlabelled scans did harm, {percent(-change)} points of Dice: {figures}{fade}. {advice}",
+            f"The unlabelled scans did harm (Dice fell by {percent(-change)} points): "
+            f"{figures}{fade}. {advice}",
         )
     if change >= CLEAR:
         return Unlabelled(
             "rose",
-            f"With the unlabelled scans Dice rose by {percent(change)} points: {figures}{fade}. {tell}",
+            f"With the unlabelled scans Dice rose by {percent(change)} points: "
+            f"{figures}{fade}. {tell}",
         )
     return Unlabelled(
         "unclear", f"The unlabelled scans made no clear difference: {figures}{fade}. {caveat}"
@@ -235,7 +263,7 @@ def _place(row: Row, rows: Sequence[Row]) -> str:
 
 
 def cautions(run: RunFolder) -> list[tuple[str, str]]:
-    """What a reader must know before believing the numbers: (tone, text), tone "bad" or "warn"."""
+    """Return cautions about the numbers as (tone, text), with tone "bad" or "warn"."""
     optimistic = [
         _picked(evaluation) for evaluation in run.evaluations if is_optimistic(evaluation.summary)
     ]
@@ -254,24 +282,33 @@ def cautions(run: RunFolder) -> list[tuple[str, str]]:
 
 
 def _picked(evaluation: Evaluation) -> str:
-    """On which cases the checkpoint of an optimistic evaluation was picked."""
+    """Return the caution about an optimistic evaluation."""
     selection = str(evaluation.summary.get("selection", evaluation.split))
     if selection == evaluation.split:
-        return f"Selected on {selection}, optimistic: the checkpoint was picked on the very cases that are scored here ({selection})."
-    return f"Selected on {selection}, optimistic: the checkpoint was picked on the {selection} cases; these are the {evaluation.split} cases."
+        return (
+            f"Selected on {selection}, optimistic: the checkpoint was selected on the same cases "
+            f"that are scored here ({selection})."
+        )
+    return (
+        f"Selected on {selection}, optimistic: the checkpoint was selected on the {selection} "
+        f"cases; these are the {evaluation.split} cases."
+    )
 
 
 def _stale(evaluation: Evaluation, run: RunFolder) -> str:
-    """Scores of the last checkpoint from before the run went on."""
+    """Return the caution about scores that are older than the run's last checkpoint."""
     step = stale_step(evaluation, run)
     if step is None:
         return ""
     again = f"evaluate it again ({evaluate_again(run.path, evaluation.split)})"
-    return f"The {evaluation.split} scores are scores of step {step:,}; the run stands at step {run.journal.total_step:,}: {again}."
+    return (
+        f"The {evaluation.split} scores are from step {step:,}, but the run is now at step "
+        f"{run.journal.total_step:,}: {again}."
+    )
 
 
 def stale_step(evaluation: Evaluation, run: RunFolder) -> int | None:
-    """The step of an evaluation of the last checkpoint, if the run has gone on since; else None."""
+    """Return the step of an evaluation of the last checkpoint if the run has continued since."""
     step, now = number(evaluation.summary.get("step")), run.journal.total_step
     if evaluation.summary.get("checkpoint") != "last" or step is None or not now or step == now:
         return None
@@ -279,36 +316,40 @@ def stale_step(evaluation: Evaluation, run: RunFolder) -> int | None:
 
 
 def _part(evaluation: Evaluation) -> str:
-    """An evaluation of fewer cases than the split holds."""
+    """Return the caution about an evaluation of only a part of the split."""
     if not evaluation.summary.get("partial"):
         return ""
     cases = count(
         len(evaluation.summary.get("cases") or evaluation.cases), f"{evaluation.split} case"
     )
     return (
-        f"A partial evaluation, made of the first {cases} only: it says little of the whole split."
+        f"This is a partial evaluation, of the first {cases} only: "
+        "it says little about the whole split."
     )
 
 
 def is_optimistic(summary: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint was picked on the cases that it is scored on, or on the test cases."""
+    """True if the checkpoint was selected on the cases it is scored on, or on the test cases."""
     return bool(summary.get("optimistic")) or summary.get("selection") == "test"
 
 
 def is_idle(view: str, stage: str, run: RunFolder) -> bool:
-    """Whether a view takes no part in a stage: an averaged teacher where no unlabelled scans are to be taught (BCP's first stage)."""
+    """True if a view takes no part in a stage.
+
+    This is an averaged teacher in a stage without unlabelled scans (BCP's first stage).
+    """
     row = next((row for row in run.journal.of("stage") if row.get("stage") == stage), None)
     return view == "teacher" and row is not None and not uses_unlabelled(row, run)
 
 
 def _weak_views(run: RunFolder) -> list[str]:
-    """Views far below the best one, in the last scoring during training, else in the first evaluation."""
+    """Return cautions about views far below the best, as last scored in training or evaluated."""
     rows = [row for row in run.journal.of("validation") if row.get("views")]
     if rows:
         dice = {
             name: number(table(view).get("mean")) for name, view in table(rows[-1]["views"]).items()
         }
-        where = f"the {run.scored_in_training} cases, when last scored in training"
+        where = f"the {run.scored_in_training} cases (last scored in training)"
         stage = str(rows[-1].get("stage"))
     elif run.evaluations:
         views = table(run.evaluations[0].summary.get("views"))
@@ -330,7 +371,8 @@ def _weak_views(run: RunFolder) -> list[str]:
     best = max(known, key=lambda name: known[name])
     less = " or less network.dropout" if number(run.option("network", "dropout")) else ""
     return [
-        f"{name} is {'dead' if value < FOUND else 'weak'}: Dice {in_text(value)} on {where}, where {best} has {in_text(known[best])}. "
+        f"{name} is {'dead' if value < FOUND else 'weak'}: Dice {in_text(value)} on {where}; "
+        f"{best} has {in_text(known[best])}. "
         f"{MEANING.get(name, TAUGHT.format(less))}"
         for name, value in known.items()
         if known[best] - value >= WEAK
@@ -338,7 +380,7 @@ def _weak_views(run: RunFolder) -> list[str]:
 
 
 def _dead_views(run: RunFolder) -> list[str]:
-    """Views whose share of foreground in their pseudo-labels is next to nothing at the end."""
+    """Return cautions about views whose pseudo-labels have almost no foreground at the end."""
     rows = [table(row.get("health")) for row in run.journal.of("step") if row.get("health")][
         -HEALTH_ROWS:
     ]
@@ -351,14 +393,15 @@ def _dead_views(run: RunFolder) -> list[str]:
                 shares.setdefault(name, []).append(float(value))
     means = {name: sum(values) / len(values) for name, values in shares.items()}
     return [
-        f"{name} is {100 * mean:.3f} % of the voxels at the end: this network finds next to nothing in the unlabelled scans."
+        f"{name} is {100 * mean:.3f} % of the voxels at the end: "
+        "this network finds almost nothing in the unlabelled scans."
         for name, mean in means.items()
         if mean < DEAD_SHARE
     ]
 
 
 def bounds(scores: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The two ends of a score's interval, None where it has none."""
+    """Return both ends of a score's interval; None, None if it has none."""
     found = scores.get("ci95")
     return (
         (found[0], found[1])

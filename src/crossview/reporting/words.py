@@ -1,4 +1,4 @@
-"""Numbers as a reader expects them: Dice in per cent with two decimals, distances with two decimals, times in words."""
+"""Numbers as text: Dice in per cent and distances with two decimals, times in hours and minutes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ METRICS = {
 
 
 def number(value: Any) -> float | None:
-    """A finite number, read from JSON or CSV, or None for anything else."""
+    """Return a value of JSON or CSV as a finite number, or None for anything else."""
     if value is None or value == "" or isinstance(value, bool):
         return None
     try:
@@ -48,18 +48,18 @@ def number(value: Any) -> float | None:
 
 
 def percent(value: Any) -> str:
-    """0.9036 -> "90.36"."""
+    """Format a fraction in per cent: 0.9036 -> "90.36"."""
     found = number(value)
     return NOTHING if found is None else f"{100 * found:.2f}"
 
 
 def in_text(value: Any) -> str:
-    """0.9036 -> "90.36 %", which does not break at the end of a line."""
+    """Format a fraction for a sentence: 0.9036 -> "90.36 %", with a non-breaking space."""
     return f"{percent(value)}\u00a0%"
 
 
 def points(value: Any) -> str:
-    """A difference of Dice in percentage points with its sign: 0.021 -> "+2.10"."""
+    """Format a difference of Dice in percentage points with its sign: 0.021 -> "+2.10"."""
     found = number(value)
     return NOTHING if found is None else f"{100 * found:+.2f}".replace("-", "−")
 
@@ -70,17 +70,17 @@ def distance(value: Any) -> str:
 
 
 def metric(name: str, value: Any) -> str:
-    """A score as it is printed: overlaps in per cent, distances as they are."""
+    """Format a score: overlaps in per cent, distances unchanged."""
     return percent(value) if name in OVERLAPS else distance(value)
 
 
 def interval(low: Any, high: Any, show: Any = percent) -> str:
-    """ "88.90 to 91.60", or nothing where a bound is missing."""
+    """Format an interval: "88.90 to 91.60"; "" if a bound is missing."""
     return "" if number(low) is None or number(high) is None else f"{show(low)} to {show(high)}"
 
 
 def duration(seconds: Any) -> str:
-    """4000 -> "1 h 7 min"."""
+    """Format seconds: 4000 -> "1 h 7 min"."""
     found = number(seconds)
     if found is None:
         return NOTHING
@@ -92,12 +92,12 @@ def duration(seconds: Any) -> str:
 
 
 def count(amount: int, noun: str) -> str:
-    """ "1 case", "20 cases"."""
+    """Format a count: "1 case", "20 cases"."""
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
 
 
 def listed(names: list[str], most: int = 6) -> str:
-    """ "a, b and c"; the rest is counted where there are many."""
+    """Format a list: "a, b and c". Names beyond ``most`` are counted."""
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
@@ -108,12 +108,12 @@ def method_name(name: str) -> str:
 
 
 def row_name(label: str) -> str:
-    """A row's label with its method as people write it: "cml labelled only" -> "CML labelled only"."""
+    """Spell a label's method as usual: "cml labelled only" -> "CML labelled only"."""
     method, space, rest = label.partition(" ")
     bare = method.rstrip(",")
     return method_name(bare) + method[len(bare) :] + space + rest
 
 
 def table(value: Any) -> Mapping[str, Any]:
-    """The value if it is a JSON object, else an empty one."""
+    """Return the value if it is a JSON object, else an empty one."""
     return value if isinstance(value, Mapping) else {}

@@ -1,4 +1,4 @@
-"""Sources of cases, one file a layout, found by name."""
+"""Sources of cases by name, one file per layout."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _MODULES = {
 
 
 def names() -> tuple[str, ...]:
-    """The names a recipe's ``data.source`` can have."""
+    """Return the names that a recipe's ``data.source`` can have."""
     return tuple(_MODULES)
 
 
 def find(name: str) -> Source:
-    """The source of that name; UserError with the nearest names if there is none."""
+    """Return the source of that name. UserError with the nearest names if there is none."""
     if name not in _MODULES:
         raise UserError(
             Problem("unknown source", where="data.source", found=name, fix=nearest(name, _MODULES))

@@ -1,9 +1,16 @@
-"""ACDC: cine MR of the heart, 100 patients at end diastole and end systole, as published for semi-supervised segmentation.
+"""ACDC: cine MR of the heart, as published for semi-supervised segmentation.
 
-Layout: ``train_slices.list`` (1,312 names such as patient099_frame01_slice_15, 70 patients), ``val.list`` (20 volumes, 10 patients),
-``test.list`` (40 volumes, 20 patients), ``data/slices/<name>.h5`` (H x W) and ``data/<name>.h5`` (D x H x W) with ``image``
-(float32, scaled to [0, 1] per volume, not resampled) and ``label`` (0 background, 1 right ventricle, 2 myocardium, 3 left ventricle).
-Data: Bernard et al., IEEE TMI 2018; this preprocessing: Luo, SSL4MIS.
+100 patients, each at end diastole and end systole.
+
+Layout:
+    train_slices.list: 1,312 names such as patient099_frame01_slice_15, of 70 patients.
+    val.list: 20 volumes of 10 patients.
+    test.list: 40 volumes of 20 patients.
+    data/slices/<name>.h5 (H x W) and data/<name>.h5 (D x H x W): ``image`` (float32, scaled to
+        [0, 1] per volume, not resampled) and ``label`` (0 background, 1 right ventricle,
+        2 myocardium, 3 left ventricle).
+
+Data: Bernard et al., IEEE TMI 2018. Preprocessing: Luo, SSL4MIS.
 """
 
 from __future__ import annotations
@@ -25,31 +32,37 @@ from crossview.data.sources.source import DataOptions
 from crossview.errors import Problem, UserError, raise_all
 
 Number = TypeVar("Number", bound=np.generic)
-LAYOUT = "a folder with train_slices.list, val.list, test.list, data/slices/<slice>.h5 and data/<volume>.h5"
+LAYOUT = (
+    "a folder with train_slices.list, val.list, test.list, data/slices/<slice>.h5 "
+    "and data/<volume>.h5"
+)
 SLICE = re.compile(r".+_frame\d+_slice_\d+")
 VOLUME = re.compile(r".+_frame\d+")
 NOTES = (
-    "ACDC files hold no spacing: distances are in voxels, although slices lie 5 to 10 mm apart and pixels 0.7 to 1.9 mm.",
+    "ACDC files store no voxel spacing: distances are in voxels, although slices are 5 to 10 mm "
+    "apart and pixels 0.7 to 1.9 mm.",
 )
 
 
 class Options(DataOptions):
-    """[data] of the ACDC setting. Training items are slices; ``labelled`` counts patients."""
+    """Keys of [data] for ACDC. Training items are slices; ``labelled`` counts patients."""
 
     source: str = Field(default="acdc", description="This source's name.")
     labelled: int = Field(
         ge=1,
-        description="How many patients are labelled, in the order in which train_slices.list names them (3: 68 slices, 7: 136).",
+        description="Number of labelled patients, in the order of train_slices.list (3: 68 "
+        "slices, 7: 136).",
     )
     validation: int = Field(
         default=0,
         ge=0,
-        description="0: the 10 published validation patients of val.list, whose labels come on top of `labelled`. n: the last n of the "
-        "labelled patients instead, which are then not trained on.",
+        description="0: the 10 published validation patients of val.list, whose labels are used in "
+        "addition to `labelled`. n: the last n labelled patients instead, which are then not "
+        "trained on.",
     )
     patch: tuple[int, ...] = Field(
         default=(256, 256),
-        description="Size in pixels to which every slice is resized (published: 256 x 256).",
+        description="Size in pixels to which each slice is resized (published: 256 x 256).",
     )
     classes: int = Field(
         default=4,
@@ -59,12 +72,16 @@ class Options(DataOptions):
     )
     nifti_axes: tuple[int, ...] = Field(
         default=(2, 1, 0),
-        description="The order in which a NIfTI array's axes (x, y, z) are read: slices first, as the h5 files have them.",
+        description="Order in which the axes (x, y, z) of a NIfTI array are read: slices first, "
+        "as in the h5 files.",
     )
 
 
 def splits(root: Path | None, options: Options) -> Splits:
-    """Training cases (1, H, W), validation and test cases (1, D, H, W). UserError with every problem of the lists and of absent files."""
+    """Return training cases (1, H, W), validation and test cases (1, D, H, W).
+
+    UserError with every problem of the lists and every missing file.
+    """
     root = lists.existing_root(root, LAYOUT)
     patients, volumes = _checked_lists(root, options)
     names = list(patients)
@@ -81,7 +98,10 @@ def splits(root: Path | None, options: Options) -> Splits:
         note = f"Validation: the labelled patients {', '.join(held_out)}, not trained on."
     else:
         validation = tuple(_volume(root, name) for name in volumes["val.list"])
-        note = "Validation: the published list, whose labelled patients come on top of the labelled training patients."
+        note = (
+            "Validation: the published list, whose labels are used in addition to the labelled "
+            "training patients."
+        )
     return Splits(
         labelled=tuple(_slice(root, name) for patient in trained for name in patients[patient]),
         unlabelled=tuple(
@@ -100,7 +120,7 @@ def splits(root: Path | None, options: Options) -> Splits:
 def _checked_lists(
     root: Path, options: Options
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Slices by patient in the list's order, and the volumes of val.list and test.list."""
+    """Return slices by patient, in list order, and the names in each list."""
     names, problems = {}, []
     for file, pattern in (
         ("train_slices.list", SLICE),
@@ -112,10 +132,10 @@ def _checked_lists(
         expected = "patient001_frame01_slice_1" if pattern is SLICE else "patient001_frame01"
         problems += found + [
             Problem(
-                "not a name of this layout",
+                "the name does not fit this layout",
                 where=str(root / file),
                 found=name,
-                expected=f"such as {expected}",
+                expected=f"a name such as {expected}",
             )
             for name in odd
         ]
@@ -162,7 +182,7 @@ def _case(file: Path, name: str, dimensions: int) -> Case:
 
 
 def _by_volume(names: Sequence[str]) -> list[list[str]]:
-    """A patient's slices by volume, in their order along the heart."""
+    """Return a patient's slices by volume, in their order along the heart."""
     volumes: dict[str, list[tuple[int, str]]] = {}
     for name in names:
         volume, number = name.rsplit("_slice_", 1)
@@ -171,7 +191,7 @@ def _by_volume(names: Sequence[str]) -> list[list[str]]:
 
 
 def _stacked(root: Path, names: list[str]) -> Case:
-    """A volume put together from its slices: the published layout keeps no other form of the training patients."""
+    """Return a volume stacked from slices: training patients are published only as slices."""
     volume = names[0].rsplit("_slice_", 1)[0]
     files = [_slice_file(root, name) for name in names]
     return Case(
@@ -197,7 +217,7 @@ def _stack(slices: list[NDArray[Number]], files: list[Path], axis: int) -> NDArr
         if shape != shapes[0]:
             raise UserError(
                 Problem(
-                    "slices of one volume differ in shape",
+                    "the slices of one volume differ in shape",
                     where=str(file),
                     found=str(shape),
                     expected=str(shapes[0]),

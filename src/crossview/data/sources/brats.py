@@ -1,9 +1,12 @@
-"""BraTS2019 as published for semi-supervised segmentation: FLAIR volumes of brain tumours, 250 to train on, 25 to validate, 60 to test.
+"""BraTS2019: FLAIR volumes of brain tumours, as published for semi-supervised segmentation.
 
-Layout: ``train.txt``, ``val.txt``, ``test.txt`` (one case name a line; what follows a comma is not part of it) and ``data/<name>.h5``
-with ``image`` (float32 H x W x D, normalised) and ``label`` (0 background; every other value is whole tumour).
-Data: Menze et al., IEEE TMI 2015, and the 2019 challenge; this preprocessing: Luo, SSL4MIS. The files can't be had without registration:
-this source was tested on files made in the layout.
+Layout:
+    train.txt, val.txt, test.txt: 250, 25 and 60 case names, one per line; a comma ends the name.
+    data/<name>.h5: ``image`` (float32 H x W x D, normalised) and ``label`` (0 background; every
+        other value is whole tumour).
+
+Data: Menze et al., IEEE TMI 2015, and the 2019 challenge. Preprocessing: Luo, SSL4MIS.
+The files require registration, so this source was tested on made-up files in this layout.
 """
 
 from __future__ import annotations
@@ -24,12 +27,16 @@ from crossview.errors import raise_all
 LAYOUT = "a folder with train.txt, val.txt, test.txt and data/<case>.h5"
 LISTS = ("train.txt", "val.txt", "test.txt")
 NOTES = (
-    "BraTS2019 files hold no spacing: distances are in voxels (the challenge's scans have 1 mm sides).",
+    "BraTS2019 files store no voxel spacing: distances are in voxels (1 mm in the challenge's "
+    "scans).",
 )
 
 
 class Options(DataOptions):
-    """[data] of the BraTS setting. The first ``labelled`` volumes of train.txt keep their labels; the rest of it is unlabelled."""
+    """Keys of [data] for BraTS.
+
+    The first ``labelled`` volumes of train.txt keep their labels; the others are unlabelled.
+    """
 
     source: str = Field(default="brats", description="This source's name.")
     patch: tuple[int, ...] = Field(
@@ -40,13 +47,16 @@ class Options(DataOptions):
     validation: int = Field(
         default=0,
         ge=0,
-        description="0: the published val.txt, whose labels come on top of `labelled`. n: the last n of the labelled cases instead, which "
-        "are then not trained on.",
+        description="0: the published val.txt, whose labels are used in addition to `labelled`. "
+        "n: the last n labelled cases instead, which are then not trained on.",
     )
 
 
 def splits(root: Path | None, options: Options) -> Splits:
-    """Cases (1, H, W, D) in the axis order of the files. UserError with every problem of the lists and of absent files."""
+    """Return cases (1, H, W, D) in the axis order of the files.
+
+    UserError with every problem of the lists and every missing file.
+    """
     root = lists.existing_root(root, LAYOUT)
     names, problems = {}, []
     for file in LISTS:

@@ -1,4 +1,4 @@
-"""What a label file's numbers are taken for: whole numbers from 0 to 255, each a class."""
+"""The classes in a label file: whole numbers from 0 to 255."""
 
 from __future__ import annotations
 
@@ -11,25 +11,31 @@ from numpy.typing import NDArray
 from crossview.errors import Problem, UserError
 
 ROUNDING = 1e-4
-"""How far a value may lie from a whole number: what a scale factor in a header leaves. Interpolation leaves more."""
+"""Largest accepted distance from a whole number: the rounding error of a header's scale factor.
+
+Interpolation leaves larger ones.
+"""
 SHOWN = 8
 
 
 def class_values(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
-    """The classes as uint8. Raises UserError, listing values, for fractions and for values that are not in 0..255."""
+    """Return the classes as uint8. UserError, listing values, for fractions or outside 0..255."""
     with np.errstate(invalid="ignore"):
         classes = values.astype(np.uint8)
-    if (classes == values).all():  # the usual case, quickly
+    if (classes == values).all():  # the usual case, and fast
         return classes
     if values.dtype.kind == "f":
         rounded = np.rint(values)
         off = ~(np.abs(values - rounded) <= ROUNDING)  # NaN too
         if off.any():
-            fix = "round them (a label must be resampled by nearest neighbour), or take the label that belongs here"
+            fix = (
+                "resample the label with nearest neighbour and export it again, or use the label "
+                "that belongs to this scan"
+            )
             found = f"{np.count_nonzero(off):,} voxels with fractions: {listed(values[off])}"
             raise UserError(
                 Problem(
-                    "the label holds values that are no classes",
+                    "the label contains values that are not classes",
                     str(path),
                     found,
                     "whole numbers",
@@ -41,7 +47,7 @@ def class_values(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
         found, fix = f"values {listed(values)}", "number the classes 0 (background), 1, 2, ..."
         raise UserError(
             Problem(
-                "the label holds values that are no classes",
+                "the label contains values that are not classes",
                 str(path),
                 found,
                 "whole numbers from 0 to 255",
@@ -52,8 +58,8 @@ def class_values(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
 
 
 def listed(values: NDArray[Any]) -> str:
-    """The distinct values, in order; the first three and the last of many."""
+    """Return the distinct values in order; of many, the first three and the last."""
     distinct = [f"{value:.7g}" for value in np.unique(values)]
     if len(distinct) <= SHOWN:
         return ", ".join(distinct)
-    return f"{', '.join(distinct[:3])} ... {distinct[-1]} ({len(distinct):,} different ones)"
+    return f"{', '.join(distinct[:3])} ... {distinct[-1]} ({len(distinct):,} different values)"

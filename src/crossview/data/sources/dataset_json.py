@@ -1,4 +1,7 @@
-"""dataset.json of the Medical Segmentation Decathlon and of nnU-Net (versions 1 and 2): names of channels and classes."""
+"""Channel and class names from dataset.json.
+
+The formats of the Medical Segmentation Decathlon and of nnU-Net (versions 1 and 2).
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,15 @@ from typing import Any
 from crossview.data.sources.lists import no_file
 from crossview.errors import Problem
 
-FIX = "correct it, or take it away: then classes have no names"
+FIX = "correct the file, or remove it: classes then have no names"
 
 
 @dataclass(frozen=True)
 class DatasetJson:
-    """What the file tells; () where it tells nothing. class_names: background first, "class k" for numbers it leaves out.
+    """The content of dataset.json; () for what it does not state.
 
-    images: the paths of images it lists, relative to its folder, none of them leading out of it.
+    class_names: background first, "class k" for numbers without a name. images: the listed image
+    paths, relative to the file's folder and inside it.
     """
 
     channel_names: tuple[str, ...] = ()
@@ -27,7 +31,7 @@ class DatasetJson:
 
 
 def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
-    """The file's content and what is wrong with it; nothing of a file that isn't there."""
+    """Return the file's content and its problems; both empty if the file is missing."""
     if not path.is_file():
         return DatasetJson(), no_file(path)
     try:
@@ -54,7 +58,7 @@ def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
     labels = content.get("labels", {})
     class_names = _numbered_names(labels, path, "labels", problems)
     if isinstance(labels, dict) and "ignore" in labels:
-        fix = "take these voxels out of the labels, or leave those scans unlabelled"
+        fix = "give these voxels a class, or leave those scans unlabelled"
         problems.append(
             Problem(
                 "an 'ignore' label is not supported",
@@ -71,11 +75,11 @@ def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
         if _leads_out(text):
             expected, fix = (
                 "a path inside this folder",
-                "put the scans into this folder, or link them there",
+                "move the scans into this folder, or link them",
             )
             problems.append(
                 Problem(
-                    "a path leads out of the data's folder", str(path), repr(text), expected, fix
+                    "a path points outside the data folder", str(path), repr(text), expected, fix
                 )
             )
     images = tuple(
@@ -89,10 +93,15 @@ def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
 
 
 def _numbered_names(table: Any, path: Path, key: str, problems: list[Problem]) -> dict[int, str]:
-    """{number: name} of {"0": "background"} and of {"background": 0}. A region (a list of classes, nnU-Net 2) names no class."""
+    """Return {number: name} from {"0": "background"} or {"background": 0}.
+
+    Regions (lists of classes, nnU-Net 2) are skipped.
+    """
     if not isinstance(table, dict):
         problems.append(
-            Problem(f"'{key}' is no table", str(path), repr(table)[:80], '{"0": "background", ...}')
+            Problem(
+                f"'{key}' is not an object", str(path), repr(table)[:80], '{"0": "background", ...}'
+            )
         )
         return {}
     names: dict[int, str] = {}
@@ -132,7 +141,7 @@ def _dense(names: dict[int, str], noun: str) -> tuple[str, ...]:
 
 
 def _listed_paths(content: dict[str, Any]) -> Iterator[str]:
-    """Every path in the lists of the Decathlon ("training", "test") and in nnU-Net's table of files ("dataset")."""
+    """Yield every path in the Decathlon's lists and in nnU-Net's table of files ("dataset")."""
     dataset = content.get("dataset")
     entries = [*(dataset.values() if isinstance(dataset, dict) else ())]
     for key in ("training", "test", "validation"):

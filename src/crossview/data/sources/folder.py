@@ -1,6 +1,7 @@
-"""A user's own scans: images/ and labels/, or the layout of the Medical Segmentation Decathlon and of nnU-Net.
+"""A user's own scans: images/ and labels/, or the layout of the Decathlon and of nnU-Net.
 
-A scan is labelled if the folder of labels has its name. Cases are raw: intensities as the files hold them, in canonical orientation.
+A scan is labelled if the label folder contains its name. Cases are raw: intensities as stored, in
+canonical orientation.
 """
 
 from __future__ import annotations
@@ -26,34 +27,40 @@ from crossview.data.sources.split_file import Split, read_split
 from crossview.errors import Problem, UserError, raise_all
 
 FEWEST_LABELLED = 2
-"""Labelled cases to train on; the methods mix labelled scans with each other, and one scan says nothing of how scans differ."""
+"""Fewest labelled training cases.
+
+The methods mix labelled scans with each other, and a single scan does not show how scans differ.
+"""
 
 
 class Options(DataOptions):
-    """[data] of a user's folder. ``crossview train folder`` plans what has no default here."""
+    """Keys of [data] for a user's folder. ``crossview train folder`` plans the other keys."""
 
     source: str = Field(default="folder", description="This source's name.")
     labelled: int = Field(
         default=0,
         ge=0,
-        description="0: all cases that have labels are used with them. n: the first n (in the order of split.toml's list `labelled`, else "
-        "by name); the others' labels are hidden and their scans used as unlabelled.",
+        description="0: all cases with labels. n: the first n (in the order of the list "
+        "`labelled` in split.toml, else by name); the other labels are hidden and their scans "
+        "used as unlabelled.",
     )
     orientation: Literal["canonical"] = Field(
         default="canonical",
-        description="NIfTI axes towards right, front and head, told by the affine, in the order of nifti_axes.",
+        description="NIfTI axes towards right, front and head (from the affine), in the order of "
+        "nifti_axes.",
     )
 
 
 @dataclass(frozen=True)
 class FolderCases:
-    """The cases of a folder by role, before a recipe says how many labelled ones are used.
+    """The cases of a folder by role, before a recipe limits the number of labelled cases.
 
-    labelled: in the order in which ``data.labelled`` counts them. hidden: have labels that split.toml keeps from training.
-    unlabelled: without labels. unused: scans that play no part, say those of imagesTs that have no labels.
-    channels: of every case. channel_names: as dataset.json tells them ("MRI", "CT", "T1"), or None. class_names: as
-    dataset.json tells them, background first, or (). unit: of distances, "mm" if every case has a spacing, else "voxel".
-    warnings: what a user should know and need not mend.
+    labelled: in the order in which ``data.labelled`` counts them. hidden: labelled cases that
+    split.toml lists as unlabelled. unlabelled: without labels. unused: scans without a role, such
+    as those of imagesTs without labels. channels: of every case. channel_names: from dataset.json
+    ("MRI", "CT", "T1"), or None. class_names: from dataset.json, background first, or (). unit: of
+    distances, "mm" if every case has a spacing, else "voxel". warnings: problems that do not
+    prevent training.
     """
 
     labelled: tuple[Case, ...] = ()
@@ -83,7 +90,7 @@ class FolderCases:
         return "mm" if all(case.spacing is not None for case in self.cases) else "voxel"
 
     def names_of(self, classes: int) -> tuple[str, ...]:
-        """As many class names as there are classes; "class k" where dataset.json names none."""
+        """Return a name per class; "class k" if dataset.json has none."""
         told = self.class_names or ("background",)
         return tuple(
             told[number] if number < len(told) else f"class {number}" for number in range(classes)
@@ -91,9 +98,11 @@ class FolderCases:
 
 
 def splits(root: Path | None, options: Options) -> Splits:
-    """Raw cases: float32 (C, *S) in canonical orientation turned to ``options.nifti_axes``, (C, H, W) of a PNG or TIFF.
+    """Return raw cases without reading their images.
 
-    Raises UserError with every problem of names, dataset.json and split.toml, and for too few labelled cases; no image is read.
+    Images are float32 (C, *S) in canonical orientation with axes in the order
+    ``options.nifti_axes``; (C, H, W) for PNG and TIFF. UserError with every problem of names,
+    dataset.json and split.toml, and for too few labelled cases.
     """
     cases = find_cases(root, options.nifti_axes)
     split_file, here = Path(root or "") / "split.toml", str(root)
@@ -106,12 +115,12 @@ def splits(root: Path | None, options: Options) -> Splits:
     )
     if options.validation and cases.validation:
         found, fix = (
-            f"data.validation = {options.validation}, and a list in split.toml",
-            "leave one of them out",
+            f"data.validation = {options.validation} and a list in split.toml",
+            "remove one of the two",
         )
         problems.append(
             Problem(
-                "validation cases are named twice", str(split_file), found, "one of the two", fix
+                "validation cases are defined twice", str(split_file), found, "one of the two", fix
             )
         )
     if len(trained) < FEWEST_LABELLED:
@@ -135,15 +144,21 @@ def splits(root: Path | None, options: Options) -> Splits:
 
 
 def too_few_labelled(count: int, where: str) -> Problem:
-    """For a set whose training cannot begin."""
-    fix = "label more scans (each label has its scan's name), or leave more to training: data.labelled, data.validation"
+    """Return the problem of a data set that is too small to train on."""
+    fix = (
+        "label more scans (a label has its scan's name), raise data.labelled or lower "
+        "data.validation"
+    )
     return Problem(
         "too few labelled cases to train on", where, str(count), f"at least {FEWEST_LABELLED}", fix
     )
 
 
 def find_cases(root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2)) -> FolderCases:
-    """The cases of a folder; headers are read, voxels not. Raises UserError with every problem of names, dataset.json and split.toml."""
+    """Return the cases of a folder, reading headers only.
+
+    UserError with every problem of names, dataset.json and split.toml.
+    """
     cases, problems = survey(root, nifti_axes)
     raise_all(problems)
     return cases
@@ -152,9 +167,10 @@ def find_cases(root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2)) -> Fold
 def survey(
     root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2)
 ) -> tuple[FolderCases, list[Problem]]:
-    """The cases that could be found, and what is wrong with names, dataset.json and split.toml. UserError if there is no such folder.
+    """Return the cases of a folder, and the problems of names, dataset.json and split.toml.
 
-    A case whose file is damaged is among them: reading it raises UserError.
+    Cases with damaged files are included; reading them raises UserError. UserError if the folder
+    does not exist.
     """
     root = lists.existing_root(root, layouts.LAYOUT)
     dataset, problems = read_dataset_json(root / "dataset.json")
@@ -178,7 +194,11 @@ def survey(
 
 
 def _roles(layout: Layout, split: Split) -> tuple[dict[str, list[str]], list[Problem]]:
-    """Names by role. What no list names goes by its label; scans of a patient who is held out then stay out of training."""
+    """Return names by role, and warnings.
+
+    A scan in no list is used according to its label, but never for training if its patient is in
+    validation or test.
+    """
     scans = layout.train | layout.test
     listed = {name for names in split.lists.values() for name in names}
     test = [
@@ -204,7 +224,7 @@ def _roles(layout: Layout, split: Split) -> tuple[dict[str, list[str]], list[Pro
         "test": test,
     }
     used = {name for of_role in roles.values() for name in of_role}
-    told = f"{len(left_out)} scans of validation or test patients are left out of training"
+    told = f"{len(left_out)} scans of validation or test patients are not used for training"
     warnings = [Problem(told, "split.toml", layouts.told(left_out))] if left_out else []
     return roles | {"unused": [name for name in scans if name not in used]}, warnings
 
@@ -212,7 +232,7 @@ def _roles(layout: Layout, split: Split) -> tuple[dict[str, list[str]], list[Pro
 def _shared_patients(
     roles: Mapping[str, Iterable[str]], by_name: Mapping[str, Case]
 ) -> list[Problem]:
-    """A problem for each patient in two of training, validation and test."""
+    """Return a problem per patient that is in more than one of training, validation and test."""
     parts = {
         "training": ("labelled", "hidden", "unlabelled"),
         "validation": ("validation",),
@@ -236,13 +256,13 @@ def _mixed(scans: Mapping[str, Scan], root: Path) -> list[Problem]:
             str(root),
             found,
             "one of the two",
-            "make two data sets of them",
+            "split them into two data sets",
         )
     ]
 
 
 def _unlisted(dataset: DatasetJson, scans: Mapping[str, Scan], root: Path) -> list[Problem]:
-    """A warning if dataset.json lists images that are not there."""
+    """Return a warning if dataset.json lists missing images."""
     files = {file.relative_to(root).as_posix() for scan in scans.values() for file in scan.files}
     numbered = {
         path.replace(f"{scan.name}_0000.", f"{scan.name}.")
@@ -254,7 +274,7 @@ def _unlisted(dataset: DatasetJson, scans: Mapping[str, Scan], root: Path) -> li
         return []
     return [
         Problem(
-            f"dataset.json lists {len(missing)} images that are not there",
+            f"dataset.json lists {len(missing)} missing images",
             str(root / "dataset.json"),
             layouts.told(missing),
         )
@@ -264,7 +284,10 @@ def _unlisted(dataset: DatasetJson, scans: Mapping[str, Scan], root: Path) -> li
 def _cases(
     scans: Mapping[str, Scan], split: Split, dataset: DatasetJson, axes: Sequence[int]
 ) -> tuple[int, dict[str, Case]]:
-    """The number of channels (of volumes as dataset.json tells, else what most scans have) and the cases by name."""
+    """Return the number of channels and the cases by name.
+
+    Channels: for volumes from dataset.json, else the number that most scans have.
+    """
     headers = {name: _header(scan) for name, scan in scans.items()}
     counts = Counter(header[0] for header in headers.values() if header is not None)
     channels = max(counts, key=lambda count: (counts[count], -count), default=1)
@@ -280,7 +303,7 @@ def _cases(
 
 
 def _header(scan: Scan) -> tuple[int, volumes.Grid | None] | None:
-    """Channels and grid; None if a header can't be read: the case's readers tell why."""
+    """Return channels and grid; None if unreadable: the case's readers then raise the reason."""
     try:
         if not scan.is_volume:
             return sum(images.image_channels(file) for file in scan.files), None
@@ -312,23 +335,23 @@ def _case(
 
 
 def _read_images(files: Sequence[Path], channels: int) -> NDArray[np.float32]:
-    """The channels of one image file, or of one file a channel, float32 (C, H, W)."""
+    """Return float32 (C, H, W) from one image file, or from one file per channel."""
     parts = [images.read_image(file) for file in files]
     sizes = {part.shape[1:] for part in parts}
     if len(sizes) > 1:
         found = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
         raise UserError(
-            Problem("the channels of an image differ in size", str(files[0]), found, "one size")
+            Problem("the channels of an image differ in size", str(files[0]), found, "equal sizes")
         )
     image = np.concatenate(parts)
     if len(image) != channels:
-        fix = "save them all as grey or all as colour"
+        fix = "save all images in grey or all in colour"
         raise UserError(
             Problem(
-                "an image has another number of channels",
+                "an image differs in its number of channels",
                 str(files[0]),
                 str(len(image)),
-                f"{channels}, as the others",
+                f"{channels}, as in the other images",
                 fix,
             )
         )

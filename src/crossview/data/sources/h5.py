@@ -1,4 +1,4 @@
-"""One image and its label in an h5 file: the keys ``image`` and ``label`` of the published LA and ACDC files."""
+"""h5 files with one image and its label under the keys ``image`` and ``label`` (LA, ACDC)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,25 @@ if TYPE_CHECKING:
     import h5py
 
 LARGEST = 2**30
-"""Voxels; a header that declares more is taken for damage, before any memory is asked for."""
+"""Voxels. A header that declares more is treated as damaged before memory is allocated."""
 
 
 def read_image(path: Path, dimensions: int) -> NDArray[np.float32]:
-    """The image with a channel axis in front, float32 (1, *S). UserError: missing, damaged, wrong key, type or shape."""
+    """Return the image with a channel axis first, float32 (1, *S).
+
+    UserError if it is missing, damaged, or has a wrong key, type or shape.
+    """
     with _opened(path) as file:
         data = _dataset(file, path, "image", "fiu", dimensions)
         return np.asarray(data[()], dtype=np.float32)[None]
 
 
 def read_label(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """The label, uint8 (*S). UserError as for the image, and where its shape differs from the image's or a value isn't in 0..255."""
+    """Return the label, uint8 (*S).
+
+    UserError as for the image, and if its shape differs from the image's or a value is outside
+    0..255.
+    """
     with _opened(path) as file:
         data = _dataset(file, path, "label", "iub", dimensions)
         image = _dataset(file, path, "image", "fiu", dimensions)
@@ -42,7 +49,7 @@ def read_label(path: Path, dimensions: int) -> NDArray[np.uint8]:
     if label.min() < 0 or label.max() > 255:
         raise _unusable(
             path,
-            "label values are no class numbers",
+            "the label contains values that are not classes",
             f"{label.min()} to {label.max()}",
             "whole numbers from 0 to 255",
         )
@@ -56,24 +63,24 @@ def _dataset(file: h5py.File, path: Path, key: str, kinds: str, dimensions: int)
     if not isinstance(data, h5py.Dataset):
         raise _unusable(
             path,
-            f"no array called '{key}'",
+            f"array '{key}' is missing",
             f"keys: {', '.join(file) or 'none'}",
             "arrays 'image' and 'label'",
         )
     if data.dtype.kind not in kinds:
         expected = "whole numbers" if key == "label" else "numbers"
-        raise _unusable(path, f"'{key}' has an unusable type", str(data.dtype), expected)
+        raise _unusable(path, f"array '{key}' has an unsupported type", str(data.dtype), expected)
     if data.ndim != dimensions or data.size == 0:
         raise _unusable(
             path,
-            f"'{key}' has an unusable shape",
+            f"array '{key}' has an unsupported shape",
             str(data.shape),
-            f"{dimensions} axes, none of them empty",
+            f"{dimensions} non-empty axes",
         )
     if data.size > LARGEST:
         raise _unusable(
             path,
-            f"'{key}' is declared larger than any scan",
+            f"array '{key}' is too large for a scan",
             str(data.shape),
             f"at most {LARGEST:,} voxels",
         )
@@ -88,13 +95,13 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         with h5py.File(path, "r") as file:
             yield file
     except FileNotFoundError as error:
-        raise _unusable(path, "the file is missing", "nothing there", "an h5 file") from error
+        raise _unusable(path, "the file is missing", "no such file", "an h5 file") from error
     except (OSError, RuntimeError) as error:
         raise _unusable(
             path,
-            "the file can't be read: cut off, damaged or no h5 file",
+            "the file is cut off, damaged or not an h5 file",
             str(error).strip("'\""),
-            "a whole h5 file",
+            "a complete file",
         ) from error
 
 
@@ -105,6 +112,6 @@ def _unusable(path: Path, what: str, found: str, expected: str) -> UserError:
             where=str(path),
             found=found,
             expected=expected,
-            fix="restore this file from its source",
+            fix="copy it again from its source",
         )
     )

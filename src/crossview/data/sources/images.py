@@ -20,19 +20,20 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".tif", ".tiff")
 GREY = {"1": 1, "L": 1, "I": 1, "F": 1, "I;16": 1, "I;16L": 1, "I;16B": 1}
 COLOUR = {"LA": "L", "La": "L", "P": "RGB", "PA": "RGB", "RGB": "RGB", "RGBA": "RGB", "RGBX": "RGB"}
-"""Modes that are brought into another before their values are taken: transparency is dropped, palettes are resolved."""
+"""Target modes of images that are converted: drops transparency and resolves palettes."""
 Result = TypeVar("Result")
 
 
 def image_channels(path: Path) -> int:
-    """How many channels an image file gives, 1 or 3; only the header is read. Raises UserError."""
+    """Return the number of channels of an image file, 1 or 3, from its header. UserError."""
     return _opened(path, lambda image: len("L" if image.mode in GREY else COLOUR[image.mode]))
 
 
 def read_image(path: Path) -> NDArray[np.float32]:
-    """The values as they are stored, float32 (C, H, W): grey gives one channel, colour three; transparency is dropped.
+    """Return the stored values, float32 (C, H, W): one channel for grey, three for colour.
 
-    Raises UserError: missing, damaged, several pages, too large, a colour model other than grey and RGB, NaN.
+    Transparency is dropped. UserError if the file is missing, damaged, too large, has several
+    pages, a colour model other than grey and RGB, or NaN.
     """
     values = _opened(
         path,
@@ -45,17 +46,18 @@ def read_image(path: Path) -> NDArray[np.float32]:
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
-    """The classes, uint8 (H, W): grey values and palette entries are class values; where only 0 and 255 occur, 255 is class 1.
+    """Return the classes, uint8 (H, W).
 
-    Raises UserError as for an image, and for a mask in colours or with values that are no classes.
+    Grey values and palette entries are class values; if only 0 and 255 occur, 255 is class 1.
+    UserError as for an image, and for a mask in colour or with values that are not classes.
     """
     values = _opened(path, _grey)
     if values.ndim == 3:
         if np.ptp(values[..., :3], axis=-1).any():
-            fix = "save it as a grey image: 0 and 255 for one class, 0, 1, 2 ... for several"
+            fix = "save it as a grey image: 0 and 255 for one class, 0, 1, 2, ... for several"
             raise UserError(
                 Problem(
-                    "the mask is in colours",
+                    "the mask is in colour",
                     str(path),
                     "pixels that are not grey",
                     "a grey image",
@@ -68,7 +70,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
 
 def _grey(image: Image) -> NDArray[Any]:
-    """(H, W); (H, W, 3) of a colour image. A palette's entries count as they are numbered, whatever their colours."""
+    """Return (H, W), or (H, W, 3) for colour. A palette yields its entry numbers, not colours."""
     return np.asarray(
         image
         if image.mode in GREY or image.mode in ("P", "RGB")
@@ -88,22 +90,22 @@ def _opened(path: Path, use: Callable[[Image], Result]) -> Result:
             Problem(
                 "the file is missing",
                 str(path),
-                "nothing there",
+                "no such file",
                 "a PNG or TIFF file",
                 "check the path",
             )
         ) from None
     except UserError:
         raise
-    except Exception as error:  # Pillow answers damaged files with a dozen types of error
+    except Exception as error:  # Pillow raises a dozen error types for damaged files
         found = f"{type(error).__name__}: {error}".splitlines()[0]
         fix = "copy it again from its source"
         raise UserError(
             Problem(
-                "the image is cut off, damaged or no PNG or TIFF",
+                "the image is cut off, damaged or not a PNG or TIFF file",
                 str(path),
                 found,
-                "a whole file",
+                "a complete file",
                 fix,
             )
         ) from error
@@ -112,25 +114,27 @@ def _opened(path: Path, use: Callable[[Image], Result]) -> Result:
 def _check(image: Image, path: Path) -> None:
     pages = getattr(image, "n_frames", 1)
     if pages > 1:
-        fix = "save each page as an image of its own, or the stack as NIfTI"
+        fix = "save each page as a separate image, or the stack as NIfTI"
         raise UserError(
-            Problem("the file holds several images", str(path), f"{pages} pages", "one", fix)
+            Problem(
+                "the file contains several images", str(path), f"{pages} pages", "one page", fix
+            )
         )
     if image.width * image.height > LARGEST:
         found = f"{image.width} x {image.height} pixels"
         raise UserError(
             Problem(
-                "the header declares more than any image",
+                "the image is too large",
                 str(path),
                 found,
-                f"at most {LARGEST:,}",
-                "crop it",
+                f"at most {LARGEST:,} pixels",
+                "crop the image, or check its header",
             )
         )
     if image.mode not in GREY and image.mode not in COLOUR:
         raise UserError(
             Problem(
-                "a colour model that is not read",
+                "the colour model is not supported",
                 str(path),
                 image.mode,
                 "grey or RGB",

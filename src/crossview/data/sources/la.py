@@ -1,8 +1,14 @@
-"""LA: 100 late gadolinium enhanced MR volumes of the left atrium, as published for semi-supervised segmentation.
+"""LA: 100 late gadolinium enhanced MR volumes of the left atrium.
 
-Layout: ``train.list`` (80 names), ``test.list`` (20 names), ``2018LA_Seg_Training Set/<name>/mri_norm2.h5`` with ``image``
-(float32 H x W x 88, normalised over the uncropped volume) and ``label`` (0 background, 1 left atrium).
-Data: Xiong et al., Medical Image Analysis 2021 (the 2018 challenge); this preprocessing: Yu et al., MICCAI 2019.
+The version published for semi-supervised segmentation.
+
+Layout:
+    train.list, test.list: 80 and 20 case names.
+    2018LA_Seg_Training Set/<name>/mri_norm2.h5: ``image`` (float32 H x W x 88, normalised over the
+        uncropped volume) and ``label`` (0 background, 1 left atrium).
+
+Data: Xiong et al., Medical Image Analysis 2021 (the 2018 challenge).
+Preprocessing: Yu et al., MICCAI 2019.
 """
 
 from __future__ import annotations
@@ -20,14 +26,17 @@ from crossview.errors import raise_all
 
 LAYOUT = "a folder with train.list, test.list and '2018LA_Seg_Training Set/<case>/mri_norm2.h5'"
 NOTES = (
-    "LA volumes, those of the test split too, were cropped around the ground truth when they were published: "
+    "The published LA volumes, test volumes included, are cropped around the ground truth: "
     "results don't carry over to uncropped scans.",
-    "LA files hold no spacing: distances are in voxels (the challenge's scans have 0.625 mm sides).",
+    "LA files store no voxel spacing: distances are in voxels (0.625 mm in the challenge's scans).",
 )
 
 
 class Options(DataOptions):
-    """[data] of the LA setting. The first ``labelled`` volumes of train.list keep their labels; the rest of it is unlabelled."""
+    """Keys of [data] for LA.
+
+    The first ``labelled`` volumes of train.list keep their labels; the others are unlabelled.
+    """
 
     source: str = Field(default="la", description="This source's name.")
     patch: tuple[int, ...] = Field(
@@ -38,7 +47,10 @@ class Options(DataOptions):
 
 
 def splits(root: Path | None, options: Options) -> Splits:
-    """Cases (1, H, W, 88) in the axis order of the files. UserError with every problem of the lists and of absent files."""
+    """Return cases (1, H, W, 88) in the axis order of the files.
+
+    UserError with every problem of the lists and every missing file.
+    """
     root = lists.existing_root(root, LAYOUT)
     train, problems = lists.read_list(root / "train.list")
     test, test_problems = lists.read_list(root / "test.list")

@@ -1,6 +1,6 @@
-"""Which files of a folder are scans, and which labels are theirs: images/ and labels/, or imagesTr, labelsTr, imagesTs (MSD, nnU-Net).
+"""Pairs of scans and labels in a folder, found by name; no file is opened.
 
-Only names are looked at here; no file is opened.
+Layouts: images/ and labels/, or imagesTr/, labelsTr/ and imagesTs/ (MSD, nnU-Net).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ SUFFIXES = (*volumes.SUFFIXES, *images.SUFFIXES)
 LAYOUT = "a folder with images/ and labels/, or with imagesTr/, labelsTr/ and imagesTs/"
 NUMBERED = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
 MOST_TOLD = 10
-"""Names that one problem lists."""
+"""Most names listed in one problem."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One scan: its files (one, or one a channel in their order) and its label's file, if there is one."""
+    """One scan: its files (one, or one per channel in order) and its label's file, if any."""
 
     name: str
     files: tuple[Path, ...]
@@ -36,13 +36,13 @@ class Scan:
 
     @property
     def numbered(self) -> bool:
-        """Whether its files bear channels' numbers that are not part of its name."""
+        """True if its file names end in channel numbers that are not part of its name."""
         return _split_name(self.files[0].name)[0] != self.name
 
 
 @dataclass
 class Layout:
-    """The scans of a folder by name, those of imagesTs apart, and what is wrong with the names."""
+    """The scans of a folder by name, those of imagesTs in ``test``, with problems of the names."""
 
     train: dict[str, Scan] = field(default_factory=dict)
     test: dict[str, Scan] = field(default_factory=dict)
@@ -51,17 +51,17 @@ class Layout:
 
 
 def find_scans(root: Path) -> Layout:
-    """The scans of a folder, and what is wrong with their names."""
+    """Return the scans of a folder and the problems of their names."""
     layout = Layout()
     if (root / "images").is_dir() and (root / "imagesTr").is_dir():
         found = "images/ and imagesTr/"
         layout.problems.append(
             Problem(
-                "the folder has two layouts",
+                "the folder contains two layouts",
                 str(root),
                 found,
                 "one of the two",
-                "move one of them away",
+                "move one of them elsewhere",
             )
         )
     elif (root / "images").is_dir():
@@ -72,24 +72,30 @@ def find_scans(root: Path) -> Layout:
         layout.test = _scans(root / "imagesTs", root / "labelsTs", layout, numbered)
     else:
         for name in ("images", "imagesTr"):
-            _listed(root / name, layout.problems)  # a link that leads nowhere is told
+            _listed(root / name, layout.problems)  # reports a broken link
         layout.problems += [] if layout.problems else [_no_layout(root)]
         return layout
     for name in sorted(layout.train.keys() & layout.test.keys()):
         layout.problems.append(
             Problem(
-                "a scan has the name of another",
+                "two scans have the same name",
                 name,
                 "in imagesTr and in imagesTs",
-                "one of the two",
-                "rename it",
+                "different names",
+                "rename one of them",
             )
         )
     if not layout.train and not layout.problems:
         folder = root / ("images" if (root / "images").is_dir() else "imagesTr")
         expected = f"files {', '.join(SUFFIXES)}"
         layout.problems.append(
-            Problem("there are no scans", str(folder), "none", expected, "put the scans there")
+            Problem(
+                "the folder contains no scans",
+                str(folder),
+                "none",
+                expected,
+                "copy the scans there",
+            )
         )
     return layout
 
@@ -102,16 +108,19 @@ def _no_layout(root: Path) -> Problem:
         if loose
         else (", ".join(sorted(here)[:MOST_TOLD]) or "an empty folder")
     )
-    fix = "put the scans into images/, and labels of the same names into labels/"
+    fix = "move the scans to images/, and their labels, with the same names, to labels/"
     if root.absolute().name in ("images", "imagesTr", "labels", "labelsTr"):
-        fix = f"give the folder that holds this one: {root.absolute().parent}"
-    return Problem("the layout is not known", str(root), found, LAYOUT, fix)
+        fix = f"give the parent folder: {root.absolute().parent}"
+    return Problem("the folder layout is unknown", str(root), found, LAYOUT, fix)
 
 
 def _scans(
     images_folder: Path, labels_folder: Path, layout: Layout, numbered: bool | None = None
 ) -> dict[str, Scan]:
-    """The scans of a folder of images. numbered: whether names end in a channel's number; None lets the names decide."""
+    """Return the scans of an image folder.
+
+    numbered: True if names end in a channel number; None decides from the names.
+    """
     layout.problems += _misnamed(labels_folder)
     files, labels = _by_name(images_folder, layout), _by_name(labels_folder, layout)
     if _numbered(files, labels) if numbered is None else numbered:
@@ -128,28 +137,28 @@ def _scans(
             found = f"{scans[name].files[0].name} and {label.name}"
             layout.problems.append(
                 Problem(
-                    "scan and label are of different kinds",
+                    "scan and label have different formats",
                     name,
                     found,
                     "both NIfTI, or both PNG or TIFF",
-                    "convert one",
+                    "convert one of them",
                 )
             )
     return scans
 
 
 def _misnamed(folder: Path) -> list[Problem]:
-    """A folder of labels that is a file, or whose name has other capitals."""
+    """Return problems if the label folder is a file or differs in capitals."""
     if folder.is_dir():
         return []
     if folder.is_file():
         return [
             Problem(
-                "this is no folder",
+                "the label folder is a file",
                 str(folder),
                 "a file",
                 "a folder of labels",
-                "put the labels into a folder of this name",
+                "move the labels to a folder of this name",
             )
         ]
     alike = [
@@ -159,7 +168,7 @@ def _misnamed(folder: Path) -> list[Problem]:
     ]
     return [
         Problem(
-            "the folder of labels has another name",
+            "the label folder is misspelt",
             str(path),
             path.name,
             folder.name,
@@ -170,7 +179,7 @@ def _misnamed(folder: Path) -> list[Problem]:
 
 
 def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
-    """The scans of a folder by file name without suffix, sorted; hidden files (macOS leaves '._' ones) are passed over."""
+    """Return a folder's scans by name without suffix, sorted; skip hidden files (macOS '._')."""
     files: dict[str, Path] = {}
     odd = []
     for path in sorted(_listed(folder, layout.problems)):
@@ -181,11 +190,11 @@ def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
             found = ascii(path.name)
             layout.problems.append(
                 Problem(
-                    "a name holds signs that are no text",
+                    "a file name contains unprintable characters",
                     str(folder),
                     found,
-                    "letters and digits",
-                    "rename it",
+                    "printable characters",
+                    "rename the file",
                 )
             )
         elif suffix not in SUFFIXES or not name:
@@ -194,20 +203,20 @@ def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
             found = (
                 "a folder"
                 if path.is_dir()
-                else ("a link to nothing or to itself" if path.is_symlink() else "no plain file")
+                else ("a broken link" if path.is_symlink() else "a special file")
             )
             layout.problems.append(
-                Problem("this is no file", str(path), found, "a scan", "restore it, or take it out")
+                Problem("not a regular file", str(path), found, "a scan", "restore or remove it")
             )
         elif name in files:
             found = f"{files[name].name} and {path.name}"
             layout.problems.append(
                 Problem(
-                    "two files have one name",
+                    "two files have the same name",
                     str(folder),
                     found,
-                    "one file a scan",
-                    "take one of them out",
+                    "one file per scan",
+                    "remove one of them",
                 )
             )
         else:
@@ -215,9 +224,9 @@ def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
     if odd:
         expected = f"files {', '.join(SUFFIXES)}"
         what = (
-            "an entry is no scan and is not read"
+            "1 entry is not a scan and is skipped"
             if len(odd) == 1
-            else f"{len(odd)} entries are no scans and are not read"
+            else f"{len(odd)} entries are not scans and are skipped"
         )
         layout.warnings.append(Problem(what, str(folder), told(odd), expected))
     return files
@@ -227,11 +236,11 @@ def _listed(folder: Path, problems: list[Problem]) -> list[Path]:
     if folder.is_symlink() and not folder.exists():
         problems.append(
             Problem(
-                "this is no folder",
+                "not a folder",
                 str(folder),
-                "a link to nothing or to itself",
+                "a broken link",
                 "a folder",
-                "mend the link",
+                "repair the link",
             )
         )
     try:
@@ -242,14 +251,14 @@ def _listed(folder: Path, problems: list[Problem]) -> list[Path]:
                 "the folder can't be read",
                 str(folder),
                 error.strerror or str(error),
-                fix="give yourself the right to",
+                fix="change its permissions",
             )
         )
         return []
 
 
 def _split_name(file: str) -> tuple[str, str]:
-    """Name and suffix (in small letters, "" for a file that is no scan)."""
+    """Return name and lower-case suffix, "" for a file that is not a scan."""
     suffix = next((suffix for suffix in SUFFIXES if file.lower().endswith(suffix)), "")
     return file[: len(file) - len(suffix)], suffix
 
@@ -259,7 +268,10 @@ def _is_volume(path: Path) -> bool:
 
 
 def _numbered(files: Mapping[str, Path], labels: Mapping[str, Path]) -> bool:
-    """Whether names end in a channel's number. Labels tell, as they have none; without them only names that all end in _0000 to _0009."""
+    """True if file names end in a channel number.
+
+    Decided from the labels, which have none; without labels, all names must end in _0000 to _0009.
+    """
     matches = [NUMBERED.fullmatch(name) for name in files]
     cases = {match["name"] for match in matches if match}
     if labels:
@@ -272,16 +284,16 @@ def _numbered(files: Mapping[str, Path], labels: Mapping[str, Path]) -> bool:
 
 
 def _by_case(files: Mapping[str, Path], layout: Layout) -> dict[str, Scan]:
-    """Files <case>_0000, <case>_0001, ... as one scan each."""
+    """Return one scan per group of files <case>_0000, <case>_0001, ..."""
     channels: dict[str, dict[int, Path]] = defaultdict(dict)
     for name, path in files.items():
         if match := NUMBERED.fullmatch(name):
             channels[match["name"]][int(match["channel"])] = path
         else:
-            fix = f"name it {name}_0000{path.name[len(name) :]}, as the others are"
+            fix = f"rename it to {name}_0000{path.name[len(name) :]}, like the others"
             layout.problems.append(
                 Problem(
-                    "the name tells no channel",
+                    "the file name has no channel number",
                     str(path),
                     path.name,
                     "a name that ends in _0000, _0001, ...",
@@ -297,11 +309,11 @@ def _by_case(files: Mapping[str, Path], layout: Layout) -> dict[str, Scan]:
             )
             layout.problems.append(
                 Problem(
-                    "a scan's channels are not complete",
+                    "a scan has missing channels",
                     name,
                     found,
                     expected,
-                    "add the files, or take the scan out",
+                    "add the missing files, or remove the scan",
                 )
             )
     return {
@@ -311,7 +323,10 @@ def _by_case(files: Mapping[str, Path], layout: Layout) -> dict[str, Scan]:
 
 
 def _alike(names: Iterable[str], folder: Path) -> list[Problem]:
-    """Names that differ in capitals only: on Windows and macOS one file would take the other's place."""
+    """Return a problem per group of names that differ in case only.
+
+    On Windows and macOS one file would replace the other.
+    """
     by_small: dict[str, list[str]] = defaultdict(list)
     for name in names:
         by_small[name.casefold()].append(name)
@@ -320,7 +335,7 @@ def _alike(names: Iterable[str], folder: Path) -> list[Problem]:
             "names differ in capitals only",
             str(folder),
             " and ".join(alike),
-            "names that differ otherwise",
+            "names that differ in more than capitals",
             "rename one of them",
         )
         for alike in by_small.values()
@@ -329,11 +344,7 @@ def _alike(names: Iterable[str], folder: Path) -> list[Problem]:
 
 
 def _orphans(orphans: list[str], scans: Mapping[str, Scan], folder: Path) -> Problem:
-    what = (
-        "a label belongs to no scan"
-        if len(orphans) == 1
-        else f"{len(orphans)} labels belong to no scan"
-    )
+    what = "1 label has no scan" if len(orphans) == 1 else f"{len(orphans)} labels have no scan"
     inside = max(
         (name for name in scans if name in orphans[0]), key=len, default=""
     )  # "case1" in "case1_seg"
@@ -342,12 +353,12 @@ def _orphans(orphans: list[str], scans: Mapping[str, Scan], folder: Path) -> Pro
         what,
         str(folder),
         told(orphans),
-        "labels with the names of scans",
-        f"give each the name of its scan, or take it out{hint}",
+        "labels named like their scans",
+        f"rename each label to match its scan, or remove it{hint}",
     )
 
 
 def told(names: list[str]) -> str:
-    """The first names, and how many more there are."""
+    """Return the first names and the number of the others."""
     more = f" and {len(names) - MOST_TOLD} more" if len(names) > MOST_TOLD else ""
     return ", ".join(names[:MOST_TOLD]) + more

@@ -1,4 +1,4 @@
-"""The list files of published layouts: one case name a line."""
+"""List files of published layouts, one case name per line."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from crossview.errors import Problem, UserError
 
 
 def existing_root(root: Path | None, layout: str) -> Path:
-    """The data's folder; UserError if none is given or it isn't a folder."""
+    """Return the data folder. UserError if none is given or it is not a folder."""
     if root is None:
         raise UserError(
             Problem(
-                "this source needs a folder of data", where="--data", found="none", expected=layout
+                "this source needs a data folder", where="--data", found="none", expected=layout
             )
         )
     if not root.is_dir():
-        found = "a file" if root.exists() else "nothing there"
+        found = "a file" if root.exists() else "no such folder"
         raise UserError(
             Problem(
-                "the data's folder is missing",
+                "the data folder does not exist",
                 where=str(root),
                 found=found,
                 expected=layout,
@@ -32,31 +32,25 @@ def existing_root(root: Path | None, layout: str) -> Path:
 
 
 def no_file(path: Path) -> list[Problem]:
-    """Where something bears the name of a file that may be left out, and is none; [] where nothing does."""
+    """Return a problem if the path of an optional file exists and is not a file."""
     if not (path.exists() or path.is_symlink()):
         return []
-    found = (
-        "a folder"
-        if path.is_dir()
-        else "no plain file"
-        if path.exists()
-        else "a link to nothing or to itself"
-    )
+    found = "a folder" if path.is_dir() else "a special file" if path.exists() else "a broken link"
     return [
         Problem(
-            "this is no file",
+            "not a regular file",
             str(path),
             found,
-            "a file, or nothing of this name",
-            "restore it, or take it away",
+            "a file, or nothing at this path",
+            "restore or remove it",
         )
     ]
 
 
 def read_list(path: Path, separator: str | None = None) -> tuple[list[str], list[Problem]]:
-    """The names in a list file, in order and each once, and what is wrong with it. Names are single folder or file names.
+    """Return the names in a list file, in order and each once, and the file's problems.
 
-    separator: what ends a name within its line, if something can follow.
+    Names must be single folder or file names. separator: ends the name within its line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -64,10 +58,10 @@ def read_list(path: Path, separator: str | None = None) -> tuple[list[str], list
         found = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         return [], [
             Problem(
-                "can't read the list of cases",
+                "the list of cases can't be read",
                 where=str(path),
                 found=found,
-                expected="a text file, one case name a line",
+                expected="a text file, one case name per line",
             )
         ]
     names = [
@@ -78,14 +72,16 @@ def read_list(path: Path, separator: str | None = None) -> tuple[list[str], list
     problems = []
     if not names:
         problems.append(
-            Problem("the list of cases is empty", where=str(path), expected="one case name a line")
+            Problem(
+                "the list of cases is empty", where=str(path), expected="one case name per line"
+            )
         )
     for name in dict.fromkeys(names):
         if not _is_plain(name):
-            fix = "write the case's name alone"
+            fix = "write only the name of the case"
             problems.append(
                 Problem(
-                    "not a plain name",
+                    "the list contains a path instead of a name",
                     where=str(path),
                     found=repr(name),
                     expected="a name without '/', '\\' or '..'",
@@ -110,13 +106,13 @@ def _is_plain(name: str) -> bool:
 
 
 def shared_names(lists: Mapping[str, Sequence[str]], noun: str) -> list[Problem]:
-    """A problem for each name that stands in two lists: its test result would be of something trained on."""
+    """Return a problem per name that is in two lists: it would be tested after training on it."""
     problems = []
     files = list(lists)
     for position, first in enumerate(files):
         for second in files[position + 1 :]:
             for name in sorted(set(lists[first]) & set(lists[second])):
-                fix = "leave it in one of them"
+                fix = "remove it from one of them"
                 problems.append(
                     Problem(
                         f"a {noun} is in two lists",
@@ -132,36 +128,36 @@ def shared_names(lists: Mapping[str, Sequence[str]], noun: str) -> list[Problem]
 def missing_files(
     names: Sequence[str], path_of: Callable[[str], Path], list_file: str
 ) -> list[Problem]:
-    """A problem for each listed case whose file is absent; for the first ten and the rest together where there are many."""
-    fix = f"restore the file, or take the case out of {list_file}"
+    """Return a problem per listed case without a file; one problem for all beyond the first ten."""
+    fix = f"restore the file, or remove the case from {list_file}"
     missing = [name for name in names if not path_of(name).is_file()]
     told, rest = missing[:10], missing[10:]
     problems = [
-        Problem("a listed case is missing", name, f"no file {path_of(name)}", "its h5 file", fix)
+        Problem("a listed case has no file", name, f"no file {path_of(name)}", "an h5 file", fix)
         for name in told
     ]
     if rest:
         found = f"{len(missing)} of {len(names)} cases have no file"
         problems.append(
             Problem(
-                f"{len(rest)} more listed cases are missing",
+                f"{len(rest)} more listed cases have no file",
                 list_file,
                 found,
-                "an h5 file each",
-                "check the path given as --data",
+                "an h5 file per case",
+                "check the --data path",
             )
         )
     return problems
 
 
 def too_few(asked: int, there: int, noun: str, where: Path | str) -> list[Problem]:
-    """A problem if the list, or what else ``where`` names, holds fewer labelled cases than the recipe asks for."""
+    """Return a problem if ``where`` has fewer labelled cases than the recipe asks for."""
     if asked <= there:
         return []
     fix = f"set data.labelled to {there} or less"
     return [
         Problem(
-            "more labelled cases asked for than there are",
+            "the recipe asks for more labelled cases than the data has",
             where=str(where),
             found=f"{there} {noun}",
             expected=f"at least {asked}",

@@ -1,8 +1,9 @@
-"""Made-up volumes for the demo and for tests: a bright chamber with a wall, among look-alikes, differently in every case.
+"""Made-up volumes for the demo and for tests: a bright chamber with a wall, among look-alikes.
 
-Every case is drawn from (seed, split, number): a bumpy ellipsoid (the chamber), a thin wall around it, bright rods and balls that look like
-parts of a chamber, a smooth bias field, blur and noise, then z-scored. Chamber and rods overlap in intensity, so that shape and place
-must be learnt; and contrast, noise and bias vary so much that a few labelled cases don't show it all.
+Each case is drawn from (seed, split, number): a bumpy ellipsoid (the chamber), a thin wall around
+it, bright rods and balls that look like parts of a chamber, a smooth bias field, blur and noise,
+then z-scored. Chamber and rods overlap in intensity, so shape and position must be learnt.
+Contrast, noise and bias vary so much that a few labelled cases don't cover their range.
 """
 
 from __future__ import annotations
@@ -21,70 +22,80 @@ from crossview.errors import Problem, UserError
 from crossview.rng import Randomness
 
 NOTES = (
-    "These are made-up volumes: they show that the program works, and say nothing about a method on real scans.",
+    "These are made-up volumes: they show that the program works, but say nothing about a method "
+    "on real scans.",
 )
 Volume = NDArray[np.float32]
 
 
 class Options(DataOptions):
-    """[data] of the phantoms. Training and test cases are drawn apart: more labelled cases don't change the test cases."""
+    """Keys of [data] for phantoms.
+
+    Training and test cases are independent: more labelled cases don't change the test cases.
+    """
 
     source: str = Field(default="phantom", description="This source's name.")
-    labelled: int = Field(default=3, ge=1, description="How many training cases keep their labels.")
+    labelled: int = Field(default=3, ge=1, description="Number of training cases with labels.")
     unlabelled: int = Field(
-        default=24, ge=0, description="How many training cases come without labels."
+        default=24, ge=0, description="Number of training cases without labels."
     )
-    test: int = Field(default=8, ge=1, description="How many test cases there are.")
+    test: int = Field(default=8, ge=1, description="Number of test cases.")
     patch: tuple[int, ...] = Field(
         default=(32, 32, 32), description="Size of the training crops in voxels."
     )
     classes: int = Field(
-        default=2, ge=2, le=3, description="2: background and chamber. 3: the chamber's wall too."
+        default=2, ge=2, le=3, description="2: background and chamber. 3: also the chamber's wall."
     )
     sampling: Sampling = Field(
-        default="crop", description="How a case becomes a patch: crop or crop_released."
+        default="crop", description="How patches are taken from a case: crop or crop_released."
     )
     augmentation: Augmentation = Field(default="rot90_flip", description="none or rot90_flip.")
-    size: int = Field(default=40, ge=16, le=256, description="Side of the volumes in voxels.")
+    size: int = Field(
+        default=40, ge=16, le=256, description="Side length of the volumes in voxels."
+    )
     seed: int = Field(
         default=0,
         ge=0,
         lt=2**63,
-        description="Which phantoms are made; the training seed is another one.",
+        description="Seed of the phantoms; independent of the training seed.",
     )
     contrast: float = Field(
         default=1.0,
         gt=0,
-        description="Mean difference in intensity between chamber and background; varies by 40 %.",
+        description="Mean intensity difference between chamber and background; varies by 40 %.",
     )
     noise: float = Field(
         default=0.3,
         ge=0,
-        description="Mean standard deviation of the noise, in the units of contrast; varies by 40 %.",
+        description="Mean standard deviation of the noise, in units of contrast; varies by 40 %.",
     )
     bias: float = Field(
         default=0.6,
         ge=0,
-        description="Size of the smooth change of intensity across the volume, in the units of contrast.",
+        description="Size of the smooth change of intensity across the volume, in units of "
+        "contrast.",
     )
     lookalikes: int = Field(
         default=6,
         ge=0,
         le=50,
-        description="Rods and balls of about the chamber's intensity that belong to the background.",
+        description="Number of rods and balls of about the chamber's intensity in the background.",
     )
 
 
 def splits(root: Path | None, options: Options) -> Splits:
-    """Cases (1, size, size, size), made when they are read (milliseconds each). UserError if a folder of data is given."""
+    """Return cases (1, size, size, size), made when they are read (milliseconds each).
+
+    UserError if a data folder is given.
+    """
     if root is not None:
         raise UserError(
             Problem(
                 "phantoms need no data",
                 where="--data",
                 found=str(root),
-                expected="nothing",
-                fix="leave --data out",
+                expected="no --data",
+                fix="remove --data",
             )
         )
     train = [
@@ -117,7 +128,10 @@ def _label(options: Options, split: str, number: int) -> NDArray[np.uint8]:
 
 
 def phantom(options: Options, split: str, number: int) -> tuple[Volume, NDArray[np.uint8]]:
-    """One phantom: image float32 (1, S, S, S), zero mean and unit spread; label uint8 (S, S, S)."""
+    """Return one phantom.
+
+    Image: float32 (1, S, S, S), zero mean and unit standard deviation. Label: uint8 (S, S, S).
+    """
     generator = Randomness(options.seed).host(f"phantom {split}", number)
     contrast, noise = generator.uniform(0.6, 1.4, size=2) * (options.contrast, options.noise)
     depth = _chamber(options.size, generator)
@@ -140,7 +154,10 @@ def phantom(options: Options, split: str, number: int) -> tuple[Volume, NDArray[
 
 
 def _chamber(size: int, generator: np.random.Generator) -> Volume:
-    """The chamber's depth function: below 1 inside, growing outwards; an ellipsoid turned any way and dented by smooth noise."""
+    """Return the chamber's depth: below 1 inside, growing outwards.
+
+    The chamber is a randomly turned ellipsoid, dented by smooth noise.
+    """
     centre, sides = generator.uniform(-0.3, 0.3, size=3), generator.uniform(0.4, 0.7, size=3)
     turn, _ = np.linalg.qr(generator.standard_normal((3, 3)))
     dents: Volume = np.exp(0.25 * _smooth(size, 5, generator))
@@ -148,7 +165,7 @@ def _chamber(size: int, generator: np.random.Generator) -> Volume:
 
 
 def _lookalike(size: int, generator: np.random.Generator) -> NDArray[np.bool_]:
-    """A rod or a ball, somewhere."""
+    """Return the mask of a rod or a ball at a random position."""
     sides = np.full(3, generator.uniform(0.08, 0.18))
     if generator.random() < 0.6:
         sides[0] = generator.uniform(0.6, 1.2)
@@ -160,7 +177,7 @@ def _lookalike(size: int, generator: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def _distance(size: int, centre: NDArray[np.float64], matrix: NDArray[np.float64]) -> Volume:
-    """|matrix (x - centre)|^2 over the volume, which spans [-1, 1] on each axis."""
+    """Return |matrix (x - centre)|^2 over the volume, which spans [-1, 1] on each axis."""
     line = np.linspace(-1, 1, size, dtype=np.float32)
     total = np.zeros((size, size, size), np.float32)
     for row in matrix.astype(np.float32):
@@ -170,7 +187,7 @@ def _distance(size: int, centre: NDArray[np.float64], matrix: NDArray[np.float64
 
 
 def _smooth(size: int, points: int, generator: np.random.Generator) -> Volume:
-    """A smooth random field of about unit spread: normal numbers on a coarse grid, interpolated."""
+    """Return a smooth random field of about unit spread: interpolated coarse normal noise."""
     coarse = generator.standard_normal((points, points, points)).astype(np.float32)
     weights = _interpolation(size, points)
     for _ in range(3):  # each pass interpolates the first axis and moves it to the end
@@ -180,7 +197,7 @@ def _smooth(size: int, points: int, generator: np.random.Generator) -> Volume:
 
 @lru_cache(maxsize=8)
 def _interpolation(size: int, points: int) -> Volume:
-    """(size, points): cosine interpolation between grid points."""
+    """Return cosine interpolation weights (size, points) between grid points."""
     place = np.linspace(0, points - 1, size)
     below = np.minimum(place.astype(int), points - 2)
     share = (1 - np.cos(np.pi * (place - below))) / 2

@@ -1,4 +1,4 @@
-"""Which source reads a folder, and all cases that the source finds in it, with every label that there is."""
+"""The source that reads a folder, and all cases it contains, with every available label."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from crossview.data.sources import folder, layouts, lists
 from crossview.errors import Problem, UserError
 
 MARKS = {"acdc": "train_slices.list", "brats": "train.txt", "la": "train.list"}
-"""The file by which a published layout is known; every other folder is taken for a user's own."""
+"""The file that identifies a published layout; any other folder is read as a user's own."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A whole data set. cases: by role, as in ``FolderCases`` ("labelled", "hidden", "unlabelled", "validation", "test", "unused").
+    """A whole data set.
 
-    classes: as source or dataset.json tell them, the background included; None where the labels must tell. problems, warnings: of
-    names and lists; where there are problems, cases may be missing.
+    cases: by role, as in ``FolderCases`` ("labelled", "hidden", "unlabelled", "validation", "test",
+    "unused"). classes: from the source or dataset.json, including the background; None if only the
+    labels can show it. problems, warnings: of names and lists; with problems, cases may be missing.
     """
 
     source: str
@@ -35,18 +36,18 @@ class DataSet:
 
 
 def recognise(root: Path) -> str:
-    """The name of the source whose layout a folder has. Raises UserError if there is no such folder."""
+    """Return the name of the source for a folder's layout. UserError if there is no such folder."""
     lists.existing_root(root, layouts.LAYOUT)
     return next((name for name, mark in MARKS.items() if (root / mark).is_file()), "folder")
 
 
 def whole(source: str, root: Path) -> DataSet:
-    """Every case of a data set. Raises UserError for a source without files; what is wrong with the set is collected."""
+    """Return every case of a data set with its problems. UserError for a source without files."""
     module: Any = sources.find(source)
     if source == "phantom":
         raise UserError(
             Problem(
-                "phantoms are made up: there is nothing to check",
+                "phantoms are made-up volumes: there are no files to check",
                 "--source",
                 source,
                 ", ".join((*MARKS, "folder")),
@@ -55,7 +56,7 @@ def whole(source: str, root: Path) -> DataSet:
     try:
         if source == "folder":
             return _whole_folder(root)
-        # One labelled case, whoever that is, tells how many there are to be labelled.
+        # A split with any one labelled case shows how many cases can be labelled.
         table = {"sampling": "crop", "augmentation": "none"}
         few = module.splits(root, module.Options(labelled=1, **table))
         most = len({case.patient for case in (*few.labelled, *few.unlabelled)})

@@ -1,4 +1,4 @@
-"""split.toml: which cases of a folder are labelled, for validation, for testing, unlabelled; and who the patients are."""
+"""split.toml: the labelled, validation, test and unlabelled cases, and their patients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LISTS = ("labelled", "validation", "test", "unlabelled")
 
 @dataclass
 class Split:
-    """The lists of a split.toml, None for one that it doesn't have; and the patient of a case, by default the case itself."""
+    """The lists of a split.toml, and the patient of each case (by default the case itself)."""
 
     lists: dict[str, list[str]] = field(default_factory=dict)
     patients: dict[str, str] = field(default_factory=dict)
@@ -34,10 +34,11 @@ class Split:
 def read_split(
     path: Path, names: Collection[str], labelled: Collection[str]
 ) -> tuple[Split, list[Problem]]:
-    """The split and everything that is wrong with it; an empty one if there is no such file.
+    """Return the split and its problems; an empty split if there is no such file.
 
-    names: of all cases. labelled: those that have labels. ``unlabelled`` may hold patterns ("site2_*"), which stand for the names that
-    no other list holds; without a list ``labelled`` all cases with labels are labelled ones.
+    names: of all cases. labelled: names of cases with labels. The list ``unlabelled`` may contain
+    patterns ("site2_*"), which match names in no other list. Without a list ``labelled``, all cases
+    with labels are labelled.
     """
     if not path.is_file():
         return Split(), no_file(path)
@@ -50,7 +51,7 @@ def read_split(
                 str(path),
                 str(error),
                 "TOML",
-                "correct it, or take it away",
+                "correct or remove the file",
             )
         ]
     known = (*LISTS, "patient")
@@ -69,11 +70,11 @@ def read_split(
             else:
                 problems.append(
                     Problem(
-                        f"'{key}' is no list of names",
+                        f"'{key}' is not a list of names",
                         str(path),
                         repr(content[key])[:80],
                         '["case1", "case2"]',
-                        "write it so",
+                        "write it in this form",
                     )
                 )
     if "unlabelled" in lists:
@@ -88,7 +89,10 @@ def read_split(
 
 
 def _matching(patterns: list[str], names: Collection[str], taken: Collection[str]) -> list[str]:
-    """Patterns replaced by the names that they match; one that matches none stays, and is told as a name that isn't there."""
+    """Replace patterns by the names they match.
+
+    A pattern without a match stays, and is then reported as an unknown case.
+    """
     found = []
     for pattern in patterns:
         is_pattern = any(sign in pattern for sign in "*?[") and pattern not in names
@@ -110,16 +114,16 @@ def _wrong_names(
         if set(name) & set("/\\") or name in (".", ".."):
             problems.append(
                 Problem(
-                    "not the name of a case",
+                    "the list contains a path instead of a name",
                     str(path),
                     repr(name),
-                    "a file's name without folder and suffix",
+                    "a file name without folder and suffix",
                 )
             )
         elif name not in names:
             problems.append(
                 Problem(
-                    f"'{keys[0]}' names a case that is not there",
+                    f"'{keys[0]}' lists an unknown case",
                     str(path),
                     name,
                     fix=nearest(name, names) if names else "",
@@ -132,17 +136,17 @@ def _wrong_names(
                     str(path),
                     f"{name} in {' and '.join(keys)}",
                     "each case once",
-                    "take it out of all lists but one",
+                    "keep it in one list only",
                 )
             )
         elif keys[0] != "unlabelled" and name not in labelled:
-            fix = "add its label, or take it out of the list"
+            fix = "add its label, or remove it from the list"
             problems.append(
                 Problem(
-                    f"'{keys[0]}' names a case without a label",
+                    f"'{keys[0]}' lists a case without a label",
                     str(path),
                     name,
-                    "cases that have labels",
+                    "cases with labels",
                     fix,
                 )
             )
@@ -152,11 +156,14 @@ def _wrong_names(
 def _patients(
     table: Any, path: Path, names: Collection[str]
 ) -> tuple[dict[str, str], list[Problem]]:
-    """The patient of each case: by ``pattern`` (a regular expression; its first group, or all that it matches), or case by case."""
+    """Return the patient of each case.
+
+    From ``pattern`` (a regular expression: its first group, else the whole match), or case by case.
+    """
     if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
         return {}, [
             Problem(
-                "[patient] is no table of names",
+                "[patient] is not a table of names",
                 str(path),
                 expected='pattern = "(sub-[0-9]+)_.*", or case = "patient"',
             )
@@ -164,7 +171,7 @@ def _patients(
     named = {name: patient for name, patient in table.items() if name != "pattern"}
     problems = [
         Problem(
-            "[patient] names a case that is not there",
+            "[patient] contains an unknown case",
             str(path),
             name,
             fix=nearest(name, names) if names else "",
@@ -181,20 +188,24 @@ def _patients(
         return named, [
             *problems,
             Problem(
-                "[patient] pattern is no regular expression",
+                "[patient] pattern is not a regular expression",
                 str(path),
                 found,
-                "say (sub-[0-9]+)_.*",
-                "correct it",
+                "a pattern such as (sub-[0-9]+)_.*",
+                "correct the pattern",
             ),
         ]
     matches = {name: pattern.match(name) for name in names if name not in named}
     if without := sorted(name for name, match in matches.items() if match is None):
-        fix = "change the pattern, or add such cases by name"
-        found = f"{len(without)}, the first is {without[0]}"
+        fix = "change the pattern, or add these cases by name"
+        found = f"{len(without)} without a match, the first is {without[0]}"
         problems.append(
             Problem(
-                "[patient] pattern does not match every case", str(path), found, "all cases", fix
+                "[patient] pattern does not match all cases",
+                str(path),
+                found,
+                "a match for each case",
+                fix,
             )
         )
     by_pattern = {

@@ -1,4 +1,4 @@
-"""NIfTI scans as training cases: intensities and classes as the files hold them, turned into canonical orientation."""
+"""NIfTI scans as training cases: stored intensities and classes in canonical orientation."""
 
 from __future__ import annotations
 
@@ -22,33 +22,36 @@ from crossview.errors import Problem, UserError, raise_all
 
 SUFFIXES = (".nii.gz", ".nii")
 FLATTEST = 1e-3
-"""The least volume of a voxel whose axes tell three directions, as a share of the product of its sides."""
+"""Smallest voxel volume, as a share of the product of its sides, of a valid affine."""
 TOLERANCE = 0.1
-"""How far two grids may lie apart at any corner, in sides of the smallest voxel."""
+"""Largest accepted distance between the corners of two grids, in sides of the smallest voxel."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A scan's geometry as its header tells it. shape: (X, Y, Z). channels: of a fourth axis. affine: (4, 4), voxel to mm."""
+    """A scan's geometry from its header.
+
+    shape: (X, Y, Z). channels: size of the fourth axis. affine: (4, 4), voxel to mm.
+    """
 
     shape: tuple[int, ...]
     channels: int
     affine: NDArray[np.float64]
 
     def corners(self) -> NDArray[np.float64]:
-        """(8, 3), in mm."""
+        """Return the corners, (8, 3), in mm."""
         ends = np.array(list(product(*((0, side - 1) for side in self.shape))), dtype=np.float64)
         corners: NDArray[np.float64] = ends @ self.affine[:3, :3].T + self.affine[:3, 3]
         return corners
 
 
 def read_grid(path: Path) -> Grid:
-    """Reads the header alone. Raises UserError: missing, damaged, or a geometry that is none."""
+    """Read only the header. UserError if it is missing, damaged or has an invalid geometry."""
     return grid_of(open_nifti(path), path)
 
 
 def grid_of(image: Nifti1Image, path: Path) -> Grid:
-    """The geometry of an opened file. Raises UserError for one that is none."""
+    """Return the geometry of an opened file. UserError if it is invalid."""
     shape = tuple(int(side) for side in image.shape)
     affine = np.asarray(image.affine, dtype=np.float64)
     sides = np.linalg.norm(affine[:3, :3], axis=0)
@@ -59,17 +62,17 @@ def grid_of(image: Nifti1Image, path: Path) -> Grid:
     if not np.isfinite(affine).all() or min(*sides, *written) <= 0 or flat:
         sides = np.minimum(sides, written)
         found = (
-            "axes that lie in one plane"
+            "axes in one plane"
             if flat and min(sides) > 0
-            else f"voxel sides {', '.join(f'{side:g}' for side in sides)} mm"
+            else f"voxel spacing {', '.join(f'{side:g}' for side in sides)} mm"
         )
         raise UserError(
             Problem(
-                "the header's geometry is none",
+                "the header contains an invalid geometry",
                 str(path),
                 found,
-                "three sides above 0",
-                "restore the scan's affine",
+                "three independent axes with a spacing above 0",
+                "correct the affine in the header, or export the scan again",
             )
         )
     beyond = [side for side in shape[3:] if side != 1]
@@ -77,10 +80,12 @@ def grid_of(image: Nifti1Image, path: Path) -> Grid:
 
 
 def read_volume(files: Sequence[Path], channels: int, axes: Sequence[int]) -> NDArray[np.float32]:
-    """The scaled intensities, float32 (C, *S), of one file (channels in its fourth axis) or of one file a channel.
+    """Return the scaled intensities, float32 (C, *S).
 
-    axes: which canonical axis (right, anterior, superior) comes first, second and third.
-    Raises UserError: missing, damaged, too large, another shape or number of channels, NaN, channels on different grids.
+    From one file (channels in its fourth axis) or from one file per channel. axes: the canonical
+    axes (right, anterior, superior) in the order in which they are returned. UserError if a file is
+    missing, damaged or too large, has a wrong shape or number of channels, or NaN, or if the
+    channels are on different grids.
     """
     opened = [open_nifti(file) for file in files]
     grids = [grid_of(image, file) for image, file in zip(opened, files, strict=True)]
@@ -95,12 +100,15 @@ def read_volume(files: Sequence[Path], channels: int, axes: Sequence[int]) -> ND
         for image, file in zip(opened, files, strict=True)
         for part in read_channels(image, file, in_one_file)
     ]
-    # Files are stored x first; in C order every later pass over the array is a quick one.
+    # Files are stored x first; C order makes every later pass over the array fast.
     return np.stack(parts, out=np.empty((len(parts), *parts[0].shape), np.float32))
 
 
 def read_label(path: Path, scan: Path, axes: Sequence[int]) -> NDArray[np.uint8]:
-    """The classes, uint8 (*S), turned as the scan is. Raises UserError as for a volume, for another grid than the scan's, for fractions."""
+    """Return the classes, uint8 (*S), in the scan's orientation.
+
+    UserError as for a volume, and if the grid differs from the scan's or values are fractions.
+    """
     image, grid = open_nifti(path), read_grid(scan)
     problems: list[Problem] = []
     try:
@@ -110,7 +118,7 @@ def read_label(path: Path, scan: Path, axes: Sequence[int]) -> NDArray[np.uint8]
             scan,
             path,
             "scan and label",
-            "take the label that belongs to this scan, or resample it",
+            "use the label that belongs to this scan, or resample the label",
         )
     except UserError as error:
         problems += error.problems
@@ -125,7 +133,10 @@ def read_label(path: Path, scan: Path, axes: Sequence[int]) -> NDArray[np.uint8]
 
 
 def check_same_grid(first: Grid, second: Grid, one: Path, other: Path, what: str, fix: str) -> None:
-    """Raises UserError where shapes differ, or where a corner lies further apart than a tenth of the smallest voxel side."""
+    """Raise UserError if two grids differ.
+
+    They differ in shape, or in any corner by more than a tenth of the smallest voxel side.
+    """
     if first.shape != second.shape:
         found = ", ".join(
             f"{file.parent.name}/{file.name} {_sides(grid)}"
@@ -140,7 +151,7 @@ def check_same_grid(first: Grid, second: Grid, one: Path, other: Path, what: str
         found = f"corners up to {apart:.3g} mm apart"
         expected = f"at most {TOLERANCE * smallest:.2g} mm, a tenth of the smallest voxel side"
         raise UserError(
-            Problem(f"{what} lie differently in space", str(other), found, expected, fix)
+            Problem(f"{what} are not aligned in space", str(other), found, expected, fix)
         )
 
 
