@@ -47,7 +47,7 @@ def evaluate(
         split: "test" or "validation".
         checkpoint_name: "last" or "selected". Default: by the recipe's selection.
         device: "auto", "cpu", "cuda", "cuda:1" ...
-        cases: Score only the first so many cases; the summary is then marked as partial.
+        cases: Number of cases to score, from the first; the summary is then marked as partial.
         progress: Called with (done, total).
 
     Returns:

@@ -107,7 +107,7 @@ def test_recordings_are_tried_one_after_the_other(cuda):
 
 
 @pytest.mark.filterwarnings(
-    "ignore:.*CUDA is not available", "ignore:a recording that failed could not be ended"
+    "ignore:.*CUDA is not available", "ignore:could not clean up after a failed recording"
 )
 def test_a_recording_that_fails_is_told_whole_and_ends_the_trial(cuda, monkeypatch):
     @contextmanager
@@ -122,7 +122,7 @@ def test_a_recording_that_fails_is_told_whole_and_ends_the_trial(cuda, monkeypat
     ((name, found),) = recordings.measure(recipe, torch.device("cpu")).items()
     assert name == "without gradient, view1"
     assert "operation not permitted" in found["failed"]
-    assert found["failed"].rstrip().endswith("of the forward pass")
+    assert found["failed"].rstrip().endswith("in the forward pass")
     assert found["afterwards"]["random numbers"] == "yes"
     assert found["afterwards"]["another recording"] == "operation not permitted"
     assert "another recording: operation not permitted" in str(recordings.rows({name: found}))

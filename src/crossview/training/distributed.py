@@ -181,7 +181,7 @@ class Ranks(World):
     def average(
         self, parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Average in one flat all-reduce; a value not finite in one process is not finite in all."""
+        """Average in one flat all-reduce; a non-finite value in one process is so in all."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         losses = torch.stack(list(terms.values())).to(gradients[0].dtype)
         flat = torch.cat([losses, *(gradient.reshape(-1) for gradient in gradients)])
