@@ -1,4 +1,4 @@
-"""What a recipe describes, put together: the way from an image to a prediction, and all that training needs."""
+"""The parts that a recipe describes, put together: the training job and the predictor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from crossview.training.recording import Recordings
 
 
 def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, world: World) -> Job:
-    """The training of a recipe into the run folder ``path``; its networks are compiled where the recipe says so."""
+    """Return the training job of a recipe, with compiled networks if the recipe asks for them."""
     splits = prepared.splits
     scored = scored_cases(recipe, splits)
     precision = stored_precision(recipe)
@@ -51,7 +51,7 @@ def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, wor
 
 
 def recordable(recipe: Recipe, device: torch.device) -> bool:
-    """Whether passes are recorded as CUDA graphs: the recipe has them so, and the device, which may be another now, can."""
+    """True if passes are recorded as CUDA graphs: the recipe asks for it, and this is a GPU."""
     return recipe.training.compile == "graphs" and device.type == "cuda"
 
 
@@ -64,7 +64,7 @@ def make_predictor(
     *,
     many: bool = False,
 ) -> Predictor:
-    """The recipe's way from an image to a prediction. many: for whole sets, so it pays to record passes, where the recipe records them."""
+    """Return the recipe's predictor. many: for a whole set, so passes are recorded if possible."""
     options = recipe.inference
     passes = (
         Recordings(networks_of(method)).passes

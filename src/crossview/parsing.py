@@ -1,4 +1,4 @@
-"""Raw tables become typed ones, and what pydantic finds wrong with them is told as people understand it."""
+"""Typing of raw tables, with pydantic's errors reported in plain words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse(model: type[Model], table: Mapping[str, Any], where: str) -> Model:
-    """``model(**table)``, with every problem of the table told at once. Raises UserError; ``where`` is the table's name."""
+    """Return ``model(**table)``. Raise one UserError with every problem of the table ``where``."""
     try:
         return model(**table)
     except ValidationError as error:
@@ -21,12 +21,12 @@ def parse(model: type[Model], table: Mapping[str, Any], where: str) -> Model:
 
 
 PLAINER = {
-    "tuple_type": "a list, say [32, 32, 32]",
+    "tuple_type": "a list, e.g. [32, 32, 32]",
     **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "a whole number"),
     **dict.fromkeys(("float_parsing", "float_type"), "a number"),
     **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
 }
-"""What pydantic's kinds of error expected, for people."""
+"""Expected values in plain words, by pydantic's kind of error."""
 
 
 def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
@@ -34,7 +34,7 @@ def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
         ".".join(str(part) for part in item["loc"]),
         item["msg"].removeprefix("Value error, ").removeprefix("Input should be "),
     )
-    if not key:  # of several keys together, which the message names
+    if not key:  # the message names the keys that do not fit together
         return Problem(message, where=f"[{where}]")
     if item["type"] == "extra_forbidden":
         return Problem(
@@ -47,7 +47,7 @@ def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
         return Problem(f"key '{key}' is missing", where=f"[{where}]", fix=f"add {key} to [{where}]")
     bare = isinstance(item["input"], str) and item["input"].startswith("[")
     fix = (
-        'put texts in a list in quotes: ["one", "two"]; for a shell all of it in single ones'
+        'put each text in quotes: ["one", "two"]; in a shell, put the whole list in single quotes'
         if bare
         else ""
     )

@@ -1,4 +1,4 @@
-"""What the command's verbs do with a run: evaluate, predict, report. Training has its own file; the run folder stands in ``folder``."""
+"""The verbs evaluate, predict and report. Train is in ``training_run``, the files in ``folder``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from crossview.resolve import resolve
 from crossview.training.device import find_device, set_kernels
 from crossview.training_run import train as train
 
-WAITED_IN_VAIN = "The labelled stage waited to the last step for its networks to learn: the unlabelled scans were not used."
+WAITED_IN_VAIN = (
+    "The networks did not learn enough before the last step of the labelled stage: "
+    "the unlabelled scans were not used."
+)
 
 
 def evaluate(
@@ -34,23 +37,41 @@ def evaluate(
     cases: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Score a run's checkpoint on the test or validation cases; writes evaluation/<split>/ and the report. Returns the summary.
+    """Score a run's checkpoint on its test or validation cases.
 
-    ``cases`` limits the evaluation to the first so many; the summary names those it counts. Raises UserError.
+    Writes ``evaluation/<split>/`` and ``report.html`` into the run folder.
+
+    Args:
+        run: A run, or its folder.
+        data: The folder of the data. Default: the folder that the run was trained on.
+        split: "test" or "validation".
+        checkpoint_name: "last" or "selected". Default: by the recipe's selection.
+        device: "auto", "cpu", "cuda", "cuda:1" ...
+        cases: Number of cases to score, from the first; the summary is then marked as partial.
+        progress: Called with (done, total).
+
+    Returns:
+        The content of ``summary.json``.
+
+    Raises:
+        UserError: If the split is unknown or has no cases, or a file cannot be read.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     recipe = run.recipe
     if split not in ("test", "validation"):
-        raise UserError(Problem(f"there is no split '{split}'", expected="test or validation"))
+        raise UserError(Problem(f"unknown split '{split}'", expected="test or validation"))
     root = run.data_root(data)
     splits = find_splits(recipe, root)
     chosen: tuple[Case, ...] = getattr(splits, split)[:cases]
     if not chosen:
         segment = command("predict", run.path, "SCANS", "--out", "DIR")
-        fix = f"to segment scans: {segment}; to score some, name labelled cases as {split} in split.toml"
+        fix = (
+            f"to segment scans: {segment}; "
+            f"to score cases, list labelled cases as {split} in split.toml"
+        )
         raise UserError(
             Problem(
-                f"there are no {split} cases",
+                f"the data set has no {split} cases",
                 where=str(root or recipe.data.source),
                 fix=fix if splits.raw else "",
             )
@@ -110,13 +131,30 @@ def predict(
     done: Callable[[Path], None] = lambda _: None,
     remark: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
-    """Segment scans (NIfTI, PNG, TIFF, or h5 in the LA and ACDC layouts) into the folder ``out``, each in its own grid, affine and name.
+    """Segment scans into the folder ``out``. A prediction keeps its scan's grid, affine and name.
 
-    disagreement, entropy: also write where the views differ, and where the prediction is unsure. flips: average over reflections, see
-    :class:`Predictor`; left out, as the run's recipe says. resume: leave scans out whose prediction is there. done: is told each file as it
-    is written. remark: is told a line for each prediction that holds nothing but background, and where maps are not what their name says.
-    A folder that holds another model's predictions is refused, unless it is to be overwritten.
-    Raises UserError naming every file that could not be predicted; the others are done.
+    Args:
+        run: A run, its folder, or a model file.
+        inputs: Files or folders of scans: NIfTI, PNG, TIFF, or h5 in the LA and ACDC layouts.
+        out: The folder of the predictions. A folder with a different model's predictions is
+            refused unless ``overwrite`` is true.
+        probabilities: Also write the probabilities of the classes.
+        disagreement: Also write a map of where the views differ.
+        entropy: Also write a map of where the prediction is uncertain.
+        flips: Average over reflections, see :class:`Predictor`. Default: by the run's recipe.
+        resume: Skip scans whose prediction exists.
+        overwrite: Replace predictions that exist.
+        device: "auto", "cpu", "cuda", "cuda:1" ...
+        progress: Called with (done, total).
+        done: Called with each file once it is written.
+        remark: Called with a line per prediction that contains only background, and if a map is
+            not what its name says.
+
+    Returns:
+        The files of the predictions.
+
+    Raises:
+        UserError: If files could not be predicted. It names all of them; the others are written.
     """
     where = find_device(device)
     set_kernels(deterministic=False)
@@ -148,7 +186,18 @@ def predict(
 
 
 def report(run: Run | Path | str, *, names: bool = True) -> Path:
-    """Write report.html of a run again; without ``names`` a copy, report-no-names.html, that tells no case's name. Raises UserError."""
+    """Write a run's ``report.html`` again.
+
+    Args:
+        run: A run, or its folder.
+        names: False: write ``report-no-names.html`` instead, a copy without the cases' names.
+
+    Returns:
+        The report's file.
+
+    Raises:
+        UserError: If it is not a run folder, or a file in it cannot be read.
+    """
     run = run if isinstance(run, Run) else Run.open(run)
     return (
         write_report(run.path)

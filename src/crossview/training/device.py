@@ -1,4 +1,4 @@
-"""Where and how precisely to compute: the device, the precision, determinism."""
+"""Device, precision and determinism of the computation."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from crossview.training.memory import keep_freed_memory
 
 Precision = Literal["float32", "bf16"]
 TURNS = 4
-"""Passes of each contestant that are timed."""
+"""Timed passes per candidate."""
 
 
 def find_device(name: str) -> torch.device:
-    """The device of a recipe: "auto" is the first GPU, else the CPU. Raises UserError for one that is not there."""
+    """Return a device; "auto" is the first GPU, else the CPU. Raise UserError if there is none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     here = ["auto", "cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
@@ -35,25 +35,24 @@ def find_device(name: str) -> torch.device:
     )
     if not known:
         raise UserError(
-            Problem(
-                f"there is no device '{name}'", where="[training] device", expected=", ".join(here)
-            )
+            Problem(f"unknown device '{name}'", where="[training] device", expected=", ".join(here))
         )
     return device
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """bfloat16 where it is safe for "bf16", nothing for "float32"."""
+    """Return the context of forward passes: bfloat16 autocast for "bf16", none for "float32"."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def choose_precision(network: nn.Module, image: Tensor) -> tuple[Precision, dict[str, float]]:
-    """The faster of float32 and bf16 for forward and backward passes of ``network`` on ``image`` (B, C, *S), and the seconds of each.
+    """Return the faster precision for passes on ``image`` (B, C, *S), and the seconds of each.
 
-    The two take turns, and the quickest pass of each counts: on a machine that is busy with other work too, both meet the same stalls.
-    The network's weights, buffers and gradients are left as they were. bf16 must win by a tenth to be chosen.
+    A pass is forward and backward. The two precisions take turns and the fastest pass of each
+    counts, so on a busy machine both meet the same stalls. bf16 must be faster by a tenth to be
+    chosen. Weights, buffers and gradients are left unchanged.
     """
     before = {name: value.clone() for name, value in network.state_dict().items()}
     precisions: tuple[Precision, ...] = get_args(Precision)
@@ -66,7 +65,7 @@ def choose_precision(network: nn.Module, image: Tensor) -> tuple[Precision, dict
 
 
 def seconds_in_turn(works: Mapping[str, Callable[[], None]]) -> dict[str, float]:
-    """The seconds of each, the quickest of ``TURNS``; they take turns, after a first round that also chooses kernels."""
+    """Return the fastest of ``TURNS`` times of each, in turns; the first round selects kernels."""
     seconds = dict.fromkeys(works, math.inf)
     for turn in range(TURNS + 1):
         for name, work in works.items():
@@ -78,7 +77,7 @@ def seconds_in_turn(works: Mapping[str, Callable[[], None]]) -> dict[str, float]
 
 
 def one_pass(network: nn.Module, image: Tensor, precision: Precision) -> None:
-    """A forward and backward pass of ``network`` on ``image`` (B, C, *S), waited for."""
+    """Run a forward and backward pass on ``image`` (B, C, *S), and wait for it."""
     with autocast(image.device, precision):
         logits = network(image).logits
     logits.float().square().mean().backward()
@@ -87,11 +86,11 @@ def one_pass(network: nn.Module, image: Tensor, precision: Precision) -> None:
 
 
 def set_kernels(deterministic: bool) -> None:
-    """Choose CUDA's kernels: true float32 and no TF32, and deterministic ones (they cost speed) if asked for.
+    """Select CUDA's kernels: true float32 without TF32, and on request deterministic (slower) ones.
 
-    The CPU's kernels are deterministic for a fixed number of threads anyway; there the memory of a step is kept for the next one.
-
-    cuBLAS reads its part from the environment when CUDA starts, so this comes before the first tensor on the device.
+    CPU kernels are deterministic for a fixed number of threads; there the memory of a step is kept
+    for the next one. Call this before the first tensor on the device: cuBLAS reads its setting from
+    the environment when CUDA starts.
     """
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -104,6 +103,9 @@ def set_kernels(deterministic: bool) -> None:
 
 
 def place(module: nn.Module, device: torch.device, dimensions: int) -> None:
-    """Move a module to ``device``, in the memory layout that convolutions are fastest in. ``dimensions``: spatial axes, 2 or 3."""
+    """Move a module to ``device``, in the fastest memory layout for convolutions.
+
+    dimensions: the number of spatial axes, 2 or 3.
+    """
     module.to(device)
     module.to(memory_format=torch.channels_last_3d if dimensions == 3 else torch.channels_last)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""What a recipe leaves to a measurement: keys of [training] that are "auto"."""
+"""Measured keys of [training]: the values of those that are "auto"."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from crossview.training.device import choose_precision
 def measure(
     options: TrainingOptions, method: Method, images: Tensor, alone: bool = True
 ) -> tuple[list[str], dict[str, dict[str, float]]]:
-    """The precision and how to run the networks, as --set texts, and the seconds that decided where a measurement did.
+    """Return training.precision and training.compile as --set texts, and the measured seconds.
 
-    images: real ones of a batch, (B, C, *S), on the method's device. The method is left as it was. alone: one process trains.
-    Raises UserError where the recipe asks for what can't be done here.
+    images: real ones of a batch, (B, C, *S), on the method's device. alone: one process trains.
+    The method is left unchanged. Raises UserError if the recipe asks for an impossible setting.
     """
     networks = networks_of(method)
     precision, seconds = options.precision, dict[str, dict[str, float]]()
@@ -30,10 +30,10 @@ def measure(
     elif compiled == "graphs" and reason:
         raise UserError(
             Problem(
-                "passes can't be recorded as CUDA graphs",
+                "passes cannot be recorded as CUDA graphs",
                 "[training] compile",
                 reason,
-                fix="training.compile=auto",
+                fix="set training.compile=auto",
             )
         )
     elif compiled is True:
@@ -45,5 +45,5 @@ def _why_not_recorded(method: Method, images: Tensor, alone: bool) -> str:
     if images.device.type != "cuda":
         return f"the device is {images.device}"
     if not method.recordable:
-        return f"method {type(method).__name__} does not say that it allows it (recordable)"
+        return f"method {type(method).__name__} does not allow it (recordable)"
     return "" if alone else "several processes train together"

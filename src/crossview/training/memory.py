@@ -1,7 +1,8 @@
-"""The C library's memory, kept by the process between steps.
+"""Freed memory of the C library, kept by the process between steps.
 
-A training step frees and asks again for the same activations, 64 MB and more each. glibc gives such blocks back to the system and takes
-new ones, which the kernel fills with zeros page by page: on two cores a third of an LA step went there (docs/explanation/speed.md).
+Each training step frees and requests the same activations, 64 MB and more each. glibc returns such
+blocks to the system and takes new ones, which the kernel fills with zeros page by page: on two
+cores this took a third of an LA step (docs/explanation/speed.md).
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ _MMAP_MAX = -4
 
 
 def keep_freed_memory() -> bool:
-    """From now on freed memory stays with the process, for its next use; whether that could be arranged (glibc only).
+    """Keep freed memory in the process from now on. Return True if it worked (glibc only).
 
-    No number changes by it. The process holds on to the most memory that it ever used at once.
+    Results do not change. The process keeps the largest amount of memory that it ever used at once.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

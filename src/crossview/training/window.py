@@ -1,4 +1,4 @@
-"""What gathers between two rows of the journal: losses, time, samples."""
+"""Losses, time and samples between two rows of the journal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass
 class Window:
-    """What has gathered since the last row. The losses stay on the device until ``row`` is asked for."""
+    """Sums since the last row. The losses stay on the device until ``row`` is called."""
 
     since: float = field(default_factory=time.monotonic)
     waited: float = 0.0
