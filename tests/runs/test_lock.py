@@ -148,7 +148,10 @@ def test_a_suite_leaves_a_run_to_the_process_that_is_at_it(capsys, holder, tmp_p
     arguments = ("bench", suite, "--out", tmp_path / "out", "--seeds", 1)
     code, out, err = crossview(capsys, *arguments)
     assert code == 0, err
-    assert f"[1/3] supervised, seed 1: left to another process (process {process.pid} on " in out
+    assert (
+        f"[1/3] supervised, seed 1: skipped, another process works on it (process {process.pid} on "
+        in out
+    )
     assert "[3/3] all labels, seed 1: Dice" in out
     assert "left to another process: 1 of 3 runs" in out
     process.kill()

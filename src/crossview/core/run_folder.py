@@ -1,4 +1,4 @@
-"""The journal of a run: one JSON object a line, appended as training goes on."""
+"""The journal of a run: one JSON object per line, appended during training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 def read_journal(path: Path) -> Iterator[Row]:
-    """The rows of a journal; a last line that a kill cut short is left out."""
+    """Yield the rows of a journal; skip a last line that a kill cut short."""
     if not path.exists():
         return
     with path.open(encoding="utf-8") as lines:
@@ -32,16 +32,21 @@ def _finite(value: Any) -> Any:
 
 
 class Journal:
-    """Appends rows. Every row carries ``kind``; rows of training carry ``total_step``, the steps done since the run began.
+    """A journal that rows are appended to.
 
-    writes: false in all but one of several processes that train one run.
+    Every row has ``kind``; rows of training have ``total_step``, the steps done since the run
+    began. writes: false in all but the first of several processes.
     """
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         self.path, self.writes = path, writes
 
     def append(self, kind: str, **values: Any) -> Row:
-        """Write a row and return it. What is not finite (a loss that diverged, the Dice of a class no case has) is written as null."""
+        """Write a row and return it.
+
+        A value that is not finite is written as null: a loss that diverged, or the Dice of a class
+        that no case has.
+        """
         row = {"kind": kind, **values}
         if not self.writes:
             return row
@@ -50,9 +55,9 @@ class Journal:
         return row
 
     def cut_after(self, total_step: int) -> None:
-        """Drop the rows written after the checkpoint of ``total_step``: those steps are about to be done again.
+        """Drop the rows after the checkpoint of ``total_step``: those steps will be done again.
 
-        So is the start of a stage of which the checkpoint holds no step.
+        The start of a stage without a step in the checkpoint is dropped too.
         """
         if not self.writes:
             return

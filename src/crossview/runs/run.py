@@ -383,7 +383,7 @@ def load_method(
 
 
 def recordable(recipe: Recipe, device: torch.device) -> bool:
-    """Whether passes are recorded as CUDA graphs: the recipe has them so, and the device, which may be another now, can."""
+    """True if passes are recorded as CUDA graphs: the recipe asks for it, and this is a GPU."""
     return recipe.training.compile == "graphs" and device.type == "cuda"
 
 
@@ -396,7 +396,7 @@ def make_predictor(
     *,
     many: bool = False,
 ) -> Predictor:
-    """The recipe's way from an image to a prediction. many: for whole sets, so it pays to record passes, where the recipe records them."""
+    """Return the recipe's predictor. many: for a whole set, so passes are recorded if possible."""
     options = recipe.inference
     passes = (
         Recordings(networks_of(method)).passes

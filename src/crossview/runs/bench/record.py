@@ -1,4 +1,4 @@
-"""Keep a run as one small file, its record: enough to draw its curves and to put it into a table again, without weights or images."""
+"""Records: a run as one small file with its curves and scores, without weights or images."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ STEP_KEYS = (
 
 
 FOLDERS = re.compile(r"(?<![^\s=\"'])/([^\s\"']*/)?")
-"""What is in front of the last part of an absolute path: where things lay on one machine says nothing to others."""
+"""The folders of an absolute path, which mean nothing on another machine."""
 
 
 def record(run: Run, split: str = "test", note: str = "") -> dict[str, Any]:
-    """The content of a run's record. note: what a reader must know of the run. Raises UserError for a run without an evaluation.
+    """Return the content of a run's record. Raise UserError for a run without an evaluation.
 
-    Paths lose their folders; the folder of the data is left out.
+    Paths are cut to their last part, and the folder of the data is omitted. note: a remark that a
+    reader of the run needs.
     """
     rows = list(read_journal(run.path / "journal.jsonl"))
     steps = [row for row in rows if row["kind"] == "step"]
@@ -68,16 +69,16 @@ def record(run: Run, split: str = "test", note: str = "") -> dict[str, Any]:
 
 
 def write_record(file: Path, content: Mapping[str, Any]) -> Path:
-    """Write a record: a line a key, a case's view, a validation, a logged step. Returns ``file``."""
+    """Write a record, a line per key, case's view, validation and logged step. Return ``file``."""
     return write_text(file, f"{_text(content)}\n")
 
 
 def file_name(run: Run, tag: str = "") -> str:
-    """The name of a run's record: by its place in a suite, else by its recipe."""
+    """Return the name of a run's record: by its place in a suite, else by its recipe."""
     member, recipe = (
         place(run.path),
         read_tables(run.path / "recipe.toml"),
-    )  # as written: a plugin's options need not be known here
+    )  # raw: the plugin need not be installed here
     row, setting = (
         member.get("label") or method_label(recipe["method"]),
         member.get("setting") or recipe.get("setting", ""),
@@ -86,14 +87,14 @@ def file_name(run: Run, tag: str = "") -> str:
 
 
 def _short(value: Any) -> Any:
-    """A curve's numbers to six significant digits."""
+    """Return ``value`` with floats rounded to six significant digits."""
     if isinstance(value, dict):
         return {key: _short(inner) for key, inner in value.items()}
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _text(value: Any, depth: int = 0) -> str:
-    """JSON with a line for each key of the outer objects and for each object of a list."""
+    """Return JSON with a line per key of the outer objects and per object of a list."""
     if isinstance(value, Mapping) and depth < 2:
         lines = [f"{json.dumps(key)}: {_text(inner, depth + 1)}" for key, inner in value.items()]
         return "{\n" + ",\n".join(lines) + "\n}" if lines else "{}"
