@@ -486,7 +486,7 @@ def test_without_test_cases_the_next_step_is_to_predict(capsys, tmp_path):
     )
     assert (code, f"next: crossview predict {run} SCANS" in out) == (0, True), err
     page = (run / "report.html").read_text()
-    assert "no test cases to score it on" in page
+    assert "The data set has no test cases, so there are no scores" in page
     assert "crossview evaluate run" not in page
     code, _, err = crossview(capsys, "evaluate", run)
     assert (code, "crossview predict" in err, "split.toml" in err) == (2, True, True)
