@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, UserError
-from crossview.core.plugins import command
+from crossview.core.errors import Problem, UserError, fail
+from crossview.core.run_folder import Row, RunFolder
 from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.metrics import METRICS, Measures
 from crossview.evaluation.scores import (
@@ -29,7 +28,6 @@ from crossview.evaluation.scores import (
     Score,
     Summary,
     check_format,
-    evaluate_again,
     read_cases,
     read_summary,
     table,
@@ -59,10 +57,6 @@ They say where and how a run was trained, not what it is.
 
 NEWER: Mapping[str, Any] = {"data.foreground_share": 0.0, "method.ready_dice": 0.0}
 """Keys added after runs that are still compared, with the values that those runs used."""
-
-
-MEMBERSHIP = "bench.json"
-"""File that records the place of a run of ``crossview bench`` in its suite."""
 
 
 @dataclass(frozen=True)
@@ -180,10 +174,16 @@ def read_run(path: Path, split: str) -> FinishedRun:
 
 
 def _of_folder(path: Path, split: str) -> _Parts:
-    recipe, finished, folder = _recipe(path), _finished(path), path / "evaluation" / split
-    end = int(finished["total_step"]), float(finished["seconds"])
+    run = RunFolder.require(path)
+    recipe, finished, folder = run.tables, _finished(run), run.evaluation(split)
     return _Parts(
-        recipe, *end, read_summary(folder), read_cases(folder), environment(path), place(path)
+        recipe,
+        int(finished["total_step"]),
+        float(finished["seconds"]),
+        read_summary(folder),
+        read_cases(folder),
+        run.environment,
+        run.place,
     )
 
 
@@ -201,49 +201,17 @@ def _of_record(path: Path) -> _Parts:
     )
 
 
-def _recipe(path: Path) -> dict[str, Any]:
-    file = path / "recipe.toml"
-    if not file.is_file():
-        found = "a folder without recipe.toml" if path.is_dir() else "no such folder"
-        raise UserError(
-            Problem(
-                "this is not a run folder", str(path), found, "a folder written by crossview train"
-            )
+def _finished(run: RunFolder) -> Row:
+    """Return the journal's row of the end of training. Raise UserError if there is none."""
+    journal = run.journal
+    if journal.end is None:
+        fail(
+            "the run is not finished",
+            run.path,
+            found=f"stopped after {journal.total_step} steps",
+            fix=run.command("train", "--resume"),
         )
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            Problem("the run's recipe can't be read", str(file), str(error), "TOML")
-        ) from error
-
-
-def _finished(path: Path) -> Mapping[str, Any]:
-    """Return the journal's row of the end of training."""
-    file = path / "journal.jsonl"
-    lines = (
-        file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
-    )
-    rows = []
-    for line in lines:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:  # a kill cut this line short
-            continue
-    last = [row for row in rows if isinstance(row, dict) and row.get("kind") == "finished"]
-    if not last:
-        steps = max(
-            (int(row.get("total_step", 0)) for row in rows if isinstance(row, dict)), default=0
-        )
-        raise UserError(
-            Problem(
-                "the run is not finished",
-                str(path),
-                f"stopped after {steps} steps",
-                fix=command("train", path, "--resume"),
-            )
-        )
-    return last[-1]
+    return journal.end
 
 
 def _check_step(path: Path, end: int, summary: Summary) -> None:
@@ -258,7 +226,7 @@ def _check_step(path: Path, end: int, summary: Summary) -> None:
             f"the evaluation is of step {step:,}",
             f"step {end:,}, where the run ended",
         )
-        fix = evaluate_again(path)
+        fix = RunFolder(path).command("evaluate")
         raise UserError(
             Problem(
                 "the evaluation does not belong to the finished run",
@@ -323,13 +291,9 @@ def _assemble(path: Path, parts: _Parts) -> FinishedRun:
 def place(path: Path) -> Mapping[str, Any]:
     """Return the content of a run's bench.json, or its copy in the run's record.
 
-    Return {} for a run of no suite, for a folder that has been trained anew since (--overwrite),
-    and for a record that cannot be read.
+    Return {} for a run of no suite and for a record that cannot be read.
     """
-    if path.is_file():
-        return _mapping(_json_object(path).get("suite"))
-    content = _json_object(path / MEMBERSHIP)
-    return content if content.get("started") == environment(path).get("started") else {}
+    return _in_record(path, "suite") if path.is_file() else RunFolder(path).place
 
 
 def membership(path: Path) -> Membership | None:
@@ -346,24 +310,15 @@ def _member(content: Mapping[str, Any]) -> Membership | None:
 
 def environment(path: Path) -> Mapping[str, Any]:
     """Return environment.json of a run's folder, or its copy in a record; {} if unreadable."""
-    return (
-        _mapping(_json_object(path).get("environment"))
-        if path.is_file()
-        else _json_object(path / "environment.json")
-    )
+    return _in_record(path, "environment") if path.is_file() else RunFolder(path).environment
 
 
-def _json_object(file: Path) -> Mapping[str, Any]:
-    """Return a file's JSON object, {} if the file is missing or damaged: it is optional."""
+def _in_record(path: Path, key: str) -> Mapping[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_record(path)[key]
+    except (UserError, KeyError):
         return {}
-    return _mapping(content)
-
-
-def _mapping(content: object) -> Mapping[str, Any]:
-    return content if isinstance(content, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def method_label(method: Mapping[str, Any]) -> str:

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from crossview.core.files import write_text
-from crossview.core.run_folder import read_journal
-from crossview.evaluation.finished import FORMAT, as_columns, method_label, place
+from crossview.evaluation.finished import FORMAT, as_columns, method_label
 from crossview.evaluation.scores import read_cases, read_summary
-from crossview.recipe.layers import read_tables
 from crossview.runs.bench.runs import record_name
 from crossview.runs.run import Run
 
@@ -41,20 +39,22 @@ def record(run: Run, split: str = "test", note: str = "") -> dict[str, Any]:
 
     Paths lose their folders; the folder of the data is left out.
     """
-    rows = list(read_journal(run.path / "journal.jsonl"))
+    rows = run.journal.rows
     steps = [row for row in rows if row["kind"] == "step"]
     thinned = steps[:: max(1, len(steps) // STEPS_KEPT)]
-    environment = {name: value for name, value in run.environment.items() if name != "data"}
+    environment = {
+        name: value for name, value in run.require_environment().items() if name != "data"
+    }
     environment["command"] = FOLDERS.sub("", str(environment.get("command", "")))
-    folder = run.path / "evaluation" / split
-    end: Mapping[str, Any] = next((row for row in rows if row["kind"] == "finished"), {})
+    folder = run.evaluation(split)
+    end: Mapping[str, Any] = run.journal.end or {}
     return {
         "format": FORMAT,
-        "suite": dict(place(run.path)) or None,
+        "suite": run.place or None,
         "note": note,
         "total_steps": end.get("total_step"),
         "training_seconds": end.get("seconds"),
-        "recipe": read_tables(run.path / "recipe.toml"),
+        "recipe": run.tables,
         "environment": environment,
         "summary": read_summary(folder),
         "cases": as_columns(read_cases(folder)),
@@ -75,8 +75,8 @@ def write_record(file: Path, content: Mapping[str, Any]) -> Path:
 def file_name(run: Run, tag: str = "") -> str:
     """The name of a run's record: by its place in a suite, else by its recipe."""
     member, recipe = (
-        place(run.path),
-        read_tables(run.path / "recipe.toml"),
+        run.place,
+        run.tables,
     )  # as written: a plugin's options need not be known here
     row, setting = (
         member.get("label") or method_label(recipe["method"]),
