@@ -19,9 +19,9 @@ from crossview.core.files import write_text
 from crossview.core.run_folder import MEMBERSHIP, RunFolder
 from crossview.evaluation.compare import Comparison, compare
 from crossview.evaluation.finished import FinishedRun, membership, read_run
+from crossview.evaluation.record import make_record, write_record
 from crossview.evaluation.tables import duration
 from crossview.reporting.compared import write_table
-from crossview.runs.bench.record import record, write_record
 from crossview.runs.bench.runs import (
     Planned,
     check_recipes,
@@ -33,7 +33,7 @@ from crossview.runs.bench.runs import (
 from crossview.runs.bench.suite import Suite, load_suite
 from crossview.runs.evaluate import evaluate
 from crossview.runs.lock import LOCK, LockedError, locked
-from crossview.runs.run import Run, check_free
+from crossview.runs.run import check_free
 from crossview.runs.train import train
 
 TABLES = ("compare.csv", "compare.md", "compare.html")
@@ -233,7 +233,7 @@ def keep_record(run: Planned) -> None:
         return
     with locked(run.path, wait=True):  # another process may be about to write the same
         if not run.record.exists():
-            write_record(run.record, record(Run(run.path)))
+            write_record(run.record, make_record(RunFolder(run.path)))
 
 
 def _clear_half_made(path: Path) -> None:
