@@ -2,7 +2,8 @@
 #
 #   make setup    the environment in .venv      make test    every check a change must pass
 #   make demo     train on made phantoms        make lock    re-make requirements.lock
-#   make lint     ruff and mypy                 make clean   remove what builds and tests leave
+#   make lint     ruff and mypy                 make docs    the documentation as a site, in build/site
+#   make wheel    the wheel, tried alone        make clean   remove what builds and tests leave
 #
 # make setup PYTHON=python3.12          another Python
 # make setup TORCH='torch==2.11.0'      another torch; one that is already in .venv is kept otherwise
@@ -17,7 +18,7 @@ installed := .venv/installed
 
 # The targets follow one another also under -j: the cheap checks first, the tests' summary last.
 .NOTPARALLEL:
-.PHONY: setup demo test lint wheel unit lock clean again
+.PHONY: setup demo test lint docs wheel unit lock clean again
 
 setup: $(installed)
 	@echo 'crossview is installed: .venv/bin/crossview --help'
@@ -25,12 +26,16 @@ setup: $(installed)
 demo: setup
 	.venv/bin/crossview demo
 
-test: setup lint wheel unit
+test: setup lint docs wheel unit
 
 lint: $(installed)
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+
+# A broken link, a page that no menu holds or a name that the code lacks is an error.
+docs: $(installed)
+	NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --strict --quiet
 
 unit: $(installed)
 	OMP_NUM_THREADS=1 $(python) -m pytest $(PYTEST_OPTIONS)
@@ -74,7 +79,7 @@ export torch_check
 
 # The clean environment sees the packages of .venv through a .pth file; crossview itself it has only from the wheel.
 wheel: $(installed)
-	rm -rf build
+	rm -rf build/wheel build/clean build/lib build/bdist.*
 	$(pip) wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
 	$(python) -m venv --without-pip build/clean
 	$(python) -c "$$share_packages" > "$$(build/clean/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"

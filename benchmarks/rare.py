@@ -2,7 +2,7 @@
 
 Each is a cube of 96 voxels a side (1 mm) in which ONE egg with a dark rim, of 0.2 to 0.5 % of the voxels, is class 1; rods and balls of
 about its brightness, without a rim, are background. 4 labelled and 16 unlabelled ones to train on, 8 to test. With it:
-what ``data.foreground_share`` is worth, and whether unlabelled scans help where the foreground is rare (docs/how-to/own-data.md).
+what ``data.foreground_share`` is worth, and whether unlabelled scans help where the foreground is rare (docs/how-to/own-data/train.md).
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ def test_a_bench_refuses_runs_of_other_code_all_at_once(capsys, folder, kept):
             f"{', '.join(names)}: the code of {NAME} has changed since these runs were trained"
             in err
         )
-        assert "give another --out (and --records), or remove these runs" in err
+        assert "choose another --out (and --records), or delete these runs" in err
     if kept == "folders":  # those that are only begun are no better
         journal = folder / "out" / "tiny" / "own-seed1" / "journal.jsonl"
         journal.write_text(

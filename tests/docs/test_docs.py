@@ -1,10 +1,15 @@
-"""What the documentation shows can be done: its blocks run, and its commands exist.
+"""Tests that the blocks of the documentation run, and that its commands exist.
 
-- ```console: lines that start with "$ " are run by a shell, one page's blocks in one folder, from top to bottom.
-  Other lines are the output: each must stand in the real output, in that order ("..." stands for any lines).
-- ```python: run by this Python in the same folder; with "# file: name.py" as its first line it is saved there instead.
-- a line "<!-- not run: why -->" before a block: it is not run, but its crossview commands must parse, its Python compile.
+- ```console: a shell runs the lines that start with "$ ", one page's blocks in one folder, from top
+  to bottom. Other lines are the output: each must be in the real output, in that order ("..."
+  stands for any lines).
+- ```python: this Python runs it in the same folder; with "# file: name.py" as its first line it is
+  saved there instead.
+- a line "<!-- not run: why -->" before a block: the block is not run, but its crossview commands
+  must parse, its Python compile.
 - ```sh: never run (set-up of a machine); its crossview commands must parse.
+- a line "<!-- continues: page.md -->": the page's blocks run after those of that page of the same
+  folder, in its folder.
 """
 
 import os
@@ -22,6 +27,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(r"^```(?P<language>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# file: (?P<name>\w+\.py)\n")
 NOT_RUN = re.compile(r"<!-- not run: .+ -->\n\Z")
+CONTINUES = re.compile(r"^<!-- continues: (?P<page>[\w-]+\.md) -->$", re.MULTILINE)
 LANGUAGES = {"console", "python", "sh", "text", "toml", "json", "csv", "bibtex"}
 
 
@@ -41,7 +47,7 @@ class Block:
 
     @property
     def commands(self) -> list[tuple[str, list[str]]]:
-        """The shell commands of a console or sh block, each with the output lines shown below it."""
+        """Return the commands of a console or sh block, each with the output shown below it."""
         lines = self.text.replace("\\\n", " ").splitlines()
         if self.language == "sh":
             return [(line, []) for line in lines if line.strip() and not line.startswith("#")]
@@ -74,8 +80,26 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 RUN = {page: [block for block in BLOCKS if block.page == page and block.run] for page in PAGES}
 
 
+def predecessor(page: Path) -> Path | None:
+    """Return the page whose blocks run before those of a page, in the same folder."""
+    named = CONTINUES.search(page.read_text(encoding="utf-8"))
+    return page.parent / named["page"] if named else None
+
+
+BEFORE = {page: predecessor(page) for page in PAGES}
+
+
+def chain(page: Path | None) -> list[Path]:
+    """Return a page after all pages that it continues."""
+    return [] if page is None else [*chain(BEFORE[page]), page]
+
+
+LAST = [page for page in PAGES if RUN[page] and page not in BEFORE.values()]
+"""Pages that no other page continues: running their chains runs every page once."""
+
+
 def shown_lines_missing(shown: list[str], output: str) -> list[str]:
-    """The shown lines that don't follow one another in the output; runs of spaces count as one."""
+    """Return the shown lines that the output lacks, in this order; runs of spaces count as one."""
     lines = iter([" ".join(line.split()) for line in output.splitlines()])
     return [
         line
@@ -84,9 +108,7 @@ def shown_lines_missing(shown: list[str], output: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if RUN[page]], ids=lambda page: str(page.relative_to(ROOT))
-)
+@pytest.mark.parametrize("page", LAST, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_blocks_of_a_page_run(page, tmp_path):
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -95,7 +117,7 @@ def test_the_blocks_of_a_page_run(page, tmp_path):
         "OMP_NUM_THREADS": "1",
         "MPLCONFIGDIR": str(tmp_path / ".matplotlib"),
     }
-    for block in RUN[page]:
+    for block in [block for each in chain(page) for block in RUN[each]]:
         if named := FILE.match(block.text):
             (tmp_path / named["name"]).write_text(block.text, encoding="utf-8")
             continue

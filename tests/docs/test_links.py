@@ -1,4 +1,4 @@
-"""Every relative link of the pages leads somewhere, to the heading it names too; every page of docs/ is linked."""
+"""Tests that every relative link resolves, headings included, and the index reaches all pages."""
 
 import re
 from pathlib import Path
@@ -17,13 +17,13 @@ def without_fences(text: str) -> str:
 
 
 def links_of(page: Path) -> list[str]:
-    """The targets of a page's links, those inside code left out."""
+    """Return the targets of a page's links, those inside code excepted."""
     text = CODE.sub("", page.read_text(encoding="utf-8"))
     return [match["target"] for match in LINK.finditer(text)]
 
 
 def anchors_of(page: Path) -> set[str]:
-    """The anchors of a page's headings, by GitHub's rule."""
+    """Return the anchors of a page's headings, by GitHub's rule."""
     titles = [
         match["title"]
         for match in HEADING.finditer(without_fences(page.read_text(encoding="utf-8")))

@@ -1,20 +1,24 @@
-"""docs/reference/recipe.md lists the keys the code has. ``python tests/docs/test_recipe_page.py`` writes its tables anew."""
+"""Tests that the pages of docs/reference/recipe list the keys of the code.
+
+``python tests/docs/test_recipe_page.py`` rewrites their tables.
+"""
 
 import re
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import pytest
 from pydantic import BaseModel
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "recipe.md"
+PAGES = sorted((Path(__file__).parents[2] / "docs" / "reference" / "recipe").glob("*.md"))
 SECTION = re.compile(
     r"(?P<begin><!-- keys: (?P<name>[\w ]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
 
 
 def models() -> dict[str, type[BaseModel]]:
-    """The models of all tables, by the name their section has on the page."""
+    """Return the models of all tables, by the name of their section."""
     from crossview.data import sources
     from crossview.inference.options import InferenceOptions
     from crossview.methods import METHODS
@@ -34,7 +38,7 @@ def models() -> dict[str, type[BaseModel]]:
 
 
 def type_name(annotation: Any) -> str:
-    """A type in the words of a recipe's writer: "numbers" for tuple[float, ...]."""
+    """Return a type in words, "numbers" for tuple[float, ...]."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return ", ".join(f"`{choice}`" for choice in arguments)
@@ -60,7 +64,7 @@ def toml_value(value: object) -> str:
 
 
 def own_keys(model: type[BaseModel]) -> list[str]:
-    """The keys that a model adds to those of every method or source, or changes; those of a base that several methods share come first."""
+    """Return the keys that a model adds or changes, those of a shared base first."""
     from crossview.data.sources.source import DataOptions
     from crossview.methods.method import MethodOptions
 
@@ -76,7 +80,7 @@ def own_keys(model: type[BaseModel]) -> list[str]:
 
 
 def table(model: type[BaseModel]) -> str:
-    """A Markdown table of a model's own keys, from the model itself."""
+    """Return a Markdown table of a model's own keys."""
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name in own_keys(model):
         field = model.model_fields.get(name)
@@ -95,17 +99,23 @@ def page_with_tables(text: str) -> str:
     )
 
 
-def test_the_page_lists_the_keys_that_the_code_has():
-    text = PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_lists_the_keys_of_the_code(page):
+    text = page.read_text(encoding="utf-8")
     assert text == page_with_tables(text), (
-        "write the tables anew: python tests/docs/test_recipe_page.py"
+        "rewrite the tables: python tests/docs/test_recipe_page.py"
     )
 
 
-def test_every_table_of_a_recipe_is_on_the_page():
-    named = {match["name"] for match in SECTION.finditer(PAGE.read_text(encoding="utf-8"))}
-    assert named == set(models())
+def test_every_table_of_a_recipe_is_on_one_page():
+    named = [
+        match["name"]
+        for page in PAGES
+        for match in SECTION.finditer(page.read_text(encoding="utf-8"))
+    ]
+    assert sorted(named) == sorted(models())
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page_with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(page_with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -62,4 +62,6 @@ def test_citation_and_changelog_name_the_version_of_the_package():
         "version"
     ]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased = f"\n## Unreleased\n\nThe first version, {version}."
+    assert unreleased in changelog or f"\n## {version}" in changelog

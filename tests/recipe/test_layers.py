@@ -165,7 +165,7 @@ def test_a_resolved_file_can_change_its_method(tmp_path):
         (["training.seed"], ["TABLE.KEY=VALUE"]),
         (
             ["method.upsample=[transposed,linear]"],
-            ["key 'upsample'", 'put texts in a list in quotes: ["one", "two"]'],
+            ["key 'upsample'", 'put each text in quotes: ["one", "two"]'],
         ),
         (["data.validation=8"], ["[data]: validation = 8 leaves none of the 8 labelled cases"]),
         (["method.name=cmll"], ["no method 'cmll'", "did you mean cml"]),
@@ -200,7 +200,7 @@ def test_files_that_are_no_recipes(tmp_path):
         path.write_text(content)
         with pytest.raises(UserError, match=told):
             resolve(path)
-    with pytest.raises(UserError, match="no such recipe file"):
+    with pytest.raises(UserError, match="the recipe file does not exist"):
         resolve(tmp_path / "absent.toml")
     with pytest.raises(UserError, match="did you mean la-8"):
         resolve("la_8")
@@ -243,7 +243,7 @@ def test_mappings_are_checked_as_files_are(tables):
 
 def test_a_folder_is_no_recipe(tmp_path):
     (tmp_path / "a.toml").mkdir()
-    with pytest.raises(UserError, match="can't be read"):
+    with pytest.raises(UserError, match="cannot read"):
         resolve(tmp_path / "a.toml")
 
 
@@ -271,7 +271,7 @@ def test_steps_sum_to_the_total_in_proportion(steps, total):
     [({}, 100), ({"pretrain_steps": 10, "train_steps": 30}, 1), ({"steps": 0}, 5)],
 )
 def test_steps_that_can_not_be_shared_out_are_told(method, total):
-    with pytest.raises(UserError, match="shared out"):
+    with pytest.raises(UserError, match="divide the steps"):
         with_total_steps({"method": method}, total)
 
 

@@ -273,7 +273,7 @@ def test_flips_are_for_models_that_were_trained_with_them(capsys, tmp_path, data
             crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))[0] == 0
         )
         code, _, err = crossview(capsys, "predict", run, scan, "--out", tmp_path / "out", "--flips")
-        assert (code, "never seen mirror images" in err) == (expected, expected == 2), err
+        assert (code, "never sees mirror images" in err) == (expected, expected == 2), err
 
 
 def test_an_overwritten_run_keeps_no_old_plan(capsys, tmp_path, data):

@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from test_cli import TINY
+from tests.cli.test_cli import TINY
 from tests.helpers.command import crossview
 from tests.helpers.tiny_suite import suite_file
 
@@ -17,7 +17,7 @@ from crossview.runs.lock import LOCK, LockedError, locked
 HOLDER = """
 import sys, time
 from pathlib import Path
-from crossview.lock import locked
+from crossview.runs.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -148,7 +148,10 @@ def test_a_suite_leaves_a_run_to_the_process_that_is_at_it(capsys, holder, tmp_p
     arguments = ("bench", suite, "--out", tmp_path / "out", "--seeds", 1)
     code, out, err = crossview(capsys, *arguments)
     assert code == 0, err
-    assert f"[1/3] supervised, seed 1: left to another process (process {process.pid} on " in out
+    assert (
+        f"[1/3] supervised, seed 1: skipped, another process works on it (process {process.pid} on "
+        in out
+    )
     assert "[3/3] all labels, seed 1: Dice" in out
     assert "left to another process: 1 of 3 runs" in out
     process.kill()

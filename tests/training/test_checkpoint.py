@@ -31,7 +31,7 @@ def test_a_pickled_object_is_not_run(tmp_path):
     torch.save({"format": checkpoint.FORMAT, "weights": Evil()}, tmp_path / "evil.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Evil()))
     for name in ("evil.pt", "plain.pt"):
-        with pytest.raises(UserError, match="can't be read"):
+        with pytest.raises(UserError, match="cannot read"):
             checkpoint.read(tmp_path / name)
     assert not (tmp_path / "owned").exists()
 
@@ -58,7 +58,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path, monkeypatch, erro
     path = tmp_path / "last.pt"
     checkpoint.write(path, {"step": 1})
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(UserError, match=r"the checkpoint can't be written(?s:.*)free disk space"):
+    with pytest.raises(UserError, match=r"cannot write the checkpoint(?s:.*)free disk space"):
         checkpoint.write(path, {"step": 2})
     assert checkpoint.read(path)["step"] == 1
     assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]

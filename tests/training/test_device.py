@@ -16,7 +16,7 @@ def network():
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpuu", "mps:3", ""])
 def test_unknown_devices_are_refused(name):
-    with pytest.raises(UserError, match="no device"):
+    with pytest.raises(UserError, match="unknown device"):
         device.find_device(name)
 
 

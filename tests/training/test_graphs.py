@@ -155,7 +155,7 @@ def test_a_recording_that_fails_has_ended_before_it_is_told(recorder, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("failing", "where"), [(0, "of the forward pass"), (1, "of the backward pass")]
+    ("failing", "where"), [(0, "in the forward pass"), (1, "in the backward pass")]
 )
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 def test_a_failure_is_told_with_the_part_of_the_recording(cuda, monkeypatch, failing, where):
@@ -259,7 +259,7 @@ def test_an_output_taken_apart_and_put_together():
 
 
 def test_graphs_asked_for_without_a_gpu_are_refused(tmp_path):
-    with pytest.raises(UserError, match="can't be recorded"):
+    with pytest.raises(UserError, match="cannot be recorded"):
         train(
             "demo",
             None,

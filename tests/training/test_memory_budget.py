@@ -73,7 +73,7 @@ def test_a_budget_that_is_none(value):
     assert [problem.what for problem in error.value.problems] == [
         "key 'memory_gb' has a wrong value"
     ]
-    assert error.value.problems[0].expected == "auto, or a number of GB from 0 up"
+    assert error.value.problems[0].expected == "auto, or a number of GB, 0 or more"
 
 
 MEASURE = """

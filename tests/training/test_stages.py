@@ -69,11 +69,11 @@ def test_what_is_lacking():
     assert lacking(dice, 0.5) == {"view1": {"2": 0.49}}
     assert (
         told(lacking(dice, 0.5), 0.5)
-        == "on labelled crops view1 reaches 49.0 % for class 2, and a Dice of 50 % is needed"
+        == "on labelled crops view1 reaches 49.0 % for class 2; a Dice of 50 % is needed"
     )
     assert told({}, 0.5) == ""
     assert lacking({"view1": {}}, 0.5) == {"view1": {}}
-    assert "view1 has seen no class" in told({"view1": {}}, 0.5)
+    assert "view1 saw no class" in told({"view1": {}}, 0.5)
 
 
 @pytest.mark.parametrize(("name", "networks"), [("cml", {"view1", "view2"}), ("bcp", {"student"})])
@@ -96,13 +96,13 @@ def test_a_stage_that_waits_for_ever_makes_the_run_a_labelled_only_one_and_says_
     (warning,) = rows(waited, "warning")
     assert "the unlabelled scans were not used: on labelled crops view1 reaches" in warning["text"]
     told = capsys.readouterr().err
-    assert "step 3: stage pretrain goes on: on labelled crops view1 reaches" in told
-    assert "warning: stage pretrain has taken all steps" in told
+    assert "step 3: stage pretrain continues: on labelled crops view1 reaches" in told
+    assert "warning: stage pretrain used all steps" in told
     assert waited.finished
     assert evaluate(waited)["notes"][-1].endswith("the unlabelled scans were not used.")
     evaluate(labelled_only)
     text = compare([waited.path, labelled_only.path]).markdown()
-    assert "cml, seed 1: The labelled stage waited to the last step" in text
+    assert "cml, seed 1: The networks did not learn enough before the last step" in text
 
 
 def ready_after(monkeypatch, steps):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end the step in progress, not the run's folder."""
+"""Handlers of Ctrl-C and SIGTERM that let the step in progress end, so that it can be saved."""
 
 from __future__ import annotations
 
@@ -104,9 +104,10 @@ def orphaned() -> bool:
 
 @contextmanager
 def stop_signals(once: bool = False) -> Iterator[list[int]]:
-    """Catch SIGINT and SIGTERM into a list, so that the step in progress ends and is saved. A second one takes its usual course.
+    """Yield a list that SIGINT and SIGTERM are appended to. A second signal has its usual effect.
 
-    once: further ones do nothing. Of several processes each may get Ctrl-C twice, from the terminal and from what started it.
+    once: further signals do nothing. Each of several processes may get Ctrl-C twice, from the
+    terminal and from the launcher.
     """
     caught: list[int] = []
     handled = (signal.SIGINT, signal.SIGTERM)
@@ -120,7 +121,7 @@ def stop_signals(once: bool = False) -> Iterator[list[int]]:
     try:
         for number in handled:
             signal.signal(number, catch)
-    except ValueError:  # not the main thread: whoever runs it there handles signals
+    except ValueError:  # not the main thread: the caller handles signals
         yield caught
         return
     try:

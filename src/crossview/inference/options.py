@@ -12,15 +12,17 @@ class InferenceOptions(BaseModel):
 
     mode: Literal["windows", "slices"] = Field(
         "windows",
-        description="sliding windows (of two sides: in every slice), or slices resized to the patch and back",
+        description="sliding windows (2D patch: in every slice), "
+        "or slices resized to the patch and back",
     )
     stride: tuple[int, ...] = Field((18, 18, 4), description="step of the windows along each axis")
     largest_component: bool = Field(True, description="keep the largest component of each class")
     batch: int = Field(
-        4, ge=1, description="windows or slices a forward pass; the result does not depend on it"
+        4, ge=1, description="windows or slices per forward pass; does not affect the result"
     )
     flips: bool = Field(
         False,
-        description="mean over the scan and its reflections along the first two axes of the patch, for four times the work; only for "
-        "augmentation rot90_flip: a model that never saw mirror images fails on them",
+        description="average over the scan and its reflections along the first two axes of the "
+        "patch; takes four times as long; only with augmentation rot90_flip, because a model "
+        "that never saw mirror images fails on them",
     )

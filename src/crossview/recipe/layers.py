@@ -1,9 +1,10 @@
 """Recipes: every number of a training run, in five tables of a TOML file.
 
-A recipe is put together in layers, each over the one before: the shipped setting (``la-8``), the method's own numbers
-for that setting (``methods/<name>.toml``), the preset of a variant, a user's file, and ``--set`` keys. The
-tables [data], [network] and [method] belong to the source, network and method they name; they are typed by their
-owner's ``Options`` in :mod:`crossview.resolve`. This module types the two fixed tables and merges raw ones.
+A recipe is merged from layers, and later layers win: the shipped setting (``la-8``), the method's
+own numbers for that setting (``methods/<name>.toml``), the preset of a variant, a user's
+file, and ``--set`` keys. The tables [data], [network] and [method] belong to the source, network
+and method they name; :mod:`crossview.resolve` types them with their owner's ``Options``. This
+module types the two fixed tables and merges raw ones.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Table = dict[str, Any]
 
 
 Tables = dict[str, Any]
-"""A raw recipe: {"setting": name, "data": {...}, "network": {...}, "method": {...}, "training": {...}, "inference": {...}}."""
+"""A raw recipe: {"setting": name, "data": {...}, "network": {...}, ...}, with keys from TABLES."""
 
 
 TABLES = ("data", "network", "method", "training", "inference")
@@ -42,11 +43,11 @@ OWNED_BY_METHOD = (
     "decay_power",
     "selection",
 )
-"""Keys of [training] that come with a method's published recipe, replaced together with [method]."""
+"""Keys of [training] that belong to a method's published recipe, replaced with [method]."""
 
 
 STEP_KEYS = ("steps", "pretrain_steps", "train_steps")
-"""Keys of [method] that say how long its stages are."""
+"""Keys of [method] that set the lengths of its stages."""
 
 
 def _read(name: str) -> Tables:
@@ -58,7 +59,7 @@ def _read(name: str) -> Tables:
 
 
 def shipped_settings() -> list[str]:
-    """Names of the shipped settings, say "la-8"."""
+    """Return the names of the shipped settings, such as "la-8"."""
     files = resources.files("crossview").joinpath("recipe", "settings").iterdir()
     names = [Path(file.name).stem for file in files if file.name.endswith(".toml")]
     return sorted(
@@ -72,7 +73,7 @@ def _by_number(name: str) -> tuple[str, int]:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tables:
-    """Both tables in one; where both have a key the one above wins, tables inside are merged likewise."""
+    """Return ``below`` updated with ``above``; nested tables are merged the same way."""
     result = deepcopy(dict(below))
     for key, value in above.items():
         both_tables = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
@@ -81,7 +82,7 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tables:
 
 
 def setting_tables(setting: str) -> tuple[str, Tables]:
-    """The family of a shipped setting ("la") and its raw tables. Raises UserError for an unknown name."""
+    """Return a setting's family ("la") and raw tables. Raise UserError for an unknown name."""
     if setting not in shipped_settings():
         raise UserError(
             Problem(
@@ -96,15 +97,16 @@ def setting_tables(setting: str) -> tuple[str, Tables]:
 
 
 def shipped_methods() -> list[str]:
-    """Names of the methods that have published numbers here."""
+    """Return the names of the methods with published numbers in ``recipes/methods``."""
     files = resources.files("crossview").joinpath("recipe", "methods").iterdir()
     return sorted(Path(file.name).stem for file in files if file.name.endswith(".toml"))
 
 
 def method_tables(method: str, family: str, variant: str) -> Tables:
-    """A method's own numbers for a family of settings, the variant's preset expanded into plain keys.
+    """Return a method's numbers for a family, with the variant's preset expanded into plain keys.
 
-    A plugin ("module:Class") has the defaults of its Options, and CML's steps, batch and schedule.
+    A plugin ("module:Class") gets the defaults of its Options, and CML's steps, batch and schedule.
+    Raises UserError for an unknown method, or one without numbers for the family.
     """
     if plugins.SEPARATOR in method:
         cml = _read("methods/cml.toml").get(family, {})
@@ -144,14 +146,15 @@ def method_tables(method: str, family: str, variant: str) -> Tables:
 
 
 def parse_set(text: str) -> tuple[str, str, Any]:
-    """One ``--set`` argument "table.key=value" as (table, key, value); the value is read as TOML, else taken as text."""
+    """Split a ``--set`` argument "table.key=value" into (table, key, value).
+
+    The value is read as TOML; if that fails, it is text. Raises UserError.
+    """
     path, equals, value = text.partition("=")
     table, dot, key = path.strip().partition(".")
     if not (equals and dot and key):
         raise UserError(
-            Problem(
-                f"--set '{text}' can't be read", expected="TABLE.KEY=VALUE, say training.seed=1"
-            )
+            Problem(f"cannot read --set '{text}'", expected="TABLE.KEY=VALUE, e.g. training.seed=1")
         )
     if table not in TABLES:
         raise UserError(
@@ -164,10 +167,17 @@ def parse_set(text: str) -> tuple[str, str, Any]:
 
 
 def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Tables:
-    """The raw tables of a shipped setting, a TOML file or a mapping, with ``--set`` texts applied.
+    """Return the raw tables of a recipe, with ``--set`` texts applied.
 
-    ``method.name`` and ``method.variant`` are applied first, whatever their place: they replace the method's whole table,
-    its batch and its schedule by that method's numbers for this setting. Raises UserError.
+    ``method.name`` and ``method.variant`` are applied first, wherever they stand. They replace the
+    whole [method] table and the keys of OWNED_BY_METHOD with that method's numbers for the setting.
+
+    Args:
+        recipe: A shipped setting, a TOML file, a run folder, or the tables as a mapping.
+        overrides: Texts "table.key=value".
+
+    Raises:
+        UserError: If there is no such recipe, or it or a text cannot be read.
     """
     shipped, own = layers(recipe, overrides)
     return merged(shipped, own)
@@ -176,7 +186,7 @@ def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
 def layers(
     recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> tuple[Tables, Tables]:
-    """The two parts of :func:`load`: what is shipped for the setting and the method, and what the user's recipe and ``--set`` give."""
+    """Return the two layers of :func:`load`: the shipped tables, and the user's with ``--set``."""
     own = (
         _checked(dict(recipe), "the recipe") if isinstance(recipe, Mapping) else _own_tables(recipe)
     )
@@ -203,9 +213,10 @@ def layers(
 
 
 def with_total_steps(tables: Mapping[str, Any], total: int) -> Tables:
-    """The tables with the steps of the method's stages scaled in proportion, so that they sum to ``total``.
+    """Return the tables with the stages' steps scaled in proportion, so that they sum to ``total``.
 
-    A stage of no steps keeps none, any other at least one. Raises UserError: no such keys, or fewer steps than stages.
+    A stage of 0 steps keeps 0; any other gets at least one. Raises UserError if the method has no
+    such keys, or ``total`` is smaller than the number of stages.
     """
     method = tables.get("method", {})
     steps = {key: int(method[key]) for key in STEP_KEYS if method.get(key)}
@@ -214,7 +225,7 @@ def with_total_steps(tables: Mapping[str, Any], total: int) -> Tables:
         fix = plugins.how_to_load(str(method.get("name")))
         raise UserError(
             Problem(
-                "the steps can't be shared out among stages",
+                "cannot divide the steps among the stages",
                 "[method]",
                 found,
                 f"{', '.join(STEP_KEYS)} above 0",
@@ -238,7 +249,7 @@ def _without_method(own: Tables) -> Tables:
 
 
 def _own_tables(recipe: str | Path) -> Tables:
-    """A shipped setting's name as {"setting": name}, or the tables of a file or of a run folder's."""
+    """Return {"setting": name} for a shipped setting, else the tables of a file or run folder."""
     path = Path(recipe)
     if str(recipe) not in shipped_settings() and (path / "recipe.toml").is_file():
         return read_tables(path / "recipe.toml")
@@ -249,25 +260,30 @@ def _own_tables(recipe: str | Path) -> Tables:
 
 
 def read_tables(path: Path) -> Tables:
-    """The tables of a TOML file. Raises UserError for a file that is missing or is not such a file."""
+    """Return the tables of a TOML file. Raise UserError if it is missing or is not a recipe."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        fix = "crossview recipe la-8 > my.toml makes one to edit; crossview recipe folder --data DATA > my.toml one for your own scans"
-        raise UserError(Problem("there is no such recipe file", where=str(path), fix=fix)) from None
+        fix = (
+            "create one to edit: crossview recipe la-8 > my.toml; "
+            "for your own scans: crossview recipe folder --data DATA > my.toml"
+        )
+        raise UserError(
+            Problem("the recipe file does not exist", where=str(path), fix=fix)
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(Problem("not a TOML file", where=str(path), found=str(error))) from None
     except OSError as error:
         raise UserError(
             Problem(
-                "the recipe file can't be read", where=str(path), found=error.strerror or str(error)
+                "cannot read the recipe file", where=str(path), found=error.strerror or str(error)
             )
         ) from None
     return _checked(tables, str(path))
 
 
 def _checked(tables: Tables, where: str) -> Tables:
-    """The tables, if they are tables of a recipe. Raises UserError."""
+    """Return ``tables``. Raise UserError if they are not the tables of a recipe."""
     unknown = [key for key in tables if key not in (*TABLES, "setting")]
     problems = [
         Problem(f"unknown table '{key}'", where=where, fix=nearest(key, (*TABLES, "setting")))
@@ -284,7 +300,7 @@ def _checked(tables: Tables, where: str) -> Tables:
                 "'setting' is not a name",
                 where,
                 repr(tables["setting"]),
-                "a name of crossview list recipes",
+                "a name from crossview list recipes",
             )
         )
     raise_all(problems)
@@ -292,9 +308,9 @@ def _checked(tables: Tables, where: str) -> Tables:
 
 
 def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[Problem]:
-    """In what two resolved recipes differ that must be the same for one to go on with the other's run.
+    """Return a problem per key in which ``new`` must not differ from the recipe of a resumed run.
 
-    A key that ``stored`` lacks is none: there was no such key when it was written.
+    A key that ``stored`` lacks is no difference: it did not exist when the run was made.
     """
     problems = []
     for table in TABLES:
@@ -304,10 +320,10 @@ def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[Probl
                 key in CHANGEABLE_ON_RESUME or (key in MEASURED and value == "auto")
             )
             if value != old and not free:
-                fix = "leave it as it was, or train into another folder"
+                fix = "restore the value, or choose another --out"
                 problems.append(
                     Problem(
-                        f"'{key}' differs from the run that is resumed",
+                        f"'{key}' differs from the resumed run",
                         f"[{table}] {key}",
                         repr(value),
                         repr(old),

@@ -1,7 +1,7 @@
-"""A recipe whose open keys are planned from the data: read every training scan once, then decide.
+"""Recipes with open keys, which are planned from the data: read every training scan, then decide.
 
-Only source ``folder`` leaves keys open. A recipe that has them all, say one that ``crossview recipe folder --data DATA`` printed, is
-taken as it is.
+Only source ``folder`` leaves keys open. A recipe with all keys, such as one printed by
+``crossview recipe folder --data DATA``, is used as it is.
 """
 
 from __future__ import annotations
@@ -48,9 +48,11 @@ def resolve_planned(
     data: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Recipe, Plan | None]:
-    """The resolved recipe, and the plan if one had to be made: for source "folder", with keys that neither recipe nor ``--set`` gives.
+    """Return the resolved recipe, and the plan if one was made.
 
-    progress: told (scans read, of all). Raises UserError: mistakes in the recipe before a scan is read, then those of the data.
+    A plan is made for source "folder" if neither the recipe nor ``--set`` gives all keys of OPEN.
+    progress: called with (scans read, all scans). Raises UserError: mistakes in the recipe before
+    a scan is read, then problems of the data.
     """
     shipped, given = layers(recipe, overrides)
     tables = merged(shipped, given)
@@ -79,7 +81,7 @@ def resolve_planned(
 def asked_on_resume(
     stored: Recipe, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> Recipe:
-    """The recipe that a resume asks for: where it leaves keys to a plan, the run's own keys are meant. Raises UserError."""
+    """Return the recipe that a resume asks for; open keys keep the run's values."""
     asked, tables = load(recipe, overrides), stored.tables()
     if asked.get("setting") != tables.get("setting") or stored.data.source != "folder":
         return resolve(recipe, overrides)
@@ -93,13 +95,16 @@ def asked_on_resume(
 def resumed_recipe(
     path: Path, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> Recipe:
-    """The recipe to go on with in the run folder ``path``. Raises UserError where it is no run, or of another recipe than asked for."""
+    """Return the recipe to resume in the run folder ``path``.
+
+    Raises UserError if it is not a run folder, or its recipe differs from the one asked for.
+    """
     run = Run.open(path)
     return recipe_on_resume(run, asked_on_resume(run.recipe, recipe, overrides))
 
 
 def missing(given: Tables) -> list[str]:
-    """The keys that a plan would fill in."""
+    """Return the keys that a plan would fill in."""
     return [
         f"{table}.{key}"
         for table, keys in OPEN.items()
@@ -124,7 +129,10 @@ def _needs(recipe: Recipe, shipped: Tables) -> Needs:
 
 
 def _stand_in(given: Tables) -> Tables:
-    """Keys that fit what the user gave, so that mistakes there are told before scans are read. The plan takes their place."""
+    """Return values that fit the user's keys, to report their mistakes before scans are read.
+
+    The plan replaces these values.
+    """
     data, network, inference = (given.get(table, {}) for table in ("data", "network", "inference"))
     strides = [step for step in _list(inference.get("stride")) if isinstance(step, int)]
     flat = (
@@ -158,10 +166,11 @@ def _list(value: Any) -> list[Any]:
 
 
 def told(plan: Plan, width: int = 100) -> str:
-    """The plan for a person: every key with its value and its reason."""
+    """Return the plan as text: every key with its value and its reason."""
     labelled, scans = plan.fingerprint.labelled, len(plan.fingerprint.shapes)
     lines = [
-        f"planned from {labelled} labelled and {scans - labelled} unlabelled scans, for a {plan.budget.name}:"
+        f"planned from {labelled} labelled and {scans - labelled} unlabelled scans, "
+        f"for a {plan.budget.name}:"
     ]
     for choice in plan.choices:
         lines.append(f"  {choice.key} = {json.dumps(choice.value)}")
@@ -172,7 +181,7 @@ def told(plan: Plan, width: int = 100) -> str:
 
 
 def commented(recipe: Recipe, plan: Plan | None) -> str:
-    """The recipe as TOML to edit, the plan's reasons in front as comments."""
+    """Return the recipe as TOML to edit, with the plan's reasons as comments before it."""
     if plan is None:
         return recipe.toml()
     return "".join(f"# {line}\n" for line in told(plan).splitlines()) + "\n" + recipe.toml()

@@ -1,6 +1,6 @@
-"""From raw tables to a typed recipe: each table is typed by its owner, and what the tables ask of each other is checked.
+"""Typed recipes: each raw table is typed by its owner, and the tables are checked together.
 
-Raw tables become typed ones, and what pydantic finds wrong with them is told as people understand it.
+Typing of raw tables, with pydantic's errors reported in plain words.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from crossview.training.options import TrainingOptions
 
 @dataclass(frozen=True)
 class Recipe:
-    """A resolved recipe: nothing is left to a default."""
+    """A resolved recipe: every key has a value."""
 
     setting: str
     data: DataOptions
@@ -37,7 +37,7 @@ class Recipe:
     inference: InferenceOptions
 
     def tables(self) -> Tables:
-        """The raw tables, ready for TOML; resolving them again gives the same recipe."""
+        """Return the raw tables, ready for TOML; resolving them again gives the same recipe."""
         tables: Tables = {"setting": self.setting} if self.setting else {}
         for name in TABLES:
             tables[name] = getattr(self, name).model_dump(mode="json")
@@ -47,7 +47,7 @@ class Recipe:
         return tomli_w.dumps(self.tables())
 
     def build_method(self, channels: int) -> Method:
-        """The method with freshly initialised networks."""
+        """Return the method with freshly initialised networks."""
         network_class: Any = networks.find(self.network.name)
         table = self.network.model_dump()
 
@@ -61,13 +61,13 @@ class Recipe:
         return methods.find(self.method.name)(self.method, build_network)
 
     def stages(self) -> tuple[Stage, ...]:
-        """The stages of training, told by a method that holds no memory."""
+        """Return the stages of training, read from a method that holds no memory."""
         with torch.device("meta"):
             return self.build_method(channels=1).stages
 
 
 def resolve(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
-    """Load and type a recipe. Raises UserError with every problem of its tables."""
+    """Load and type a recipe. Raise UserError with every problem in its tables."""
     tables = load(recipe, overrides)
     problems: list[Problem] = []
 
@@ -106,7 +106,7 @@ def resolve(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (
 
 
 def _owned_elsewhere(problem: Problem) -> Problem:
-    """The problem of an unknown key of [method], with the methods that have it."""
+    """Return the problem; if it is an unknown key of [method], name the methods that have it."""
     for key in {key for method in methods.METHODS.values() for key in method.Options.model_fields}:
         if problem.what == f"unknown key '{key}'":
             owners = [
@@ -127,7 +127,7 @@ def _owned_elsewhere(problem: Problem) -> Problem:
 
 
 def _conflicts(recipe: Recipe) -> list[Problem]:
-    """What one table asks of another."""
+    """Return the problems between tables."""
     problems: list[Problem] = []
     try:
         networks.check_patch(
@@ -138,7 +138,7 @@ def _conflicts(recipe: Recipe) -> list[Problem]:
     if recipe.inference.mode == "slices" and len(recipe.data.patch) != 2:
         problems.append(
             Problem(
-                "slices need a 2D patch",
+                "inference by slices needs a 2D patch",
                 where="[inference] mode",
                 found=f"patch {list(recipe.data.patch)}",
             )
@@ -148,11 +148,11 @@ def _conflicts(recipe: Recipe) -> list[Problem]:
     ):
         found, expected = (
             f"{len(recipe.inference.stride)} numbers",
-            f"{len(recipe.data.patch)}, one an axis of the patch",
+            f"{len(recipe.data.patch)}, one per axis of the patch",
         )
         problems.append(
             Problem(
-                "the stride has another number of axes than the patch",
+                "the stride and the patch differ in their number of axes",
                 "[inference] stride",
                 found,
                 expected,
@@ -163,17 +163,17 @@ def _conflicts(recipe: Recipe) -> list[Problem]:
     ):
         found, expected = (
             str(list(recipe.inference.stride)),
-            f"from 1 to the patch's side: {list(recipe.data.patch)}",
+            f"from 1 to the side of the patch: {list(recipe.data.patch)}",
         )
         problems.append(
-            Problem("the windows would leave gaps", "[inference] stride", found, expected)
+            Problem("windows with this stride leave gaps", "[inference] stride", found, expected)
         )
     multiple = networks.required_multiple(recipe.network.levels)
     if min(recipe.data.patch) < 2 * multiple:
-        fix = f"sides of {2 * multiple} or more, or fewer network.levels"
+        fix = f"choose sides of {2 * multiple} or more, or lower network.levels"
         problems.append(
             Problem(
-                "the patch is too small for so many levels",
+                "the patch is too small for the number of levels",
                 "[data] patch",
                 str(list(recipe.data.patch)),
                 fix=fix,
@@ -182,19 +182,20 @@ def _conflicts(recipe: Recipe) -> list[Problem]:
     if recipe.inference.flips and not recipe.data.augmentation.startswith("rot90_flip"):
         found, expected = (
             f"trained with augmentation = {recipe.data.augmentation}",
-            "a model that has seen mirror images: rot90_flip",
+            "augmentation rot90_flip, which shows mirror images in training",
         )
-        fix = "leave flips out: they harm a model trained so (measured on hippocampus MR: Dice 0.84 without, 0.21 with)"
+        fix = (
+            "set inference.flips=false: flips harm this model "
+            "(measured on hippocampus MR: Dice 0.84 without, 0.21 with)"
+        )
         problems.append(
-            Problem(
-                "the model has never seen mirror images", "[inference] flips", found, expected, fix
-            )
+            Problem("the model never sees mirror images", "[inference] flips", found, expected, fix)
         )
     return problems + _batch_conflicts(recipe)
 
 
 def windows_fit(stride: Sequence[int], patch: Sequence[int]) -> bool:
-    """Whether windows of ``patch`` voxels every ``stride`` voxels move on and leave no gaps."""
+    """True if windows of ``patch`` voxels every ``stride`` voxels advance and leave no gaps."""
     return all(1 <= step <= side for step, side in zip(stride, patch, strict=True))
 
 
@@ -207,7 +208,7 @@ def _batch_conflicts(recipe: Recipe) -> list[Problem]:
         size = getattr(recipe.training, key)
         if needed and (size < 1 or (key in halved and size % 2)):
             expected = (
-                "an even number, as the method mixes one half with the other"
+                "an even number: the method mixes the two halves of the batch"
                 if key in halved
                 else "at least 1"
             )
@@ -218,7 +219,7 @@ def _batch_conflicts(recipe: Recipe) -> list[Problem]:
             )
     if not stages:
         problems.append(
-            Problem("the method has no steps", where="[method]", fix="give it at least one")
+            Problem("the method has no steps", where="[method]", fix="set at least one step")
         )
     return problems
 
@@ -227,7 +228,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse(model: type[Model], table: Mapping[str, Any], where: str) -> Model:
-    """``model(**table)``, with every problem of the table told at once. Raises UserError; ``where`` is the table's name."""
+    """Return ``model(**table)``. Raise one UserError with every problem of the table ``where``."""
     try:
         return model(**table)
     except ValidationError as error:
@@ -235,12 +236,12 @@ def parse(model: type[Model], table: Mapping[str, Any], where: str) -> Model:
 
 
 PLAINER = {
-    "tuple_type": "a list, say [32, 32, 32]",
+    "tuple_type": "a list, e.g. [32, 32, 32]",
     **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "a whole number"),
     **dict.fromkeys(("float_parsing", "float_type"), "a number"),
     **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
 }
-"""What pydantic's kinds of error expected, for people."""
+"""Expected values in plain words, by pydantic's kind of error."""
 
 
 def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
@@ -248,7 +249,7 @@ def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
         ".".join(str(part) for part in item["loc"]),
         item["msg"].removeprefix("Value error, ").removeprefix("Input should be "),
     )
-    if not key:  # of several keys together, which the message names
+    if not key:  # the message names the keys that do not fit together
         return Problem(message, where=f"[{where}]")
     if item["type"] == "extra_forbidden":
         return Problem(
@@ -261,7 +262,7 @@ def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
         return Problem(f"key '{key}' is missing", where=f"[{where}]", fix=f"add {key} to [{where}]")
     bare = isinstance(item["input"], str) and item["input"].startswith("[")
     fix = (
-        'put texts in a list in quotes: ["one", "two"]; for a shell all of it in single ones'
+        'put each text in quotes: ["one", "two"]; in a shell, put the whole list in single quotes'
         if bare
         else ""
     )

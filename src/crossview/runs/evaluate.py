@@ -13,7 +13,10 @@ from crossview.runs.prepare import find_splits, preprocessing_of
 from crossview.runs.run import Run, load_method, make_predictor, other_plugin, stored_precision
 from crossview.training.device import find_device, set_kernels
 
-WAITED_IN_VAIN = "The labelled stage waited to the last step for its networks to learn: the unlabelled scans were not used."
+WAITED_IN_VAIN = (
+    "The networks did not learn enough before the last step of the labelled stage: "
+    "the unlabelled scans were not used."
+)
 
 
 def evaluate(
@@ -26,23 +29,41 @@ def evaluate(
     cases: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Score a run's checkpoint on the test or validation cases; writes evaluation/<split>/ and the report. Returns the summary.
+    """Score a run's checkpoint on its test or validation cases.
 
-    ``cases`` limits the evaluation to the first so many; the summary names those it counts. Raises UserError.
+    Writes ``evaluation/<split>/`` and ``report.html`` into the run folder.
+
+    Args:
+        run: A run, or its folder.
+        data: The folder of the data. Default: the folder that the run was trained on.
+        split: "test" or "validation".
+        checkpoint_name: "last" or "selected". Default: by the recipe's selection.
+        device: "auto", "cpu", "cuda", "cuda:1" ...
+        cases: Number of cases to score, from the first; the summary is then marked as partial.
+        progress: Called with (done, total).
+
+    Returns:
+        The content of ``summary.json``.
+
+    Raises:
+        UserError: If the split is unknown or has no cases, or a file cannot be read.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     recipe = run.recipe
     if split not in ("test", "validation"):
-        raise UserError(Problem(f"there is no split '{split}'", expected="test or validation"))
+        raise UserError(Problem(f"unknown split '{split}'", expected="test or validation"))
     root = run.data_root(data)
     splits = find_splits(recipe, root)
     chosen: tuple[Case, ...] = getattr(splits, split)[:cases]
     if not chosen:
         segment = run.command("predict", "SCANS", "--out", "DIR")
-        fix = f"to segment scans: {segment}; to score some, name labelled cases as {split} in split.toml"
+        fix = (
+            f"to segment scans: {segment}; "
+            f"to score cases, list labelled cases as {split} in split.toml"
+        )
         raise UserError(
             Problem(
-                f"there are no {split} cases",
+                f"the data set has no {split} cases",
                 where=str(root or recipe.data.source),
                 fix=fix if splits.raw else "",
             )

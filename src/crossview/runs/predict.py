@@ -35,13 +35,30 @@ def predict(
     done: Callable[[Path], None] = lambda _: None,
     remark: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
-    """Segment scans (NIfTI, PNG, TIFF, or h5 in the LA and ACDC layouts) into the folder ``out``, each in its own grid, affine and name.
+    """Segment scans into the folder ``out``. A prediction keeps its scan's grid, affine and name.
 
-    disagreement, entropy: also write where the views differ, and where the prediction is unsure. flips: average over reflections, see
-    :class:`Predictor`; left out, as the run's recipe says. resume: leave scans out whose prediction is there. done: is told each file as it
-    is written. remark: is told a line for each prediction that holds nothing but background, and where maps are not what their name says.
-    A folder that holds another model's predictions is refused, unless it is to be overwritten.
-    Raises UserError naming every file that could not be predicted; the others are done.
+    Args:
+        run: A run, its folder, or a model file.
+        inputs: Files or folders of scans: NIfTI, PNG, TIFF, or h5 in the LA and ACDC layouts.
+        out: The folder of the predictions. A folder with a different model's predictions is
+            refused unless ``overwrite`` is true.
+        probabilities: Also write the probabilities of the classes.
+        disagreement: Also write a map of where the views differ.
+        entropy: Also write a map of where the prediction is uncertain.
+        flips: Average over reflections, see :class:`Predictor`. Default: by the run's recipe.
+        resume: Skip scans whose prediction exists.
+        overwrite: Replace predictions that exist.
+        device: "auto", "cpu", "cuda", "cuda:1" ...
+        progress: Called with (done, total).
+        done: Called with each file once it is written.
+        remark: Called with a line per prediction that contains only background, and if a map is
+            not what its name says.
+
+    Returns:
+        The files of the predictions.
+
+    Raises:
+        UserError: If files could not be predicted. It names all of them; the others are written.
     """
     where = find_device(device)
     set_kernels(deterministic=False)

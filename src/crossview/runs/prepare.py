@@ -1,4 +1,4 @@
-"""What is found out before a run is made: the recipe holds, the data is whole, the device is there. Nothing is written."""
+"""Checks and preparation before a run is made: recipe, data and device. Nothing is written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from crossview.training.distributed import ALONE, World
 
 @dataclass(frozen=True)
 class Prepared:
-    """What ``train`` has found out before it writes anything: the recipe holds, the data is whole, the device is there."""
+    """The checked recipe, data and device of a training run."""
 
     recipe: Recipe
     splits: Splits
@@ -38,7 +38,7 @@ class Prepared:
 
     @property
     def fingerprint(self) -> str:
-        """Tells the training cases and their order: a batch is drawn by a case's place in it."""
+        """Return a hash of the training cases in order: batches are drawn by a case's position."""
         unlabelled = () if self.stream.unlabelled is None else self.stream.unlabelled.ids
         return hashlib.sha256(
             "\n".join((*self.stream.labelled.ids, "", *unlabelled)).encode(errors="replace")
@@ -46,7 +46,7 @@ class Prepared:
 
     @property
     def on_disk(self) -> int:
-        """Bytes of prepared volumes that lie on disk, because they are beyond training.memory_gb."""
+        """Return the bytes of prepared volumes kept on disk, beyond training.memory_gb."""
         return sum(
             store.nbytes
             for store in (self.stream.labelled, self.stream.unlabelled)
@@ -55,15 +55,18 @@ class Prepared:
 
 
 def check_same_cases(run: Run, prepared: Prepared) -> None:
-    """A resumed run must draw from the cases it began with. Raises UserError."""
+    """Raise UserError if a resumed run would not draw from the cases that it began with."""
     then = run.require_environment().get("training_cases", prepared.fingerprint)
     if then != prepared.fingerprint:
-        fix = "give the data the run began with, or train into another folder"
+        fix = "give the data that the run began with, or choose another --out"
         where = str(prepared.data or prepared.recipe.data.source)
-        found = f"{len(prepared.splits.labelled)} labelled and {len(prepared.splits.unlabelled)} unlabelled cases"
+        found = (
+            f"{len(prepared.splits.labelled)} labelled and "
+            f"{len(prepared.splits.unlabelled)} unlabelled cases"
+        )
         raise UserError(
             Problem(
-                "the training cases are not those the run began with",
+                "the training cases differ from those that the run began with",
                 where,
                 found,
                 "the same cases in the same order",
@@ -73,7 +76,7 @@ def check_same_cases(run: Run, prepared: Prepared) -> None:
 
 
 def check_share(recipe: Recipe, world: World) -> None:
-    """Raise UserError, with all problems, unless the world's processes can share the recipe's batches."""
+    """Raise UserError with all problems unless the processes can share the recipe's batches."""
     if world.size == 1:
         return
     problems = []
@@ -83,17 +86,23 @@ def check_share(recipe: Recipe, world: World) -> None:
             for name, method in METHODS.items()
             if ":" not in name and method.separable(method.Options(name=name))
         )
-        what = f"{recipe.method.name} can't be trained in several processes: its loss takes the whole batch together"
-        fix = f"train it in one process, or one of {able} (bcp with method.dice=sample)"
+        what = (
+            f"{recipe.method.name} cannot be trained in several processes: "
+            "its loss needs the whole batch"
+        )
+        fix = f"train it in one process, or choose one of {able} (bcp only with method.dice=sample)"
         problems.append(Problem(what, "[method]", f"{world.size} processes", fix=fix))
     unlabelled = any(stage.unlabelled for stage in recipe.stages())
     for key in ("labelled_batch", "unlabelled_batch") if unlabelled else ("labelled_batch",):
         size = getattr(recipe.training, key)
         if size % (2 * world.size):
-            expected = f"a multiple of {2 * world.size}: each takes as many pairs (i, i + n/2) of a batch of n"
+            expected = (
+                f"a multiple of {2 * world.size}: "
+                "each takes the same number of pairs (i, i + n/2) of a batch of n"
+            )
             problems.append(
                 Problem(
-                    f"{world.size} processes can't share the batch",
+                    f"{world.size} processes cannot share the batch",
                     f"[training] {key}",
                     str(size),
                     expected,
@@ -103,14 +112,14 @@ def check_share(recipe: Recipe, world: World) -> None:
 
 
 def check_unlabelled(recipe: Recipe, splits: Splits) -> None:
-    """Raise UserError where the method trains on unlabelled cases and there are none."""
+    """Raise UserError if the method trains on unlabelled cases and none exist."""
     if not splits.unlabelled and any(stage.unlabelled for stage in recipe.stages()):
-        fix = "fewer data.labelled, more scans without labels, or method.name=supervised"
+        fix = "lower data.labelled, add scans without labels, or set method.name=supervised"
         raise UserError(
             Problem(
                 f"{recipe.method.name} needs unlabelled cases",
                 "[data]",
-                f"none beside the {len(splits.labelled)} labelled",
+                f"{len(splits.labelled)} labelled cases and no other",
                 fix=fix,
             )
         )
@@ -124,9 +133,9 @@ def prepare(
     world: World = ALONE,
     out: Path | None = None,
 ) -> Prepared:
-    """Read and check all training cases. out: the run folder, which need not exist; volumes beyond training.memory_gb lie on its disk.
+    """Read and check all training cases. Raise UserError with every problem found.
 
-    Raises UserError with every problem found.
+    out: the run folder, which need not exist; volumes beyond training.memory_gb go to its disk.
     """
     check_share(recipe, world)
     device = world.device(recipe.training.device)
@@ -136,10 +145,10 @@ def prepare(
         options.selection
     ]
     if selection is not None and not selection:
-        fix = "data.validation=2 takes two of the labelled cases, or training.selection=last"
+        fix = "set data.validation=2 to use two labelled cases, or set training.selection=last"
         raise UserError(
             Problem(
-                f"there are no {options.selection} cases to select by",
+                f"no {options.selection} cases to select the checkpoint by",
                 where="[training] selection",
                 fix=fix,
             )
@@ -155,7 +164,7 @@ def prepare(
         told = None if progress is None else lambda now, _: progress(done + now, total)
         slices = splits.raw and len(recipe.data.patch) == 2
         seen = [preprocessing.case(case) for case in cases]
-        # Raw scans can be large, and being normalised and resampled takes three times their size: few at once.
+        # Raw scans can be large, and preprocessing takes three times their size: few at once.
         workers = min(4, os.cpu_count() or 1) if splits.raw else None
         counts = {"classes": splits.classes, "channels": splits.channels}
         return Store(
@@ -183,9 +192,10 @@ def prepare(
 
 
 def scored_cases(recipe: Recipe, splits: Splits) -> tuple[Case, ...]:
-    """The cases that are scored during training: the only way from training to test cases is a recipe that says so.
+    """Return the cases scored during training: test cases only if the recipe selects by them.
 
-    A single validation case of a user's own scans is not scored where nothing is selected by it: it tells more of itself than of training.
+    A single validation case of a user's own scans is not scored unless it selects the checkpoint:
+    its Dice says more about that case than about training.
     """
     if splits.raw and recipe.training.selection == "last" and len(splits.validation) < 2:
         return ()
@@ -193,7 +203,7 @@ def scored_cases(recipe: Recipe, splits: Splits) -> tuple[Case, ...]:
 
 
 def check_scored(recipe: Recipe, splits: Splits) -> None:
-    """Read the cases that will be scored during training once, before anything is written. Raises one UserError with all problems."""
+    """Read the cases scored during training once. Raise one UserError with all problems."""
     axes = (2, 3) if len(recipe.data.patch) == 2 else (3,)
 
     def problems_of(case: Case) -> list[Problem]:
@@ -206,7 +216,7 @@ def check_scored(recipe: Recipe, splits: Splits) -> None:
                 f"{image.ndim - 1} axes",
                 f"{' or '.join(map(str, axes))}, for inference.mode = {recipe.inference.mode}",
             )
-            return [Problem("the case does not fit the way of inference", case.id, found, expected)]
+            return [Problem("the case does not fit the inference mode", case.id, found, expected)]
         return check_case(image, label, case, splits.classes, splits.channels)
 
     with ThreadPoolExecutor(4) as pool:
@@ -220,10 +230,10 @@ def check_scored(recipe: Recipe, splits: Splits) -> None:
 
 
 def preprocessing_of(recipe: Recipe, splits: Splits) -> Preprocessing:
-    """What is done to the images of cases before a network sees them."""
+    """Return the preprocessing of images before a network sees them."""
     return Preprocessing.of(recipe.data) if splits.raw else AS_STORED
 
 
 def find_splits(recipe: Recipe, data: Path | None) -> Splits:
-    """The data set's cases by their role. Raises UserError."""
+    """Return the data set's cases by their role. Raise UserError."""
     return sources.find(recipe.data.source).splits(data, recipe.data)

@@ -7,7 +7,18 @@ from crossview.runs.run import Run
 
 
 def report(run: Run | Path | str, *, names: bool = True) -> Path:
-    """Write report.html of a run again; without ``names`` a copy, report-no-names.html, that tells no case's name. Raises UserError."""
+    """Write a run's ``report.html`` again.
+
+    Args:
+        run: A run, or its folder.
+        names: False: write ``report-no-names.html`` instead, a copy without the cases' names.
+
+    Returns:
+        The report's file.
+
+    Raises:
+        UserError: If it is not a run folder, or a file in it cannot be read.
+    """
     run = run if isinstance(run, Run) else Run.open(run)
     return (
         write_report(run.path)

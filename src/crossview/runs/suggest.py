@@ -1,4 +1,4 @@
-"""The verb suggest: which unlabelled scans of a run's data set to label next."""
+"""The verb suggest: choose the unlabelled scans to label next."""
 
 from __future__ import annotations
 
@@ -36,14 +36,28 @@ def suggest(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> list[Suggestion]:
-    """The unlabelled scans to label next, the most doubtful first, no two alike (see :mod:`crossview.evaluation.suggest`).
+    """Suggest the unlabelled scans to label next, the most uncertain first, no two alike.
 
-    data: the run's own if left out. out: the folder, RUN/suggest if left out, that gets suggest.json and the pictures suggest.png.
-    Raises UserError where the data set has no unlabelled scans, or one can't be read.
+    Writes ``suggest.json`` and the pictures ``suggest.png``.
+    :mod:`crossview.evaluation.suggest` describes the choice.
+
+    Args:
+        run: A run, or its folder.
+        data: The folder of the data. Default: the folder that the run was trained on.
+        count: Number of scans to suggest.
+        out: The folder of the files. Default: RUN/suggest.
+        device: "auto", "cpu", "cuda", "cuda:1" ...
+        progress: Called with (done, total).
+
+    Returns:
+        The suggestions.
+
+    Raises:
+        UserError: If the data set has no unlabelled scans, or one cannot be read.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     if count < 1:
-        raise UserError(Problem("nothing is asked for", "-n", str(count), "1 or more"))
+        raise UserError(Problem("the number of scans is too small", "-n", str(count), "1 or more"))
     recipe, root = run.recipe, run.data_root(data)
     splits = find_splits(recipe, root)
     if not splits.unlabelled:
@@ -101,7 +115,7 @@ def _predictions(
     images: Iterator[Image] | Sequence[Image],
     preprocessing: Preprocessing,
 ) -> Iterator[Prediction]:
-    """Predictions of cases on their own grids."""
+    """Yield the cases' predictions on their own grids."""
     first, second = tee(images, 2)
     ready = (
         preprocessing.image(image, case.spacing, f"{case.id} ({case.file})")
@@ -113,7 +127,7 @@ def _predictions(
 def _as_json(
     run: Run, chosen: Sequence[Suggestion], scores: Sequence[tuple[str, float]]
 ) -> dict[str, Any]:
-    """suggest.json: the suggestions, and the doubt of every unlabelled scan, the most doubtful first."""
+    """Return suggest.json: the suggestions, and every unlabelled scan's doubt, highest first."""
     suggestions = [
         {**asdict(each), "distance": None if np.isnan(each.distance) else each.distance}
         for each in chosen

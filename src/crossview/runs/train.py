@@ -1,6 +1,6 @@
-"""The verb train: a recipe, the data and a folder become a run. One process alone, or several that train one run together.
+"""The verb train: make a run from a recipe, data and a folder, in one process or in several.
 
-What a recipe describes, put together: the way from an image to a prediction, and all that training needs.
+The parts that a recipe describes, put together: the training job and the predictor.
 """
 
 from __future__ import annotations
@@ -75,13 +75,33 @@ def train(
     tell: Tell | None = None,
     say: Callable[[str], None] | None = None,
 ) -> tuple[Run, Outcome]:
-    """Train a recipe on a data set into the folder ``out``.
+    """Train a recipe on a data set into the run folder ``out``.
 
-    Keys of recipe "folder" that are left open are planned from the data first; ``tell`` is told the plan. On resume nothing is planned:
-    the run's own recipe holds every key, and without ``data`` the data are looked for where they were. Nothing is written until the recipe,
-    the data and the device have been checked. In a script that torchrun started in several processes, each calls this and does its share;
-    gpus: their number, if it shall be checked. ``say`` is told where volumes lie that are beyond training.memory_gb.
-    Raises UserError, and LockedError where another process works in the folder.
+    Nothing is written until the recipe, the data and the device have been checked. Open keys of
+    recipe "folder" are planned from the data first. In a script started by torchrun, each process
+    calls this and computes its share.
+
+    Args:
+        recipe: A shipped setting, a TOML file, a run folder, or the tables as a mapping.
+        data: The folder of the data; None if the source needs none. On resume, None means the
+            folder that the run was trained on.
+        out: The run folder.
+        overrides: Texts "table.key=value", as ``--set`` takes them.
+        resume: Continue the run in ``out`` from its last checkpoint. Nothing is planned: the run's
+            own recipe has every key.
+        overwrite: Replace a run in ``out``.
+        max_steps: Pause after this many optimiser steps, counted from the start of the run.
+        gpus: The expected number of processes. Default: not checked.
+        progress: Called with (done, total) while scans are read.
+        tell: Called with the plan, if one is made.
+        say: Called with a line if volumes beyond training.memory_gb are kept on disk.
+
+    Returns:
+        The run, and how its training ended.
+
+    Raises:
+        UserError: With every problem of the recipe, the data, the device or the folder.
+        LockedError: If another process works in the folder.
     """
     path, root = Path(out), Path(data) if data is not None else None
     world = join(gpus)
@@ -89,13 +109,13 @@ def train(
         with world.together():
             world.device(
                 str(load(recipe, overrides).get("training", {}).get("device", "auto"))
-            )  # told before scans are read
+            )  # raised before scans are read
             if resume:
                 root = Run.open(path).data_root(data)
             else:
                 check_free(
                     path, overwrite
-                )  # before the lock, which would be put into somebody's folder
+                )  # before the lock file, which must not be written into a foreign folder
             if world.first:
                 stack.enter_context(locked(path))
         if resume:
@@ -108,13 +128,14 @@ def train(
         tell_first = say if say is not None and world.first else _silent
         if prepared.on_disk:
             tell_first(
-                f"{prepared.on_disk / 1e9:.2f} GB of prepared volumes are beyond training.memory_gb: in a nameless file on the run's disk"
+                f"{prepared.on_disk / 1e9:.2f} GB of prepared volumes are beyond "
+                "training.memory_gb and are kept in an unnamed file on the run's disk"
             )
         return _train(world, asked, plan, prepared, method, path, resume, max_steps)
 
 
 def _silent(text: str) -> None:
-    """Says nothing."""
+    """Print nothing."""
 
 
 def _resumed(
@@ -134,7 +155,7 @@ def _planned(
     progress: Progress | None,
     tell: Tell | None,
 ) -> tuple[Recipe, Plan | None]:
-    """A new run's recipe; the first process shows how it is planned."""
+    """Return a new run's recipe and its plan, which the first process shows."""
     with world.together():
         check_free(path, overwrite)
         asked, plan = resolve_planned(recipe, overrides, data, progress if world.first else None)
@@ -186,7 +207,7 @@ def _train(
             if plan is not None:
                 write_text(path / "plan.json", json.dumps(plan.as_json(), indent=1))
     outcome = train_job(job, resume=resume, max_steps=max_steps)
-    with world.together():  # the others wait: what started them may end all once one has ended
+    with world.together():  # the others wait: the launcher may kill all ranks when one exits
         if world.first:
             if outcome.how == "finished":
                 write_model(Run(path), prepared.splits)
@@ -195,7 +216,7 @@ def _train(
 
 
 def _try_views(method: Method, image: Tensor) -> None:
-    """Call the views of a method of one's own, which may be wanted only once training is over. Nothing is changed by it."""
+    """Call a plugin's views once without side effects, so that an error shows before training."""
     if isinstance(method, Checked):
         devices = [image.device] if image.is_cuda else []
         with torch.random.fork_rng(devices), evaluating(method), torch.no_grad():
@@ -205,7 +226,7 @@ def _try_views(method: Method, image: Tensor) -> None:
 def _built(
     world: World, recipe: Recipe, data: Path | None, path: Path, progress: Progress | None
 ) -> tuple[Prepared, Method]:
-    """The data, and the method with its first weights on this process's device."""
+    """Return the data, and the method with its initial weights on this process's device."""
     with world.together():
         set_kernels(recipe.training.deterministic)
         prepared = prepare(recipe, data, progress, world=world, out=path)
@@ -216,7 +237,7 @@ def _built(
 
 
 def _changed(old: Recipe, new: Recipe) -> dict[str, Any]:
-    """The keys of [training] that a resume changes."""
+    """Return the keys of [training] that a resume changes, with their new values."""
     before, after = old.training.model_dump(), new.training.model_dump()
     return {key: value for key, value in after.items() if value != before[key]}
 
@@ -224,7 +245,7 @@ def _changed(old: Recipe, new: Recipe) -> dict[str, Any]:
 def _about(
     prepared: Prepared, seconds: Mapping[str, Mapping[str, float]], world: World
 ) -> dict[str, Any]:
-    """What environment.json tells of a run."""
+    """Return the content of a run's environment.json."""
     splits = prepared.splits
     about = environment_now(prepared.device) | {
         "command": shlex.join(["crossview", *sys.argv[1:]])
@@ -245,7 +266,7 @@ def _about(
 
 
 def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, world: World) -> Job:
-    """The training of a recipe into the run folder ``path``; its networks are compiled where the recipe says so."""
+    """Return the training job of a recipe, with compiled networks if the recipe asks for them."""
     splits = prepared.splits
     scored = scored_cases(recipe, splits)
     precision = stored_precision(recipe)

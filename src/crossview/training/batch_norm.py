@@ -1,8 +1,9 @@
-"""Batch norm whose statistics are those of the whole batch, where several processes share it.
+"""Batch norm with the statistics of the whole batch when several processes share it.
 
-torch's own ``SyncBatchNorm`` does it on CUDA and refuses the CPU (torch 2.13). The one here is plain tensor operations on sums that are
-taken over all processes, in any floating type: for rehearsals and tests on the CPU. Both have the parameters and buffers of batch norm,
-so a checkpoint is the same with one process and with several.
+torch's own ``SyncBatchNorm`` is used on CUDA, but refuses the CPU (torch 2.13). The one here uses
+plain tensor operations on sums over all processes, in any floating type, for rehearsals and tests
+on the CPU. Both have the parameters and buffers of batch norm, so a checkpoint is the same with one
+process and with several.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class _MeanOverRanks(torch.autograd.Function):
-    """y_r = mean over ranks q of x_q. With each rank's loss a function of its own y_r, the gradient of their sum: mean over q of dy_q."""
+    """Mean over ranks: y_r = mean over q of x_q.
+
+    Each rank's loss is a function of its own y_r; the gradient of their sum is mean over q of dy_q.
+    """
 
     @staticmethod
     def forward(context: Any, value: Tensor) -> Tensor:
@@ -34,7 +38,10 @@ def _mean_over_ranks(value: Tensor) -> Tensor:
 
 
 class SharedBatchNorm(_BatchNorm):
-    """Batch norm of x (B, C, *S) by mean and variance over the batches of all processes, all of one size; alone in evaluation mode."""
+    """Batch norm of x (B, C, *S) by mean and variance over the equal batches of all processes.
+
+    In evaluation mode a process is alone.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
@@ -52,7 +59,7 @@ class SharedBatchNorm(_BatchNorm):
         return (centred * scale.view(shape) + self.bias.view(shape)).to(input.dtype)
 
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Move the running statistics, the variance without bias, as torch does."""
+        """Update the running statistics as torch does, with the unbiased variance."""
         if (
             self.running_mean is None
             or self.running_var is None
@@ -67,11 +74,11 @@ class SharedBatchNorm(_BatchNorm):
         )
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of spatial axes."""
+        """Accept any number of spatial axes."""
 
 
 def share_batch_norm(module: nn.Module, device: torch.device) -> None:
-    """Replace every batch norm inside ``module`` by one over all processes, with the same parameters and buffers."""
+    """Replace every batch norm in ``module`` with one over all processes; keep its tensors."""
     if device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return

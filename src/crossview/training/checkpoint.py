@@ -1,7 +1,8 @@
-"""Checkpoints: weights, optimiser, position, best score. No generator state: randomness is counter-based (crossview.rng).
+"""Checkpoints: weights, optimiser, position and best score.
 
-A checkpoint is written aside, fsynced and renamed, so a kill at any moment leaves the previous one whole. It is read with
-``weights_only=True``: a checkpoint from a stranger can't run code.
+They hold no generator state, because randomness is counter-based (crossview.rng). A checkpoint is
+written to a temporary file, fsynced and renamed, so a kill at any moment leaves the previous one
+intact. It is read with ``weights_only=True``: a checkpoint from a stranger cannot run code.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Position:
-    """Where training stands: ``step`` steps of stage ``stage`` are done, ``total_step`` in all.
+    """The position of training: ``step`` steps of stage ``stage`` are done, ``total_step`` in all.
 
-    best_score, best_step: of the current stage's selected checkpoint (best_step counts within the stage; -1: none yet).
-    ready: the current stage waited for its networks to learn, and they have.
+    best_score, best_step: of the current stage's selected checkpoint (best_step counts within the
+    stage; -1: none yet). ready: the current stage waited for its networks to learn, and they did.
     """
 
     stage: int = 0
@@ -40,11 +41,11 @@ class Position:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` aside, make it durable, then rename it over ``path``. Raises UserError where that fails; what was there stays."""
+    """Write a checkpoint durably. If that fails, keep the old one and raise UserError."""
     try:
         with written_whole(path) as part:
             torch.save({"format": FORMAT, **content}, part)
-    except (RuntimeError, OSError) as error:  # torch's writer answers a full disk with its own
+    except (RuntimeError, OSError) as error:  # torch's writer raises its own error on a full disk
         if (
             isinstance(error, RuntimeError)
             and "iostream" not in str(error)
@@ -60,22 +61,27 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
                 *arguments(str(content.get("recipe", {}).get("method", {}).get("name", ""))),
             ]
         )
-        fix = f"free disk space; crossview train RUN {resume} goes on where the last checkpoint stands"
+        fix = (
+            f"free disk space, then continue from the last checkpoint: crossview train RUN {resume}"
+        )
         raise UserError(
-            Problem("the checkpoint can't be written", str(path), found, fix=fix)
+            Problem("cannot write the checkpoint", str(path), found, fix=fix)
         ) from error
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """A checkpoint's content. Raises UserError for a file that is missing, truncated or of another format version."""
+    """Return a checkpoint's content.
+
+    Raises UserError if the file is missing, damaged or of a different format version.
+    """
     if not path.exists():
         others = sorted(file.stem for file in path.parent.glob("*.pt"))
         there, fix = (
-            (f"only {', '.join(others)}", "name another checkpoint")
+            (f"only {', '.join(others)}", "choose another checkpoint")
             if others
             else ("none in this run", "train the run")
         )
-        raise UserError(Problem("there is no such checkpoint", str(path), there, fix=fix))
+        raise UserError(Problem("the checkpoint does not exist", str(path), there, fix=fix))
     try:
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except MemoryError:
@@ -84,23 +90,23 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         Exception
     ) as error:  # a damaged or hostile file can make the restricted reader fail in any way
         size, fix = (
-            f"{path.stat().st_size:,} bytes that are no whole checkpoint",
+            f"{path.stat().st_size:,} bytes that are not a complete checkpoint",
             "restore the file, or train again with --overwrite",
         )
         raise UserError(
             Problem(
-                "this checkpoint can't be read", str(path), size, "what crossview train wrote", fix
+                "cannot read this checkpoint", str(path), size, "a file of crossview train", fix
             )
         ) from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise UserError(
             Problem(
-                "this checkpoint has another format",
+                "this checkpoint has a different format",
                 where=str(path),
                 found=f"format {found}",
                 expected=f"format {FORMAT}",
-                fix="read it with the version of crossview that wrote it (environment.json names it)",
+                fix="use the version of crossview that wrote it (see environment.json)",
             )
         )
     return content
@@ -109,12 +115,12 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
 def load_weights(
     method: torch.nn.Module, content: Mapping[str, Any], path: Path, recipe: Mapping[str, Any]
 ) -> None:
-    """Put a checkpoint's weights into ``method``. Raises UserError where they are of another recipe, by its keys or by their shapes."""
+    """Load a checkpoint's weights into ``method``. Raise UserError if keys or shapes differ."""
     different = differences(content.get("recipe", {}), recipe) if "recipe" in content else []
     try:
         method.load_state_dict(content["weights"])
     except (RuntimeError, KeyError):
-        different.append(Problem("the weights are of other networks"))
+        different.append(Problem("the weights are of different networks"))
     if different:
         found = "; ".join(
             f"{problem.where or problem.what} {problem.expected}".strip()
@@ -123,7 +129,7 @@ def load_weights(
         fix = "restore the run's own checkpoint, or train again with --overwrite"
         raise UserError(
             Problem(
-                "this checkpoint is of another recipe",
+                "this checkpoint is of a different recipe",
                 str(path),
                 found,
                 "the recipe of its run folder",
@@ -138,7 +144,7 @@ def training_state(
     position: Position,
     recipe: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What a training checkpoint holds."""
+    """Return the content of a training checkpoint."""
     return {
         "weights": method.state_dict(),
         "optimiser": optimiser.state_dict(),

@@ -1,11 +1,12 @@
-"""Where and how precisely to compute: the device, the precision, determinism.
+"""Device, precision and determinism of the computation.
 
-What a recipe leaves to a measurement: keys of [training] that are "auto".
+Measured keys of [training]: the values of those that are "auto".
 
-The C library's memory, kept by the process between steps.
+Freed memory of the C library, kept by the process between steps.
 
-A training step frees and asks again for the same activations, 64 MB and more each. glibc gives such blocks back to the system and takes
-new ones, which the kernel fills with zeros page by page: on two cores a third of an LA step went there (docs/explanation/speed.md).
+Each training step frees and requests the same activations, 64 MB and more each. glibc returns such
+blocks to the system and takes new ones, which the kernel fills with zeros page by page: on two
+cores this took a third of an LA step (docs/explanation/speed.md).
 
 Networks compiled by torch.compile, where the recipe says so: fewer and larger kernels, the same mathematics rounded in another order.
 """
@@ -36,11 +37,11 @@ Precision = Literal["float32", "bf16"]
 
 
 TURNS = 4
-"""Passes of each contestant that are timed."""
+"""Timed passes per candidate."""
 
 
 def find_device(name: str) -> torch.device:
-    """The device of a recipe: "auto" is the first GPU, else the CPU. Raises UserError for one that is not there."""
+    """Return a device; "auto" is the first GPU, else the CPU. Raise UserError if there is none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     here = ["auto", "cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
@@ -53,25 +54,24 @@ def find_device(name: str) -> torch.device:
     )
     if not known:
         raise UserError(
-            Problem(
-                f"there is no device '{name}'", where="[training] device", expected=", ".join(here)
-            )
+            Problem(f"unknown device '{name}'", where="[training] device", expected=", ".join(here))
         )
     return device
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """bfloat16 where it is safe for "bf16", nothing for "float32"."""
+    """Return the context of forward passes: bfloat16 autocast for "bf16", none for "float32"."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def choose_precision(network: nn.Module, image: Tensor) -> tuple[Precision, dict[str, float]]:
-    """The faster of float32 and bf16 for forward and backward passes of ``network`` on ``image`` (B, C, *S), and the seconds of each.
+    """Return the faster precision for passes on ``image`` (B, C, *S), and the seconds of each.
 
-    The two take turns, and the quickest pass of each counts: on a machine that is busy with other work too, both meet the same stalls.
-    The network's weights, buffers and gradients are left as they were. bf16 must win by a tenth to be chosen.
+    A pass is forward and backward. The two precisions take turns and the fastest pass of each
+    counts, so on a busy machine both meet the same stalls. bf16 must be faster by a tenth to be
+    chosen. Weights, buffers and gradients are left unchanged.
     """
     before = {name: value.clone() for name, value in network.state_dict().items()}
     precisions: tuple[Precision, ...] = get_args(Precision)
@@ -84,7 +84,7 @@ def choose_precision(network: nn.Module, image: Tensor) -> tuple[Precision, dict
 
 
 def seconds_in_turn(works: Mapping[str, Callable[[], None]]) -> dict[str, float]:
-    """The seconds of each, the quickest of ``TURNS``; they take turns, after a first round that also chooses kernels."""
+    """Return the fastest of ``TURNS`` times of each, in turns; the first round selects kernels."""
     seconds = dict.fromkeys(works, math.inf)
     for turn in range(TURNS + 1):
         for name, work in works.items():
@@ -96,7 +96,7 @@ def seconds_in_turn(works: Mapping[str, Callable[[], None]]) -> dict[str, float]
 
 
 def one_pass(network: nn.Module, image: Tensor, precision: Precision) -> None:
-    """A forward and backward pass of ``network`` on ``image`` (B, C, *S), waited for."""
+    """Run a forward and backward pass on ``image`` (B, C, *S), and wait for it."""
     with autocast(image.device, precision):
         logits = network(image).logits
     logits.float().square().mean().backward()
@@ -105,11 +105,11 @@ def one_pass(network: nn.Module, image: Tensor, precision: Precision) -> None:
 
 
 def set_kernels(deterministic: bool) -> None:
-    """Choose CUDA's kernels: true float32 and no TF32, and deterministic ones (they cost speed) if asked for.
+    """Select CUDA's kernels: true float32 without TF32, and on request deterministic (slower) ones.
 
-    The CPU's kernels are deterministic for a fixed number of threads anyway; there the memory of a step is kept for the next one.
-
-    cuBLAS reads its part from the environment when CUDA starts, so this comes before the first tensor on the device.
+    CPU kernels are deterministic for a fixed number of threads; there the memory of a step is kept
+    for the next one. Call this before the first tensor on the device: cuBLAS reads its setting from
+    the environment when CUDA starts.
     """
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -122,7 +122,10 @@ def set_kernels(deterministic: bool) -> None:
 
 
 def place(module: nn.Module, device: torch.device, dimensions: int) -> None:
-    """Move a module to ``device``, in the memory layout that convolutions are fastest in. ``dimensions``: spatial axes, 2 or 3."""
+    """Move a module to ``device``, in the fastest memory layout for convolutions.
+
+    dimensions: the number of spatial axes, 2 or 3.
+    """
     module.to(device)
     module.to(memory_format=torch.channels_last_3d if dimensions == 3 else torch.channels_last)  # type: ignore[call-overload]
 
@@ -130,10 +133,10 @@ def place(module: nn.Module, device: torch.device, dimensions: int) -> None:
 def measure(
     options: TrainingOptions, method: Method, images: Tensor, alone: bool = True
 ) -> tuple[list[str], dict[str, dict[str, float]]]:
-    """The precision and how to run the networks, as --set texts, and the seconds that decided where a measurement did.
+    """Return training.precision and training.compile as --set texts, and the measured seconds.
 
-    images: real ones of a batch, (B, C, *S), on the method's device. The method is left as it was. alone: one process trains.
-    Raises UserError where the recipe asks for what can't be done here.
+    images: real ones of a batch, (B, C, *S), on the method's device. alone: one process trains.
+    The method is left unchanged. Raises UserError if the recipe asks for an impossible setting.
     """
     networks = networks_of(method)
     precision, seconds = options.precision, dict[str, dict[str, float]]()
@@ -146,10 +149,10 @@ def measure(
     elif compiled == "graphs" and reason:
         raise UserError(
             Problem(
-                "passes can't be recorded as CUDA graphs",
+                "passes cannot be recorded as CUDA graphs",
                 "[training] compile",
                 reason,
-                fix="training.compile=auto",
+                fix="set training.compile=auto",
             )
         )
     elif compiled is True:
@@ -161,7 +164,7 @@ def _why_not_recorded(method: Method, images: Tensor, alone: bool) -> str:
     if images.device.type != "cuda":
         return f"the device is {images.device}"
     if not method.recordable:
-        return f"method {type(method).__name__} does not say that it allows it (recordable)"
+        return f"method {type(method).__name__} does not allow it (recordable)"
     return "" if alone else "several processes train together"
 
 
@@ -173,9 +176,9 @@ _MMAP_MAX = -4
 
 
 def keep_freed_memory() -> bool:
-    """From now on freed memory stays with the process, for its next use; whether that could be arranged (glibc only).
+    """Keep freed memory in the process from now on. Return True if it worked (glibc only).
 
-    No number changes by it. The process holds on to the most memory that it ever used at once.
+    Results do not change. The process keeps the largest amount of memory that it ever used at once.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

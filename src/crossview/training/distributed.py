@@ -1,7 +1,9 @@
-"""One run on several processes: each computes a share of every batch, gradients are averaged, and all go the same way.
+"""One run on several processes: each computes a share of every batch, and gradients are averaged.
 
-The share of rank r of R: the pairs (i, i + n/2) of a batch of n with r n/(2R) <= i < (r + 1) n/(2R), the stream's work. Here: the average,
-and the few things that all must decide alike. ``World`` is a process alone, for which all of this is nothing; ``Ranks`` one of several.
+The stream gives rank r of R the pairs (i, i + n/2) of a batch of n with
+r n/(2R) <= i < (r + 1) n/(2R). This module averages, and makes the decisions that must be the same
+in all processes. ``World`` is a process alone, for which all of this does nothing; ``Ranks`` is one
+of several.
 """
 
 from __future__ import annotations
@@ -30,16 +32,16 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 LONGEST_START = timedelta(minutes=15)
-"""A process waits so long for the others to be started."""
+"""Time that a process waits for the others to start."""
 
 
 LONGEST_WAIT = timedelta(hours=6)
-"""The first process scores, draws and writes alone, and the others wait for it."""
+"""Time that the others wait while the first process scores, draws and writes alone."""
 
 
 @dataclass(frozen=True)
 class World:
-    """A process that trains alone. gpus: whether a number of GPUs was asked for."""
+    """A process that trains alone. gpus: True if a number of GPUs was asked for."""
 
     rank: int = 0
     size: int = 1
@@ -47,16 +49,16 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes, scores and speaks."""
+        """True if this process writes, scores and prints."""
         return self.rank == 0
 
     @property
     def several(self) -> bool:
-        """Whether something started this process as one of several, be it the only one."""
+        """True if this process was launched as part of a group, even a group of one."""
         return False
 
     def device(self, name: str) -> torch.device:
-        """The device of this process for ``training.device``. Raises UserError for one that is not there."""
+        """Return this process's device for ``training.device``. Raise UserError if it has none."""
         device = find_device(name)
         if self.gpus and device.type == "cpu" and name != "cpu":
             raise _too_few_gpus(1)
@@ -64,31 +66,34 @@ class World:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Work that must come off in every process before any goes on: a UserError in one is raised in all. No collective inside."""
+        """Run work that must succeed in every process: a UserError in one is raised in all.
+
+        No collective may be called inside.
+        """
         yield
 
     def from_first(self, value: Value) -> Value:
-        """The first process's value."""
+        """Return the first process's value."""
         return value
 
     def agree(self, what: str, value: object) -> None:
-        """Raises UserError where the processes have different values."""
+        """Raise UserError if the processes have different values."""
 
     def signal(self, caught: Sequence[int]) -> int:
-        """The signal that ends the run, 0 for none. All processes are told alike."""
+        """Return the signal that ends the run, 0 for none. It is the same in all processes."""
         return caught[0] if caught else 0
 
     def share_batch_norm(self, method: nn.Module, device: torch.device) -> None:
-        """Let the method's batch norms see the whole batch. Before the optimiser is made."""
+        """Let the method's batch norms see the whole batch. Call before the optimiser is made."""
 
     def average(
         self, parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Gradients, in place, and loss terms averaged over the processes."""
+        """Average the gradients in place over the processes, and return the averaged loss terms."""
         return terms
 
     def mean(self, numbers: Mapping[Name, float]) -> dict[Name, float]:
-        """Each number's mean over the processes, which all have the same names."""
+        """Return each number's mean over the processes, which must all have the same names."""
         return dict(numbers)
 
 
@@ -97,7 +102,7 @@ ALONE = World()
 
 @dataclass(frozen=True)
 class Ranks(World):
-    """One of several processes. local_rank: its number on its machine, which has ``local_size`` of them."""
+    """One of several processes. local_rank: its number on its machine, of ``local_size``."""
 
     local_rank: int = 0
     local_size: int = 1
@@ -110,10 +115,12 @@ class Ranks(World):
         if name == "cpu":
             return torch.device("cpu")
         if name not in ("auto", "cuda"):
-            fix = "auto: each process takes a GPU of its own; CUDA_VISIBLE_DEVICES says which there are"
+            fix = (
+                "use auto: each process takes its own GPU; CUDA_VISIBLE_DEVICES selects among them"
+            )
             raise UserError(
                 Problem(
-                    "one device can't serve several processes",
+                    "one device cannot serve several processes",
                     "[training] device",
                     name,
                     "auto, cuda or cpu",
@@ -150,7 +157,10 @@ class Ranks(World):
     def agree(self, what: str, value: object) -> None:
         values = dict.fromkeys(self._gather(str(value)))
         if len(values) > 1:
-            fix = "give every process the same command, code, data and run folder, on a disk that all machines share"
+            fix = (
+                "give every process the same command, code, data and run folder, "
+                "on a disk that all machines share"
+            )
             raise UserError(
                 Problem(
                     f"the processes differ in {what}",
@@ -161,7 +171,10 @@ class Ranks(World):
             )
 
     def signal(self, caught: Sequence[int]) -> int:
-        """A collective on the host, once a step: nothing waits for a GPU. The process that started this one gone: as SIGTERM."""
+        """Return the highest signal of all; a dead launcher counts as SIGTERM.
+
+        One collective on the host per step: nothing waits for a GPU.
+        """
         number = torch.tensor(caught[0] if caught else int(signal.SIGTERM) if orphaned() else 0)
         dist.all_reduce(number, dist.ReduceOp.MAX)
         return int(number)
@@ -173,7 +186,7 @@ class Ranks(World):
     def average(
         self, parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """One flat all-reduce. The terms travel with the gradients, so what is not finite in one process is so in all."""
+        """Average in one flat all-reduce; a non-finite value in one process is so in all."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         losses = torch.stack(list(terms.values())).to(gradients[0].dtype)
         flat = torch.cat([losses, *(gradient.reshape(-1) for gradient in gradients)])
@@ -197,22 +210,25 @@ class Ranks(World):
 def _too_few_gpus(wanted: int) -> UserError:
     there = torch.cuda.device_count()
     found = f"{there} GPU{'' if there == 1 else 's'} on this machine"
-    fix = f"--gpus {there}" if there else "--set training.device=cpu rehearses it on the CPU"
-    return UserError(
-        Problem("too few GPUs for so many processes", "--gpus", found, str(wanted), fix)
-    )
+    fix = f"use --gpus {there}" if there else "rehearse on the CPU: --set training.device=cpu"
+    return UserError(Problem("fewer GPUs than processes", "--gpus", found, str(wanted), fix))
 
 
 def join(gpus: int | None = None) -> World:
-    """This process's world: the other processes that torchrun, srun or ``--gpus`` started it with, or none.
+    """Return this process's world: the group that torchrun, srun or ``--gpus`` launched, or itself.
 
-    gpus: how many processes the caller counts on. Raises UserError where there are others.
+    gpus: the number of processes that the caller expects. Raises UserError if it is different.
     """
     here = place()
     if gpus is not None and gpus != (1 if here is None else here.size):
-        found = "one process" if here is None else f"{here.size} processes, as WORLD_SIZE tells"
-        fix = "crossview train --gpus starts them; a script of yours is started by torchrun --standalone --nproc-per-node"
-        raise UserError(Problem("there are not so many processes", "gpus", found, str(gpus), fix))
+        found = "one process" if here is None else f"{here.size} processes (WORLD_SIZE)"
+        fix = (
+            "start them with crossview train --gpus, "
+            "or your own script with torchrun --standalone --nproc-per-node"
+        )
+        raise UserError(
+            Problem("the number of processes is different", "gpus", found, str(gpus), fix)
+        )
     if here is None:
         return World(gpus=gpus is not None)
     if not dist.is_initialized():
@@ -221,7 +237,7 @@ def join(gpus: int | None = None) -> World:
 
 
 def _connect(here: Place) -> None:
-    """gloo for what lies in the computer's memory, nccl for what lies on GPUs."""
+    """Join the process group: gloo for tensors in main memory, nccl for tensors on GPUs."""
     nccl = torch.cuda.is_available() and dist.is_nccl_available()
     try:
         store, rank, size = next(rendezvous("env://", here.rank, here.size, timeout=LONGEST_START))
@@ -231,7 +247,10 @@ def _connect(here: Place) -> None:
         )
     except (dist.DistError, RuntimeError, ValueError) as error:
         found = (str(error).splitlines() or [type(error).__name__])[0]
-        fix = "MASTER_ADDR and MASTER_PORT must name the first process's machine and a free port there"
+        fix = (
+            "set MASTER_ADDR to the machine of the first process, "
+            "and MASTER_PORT to a free port there"
+        )
         raise UserError(
-            Problem("the processes don't find each other", found=found, fix=fix)
+            Problem("the processes cannot find each other", found=found, fix=fix)
         ) from None

@@ -1,12 +1,14 @@
-"""Passes of networks as CUDA graphs: recorded once, then replayed, so that the host starts one graph instead of hundreds of kernels.
+"""Passes of networks recorded as CUDA graphs and replayed: the host launches one graph per pass.
 
-In training steps a network's first passes of each kind (shape, with or without gradient, mode) run as they are, and tune torch's
-convolutions. Then one is recorded, forward and backward, and all later ones copy their image to where the graph reads it and replay. The
-arithmetic, and the random numbers of dropout, are those of a plain pass. The gradient of the weights is added to their ``grad`` in
-place, so it is to be zeroed and not dropped between steps.
+A plain pass launches hundreds of kernels. In training, a network's first passes of each kind
+(shape, with or without gradient, mode) run as they are and tune torch's convolutions. Then one is
+recorded, forward and backward. Later passes copy their image into the graph's input and replay. The
+arithmetic and the random numbers of dropout are those of a plain pass. The gradients of the weights
+are added to their ``grad`` in place, so between steps set it to zero, not to None.
 
-What a replayed pass returns lies where the next replay of the same recording writes: of a pass with gradient once its backward pass has
-run, of one without at the next such pass. A method says by ``recordable`` that it does not hold on to it for longer.
+The outputs of a replayed pass are overwritten by the next replay of the same recording: for a pass
+with gradient, possible once its backward pass has run; for a pass without, at the next such pass. A
+method declares with ``recordable`` that it does not keep them longer.
 """
 
 from __future__ import annotations
@@ -26,11 +28,11 @@ from crossview.kernels import own_kernels
 from crossview.training.recorded_pass import Recording, parts, rebuilt
 
 PLAIN = 3
-"""Passes of a kind that run as they are before one is recorded."""
+"""Passes of a kind that run plain before one is recorded."""
 
 
 MOST = 4
-"""Recordings of one kind: passes with gradient that may be under way at once. Others run as they are."""
+"""Recordings per kind: passes with gradient that may be in progress at once. Others run plain."""
 
 
 Kind = tuple[object, ...]
@@ -38,7 +40,7 @@ Kind = tuple[object, ...]
 
 @dataclass
 class Seen:
-    """What is known of one kind of pass. taught: the outputs that have been given a gradient."""
+    """The state of one kind of pass. taught: the outputs that have received a gradient."""
 
     passes: int = 0
     taught: set[int] = field(default_factory=set)
@@ -46,12 +48,12 @@ class Seen:
 
 
 def _nothing() -> None:
-    """There is nothing to wait for."""
+    """Wait for nothing."""
 
 
 @contextmanager
 def _nothing_collected() -> Iterator[None]:
-    """Python drops no graphs of former trainings in here: to free one spoils a recording."""
+    """Prevent garbage collection, which could free an old CUDA graph and so spoil a recording."""
     gc.collect()
     collecting = gc.isenabled()
     gc.disable()
@@ -63,11 +65,11 @@ def _nothing_collected() -> Iterator[None]:
 
 
 def _end_recording(stream: Any, pool: Any) -> None:
-    """What torch leaves undone where a recording fails: its allocator and its random numbers think that it goes on."""
+    """Clean up after a failed recording: torch leaves allocator and generator in capture mode."""
     try:
         torch._C._cuda_endAllocateToPool(stream.device_index, pool)
         torch._C._cuda_releasePool(stream.device_index, pool)
-    except (RuntimeError, AttributeError):  # it had not begun
+    except (RuntimeError, AttributeError):  # the recording had not begun
         pass
     try:
         with torch.cuda.graph(
@@ -76,13 +78,13 @@ def _end_recording(stream: Any, pool: Any) -> None:
             torch.zeros(1, device=stream.device)
     except RuntimeError:
         warnings.warn(
-            "a recording that failed could not be ended: train with training.compile=false",
+            "could not clean up after a failed recording: train with training.compile=false",
             stacklevel=2,
         )
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of the error that came first, and in which part of the recording it came."""
+    """Return the first line of the first error in the chain, and the part of the recording."""
     where = "".join(f" ({note})" for note in getattr(error, "__notes__", ())[:1])
     while error.__context__ is not None:
         error = error.__context__
@@ -90,7 +92,10 @@ def _reason(error: BaseException) -> str:
 
 
 class Recorder:
-    """Stands in for a network's ``forward``. quiet: waits until no other thread uses the device, which would spoil a recording."""
+    """Replacement of a network's ``forward`` that records and replays passes.
+
+    quiet: waits until no other thread uses the device, which would spoil a recording.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         self.network, self.plain = network, network.forward
@@ -123,7 +128,7 @@ class Recorder:
         return free.replay_with_gradient(image) if gradient else free.replay(image)
 
     def _watched(self, image: Tensor, seen: Seen) -> Output:
-        """A plain pass that notes which of its outputs are given a gradient from outside."""
+        """Run a plain pass, and note which of its outputs receive a gradient from outside."""
         output: Output = self.plain(image)
         aliases = [part.view_as(part) for part in parts(output)]
         for place, alias in enumerate(aliases):
@@ -132,20 +137,23 @@ class Recorder:
         return rebuilt(output, aliases)
 
     def _recorded(self, image: Tensor, taught: Sequence[int]) -> Recording | None:
-        """A recording; None where it fails, for good."""
+        """Return a recording; if it fails, warn, stop recording for good and return None."""
         try:
             return self.record(image, taught)
-        except Exception as error:  # CUDA's, or of a compiler of kernels
-            what = f"{type(self.network).__name__} on {tuple(image.shape)} with{'' if taught else 'out'} gradient"
+        except Exception as error:  # from CUDA or a kernel compiler
+            what = (
+                f"{type(self.network).__name__} on {tuple(image.shape)} "
+                f"with{'' if taught else 'out'} gradient"
+            )
             reason = f"passes are not recorded as CUDA graphs: {what}: {_reason(error)}"
         self.close()
-        warnings.warn(reason, stacklevel=2)  # last: where warnings are errors, all is tidy
+        warnings.warn(reason, stacklevel=2)  # last, as warnings may be turned into errors
         return None
 
     def record(self, image: Tensor, taught: Sequence[int]) -> Recording:
-        """A new recording of a pass; see :class:`Recording`. The network's statistics and the random numbers are left as they were.
+        """Return a new :class:`Recording`, and leave running statistics and generator unchanged.
 
-        Raises what CUDA, or a compiler of kernels, raises, after the recording has been ended.
+        Errors of CUDA or of a kernel compiler are raised after cleaning up.
         """
         self.quiet()
         buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
@@ -156,7 +164,7 @@ class Recorder:
             with torch.cuda.device(image.device), _nothing_collected():
                 return Recording(self.network, self.plain, image, taught, stream, pool)
         except Exception:
-            torch.cuda.set_stream(before)  # torch stays on the recording's
+            torch.cuda.set_stream(before)  # torch stays on the recording's stream
             _end_recording(stream, pool)
             raise
         finally:
@@ -164,16 +172,16 @@ class Recorder:
             for buffer, value in buffers:
                 buffer.data.copy_(
                     value
-                )  # unseen by autograd: a plain pass under way may have kept the buffer, as it was
+                )  # via .data, unseen by autograd: a plain pass in progress may hold the buffer
 
     def close(self) -> None:
-        """The network has its plain forward pass again, and the recordings' memory is free."""
+        """Restore the network's plain forward pass, and free the recordings."""
         self.active, self.kinds = False, {}
         self.network.forward = self.plain
 
 
 class Recordings:
-    """The recorders of a method's networks; of none where nothing is recorded."""
+    """The recorders of a method's networks; empty if nothing is recorded."""
 
     def __init__(self, networks: Sequence[nn.Module] = ()) -> None:
         self.recorders = [Recorder(network) for network in networks]
@@ -183,28 +191,28 @@ class Recordings:
 
     @property
     def made(self) -> int:
-        """How many passes are recorded by now."""
+        """The number of recordings made so far."""
         return sum(
             len(seen.recordings) for recorder in self.recorders for seen in recorder.kinds.values()
         )
 
     def forget(self) -> None:
-        """Drop all recordings: another stage teaches differently."""
+        """Drop all recordings: in another stage other outputs receive gradients."""
         for recorder in self.recorders:
             recorder.kinds = {}
 
     def close(self) -> None:
-        """Record no more."""
+        """Stop recording."""
         for recorder in self.recorders:
             recorder.close()
 
     def wait_by(self, quiet: Callable[[], None]) -> None:
-        """What waits until no other thread uses the device."""
+        """Set the function that waits until no other thread uses the device."""
         for recorder in self.recorders:
             recorder.quiet = quiet
 
     def begin(self) -> None:
-        """A step begins: no pass of the last one is under way any more."""
+        """Mark all recordings as free, at the start of a step."""
         for recorder in self.recorders:
             for seen in recorder.kinds.values():
                 for recording in seen.recordings:
@@ -212,7 +220,7 @@ class Recordings:
 
     @contextmanager
     def passes(self) -> Iterator[None]:
-        """Passes in here may be recorded and replayed; what is not replayed is by our own kernels too."""
+        """Allow recording and replay; passes that are not replayed use crossview's kernels too."""
         for recorder in self.recorders:
             recorder.active = recorder.network.forward is recorder
         try:

@@ -1,4 +1,4 @@
-"""What a training is made of, and how it can end."""
+"""The parts of a training job, and its outcome."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from crossview.training.distributed import ALONE, World
 from crossview.training.options import TrainingOptions
 
 Score = Mapping[str, Any]
-"""{"mean": Dice, "classes": {"1": Dice}, "views": {name: {...}}} of the cases that are scored during training."""
+"""{"mean": Dice, "classes": {"1": Dice}, "views": {name: {...}}} of cases scored in training."""
 
 
 @dataclass
 class Job:
-    """All that a training run needs.
+    """The parts of a training run.
 
-    score: scores the validation cases; None where nothing is scored during training. draw: makes a picture of a batch.
-    resumed_with, warnings: what the journal shall tell of a resume. world: the processes that train together, of which only the first
-    writes; score and draw are its own. recorded: whether passes are recorded as CUDA graphs and replayed.
-    class_names: of all classes, for what is told.
+    score: scores the validation cases; None if nothing is scored during training.
+    draw: draws a picture of a batch. score and draw are None in all processes but the first.
+    resumed_with, warnings: entries of the journal about a resume.
+    world: the processes that train together; only the first writes.
+    recorded: True if passes are recorded as CUDA graphs and replayed.
+    class_names: of all classes, for messages.
     """
 
     method: Method
@@ -57,7 +59,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended: "finished", "paused" at max_steps, or by a signal (its number)."""
+    """The end of training: "finished", "paused" at max_steps, or "interrupted" by ``signal``."""
 
     how: Literal["finished", "paused", "interrupted"]
     total_step: int

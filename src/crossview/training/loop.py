@@ -1,9 +1,9 @@
-"""The training loop. It reads top to bottom: restore, then for each stage its steps, then the end.
+"""The training loop: restore, then the steps of each stage, then the end.
 
-Whatever happens at step k depends on (seed, stage, k), the weights and the optimiser only. So a run that was stopped at
-any step goes on exactly as if it had not been.
+Step k depends only on (seed, stage, k), the weights and the optimiser. A run that was stopped at
+any step therefore resumes exactly as if it had not been stopped.
 
-What gathers between two rows of the journal: losses, time, samples.
+Losses, time and samples between two rows of the journal.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class Training:
         self.guard = Guard(self.job.method, self.optimiser)
 
     def seconds(self) -> float:
-        """Seconds of training since the run began, those before a resume included."""
+        """Return the seconds of training since the run began, including those before a resume."""
         return self.position.seconds + time.monotonic() - self.begun
 
-    # -- checkpoints ---------------------------------------------------------------------------------------------
+    # -- checkpoints -------------------------------------------------------------------------
 
     def save(self) -> None:
         if not self.world.first:
@@ -72,7 +72,7 @@ class Training:
         self.saved = time.monotonic()
 
     def save_selected(self) -> None:
-        """last.pt first: should a kill fall between the two, ``restore`` makes selected.pt from it."""
+        """Write last.pt, then selected.pt; after a kill between them, ``restore`` writes it."""
         self.save()
         checkpoint.write(self.job.selected, checkpoint.read(self.job.last))
 
@@ -95,10 +95,11 @@ class Training:
         ):
             checkpoint.write(self.job.selected, state)
 
-    # -- one stage -----------------------------------------------------------------------------------------------
+    # -- one stage ---------------------------------------------------------------------------
 
     def start_stage(self, index: int, stage: Stage) -> None:
-        # Networks that were waited for go on as they are: an earlier checkpoint may be of before they had learned.
+        # Networks that the stage waited for keep their weights: an earlier checkpoint may be from
+        # before they had learned.
         from_selected = (
             stage.from_selected and self.job.options.selection != "last" and not self.position.ready
         )
@@ -128,7 +129,7 @@ class Training:
         self.progress.show(row)
 
     def length(self, index: int) -> Length:
-        """Of a stage that is under way or about to start."""
+        """Return the length of a stage that is running or about to start."""
         return length(
             self.stages,
             index,
@@ -136,7 +137,7 @@ class Training:
         )
 
     def run_stage(self, stage: Stage, stop: Callable[[], bool]) -> None:
-        """The steps of a stage from the position on, until it ends or a signal or ``max_steps`` stops it."""
+        """Do the steps of a stage from the position on, until it ends or ``stop`` is true."""
         window = Window()
         index, first = self.position.stage, self.position.step
         length = self.length(index)
@@ -174,7 +175,7 @@ class Training:
                 )
 
     def look(self, stage: Stage, ended: bool) -> None:
-        """Whether the networks have learned enough for the next stage. ended: no step is left for it."""
+        """Check if the networks are ready for the next stage. ended: no step is left for it."""
         job, position = self.job, self.position
         with autocast(job.device, job.precision):
             dice = learned(job.method, last_crops(job.stream, position), self.world)
@@ -211,7 +212,7 @@ class Training:
         )
 
     def step(self, batch: Batch, stage: Stage, step: int) -> dict[str, Tensor]:
-        """One optimiser step; the loss terms, on the device."""
+        """Do one optimiser step and return the loss terms, on the device."""
         method, job = self.job.method, self.job
         method.train()
         self.recordings.begin()
@@ -233,14 +234,14 @@ class Training:
                 break
             torch.stack(list(part.values())).sum().backward()  # type: ignore[no-untyped-call]
             terms |= {name: value.detach() for name, value in part.items()}
-            del part  # with its graph of gradients, before the next pass
+            del part  # frees its autograd graph before the next pass
         terms = self.world.average(self.optimiser.param_groups[0]["params"], terms)
         self.guard.step(step, list(terms.values()))
         method.after_step(stage, step)
         return terms
 
     def _parts(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
-        """The dicts of loss terms one by one; a method that returns one dict computes it when that is asked for, under autocast too."""
+        """Yield the dicts of loss terms; a method that returns one dict runs under autocast too."""
         parts = self.job.method.loss(batch, stage, step)
         if isinstance(parts, dict):
             yield parts
@@ -266,7 +267,7 @@ class Training:
         self.progress.show(row)
 
     def check_finite(self, stage: Stage) -> None:
-        """Name the batches whose update was skipped. Raises UserError when nothing but such steps is left."""
+        """Report the batches whose update was skipped. Raise UserError if training has diverged."""
         at, stream = self.position, self.job.stream
         for text in self.divergence.told(
             self.guard, stage.name, lambda step: stream.case_ids(at.stage, step, stage.unlabelled)
@@ -275,7 +276,7 @@ class Training:
         self.divergence.check(self.job.folder)
 
     def after(self, stage: Stage, last: bool) -> None:
-        """Score and save where they are due. last: the stage may end here."""
+        """Score and save if they are due. last: the stage may end here."""
         position, options = self.position, self.job.options
         due = position.step % options.evaluate_every == 0 or last
         if due and self.job.score is not None:
@@ -299,14 +300,14 @@ class Training:
 
 
 def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
-    """Train ``job`` to its end, to ``max_steps`` optimiser steps since the run began, or to a signal; always saved.
+    """Train ``job`` to its end, to ``max_steps`` steps of the run, or to a signal, and save.
 
-    Raises UserError when training diverges or the checkpoint can't be read.
+    Raises UserError if training diverges or the checkpoint cannot be read.
     """
     last = position_of(job.last) if resume and job.last.exists() else Position()
     if (
         resume and not job.last.exists() and any(read_journal(job.folder / "journal.jsonl"))
-    ):  # it is written before the first row
+    ):  # a checkpoint is written before the first row
         raise UserError(
             Problem(
                 "the run's checkpoint is missing",
@@ -314,7 +315,7 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
                 fix="restore it, or train again with --overwrite",
             )
         )
-    job.world.agree("the checkpoint they go on from", f"step {last.total_step}")
+    job.world.agree("the checkpoint to resume from", f"step {last.total_step}")
     steps, world = sum(stage.steps for stage in job.method.stages), job.world
     with (
         TrainingProgress(steps, last.total_step, silent=not world.first) as progress,
@@ -324,7 +325,7 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
         if resume and job.last.exists():
             training.restore()
         else:
-            training.save()  # from here on the run can be resumed, whatever happens
+            training.save()  # from here on the run can be resumed
         signal = 0
 
         def stop() -> bool:
@@ -363,13 +364,13 @@ def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
 
 
 def position_of(path: Path) -> Position:
-    """Where a checkpoint stands."""
+    """Return the position of a checkpoint."""
     return Position(**checkpoint.read(path)["position"])
 
 
 @dataclass
 class Window:
-    """What has gathered since the last row. The losses stay on the device until ``row`` is asked for."""
+    """Sums since the last row. The losses stay on the device until ``row`` is called."""
 
     since: float = field(default_factory=time.monotonic)
     waited: float = 0.0

@@ -1,6 +1,6 @@
-"""SGD that a non-finite loss can't reach, without waiting for the device to say whether it is one.
+"""SGD that skips steps with a non-finite loss, without waiting for the device.
 
-Steps whose loss was not finite: told with their batches, and the end of a run that has nothing else left.
+Steps with a loss that is not finite: a warning per step, and an error if they do not end.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from crossview.training.options import TrainingOptions
 
 
 def learning_rate(options: TrainingOptions, total_step: int, steps: int) -> float:
-    """The learning rate of the step after ``total_step`` steps, in a run of ``steps`` in all.
+    """Return the learning rate of the step after ``total_step`` steps, in a run of ``steps`` steps.
 
-    constant: base. step: base * factor^(t // every). polynomial: base * (1 - t/T)^power; t counts from ``decay_after``.
+    constant: base. step: base * factor^(t // every). polynomial: base * (1 - t/T)^power. t counts
+    from ``decay_after``.
     """
     t = max(0, total_step - options.decay_after)
     if options.schedule == "step":
@@ -32,10 +33,11 @@ def learning_rate(options: TrainingOptions, total_step: int, steps: int) -> floa
 
 
 def make_optimiser(parameters: Iterable[nn.Parameter], options: TrainingOptions) -> torch.optim.SGD:
-    """Fused SGD over the parameters that are trained.
+    """Return fused SGD over the trainable parameters.
 
-    The momentum buffers are made here, as zeros: the fused kernel leaves a buffer that it makes itself uninitialised when
-    the very first step is skipped (seen in torch 2.13), and zeros give the same first step.
+    The momentum buffers are created here as zeros: the fused kernel leaves a buffer that it creates
+    itself uninitialised if the very first step is skipped (seen in torch 2.13), and zeros give the
+    same first step.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     optimiser = torch.optim.SGD(
@@ -51,14 +53,15 @@ def make_optimiser(parameters: Iterable[nn.Parameter], options: TrainingOptions)
 
 
 class Guard:
-    """Skips the update of a step whose loss or gradient is not finite, and keeps such a step out of the batch-norm statistics.
+    """Guard against a loss or gradient that is not finite.
 
-    The verdict stays on the device; ``bad_steps`` reads the verdicts of the steps since it was last called.
+    Such a step changes neither the weights nor the batch-norm statistics. The verdict stays on the
+    device; ``bad_steps`` reads the verdicts since its last call.
     """
 
     def __init__(self, method: nn.Module, optimiser: torch.optim.SGD) -> None:
         self.optimiser = optimiser
-        # In the order in which they lie in memory: channels-last ones too.
+        # Views in memory order, so that channels-last buffers are flat too.
         self.buffers = [
             buffer.as_strided((buffer.numel(),), (1,))
             for buffer in method.buffers()
@@ -68,15 +71,18 @@ class Guard:
         self.before = self._statistics()
 
     def open(self) -> None:
-        """Before a step's forward passes: remember the running statistics."""
+        """Store the running statistics. Call before a step's forward passes."""
         self.before = self._statistics()
 
     def _statistics(self) -> Tensor:
-        """All running statistics as one tensor: on a GPU hundreds of small copies would cost more than the step's arithmetic on them."""
+        """Return all running statistics as one tensor.
+
+        On a GPU hundreds of small copies would cost more than the step's arithmetic on them.
+        """
         return torch.cat(self.buffers) if self.buffers else torch.empty(0)
 
     def step(self, number: int, losses: Sequence[Tensor]) -> None:
-        """The optimiser's step, or none. ``number`` names the step in ``bad_steps``."""
+        """Do the optimiser's step, or skip it. ``number`` is the step's name in ``bad_steps``."""
         gradients = [
             p.grad
             for group in self.optimiser.param_groups
@@ -101,7 +107,7 @@ class Guard:
         self.verdicts.append((number, bad))
 
     def bad_steps(self) -> list[int]:
-        """The numbers of the steps skipped since the last call. Waits for the device."""
+        """Return the numbers of the steps skipped since the last call. Waits for the device."""
         if not self.verdicts:
             return []
         flags = torch.stack([bad for _, bad in self.verdicts]).tolist()
@@ -111,28 +117,32 @@ class Guard:
 
 
 DIVERGED_AFTER = 50
-"""So many steps in a row without a finite loss end the run: the weights no longer move."""
+"""Steps in a row without a finite loss that end the run: the weights no longer change."""
 
 
 class Divergence:
-    """Counts the steps in a row that were skipped."""
+    """Count of the steps in a row that were skipped."""
 
     def __init__(self) -> None:
         self.bad_in_a_row = 0
 
     def told(self, guard: Guard, stage: str, cases: Callable[[int], Sequence[str]]) -> list[str]:
-        """A sentence for each step skipped since the last call. cases: those of a step's batch. Waits for the device."""
+        """Return a sentence per step skipped since the last call. Waits for the device.
+
+        cases: returns the case ids of a step's batch.
+        """
         window = len(guard.verdicts)
         bad = guard.bad_steps()
         self.bad_in_a_row = self.bad_in_a_row + window if len(bad) == window else 0
         return [
-            f"the loss of stage {stage}, step {step} was not finite and its update was skipped; its batch: {', '.join(cases(step))}"
+            f"the loss of stage {stage}, step {step} was not finite and its update was skipped; "
+            f"its batch: {', '.join(cases(step))}"
             for step in bad
         ]
 
     def check(self, run: Path) -> None:
-        """Raises UserError where the run in this folder has nothing but such steps left."""
+        """Raise UserError if the last ``DIVERGED_AFTER`` steps or more were all skipped."""
         if self.bad_in_a_row >= DIVERGED_AFTER:
             found = f"no finite loss in the last {self.bad_in_a_row} steps"
-            fix = "a lower training.learning_rate, or training.precision=float32"
+            fix = "lower training.learning_rate, or set training.precision=float32"
             raise UserError(Problem("training has diverged", where=str(run), found=found, fix=fix))

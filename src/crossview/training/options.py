@@ -11,32 +11,34 @@ class TrainingOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(1337, ge=0, lt=2**63, description="seed of every random draw")
-    labelled_batch: int = Field(4, ge=1, description="labelled items a step")
+    labelled_batch: int = Field(4, ge=1, description="labelled items per step")
     unlabelled_batch: int = Field(
-        4, ge=0, description="unlabelled items a step, in stages that use them"
+        4, ge=0, description="unlabelled items per step, in stages that use them"
     )
     learning_rate: float = Field(0.01, gt=0, description="SGD's learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD's momentum")
     weight_decay: float = Field(1e-4, ge=0, description="SGD's weight decay, on all weights")
     schedule: Literal["constant", "step", "polynomial"] = Field(
         "constant",
-        description="step: times decay_factor every decay_every steps; polynomial: (1 - t/T)^decay_power",
+        description="step: multiply by decay_factor every decay_every steps; "
+        "polynomial: (1 - t/T)^decay_power",
     )
     decay_after: int = Field(
         0, ge=0, description="steps at the full rate before the schedule's counter starts"
     )
-    decay_every: int = Field(2500, ge=1, description="steps between two drops of the step schedule")
+    decay_every: int = Field(2500, ge=1, description="steps between drops of the step schedule")
     decay_factor: float = Field(
-        0.1, gt=0, le=1, description="what each drop multiplies the rate by"
+        0.1, gt=0, le=1, description="factor of each drop of the step schedule"
     )
     decay_power: float = Field(0.9, gt=0, description="power of the polynomial schedule")
     selection: Literal["last", "validation", "test"] = Field(
-        "last", description="which checkpoint is the result; stated in every output"
+        "last", description="checkpoint that is the result; stated in every output"
     )
     evaluate_every: int = Field(
         200,
         ge=1,
-        description="steps of a stage between scorings of the validation cases; its last is scored too",
+        description="steps between scorings of the validation cases, counted per stage; "
+        "the last step of a stage is scored too",
     )
     checkpoint_every: float = Field(
         60.0, ge=0, description="seconds between checkpoints; 0: after every step"
@@ -45,27 +47,30 @@ class TrainingOptions(BaseModel):
     picture_every: int = Field(
         1000,
         ge=1,
-        description="steps between pictures of a batch; the first of each stage is always drawn",
+        description="steps between pictures of a batch; "
+        "the first batch of each stage is always drawn",
     )
     precision: Literal["auto", "float32", "bf16"] = Field(
-        "auto", description="auto: what a quick measurement finds faster"
+        "auto", description="auto: the faster one in a quick measurement"
     )
     compile: Literal["auto", "graphs"] | bool = Field(
         "auto",
-        description="graphs: the networks' passes are recorded as CUDA graphs and replayed; true: torch.compile; "
-        "auto: graphs on a GPU where the method, one process and kernels that need not be deterministic allow it, else false",
+        description="graphs: record the networks' passes as CUDA graphs and replay them; "
+        "true: torch.compile; auto: graphs on a GPU if the method allows it, one process trains "
+        "and deterministic is false, else false",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
     deterministic: bool = Field(
-        False, description="deterministic kernels on CUDA too, where they cost speed"
+        False, description="use deterministic kernels on CUDA too; this costs speed"
     )
     workers: int = Field(
-        1, ge=0, description="threads that prepare batches ahead; the result does not depend on it"
+        1, ge=0, description="threads that prepare batches ahead; does not affect the result"
     )
     memory_gb: float | Literal["auto"] = Field(
         "auto",
-        description="memory for the prepared training volumes, in GB (10^9 bytes); beyond it they lie in a nameless file on the run "
-        "folder's disk, 0: always; auto: half of what is available; the result does not depend on it",
+        description="memory for the prepared training volumes, in GB (10^9 bytes); "
+        "volumes beyond it are kept in an unnamed file on the run folder's disk; 0: all of them; "
+        "auto: half of the available memory; does not affect the result",
     )
 
     @field_validator("memory_gb", mode="plain")
@@ -79,7 +84,7 @@ class TrainingOptions(BaseModel):
             and 0 <= value < float("inf")
         ):
             return float(value)
-        raise ValueError("auto, or a number of GB from 0 up")
+        raise ValueError("auto, or a number of GB, 0 or more")
 
 
 CHANGEABLE_ON_RESUME = (
@@ -94,4 +99,4 @@ CHANGEABLE_ON_RESUME = (
 
 
 MEASURED = ("precision", "compile")
-"""Keys of [training] that may be "auto" when a run is asked for, and never are in its own recipe."""
+"""Keys of [training] that a request may leave at "auto". A run's own recipe holds the value."""

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar in a terminal, plain lines elsewhere."""
+"""Progress of training on screen: a bar in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLAIN_EVERY = 10.0
 
 
 def describe(row: dict[str, Any]) -> str:
-    """A journal row of kind "step" or "validation" in one short line."""
+    """Return a journal row of kind "step" or "validation" as one short line."""
     if row["kind"] == "validation":
         views = ", ".join(f"{name} {100 * view['mean']:.2f}" for name, view in row["views"].items())
         picked = " (selection on test: optimistic)" if row.get("on") == "test" else ""
@@ -34,7 +34,7 @@ def describe(row: dict[str, Any]) -> str:
 def _stage(row: dict[str, Any]) -> str:
     scans = "labelled and unlabelled scans" if row["unlabelled"] else "labelled scans"
     more = (
-        f", more of them until each network has a Dice of {row['ready_dice']:g} for each class"
+        f", extended until each network reaches a Dice of {row['ready_dice']:g} for each class"
         if row.get("ready_dice")
         else ""
     )
@@ -42,7 +42,10 @@ def _stage(row: dict[str, Any]) -> str:
 
 
 class TrainingProgress:
-    """Shows stages, loss terms, speed, the share of time spent waiting for data, and the time left; silent: nothing."""
+    """Display of stages, loss terms, speed, share of time waiting for data, and time left.
+
+    silent: show nothing.
+    """
 
     def __init__(
         self, steps: int, done: int = 0, stream: TextIO | None = None, silent: bool = False
@@ -77,13 +80,13 @@ class TrainingProgress:
             self.live.stop()
 
     def advance(self, total_step: int, stage: str) -> None:
-        """One more step is done."""
+        """Move the bar to ``total_step``."""
         self.done = total_step
         if self.live:
             self.bar.update(self.task, completed=total_step, description=f"{stage}, step")
 
     def show(self, row: dict[str, Any]) -> None:
-        """A new row of the journal."""
+        """Show a new row of the journal."""
         kind = row["kind"]
         if kind == "step":
             self._step(row)
@@ -92,7 +95,7 @@ class TrainingProgress:
         elif kind == "warning":
             self.say(f"warning: {row['text']}")
         elif kind == "readiness" and not row["ready"]:
-            self.say(f"step {row['total_step']}: stage {row['stage']} goes on: {row['text']}")
+            self.say(f"step {row['total_step']}: stage {row['stage']} continues: {row['text']}")
         elif kind == "stage":
             self.say(_stage(row))
 
@@ -109,5 +112,6 @@ class TrainingProgress:
             rate = (now - self.started) / max(1, self.done - self.first)
             left = time.strftime("%H:%M:%S", time.gmtime(rate * (self.steps - self.done)))
             self.say(
-                f"step {row['total_step']}/{self.steps} ({row['stage']})  {describe(row)}  {left} left"
+                f"step {row['total_step']}/{self.steps} ({row['stage']})  "
+                f"{describe(row)}  {left} left"
             )

@@ -1,6 +1,6 @@
-"""One pass of a network as CUDA graphs, forward and backward: recorded, and replayed in the network's place.
+"""One pass of a network as CUDA graphs, forward and backward, replayed in the network's place.
 
-When passes are recorded is the matter of :mod:`crossview.training.recording`.
+:mod:`crossview.training.recording` decides when passes are recorded.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from crossview.core.tensors import Output
 
 
 class Recording:
-    """One pass, recorded: the graphs and the memory they read and write.
+    """One recorded pass: the graphs, and the memory that they read and write.
 
-    taught: the places among the outputs of those that are given a gradient; none for a pass without.
+    taught: the indices of the outputs that receive a gradient; empty for a pass without gradient.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Recording:
         stream: Any,
         pool: Any,
     ) -> None:
-        """stream: of the image's device, for the recording alone. pool: where the graphs keep their memory."""
+        """Record a pass. stream: on the image's device, for the recording only. pool: memory."""
         self.busy = False
         self.taught = list(taught)
         self.image = image.detach().clone()
@@ -42,8 +42,9 @@ class Recording:
             if taught
             else {}
         )
-        # The weights under other names for the graph of gradients: what it keeps of a weight belongs to the stream of its first pass, and
-        # while an earlier pass is remembered anywhere, to wait for that stream would spoil the recording.
+        # Aliases of the weights for autograd: the node that it keeps per weight belongs to the
+        # stream of the first pass, and while an earlier pass is alive anywhere, waiting for that
+        # stream would spoil the recording.
         aliases = {name: weight.detach().requires_grad_() for name, weight in trained.items()}
         weights = list(aliases.values())
         module, named = (
@@ -54,12 +55,12 @@ class Recording:
         def forward() -> Output:
             with torch.autocast(
                 "cuda", enabled=torch.is_autocast_enabled("cuda"), cache_enabled=False
-            ):  # no weights from before
+            ):  # no cached weights from earlier passes
                 output: Output = functional_call(module, named, (self.image,))
                 return output
 
         stream.wait_stream(torch.cuda.current_stream())
-        with _told("before it"), torch.cuda.stream(stream):
+        with _told("before the recording"), torch.cuda.stream(stream):
             outputs = parts(forward())
             self.given = [torch.zeros_like(outputs[place]) for place in self.taught]
             gradients = _gradients(outputs, self.taught, weights, self.given)
@@ -70,29 +71,29 @@ class Recording:
         torch.cuda.current_stream().wait_stream(stream)
         how = {"pool": pool, "stream": stream, "capture_error_mode": "thread_local"}
         self.forward, self.backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        with _told("of the forward pass"), torch.cuda.graph(self.forward, **how):
+        with _told("in the forward pass"), torch.cuda.graph(self.forward, **how):
             output = forward()
         if taught:
-            with _told("of the backward pass"), torch.cuda.graph(self.backward, **how):
+            with _told("in the backward pass"), torch.cuda.graph(self.backward, **how):
                 gradients = _gradients(parts(output), self.taught, reached, self.given)
                 torch._foreach_add_(sums, gradients)
         self.output = rebuilt(output, [part.detach() for part in parts(output)])
 
     def replay(self, image: Tensor) -> Output:
-        """A pass without gradient."""
+        """Replay a pass without gradient."""
         self.image.copy_(image)
         self.forward.replay()
-        logits = self.output.logits.clone()  # what is most likely to be kept
+        logits = self.output.logits.clone()  # the output that callers are most likely to keep
         return rebuilt(self.output, [logits, *(part.detach() for part in parts(self.output)[1:])])
 
     def replay_with_gradient(self, image: Tensor) -> Output:
-        """A pass whose backward pass is replayed when its outputs' gradients come."""
+        """Replay a pass; its backward pass is replayed when the outputs' gradients arrive."""
         anchor = torch.empty(0, device=image.device, requires_grad=True)
         return rebuilt(self.output, list(_Replayed.apply(anchor, image, self)))  # type: ignore[no-untyped-call]
 
 
 class _Plain(nn.Module):
-    """A network with its plain forward pass, for weights that are given by name."""
+    """A network with its plain forward pass, called with weights by name."""
 
     def __init__(self, network: nn.Module, plain: Callable[[Tensor], Output]) -> None:
         super().__init__()
@@ -103,14 +104,14 @@ class _Plain(nn.Module):
 
 
 def _gradient_of(weight: nn.Parameter) -> Tensor:
-    """Where a weight's gradient is added up: zeros where there is none yet."""
+    """Return a weight's ``grad``, created as zeros if there is none yet."""
     if weight.grad is None:
         weight.grad = torch.zeros_like(weight)
     return weight.grad
 
 
 class _Replayed(torch.autograd.Function):
-    """Stands for the whole network in the graph of gradients, which then need not know its layers."""
+    """The whole network as one node of the autograd graph."""
 
     @staticmethod
     def forward(
@@ -134,8 +135,8 @@ class _Replayed(torch.autograd.Function):
         ]
         if unforeseen:
             raise RuntimeError(
-                f"a recorded pass was given the gradient of output {unforeseen[0]}, which it had not when it was recorded: "
-                "train with training.compile=false"
+                f"a recorded pass received a gradient for output {unforeseen[0]}, "
+                "which had none when it was recorded: train with training.compile=false"
             )
         for place, given in zip(recording.taught, recording.given, strict=True):
             gradient = gradients[place]
@@ -155,7 +156,7 @@ def _gradients(
         return []
     with torch.autocast(
         "cuda", enabled=False
-    ):  # as in training, where it ends before the backward pass; the engine takes it along
+    ):  # as in training, where autocast ends before the backward pass; the engine inherits it
         return list(
             torch.autograd.grad(
                 [outputs[place] for place in taught], weights, given, allow_unused=True
@@ -164,13 +165,13 @@ def _gradients(
 
 
 def parts(output: Output) -> list[Tensor]:
-    """All tensors of an output, the logits first."""
+    """Return all tensors of an output, the logits first."""
     dropped = [] if output.dropped is None else [output.dropped]
     return [output.logits, output.bottleneck, output.decoder, *output.scales, *dropped]
 
 
 def rebuilt(like: Output, tensors: Sequence[Tensor]) -> Output:
-    """The output whose :func:`parts` are these tensors."""
+    """Return the output whose :func:`parts` are ``tensors``."""
     logits, bottleneck, decoder, *others = tensors
     scales, dropped = others[: len(like.scales)], others[len(like.scales) :]
     return Output(logits, bottleneck, decoder, tuple(scales), dropped[0] if dropped else None)
@@ -178,7 +179,7 @@ def rebuilt(like: Output, tensors: Sequence[Tensor]) -> Output:
 
 @contextmanager
 def _told(where: str) -> Iterator[None]:
-    """An error in here knows which part of the recording failed."""
+    """Add the note ``where`` to an error, to report which part of the recording failed."""
     try:
         yield
     except Exception as error:

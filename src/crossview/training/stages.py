@@ -1,9 +1,10 @@
-"""How long stages are, where one may take steps of the next.
+"""Lengths of stages, when one may borrow steps of the next.
 
-Whether networks have learned what they are about to teach: their Dice on labelled crops, network by network and class by class.
+Readiness of networks to write pseudo-labels: their Dice on labelled crops, per class.
 
-A network that still predicts background writes empty pseudo-labels, and another one that learns from them forgets what it knew. So a
-labelled stage can be told to go on until no network is in that state (``Stage.ready_dice``).
+A network that still predicts background writes empty pseudo-labels, and a network that learns from
+them forgets what it knew. A labelled stage can therefore continue until no network is in that state
+(``Stage.ready_dice``).
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from crossview.training.checkpoint import Position
 from crossview.training.distributed import World
 
 CHECKS = 5
-"""A stage that waits may end so many times in as many steps as it was meant to have."""
+"""Times that a stage that waits is checked per its planned number of steps."""
 
 
 @dataclass(frozen=True)
 class Length:
-    """The steps of a stage. meant: those of the recipe, less what the stage before took of them. most: with all that it may take."""
+    """The steps of a stage.
+
+    meant: steps in the recipe minus those that the previous stage borrowed. most: meant plus the
+    steps that this stage may borrow.
+    """
 
     meant: int
     most: int
@@ -35,20 +40,23 @@ class Length:
         return self.most > self.meant
 
     def may_end(self, done: int) -> bool:
-        """Whether the stage can end after ``done`` of its steps."""
+        """True if the stage can end after ``done`` of its steps."""
         late = done - self.meant
         return done == self.most or (late >= 0 and late % max(1, self.meant // CHECKS) == 0)
 
 
 def length(stages: Sequence[Stage], index: int, begun: int) -> Length:
-    """Of a stage that began after ``begun`` steps in all. The run is as long as all stages together, whichever takes them."""
+    """Return the length of a stage that began after ``begun`` steps of the run.
+
+    The run is as long as all stages together, whichever of them uses the steps.
+    """
     meant = max(0, sum(stage.steps for stage in stages[: index + 1]) - begun)
     waits = stages[index].ready_dice > 0 and index + 1 < len(stages)
     return Length(meant, meant + stages[index + 1].steps if waits else meant)
 
 
 CROPS = 32
-"""Labelled crops, at least, that are looked at: the last ones that were trained on."""
+"""Minimum number of labelled crops to score: the last ones trained on."""
 
 
 Learned = dict[str, dict[str, float]]
@@ -56,9 +64,10 @@ Learned = dict[str, dict[str, float]]
 
 
 def learned(method: Method, batches: Iterable[Batch], world: World) -> Learned:
-    """The Dice of the networks in training over all labelled crops taken together, in evaluation mode; waits for the device.
+    """Return the Dice of the trained networks, in evaluation mode. Waits for the device.
 
-    A class that none of the crops holds is left out. With several processes: over the crops of all of them.
+    The Dice is over all labelled crops of all processes taken together. A class that no crop
+    contains is omitted.
     """
     sums: dict[tuple[str, int], torch.Tensor] = {}
     training = method.training
@@ -90,14 +99,17 @@ def learned(method: Method, batches: Iterable[Batch], world: World) -> Learned:
 
 
 def last_crops(stream: Stream, position: Position) -> Iterator[Batch]:
-    """The labelled batches of the stage's last steps, as many as hold ``CROPS`` crops."""
+    """Yield the labelled batches of the stage's last steps, with at least ``CROPS`` crops."""
     batches = -(-CROPS // stream.labelled_batch)
     for step in range(max(0, position.step - batches), position.step):
         yield stream.batch(position.stage, step, unlabelled=False)
 
 
 def lacking(dice: Learned, needed: float) -> Learned:
-    """What of it is below ``needed``: empty where all is well. A network whose crops held no class at all has shown nothing."""
+    """Return the entries of ``dice`` below ``needed``.
+
+    A network whose crops contained no class counts as not ready; it has no entries.
+    """
     low = {
         name: {c: value for c, value in classes.items() if value < needed}
         for name, classes in dice.items()
@@ -106,26 +118,35 @@ def lacking(dice: Learned, needed: float) -> Learned:
 
 
 def told(low: Learned, needed: float, names: Sequence[str] = ()) -> str:
-    """The networks that lag behind, in words; empty for none. names: of the classes, background first; "class k" where there is none."""
+    """Return the networks that are not ready in words, "" for none.
+
+    names: of the classes, background first. A class without a name is "class k".
+    """
     if not low:
         return ""
 
     def of_class(index: str, value: float) -> str:
-        return f"{100 * value:.1f} % for {names[int(index)] if int(index) < len(names) else f'class {index}'}"
+        return (
+            f"{100 * value:.1f} % for "
+            f"{names[int(index)] if int(index) < len(names) else f'class {index}'}"
+        )
 
     networks = [
         f"{name} "
         + (
-            "has seen no class"
+            "saw no class"
             if not classes
             else f"reaches {' and '.join(of_class(*each) for each in classes.items())}"
         )
         for name, classes in low.items()
     ]
-    return f"on labelled crops {'; '.join(networks)}, and a Dice of {100 * needed:g} % is needed"
+    return f"on labelled crops {'; '.join(networks)}; a Dice of {100 * needed:g} % is needed"
 
 
 def in_vain(stage: str, behind: str) -> str:
-    """The warning of a stage that took all steps."""
-    advice = "more steps, a lower method.ready_dice, or method.name=supervised"
-    return f"stage {stage} has taken all steps, and the unlabelled scans were not used: {behind}. What helps: {advice}"
+    """Return the warning of a stage that used all steps of the run."""
+    advice = "train more steps, lower method.ready_dice, or set method.name=supervised"
+    return (
+        f"stage {stage} used all steps, and the unlabelled scans were not used: {behind}. "
+        f"To fix this, {advice}"
+    )

@@ -148,7 +148,7 @@ def test_stopped_killed_and_gone_on_with(capsys, done, tmp_path):
     assert process.returncode == 130
     assert "run the same command to resume" in printed
     assert (
-        "begun, at step"
+        "started, at step"
         in crossview(capsys, "bench", suite, "--out", out, "--seeds", 1, "--dry-run")[1]
     )
     process = until(journal.read_text().count('"step"') + 5)
@@ -210,7 +210,7 @@ def test_whatever_a_kill_left_is_mended(capsys, done, copied, spoil):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (('"data.test=2"', '"data.test=3"'), ["data.test", "found:    3", "2, as it was then"]),
+        (('"data.test=2"', '"data.test=3"'), ["data.test", "found:    3", "2, as in the run"]),
         (("total_steps = 4", "total_steps = 6"), ["method.steps", "method.pretrain_steps"]),
         (
             ('"training.log_every=1",', '"training.log_every=1", "training.momentum=0.5",'),
@@ -291,7 +291,7 @@ def test_a_run_trained_anew_by_hand_is_no_more_of_the_suite(capsys, copied):
         ([], ["--only", "cml labeled only"], "did you mean cml labelled only"),
         ([], ["--setting", "small"], "the suite has no 'small'"),
         ([], ["--seeds", "3"], "1 to 2"),
-        ([], ["--data", "nowhere"], "no such folder of data"),
+        ([], ["--data", "nowhere"], "the data folder does not exist"),
         ([('name = "cml"', 'name = "clm"')], [], "did you mean cml"),
         ([('"network.filters=2"', '"network.filter=2"')], [], "did you mean filters"),
     ],

@@ -165,14 +165,14 @@ def test_a_record_of_another_recipe_is_refused(capsys, copied):
     ("spoil", "told"),
     [
         (lambda file: file.write_text("{"), "not a record of a run"),
-        (lambda file: changed(file, suite=None), "of a run that no suite made"),
+        (lambda file: changed(file, suite=None), "the record's run is not from a suite"),
         (
             lambda file: shutil.copyfile(file.with_name("tiny-supervised-seed2.json"), file),
-            "the record is of another run",
+            "the record is of a different run",
         ),
         (
             lambda file: shutil.copyfile(file.with_name("tiny-all-labels-seed1.json"), file),
-            "the record is of another run",
+            "the record is of a different run",
         ),
         (
             lambda file: file.write_text(json.dumps({"recipe": {}, "summary": {}})),

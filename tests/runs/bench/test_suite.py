@@ -119,7 +119,8 @@ def test_methods_whose_published_schedules_differ_must_be_given_one():
 
 def test_what_is_left_to_a_plan_is_refused():
     with pytest.raises(
-        UserError, match=r"leaves keys to a plan(?s:.*)data\.patch(?s:.*)crossview recipe folder"
+        UserError,
+        match=r"leaves keys to be planned(?s:.*)data\.patch(?s:.*)crossview recipe folder",
     ):
         check_recipes(chosen_runs(of(settings=[{"name": "own", "recipe": "folder"}]), Path("out")))
 
@@ -141,7 +142,7 @@ def test_what_is_left_to_a_plan_is_refused():
         ({"methods": [{"label": "supervised, all", "name": "supervised"}]}, "label"),
         (
             {"methods": [*TABLES["methods"], {"label": "CML", "name": "cml"}]},
-            "can't be told apart as folders",
+            "labels name the same folder, or none",
         ),
         (
             {"methods": [*TABLES["methods"], {"label": "c", "name": "cml", "settings": ["dmo"]}]},

@@ -345,16 +345,16 @@ def _read_images(files: Sequence[Path], channels: int) -> NDArray[np.float32]:
         raise UserError(
             Problem("the channels of an image differ in size", str(files[0]), found, "equal sizes")
         )
-    image = np.concatenate(parts)
-    if len(image) != channels:
+    whole = np.concatenate(parts)
+    if len(whole) != channels:
         fix = "save all images in grey or all in colour"
         raise UserError(
             Problem(
                 "an image differs in its number of channels",
                 str(files[0]),
-                str(len(image)),
+                str(len(whole)),
                 f"{channels}, as in the other images",
                 fix,
             )
         )
-    return image
+    return whole

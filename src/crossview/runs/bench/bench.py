@@ -1,8 +1,8 @@
-"""``crossview bench``: the runs of a suite one after the other, and the table so far after each of them.
+"""``crossview bench``: train the runs of a suite in order, and update their table after each one.
 
-A run that is done is skipped, one that was stopped or killed is gone on with, one of another recipe than the suite now asks for is
-refused. A run whose record is there is done, wherever it was trained. Seeds are outermost, so a suite that was stopped early has
-compared all its methods on the seeds it came to.
+Finished runs are skipped, interrupted runs are resumed, and runs made with a different recipe are
+refused. A run with a record counts as finished, wherever it was trained. Seeds are outermost, so a
+suite that stops early has compared all its methods on the seeds so far.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ TABLES = ("compare.csv", "compare.md", "compare.html")
 
 
 MADE_FIRST = (LOCK, "environment.json", "checkpoints", "pictures", "recipe.toml")
-"""What stands in a run folder while it is being made."""
+"""Names in a run folder that is still being made."""
 
 
 Say = Callable[[str], None]
 
 
 class StoppedError(Exception):
-    """A signal ended the training of a run; everything is saved."""
+    """Raised after a signal ended the training of a run and everything is saved."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by signal {number}")
@@ -56,10 +56,14 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Bench:
-    """What came of a suite. runs: those that were asked for. failed: those that could not be done, and why.
+    """The result of running a suite.
 
-    comparison: of all runs of the suite that are done; None where none is. stopped: the signal that ended it, else 0.
-    elsewhere: those that another process was at, and that were left to it.
+    Attributes:
+        runs: The runs that were asked for.
+        failed: The runs that failed, each with its error.
+        comparison: The table of all finished runs of the suite; None if there are none.
+        stopped: The signal that ended the suite, else 0.
+        elsewhere: The runs that were skipped because another process works on them.
     """
 
     runs: tuple[Planned, ...]
@@ -70,7 +74,7 @@ class Bench:
 
     @property
     def problems(self) -> list[Problem]:
-        """Why runs failed; a problem that several share is told once, with their folders."""
+        """The problems of failed runs; one of several runs appears once, with their folders."""
         shared: dict[Problem, list[Path]] = {}
         for run, error in self.failed:
             for problem in error.problems:
@@ -92,12 +96,28 @@ def bench(
     records: Path | str | None = None,
     say: Say = lambda _: None,
 ) -> Bench:
-    """Train and test the runs of a suite into ``out``/<setting>/<row>-seed<k>, and keep their table beside them.
+    """Train and test the runs of a suite, and write their table into ``out``.
 
-    only: labels of the rows to run. settings: names of the settings to run. seeds: the first so many. say: is told a line a run.
-    records: a folder that gets a record of each run; a run whose record is there is done, and needs no folder.
-    A run that fails with a UserError does not stop the others. Raises UserError, before anything is written, for a suite that can't
-    be run, and for runs that are there and were made by another recipe.
+    The runs are in ``out``/<setting>/<row>-seed<k>. A run that fails with a UserError does not stop
+    the others.
+
+    Args:
+        suite: A shipped suite, a TOML file, or a suite.
+        out: The folder of the runs and of their table.
+        data: The folder of the data; None if the source needs none.
+        only: Labels of the rows to run. Default: all.
+        settings: Names of the settings to run. Default: all.
+        seeds: Number of seeds to run, from the first. Default: all.
+        records: A folder that gets a record of each run. A run with a record counts as finished
+            and needs no run folder.
+        say: Called with a line per run.
+
+    Returns:
+        The runs, the failures and the comparison so far.
+
+    Raises:
+        UserError: Before anything is written, if the suite cannot be run, or existing runs were
+            made with a different recipe.
     """
     suite, out, data, runs = _checked(suite, out, data, only, settings, seeds, records)
     table, clock = _Table(suite, out, records, say), _Clock(runs)
@@ -115,12 +135,15 @@ def bench(
             try:
                 clock.done[run] = found = run_one(run, data)
                 keep_record(run)
-                came = f"Dice {100 * found.mean('dice'):.2f} %, {duration(found.seconds + found.scoring_seconds)}{clock.left()}"
+                came = (
+                    f"Dice {100 * found.mean('dice'):.2f} %, "
+                    f"{duration(found.seconds + found.scoring_seconds)}{clock.left()}"
+                )
                 came += ", done by another process" if by_other else ""
             except LockedError as error:
                 clock.closed.add(run)
                 elsewhere.append(run)
-                came = f"left to another process ({error.problems[0].found})"
+                came = f"skipped, another process works on it ({error.problems[0].found})"
             except UserError as error:
                 clock.closed.add(run)
                 failed.append((run, error))
@@ -146,10 +169,13 @@ def outlook(
     seeds: int | None = None,
     records: Path | str | None = None,
 ) -> list[str]:
-    """What :func:`bench` would do, a line a run; nothing is written. Raises UserError as it does."""
+    """Return a line per run that :func:`bench` would do. Write nothing; may raise UserError."""
     suite, out, data, runs = _checked(suite, out, data, only, settings, seeds, records)
     done = sum(finished(run) is not None for run in runs)
-    head = f"{suite.name}: {done} of {len(runs)} runs are done, protocol {suite.protocol}, baseline {suite.baseline}"
+    head = (
+        f"{suite.name}: {done} of {len(runs)} runs are done, "
+        f"protocol {suite.protocol}, baseline {suite.baseline}"
+    )
     return [
         head,
         *(
@@ -168,22 +194,23 @@ def _checked(
     seeds: int | None,
     records: Path | str | None,
 ) -> tuple[Suite, Path, Path | None, list[Planned]]:
-    """The suite, the folders and the runs that were asked for, if all of it holds. Raises UserError."""
+    """Return the checked suite, folders and runs. Raise UserError."""
     suite = suite if isinstance(suite, Suite) else load_suite(suite)
     out, data = Path(out), None if data is None else Path(data)
     kept = None if records is None else Path(records)
     runs = chosen_runs(suite, out, only=only, settings=settings, seeds=seeds, records=kept)
     if data is not None and not data.exists():
-        raise UserError(Problem("there is no such folder of data", str(data)))
+        raise UserError(Problem("the data folder does not exist", str(data)))
     check_recipes(runs)
     check_unchanged(runs)
     return suite, out, data, runs
 
 
 def run_one(run: Planned, data: Path | None) -> FinishedRun:
-    """Train and test a run, from wherever it stands.
+    """Train and test a run, or continue it.
 
-    Raises UserError, LockedError where another process is at it, and StoppedError where a signal ended its training.
+    Raises UserError, LockedError if another process works on it, and StoppedError if a signal ended
+    its training.
     """
     if not RunFolder(run.path).exists:
         _clear_half_made(run.path)
@@ -196,9 +223,7 @@ def run_one(run: Planned, data: Path | None) -> FinishedRun:
             overrides=run.sets,
             resume=RunFolder(run.path).exists,
         )
-        remember(
-            run
-        )  # not where train refused: what is in the folder may then be of another recipe
+        remember(run)  # not if train refused: the folder may then have a different recipe
         if outcome.how == "interrupted":
             raise StoppedError(outcome.signal)
         if finished(run) is None:
@@ -207,7 +232,7 @@ def run_one(run: Planned, data: Path | None) -> FinishedRun:
 
 
 def finished(run: Planned) -> FinishedRun | None:
-    """The run, by its record or its folder, if it is known to be of its suite, trained to its end, and tested on all cases."""
+    """Return the run if it belongs to its suite, is fully trained and tested on all cases."""
     if membership(run.source) is None:
         return None
     try:
@@ -218,7 +243,7 @@ def finished(run: Planned) -> FinishedRun | None:
 
 
 def remember(run: Planned) -> None:
-    """Write bench.json into the run's folder: its place in the suite (Membership), and the recipe that was asked for."""
+    """Write bench.json into the run folder: the place in the suite, and the recipe asked for."""
     content = {
         **run.membership,
         "started": RunFolder(run.path).environment.get("started"),
@@ -228,16 +253,16 @@ def remember(run: Planned) -> None:
 
 
 def keep_record(run: Planned) -> None:
-    """Write the record of a run that is done, where records are kept and it is not there yet."""
+    """Write a finished run's record if records are kept and it has none."""
     if run.record is None or run.record.exists():
         return
-    with locked(run.path, wait=True):  # another process may be about to write the same
+    with locked(run.path, wait=True):  # another process may be about to write the same record
         if not run.record.exists():
             write_record(run.record, make_record(RunFolder(run.path)))
 
 
 def _clear_half_made(path: Path) -> None:
-    """Remove what a kill left of the making of a run folder: no recipe is in it yet, and no checkpoint. Raises LockedError."""
+    """Empty a run folder that a kill left without recipe and checkpoint. May raise LockedError."""
     if not path.is_dir() or any((path / "checkpoints").glob("*")):
         return
     if all(entry.name.removesuffix(".part") in MADE_FIRST for entry in path.iterdir()):
@@ -250,7 +275,7 @@ def _clear_half_made(path: Path) -> None:
 
 
 def _state(run: Planned) -> str:
-    """Where a run stands, in words."""
+    """Return a run's state in words."""
     found = finished(run)
     if found is not None:
         return f"done, Dice {100 * found.mean('dice'):.2f} %"
@@ -258,20 +283,22 @@ def _state(run: Planned) -> str:
     if not folder.exists:
         return "to do"
     journal = folder.journal
-    return "trained, to be tested" if journal.finished else f"begun, at step {journal.total_step:,}"
+    if journal.finished:
+        return "trained, not tested"
+    return f"started, at step {journal.total_step:,}"
 
 
 class _Clock:
-    """Which runs are done, and how long the others will take: as long as those of the same row, else as all on average."""
+    """Finished runs, and an estimate of the time left: the mean per row, else over all runs."""
 
     def __init__(self, runs: Sequence[Planned]) -> None:
         self.runs = runs
         self.done = {run: found for run in runs if (found := finished(run)) is not None}
         self.closed: set[Planned] = set()
-        """Runs that this call will not do: those that failed, and those that another process is at."""
+        """Runs that this call skips: failed ones, and those that another process works on."""
 
     def left(self) -> str:
-        """The time left in words, with what comes before it; nothing where nothing is left to do."""
+        """Return ", about ... left", or nothing if no run is left."""
         times: dict[tuple[str, str], list[float]] = {}
         for run, found in self.done.items():
             times.setdefault((run.setting.name, run.row.label), []).append(
@@ -288,7 +315,7 @@ class _Clock:
 
 
 class _Table:
-    """The comparison of all runs of a suite that are done, those of other calls too, as files."""
+    """The comparison of all finished runs of a suite, including those of other calls, as files."""
 
     def __init__(self, suite: Suite, out: Path, records: Path | str | None, say: Say) -> None:
         self.suite, self.out, self.say = suite, out, say
@@ -296,9 +323,10 @@ class _Table:
         self.comparison: Comparison | None = None
 
     def write(self) -> Comparison | None:
-        """Compare, and write compare.csv, .md and .html; None where no run is done, or where the runs can't stand in one table.
+        """Compare, and write compare.csv, .md and .html. One process at a time.
 
-        One process at a time, so that of two the later one tells of all that is done.
+        Returns None if no run is finished, or the runs cannot be in one table. With the lock, the
+        later of two processes includes all finished runs.
         """
         with locked(self.out, wait=True):
             return self._write()

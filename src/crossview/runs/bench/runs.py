@@ -1,4 +1,4 @@
-"""The runs of a suite: what each is trained with, whether they keep to the protocol, and whether those that are there still fit."""
+"""The runs of a suite: their recipes, the check of the protocol, and the check of existing runs."""
 
 from __future__ import annotations
 
@@ -37,16 +37,19 @@ IDLE = {
     "step": ("decay_power",),
     "polynomial": ("decay_every", "decay_factor"),
 }
-"""Keys of [training] that a schedule does not use."""
+"""Keys of [training] that a schedule ignores."""
 
 
 MOST_TOLD = 3
-"""Runs that are named where many have the same problem."""
+"""Runs named in a problem that many runs share."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a suite: ``crossview train RECIPE --set ... --out path``. record: the file of its record, where records are kept."""
+    """One run of a suite: ``crossview train RECIPE --set ... --out path``.
+
+    record: the file of its record; None if no records are kept.
+    """
 
     path: Path
     suite: Suite
@@ -57,18 +60,18 @@ class Planned:
 
     @property
     def source(self) -> Path:
-        """Where its results are read: the record, if it is there, else the folder."""
+        """Return the path of its results: the record if it exists, else the folder."""
         return self.record if self.record is not None and self.record.exists() else self.path
 
     @property
     def name(self) -> str:
-        """What it is called in a line."""
+        """Return its name in a line of output."""
         setting = f"{self.setting.name}, " if len(self.suite.settings) > 1 else ""
         return f"{setting}{self.row.label}, seed {self.seed}"
 
     @property
     def membership(self) -> dict[str, Any]:
-        """Its place in the suite, as bench.json has it: the fields of Membership."""
+        """Return its place in the suite, as in bench.json: the fields of Membership."""
         row, setting = self.row, self.setting
         told = {
             "suite": self.suite.name,
@@ -80,7 +83,7 @@ class Planned:
 
     @cached_property
     def sets(self) -> tuple[str, ...]:
-        """The --set texts. Raises UserError."""
+        """Return the --set texts. Raise UserError."""
         given = (*self._planned_batch, *self.suite.common, *self.setting.set, *self.row.set)
         own = (f"method.name={self.row.name}", *given, f"training.seed={self.seed}")
         if self.suite.total_steps is None:
@@ -90,7 +93,7 @@ class Planned:
 
     @cached_property
     def _planned_batch(self) -> tuple[str, ...]:
-        """The batch of a recipe for one's own scans: it was planned once for the setting, so that a row's method does not change it."""
+        """Return the batch of a recipe "folder", planned per setting, the same for all methods."""
         tables = load(self.setting.recipe)
         if tables.get("data", {}).get("source") != "folder":
             return ()
@@ -103,31 +106,37 @@ class Planned:
 
     @cached_property
     def asked(self) -> Tables:
-        """The raw recipe: what files and texts say, without what code has as defaults. Raises UserError."""
+        """Return the raw recipe, without the code's defaults. May raise UserError."""
         return load(self.setting.recipe, self.sets)
 
     @cached_property
     def resolved(self) -> Recipe:
-        """The recipe with nothing left open. Raises UserError where it does not hold, or leaves keys to a plan, which may differ by row."""
+        """Return the resolved recipe.
+
+        Raises UserError if it is invalid, or leaves keys to a plan, which may differ between rows.
+        """
         _, given = layers(self.setting.recipe, self.sets)
         left = missing(given) if self.asked.get("data", {}).get("source") == "folder" else []
         if left:
-            fix = "set them in `common` or the setting: crossview recipe folder --data DATA prints what a plan finds"
+            fix = (
+                "set them in `common` or in the setting; "
+                "crossview recipe folder --data DATA prints planned values"
+            )
             raise UserError(
-                Problem("the recipe leaves keys to a plan", found=", ".join(left), fix=fix)
+                Problem("the recipe leaves keys to be planned", found=", ".join(left), fix=fix)
             )
         return resolve(self.setting.recipe, self.sets)
 
 
 def record_name(setting: str, row: str, seed: int, tag: str = "") -> str:
-    """The name of a run's record: "la-8-cml-seed1.json"."""
+    """Return the file name of a run's record: "la-8-cml-seed1.json"."""
     return (
         "-".join(part for part in (slug(setting), slug(row), f"seed{seed}", tag) if part) + ".json"
     )
 
 
 def every_run(suite: Suite, out: Path, records: Path | None = None) -> list[Planned]:
-    """All runs of a suite in their order: seeds outermost, then settings, then rows. records: the folder of their records."""
+    """Return all runs of a suite in order: seeds outermost, then settings, then rows."""
 
     def planned(setting: Setting, row: Entry, seed: int) -> Planned:
         record = (
@@ -160,9 +169,10 @@ def chosen_runs(
     seeds: int | None = None,
     records: Path | None = None,
 ) -> list[Planned]:
-    """A part of :func:`every_run`. only: labels of rows, or their folders' names. settings: their names. seeds: the first so many.
+    """Return a part of :func:`every_run`.
 
-    Raises UserError for what the suite does not have.
+    only: labels of rows, or their folder names. seeds: the number of seeds, from the first. Raises
+    UserError for a row, setting or number of seeds that the suite does not have.
     """
     labels, names = (
         [row.label for row in suite.methods],
@@ -172,7 +182,7 @@ def chosen_runs(
     if seeds is not None and not 1 <= seeds <= len(suite.seeds):
         problems.append(
             Problem(
-                "the suite does not have so many seeds",
+                "the suite does not have this number of seeds",
                 "--seeds",
                 str(seeds),
                 f"1 to {len(suite.seeds)}",
@@ -202,9 +212,9 @@ def _unknown(asked: Sequence[str], known: Sequence[str], option: str) -> list[Pr
 
 
 def check_recipes(runs: Sequence[Planned]) -> None:
-    """Every recipe must hold, and under the protocol "equal" a setting's rows must be equal but for what a row sets itself.
+    """Raise one UserError unless every recipe is valid and follows the suite's protocol.
 
-    Raises one UserError.
+    Under protocol "equal", the rows of a setting must agree except in the keys that a row sets.
     """
     problems: dict[Problem, None] = {}
     resolved: dict[Planned, Recipe] = {}
@@ -234,17 +244,20 @@ def check_recipes(runs: Sequence[Planned]) -> None:
 
 
 def _unequal(setting: Setting, rows: Mapping[Planned, Recipe]) -> list[Problem]:
-    """The keys in which rows differ that do not say so."""
+    """Return a problem per key in which rows differ without setting it."""
     problems = []
     flat = {run: _must_agree(run, recipe) for run, recipe in rows.items()}
     for key in differing(list(flat.values())):
         values = {run.row.label: keys[key] for run, keys in flat.items() if key in keys}
         if len(set(map(repr, values.values()))) > 1:
             found = ", ".join(f"{label} {value}" for label, value in values.items())
-            fix = f"put {key}=... into `common`, or into the `set` of each row that departs, which the table then tells"
+            fix = (
+                f"put {key}=... into `common`, or into the `set` of each row that differs, "
+                "which the table then lists"
+            )
             problems.append(
                 Problem(
-                    f"the protocol is equal, and the rows differ in '{key}'",
+                    f"the protocol is equal but the rows differ in '{key}'",
                     setting.name,
                     found,
                     fix=fix,
@@ -254,7 +267,7 @@ def _unequal(setting: Setting, rows: Mapping[Planned, Recipe]) -> list[Problem]:
 
 
 def _must_agree(run: Planned, recipe: Recipe) -> dict[str, Any]:
-    """A recipe's keys that the protocol "equal" asks to agree, without those that the row sets itself and those that do nothing."""
+    """Return the keys that must agree under protocol "equal": not set by the row, and in use."""
     tables, training = recipe.tables(), recipe.training
     unlabelled = any(stage.unlabelled for stage in recipe.stages())
     idle = {*IDLE[training.schedule], *(() if unlabelled else ("unlabelled_batch",))}
@@ -273,11 +286,10 @@ def _must_agree(run: Planned, recipe: Recipe) -> dict[str, Any]:
 
 
 def check_unchanged(runs: Sequence[Planned]) -> None:
-    """The runs that are there must be of the recipes and of the code of plugins that are asked for now.
+    """Raise UserError if existing runs were made with a different recipe or different plugin code.
 
-    Raises UserError with every key that differs, and all runs of other code.
-
-    Of a run whose record is there the record must be whole and of this suite's run; its folder does not count.
+    The error lists every key that differs, and all runs of different code. If a run has a record,
+    the record must be complete and of this run; its folder is not checked.
     """
     changes: dict[tuple[str, str, str], list[Path]] = {}
     problems: list[Problem] = []
@@ -285,13 +297,16 @@ def check_unchanged(runs: Sequence[Planned]) -> None:
         problems += _unusable_record(run)
         for change in _changes(run):
             changes.setdefault(change, []).append(run.source)
-    fix = "put the suite back as it was, give another --out, or delete these folders (or records) to train them anew"
+    fix = (
+        "restore the suite, choose another --out, "
+        "or delete these folders (or records) to train the runs again"
+    )
     changed = [
         Problem(
-            f"'{key}' has changed in the suite since this was trained",
+            f"'{key}' has changed in the suite since these runs were trained",
             told(paths),
             now,
-            f"{then}, as it was then",
+            f"{then}, as in the run",
             fix,
         )
         for (key, now, then), paths in changes.items()
@@ -300,13 +315,13 @@ def check_unchanged(runs: Sequence[Planned]) -> None:
 
 
 def _other_plugins(runs: Iterable[Planned]) -> list[Problem]:
-    """The runs that were trained with other code of a plugin than is loaded now: they can't stand in one table with new ones."""
+    """Return the problems of runs trained with different plugin code: no table may mix them."""
     others: dict[tuple[str, str], list[Path]] = {}
     for run in runs:
         change = plugins.changed(run.row.name, run_or_record(run.source).environment)
         if change and (run.source != run.path or Run(run.path).trained):
             others.setdefault((run.row.name, change), []).append(run.source)
-    fix = "give another --out (and --records), or remove these runs to train them anew"
+    fix = "choose another --out (and --records), or delete these runs to train them again"
     return [
         Problem(
             f"the code of {name} has changed since these runs were trained",
@@ -320,23 +335,25 @@ def _other_plugins(runs: Iterable[Planned]) -> list[Problem]:
 
 
 def _unusable_record(run: Planned) -> list[Problem]:
-    """Why a record that is there can't stand for the run."""
+    """Return the problems of a record that cannot be used for the run."""
     if run.source == run.path:
         return []
     try:
         found, member = read_run(run.source, "test"), membership(run.source)
     except UserError as error:
         return list(error.problems)
-    fix = "move it away, or give another --records"
+    fix = "move it away, or choose another --records"
     if member is None:
-        return [Problem("the record is of a run that no suite made", str(run.source), fix=fix)]
+        return [Problem("the record's run is not from a suite", str(run.source), fix=fix)]
     theirs, ours = (
         (member.setting, member.label, found.seed),
         (run.setting.name, run.row.label, run.seed),
     )
     if theirs != ours:
         return [
-            Problem("the record is of another run", str(run.source), f"{theirs}", f"{ours}", fix)
+            Problem(
+                "the record is of a different run", str(run.source), f"{theirs}", f"{ours}", fix
+            )
         ]
     if found.partial:
         return [Problem("the record is of a partial evaluation", str(run.source), fix=fix)]
@@ -344,16 +361,16 @@ def _unusable_record(run: Planned) -> list[Problem]:
 
 
 def told(paths: Sequence[Path]) -> str:
-    """A few folders by name, and how many more there are."""
+    """Return the first MOST_TOLD paths, and the number of the others."""
     more = f" and {len(paths) - MOST_TOLD} more" if len(paths) > MOST_TOLD else ""
     return ", ".join(map(str, paths[:MOST_TOLD])) + more
 
 
 def _changes(run: Planned) -> list[tuple[str, str, str]]:
-    """(key, value now, value then) of what differs from what the run in the folder was made with."""
+    """Return (key, value now, value then) per key that differs from the run's request."""
     then = membership(run.source)
     if then is None:
-        return []  # none is there, or one whose own recipe will be compared when it is gone on with
+        return []  # no run, or one whose own recipe is compared when it is resumed
     asked = run_or_record(run.source).place.get("asked", {})
     before, now = _flat(asked), _flat(json.loads(json.dumps(run.asked)))
     free = FREE | _equal_once_resolved(asked, run)
@@ -368,10 +385,10 @@ def _changes(run: Planned) -> list[tuple[str, str, str]]:
 
 
 def _equal_once_resolved(asked: Mapping[str, Any], run: Planned) -> frozenset[str]:
-    """Keys that one of two recipes leaves to a default which is what the other says: a key that is newer than a run, say."""
+    """Return keys equal after defaults are filled in, such as a key that is newer than the run."""
     try:
         before, now = _flat(resolve(asked).tables()), _flat(run.resolved.tables())
-    except UserError:  # keys of then that are none today
+    except UserError:  # the old recipe has keys that no longer exist
         return frozenset()
     return frozenset(key for key in before.keys() & now.keys() if before[key] == now[key])
 

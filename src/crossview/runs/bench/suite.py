@@ -1,7 +1,8 @@
-"""Suites: methods x settings x seeds under one protocol, in a TOML file. :mod:`crossview.bench` runs them.
+"""Suites: methods x settings x seeds under one protocol, in a TOML file.
 
-Each run of a suite is ``crossview train RECIPE`` with ``--set`` texts; later ones win: the suite's ``common``, the setting's ``set``, the
-row's ``set``, the seed, and under the protocol "equal" the steps of the method's stages, scaled to the suite's ``total_steps``.
+:mod:`crossview.runner` runs them. Each run is ``crossview train RECIPE`` with ``--set`` texts, of
+which later ones win: the suite's ``common``, the setting's ``set``, the row's ``set``, the seed,
+and under protocol "equal" the steps of the method's stages, scaled to the suite's ``total_steps``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from crossview.recipe.resolve import parse
 Label = Annotated[
     str, Field(min_length=1, max_length=60, pattern=r"^[^,\n\r\t]*[A-Za-z0-9][^,\n\r\t]*$")
 ]
-"""A name in a table: no comma, so that a CSV file stays easy, and something a folder can be named by."""
+"""A name in a table and of a folder. No comma, so that a CSV file needs no quotes."""
 
 
 PLACES = ("settings", "methods")
@@ -33,66 +34,66 @@ class _Part(BaseModel):
 
 
 class Setting(_Part):
-    """One [[settings]]: a recipe, changed by ``set``, under a name of its own in the table."""
+    """One [[settings]]: a recipe, changed by ``set``, with its name in the table."""
 
     name: Label = Field(description="label in the table, and the folder of its runs")
-    recipe: str = Field(description="a shipped setting, or a TOML file beside the suite")
-    set: tuple[str, ...] = Field((), description="what is changed in the recipe, as --set texts")
+    recipe: str = Field(description="a shipped setting, or a TOML file in the suite's folder")
+    set: tuple[str, ...] = Field((), description="changes to the recipe, as --set texts")
 
 
 class Entry(_Part):
     """One [[methods]]: a row of the table."""
 
     label: Label = Field(description="label in the table")
-    name: str = Field(description="a method of crossview list methods")
+    name: str = Field(description="a method from crossview list methods")
     set: tuple[str, ...] = Field(
         (),
-        description="what is changed for this row, as --set texts; the table tells where it departs",
+        description="changes for this row, as --set texts; the table lists them",
     )
-    settings: tuple[str, ...] = Field(
-        (), description="the settings it belongs to; all where it is left out"
-    )
+    settings: tuple[str, ...] = Field((), description="the settings it belongs to; default: all")
     reference: bool = Field(
         False,
-        description="a bracket given more than the others (all labels, say): shown beside them, no competitor",
+        description="a reference that gets more than the other rows, such as all labels; "
+        "shown next to them, not compared",
     )
 
 
 class Suite(_Part):
     """A whole suite."""
 
-    name: Label = Field(description="its name")
-    about: str = Field(description="a sentence what it is")
+    name: Label = Field(description="the suite's name")
+    about: str = Field(description="a sentence that describes the suite")
     protocol: Literal["equal", "published"] = Field(
-        description="equal: the same steps, batch, schedule and network for all; published: each method's own"
+        description="equal: the same steps, batch, schedule and network for all; "
+        "published: each method's own"
     )
     baseline: Label = Field(description="the row that the others are compared with")
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(
         min_length=1, description="training seeds"
     )
     total_steps: int | None = Field(
-        None, ge=2, description="steps of every run, with the protocol equal"
+        None, ge=2, description="steps of every run, under protocol equal"
     )
-    common: tuple[str, ...] = Field((), description="what is set for all runs, as --set texts")
+    common: tuple[str, ...] = Field((), description="changes for all runs, as --set texts")
     settings: tuple[Setting, ...] = Field(min_length=1, description="the settings")
     methods: tuple[Entry, ...] = Field(min_length=1, description="the rows")
 
 
 def shipped_suites() -> list[str]:
-    """Names of the shipped suites."""
+    """Return the names of the shipped suites."""
     files = resources.files("crossview").joinpath("runs", "bench", "suites").iterdir()
     return sorted(Path(file.name).stem for file in files if file.name.endswith(".toml"))
 
 
 def load_suite(suite: str | Path) -> Suite:
-    """A shipped suite, or one of a TOML file. Raises UserError with every problem found."""
+    """Return a shipped suite, or one from a TOML file. Raise UserError with every problem found."""
     path = Path(suite)
     if path.suffix != ".toml":
         if str(suite) not in shipped_suites():
             fix = nearest(str(suite), shipped_suites())
             raise UserError(
                 Problem(
-                    f"there is no suite '{suite}'",
+                    f"unknown suite '{suite}'",
                     expected="a shipped suite or a TOML file",
                     fix=fix,
                 )
@@ -107,7 +108,7 @@ def load_suite(suite: str | Path) -> Suite:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
-            Problem("the suite can't be read", str(path), error.strerror or str(error))
+            Problem("cannot read the suite", str(path), error.strerror or str(error))
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(Problem("not a TOML file", str(path), str(error))) from None
@@ -115,7 +116,10 @@ def load_suite(suite: str | Path) -> Suite:
 
 
 def parse_suite(tables: Mapping[str, Any], beside: Path = Path()) -> Suite:
-    """A typed suite; recipe files are looked for in the folder ``beside``. Raises UserError with every problem found."""
+    """Return the typed suite. Raise UserError with every problem found.
+
+    beside: the folder that recipe files are relative to.
+    """
     problems: list[Problem] = []
 
     def parts(place: str, model: type[_Part]) -> list[Any]:
@@ -150,7 +154,7 @@ def parse_suite(tables: Mapping[str, Any], beside: Path = Path()) -> Suite:
 
 
 def slug(label: str) -> str:
-    """A label as a folder's name: "cml labelled only" -> "cml-labelled-only"."""
+    """Return a label as a folder name: "cml labelled only" -> "cml-labelled-only"."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", label).strip("-.")
 
 
@@ -160,7 +164,7 @@ def _with_file(setting: Setting, beside: Path) -> Setting:
 
 
 def _conflicts(suite: Suite) -> list[Problem]:
-    """What the keys of a suite ask of each other."""
+    """Return the problems between the keys of a suite."""
     settings, labels = (
         [setting.name for setting in suite.settings],
         [row.label for row in suite.methods],
@@ -168,18 +172,21 @@ def _conflicts(suite: Suite) -> list[Problem]:
     problems = [*_twice(settings, "[[settings]] name"), *_twice(labels, "[[methods]] label")]
     if len(set(suite.seeds)) < len(suite.seeds):
         problems.append(
-            Problem("a seed is there more than once", "[suite] seeds", str(list(suite.seeds)))
+            Problem("a seed appears more than once", "[suite] seeds", str(list(suite.seeds)))
         )
     if suite.baseline not in labels:
         problems.append(
             Problem(
-                f"no row has the baseline's label '{suite.baseline}'",
+                f"no row has the label of the baseline, '{suite.baseline}'",
                 "[suite] baseline",
                 fix=nearest(suite.baseline, labels),
             )
         )
     if (suite.total_steps is None) == (suite.protocol == "equal"):
-        expected = "given with protocol = 'equal', and only there: 'published' leaves each method its own steps"
+        expected = (
+            "a number under protocol = 'equal'; none under 'published', "
+            "where each method keeps its own steps"
+        )
         problems.append(
             Problem(
                 "'total_steps' does not fit the protocol",
@@ -191,9 +198,7 @@ def _conflicts(suite: Suite) -> list[Problem]:
     for row in suite.methods:
         unknown = [name for name in row.settings if name not in settings]
         problems += [
-            Problem(
-                f"there is no setting '{name}'", f"row '{row.label}'", fix=nearest(name, settings)
-            )
+            Problem(f"unknown setting '{name}'", f"row '{row.label}'", fix=nearest(name, settings))
             for name in unknown
         ]
     texts = [
@@ -206,7 +211,7 @@ def _conflicts(suite: Suite) -> list[Problem]:
 
 
 def _twice(labels: Sequence[str], where: str) -> list[Problem]:
-    """Labels that name one folder: also such that differ in signs only."""
+    """Return a problem if labels name the same folder, even if they differ in punctuation."""
     slugs = [slug(label).lower() for label in labels]
     twice = [
         label
@@ -214,14 +219,12 @@ def _twice(labels: Sequence[str], where: str) -> list[Problem]:
         if not name or slugs.count(name) > 1
     ]
     return (
-        [Problem("labels that can't be told apart as folders", where, ", ".join(twice))]
-        if twice
-        else []
+        [Problem("labels name the same folder, or none", where, ", ".join(twice))] if twice else []
     )
 
 
 def _unusable(text: str, where: str) -> list[Problem]:
-    """A --set text that can't be read, or that sets what the suite has keys for."""
+    """Return the problem of a --set text that cannot be read or sets a key of the suite."""
     try:
         table, key, _ = parse_set(text)
     except UserError as error:
@@ -230,5 +233,7 @@ def _unusable(text: str, where: str) -> list[Problem]:
         (table, key)
     )
     return (
-        [Problem(f"'{table}.{key}' is not set here", where, text, fix=f"use {own}")] if own else []
+        [Problem(f"'{table}.{key}' cannot be set here", where, text, fix=f"use {own}")]
+        if own
+        else []
     )
