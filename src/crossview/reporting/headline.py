@@ -9,7 +9,7 @@ from crossview.core.errors import UserError
 from crossview.core.text import count, duration, number, percent
 from crossview.recipe.layers import TABLES, differences, shipped_methods, shipped_settings
 from crossview.recipe.resolve import resolve
-from crossview.reporting.content import Evaluation, RunFolder
+from crossview.reporting.content import Evaluation, RunContent
 from crossview.reporting.results import case_row
 from crossview.reporting.svg import Mark, strip
 from crossview.reporting.verdict import bounds, is_optimistic, stale_step
@@ -28,7 +28,7 @@ MOST_TOLD = 4
 """Most changed keys that a badge lists; of more it gives the number."""
 
 
-def headline(run: RunFolder) -> dict[str, Any]:
+def headline(run: RunContent) -> dict[str, Any]:
     """Return method, setting, the facts below them and the badges."""
     method = method_name(str(run.option("method", "name") or "?"))
     setting = str(run.recipe.get("setting") or run.option("data", "source") or "own data")
@@ -43,7 +43,7 @@ def headline(run: RunFolder) -> dict[str, Any]:
     }
 
 
-def _facts(run: RunFolder) -> list[tuple[str, str]]:
+def _facts(run: RunContent) -> list[tuple[str, str]]:
     """Return (value, meaning) pairs."""
     facts = _scan_facts(run)
     steps = run.journal.total_step
@@ -57,7 +57,7 @@ def _facts(run: RunFolder) -> list[tuple[str, str]]:
     return facts + ([(str(device), "")] if device else [])
 
 
-def _scan_facts(run: RunFolder) -> list[tuple[str, str]]:
+def _scan_facts(run: RunContent) -> list[tuple[str, str]]:
     """Return the scan counts that the run recorded, or the number of labels in its recipe."""
     slices = run.option("data", "source") == "acdc"
     validation = _amount(run.environment.get("validation"))
@@ -89,7 +89,7 @@ def _amount(value: Any) -> int | None:
     return None if found is None else int(found)
 
 
-def _badges(run: RunFolder) -> list[tuple[str, str]]:
+def _badges(run: RunContent) -> list[tuple[str, str]]:
     selection = str(run.option("training", "selection") or "last")
     optimistic = (
         any(is_optimistic(evaluation.summary) for evaluation in run.evaluations)
@@ -121,7 +121,7 @@ def _badges(run: RunFolder) -> list[tuple[str, str]]:
     return badges
 
 
-def changed_keys(run: RunFolder) -> list[str]:
+def changed_keys(run: RunContent) -> list[str]:
     """Return the keys, other than the seed, in which a run differs from its named setting.
 
     Only keys that affect the result count. Empty for a recipe planned for the user's own scans, and
@@ -146,7 +146,7 @@ def changed_keys(run: RunFolder) -> list[str]:
     return [key for key in keys if key not in ("seed", *MEASURED)]
 
 
-def planned_steps(run: RunFolder) -> int:
+def planned_steps(run: RunContent) -> int:
     """Return the steps of all stages in the recipe's [method]; 0 if it has none."""
     method = table(run.recipe.get("method"))
     return sum(
@@ -154,7 +154,7 @@ def planned_steps(run: RunFolder) -> int:
     )
 
 
-def headline_score(run: RunFolder) -> dict[str, Any] | None:
+def headline_score(run: RunContent) -> dict[str, Any] | None:
     """Return the first evaluation's mean Dice and interval, other scores and strip of cases."""
     if not run.evaluations:
         return None

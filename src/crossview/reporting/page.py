@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from crossview.core.files import write_text
-from crossview.core.plugins import arguments, command
+from crossview.core.plugins import arguments
 from crossview.reporting.anonymous import without_names
 from crossview.reporting.comparison import ComparisonTable, comparison_section
-from crossview.reporting.content import RunFolder, read_run
+from crossview.reporting.content import RunContent, read_run
 from crossview.reporting.curves import speed_sentence, training_charts
 from crossview.reporting.data_sheet import data_sheet
 from crossview.reporting.headline import headline, headline_score, planned_steps
@@ -101,7 +101,7 @@ def _sections(content: dict[str, Any]) -> list[tuple[str, str]]:
     return [*sections, ("recipe", "Repeat it")]
 
 
-def _unfinished(run: RunFolder) -> str:
+def _unfinished(run: RunContent) -> str:
     if run.journal.finished:
         return ""
     planned = planned_steps(run)
@@ -112,12 +112,12 @@ def _unfinished(run: RunFolder) -> str:
     )
 
 
-def _plugin(run: RunFolder) -> str:
+def _plugin(run: RunContent) -> str:
     """Return the plugin arguments that a command on the run needs, with a leading space."""
     return "".join(f" {word}" for word in arguments(str(run.option("method", "name"))))
 
 
-def _batches(run: RunFolder) -> tuple[list[dict[str, Any]], str]:
+def _batches(run: RunContent) -> tuple[list[dict[str, Any]], str]:
     """Return each stage's first picture and the last of all, and a note on the others.
 
     Files are named "<stage number>-<stage>-step-<step>".
@@ -142,7 +142,7 @@ def _batch_name(path: Path) -> str:
     return f"stage {stage}, step {int(step):,}" if step.isdecimal() else path.stem
 
 
-def _notes(run: RunFolder) -> list[str]:
+def _notes(run: RunContent) -> list[str]:
     """Return the notes that qualify the numbers of the page, each sentence once."""
     notes: list[str] = []
     for evaluation in run.evaluations:
@@ -161,16 +161,14 @@ def _notes(run: RunFolder) -> list[str]:
     return [note for note in dict.fromkeys(notes) if note]
 
 
-def _commands(run: RunFolder) -> list[str]:
+def _commands(run: RunContent) -> list[str]:
     made = str(run.environment.get("command") or "crossview train RECIPE --data DATA --out RUN")
     lines = [made]
-    lines += [
-        command("evaluate", run.path, "--split", evaluation.split) for evaluation in run.evaluations
-    ]
+    lines += [run.folder.command("evaluate", "--split", each.split) for each in run.evaluations]
     return [*lines, f"crossview report {shlex.quote(str(run.path))}"]
 
 
-def _environment(run: RunFolder) -> list[tuple[str, str]]:
+def _environment(run: RunContent) -> list[tuple[str, str]]:
     """Return environment.json without what the page shows elsewhere; lists, tables on one line."""
     shown = []
     for name, value in run.environment.items():

@@ -10,7 +10,7 @@ from typing import Any
 
 from crossview.core.text import NOTHING, count, number, percent
 from crossview.evaluation.scores import is_the_answer
-from crossview.reporting.content import CaseScores, Evaluation, RunFolder
+from crossview.reporting.content import CaseScores, Evaluation, RunContent
 from crossview.reporting.images import BUDGET, Embedded, embed
 from crossview.reporting.verdict import bounds
 from crossview.reporting.words import METRICS, OVERLAPS, distance, interval, metric, table
@@ -44,7 +44,7 @@ class Shown:
     featured: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, run: RunFolder) -> Shown:
+    def of(cls, run: RunContent) -> Shown:
         """Embed the first evaluation's median case, large, and others that fit, worst first."""
         shown = cls()
         large = None

@@ -56,7 +56,7 @@ class Prepared:
 
 def check_same_cases(run: Run, prepared: Prepared) -> None:
     """Raise UserError if a resumed run would not draw from the cases that it began with."""
-    then = run.environment.get("training_cases", prepared.fingerprint)
+    then = run.require_environment().get("training_cases", prepared.fingerprint)
     if then != prepared.fingerprint:
         fix = "give the data that the run began with, or choose another --out"
         where = str(prepared.data or prepared.recipe.data.source)
