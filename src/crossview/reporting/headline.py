@@ -152,10 +152,10 @@ def headline_score(run: RunFolder) -> HeadlineScore | None:
         for index, case in enumerate(evaluation.cases)
         if (dice := case.mean("dice")) is not None
     ]
-    dice = scores["dice"]
+    mean = scores["dice"]
     return HeadlineScore(
         on if old is None else f"{on} at step {old:,}; the run has continued since",
         scores,
         str(evaluation.summary.get("unit") or "voxel"),
-        strip(marks, dice.mean, dice.span, "Dice of each case") if len(marks) > 1 else None,
+        strip(marks, mean.mean, mean.span, "Dice of each case") if len(marks) > 1 else None,
     )

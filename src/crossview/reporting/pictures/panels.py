@@ -6,7 +6,7 @@ Colours are safe for colour-blind readers: labels are cool (blue to green) and p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,9 +132,7 @@ def blend(panel: Pixels, coverage: NDArray[np.float32], colour: Colour) -> Pixel
     )
 
 
-def draw_outlines(
-    panel: Pixels, label: Array, family: Sequence[Colour], width: float = 1.6
-) -> Pixels:
+def draw_outlines(panel: Pixels, label: Array, family: Sequence[Colour], width: float) -> Pixels:
     """Return a panel with the outline of each class of a label plane (h, w) of any size."""
     size = (panel.shape[1], panel.shape[0])
     for index in np.unique(label[label > 0]):
@@ -142,7 +140,7 @@ def draw_outlines(
     return panel
 
 
-def fill(panel: Pixels, mask: Mask, colour: Colour, opacity: float = 0.62) -> Pixels:
+def fill(panel: Pixels, mask: Mask, colour: Colour, opacity: float) -> Pixels:
     """Return a panel with a tint over a mask plane (h, w), whose voxel borders stay sharp."""
     size = (panel.shape[1], panel.shape[0])
     covered = np.asarray(
@@ -174,6 +172,17 @@ class Key:
     text: str
     colour: Colour
     tint: bool = False
+
+
+def class_keys(
+    classes: Iterable[int], names: Mapping[int, str], kinds: Mapping[str, Sequence[Colour]]
+) -> list[Key]:
+    """Return a key for each class and each kind of outline: "left ventricle: prediction"."""
+    return [
+        Key(f"{names.get(index, f'class {index}')}: {kind}", shade(family, index))
+        for index in classes
+        for kind, family in kinds.items()
+    ]
 
 
 def shorten(text: str, width: float, letters: Any) -> str:
