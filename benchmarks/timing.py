@@ -22,7 +22,7 @@ import torch
 from crossview.core.environment import environment_now
 from crossview.core.errors import UserError
 from crossview.core.files import write_text
-from crossview.runs.bench.record import FOLDERS
+from crossview.evaluation.record import FOLDERS
 from crossview.training.device import Precision
 
 Number = float | int

@@ -16,7 +16,6 @@ from rich.console import Console
 from crossview.core.errors import UserError
 from crossview.evaluation import bootstrap
 from crossview.evaluation.compare import compare
-from crossview.evaluation.finished import identity
 from crossview.evaluation.metrics import Measures
 from crossview.evaluation.scores import Score, summarise, write
 from crossview.evaluation.tables import duration
@@ -739,16 +738,3 @@ def test_terminal_table_flags_what_was_selected_on_test(tmp_path):
 )
 def test_duration(seconds, text):
     assert duration(seconds) == text
-
-
-def test_a_key_that_older_runs_lack_stands_for_what_they_did():
-    older = {"data": {"source": "folder"}, "training": {"selection": "last"}}
-    newer = {
-        "data": {"source": "folder", "foreground_share": 0.0},
-        "training": {"selection": "last"},
-    }
-    other = {
-        "data": {"source": "folder", "foreground_share": 0.5},
-        "training": {"selection": "last"},
-    }
-    assert identity(older) == identity(newer) != identity(other)

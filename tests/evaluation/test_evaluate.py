@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from crossview.core.errors import Problem, UserError
+from crossview.core.run_folder import EvaluationFolder
 from crossview.data.case import Case
 from crossview.data.preprocess import Preprocessing, resampled_label
 from crossview.evaluation.evaluate import evaluate, quick_dice
@@ -107,12 +108,12 @@ def run(predictor=None, cases=CASES, **more):
 def test_every_prediction_is_scored_in_order(tmp_path):
     out = tmp_path / "test"
     summary = run(out=out)
-    assert read_summary(out) == summary
+    assert read_summary(EvaluationFolder(out)) == summary
     assert summary["cases"] == [each.id for each in CASES]
     assert summary["views"]["view2"]["mean"]["dice"]["mean"] == 1
     assert summary["views"]["view1"]["mean"] == summary["mean"]
     assert summary["other_cleanup"]["mean"]["dice"]["mean"] == 0
-    rows = read_cases(out)
+    rows = read_cases(EvaluationFolder(out))
     assert [row.case for row in rows if row.view == "" and row.label_class == 1] == summary["cases"]
     for row in rows:
         if row.view == "":
@@ -222,7 +223,7 @@ def test_nothing_of_an_earlier_evaluation_stays(tmp_path):
     run(out=out, on_case=pictured)
     run(out=out, on_case=pictured, cases=CASES[:2], header={**HEADER, "partial": True})
     assert sorted(path.name for path in out.rglob("*.png")) == ["case0.png", "case1.png"]
-    summary = read_summary(out)
+    summary = read_summary(EvaluationFolder(out))
     assert (summary["cases"], summary["partial"]) == (["case0", "case1"], True)
     assert summary["notes"] == ["only the first 2 cases were scored"]
     assert [path.name for path in out.parent.iterdir()] == ["test"]
@@ -242,7 +243,7 @@ def test_an_evaluation_that_fails_leaves_the_old_one(tmp_path, stop):
     (tmp_path / "test.part" / "stray.png").write_text("of a kill")
     with pytest.raises(stop):
         run(out=out, on_case=failing)
-    assert read_summary(out) == old
+    assert read_summary(EvaluationFolder(out)) == old
     assert len(list(out.rglob("*.png"))) == 6
     assert [path.name for path in tmp_path.iterdir()] == ["test"]
     (tmp_path / "test.part").mkdir()

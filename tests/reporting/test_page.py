@@ -381,9 +381,7 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "file", ["recipe.toml", "environment.json", "evaluation/test/summary.json"]
-)
+@pytest.mark.parametrize("file", ["recipe.toml", "evaluation/test/summary.json"])
 def test_a_damaged_file_is_named(make_run: MakeRun, file: str) -> None:
     run = make_run(dice={"a": [0.8]})
     (run / file).write_text("{ half")

@@ -22,7 +22,6 @@ from crossview.cli.options import (
 )
 from crossview.cli.views import suggestion_table, summary_table
 from crossview.core.errors import STOPS
-from crossview.core.plugins import command
 
 
 def check(
@@ -88,7 +87,8 @@ def evaluate(
         print(f"remark: {text}", file=sys.stderr)
     if not Run(run).finished:
         print(
-            f"remark: the run is unfinished; resume it with {command('train', run, '--resume')}",
+            f"remark: the run is unfinished; resume it with "
+            f"{Run(run).command('train', '--resume')}",
             file=sys.stderr,
         )
 

@@ -22,7 +22,7 @@ from crossview.cli.options import (
 )
 from crossview.cli.views import print_bench, print_comparison
 from crossview.core.errors import UserError
-from crossview.core.plugins import arguments, command
+from crossview.core.plugins import arguments
 from crossview.core.processes import leave, place, speaks
 from crossview.runs.launch import launch
 
@@ -118,14 +118,14 @@ def train(
     if speaks() and outcome.how == "finished":
         untested = run.environment.get("test") == 0
         follows = (
-            command("predict", run.path, "SCANS", "--out", "predictions")
+            run.command("predict", "SCANS", "--out", "predictions")
             if untested
-            else command("evaluate", run.path)
+            else run.command("evaluate")
         )
         how = "already finished" if already else "finished"
         print(f"{how} after {outcome.total_step} steps: {run.path}\nnext: {follows}")
     elif speaks():
-        follows = command("train", run.path, "--resume")
+        follows = run.command("train", "--resume")
         print(
             f"stopped and saved after {outcome.total_step} steps: {run.path}\nto resume: {follows}"
         )

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from crossview.core.errors import Problem
+from crossview.core.run_folder import RunFolder
 from crossview.evaluation.bootstrap import mean_of_defined
 from crossview.evaluation.finished import FinishedRun
-from crossview.evaluation.scores import evaluate_again
 
 ROUNDING = 2e-6
 """Effect that the six decimals of a record can have on the relation of Jaccard to Dice."""
@@ -228,7 +228,7 @@ def _partial(run: FinishedRun) -> list[Problem]:
     if not run.partial:
         return []
     found = f"only the first {len(run.cases)} cases were scored"
-    fix = evaluate_again(run.path)
+    fix = RunFolder(run.path).command("evaluate")
     return [
         Problem("the evaluation is partial", str(run.path), found, "all cases of the split", fix)
     ]

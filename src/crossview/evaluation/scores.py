@@ -14,16 +14,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import fail
 from crossview.core.files import write_text
-from crossview.core.plugins import command
+from crossview.core.run_folder import EvaluationFolder
 from crossview.evaluation import bootstrap
-from crossview.evaluation.metrics import METRICS, Measures
+from crossview.evaluation.metrics import METRICS, Empty, Measures
 
 FORMAT = 1
 
@@ -271,85 +271,56 @@ def write(folder: Path, summary: Summary, scores: Sequence[Score]) -> None:
     )
 
 
-def read_summary(folder: Path) -> Summary:
-    """Return the summary in an evaluation's folder.
+def read_summary(folder: EvaluationFolder) -> Summary:
+    """Return the summary of an evaluation.
 
     Raises:
         UserError: If it is missing, broken or of another format version.
     """
-    path = folder / "summary.json"
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(Problem("there is no evaluation", str(path), fix=_again(path))) from None
-    except (OSError, ValueError) as error:
-        raise UserError(
-            Problem(
-                "the summary can't be read", str(path), str(error), "JSON", "evaluate the run again"
-            )
-        ) from error
-    return check_format(summary, path)
-
-
-def evaluate_again(run: Path, split: str = "") -> str:
-    """Return the command that scores a run again."""
-    return command("evaluate", run, *(["--split", split] if split else []))
-
-
-def _again(file: Path) -> str:
-    """Return the command that writes a file RUN/evaluation/SPLIT/... again."""
-    return evaluate_again(file.parents[2], file.parent.name)
+    return check_format(folder.summary(), folder.path / "summary.json")
 
 
 def check_format(summary: Any, where: Path) -> Summary:
     """Return the summary. Raise UserError if it has another format version."""
-    if not isinstance(summary, dict) or summary.get("format") != FORMAT:
-        found = str(summary.get("format")) if isinstance(summary, dict) else type(summary).__name__
-        raise UserError(
-            Problem(
-                "the summary has another format version",
-                str(where),
-                found,
-                str(FORMAT),
-                "evaluate the run again",
-            )
+    found = summary.get("format") if isinstance(summary, dict) else type(summary).__name__
+    if found != FORMAT:
+        fail(
+            "the summary has another format version",
+            where,
+            found=found,
+            expected=FORMAT,
+            fix="evaluate the run again",
         )
-    return summary
+    checked: Summary = summary
+    return checked
 
 
-def read_cases(folder: Path) -> list[Score]:
-    """Return the scores in an evaluation's ``cases.csv``. Diagonals are not stored: NaN.
+def read_cases(folder: EvaluationFolder) -> list[Score]:
+    """Return the scores of an evaluation's cases. Diagonals are not stored: NaN.
 
     Raises:
-        UserError: If it is missing or broken.
+        UserError: If their table is missing or broken.
     """
-    path = folder / "cases.csv"
+    rows, path = folder.cases(), folder.path / "cases.csv"
+    if rows is None:
+        fail("the table of cases is missing", path, fix=folder.again)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            if tuple(rows.fieldnames or ()) != COLUMNS:
-                raise ValueError(f"columns {rows.fieldnames}")
-            return [_score(row) for row in rows]
-    except FileNotFoundError:
-        raise UserError(
-            Problem("the table of cases is missing", str(path), fix=_again(path))
-        ) from None
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        expected = "columns " + ", ".join(COLUMNS)
-        raise UserError(
-            Problem(
-                "the table of cases can't be read",
-                str(path),
-                str(error),
-                expected,
-                "evaluate the run again",
-            )
-        ) from error
+        if not rows or tuple(rows[0]) != COLUMNS:
+            raise ValueError(f"columns {list(rows[0])}" if rows else "no case")
+        return [_score(row) for row in rows]
+    except (ValueError, TypeError) as error:
+        fail(
+            "the table of cases can't be read",
+            path,
+            found=error,
+            expected="columns " + ", ".join(COLUMNS),
+            fix="evaluate the run again",
+        )
 
 
 def _score(row: Mapping[str, Any]) -> Score:
     numbers = {name: float(row[name]) if row[name] else math.nan for name in METRICS}
-    if row["empty"] not in ("", "missed", "spurious", "both_empty"):
+    if row["empty"] not in get_args(Empty):
         raise ValueError(f"empty {row['empty']!r}")
     measures = Measures(**numbers, diagonal=math.nan, empty=row["empty"])
     return Score(row["case"], row["patient"], row["view"], int(row["class"]), measures)

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from crossview.reporting.content import CaseScores, Evaluation, Journal, RunFolder
+from crossview.core.run_folder import History
+from crossview.reporting.content import CaseScores, Evaluation, RunContent
 
 HIDDEN = ("data", "command")
 """Entries of environment.json that contain paths."""
 
 
-def without_names(run: RunFolder) -> RunFolder:
+def without_names(run: RunContent) -> RunContent:
     """Return the run with each case and patient name replaced by "case 1", "case 2", ...
 
     A name is replaced wherever it is a whole word; the numbers follow the alphabet. Data paths and
@@ -26,10 +27,10 @@ def without_names(run: RunFolder) -> RunFolder:
     }
     rows = tuple(_replaced(row, codes) for row in run.journal.rows)
     evaluations = tuple(_evaluation(evaluation, codes) for evaluation in run.evaluations)
-    return replace(run, environment=environment, journal=Journal(rows), evaluations=evaluations)
+    return replace(run, environment=environment, journal=History(rows), evaluations=evaluations)
 
 
-def _names(run: RunFolder) -> Iterable[str]:
+def _names(run: RunContent) -> Iterable[str]:
     """Yield the names of cases and patients in all splits."""
     for key in ("labelled", "validation"):
         found = run.environment.get(key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -11,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from crossview.core.run_folder import RunFolder
 from crossview.core.text import number
 from crossview.reporting.svg import Chart, short
 from crossview.reporting.words import table
@@ -35,11 +35,8 @@ def data_sheet(run: Path) -> dict[str, Any] | None:
 
     None if the run was not planned or plan.json cannot be read.
     """
-    try:
-        plan = json.loads((run / "plan.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(plan, dict):
+    plan = RunFolder(run).plan
+    if not plan:
         return None
     fingerprint = table(plan.get("fingerprint"))
     cases = [case for case in fingerprint.get("cases") or [] if isinstance(case, dict)]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossview.core.files import write_text
-from crossview.core.plugins import arguments, command
+from crossview.core.plugins import arguments
 from crossview.reporting.anonymous import without_names
 from crossview.reporting.comparison import ComparisonTable, comparison_section
-from crossview.reporting.content import RunFolder, read_run
+from crossview.reporting.content import RunContent, read_run
 from crossview.reporting.curves import speed_sentence, training_charts
 from crossview.reporting.data_sheet import data_sheet
 from crossview.reporting.headline import headline, headline_score, planned_steps
@@ -88,7 +88,7 @@ class Batch:
     image: Embedded
 
 
-def _batches(run: RunFolder) -> list[Batch]:
+def _batches(run: RunContent) -> list[Batch]:
     """Return each stage's first picture and the last of all.
 
     Files are named "<stage number>-<stage>-step-<step>".
@@ -106,7 +106,7 @@ def _batch_name(path: Path) -> str:
     return f"stage {stage}, step {int(step):,}" if step.isdecimal() else path.stem
 
 
-def _notes(run: RunFolder) -> list[str]:
+def _notes(run: RunContent) -> list[str]:
     """Return the notes that qualify the numbers of the page, each sentence once."""
     notes: list[object] = []
     for evaluation in run.evaluations:
@@ -118,15 +118,15 @@ def _notes(run: RunFolder) -> list[str]:
     return list(dict.fromkeys(str(note) for note in notes if note))
 
 
-def _commands(run: RunFolder) -> list[str]:
+def _commands(run: RunContent) -> list[str]:
     return [
         str(run.environment.get("command") or "crossview train RECIPE --data DATA --out RUN"),
-        *(command("evaluate", run.path, "--split", each.split) for each in run.evaluations),
+        *(run.folder.command("evaluate", "--split", each.split) for each in run.evaluations),
         f"crossview report {shlex.quote(str(run.path))}",
     ]
 
 
-def _environment(run: RunFolder) -> list[tuple[str, str]]:
+def _environment(run: RunContent) -> list[tuple[str, str]]:
     """Return environment.json without what the page shows elsewhere; lists, tables on one line."""
     shown = []
     for name, value in run.environment.items():

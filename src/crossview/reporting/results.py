@@ -10,7 +10,7 @@ from typing import Any
 
 from crossview.core.text import count, number
 from crossview.evaluation.scores import is_the_answer
-from crossview.reporting.content import CaseScores, Evaluation, RunFolder
+from crossview.reporting.content import CaseScores, Evaluation, RunContent
 from crossview.reporting.images import BUDGET, Embedded, embed
 from crossview.reporting.words import METRICS, table
 
@@ -73,7 +73,7 @@ class Pictures:
     featured: Path | None = None
 
     @classmethod
-    def of(cls, run: RunFolder) -> Pictures:
+    def of(cls, run: RunContent) -> Pictures:
         """Embed the first evaluation's median case, large, and others that fit, worst first."""
         scored = [
             path

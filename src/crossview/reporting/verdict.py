@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
+from crossview.core.run_folder import Row
 from crossview.core.text import count, in_text, listed, number, percent
-from crossview.evaluation.scores import evaluate_again
-from crossview.reporting.content import Evaluation, Row, RunFolder
+from crossview.reporting.content import Evaluation, RunContent
 from crossview.reporting.results import Score, scores_of
 from crossview.reporting.words import distance, interval, table
 
@@ -153,7 +153,7 @@ def _failures(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def unlabelled_effect(run: RunFolder, compared: bool = False) -> Unlabelled:
+def unlabelled_effect(run: RunContent, compared: bool = False) -> Unlabelled:
     """Compare the Dice of the labelled-only stage with the result's, both scored during training.
 
     Unlabelled scans can hurt; the text says so if they did.
@@ -165,7 +165,7 @@ def unlabelled_effect(run: RunFolder, compared: bool = False) -> Unlabelled:
     return Unlabelled(found.effect, f"{waited} {found.text}") if waited else found
 
 
-def waiting(run: RunFolder) -> str:
+def waiting(run: RunContent) -> str:
     """Return why the labelled stage ran beyond its steps, and if it ended; "" if it did not."""
     looks = run.journal.of("readiness")
     late = [row for row in looks if not row.get("ready")]
@@ -180,7 +180,7 @@ def waiting(run: RunFolder) -> str:
     )
 
 
-def _effect(run: RunFolder, compared: bool) -> Unlabelled:
+def _effect(run: RunContent, compared: bool) -> Unlabelled:
     stages = [row for row in run.journal.of("stage") if number(row.get("steps"))]
     learning = [row for row in stages if uses_unlabelled(row, run)]
     if stages and not learning:
@@ -212,7 +212,7 @@ def _effect(run: RunFolder, compared: bool) -> Unlabelled:
     return Unlabelled("unknown", ALONE.format(why=why))
 
 
-def uses_unlabelled(stage: Row, run: RunFolder) -> bool:
+def uses_unlabelled(stage: Row, run: RunContent) -> bool:
     """True if a stage of the journal trains on unlabelled scans, by its row or else the recipe."""
     if isinstance(stage.get("unlabelled"), bool):
         return bool(stage["unlabelled"])
@@ -225,7 +225,7 @@ def uses_unlabelled(stage: Row, run: RunFolder) -> bool:
 
 
 def _change(
-    before: list[Scored], after: list[Scored], run: RunFolder, compared: bool
+    before: list[Scored], after: list[Scored], run: RunContent, compared: bool
 ) -> Unlabelled:
     """Compare the stages at their ends, or at their best where the run selects its checkpoint."""
     split = run.scored_in_training
@@ -259,7 +259,7 @@ def _change(
     return Unlabelled(effect, text)
 
 
-def cautions(run: RunFolder) -> list[tuple[str, str]]:
+def cautions(run: RunContent) -> list[tuple[str, str]]:
     """Return cautions about the numbers as (tone, text), with tone "bad" or "warn"."""
     bad = [_selected(each) for each in run.evaluations if is_optimistic(each.summary)]
     if not run.evaluations and run.option("training", "selection") == "test":
@@ -283,7 +283,7 @@ def _selected(evaluation: Evaluation) -> str:
     return f"Selected on {selection}, optimistic: the checkpoint was selected on {cases}."
 
 
-def _stale(evaluation: Evaluation, run: RunFolder) -> list[str]:
+def _stale(evaluation: Evaluation, run: RunContent) -> list[str]:
     """Return the caution about scores that are older than the run's last checkpoint."""
     step = stale_step(evaluation, run)
     if step is None:
@@ -291,11 +291,11 @@ def _stale(evaluation: Evaluation, run: RunFolder) -> list[str]:
     return [
         f"The {evaluation.split} scores are from step {step:,}, "
         f"but the run is now at step {run.journal.total_step:,}: "
-        f"evaluate it again ({evaluate_again(run.path, evaluation.split)})."
+        f"evaluate it again ({run.folder.command('evaluate', '--split', evaluation.split)})."
     ]
 
 
-def stale_step(evaluation: Evaluation, run: RunFolder) -> int | None:
+def stale_step(evaluation: Evaluation, run: RunContent) -> int | None:
     """Return the step of an evaluation of the last checkpoint if the run has continued since."""
     step, now = number(evaluation.summary.get("step")), run.journal.total_step
     if evaluation.summary.get("checkpoint") != "last" or step is None or not now or step == now:
@@ -320,7 +320,7 @@ def is_optimistic(summary: Mapping[str, Any]) -> bool:
     return bool(summary.get("optimistic")) or summary.get("selection") == "test"
 
 
-def is_idle(view: str, stage: str, run: RunFolder) -> bool:
+def is_idle(view: str, stage: str, run: RunContent) -> bool:
     """True if a view takes no part in a stage.
 
     This is an averaged teacher in a stage without unlabelled scans (BCP's first stage).
@@ -329,7 +329,7 @@ def is_idle(view: str, stage: str, run: RunFolder) -> bool:
     return view == "teacher" and row is not None and not uses_unlabelled(row, run)
 
 
-def _weak_views(run: RunFolder) -> list[str]:
+def _weak_views(run: RunContent) -> list[str]:
     """Return cautions about views far below the best, as last scored in training or evaluated."""
     rows = [row for row in run.journal.of("validation") if row.get("views")]
     if rows:
@@ -362,7 +362,7 @@ def _weak_views(run: RunFolder) -> list[str]:
     ]
 
 
-def _dead_views(run: RunFolder) -> list[str]:
+def _dead_views(run: RunContent) -> list[str]:
     """Return cautions about views whose pseudo-labels have almost no foreground at the end."""
     rows = [table(row.get("health")) for row in run.journal.of("step") if row.get("health")]
     shares: dict[str, list[float]] = {}

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from crossview.core.errors import Problem, UserError
-from crossview.core.plugins import command
 from crossview.core.progress import Progress
 from crossview.data.case import Case
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
@@ -39,7 +38,7 @@ def evaluate(
     splits = find_splits(recipe, root)
     chosen: tuple[Case, ...] = getattr(splits, split)[:cases]
     if not chosen:
-        segment = command("predict", run.path, "SCANS", "--out", "DIR")
+        segment = run.command("predict", "SCANS", "--out", "DIR")
         fix = f"to segment scans: {segment}; to score some, name labelled cases as {split} in split.toml"
         raise UserError(
             Problem(

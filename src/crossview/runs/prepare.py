@@ -56,7 +56,7 @@ class Prepared:
 
 def check_same_cases(run: Run, prepared: Prepared) -> None:
     """A resumed run must draw from the cases it began with. Raises UserError."""
-    then = run.environment.get("training_cases", prepared.fingerprint)
+    then = run.require_environment().get("training_cases", prepared.fingerprint)
     if then != prepared.fingerprint:
         fix = "give the data the run began with, or train into another folder"
         where = str(prepared.data or prepared.recipe.data.source)

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ import torch
 
 from crossview.core import plugins
 from crossview.core.environment import VERSION, environment_now
-from crossview.core.errors import Problem, UserError, raise_all
+from crossview.core.errors import Problem, UserError, fail, raise_all
 from crossview.core.files import check_writable, write_text
 from crossview.core.progress import Progress
-from crossview.core.run_folder import Journal, read_journal
+from crossview.core.run_folder import ENVIRONMENT, RECIPE, RunFolder
 from crossview.data.case import Splits
 from crossview.inference.predict import Predictor
 from crossview.methods.method import Method
-from crossview.recipe.layers import Tables, differences, read_tables
+from crossview.recipe.layers import Tables, differences
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.runs.lock import LOCK
 from crossview.training import checkpoint
@@ -35,63 +36,27 @@ from crossview.training.options import CHANGEABLE_ON_RESUME
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run folder that exists."""
+class Run(RunFolder):
+    """A run folder with its typed recipe, its data and its checkpoints."""
 
-    path: Path
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))  # accepts a str as well
-
-    @staticmethod
-    def open(path: Path | str) -> Run:
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
         """Return the run in ``path``. Raise UserError if it is not a run folder."""
-        run = Run(Path(path))
-        if not (run.path / "recipe.toml").is_file():
-            found = "no such folder" if not run.path.is_dir() else "a folder without recipe.toml"
-            raise UserError(
-                Problem(
-                    "this is not a run folder",
-                    where=str(path),
-                    found=found,
-                    fix="give a folder that crossview train wrote",
-                )
-            )
-        return run
+        return cls.require(path)
 
-    @property
+    @cached_property
     def recipe(self) -> Recipe:
-        path = self.path / "recipe.toml"
-        tables = read_tables(path)
+        tables = self.tables
         try:
             return resolve(tables)
         except UserError as error:
+            file = self.path / RECIPE
             raise UserError(
                 [
-                    replace(each, where=f"{path}: {each.where}".rstrip(": "))
+                    replace(each, where=f"{file}: {each.where}".rstrip(": "))
                     for each in error.problems
                 ]
             ) from None
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        path = self.path / "environment.json"
-        try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(content, dict):
-                raise ValueError(f"a {type(content).__name__} instead of an object")
-        except (OSError, ValueError) as error:
-            fix = "restore the file, or train again with --overwrite"
-            raise UserError(
-                Problem(
-                    "the run's environment can't be read",
-                    str(path),
-                    str(error),
-                    "the file that crossview train wrote",
-                    fix,
-                )
-            ) from None
-        return content
 
     def data_root(self, given: Path | str | None) -> Path | None:
         """Return the folder of the data: the one given, else the one used in training.
@@ -99,28 +64,17 @@ class Run:
         It is None for a source that needs no data. Raise UserError if the folder used in training
         no longer exists.
         """
-        stored = self.environment.get("data")
-        if given is not None or not stored:
-            return None if given is None else Path(given)
-        if not Path(stored).is_dir():
-            fix = "give its new place with --data DATA"
-            raise UserError(
-                Problem(
-                    "the data folder that the run was trained on no longer exists",
-                    stored,
-                    "no such folder",
-                    fix=fix,
-                )
+        stored = self.require_environment().get("data")
+        if given is not None:
+            return Path(given)
+        if stored and not Path(stored).is_dir():
+            fail(
+                "the data folder that the run was trained on no longer exists",
+                stored,
+                found="no such folder",
+                fix="give its new place with --data DATA",
             )
-        return Path(stored)
-
-    @property
-    def journal(self) -> Journal:
-        return Journal(self.path / "journal.jsonl")
-
-    @property
-    def finished(self) -> bool:
-        return any(row["kind"] == "finished" for row in read_journal(self.journal.path))
+        return Path(stored) if stored else None
 
     @property
     def trained(self) -> bool:
@@ -133,15 +87,6 @@ class Run:
             last.exists() and checkpoint.read(last)["position"]["total_step"] > 0
         )
 
-    @property
-    def waited_in_vain(self) -> bool:
-        """True if the networks never became ready, so that no unlabelled scan was used.
-
-        The labelled stage waited for them and took all steps of the run.
-        """
-        looks = [row for row in read_journal(self.journal.path) if row["kind"] == "readiness"]
-        return self.finished and bool(looks) and not looks[-1]["ready"]
-
     def checkpoint(self, name: str | None = None) -> Path:
         """Return a checkpoint's file, by default that of the run's selection policy.
 
@@ -149,13 +94,7 @@ class Run:
         """
         name = name or ("last" if self.recipe.training.selection == "last" else "selected")
         if name not in ("last", "selected"):
-            raise UserError(
-                Problem(
-                    f"there is no checkpoint '{name}'",
-                    where=str(self.path),
-                    expected="last or selected",
-                )
-            )
+            fail(f"there is no checkpoint '{name}'", self.path, expected="last or selected")
         return self.path / "checkpoints" / f"{name}.pt"
 
 
@@ -244,7 +183,7 @@ def create(path: Path, recipe: Recipe, about: Mapping[str, Any]) -> Run:
             shutil.rmtree(old)
         else:
             old.unlink(missing_ok=True)
-    write_text(path / "environment.json", json.dumps(dict(about), indent=1))
+    write_text(path / ENVIRONMENT, json.dumps(dict(about), indent=1))
     for folder in ("checkpoints", "pictures"):
         (path / folder).mkdir()
     write_text(path / "recipe.toml", recipe.toml())
@@ -285,7 +224,7 @@ def stored_precision(recipe: Recipe) -> Precision:
 def other_environment(run: Run, device: torch.device, processes: int = 1) -> list[str]:
     """Return a warning if a run is resumed in another environment than it began in."""
     then, now = (
-        {"processes": 1, **run.environment},
+        {"processes": 1, **run.require_environment()},
         {**environment_now(device), "processes": processes},
     )
     keys = ("torch", "threads", "device_name", "processes")
@@ -299,7 +238,7 @@ def other_environment(run: Run, device: torch.device, processes: int = 1) -> lis
 def other_plugin(run: Run) -> list[str]:
     """Return a warning if the plugin's code has changed since the run began."""
     name = run.recipe.method.name
-    change = plugins.changed(name, run.environment)
+    change = plugins.changed(name, run.require_environment())
     return [f"The code of {name} has changed since the run began: {change}."] if change else []
 
 
@@ -312,8 +251,8 @@ def plugin_on_resume(run: Run, writes: bool) -> list[str]:
     if not warnings or run.trained:
         return warnings
     if writes:
-        about = run.environment | plugins.remembered(run.recipe.method.name)
-        write_text(run.path / "environment.json", json.dumps(about, indent=1))
+        about = run.require_environment() | plugins.remembered(run.recipe.method.name)
+        write_text(run.path / ENVIRONMENT, json.dumps(about, indent=1))
     return []
 
 

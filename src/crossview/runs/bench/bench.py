@@ -16,12 +16,12 @@ from pathlib import Path
 
 from crossview.core.errors import STOPS, Problem, Terminated, UserError
 from crossview.core.files import write_text
-from crossview.core.run_folder import read_journal
+from crossview.core.run_folder import MEMBERSHIP, RunFolder
 from crossview.evaluation.compare import Comparison, compare
-from crossview.evaluation.finished import MEMBERSHIP, FinishedRun, membership, read_run
+from crossview.evaluation.finished import FinishedRun, membership, read_run
+from crossview.evaluation.record import make_record, write_record
 from crossview.evaluation.tables import duration
 from crossview.reporting.compared import write_table
-from crossview.runs.bench.record import record, write_record
 from crossview.runs.bench.runs import (
     Planned,
     check_recipes,
@@ -33,7 +33,7 @@ from crossview.runs.bench.runs import (
 from crossview.runs.bench.suite import Suite, load_suite
 from crossview.runs.evaluate import evaluate
 from crossview.runs.lock import LOCK, LockedError, locked
-from crossview.runs.run import Run, check_free
+from crossview.runs.run import check_free
 from crossview.runs.train import train
 
 TABLES = ("compare.csv", "compare.md", "compare.html")
@@ -185,7 +185,7 @@ def run_one(run: Planned, data: Path | None) -> FinishedRun:
 
     Raises UserError, LockedError where another process is at it, and StoppedError where a signal ended its training.
     """
-    if not (run.path / "recipe.toml").exists():
+    if not RunFolder(run.path).exists:
         _clear_half_made(run.path)
         check_free(run.path, overwrite=False)
     with locked(run.path):
@@ -194,7 +194,7 @@ def run_one(run: Planned, data: Path | None) -> FinishedRun:
             data,
             run.path,
             overrides=run.sets,
-            resume=(run.path / "recipe.toml").exists(),
+            resume=RunFolder(run.path).exists,
         )
         remember(
             run
@@ -221,7 +221,7 @@ def remember(run: Planned) -> None:
     """Write bench.json into the run's folder: its place in the suite (Membership), and the recipe that was asked for."""
     content = {
         **run.membership,
-        "started": Run(run.path).environment.get("started"),
+        "started": RunFolder(run.path).environment.get("started"),
         "asked": run.asked,
     }
     write_text(run.path / MEMBERSHIP, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
@@ -233,7 +233,7 @@ def keep_record(run: Planned) -> None:
         return
     with locked(run.path, wait=True):  # another process may be about to write the same
         if not run.record.exists():
-            write_record(run.record, record(Run(run.path)))
+            write_record(run.record, make_record(RunFolder(run.path)))
 
 
 def _clear_half_made(path: Path) -> None:
@@ -254,12 +254,11 @@ def _state(run: Planned) -> str:
     found = finished(run)
     if found is not None:
         return f"done, Dice {100 * found.mean('dice'):.2f} %"
-    if not (run.path / "recipe.toml").exists():
+    folder = RunFolder(run.path)
+    if not folder.exists:
         return "to do"
-    rows = list(read_journal(run.path / "journal.jsonl"))
-    if any(row["kind"] == "finished" for row in rows):
-        return "trained, to be tested"
-    return f"begun, at step {max((row.get('total_step', 0) for row in rows), default=0):,}"
+    journal = folder.journal
+    return "trained, to be tested" if journal.finished else f"begun, at step {journal.total_step:,}"
 
 
 class _Clock:

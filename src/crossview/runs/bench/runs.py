@@ -12,7 +12,8 @@ from typing import Any
 from crossview.core import plugins
 from crossview.core.errors import Problem, UserError, nearest, raise_all
 from crossview.evaluation.comparable import differing
-from crossview.evaluation.finished import environment, membership, place, read_run
+from crossview.evaluation.finished import membership, read_run
+from crossview.evaluation.record import run_or_record
 from crossview.recipe.layers import (
     OWNED_BY_METHOD,
     STEP_KEYS,
@@ -302,7 +303,7 @@ def _other_plugins(runs: Iterable[Planned]) -> list[Problem]:
     """The runs that were trained with other code of a plugin than is loaded now: they can't stand in one table with new ones."""
     others: dict[tuple[str, str], list[Path]] = {}
     for run in runs:
-        change = plugins.changed(run.row.name, environment(run.source))
+        change = plugins.changed(run.row.name, run_or_record(run.source).environment)
         if change and (run.source != run.path or Run(run.path).trained):
             others.setdefault((run.row.name, change), []).append(run.source)
     fix = "give another --out (and --records), or remove these runs to train them anew"
@@ -353,7 +354,7 @@ def _changes(run: Planned) -> list[tuple[str, str, str]]:
     then = membership(run.source)
     if then is None:
         return []  # none is there, or one whose own recipe will be compared when it is gone on with
-    asked = place(run.source).get("asked", {})
+    asked = run_or_record(run.source).place.get("asked", {})
     before, now = _flat(asked), _flat(json.loads(json.dumps(run.asked)))
     free = FREE | _equal_once_resolved(asked, run)
     changed = [
