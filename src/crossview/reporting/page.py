@@ -49,33 +49,33 @@ def write_report(
     Raises:
         UserError: If the folder is not a readable run.
     """
-    folder = read_run(run) if names else without_names(read_run(run))
-    pictures = Pictures.of(folder)
-    results = [Results(each, index, pictures) for index, each in enumerate(folder.evaluations)]
-    plugin = arguments(str(folder.option("method", "name")))
+    content = read_run(run) if names else without_names(read_run(run))
+    pictures = Pictures.of(content)
+    results = [Results(each, index, pictures) for index, each in enumerate(content.evaluations)]
+    plugin = arguments(str(content.option("method", "name")))
     html = render(
         "page.html.j2",
-        run=folder,
-        head=headline(folder),
+        run=content,
+        head=headline(content),
         comparison=None if comparison is None else comparison_section(comparison),
         comparison_title=comparison_title,
-        score=headline_score(folder),
-        sentences=result_sentences(folder.evaluations[0]) if folder.evaluations else [],
-        unlabelled=unlabelled_effect(folder, compared=comparison is not None)
-        if folder.journal.rows
+        score=headline_score(content),
+        sentences=result_sentences(content.evaluations[0]) if content.evaluations else [],
+        unlabelled=unlabelled_effect(content, compared=comparison is not None)
+        if content.journal.rows
         else None,
-        cautions=cautions(folder),
-        planned=planned_steps(folder),
+        cautions=cautions(content),
+        planned=planned_steps(content),
         plugin="".join(f" {word}" for word in plugin),
         featured=next((case for each in results for case in each.cases if case.featured), None),
         results=results,
-        data_sheet=data_sheet(run),
-        charts=training_charts(folder),
-        speed=speed_sentence(folder),
-        batches=_batches(folder),
-        notes=_notes(folder),
-        commands=_commands(folder),
-        environment=_environment(folder),
+        data_sheet=data_sheet(content.folder),
+        charts=training_charts(content),
+        speed=speed_sentence(content),
+        batches=_batches(content),
+        notes=_notes(content),
+        commands=_commands(content),
+        environment=_environment(content),
     )
     return write_text(path or run / "report.html", html)
 
