@@ -9,11 +9,11 @@ from typing import Any
 from markupsafe import Markup
 
 from crossview.core.errors import UserError
-from crossview.core.text import count, duration, number, percent
+from crossview.core.text import duration, number, percent
 from crossview.recipe.layers import TABLES, differences, shipped_methods, shipped_settings
 from crossview.recipe.resolve import resolve
-from crossview.reporting.content import RunContent
-from crossview.reporting.results import Score, row_anchor, scores_of
+from crossview.reporting.content import RunContent, Score
+from crossview.reporting.results import row_anchor
 from crossview.reporting.svg import Mark, strip
 from crossview.reporting.verdict import is_optimistic, stale_step
 from crossview.reporting.words import SELECTIONS, method_name, table
@@ -145,17 +145,16 @@ def headline_score(run: RunContent) -> HeadlineScore | None:
     if not run.evaluations:
         return None
     evaluation = run.evaluations[0]
-    scores, old = scores_of(evaluation.summary.get("mean")), stale_step(evaluation, run)
-    on = count(len(evaluation.summary.get("cases") or evaluation.cases), f"{evaluation.split} case")
+    old, on = stale_step(evaluation, run), evaluation.counted
     marks = [
-        Mark(dice, f"{case.case}: {percent(dice)} %", f"#{row_anchor(0, index)}")
+        Mark(value, f"{case.case}: {percent(value)} %", f"#{row_anchor(0, index)}")
         for index, case in enumerate(evaluation.cases)
-        if (dice := case.mean("dice")) is not None
+        if (value := case.mean("dice")) is not None
     ]
-    mean = scores["dice"]
+    dice = evaluation.scores["dice"]
     return HeadlineScore(
         on if old is None else f"{on} at step {old:,}; the run has continued since",
-        scores,
-        str(evaluation.summary.get("unit") or "voxel"),
-        strip(marks, mean.mean, mean.span, "Dice of each case") if len(marks) > 1 else None,
+        evaluation.scores,
+        evaluation.unit,
+        strip(marks, dice.mean, dice.span, "Dice of each case") if len(marks) > 1 else None,
     )

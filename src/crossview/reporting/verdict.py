@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from crossview.core.run_folder import Row
 from crossview.core.text import count, in_text, listed, number, percent
-from crossview.reporting.content import Evaluation, RunContent
-from crossview.reporting.results import Score, scores_of
+from crossview.reporting.content import Evaluation, RunContent, Score, scores_of
 from crossview.reporting.words import distance, interval, table
 
 FOUND = 0.02
@@ -118,28 +117,25 @@ class Scored:
 
 def result_sentences(evaluation: Evaluation) -> list[str]:
     """Return sentences on the mean, worst case, distance and failures of an evaluation."""
-    summary = evaluation.summary
-    mean = scores_of(summary.get("mean"))
-    span = mean["dice"].span
-    within = f" (95 % interval {interval(*span)})" if span else ""
-    cases = count(len(summary.get("cases") or evaluation.cases), f"{evaluation.split} case")
-    sentences = [f"On {cases} the mean Dice is {in_text(mean['dice'].mean)}{within}."]
-    scored = [(case, dice) for case in evaluation.cases if (dice := case.mean("dice")) is not None]
+    dice, hd95 = evaluation.scores["dice"], evaluation.scores["hd95"]
+    within = f" (95 % interval {interval(*dice.span)})" if dice.span else ""
+    sentences = [f"On {evaluation.counted} the mean Dice is {in_text(dice.mean)}{within}."]
+    means = [(case, case.mean("dice")) for case in evaluation.cases]
+    scored = [(case, mean) for case, mean in means if mean is not None]
     if len(scored) > 1 and scored[-1][1]:
         (worst, lowest), (_, middle) = scored[0], scored[len(scored) // 2]
         half = f"Half of the cases reach {in_text(middle)} or more"
         sentences.append(f"{half}; the worst, {worst.case}, has {in_text(lowest)}.")
-    if mean["hd95"].mean is not None:
-        unit = str(summary.get("unit") or "voxel").replace("voxel", "voxels")
+    if hd95.mean is not None:
+        unit = evaluation.unit.replace("voxel", "voxels")
         sentences.append(
             "HD95, the 95th percentile of the surface distances, "
-            f"is {distance(mean['hd95'].mean)} {unit} on average."
+            f"is {distance(hd95.mean)} {unit} on average."
         )
-    return sentences + _failures(summary)
+    return sentences + _failures(evaluation.empty)
 
 
-def _failures(summary: Mapping[str, Any]) -> list[str]:
-    entries = [table(entry) for entry in summary.get("empty") or []]
+def _failures(entries: list[Mapping[str, Any]]) -> list[str]:
     found = {
         kind: list(
             dict.fromkeys(str(each.get("case")) for each in entries if each.get("kind") == kind)
@@ -307,10 +303,8 @@ def _partial(evaluation: Evaluation) -> list[str]:
     """Return the caution about an evaluation of only a part of the split."""
     if not evaluation.summary.get("partial"):
         return []
-    number_of = len(evaluation.summary.get("cases") or evaluation.cases)
     return [
-        f"This is a partial evaluation, of the first "
-        f"{count(number_of, f'{evaluation.split} case')} only: "
+        f"This is a partial evaluation, of the first {evaluation.counted} only: "
         "it says little about the whole split."
     ]
 
@@ -338,8 +332,8 @@ def _weak_views(run: RunContent) -> list[str]:
         stage = str(rows[-1].get("stage"))
     elif run.evaluations:
         views = {
-            name: scores_of(table(view).get("mean"))["dice"]
-            for name, view in table(run.evaluations[0].summary.get("views")).items()
+            name: scores_of(view.get("mean"))["dice"]
+            for name, view in run.evaluations[0].views.items()
         }
         where = f"the {run.evaluations[0].split} cases"
         stage = str(next((row.get("stage") for row in reversed(run.journal.of("stage"))), ""))
