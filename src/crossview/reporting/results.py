@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crossview.core.text import count, number
+from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.scores import is_the_answer
 from crossview.reporting.content import CaseScores, Evaluation, RunContent, Score, scores_of
 from crossview.reporting.images import BUDGET, Embedded, embed
@@ -112,7 +113,7 @@ class Results:
     @property
     def metrics(self) -> list[str]:
         mean = table(self.summary.get("mean"))
-        return [name for name in ("dice", "jaccard", "hd95", "asd", "assd") if name in mean]
+        return [name for name in METRICS if name in mean]
 
     @property
     def class_names(self) -> dict[str, str]:
