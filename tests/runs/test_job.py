@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from crossview.recipe.resolve import resolve
-from crossview.runs import train
+from crossview.runs import run
 from crossview.runs.run import make_predictor
 from crossview.training.device import set_kernels
 from crossview.training.graphs import Recorder
@@ -35,7 +35,7 @@ def test_whole_sets_on_a_gpu_are_recorded_where_the_recipe_records(
     monkeypatch, compiled, device, many, recorded
 ):
     settings = {}
-    monkeypatch.setattr(train, "Predictor", lambda method, **named: settings.update(named))
+    monkeypatch.setattr(run, "Predictor", lambda method, **named: settings.update(named))
     recipe = resolve("demo", [*GRAPHS, f"training.compile={compiled}"])
     method = recipe.build_method(1)
     make_predictor(recipe, method, torch.device(device), "float32", many=many)

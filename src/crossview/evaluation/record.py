@@ -261,12 +261,12 @@ def from_columns(columns: Mapping[str, Any]) -> list[Score]:
     """
     found = []
     for line in columns["scores"]:
-        numbers = zip(*(line[name] for name in METRICS), strict=True)
-        for case, patient, values in zip(columns["case"], columns["patient"], numbers, strict=True):
-            known = [math.nan if value is None else float(value) for value in values]
+        rows = zip(*(line[name] for name in METRICS), strict=True)
+        for case, patient, row in zip(columns["case"], columns["patient"], rows, strict=True):
+            known = (math.nan if value is None else float(value) for value in row)
             numbers = dict(zip(METRICS, known, strict=True))
-            kind = line["empty"].get(case, "")
-            measures = Measures(**numbers, diagonal=math.nan, empty=kind)
+            empty = line["empty"].get(case, "")
+            measures = Measures(**numbers, diagonal=math.nan, empty=empty)
             found.append(
                 Score(str(case), str(patient), str(line["view"]), int(line["class"]), measures)
             )

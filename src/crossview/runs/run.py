@@ -19,14 +19,14 @@ import torch
 
 from crossview.core import plugins
 from crossview.core.environment import VERSION, environment_now
-from crossview.core.errors import Problem, UserError, fail, raise_all
+from crossview.core.errors import UserError, fail, raise_all
 from crossview.core.files import check_writable, write_text
 from crossview.core.progress import Progress
-from crossview.core.run_folder import ENVIRONMENT, RECIPE, RunFolder
+from crossview.core.run_folder import ENVIRONMENT, JOURNAL, PLAN, RECIPE, RunFolder
 from crossview.data.case import Splits
 from crossview.inference.predict import Predictor
 from crossview.methods.method import Method
-from crossview.recipe.layers import Tables, differences
+from crossview.recipe.layers import differences
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.runs.lock import LOCK
 from crossview.training import checkpoint
@@ -46,17 +46,14 @@ class Run(RunFolder):
 
     @cached_property
     def recipe(self) -> Recipe:
-        tables = self.tables
+        tables, file = self.tables, self.path / RECIPE
         try:
             return resolve(tables)
         except UserError as error:
-            file = self.path / RECIPE
-            raise UserError(
-                [
-                    replace(each, where=f"{file}: {each.where}".rstrip(": "))
-                    for each in error.problems
-                ]
-            ) from None
+            named = [
+                replace(each, where=f"{file}: {each.where}".rstrip(": ")) for each in error.problems
+            ]
+            raise UserError(named) from None
 
     def data_root(self, given: Path | str | None) -> Path | None:
         """Return the folder of the data: the one given, else the one used in training.
@@ -98,13 +95,15 @@ class Run(RunFolder):
         return self.path / "checkpoints" / f"{name}.pt"
 
 
+FOLDERS = ("checkpoints", "pictures")
+
+
 ENTRIES = (
-    "environment.json",
-    "checkpoints",
-    "pictures",
-    "recipe.toml",
-    "plan.json",
-    "journal.jsonl",
+    ENVIRONMENT,
+    *FOLDERS,
+    RECIPE,
+    PLAN,
+    JOURNAL,
     "evaluation",
     "model.pt",
     "report.html",
@@ -120,34 +119,19 @@ def check_free(path: Path, overwrite: bool) -> None:
     try:
         found = {entry.name for entry in path.iterdir()} - {LOCK} if path.exists() else set()
     except OSError as error:
-        raise UserError(
-            Problem(
-                "the run folder can't be created",
-                str(path),
-                error.strerror or str(error),
-                fix="choose another --out",
-            )
-        ) from None
+        why, fix = error.strerror or error, "choose another --out"
+        fail("the run folder can't be created", path, found=why, fix=fix)
     check_writable(path)
     # A run that was killed while its folder was being created.
-    begun = "environment.json" in found and found <= {
-        "environment.json",
-        "checkpoints",
-        "pictures",
-    }
+    begun = ENVIRONMENT in found and found <= {ENVIRONMENT, *FOLDERS}
     if not found or begun:
         return
-    if not {"recipe.toml", "environment.json"} <= found:
-        raise UserError(
-            Problem(
-                "the output folder exists and is not a crossview run",
-                where=str(path),
-                fix="choose another --out",
-            )
-        )
+    if not {RECIPE, ENVIRONMENT} <= found:
+        what = "the output folder exists and is not a crossview run"
+        fail(what, path, fix="choose another --out")
     if not overwrite:
         fix = "resume it with --resume, replace it with --overwrite, or choose another --out"
-        raise UserError(Problem("this folder already contains a run", where=str(path), fix=fix))
+        fail("this folder already contains a run", path, fix=fix)
 
 
 def check_disk(path: Path, method: Method) -> None:
@@ -160,14 +144,12 @@ def check_disk(path: Path, method: Method) -> None:
     there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     free = shutil.disk_usage(there).free
     if free < needed:
-        raise UserError(
-            Problem(
-                "not enough disk space",
-                str(path),
-                f"{free / 2**20:.0f} MiB free",
-                f"at least {needed / 2**20:.0f} MiB",
-                "free disk space, or choose another --out",
-            )
+        fail(
+            "not enough disk space",
+            path,
+            found=f"{free / 2**20:.0f} MiB free",
+            expected=f"at least {needed / 2**20:.0f} MiB",
+            fix="free disk space, or choose another --out",
         )
 
 
@@ -177,16 +159,16 @@ def create(path: Path, recipe: Recipe, about: Mapping[str, Any]) -> Run:
     recipe.toml is deleted first and written last: a folder without it is no run. ``about`` is the
     content of environment.json.
     """
-    for name in sorted(ENTRIES, key=lambda name: name != "recipe.toml"):
+    for name in sorted(ENTRIES, key=lambda name: name != RECIPE):
         old = path / name
         if old.is_dir() and not old.is_symlink():
             shutil.rmtree(old)
         else:
             old.unlink(missing_ok=True)
     write_text(path / ENVIRONMENT, json.dumps(dict(about), indent=1))
-    for folder in ("checkpoints", "pictures"):
+    for folder in FOLDERS:
         (path / folder).mkdir()
-    write_text(path / "recipe.toml", recipe.toml())
+    write_text(path / RECIPE, recipe.toml())
     return Run(path)
 
 
@@ -196,25 +178,13 @@ def recipe_on_resume(run: Run, asked: Recipe) -> Recipe:
     Raise UserError for any other difference.
     """
     stored, new = run.recipe.tables(), asked.tables()
-    problems = differences(stored, new)
-    if stored["method"]["name"] != new["method"]["name"]:
-        problems = [
-            Problem(
-                "the run to resume was trained with another method",
-                str(run.path),
-                new["method"]["name"],
-                stored["method"]["name"],
-            )
-        ]
-    raise_all(problems)
-    changed: Tables = {
-        **stored,
-        "training": {
-            **stored["training"],
-            **{key: new["training"][key] for key in CHANGEABLE_ON_RESUME},
-        },
-    }
-    return resolve(changed)
+    method, other = stored["method"]["name"], new["method"]["name"]
+    if method != other:
+        what = "the run to resume was trained with another method"
+        fail(what, run.path, found=other, expected=method)
+    raise_all(differences(stored, new))
+    changed = {key: new["training"][key] for key in CHANGEABLE_ON_RESUME}
+    return resolve({**stored, "training": stored["training"] | changed})
 
 
 def stored_precision(recipe: Recipe) -> Precision:
@@ -223,10 +193,8 @@ def stored_precision(recipe: Recipe) -> Precision:
 
 def other_environment(run: Run, device: torch.device, processes: int = 1) -> list[str]:
     """Return a warning if a run is resumed in another environment than it began in."""
-    then, now = (
-        {"processes": 1, **run.require_environment()},
-        {**environment_now(device), "processes": processes},
-    )
+    then = {"processes": 1, **run.require_environment()}
+    now = {**environment_now(device), "processes": processes}
     keys = ("torch", "threads", "device_name", "processes")
     different = [
         f"{key} {then[key]} then, {now[key]} now" for key in keys if then.get(key) != now[key]
@@ -251,7 +219,7 @@ def plugin_on_resume(run: Run, writes: bool) -> list[str]:
     if not warnings or run.trained:
         return warnings
     if writes:
-        about = run.require_environment() | plugins.remembered(run.recipe.method.name)
+        about = run.environment | plugins.remembered(run.recipe.method.name)
         write_text(run.path / ENVIRONMENT, json.dumps(about, indent=1))
     return []
 
@@ -278,7 +246,9 @@ def write_model(run: Run, splits: Splits) -> Path:
 class TrainedMethod:
     """A trained method on its device.
 
-    step: the training step of its weights. state: the whole content of its file.
+    Attributes:
+        step: The training step of its weights.
+        state: The whole content of its file.
     """
 
     recipe: Recipe
@@ -301,9 +271,7 @@ def trained_method(run: Run | Path | str, device: torch.device) -> TrainedMethod
         run = run if isinstance(run, Run) else Run.open(run)
         path = model if (model := run.path / "model.pt").exists() else run.checkpoint()
         state, recipe = checkpoint.read(path), run.recipe
-    channels = int(state.get("channels", 1))
-    method, step = load_method(recipe, path, channels, device)
-    return TrainedMethod(recipe, method, channels, step, state)
+    return _loaded(recipe, state, path, int(state.get("channels", 1)), device)
 
 
 def load_method(
@@ -313,16 +281,22 @@ def load_method(
 
     Raise UserError for a checkpoint of another recipe.
     """
-    state = checkpoint.read(path, "cpu")
+    found = _loaded(recipe, checkpoint.read(path), path, channels, device)
+    return found.method, found.step
+
+
+def _loaded(
+    recipe: Recipe, state: Mapping[str, Any], path: Path, channels: int, device: torch.device
+) -> TrainedMethod:
     method = recipe.build_method(channels)
     checkpoint.load_weights(method, state, path, recipe.tables())
     place(method, device, len(recipe.data.patch))
     step = state["position"]["total_step"] if "position" in state else state["step"]
-    return method, step
+    return TrainedMethod(recipe, method, channels, step, state)
 
 
 def recordable(recipe: Recipe, device: torch.device) -> bool:
-    """Whether passes are recorded as CUDA graphs: the recipe has them so, and the device, which may be another now, can."""
+    """True if passes are recorded as CUDA graphs: the recipe asks for it and the device can."""
     return recipe.training.compile == "graphs" and device.type == "cuda"
 
 
@@ -335,13 +309,12 @@ def make_predictor(
     *,
     many: bool = False,
 ) -> Predictor:
-    """The recipe's way from an image to a prediction. many: for whole sets, so it pays to record passes, where the recipe records them."""
-    options = recipe.inference
-    passes = (
-        Recordings(networks_of(method)).passes
-        if many and recordable(recipe, device)
-        else nullcontext
-    )
+    """Return the predictor that the recipe describes.
+
+    many: True for whole sets: passes are then recorded, if the recipe records them.
+    """
+    options, recorded = recipe.inference, many and recordable(recipe, device)
+    passes = Recordings(networks_of(method)).passes if recorded else nullcontext
     return Predictor(
         method,
         mode=options.mode,
