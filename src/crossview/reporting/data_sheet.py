@@ -16,17 +16,9 @@ from crossview.reporting.svg import Chart, short
 from crossview.reporting.words import table
 
 AXES = ("left to right", "back to front", "foot to head")
-
-
 FLAT_AXES = ("downwards", "across")
-
-
 WIDTH, HEIGHT, TOP, BOTTOM = 300, 132, 8, 34
-
-
 BINS = 12
-
-
 LEGEND = (("labelled", 2, False), ("unlabelled", 1, False))
 
 

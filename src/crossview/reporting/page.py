@@ -17,12 +17,11 @@ from crossview.reporting.headline import headline, headline_score, planned_steps
 from crossview.reporting.images import Embedded, embed
 from crossview.reporting.results import Pictures, Results
 from crossview.reporting.templates import render
-from crossview.reporting.verdict import cautions, result_sentences, unlabelled_effect
+from crossview.reporting.unlabelled import unlabelled_effect
+from crossview.reporting.verdict import cautions, result_sentences
 from crossview.reporting.words import table
 
 BATCH_BUDGET = 1_000_000
-
-
 MOST_BATCHES = 4
 
 

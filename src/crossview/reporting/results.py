@@ -17,7 +17,6 @@ from crossview.reporting.words import table
 
 FEATURED_BUDGET = 420_000
 
-
 KINDS = {
     "missed": "missed",
     "elsewhere": "found only in the wrong place",
@@ -25,10 +24,7 @@ KINDS = {
     "both_empty": "absent and correctly not found: not counted",
 }
 
-
 RELEASED = "an empty prediction or label counts as Dice 0 and distance 0, as in released scripts"
-
-
 PENALISED = "a missed structure has the image's diagonal as its HD95"
 
 

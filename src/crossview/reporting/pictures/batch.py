@@ -26,8 +26,6 @@ from crossview.reporting.pictures.panels import (
 )
 
 SIDE = 160
-
-
 COLUMNS = 6
 
 

@@ -33,8 +33,6 @@ from crossview.reporting.pictures.panels import (
 )
 
 WIDTH = 1600
-
-
 SIDE = 384
 
 

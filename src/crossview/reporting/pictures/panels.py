@@ -18,54 +18,26 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from crossview.core.files import written_whole
 
 Array = NDArray[Any]
-
-
 Mask = NDArray[np.bool_]
-
 
 Pixels = NDArray[np.uint8]
 """A picture (height, width, 3)."""
 
-
 Colour = tuple[int, int, int]
-
-
 LABEL: tuple[Colour, ...] = ((86, 180, 233), (92, 225, 195), (150, 160, 255), (190, 235, 255))
-
-
 PREDICTION: tuple[Colour, ...] = ((255, 159, 10), (255, 221, 64), (255, 112, 92), (255, 200, 160))
-
-
 MISSED: Colour = (60, 150, 230)
-
-
 EXTRA: Colour = (240, 145, 10)
-
-
 CONFUSED: Colour = (205, 105, 225)
-
-
 DISAGREE: Colour = (225, 70, 170)
-
-
 GROUND: Colour = (14, 17, 22)
-
-
 INK: Colour = (236, 239, 244)
-
-
 DIM: Colour = (154, 163, 176)
-
-
 GAP = 10
-
-
 CAPTION = 26
-
 
 LINE = 30
 """Height of a line of the legend."""
-
 
 TEXT = 15
 """Size of letters."""

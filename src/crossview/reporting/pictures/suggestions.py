@@ -28,10 +28,7 @@ from crossview.reporting.pictures.panels import (
 )
 
 SIDE = 320
-
-
 MARGIN = 230
-
 
 UNSURE = 0.5
 """Entropy above which voxels are tinted for one network.
