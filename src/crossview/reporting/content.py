@@ -11,10 +11,34 @@ from pathlib import Path
 from typing import Any
 
 from crossview.core.run_folder import EvaluationFolder, History, RunFolder
-from crossview.core.text import number
+from crossview.core.text import count, number
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.scores import OTHER_CLEAN_UP
 from crossview.reporting.words import table
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric over cases: mean, standard deviation and 95 % interval, as far as recorded."""
+
+    mean: float | None = None
+    sd: float | None = None
+    span: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, entry: Any) -> Score:
+        """Read an entry of summary.json, a plain mean or a table."""
+        if not isinstance(entry, Mapping):
+            return cls(number(entry))
+        ends = entry.get("ci95")
+        low, high = map(number, ends) if isinstance(ends, list) and len(ends) == 2 else (None, None)
+        span = None if low is None or high is None else (low, high)
+        return cls(number(entry.get("mean")), number(entry.get("sd")), span)
+
+
+def scores_of(entry: Any) -> dict[str, Score]:
+    """Return the score of each metric of a table of summary.json; empty where not recorded."""
+    return {metric: Score.of(table(entry).get(metric)) for metric in METRICS}
 
 
 @dataclass
@@ -50,6 +74,38 @@ class Evaluation:
             index: str(table(scores).get("name") or f"class {index}")
             for index, scores in table(self.summary.get("classes")).items()
         }
+
+    @property
+    def scores(self) -> dict[str, Score]:
+        return scores_of(self.summary.get("mean"))
+
+    @property
+    def views(self) -> dict[str, Mapping[str, Any]]:
+        """Scores of each view, as in summary.json."""
+        views = table(self.summary.get("views"))
+        return {name: table(scores) for name, scores in views.items()}
+
+    @property
+    def empty(self) -> list[Mapping[str, Any]]:
+        """Empty structures, as in summary.json: case, class and kind."""
+        return [table(entry) for entry in self.summary.get("empty") or []]
+
+    @property
+    def unit(self) -> str:
+        return str(self.summary.get("unit") or "voxel")
+
+    @property
+    def counted(self) -> str:
+        """Number of cases in words."""
+        return count(len(self.summary.get("cases") or self.cases), f"{self.split} case")
+
+    def pictured(self) -> list[tuple[CaseScores, Path]]:
+        """Return the cases that have a picture, with its path."""
+        return [
+            (case, path)
+            for case in self.cases
+            if (path := self.pictures.get(case.case)) is not None
+        ]
 
 
 @dataclass(frozen=True)

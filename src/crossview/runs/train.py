@@ -32,7 +32,7 @@ from crossview.recipe.plan import Plan
 from crossview.recipe.planned import resolve_planned, resumed_recipe
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.reporting.page import write_report
-from crossview.reporting.pictures.case import draw_batch
+from crossview.reporting.pictures.batch import draw_batch
 from crossview.runs.lock import locked
 from crossview.runs.prepare import (
     Prepared,
