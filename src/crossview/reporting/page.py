@@ -8,8 +8,9 @@ from pathlib import Path
 
 from crossview.core.files import write_text
 from crossview.core.plugins import arguments, command
+from crossview.evaluation.compare import Comparison
 from crossview.reporting.anonymous import without_names
-from crossview.reporting.comparison import ComparisonTable, comparison_section
+from crossview.reporting.comparison import ComparisonSection
 from crossview.reporting.content import RunFolder, read_run
 from crossview.reporting.curves import speed_sentence, training_charts
 from crossview.reporting.data_sheet import data_sheet
@@ -29,7 +30,7 @@ MOST_BATCHES = 4
 def write_report(
     run: Path,
     *,
-    comparison: ComparisonTable | None = None,
+    comparison: Comparison | None = None,
     comparison_title: str = "Comparison",
     path: Path | None = None,
     names: bool = True,
@@ -57,7 +58,7 @@ def write_report(
         "page.html.j2",
         run=folder,
         head=headline(folder),
-        comparison=None if comparison is None else comparison_section(comparison),
+        comparison=None if comparison is None else ComparisonSection.of(comparison),
         comparison_title=comparison_title,
         score=headline_score(folder),
         sentences=result_sentences(folder.evaluations[0]) if folder.evaluations else [],
