@@ -234,7 +234,7 @@ def test_nothing_is_better_after_a_correction_that_takes_it_away(runs, monkeypat
     assert row.differences["dice"].low > 0
     assert (row.p, row.verdict) == (0.06, "no difference shown")
     [note] = [note for note in comparison.notes if "excludes 0" in note]
-    assert "Holm's correction for the 1 comparisons in this table raises p to 0.060" in note
+    assert "Holm's correction for the 1 comparison in this table raises p to 0.060" in note
 
 
 def test_few_patients_show_nothing(tmp_path):

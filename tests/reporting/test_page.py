@@ -176,7 +176,7 @@ def test_markup_in_names_is_text(make_run: MakeRun, evaluation_writer: Callable[
     evil = {"setting": EVIL, "selection": EVIL, "unit": EVIL, "empty": {EVIL: 1}}
     table = made_comparison(
         made_row(EVIL, classes=classes, **evil),
-        against_baseline(0.0, 0.2, EVIL, verdict=EVIL, **evil),
+        against_baseline(0.0, 0.2, EVIL, **evil),
         notes=(EVIL,),
     )
     page = page_of(run, comparison=table, comparison_title=EVIL)

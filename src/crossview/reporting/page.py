@@ -58,7 +58,7 @@ def write_report(
         "page.html.j2",
         run=folder,
         head=headline(folder),
-        comparison=None if comparison is None else ComparisonSection.of(comparison),
+        comparison=None if comparison is None else ComparisonSection(comparison),
         comparison_title=comparison_title,
         score=headline_score(folder),
         sentences=result_sentences(folder.evaluations[0]) if folder.evaluations else [],
