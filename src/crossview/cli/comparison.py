@@ -36,7 +36,7 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     above = ", ".join([f"{comparison.split} cases", *filter(None, shared)])
     dice, _, hd95, _ = metric_names(rows).values()
     table = Table(box=box.SIMPLE, padding=0)
-    table.add_column("\nMethod")
+    table.add_column("Method")
     for heading in (dice, hd95):
         table.add_column(escape(heading.replace(" (", "\n(")), no_wrap=True)
     if comparison.baseline is not None:

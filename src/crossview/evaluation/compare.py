@@ -82,16 +82,16 @@ def compare(
     found = _read_all([Path(run) for run in runs], split)
     labels = comparable.labels(found)
     keys = [(label, *comparable.row_of(run)) for label, run in zip(labels, found, strict=True)]
-    by_key: dict[tuple[str, ...], list[FinishedRun]] = {}
+    groups: dict[tuple[str, ...], list[FinishedRun]] = {}
     for key, run in zip(keys, found, strict=True):
-        by_key.setdefault(key, []).append(run)
-    groups = list(by_key.values())
-    raise_all(comparable.problems(found, groups, mixed))
+        groups.setdefault(key, []).append(run)
+    raise_all(comparable.problems(found, list(groups.values()), mixed))
 
     label = _baseline(labels, baseline)
-    rows = [_row(key[0], group, key[0] == label) for key, group in by_key.items()]
-    rows, on_seeds = _with_differences(rows, groups)
-    row_of = dict(zip(by_key, rows, strict=True))
+    rows, on_seeds = _with_differences(
+        [_row(key[0], group, key[0] == label) for key, group in groups.items()]
+    )
+    row_of = dict(zip(groups, rows, strict=True))
     with_rows = tuple((row_of[key], run) for key, run in zip(keys, found, strict=True))
     mixtures = [mixture.note() for mixture in comparable.mixtures(found)]
     return Comparison(
@@ -99,7 +99,7 @@ def compare(
         with_rows,
         split,
         label if len(rows) > 1 else None,
-        (*mixtures, *on_seeds, *notes.of_rows(rows, groups), *notes.of_runs(with_rows)),
+        (*mixtures, *on_seeds, *notes.of_rows(rows), *notes.of_runs(with_rows)),
     )
 
 
@@ -164,6 +164,7 @@ def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
         protocol=first.protocol,
         reference=first.reference,
         is_baseline=is_baseline,
+        runs=tuple(runs),
     )
 
 
@@ -172,19 +173,15 @@ def _values(runs: Sequence[FinishedRun], metric: str) -> list[bootstrap.Floats]:
     return [run.values[metric] for run in runs]
 
 
-def _with_differences(
-    rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]]
-) -> tuple[list[Row], list[str]]:
+def _with_differences(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     """Return the rows with their differences to the baseline row of the same kind, and notes."""
     found, on_seeds = [], []
-    baselines = [(row, group) for row, group in zip(rows, groups, strict=True) if row.is_baseline]
-    for row, group in zip(rows, groups, strict=True):
-        alike = [(base, theirs) for base, theirs in baselines if _alike(group[0], theirs[0])]
-        if not row.is_baseline and alike:
-            base, theirs = alike[0]
-            ours, theirs, note = _same_seeds(group, theirs)
+    for row in rows:
+        alike = [base for base in rows if base.is_baseline and _alike(row.runs[0], base.runs[0])]
+        if alike and not row.is_baseline:
+            ours, theirs, note = _same_seeds(row.runs, alike[0].runs)
             row = _compared(row, ours, theirs)
-            on_seeds += [f"{row.method} against {base.method}: {note}"] if note else []
+            on_seeds += [f"{row.method} against {alike[0].method}: {note}"] if note else []
         found.append(row)
     return _corrected(found), on_seeds
 

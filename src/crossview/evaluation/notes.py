@@ -21,20 +21,17 @@ PROTOCOLS = {
     "published": "Protocol published: each method has its own published steps, batch and schedule.",
 }
 
-Group = Sequence[FinishedRun]
-"""Runs of one row."""
 
-
-def of_rows(rows: Sequence[Row], groups: Sequence[Group]) -> list[str]:
+def of_rows(rows: Sequence[Row]) -> list[str]:
     """Return notes on the rows with their differences, those that decide first."""
     return [
         *_one_seed(rows),
         *_disagreements(rows),
         *_few_seeds(rows),
         *_few_patients(rows),
-        *_differing_keys(rows, groups),
+        *_differing_keys(rows),
         *_references(rows),
-        *_precisions(groups),
+        *_precisions(rows),
         *_protocols(rows),
     ]
 
@@ -95,15 +92,15 @@ def _few_patients(rows: Sequence[Row]) -> Iterator[str]:
         yield f"Only {few}: bootstrap intervals are rough and tend to be too narrow."
 
 
-def _differing_keys(rows: Sequence[Row], groups: Sequence[Group]) -> Iterator[str]:
+def _differing_keys(rows: Sequence[Row]) -> Iterator[str]:
     """Yield a note for each key, other than the method's, in which a setting's rows differ.
 
     A row without the key does not use it, and so does not differ.
     """
     for setting in dict.fromkeys(row.setting for row in rows):
         recipes = [
-            (row.method, {"steps": row.steps, **group[0].identity})
-            for row, group in zip(rows, groups, strict=True)
+            (row.method, {"steps": row.steps, **row.runs[0].identity})
+            for row in rows
             if row.setting == setting
         ]
         for key in comparable.differing([recipe for _, recipe in recipes]):
@@ -132,8 +129,8 @@ def _references(rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
-def _precisions(groups: Iterable[Group]) -> Iterator[str]:
-    found = sorted({run.precision for group in groups for run in group})
+def _precisions(rows: Sequence[Row]) -> Iterator[str]:
+    found = sorted({run.precision for row in rows for run in row.runs})
     if len(found) > 1:
         yield f"Runs were trained in different precisions: {', '.join(found)}."
 
