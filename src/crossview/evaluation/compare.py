@@ -81,24 +81,20 @@ def compare(
     """
     found = _read_all([Path(run) for run in runs], split)
     labels = comparable.labels(found)
-    keys = [(label, *comparable.row_of(run)) for label, run in zip(labels, found, strict=True)]
-    groups: dict[tuple[str, ...], list[FinishedRun]] = {}
-    for key, run in zip(keys, found, strict=True):
-        groups.setdefault(key, []).append(run)
+    groups = _groups(found, labels)
     raise_all(comparable.problems(found, list(groups.values()), mixed))
 
-    label = _baseline(labels, baseline)
-    rows, on_seeds = _with_differences(
-        [_row(key[0], group, key[0] == label) for key, group in groups.items()]
-    )
-    row_of = dict(zip(groups, rows, strict=True))
-    with_rows = tuple((row_of[key], run) for key, run in zip(keys, found, strict=True))
+    base = _baseline(labels, baseline)
+    rows = [_row(label, group, label == base) for (label, *_), group in groups.items()]
+    rows, on_seeds = _with_differences(rows)
+    row_of = {run.path: row for row in rows for run in row.runs}
+    with_rows = tuple((row_of[run.path], run) for run in found)
     mixtures = [mixture.note() for mixture in comparable.mixtures(found)]
     return Comparison(
         tuple(rows),
         with_rows,
         split,
-        label if len(rows) > 1 else None,
+        base if len(rows) > 1 else None,
         (*mixtures, *on_seeds, *notes.of_rows(rows), *notes.of_runs(with_rows)),
     )
 
@@ -118,6 +114,16 @@ def _read_all(paths: Sequence[Path], split: str) -> list[FinishedRun]:
             expected="run folders written by crossview train and evaluate",
         )
     return found
+
+
+def _groups(
+    runs: Sequence[FinishedRun], labels: Sequence[str]
+) -> dict[tuple[str, ...], list[FinishedRun]]:
+    """Return the runs of each row, by its label and what its runs share besides."""
+    groups: dict[tuple[str, ...], list[FinishedRun]] = {}
+    for label, run in zip(labels, runs, strict=True):
+        groups.setdefault((label, *comparable.row_of(run)), []).append(run)
+    return groups
 
 
 def _baseline(labels: Sequence[str], asked: str | None) -> str:
