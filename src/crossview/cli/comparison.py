@@ -71,6 +71,7 @@ def _facts(row: Row) -> list[str]:
         f"{row.steps:,} steps",
         count(len(row.seeds), "seed"),
         "" if row.selection == "last" else f"selected on {row.selection}",
+        "scored in part" if any(run.partial for run in row.runs) else "",
     ]
 
 
