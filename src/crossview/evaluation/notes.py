@@ -2,134 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
 
+from crossview.core.text import count
 from crossview.evaluation import comparable
 from crossview.evaluation.finished import FinishedRun
-
-if TYPE_CHECKING:
-    from crossview.evaluation.rows import Row
+from crossview.evaluation.rows import Row
 
 SIGNIFICANT = 0.05
 
-
 ENOUGH_SEEDS = 3
-
 
 ENOUGH_PATIENTS = 10
 
-
 PROTOCOLS = {
     "equal": "Protocol equal: all methods use the same number of steps, batch, learning rate, "
-    "schedule and network; notes below name exceptions.",
+    "schedule and network; other notes name exceptions.",
     "published": "Protocol published: each method has its own published steps, batch and schedule.",
 }
 
 
-def of_rows(rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]]) -> list[str]:
-    """Return notes on the protocol, few seeds or patients, and keys in which rows differ."""
-    notes = [
-        text
-        for protocol, text in PROTOCOLS.items()
-        if any(row.protocol == protocol for row in rows)
+def of_rows(rows: Sequence[Row]) -> list[str]:
+    """Return notes on the rows with their differences, those that decide first."""
+    return [
+        *_one_seed(rows),
+        *_disagreements(rows),
+        *_few_seeds(rows),
+        *_few_patients(rows),
+        *_differing_keys(rows),
+        *_references(rows),
+        *_precisions(rows),
+        *_protocols(rows),
     ]
-    unknown = [row.method for row in rows if not row.protocol]
-    if notes and unknown:
-        notes.append(f"No protocol is recorded for runs made outside a suite: {_names(unknown)}.")
-    few = [row.method for row in rows if len(row.seeds) < ENOUGH_SEEDS]
-    if few:
-        which = "all rows" if len(few) == len(rows) > 1 else _names(few)
-        notes.append(
-            f"Fewer than {ENOUGH_SEEDS} seeds, so the spread over seeds is uncertain: {which}."
-        )
-    fewest = min(len(set(group[0].patients)) for group in groups)
-    if fewest < ENOUGH_PATIENTS:
-        notes.append(
-            f"Only {fewest} patients: bootstrap intervals are rough and tend to be too narrow."
-        )
-    for setting in dict.fromkeys(row.setting for row in rows):
-        heads = [
-            (row.method, group[0])
-            for row, group in zip(rows, groups, strict=True)
-            if row.setting == setting
-        ]
-        recipes = [
-            {
-                "steps": run.steps,
-                **{k: v for k, v in run.identity.items() if not k.startswith("method.")},
-            }
-            for _, run in heads
-        ]
-        for key in comparable.differing(recipes):
-            values = [
-                (label, recipe[key])
-                for (label, _), recipe in zip(heads, recipes, strict=True)
-                if key in recipe
-            ]
-            if any(
-                value != values[0][1] for _, value in values
-            ):  # a recipe without the key does not use it, and so does not differ
-                notes.append(f"The rows of {setting} differ in {key}: {_departures(values)}.")
-    references = [row.method for row in rows if row.reference]
-    if references:
-        notes.append(
-            "Reference rows were given more than the others, such as more labels. They do not "
-            f"compete and have no p-value: {_names(references)}."
-        )
-    precisions = {run.precision for group in groups for run in group}
-    if len(precisions) > 1:
-        notes.append(f"Runs were trained in different precisions: {', '.join(sorted(precisions))}.")
-    return notes
 
 
-def of_verdicts(rows: Sequence[Row]) -> list[str]:
-    """Return notes on rows with one seed, and where interval and verdict seem to disagree."""
-    count = sum(row.p is not None for row in rows)
-    notes = []
-    single = [row.method for row in rows if row.verdict == "one seed"]
-    if single:
-        why = (
-            "the interval covers only the chance in the patients; how far two seeds of the same "
-            "method differ is unknown"
-        )
-        notes.append(f"No verdict where a side has one seed ({_names(single)}): {why}.")
-    for row in rows:
-        if row.p is None or row.verdict != "no difference shown":
-            continue
-        dice = row.differences["dice"]
-        if dice.low <= 0 <= dice.high:
-            if row.p < SIGNIFICANT:
-                notes.append(
-                    f"{row.method}, {row.setting}: p = {row.p:.3f}, but no difference is shown: "
-                    "the interval includes 0."
-                )
-        else:
-            corrected = (
-                f"Holm's correction for the {count} comparisons in this table raises p to "
-                f"{row.p:.3f}"
-            )
-            why = f"the interval is for one comparison alone (p = {dice.p:.3f}), and {corrected}"
-            if row.p <= dice.p:
-                chance = 2.0 ** (1 - row.patients)
-                why = (
-                    f"by chance alone, the differences of {row.patients} patients all have the "
-                    f"same sign with a probability of {chance:.3f}"
-                )
-            notes.append(
-                f"{row.method}, {row.setting}: the interval excludes 0, but no difference is "
-                f"shown: {why}."
-            )
-    return notes
-
-
-def of_runs(runs: Sequence[tuple[str, FinishedRun]]) -> list[str]:
+def of_runs(runs: Sequence[tuple[Row, FinishedRun]]) -> list[str]:
     """Return each note of the evaluations once, with the names of its runs unless it is of all."""
     found = []
     for note in dict.fromkeys(note for _, run in runs for note in run.notes):
-        having = [f"{label}, seed {run.seed}" for label, run in runs if note in run.notes]
+        having = [f"{row.method}, seed {run.seed}" for row, run in runs if note in run.notes]
         found.append(note if len(having) == len(runs) else f"{'; '.join(having)}: {note}")
     return found
+
+
+def _one_seed(rows: Sequence[Row]) -> Iterator[str]:
+    single = [row.method for row in rows if row.verdict == "one seed"]
+    if single:
+        yield (
+            f"No verdict where a side has one seed ({_names(single)}): the interval covers only "
+            "the chance in the patients; how far two seeds of the same method differ is unknown."
+        )
+
+
+def _disagreements(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a note for each row whose interval and verdict seem to disagree."""
+    compared = count(sum(row.p is not None for row in rows), "comparison")
+    for row in rows:
+        dice, p = row.difference, row.p
+        if dice is None or p is None or row.verdict != "no difference shown":
+            continue
+        where, chance = f"{row.method}, {row.setting}", 2.0 ** (1 - row.patients)
+        if dice.low <= 0 <= dice.high:
+            if p < SIGNIFICANT:
+                yield f"{where}: p = {p:.3f}, but no difference is shown: the interval includes 0."
+            continue
+        corrected = (
+            f"the interval is for one comparison alone (p = {dice.p:.3f}), and Holm's correction "
+            f"for the {compared} in this table raises p to {p:.3f}"
+        )
+        of_few = (
+            f"by chance alone, the differences of {row.patients} patients all have the same sign "
+            f"with a probability of {chance:.3f}"
+        )
+        why = corrected if p > dice.p else of_few
+        yield f"{where}: the interval excludes 0, but no difference is shown: {why}."
+
+
+def _few_seeds(rows: Sequence[Row]) -> Iterator[str]:
+    few = [row.method for row in rows if len(row.seeds) < ENOUGH_SEEDS]
+    if few:
+        which = "all rows" if len(few) == len(rows) > 1 else _names(few)
+        yield f"Fewer than {ENOUGH_SEEDS} seeds, so the spread over seeds is uncertain: {which}."
+
+
+def _few_patients(rows: Sequence[Row]) -> Iterator[str]:
+    fewest = min(row.patients for row in rows)
+    if fewest < ENOUGH_PATIENTS:
+        few = count(fewest, "patient")
+        yield f"Only {few}: bootstrap intervals are rough and tend to be too narrow."
+
+
+def _differing_keys(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a note for each key, other than the method's, in which a setting's rows differ.
+
+    A row without the key does not use it, and so does not differ.
+    """
+    for setting in dict.fromkeys(row.setting for row in rows):
+        recipes = [
+            (row.method, {"steps": row.steps, **row.runs[0].identity})
+            for row in rows
+            if row.setting == setting
+        ]
+        for key in comparable.differing([recipe for _, recipe in recipes]):
+            values = [(method, recipe[key]) for method, recipe in recipes if key in recipe]
+            if not key.startswith("method.") and any(each != values[0][1] for _, each in values):
+                yield f"The rows of {setting} differ in {key}: {_departures(values)}."
 
 
 def _departures(values: Sequence[tuple[str, object]]) -> str:
@@ -143,5 +120,28 @@ def _departures(values: Sequence[tuple[str, object]]) -> str:
     return ", ".join(f"{label} {value}" for label, value in values)
 
 
-def _names(labels: Sequence[str]) -> str:
+def _references(rows: Sequence[Row]) -> Iterator[str]:
+    references = [row.method for row in rows if row.reference]
+    if references:
+        yield (
+            "Reference rows were given more than the others, such as more labels. They do not "
+            f"compete and have no p-value: {_names(references)}."
+        )
+
+
+def _precisions(rows: Sequence[Row]) -> Iterator[str]:
+    found = sorted({run.precision for row in rows for run in row.runs})
+    if len(found) > 1:
+        yield f"Runs were trained in different precisions: {', '.join(found)}."
+
+
+def _protocols(rows: Sequence[Row]) -> Iterator[str]:
+    found = {row.protocol for row in rows}
+    yield from (text for protocol, text in PROTOCOLS.items() if protocol in found)
+    unknown = [row.method for row in rows if not row.protocol]
+    if unknown and len(found) > 1:
+        yield f"No protocol is recorded for runs made outside a suite: {_names(unknown)}."
+
+
+def _names(labels: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(labels))

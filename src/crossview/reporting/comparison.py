@@ -1,292 +1,182 @@
-"""Table and plots of a comparison, as a separate page or at the top of a run's report."""
+"""Comparison as a page, at the top of a run's report, as plots, or as a table in a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from markupsafe import Markup
-
+from crossview.core.errors import fail
 from crossview.core.files import write_text
-from crossview.core.text import duration, number, percent, points
-from crossview.evaluation.bootstrap import p_text
-from crossview.reporting import plots
-from crossview.reporting.svg import Compared, dot_plot
+from crossview.core.text import points
+from crossview.evaluation.bootstrap import Difference, p_text
+from crossview.evaluation.compare import Comparison
+from crossview.evaluation.rows import Row
+from crossview.evaluation.tables import left_out, unit
+from crossview.reporting.plots import Interval, interval_plot, overlap_limits, standalone
+from crossview.reporting.svg import Drawing
 from crossview.reporting.templates import render
-from crossview.reporting.verdict import is_optimistic
-from crossview.reporting.words import distance, interval, row_name
+from crossview.reporting.words import row_name
+
+TABLES = (".md", ".csv", ".html", ".svg")
+
+
+def write_table(
+    comparison: Comparison, path: Path, title: str = "Comparison", about: str = ""
+) -> Path:
+    """Write a comparison as .md, .csv, .html or, for its plots, .svg.
+
+    Args:
+        comparison: The comparison to write.
+        path: The file. Its suffix selects the format.
+        title: Title of the page or the plots.
+        about: Sentence below the title of the page.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        UserError: If the suffix is not one of the four.
+    """
+    check_table_name(path)
+    if path.suffix == ".md":
+        return write_text(path, comparison.markdown())
+    if path.suffix == ".csv":
+        return write_text(path, comparison.csv())
+    section = ComparisonSection(comparison)
+    if path.suffix == ".svg":
+        plots = [plot for plot in (section.means, section.differences) if plot is not None]
+        return write_text(path, standalone(plots, title))
+    page = render("comparison.html.j2", title=title, about=about, comparison=section)
+    return write_text(path, page)
+
+
+def check_table_name(path: Path) -> None:
+    """Raise UserError if the suffix of `path` is not a table format."""
+    if path.suffix not in TABLES:
+        fail(
+            "the table's file has an unknown suffix",
+            path,
+            expected=f"a file name that ends in {', '.join(TABLES)}",
+        )
 
 
 @dataclass(frozen=True)
-class ComparisonTable:
-    """Contents of a comparison page.
+class ComparisonSection:
+    """A comparison as a section of a page. The template formats its rows."""
 
-    Attributes:
-        rows: One row per method and setting. Any key may be missing or None; overlaps are 0 to 1.
+    comparison: Comparison
 
-            - method, setting, seeds, steps, seconds, selection.
-            - dice, jaccard, hd95, asd: means. hd95_left_out, asd_left_out: predictions without a
-              surface distance.
-            - sd_seeds, ci_low, ci_high: standard deviation over seeds and interval of Dice.
-            - difference, difference_low, difference_high: Dice minus the baseline's. The baseline
-              has none and is the first row of its setting.
-            - verdict: "better", "worse", "reference", "one seed" or other words. Without it the
-              interval of the difference decides.
-            - p, p_alone: with and without Holm's correction.
-            - baseline: False for a row that has no difference and is not the baseline.
-            - empty: a number, a list, or numbers by kind.
-            - classes: the mean of each metric by class name, if there are several classes.
-        points: One entry per run, with method, setting, seed and dice.
-        notes: Sentences below the table.
-        unit: Unit of the distances.
-    """
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Rows by setting, each with its baseline first."""
+        rows = self.comparison.rows
+        settings = list(dict.fromkeys(row.setting for row in rows))
+        return sorted(rows, key=lambda row: (settings.index(row.setting), not row.is_baseline))
 
-    rows: Sequence[Mapping[str, Any]]
-    points: Sequence[Mapping[str, Any]] = ()
-    notes: Sequence[str] = ()
-    unit: str = "voxel"
+    @cached_property
+    def several_settings(self) -> bool:
+        """True if a row's name needs its setting."""
+        return len({row.setting for row in self.rows}) > 1
 
+    @property
+    def unit(self) -> str:
+        """Unit of distances."""
+        return unit(self.rows)
 
-def write_comparison(
-    comparison: ComparisonTable,
-    path: Path,
-    *,
-    title: str = "Comparison",
-    about: str = "",
-    plot: bool = True,
-) -> Path:
-    """Write a comparison as a self-contained HTML page.
+    @property
+    def notes(self) -> list[str]:
+        """Sentences below the table."""
+        return [*left_out(self.rows), *self.comparison.notes]
 
-    Args:
-        comparison: The rows, points and notes to show.
-        path: The file to write.
-        title: Title of the page.
-        about: Sentence below the title.
-        plot: False omits the plots.
+    @property
+    def sentences(self) -> list[str]:
+        """Differences in words."""
+        return [self._sentence(row, row.difference) for row in self.rows if row.difference]
 
-    Returns:
-        The path of the page.
-    """
-    content = comparison_section(comparison, plot=plot)
-    return write_text(
-        path, render("comparison.html.j2", title=title, about=about, comparison=content)
-    )
-
-
-def comparison_section(comparison: ComparisonTable, *, plot: bool = True) -> dict[str, Any]:
-    """Return the contents of the template: cells as text, sentences and plots."""
-    settings = {row.get("setting") for row in comparison.rows}
-    names = [_name(row, len(settings) > 1) for row in comparison.rows]
-    return {
-        "rows": [_cells(row) for row in comparison.rows],
-        "settings": len(settings) > 1,
-        "several_seeds": any((_seeds(row) or 1) > 1 for row in comparison.rows),
-        "sentences": _sentences(comparison.rows, names),
-        "notes": list(comparison.notes),
-        "unit": comparison.unit,
-        "optimistic": any(is_optimistic(row) for row in comparison.rows),
-        "plot": _plot(comparison, names) if plot else None,
-        "differences": _differences(comparison, names) if plot else None,
-    }
-
-
-def comparison_svg(comparison: ComparisonTable, title: str) -> str:
-    """Return both plots of a comparison as one SVG file."""
-    content = comparison_section(comparison)
-    return plots.standalone(
-        [plot for plot in (content["plot"], content["differences"]) if plot is not None], title
-    )
-
-
-def _name(row: Mapping[str, Any], with_setting: bool) -> str:
-    name = row_name(str(row.get("method", "")))
-    return f"{name}, {row.get('setting')}" if with_setting else name
-
-
-def _seeds(row: Mapping[str, Any]) -> int | None:
-    """Return the number of seeds in a row, which has them as a number or a list."""
-    seeds = row.get("seeds")
-    return (
-        len(seeds)
-        if isinstance(seeds, list | tuple)
-        else None
-        if number(seeds) is None
-        else int(seeds or 0)
-    )
-
-
-def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "name": _name(row, with_setting=False),
-        "setting": row.get("setting", ""),
-        "seeds": _seeds(row),
-        "steps": row.get("steps"),
-        "selection": row.get("selection", ""),
-        "optimistic": is_optimistic(row),
-        "dice": percent(row.get("dice")),
-        "interval": interval(row.get("ci_low"), row.get("ci_high")),
-        "sd_seeds": percent(row.get("sd_seeds")),
-        "difference": _difference(row),
-        "difference_interval": interval(
-            row.get("difference_low"), row.get("difference_high"), points
-        ),
-        "clear": _direction(row),
-        "jaccard": percent(row.get("jaccard")),
-        "hd95": distance(row.get("hd95")),
-        "hd95_left_out": row.get("hd95_left_out") or 0,
-        "asd": distance(row.get("asd")),
-        "asd_left_out": row.get("asd_left_out") or 0,
-        "empty": _empty(row.get("empty")),
-        "classes": [_class(name, found) for name, found in (row.get("classes") or {}).items()],
-        "seconds": duration(row.get("seconds")),
-    }
-
-
-def _class(name: str, found: Mapping[str, Any]) -> dict[str, str]:
-    overlaps, distances = ("dice", "jaccard"), ("hd95", "asd")
-    return {
-        "name": name,
-        **{key: percent(found.get(key)) for key in overlaps},
-        **{key: distance(found.get(key)) for key in distances},
-    }
-
-
-def _difference(row: Mapping[str, Any]) -> str:
-    """Return the difference in points; "baseline" if there is none and the row allows it."""
-    if number(row.get("difference")) is not None:
-        return points(row["difference"])
-    return "baseline" if row.get("baseline", True) else ""
-
-
-def _empty(found: Any) -> str:
-    """Return the number of empty cases, or the number per kind if the row has them by kind."""
-    if isinstance(found, Mapping):
-        return (
-            ", ".join(
-                f"{kind} {count}".replace("_", " ").replace(" ", "\u00a0")
-                for kind, count in found.items()
-            )
-            or "none"
+    @cached_property
+    def means(self) -> Drawing | None:
+        """Plot of the means; None if none is defined."""
+        drawn = []
+        for row in self.rows:
+            dice, name = row.metrics["dice"], self._name(row)
+            if not math.isnan(dice.mean):
+                seeds = dice.seeds if len(dice.seeds) > 1 else ()
+                hint = f"{name}: {100 * dice.mean:.2f} %"
+                drawn.append(Interval(name, dice.mean, dice.ci95, hint, seeds))
+        if not drawn:
+            return None
+        ends = [end for row in drawn for end in (row.mean, *(row.span or ()), *row.small)]
+        return interval_plot(
+            drawn,
+            overlap_limits(ends),
+            axis="Dice in %",
+            label="mean Dice of each method with its 95 % interval",
+            show=lambda value: f"{100 * value:g}",
         )
-    if isinstance(found, list | tuple):
-        return str(len(found))
-    return "" if found is None else str(found)
+
+    @cached_property
+    def differences(self) -> Drawing | None:
+        """Plot of the differences, references in grey; None without any."""
+        drawn = []
+        for row in self.rows:
+            if dice := row.difference:
+                span, name = (dice.low, dice.high), self._name(row)
+                mean, low, high = (f"{100 * value:+.2f}" for value in (dice.mean, *span))
+                hint, colour = f"{name}: {mean} ({low} to {high})", 8 if row.reference else 1
+                drawn.append(Interval(name, dice.mean, span, hint, colour=colour))
+        if not drawn:
+            return None
+        ends = [0.0, *(end for row in drawn for end in row.span or ())]
+        room = max(0.005, 0.05 * (max(ends) - min(ends)))
+        baseline = row_name(self.comparison.baseline or "")
+        return interval_plot(
+            drawn,
+            (min(ends) - room, max(ends) + room),
+            letters=max(len(self._name(row)) for row in self.rows),
+            axis=f"Dice against {baseline}, in points",
+            label=f"differences of Dice against {baseline}, with their 95 % intervals",
+            show=lambda value: f"{100 * value:+g}" if abs(value) > 1e-9 else "0",
+            zero=True,
+        )
+
+    def _name(self, row: Row, method: str | None = None) -> str:
+        """Return the name of a row, or of another method in its setting."""
+        name = row_name(row.method if method is None else method)
+        return f"{name}, {row.setting}" if self.several_settings else name
+
+    def _sentence(self, row: Row, dice: Difference) -> str:
+        span = f"{points(dice.low)} to {points(dice.high)}"
+        return SENTENCES[row.verdict].format(
+            row=self._name(row),
+            baseline=self._name(row, self.comparison.baseline),
+            figures=f"{points(dice.mean)} points of Dice, 95 % interval {span}",
+            p="" if row.p is None else _p(row, dice, row.p),
+        )
 
 
-def _direction(row: Mapping[str, Any]) -> str:
-    """Return "better" or "worse" by the verdict, else by the difference's interval; else ""."""
-    if row.get("verdict"):
-        return str(row["verdict"]) if row["verdict"] in ("better", "worse") else ""
-    low, high = number(row.get("difference_low")), number(row.get("difference_high"))
-    if low is None or high is None or low <= 0 <= high:
-        return ""
-    return "better" if low > 0 else "worse"
+SENTENCES = {
+    "better": "{row} is better than {baseline}: {figures}{p}.",
+    "worse": "{row} is worse than {baseline}: {figures}{p}.",
+    "no difference shown": "{row} shows no clear difference from {baseline}: {figures}{p}.",
+    "reference": "{row} (a reference, not a competitor) against {baseline}: {figures}.",
+    "one seed": "{row} against {baseline}, one seed, so no verdict: {figures}. "
+    "The interval covers the scans only; other seeds may differ by as much.",
+}
+"""Differences in words, by verdict."""
 
 
-def _sentences(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """Return the table in words. A row is called better only if its interval excludes zero."""
-    sentences = []
-    for row, name in zip(rows, names, strict=True):
-        span = interval(row.get("difference_low"), row.get("difference_high"), points)
-        if number(row.get("difference")) is None or not span:
-            continue
-        alike = [
-            other
-            for place, other in enumerate(names)
-            if rows[place].get("setting") == row.get("setting")
-        ]
-        figures = f"{points(row['difference'])} points of Dice, 95 % interval {span}"
-        if row.get("verdict") == "reference":
-            sentences.append(
-                f"{name} (a reference, not a competitor) against {alike[0]}: {figures}."
-            )
-            continue
-        if row.get("verdict") == "one seed":
-            chance = "The interval covers the scans only; other seeds may differ by as much"
-            sentences.append(
-                f"{name} against {alike[0]}, one seed, so no verdict: {figures}. {chance}."
-            )
-            continue
-        words = {
-            "better": "is better than",
-            "worse": "is worse than",
-            "": "shows no clear difference from",
-        }[_direction(row)]
-        p = number(row.get("p"))
-        after = _after_correction(row) or ("" if p is None else f", {p_text(p)}")
-        sentences.append(f"{name} {words} {alike[0]}: {figures}{after}.")
-    return sentences
-
-
-def _after_correction(row: Mapping[str, Any]) -> str:
-    """Return the reason why a row has no verdict although its interval excludes zero."""
-    low, high, p, alone = (
-        number(row.get(key)) for key in ("difference_low", "difference_high", "p", "p_alone")
-    )
-    if (
-        _direction(row)
-        or low is None
-        or high is None
-        or low <= 0 <= high
-        or p is None
-        or alone is None
-    ):
-        return ""
-    if p <= alone:
+def _p(row: Row, dice: Difference, p: float) -> str:
+    """Return the p-value and, if the interval alone would show a difference, why it does not."""
+    if row.verdict != "no difference shown" or dice.low <= 0 <= dice.high:
+        return f", {p_text(p)}"
+    if p <= dice.p:
         return (
             ". The interval excludes 0, but with this few scans the paired test does not confirm "
             f"the difference ({p_text(p)})"
         )
     return (
-        f". The interval excludes 0, but it is for one comparison alone ({p_text(alone)}). "
+        f". The interval excludes 0, but it is for one comparison alone ({p_text(dice.p)}). "
         f"Corrected for the number of comparisons: {p_text(p)}"
     )
-
-
-def _plot(comparison: ComparisonTable, names: Sequence[str]) -> Markup | None:
-    compared = []
-    for row, name in zip(comparison.rows, names, strict=True):
-        mean, low, high = (number(row.get(key)) for key in ("dice", "ci_low", "ci_high"))
-        if mean is None:
-            continue
-        runs = [point for point in comparison.points if _belongs(point, row)]
-        seeds = [found for point in runs if (found := number(point.get("dice"))) is not None]
-        compared.append(
-            Compared(
-                name,
-                mean,
-                None if low is None or high is None else (low, high),
-                seeds if len(seeds) > 1 else (),
-            )
-        )
-    return (
-        dot_plot(compared, "mean Dice of each method with its 95 % interval") if compared else None
-    )
-
-
-def _differences(comparison: ComparisonTable, names: Sequence[str]) -> Markup | None:
-    compared = []
-    for row, name in zip(comparison.rows, names, strict=True):
-        mean, low, high = (
-            number(row.get(key)) for key in ("difference", "difference_low", "difference_high")
-        )
-        if mean is not None and low is not None and high is not None:
-            compared.append(
-                plots.Compared(name, mean, (low, high), aside=row.get("verdict") == "reference")
-            )
-    baselines = [
-        row_name(str(row.get("method", "")))
-        for row in comparison.rows
-        if number(row.get("difference")) is None
-    ]
-    return (
-        plots.difference_plot(compared, baselines[0] if baselines else "the baseline")
-        if compared
-        else None
-    )
-
-
-def _belongs(point: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    return all(point[key] == row.get(key) for key in ("method", "setting") if key in point)

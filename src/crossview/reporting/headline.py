@@ -13,8 +13,8 @@ from crossview.core.text import duration, number, percent
 from crossview.recipe.layers import TABLES, differences, shipped_methods, shipped_settings
 from crossview.recipe.resolve import resolve
 from crossview.reporting.content import RunContent, Score
+from crossview.reporting.plots import Mark, strip
 from crossview.reporting.results import row_anchor
-from crossview.reporting.svg import Mark, strip
 from crossview.reporting.verdict import is_optimistic, stale_step
 from crossview.reporting.words import SELECTIONS, method_name, table
 from crossview.training.options import MEASURED

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from crossview.core.files import write_text
 from crossview.core.plugins import arguments
+from crossview.evaluation.compare import Comparison
 from crossview.reporting.anonymous import without_names
-from crossview.reporting.comparison import ComparisonTable, comparison_section
+from crossview.reporting.comparison import ComparisonSection
 from crossview.reporting.content import RunContent, read_run
 from crossview.reporting.curves import speed_sentence, training_charts
 from crossview.reporting.data_sheet import data_sheet
@@ -28,7 +29,7 @@ MOST_BATCHES = 4
 def write_report(
     run: Path,
     *,
-    comparison: ComparisonTable | None = None,
+    comparison: Comparison | None = None,
     comparison_title: str = "Comparison",
     path: Path | None = None,
     names: bool = True,
@@ -56,7 +57,7 @@ def write_report(
         "page.html.j2",
         run=content,
         head=headline(content),
-        comparison=None if comparison is None else comparison_section(comparison),
+        comparison=None if comparison is None else ComparisonSection(comparison),
         comparison_title=comparison_title,
         score=headline_score(content),
         sentences=result_sentences(content.evaluations[0]) if content.evaluations else [],

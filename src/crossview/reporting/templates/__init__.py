@@ -1,7 +1,8 @@
 """Templates of the HTML pages. Each page is one file; all texts are escaped.
 
 Templates get typed values. The filters write them: ``percent``, ``distance``, ``metric`` (either,
-by the name of a metric), ``interval``, ``count`` and ``thousands``.
+by the name of a metric), ``interval``, ``points``, ``duration``, ``count``, ``thousands`` and
+``row_name``.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from crossview.core.environment import VERSION
-from crossview.core.text import count, percent
-from crossview.reporting.words import METRICS, OVERLAPS, distance, interval, metric
+from crossview.core.text import count, duration, percent, points
+from crossview.reporting.words import METRICS, OVERLAPS, distance, interval, metric, row_name
 
 
 def _interval(span: tuple[float, float] | None, name: str = "dice") -> str:
@@ -25,8 +26,11 @@ FILTERS = {
     "distance": distance,
     "metric": lambda value, name: metric(name, value),
     "interval": _interval,
+    "points": points,
+    "duration": duration,
     "count": count,
     "thousands": "{:,}".format,
+    "row_name": row_name,
 }
 
 
