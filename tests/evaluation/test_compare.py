@@ -11,7 +11,6 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import tomli_w
-from rich.console import Console
 
 from crossview.core.errors import UserError
 from crossview.evaluation import bootstrap
@@ -19,7 +18,6 @@ from crossview.evaluation.compare import compare
 from crossview.evaluation.finished import identity
 from crossview.evaluation.metrics import Measures
 from crossview.evaluation.scores import Score, summarise, write
-from crossview.evaluation.tables import duration
 
 NAN = math.nan
 RECIPE = {
@@ -66,9 +64,10 @@ def made_run(
     member=None,
     **changes,
 ):
-    """A run folder as training and evaluation leave it. dice: (cases, 2); changes: {table: {key: value}} of the recipe.
+    """A run folder as training and evaluation leave it.
 
-    environment, member: the content of environment.json and bench.json, if any.
+    dice: (cases, 2). changes: {table: {key: value}} of the recipe. environment, member: the content
+    of environment.json and bench.json, if any.
     """
     recipe = deepcopy(RECIPE)
     recipe["setting"] = setting or recipe["setting"]
@@ -168,7 +167,7 @@ def test_a_row_is_a_method_over_its_seeds(runs):
     seeds = [(BASE + 0.02 + noise(seed)).mean() for seed in (1, 2, 3)]
     dice = cml.metrics["dice"]
     assert (dice.mean, dice.sd) == pytest.approx((np.mean(seeds), np.std(seeds, ddof=1)))
-    assert (dice.minimum, dice.maximum) == pytest.approx((min(seeds), max(seeds)))
+    assert dice.seeds == pytest.approx(seeds)
     averaged = np.mean([BASE + 0.02 + noise(seed) for seed in (1, 2, 3)], axis=0)
     patients = [f"patient{case // 2}" for case in range(CASES)]
     assert dice.ci95 == pytest.approx(bootstrap.interval(averaged, patients))
@@ -278,10 +277,6 @@ def test_labelled_only_cml_and_variants_have_their_own_rows(tmp_path):
     comparison = compare([path for path, _ in made])
     assert [row.method for row in comparison.rows] == ["cml", "cml labelled only", "cml (released)"]
     assert comparison.baseline == "cml labelled only"
-    assert (
-        compare([path for path, _ in made], baseline="cml, labelled only").baseline
-        == "cml labelled only"
-    ), "its name up to 0.1"
 
 
 def test_recipes_that_differ_are_no_seeds_of_one_method(tmp_path):
@@ -434,7 +429,10 @@ def test_units_are_not_mixed(tmp_path):
 
 
 def test_what_a_run_does_not_say_is_no_difference(tmp_path):
-    """Runs of no suite, and folders without environment.json, stand beside those of a suite; the missing protocol is told."""
+    """Runs outside a suite, and those without environment.json, compare with those of a suite.
+
+    A note names the missing protocol.
+    """
     member = {"label": "supervised", "protocol": "equal", "setting": "la-8"}
     paths = [
         made_run(tmp_path / "one", BASE + 0.02),
@@ -668,7 +666,7 @@ def test_markdown(runs):
     assert lines[2].startswith("| cml | la-8 | 3 | 17,000 | ")
     assert "better" in lines[2]
     assert "baseline" in lines[3]
-    assert lines[2].endswith("| none | last | 1 h 02 min |")
+    assert lines[2].endswith("| none | last | 1 h 2 min |")
     assert "| cml | la-8 | ring | " in text
     assert "Distances in voxel" in text
 
@@ -677,68 +675,6 @@ def test_markup_in_names_stays_text(tmp_path):
     method = {"name": "a|b [red]", "variant": "corrected"}
     comparison = compare([made_run(tmp_path / "one", method=method)])
     assert "a\\|b [red]" in comparison.markdown()
-    console = Console(width=250, file=io.StringIO())
-    console.print(comparison.table())
-    assert "a|b [red]" in console.file.getvalue()
-
-
-def test_terminal_table_tells_once_what_is_the_same_in_every_row(runs, tmp_path):
-    def shown(paths):
-        console = Console(width=200, file=io.StringIO())
-        console.print(compare(paths).table())
-        return console.file.getvalue()
-
-    assert shown(runs).count("17,000") == 1
-    assert "setting la-8" in shown(runs)
-    assert "Steps" in shown(
-        [
-            *runs,
-            made_run(
-                tmp_path / "short", method={"name": "bcp", "variant": "corrected"}, steps=9000
-            ),
-        ]
-    )
-
-
-@pytest.mark.parametrize("width", [80, 100])
-def test_a_narrow_terminal_gets_fewer_columns_and_no_shorter_ones(runs, tmp_path, width):
-    methods = []
-    for name in ("mean_teacher", "bcp"):
-        methods += made_runs(
-            tmp_path / name, size=0.01, method={"name": name, "variant": "released"}
-        )
-    console = Console(width=width, file=io.StringIO())
-    console.print(compare([*runs, *methods]).table(width))
-    shown = console.file.getvalue()
-    assert max(map(len, shown.splitlines())) <= width
-    assert "…" not in shown
-    for words in (
-        "Dice",
-        "HD95",
-        "mean_teacher (released)",
-        "setting la-8",
-        "p = ",
-        "(--out)",
-        "optimistic",
-    ):
-        assert (words in shown) == (words != "optimistic"), words
-    assert "ASD (" not in shown
-
-
-def test_terminal_table_flags_what_was_selected_on_test(tmp_path):
-    console = Console(width=250, file=io.StringIO())
-    console.print(compare([made_run(tmp_path / "one", training={"selection": "test"})]).table())
-    shown = console.file.getvalue()
-    assert "test (selected)" in shown
-    assert "selected on test, optimistic" in shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(42.4, "42 s"), (1000, "17 min"), (7500, "2 h 05 min"), (3599, "1 h 00 min")],
-)
-def test_duration(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_a_key_that_older_runs_lack_stands_for_what_they_did():

@@ -32,7 +32,7 @@ def test_changed_keys_are_told_by_name_and_many_by_their_number(trained):
     assert set(changed_keys(run)) == {"size", "patch", "unlabelled", "test", "levels"}, (
         "the seed is no change"
     )
-    assert ("changed from demo: 5 keys", "warn") in headline(run)["badges"]
+    assert ("changed from demo: 5 keys", "warn") in headline(run).badges
 
 
 def test_another_method_has_its_own_numbers(trained):
@@ -47,4 +47,4 @@ def test_a_run_as_shipped_has_no_such_badge(trained, monkeypatch):
     shipped = crossview.Run.open(run.path).recipe
     monkeypatch.setattr("crossview.reporting.headline.resolve", lambda setting, sets: shipped)
     assert changed_keys(run) == []
-    assert not any("changed from" in text for text, _ in headline(run)["badges"])
+    assert not any("changed from" in text for text, _ in headline(run).badges)

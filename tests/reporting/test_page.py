@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.helpers.made_rows import against_baseline, made_comparison, made_row, spreads
 
 from crossview.core.errors import UserError
-from crossview.reporting.comparison import ComparisonTable
 from crossview.reporting.page import write_report
 
 MakeRun = Callable[..., Path]
@@ -172,19 +172,12 @@ def test_markup_in_names_is_text(make_run: MakeRun, evaluation_writer: Callable[
         classes={"1": {"name": EVIL}},
         views={EVIL: {"mean": {"dice": {"mean": 0.9}}}, "b": {"mean": {"dice": {"mean": 0.5}}}},
     )
-    row = {
-        "method": EVIL,
-        "setting": EVIL,
-        "dice": 0.5,
-        "seeds": 1,
-        "selection": EVIL,
-        "verdict": EVIL,
-    }
-    table = ComparisonTable(
-        [row, {**row, "difference": 0.1, "difference_low": 0.0, "difference_high": 0.2}],
-        [row],
-        [EVIL],
-        EVIL,
+    classes = {EVIL: spreads(), "b": spreads()}
+    evil = {"setting": EVIL, "selection": EVIL, "unit": EVIL, "empty": {EVIL: 1}}
+    table = made_comparison(
+        made_row(EVIL, classes=classes, **evil),
+        against_baseline(0.0, 0.2, EVIL, verdict=EVIL, **evil),
+        notes=(EVIL,),
     )
     page = page_of(run, comparison=table, comparison_title=EVIL)
     assert not [tag for tag, _ in page.tags if tag in ("script", "b&amp;")]
@@ -359,12 +352,7 @@ def test_several_splits(make_run: MakeRun, evaluation_writer: Callable[..., None
 
 def test_comparison_at_the_top(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run(dice={"a": [0.8]})
-    table = ComparisonTable(
-        [
-            {"method": "supervised", "setting": "demo", "dice": 0.7},
-            {"method": "cml", "setting": "demo", "dice": 0.8},
-        ]
-    )
+    table = made_comparison(made_row(), against_baseline(0.01, 0.03))
     page = page_of(
         run, comparison=table, comparison_title="Phantoms", path=tmp_path / "demo" / "report.html"
     )

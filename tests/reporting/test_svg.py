@@ -9,17 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossview.core.text import duration, in_text, listed, number, percent, points
-from crossview.reporting.svg import (
-    Compared,
-    Mark,
-    Series,
-    dot_plot,
-    line_chart,
-    short,
-    strip,
-    thin,
-    ticks,
-)
+from crossview.reporting.plots import Interval, Mark, interval_plot, strip
+from crossview.reporting.svg import Series, line_chart, short, thin, ticks
 from crossview.reporting.words import distance, interval, metric
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
@@ -72,13 +63,14 @@ def test_every_case_has_its_dot_and_link() -> None:
 
 
 def test_a_comparison_without_intervals_is_drawn() -> None:
-    root = ElementTree.fromstring(
-        dot_plot(
-            [Compared("a" * 80, 0.5, None, ()), Compared("b", 0.9, (0.8, 0.95), (0.89, 0.91))],
-            "plot",
-        )
-    )
+    rows = [
+        Interval("a" * 80, 0.5, None, "first"),
+        Interval("b", 0.9, (0.8, 0.95), "second", (0.89, 0.91)),
+    ]
+    plot = interval_plot(rows, (0.4, 1.0), axis="Dice", label="plot", show=short)
+    root = ElementTree.fromstring(plot.svg())
     assert len(list(root.iter("circle"))) == 4
+    assert len([line for line in root.iter("line") if "interval" in line.attrib["class"]]) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from crossview.reporting.content import read_run
 from crossview.reporting.curves import training_charts
 from crossview.reporting.headline import headline, headline_score
-from crossview.reporting.results import Shown, evaluation_part
+from crossview.reporting.results import Results, ScoreRow
 from crossview.reporting.verdict import cautions, result_sentences, unlabelled_effect
 
 MakeRun = Callable[..., Path]
@@ -237,10 +237,10 @@ def test_an_evaluation_from_before_the_run_went_on_is_named(make_run: MakeRun) -
     old, now = (
         read_run(make_run(name=f"run{step}", dice={"a": [0.8]}, step=step)) for step in (400, 1000)
     )
-    assert ("scores of step 400, out of date", "bad") in headline(old)["badges"]
-    assert "at step 400; the run has continued since" in (headline_score(old) or {})["on"]
-    assert not any("out of date" in text for text, _ in headline(now)["badges"])
-    assert (headline_score(now) or {})["on"] == "1 test case"
+    assert ("scores of step 400, out of date", "bad") in headline(old).badges
+    assert "at step 400; the run has continued since" in headline_score(old).on
+    assert not any("out of date" in text for text, _ in headline(now).badges)
+    assert headline_score(now).on == "1 test case"
     assert (
         cautions(
             read_run(make_run(name="best", dice={"a": [0.8]}, step=400, checkpoint="selected"))
@@ -275,18 +275,17 @@ def test_of_a_student_and_its_teacher_the_student_is_the_result(make_run: MakeRu
         "student": {"classes": {}, "mean": means},
         "teacher": {"classes": {}, "mean": {**means, "dice": {"mean": 0.85}}},
     }
-    rows = evaluation_part(
-        read_run(make_run(dice={"a": [0.9]}, views=views)).evaluations[0], 0, Shown()
-    )["views"]
-    assert [(row["name"], row["total"]) for row in rows] == [
+
+    def rows(name: str) -> list[ScoreRow]:
+        run = read_run(make_run(name=name, dice={"a": [0.9]}, views=views))
+        return Results(run.evaluations[0]).view_rows
+
+    assert [(row.name, row.total) for row in rows("one")] == [
         ("teacher", False),
         ("student: the result", True),
     ]
     views["student"] = {"classes": {}, "mean": {**means, "dice": {"mean": 0.89}}}
-    rows = evaluation_part(
-        read_run(make_run(name="two", dice={"a": [0.9]}, views=views)).evaluations[0], 0, Shown()
-    )["views"]
-    assert [row["name"] for row in rows] == ["student", "teacher", "together"]
+    assert [row.name for row in rows("two")] == ["student", "teacher", "together"]
 
 
 def looked(step: int, ready: bool) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from typing import Annotated
 import torch
 import typer
 
+from crossview.cli.comparison import print_comparison
 from crossview.cli.console import bar
 from crossview.cli.options import DATA, OVERRIDES, Plugin, RunFolder, flag, with_plugin
-from crossview.cli.views import print_comparison
 from crossview.core.environment import environment_now
 from crossview.core.errors import Problem, UserError, nearest
 from crossview.networks.vnet import VNet
@@ -66,7 +66,7 @@ def compare(
 ) -> None:
     """Compare runs in a table: means over seeds, intervals over cases, paired differences."""
     from crossview.evaluation.compare import compare as compare_runs
-    from crossview.reporting.compared import check_table_name, write_table
+    from crossview.reporting.comparison import check_table_name, write_table
 
     if out is not None:
         check_table_name(out)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crossview.cli.comparison import print_comparison
 from crossview.cli.console import bar
 from crossview.cli.options import (
     DATA,
@@ -20,7 +21,7 @@ from crossview.cli.options import (
     run_to_make,
     with_plugin,
 )
-from crossview.cli.views import print_bench, print_comparison
+from crossview.cli.views import print_bench
 from crossview.core.errors import UserError
 from crossview.core.plugins import arguments, command
 from crossview.core.processes import leave, place, speaks

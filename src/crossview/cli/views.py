@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from crossview.cli.comparison import print_comparison
 from crossview.cli.console import FULL
 from crossview.data.checks.dataset import Check
 from crossview.data.checks.rules import Finding
@@ -21,23 +22,11 @@ from crossview.data.checks.rules import Finding
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crossview.evaluation.compare import Comparison
     from crossview.evaluation.doubt import Suggestion
     from crossview.runs.bench.bench import Bench
 
 MOST_NAMED = 5
 """Number of cases to name if there are many."""
-
-
-def print_comparison(comparison: Comparison) -> None:
-    """Print a comparison as wide as the terminal.
-
-    A narrow terminal gets fewer columns, not truncated ones.
-    """
-    from rich.console import Console
-
-    console = Console()
-    console.print(comparison.table(console.width))
 
 
 def print_bench(result: Bench, out: Path) -> None:

@@ -9,59 +9,50 @@ unlike rows, and a note then names what is mixed.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, UserError, nearest, raise_all
-from crossview.evaluation import bootstrap, comparable
+from crossview.core.errors import Problem, UserError, fail, nearest, raise_all
+from crossview.evaluation import bootstrap, comparable, notes, tables
 from crossview.evaluation.bootstrap import Difference
 from crossview.evaluation.finished import FinishedRun, read_run
 from crossview.evaluation.metrics import METRICS
-from crossview.evaluation.notes import SIGNIFICANT, of_rows, of_runs, of_verdicts
 from crossview.evaluation.rows import Row, Spread
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 BASELINES = ("supervised", "cml labelled only")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows in the order in which their first runs were given, and each run with its row's label."""
+    """Rows in the order in which their first runs were given, and each run with its row.
+
+    Attributes:
+        split: The split that was scored.
+        baseline: The label of the baseline rows; None if there is only one row.
+        notes: Sentences on what the numbers cannot show, those that decide first.
+    """
 
     rows: tuple[Row, ...]
-    runs: tuple[tuple[str, FinishedRun], ...]
+    runs: tuple[tuple[Row, FinishedRun], ...]
     split: str
     baseline: str | None
     notes: tuple[str, ...]
 
     def markdown(self) -> str:
         """Return the table in Markdown, a table of classes if there are several, and notes."""
-        from crossview.evaluation.tables import markdown
-
-        return markdown(self)
+        return tables.markdown(self.rows, self.baseline, self.notes)
 
     def csv(self) -> str:
         """Return one line per run.
 
         The columns are method, setting, seed, steps, dice, jaccard, hd95, asd, ci_low, ci_high (of
-        Dice), selection, the counts of empty masks, and the difference of the row to the baseline.
+        Dice), selection, protocol, seconds, the counts of predictions and of empty masks, and the
+        difference of the row to the baseline.
         """
-        from crossview.evaluation.tables import runs_csv
-
-        return runs_csv(self)
-
-    def table(self, width: int = 120) -> RenderableType:
-        """Return the table for a terminal of ``width`` columns; a narrow one shows less."""
-        from crossview.evaluation.terminal import terminal
-
-        return terminal(self, width)
+        return tables.runs_csv(self.runs, self.baseline)
 
 
 def compare(
@@ -90,25 +81,25 @@ def compare(
     """
     found = _read_all([Path(run) for run in runs], split)
     labels = comparable.labels(found)
-    groups: dict[tuple[str, ...], list[FinishedRun]] = {}
-    for label, run in zip(labels, found, strict=True):
-        groups.setdefault((label, *comparable.row_of(run)), []).append(run)
-    raise_all(comparable.problems(found, list(groups.values()), mixed))
+    keys = [(label, *comparable.row_of(run)) for label, run in zip(labels, found, strict=True)]
+    by_key: dict[tuple[str, ...], list[FinishedRun]] = {}
+    for key, run in zip(keys, found, strict=True):
+        by_key.setdefault(key, []).append(run)
+    groups = list(by_key.values())
+    raise_all(comparable.problems(found, groups, mixed))
 
-    label = _baseline(list(dict.fromkeys(labels)), baseline)
-    rows = [_row(name, group, name == label) for (name, *_), group in groups.items()]
-    notes = [mixture.note() for mixture in comparable.mixtures(found)] + of_rows(
-        rows, list(groups.values())
-    )
-    rows = _with_differences(rows, list(groups.values()), notes)
-    notes += of_verdicts(rows)
-    labelled = tuple(zip(labels, found, strict=True))
+    label = _baseline(labels, baseline)
+    rows = [_row(key[0], group, key[0] == label) for key, group in by_key.items()]
+    rows, on_seeds = _with_differences(rows, groups)
+    row_of = dict(zip(by_key, rows, strict=True))
+    with_rows = tuple((row_of[key], run) for key, run in zip(keys, found, strict=True))
+    mixtures = [mixture.note() for mixture in comparable.mixtures(found)]
     return Comparison(
         tuple(rows),
-        labelled,
+        with_rows,
         split,
         label if len(rows) > 1 else None,
-        (*notes, *of_runs(labelled)),
+        (*mixtures, *on_seeds, *notes.of_rows(rows, groups), *notes.of_runs(with_rows)),
     )
 
 
@@ -122,49 +113,34 @@ def _read_all(paths: Sequence[Path], split: str) -> list[FinishedRun]:
             problems.extend(error.problems)
     raise_all(problems)
     if not found:
-        raise UserError(
-            Problem(
-                "there are no runs to compare",
-                expected="run folders written by crossview train and evaluate",
-            )
+        fail(
+            "there are no runs to compare",
+            expected="run folders written by crossview train and evaluate",
         )
     return found
 
 
 def _baseline(labels: Sequence[str], asked: str | None) -> str:
-    asked = (
-        None if asked is None else asked.replace(", labelled only", " labelled only")
-    )  # the spelling up to 0.1
     if asked is not None and asked not in labels:
-        raise UserError(
-            Problem(f"the baseline '{asked}' is none of the rows", fix=nearest(asked, labels))
-        )
+        fail(f"the baseline '{asked}' is none of the rows", fix=nearest(asked, set(labels)))
     return asked or next((label for label in BASELINES if label in labels), labels[0])
 
 
 def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
     first, width = runs[0], len(runs[0].class_names)
-    values = np.concatenate(
-        [bootstrap.over_seeds(_values(runs, metric)) for metric in METRICS], axis=1
-    )
+    # As for the interval, seeds are averaged within a case.
+    values = np.concatenate([bootstrap.over_seeds(_values(runs, each)) for each in METRICS], axis=1)
     resamples = bootstrap.resample(values, first.patients)
 
-    def spread(metric: str, classes: range) -> Spread:
+    def spread(metric: str, classes: Sequence[int]) -> Spread:
+        of_runs = [each[:, classes] for each in _values(runs, metric)]
+        left_out = sum(int(np.isnan(each).sum()) for each in of_runs)
+        seeds = [mean for each in of_runs if not math.isnan(mean := bootstrap.mean_of_means(each))]
+        if not seeds:
+            return Spread(math.nan, left_out=left_out)
         columns = [METRICS.index(metric) * width + index for index in classes]
-        seeds = np.array(
-            [bootstrap.mean_of_means(run.values[metric][:, list(classes)]) for run in runs]
-        )
-        seeds = seeds[~np.isnan(seeds)]
-        left_out = sum(int(np.isnan(run.values[metric][:, list(classes)]).sum()) for run in runs)
-        if not seeds.size:
-            return Spread(math.nan, None, math.nan, math.nan, None, left_out)
-        sd = float(seeds.std(ddof=1)) if seeds.size > 1 else None
-        mean = bootstrap.mean_of_means(
-            values[:, columns]
-        )  # as for the interval, seeds are averaged within a case
-        return Spread(
-            mean, sd, float(seeds.min()), float(seeds.max()), resamples.interval(columns), left_out
-        )
+        mean = bootstrap.mean_of_means(values[:, columns])
+        return Spread(mean, tuple(seeds), resamples.interval(columns), left_out)
 
     kinds = sorted({kind for run in runs for kind in run.empty})
     return Row(
@@ -180,7 +156,7 @@ def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
         seconds=float(np.mean([run.seconds for run in runs])),
         metrics={metric: spread(metric, range(width)) for metric in METRICS},
         classes={
-            name: {metric: spread(metric, range(index, index + 1)) for metric in METRICS}
+            name: {metric: spread(metric, [index]) for metric in METRICS}
             for index, name in enumerate(first.class_names)
         },
         empty={kind: sum(run.empty.get(kind, 0) for run in runs) for kind in kinds},
@@ -191,61 +167,26 @@ def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
     )
 
 
-def _values(runs: Sequence[FinishedRun], metric: str) -> list[NDArray[np.float64]]:
+def _values(runs: Sequence[FinishedRun], metric: str) -> list[bootstrap.Floats]:
     """Return each run's values (cases, classes)."""
     return [run.values[metric] for run in runs]
 
 
 def _with_differences(
-    rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]], notes: list[str]
-) -> list[Row]:
-    """Return the rows with their differences to the baseline row of the same kind.
-
-    p-values are corrected for the number of competitors.
-    """
-    found: dict[int, dict[str, Difference]] = {}
-    single = set()
-    for index, (row, group) in enumerate(zip(rows, groups, strict=True)):
-        base = next(
-            (
-                i
-                for i, other in enumerate(rows)
-                if other.is_baseline and _alike(group[0], groups[i][0])
-            ),
-            None,
-        )
-        if row.is_baseline or base is None:
-            continue
-        ours, theirs = _same_seeds(
-            group, groups[base], notes, f"{row.method} against {rows[base].method}"
-        )
-        if min(len(ours), len(theirs)) < 2:
-            single.add(index)
-        pairs = {
-            metric: bootstrap.paired(
-                _values(ours, metric), _values(theirs, metric), ours[0].patients
-            )
-            for metric in METRICS
-        }
-        found[index] = {
-            metric: _bounded(difference, row.patients)
-            for metric, difference in pairs.items()
-            if difference is not None
-        }
-    told = [index for index, differences in found.items() if "dice" in differences]
-    compared = [index for index in told if not rows[index].reference and index not in single]
-    adjusted = dict(
-        zip(compared, bootstrap.holm([found[index]["dice"].p for index in compared]), strict=True)
-    )
-
-    def with_difference(index: int, row: Row) -> Row:
-        differences, p = found.get(index, {}), adjusted.get(index)
-        verdict = _verdict(differences, p)
-        if index in told and index not in compared:
-            verdict = "reference" if row.reference else "one seed"
-        return replace(row, differences=differences, p=p, verdict=verdict)
-
-    return [with_difference(index, row) for index, row in enumerate(rows)]
+    rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]]
+) -> tuple[list[Row], list[str]]:
+    """Return the rows with their differences to the baseline row of the same kind, and notes."""
+    found, on_seeds = [], []
+    baselines = [(row, group) for row, group in zip(rows, groups, strict=True) if row.is_baseline]
+    for row, group in zip(rows, groups, strict=True):
+        alike = [(base, theirs) for base, theirs in baselines if _alike(group[0], theirs[0])]
+        if not row.is_baseline and alike:
+            base, theirs = alike[0]
+            ours, theirs, note = _same_seeds(group, theirs)
+            row = _compared(row, ours, theirs)
+            on_seeds += [f"{row.method} against {base.method}: {note}"] if note else []
+        found.append(row)
+    return _corrected(found), on_seeds
 
 
 def _alike(one: FinishedRun, other: FinishedRun) -> bool:
@@ -259,21 +200,35 @@ def _alike(one: FinishedRun, other: FinishedRun) -> bool:
 
 
 def _same_seeds(
-    ours: Sequence[FinishedRun], theirs: Sequence[FinishedRun], notes: list[str], what: str
-) -> tuple[Sequence[FinishedRun], Sequence[FinishedRun]]:
-    """Return the runs of the seeds that both sides have; without any, all runs and a note."""
+    ours: Sequence[FinishedRun], theirs: Sequence[FinishedRun]
+) -> tuple[Sequence[FinishedRun], Sequence[FinishedRun], str]:
+    """Return the runs of the seeds that both sides have, or all runs without any, and a note."""
     common = {run.seed for run in ours} & {run.seed for run in theirs}
     if not common:
-        notes.append(f"{what}: no seed in common, so all seeds of both sides are compared.")
-        return ours, theirs
+        return ours, theirs, "no seed in common, so all seeds of both sides are compared."
+    note = ""
     if len(common) < max(len(ours), len(theirs)):
-        notes.append(
-            f"{what}: compared only on the seeds that both have "
-            f"({', '.join(map(str, sorted(common)))})."
-        )
-    return [run for run in ours if run.seed in common], [
-        run for run in theirs if run.seed in common
-    ]
+        seeds = ", ".join(map(str, sorted(common)))
+        note = f"compared only on the seeds that both have ({seeds})."
+    ours, theirs = ([run for run in runs if run.seed in common] for runs in (ours, theirs))
+    return ours, theirs, note
+
+
+def _compared(row: Row, ours: Sequence[FinishedRun], theirs: Sequence[FinishedRun]) -> Row:
+    """Return a row with its differences. A row that does not compete gets its verdict too."""
+    pairs = {
+        metric: bootstrap.paired(_values(ours, metric), _values(theirs, metric), ours[0].patients)
+        for metric in METRICS
+    }
+    differences = {
+        metric: _bounded(difference, row.patients)
+        for metric, difference in pairs.items()
+        if difference is not None
+    }
+    verdict = ""
+    if "dice" in differences and (row.reference or min(len(ours), len(theirs)) < 2):
+        verdict = "reference" if row.reference else "one seed"
+    return replace(row, differences=differences, verdict=verdict)
 
 
 def _bounded(difference: Difference, patients: int) -> Difference:
@@ -284,14 +239,25 @@ def _bounded(difference: Difference, patients: int) -> Difference:
     return replace(difference, p=max(difference.p, min(1.0, 2.0 ** (1 - patients))))
 
 
-def _verdict(differences: Mapping[str, Difference], p: float | None) -> str:
+def _corrected(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with the verdicts of the competitors, corrected for their number."""
+    competing = {
+        place: row.difference
+        for place, row in enumerate(rows)
+        if row.difference is not None and not row.verdict
+    }
+    p_values = bootstrap.holm([dice.p for dice in competing.values()])
+    found = list(rows)
+    for (place, dice), p in zip(competing.items(), p_values, strict=True):
+        found[place] = replace(rows[place], p=p, verdict=_verdict(dice, p))
+    return found
+
+
+def _verdict(dice: Difference, p: float) -> str:
     """Return the verdict on the Dice difference.
 
     No difference is shown if its interval holds 0 or its corrected p-value is 0.05 or more.
     """
-    if p is None:
-        return ""
-    dice = differences["dice"]
-    if p >= SIGNIFICANT or dice.low <= 0 <= dice.high:
+    if p >= notes.SIGNIFICANT or dice.low <= 0 <= dice.high:
         return "no difference shown"
     return "better" if dice.mean > 0 else "worse"

@@ -1,7 +1,14 @@
+"""Rows of a comparison. Tables, pages, plots and the terminal all render these.
+
+Overlaps and their differences are fractions, distances are in the row's unit.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from crossview.evaluation.bootstrap import Difference
 
@@ -12,20 +19,21 @@ class Spread:
 
     Attributes:
         mean: Mean over seeds; NaN where nothing counts.
-        sd: Standard deviation over seeds (n - 1); None for one seed.
-        minimum: Smallest value over seeds; NaN where nothing counts.
-        maximum: Largest value over seeds; NaN where nothing counts.
+        seeds: Mean of each seed that has one.
         ci95: 95% interval over patients, or None.
         left_out: Number of predictions that are in none of these numbers, because they or the truth
             are empty and have no such measure.
     """
 
     mean: float
-    sd: float | None
-    minimum: float
-    maximum: float
-    ci95: tuple[float, float] | None
+    seeds: tuple[float, ...] = ()
+    ci95: tuple[float, float] | None = None
     left_out: int = 0
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation over seeds (n - 1); None for one seed."""
+        return float(np.std(self.seeds, ddof=1)) if len(self.seeds) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -68,3 +76,13 @@ class Row:
     differences: Mapping[str, Difference] = field(default_factory=dict)
     p: float | None = None
     verdict: str = ""
+
+    @property
+    def difference(self) -> Difference | None:
+        """The difference of Dice, which decides the verdict."""
+        return self.differences.get("dice")
+
+    @property
+    def optimistic(self) -> bool:
+        """True if the checkpoint was selected on the test cases."""
+        return self.selection == "test"

@@ -1,4 +1,4 @@
-"""Comparison as text: Markdown and CSV, and the cells of both tables.
+"""Comparison as Markdown and CSV, and the texts that tables share.
 
 Overlaps are in percent, except in the CSV, which has fractions.
 """
@@ -8,236 +8,196 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from crossview.core.text import duration
 from crossview.evaluation.bootstrap import interval, p_text
-from crossview.evaluation.comparable import row_of
-from crossview.evaluation.compare import Comparison
+from crossview.evaluation.finished import FinishedRun
 from crossview.evaluation.rows import Row, Spread
 from crossview.evaluation.scores import convention
 
 NAMES = {"dice": "Dice", "jaccard": "Jaccard", "hd95": "HD95", "asd": "ASD"}
 
-
 PERCENT = ("dice", "jaccard")
-
-
-UNKNOWN = "not recorded"
-"""Protocol of a run made outside a suite."""
-
 
 EMPTY = ("missed", "spurious", "both_empty")
 
-
-DIFFERENCE = ("baseline", "difference", "difference_low", "difference_high", "p", "verdict")
-
-
-CSV_COLUMNS = (
-    *(
-        "method",
-        "setting",
-        "seed",
-        "steps",
-        "dice",
-        "jaccard",
-        "hd95",
-        "asd",
-        "ci_low",
-        "ci_high",
-        "selection",
-    ),
-    *("protocol", "seconds", "predictions", *EMPTY, *DIFFERENCE),
+LEFT_OUT = (
+    "Left out: predictions without a distance, because they or the truth are empty. "
+    "If both are empty, they are left out of Dice and Jaccard too."
 )
 
 
-def runs_csv(comparison: Comparison) -> str:
+def runs_csv(runs: Iterable[tuple[Row, FinishedRun]], baseline: str | None) -> str:
     """Return one line per run, in the order given; undefined values stay empty.
 
     ci_low and ci_high are the interval of the run's mean Dice over patients. predictions, missed,
     spurious and both_empty count its cases x classes. The columns from baseline to verdict hold the
     Dice difference of its method in its setting over all seeds, the same in each line of a row.
     """
-    rows = {
-        (row.method, row.setting, row.selection, row.checkpoint, row.protocol): row
-        for row in comparison.rows
-    }
+    lines = [
+        {**_run_cells(run, row.method), **_difference_cells(row, baseline)} for row, run in runs
+    ]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for label, run in comparison.runs:
-        means = [_cell(run.mean(metric)) for metric in NAMES]
-        ci95 = interval(run.values["dice"], run.patients) or (math.nan, math.nan)
-        empty = [run.empty.get(kind, 0) for kind in EMPTY]
-        own = [run.protocol, f"{run.seconds:.1f}", run.values["dice"].size, *empty]
-        difference = _difference_cells(rows[label, *row_of(run)], comparison.baseline)
-        writer.writerow(
-            [
-                label,
-                run.setting,
-                run.seed,
-                run.steps,
-                *means,
-                *map(_cell, ci95),
-                run.selection,
-                *own,
-                *difference,
-            ]
-        )
+    writer = csv.DictWriter(text, [*lines[0]], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     return text.getvalue()
 
 
-def _difference_cells(row: Row, baseline: str | None) -> list[str]:
-    """Return the cells of DIFFERENCE; empty for the baseline and where nothing is compared."""
-    dice = row.differences.get("dice")
-    if dice is None:
-        return [""] * len(DIFFERENCE)
-    p = "" if row.p is None else f"{row.p:.6f}"
-    return [baseline or "", *map(_cell, (dice.mean, dice.low, dice.high)), p, row.verdict]
+def _run_cells(run: FinishedRun, label: str) -> dict[str, object]:
+    dice = run.values["dice"]
+    low, high = interval(dice, run.patients) or (math.nan, math.nan)
+    return {
+        "method": label,
+        "setting": run.setting,
+        "seed": run.seed,
+        "steps": run.steps,
+        **{metric: _fraction(run.mean(metric)) for metric in NAMES},
+        "ci_low": _fraction(low),
+        "ci_high": _fraction(high),
+        "selection": run.selection,
+        "protocol": run.protocol,
+        "seconds": f"{run.seconds:.1f}",
+        "predictions": dice.size,
+        **{kind: run.empty.get(kind, 0) for kind in EMPTY},
+    }
 
 
-def _cell(value: float) -> str:
+def _difference_cells(row: Row, baseline: str | None) -> dict[str, str]:
+    """Return the cells of the difference; empty for the baseline and where nothing is compared."""
+    dice = row.difference
+    return {
+        "baseline": baseline or "" if dice else "",
+        "difference": _fraction(dice.mean) if dice else "",
+        "difference_low": _fraction(dice.low) if dice else "",
+        "difference_high": _fraction(dice.high) if dice else "",
+        "p": "" if row.p is None else f"{row.p:.6f}",
+        "verdict": row.verdict,
+    }
+
+
+def _fraction(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6f}"
 
 
-def markdown(comparison: Comparison) -> str:
-    """Return the table of rows, a table of classes if there are several, and the footnotes."""
-    names, lines = header(comparison), [cells(row) for row in comparison.rows]
-    if len({row.protocol for row in comparison.rows}) == 1:
-        column = names.index("Protocol")
-        for line in (names, *lines):
-            del line[column]
-    parts = [_markdown_table(names, lines)]
-    if any(len(row.classes) > 1 for row in comparison.rows):
+def markdown(rows: Sequence[Row], baseline: str | None, notes: Sequence[str]) -> str:
+    """Return the table of rows, a table of classes if there are several, and the notes."""
+    metrics = metric_names(rows)
+    columns = {
+        "Method": [row.method for row in rows],
+        "Setting": [row.setting for row in rows],
+        "Protocol": [row.protocol or "not recorded" for row in rows],
+        "Seeds": [str(len(row.seeds)) for row in rows],
+        "Steps": [f"{row.steps:,}" for row in rows],
+        **{
+            heading: [" ".join(spread_parts(row.metrics[metric], metric)) for row in rows]
+            for metric, heading in metrics.items()
+        },
+        against(baseline): [" ".join(difference_parts(row)) for row in rows],
+        "Empty": [_empty(row) for row in rows],
+        "Selection": [_selection(row) for row in rows],
+        "Training": [duration(row.seconds) for row in rows],
+    }
+    if len(set(columns["Protocol"])) == 1:
+        del columns["Protocol"]
+    parts = [_markdown_table([*columns], zip(*columns.values(), strict=True))]
+    if any(len(row.classes) > 1 for row in rows):
         lines = [
-            [
-                row.method,
-                row.setting,
-                name,
-                *(spread_text(metrics[metric], metric) for metric in NAMES),
-            ]
-            for row in comparison.rows
-            for name, metrics in row.classes.items()
+            [row.method, row.setting, name]
+            + [" ".join(spread_parts(spreads[metric], metric)) for metric in metrics]
+            for row in rows
+            for name, spreads in row.classes.items()
         ]
-        parts.append(
-            _markdown_table(["Method", "Setting", "Class", *metric_names(comparison)], lines)
-        )
-    parts.append("\n".join(f"- {_escape(note)}" for note in footnotes(comparison)))
+        parts.append(_markdown_table(["Method", "Setting", "Class", *metrics.values()], lines))
+    below = [meaning(baseline), *left_out(rows)]
+    below += [convention(unit) for unit in dict.fromkeys(row.unit for row in rows)]
+    parts.append("\n".join(f"- {_escape(note)}" for note in [*below, *notes]))
     return "\n\n".join(parts) + "\n"
 
 
-def header(comparison: Comparison) -> list[str]:
-    """Return the column names of :func:`cells`."""
-    against = f"Dice against {comparison.baseline}" if comparison.baseline else "Difference"
-    return [
-        "Method",
-        "Setting",
-        "Protocol",
-        "Seeds",
-        "Steps",
-        *metric_names(comparison),
-        against,
-        "Empty",
-        "Selection",
-        "Training",
-    ]
-
-
-def cells(row: Row, before_interval: str = " ") -> list[str]:
-    """Return a row of the table as text."""
-    metrics = [spread_text(row.metrics[metric], metric, before_interval) for metric in NAMES]
-    counts = ", ".join(
+def _empty(row: Row) -> str:
+    counts = [
         f"{kind.replace('_', ' ')} {count} of {row.predictions}"
         for kind, count in row.empty.items()
-    )
-    policy = row.selection if row.selection == "last" else f"{row.selection} ({row.checkpoint})"
-    head = [row.method, row.setting, row.protocol or UNKNOWN, str(len(row.seeds)), f"{row.steps:,}"]
-    return [
-        *head,
-        *metrics,
-        difference_text(row, before_interval),
-        counts or "none",
-        policy,
-        duration(row.seconds),
     ]
+    return ", ".join(counts) or "none"
 
 
-def meaning(comparison: Comparison) -> list[str]:
-    """Return sentences that explain the cells."""
-    text = (
-        "Mean ± SD over seeds [95% interval over patients, with seeds averaged within a case]. "
-        "Dice and Jaccard in percent."
-    )
-    if comparison.baseline:
-        how = (
-            "paired bootstrap over patients, with the chance in the seeds if both rows have several"
-        )
-        text += f" Differences to {comparison.baseline}: {how}; Holm-corrected p-values."
-    if not any(spread.left_out for row in comparison.rows for spread in row.metrics.values()):
-        return [text]
-    return [
-        text,
-        "Left out: predictions without a distance, because they or the truth are empty. "
-        "If both are empty, they are left out of Dice and Jaccard too.",
-    ]
+def _selection(row: Row) -> str:
+    return row.selection if row.selection == "last" else f"{row.selection} ({row.checkpoint})"
 
 
-def footnotes(comparison: Comparison) -> list[str]:
-    """Return the meaning of the numbers, the convention of the scores, and the notes."""
-    units = dict.fromkeys(row.unit for row in comparison.rows)
-    return [*meaning(comparison), *(convention(unit) for unit in units), *comparison.notes]
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in words, as in "42 s", "17 min" and "2 h 05 min"."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def metric_names(comparison: Comparison) -> list[str]:
-    """Return the names of the metrics' columns, with their units."""
-    unit = ", ".join(dict.fromkeys(row.unit for row in comparison.rows))
-    return [
-        f"{name} (%)" if metric in PERCENT else f"{name} ({unit})" for metric, name in NAMES.items()
-    ]
-
-
-def spread_text(spread: Spread, metric: str, before_interval: str = " ") -> str:
-    """Return "85.60 ± 0.84 [71.71, 95.32]", and the number of predictions left out of it."""
-    left_out = f"{before_interval}{spread.left_out} left out" if spread.left_out else ""
-    if math.isnan(spread.mean):
-        return f"not defined{left_out}"
-    scale = 100 if metric in PERCENT else 1
-    sd = "" if spread.sd is None else f" ± {scale * spread.sd:.2f}"
-    ci95 = (
-        ""
-        if spread.ci95 is None
-        else f"{before_interval}[{scale * spread.ci95[0]:.2f}, {scale * spread.ci95[1]:.2f}]"
-    )
-    return f"{scale * spread.mean:.2f}{sd}{ci95}{left_out}"
-
-
-def difference_text(row: Row, before_interval: str = " ") -> str:
-    """Return "+6.14 [+0.39, +15.02] better, p = 0.026".
-
-    For the baseline itself: "baseline". Where nothing is compared: "".
-    """
-    if row.is_baseline:
-        return "baseline"
-    dice = row.differences.get("dice")
-    if dice is None:
-        return ""
-    verdict = row.verdict if row.p is None else f"{row.verdict}, {p_text(row.p)}"
-    return before_interval.join(
-        [f"{100 * dice.mean:+.2f}", f"[{100 * dice.low:+.2f}, {100 * dice.high:+.2f}]", verdict]
-    )
-
-
-def _markdown_table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def _markdown_table(names: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     rows = [names, ["---"] * len(names), *lines]
-    return "\n".join("| " + " | ".join(_escape(cell) for cell in row) + " |" for row in rows)
+    return "\n".join("| " + " | ".join(map(_escape, row)) + " |" for row in rows)
 
 
 def _escape(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+def against(baseline: str | None) -> str:
+    """Return the heading of the differences."""
+    return f"Dice against {baseline}" if baseline else "Difference"
+
+
+def unit(rows: Sequence[Row]) -> str:
+    """Return the unit of distances."""
+    return ", ".join(dict.fromkeys(row.unit for row in rows))
+
+
+def metric_names(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the headings of the metrics, with their units."""
+    return {
+        metric: f"{name} ({'%' if metric in PERCENT else unit(rows)})"
+        for metric, name in NAMES.items()
+    }
+
+
+def meaning(baseline: str | None) -> str:
+    """Return sentences that explain the numbers of a table."""
+    text = (
+        "Mean ± SD over seeds [95% interval over patients, with seeds averaged within a case]. "
+        "Dice and Jaccard in percent."
+    )
+    if baseline is None:
+        return text
+    how = "paired bootstrap over patients, with the chance in the seeds if both rows have several"
+    return f"{text} Differences to {baseline}: {how}; Holm-corrected p-values."
+
+
+def left_out(rows: Sequence[Row]) -> list[str]:
+    """Return the explanation of "left out", if a row has such predictions."""
+    some = any(spread.left_out for row in rows for spread in row.metrics.values())
+    return [LEFT_OUT] if some else []
+
+
+def spread_parts(spread: Spread, metric: str) -> list[str]:
+    """Return "85.60 ± 0.84", "[71.71, 95.32]" and "4 left out", as far as they exist."""
+    left_out = [f"{spread.left_out} left out"] if spread.left_out else []
+    if math.isnan(spread.mean):
+        return ["not defined", *left_out]
+    scale = 100 if metric in PERCENT else 1
+    sd = "" if spread.sd is None else f" ± {scale * spread.sd:.2f}"
+    parts = [f"{scale * spread.mean:.2f}{sd}"]
+    if spread.ci95 is not None:
+        low, high = spread.ci95
+        parts.append(f"[{scale * low:.2f}, {scale * high:.2f}]")
+    return parts + left_out
+
+
+def difference_parts(row: Row) -> list[str]:
+    """Return "+6.14", "[+0.39, +15.02]" and "better, p = 0.026".
+
+    Return "baseline" for the baseline itself, and nothing where nothing is compared.
+    """
+    dice = row.difference
+    if row.is_baseline or dice is None:
+        return ["baseline"] if row.is_baseline else []
+    verdict = row.verdict if row.p is None else f"{row.verdict}, {p_text(row.p)}"
+    return [
+        f"{100 * dice.mean:+.2f}",
+        f"[{100 * dice.low:+.2f}, {100 * dice.high:+.2f}]",
+        verdict,
+    ]

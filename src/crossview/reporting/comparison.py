@@ -1,292 +1,195 @@
-"""Table and plots of a comparison, as a separate page or at the top of a run's report."""
+"""Comparison as a page, at the top of a run's report, as plots, or as a table in a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from markupsafe import Markup
-
+from crossview.core.errors import fail
 from crossview.core.files import write_text
-from crossview.core.text import duration, number, percent, points
+from crossview.core.text import points
 from crossview.evaluation.bootstrap import p_text
-from crossview.reporting import plots
-from crossview.reporting.svg import Compared, dot_plot
+from crossview.evaluation.compare import Comparison
+from crossview.evaluation.rows import Row
+from crossview.evaluation.tables import left_out, unit
+from crossview.reporting.plots import Interval, interval_plot, overlap_limits, standalone
+from crossview.reporting.svg import Drawing
 from crossview.reporting.templates import render
-from crossview.reporting.verdict import is_optimistic
-from crossview.reporting.words import distance, interval, row_name
+from crossview.reporting.words import row_name
+
+TABLES = (".md", ".csv", ".html", ".svg")
+
+
+def write_table(
+    comparison: Comparison, path: Path, title: str = "Comparison", about: str = ""
+) -> Path:
+    """Write a comparison as .md, .csv, .html or, for its plots, .svg.
+
+    Args:
+        comparison: The comparison to write.
+        path: The file. Its suffix selects the format.
+        title: Title of the page or the plots.
+        about: Sentence below the title of the page.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        UserError: If the suffix is not one of the four.
+    """
+    check_table_name(path)
+    if path.suffix == ".md":
+        return write_text(path, comparison.markdown())
+    if path.suffix == ".csv":
+        return write_text(path, comparison.csv())
+    section = ComparisonSection.of(comparison)
+    if path.suffix == ".svg":
+        return write_text(path, standalone(section.plots, title))
+    page = render("comparison.html.j2", title=title, about=about, comparison=section)
+    return write_text(path, page)
+
+
+def check_table_name(path: Path) -> None:
+    """Raise UserError if the suffix of `path` is not a table format."""
+    if path.suffix not in TABLES:
+        fail(
+            "the table's file has an unknown suffix",
+            path,
+            expected=f"a file name that ends in {', '.join(TABLES)}",
+        )
 
 
 @dataclass(frozen=True)
-class ComparisonTable:
-    """Contents of a comparison page.
+class ComparisonSection:
+    """A comparison as a section of a page. The template formats the rows.
 
     Attributes:
-        rows: One row per method and setting. Any key may be missing or None; overlaps are 0 to 1.
-
-            - method, setting, seeds, steps, seconds, selection.
-            - dice, jaccard, hd95, asd: means. hd95_left_out, asd_left_out: predictions without a
-              surface distance.
-            - sd_seeds, ci_low, ci_high: standard deviation over seeds and interval of Dice.
-            - difference, difference_low, difference_high: Dice minus the baseline's. The baseline
-              has none and is the first row of its setting.
-            - verdict: "better", "worse", "reference", "one seed" or other words. Without it the
-              interval of the difference decides.
-            - p, p_alone: with and without Holm's correction.
-            - baseline: False for a row that has no difference and is not the baseline.
-            - empty: a number, a list, or numbers by kind.
-            - classes: the mean of each metric by class name, if there are several classes.
-        points: One entry per run, with method, setting, seed and dice.
+        rows: By setting, each with its baseline first.
+        unit: The unit of distances.
+        sentences: The differences in words.
         notes: Sentences below the table.
-        unit: Unit of the distances.
+        means: The plot of the means; None if none is defined.
+        differences: The plot of the differences; None without any.
     """
 
-    rows: Sequence[Mapping[str, Any]]
-    points: Sequence[Mapping[str, Any]] = ()
-    notes: Sequence[str] = ()
-    unit: str = "voxel"
+    rows: Sequence[Row]
+    unit: str
+    sentences: Sequence[str]
+    notes: Sequence[str]
+    means: Drawing | None
+    differences: Drawing | None
 
-
-def write_comparison(
-    comparison: ComparisonTable,
-    path: Path,
-    *,
-    title: str = "Comparison",
-    about: str = "",
-    plot: bool = True,
-) -> Path:
-    """Write a comparison as a self-contained HTML page.
-
-    Args:
-        comparison: The rows, points and notes to show.
-        path: The file to write.
-        title: Title of the page.
-        about: Sentence below the title.
-        plot: False omits the plots.
-
-    Returns:
-        The path of the page.
-    """
-    content = comparison_section(comparison, plot=plot)
-    return write_text(
-        path, render("comparison.html.j2", title=title, about=about, comparison=content)
-    )
-
-
-def comparison_section(comparison: ComparisonTable, *, plot: bool = True) -> dict[str, Any]:
-    """Return the contents of the template: cells as text, sentences and plots."""
-    settings = {row.get("setting") for row in comparison.rows}
-    names = [_name(row, len(settings) > 1) for row in comparison.rows]
-    return {
-        "rows": [_cells(row) for row in comparison.rows],
-        "settings": len(settings) > 1,
-        "several_seeds": any((_seeds(row) or 1) > 1 for row in comparison.rows),
-        "sentences": _sentences(comparison.rows, names),
-        "notes": list(comparison.notes),
-        "unit": comparison.unit,
-        "optimistic": any(is_optimistic(row) for row in comparison.rows),
-        "plot": _plot(comparison, names) if plot else None,
-        "differences": _differences(comparison, names) if plot else None,
-    }
-
-
-def comparison_svg(comparison: ComparisonTable, title: str) -> str:
-    """Return both plots of a comparison as one SVG file."""
-    content = comparison_section(comparison)
-    return plots.standalone(
-        [plot for plot in (content["plot"], content["differences"]) if plot is not None], title
-    )
-
-
-def _name(row: Mapping[str, Any], with_setting: bool) -> str:
-    name = row_name(str(row.get("method", "")))
-    return f"{name}, {row.get('setting')}" if with_setting else name
-
-
-def _seeds(row: Mapping[str, Any]) -> int | None:
-    """Return the number of seeds in a row, which has them as a number or a list."""
-    seeds = row.get("seeds")
-    return (
-        len(seeds)
-        if isinstance(seeds, list | tuple)
-        else None
-        if number(seeds) is None
-        else int(seeds or 0)
-    )
-
-
-def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "name": _name(row, with_setting=False),
-        "setting": row.get("setting", ""),
-        "seeds": _seeds(row),
-        "steps": row.get("steps"),
-        "selection": row.get("selection", ""),
-        "optimistic": is_optimistic(row),
-        "dice": percent(row.get("dice")),
-        "interval": interval(row.get("ci_low"), row.get("ci_high")),
-        "sd_seeds": percent(row.get("sd_seeds")),
-        "difference": _difference(row),
-        "difference_interval": interval(
-            row.get("difference_low"), row.get("difference_high"), points
-        ),
-        "clear": _direction(row),
-        "jaccard": percent(row.get("jaccard")),
-        "hd95": distance(row.get("hd95")),
-        "hd95_left_out": row.get("hd95_left_out") or 0,
-        "asd": distance(row.get("asd")),
-        "asd_left_out": row.get("asd_left_out") or 0,
-        "empty": _empty(row.get("empty")),
-        "classes": [_class(name, found) for name, found in (row.get("classes") or {}).items()],
-        "seconds": duration(row.get("seconds")),
-    }
-
-
-def _class(name: str, found: Mapping[str, Any]) -> dict[str, str]:
-    overlaps, distances = ("dice", "jaccard"), ("hd95", "asd")
-    return {
-        "name": name,
-        **{key: percent(found.get(key)) for key in overlaps},
-        **{key: distance(found.get(key)) for key in distances},
-    }
-
-
-def _difference(row: Mapping[str, Any]) -> str:
-    """Return the difference in points; "baseline" if there is none and the row allows it."""
-    if number(row.get("difference")) is not None:
-        return points(row["difference"])
-    return "baseline" if row.get("baseline", True) else ""
-
-
-def _empty(found: Any) -> str:
-    """Return the number of empty cases, or the number per kind if the row has them by kind."""
-    if isinstance(found, Mapping):
-        return (
-            ", ".join(
-                f"{kind} {count}".replace("_", " ").replace(" ", "\u00a0")
-                for kind, count in found.items()
-            )
-            or "none"
+    @classmethod
+    def of(cls, comparison: Comparison) -> ComparisonSection:
+        """Return the section of a comparison."""
+        settings = list(dict.fromkeys(row.setting for row in comparison.rows))
+        rows = sorted(
+            comparison.rows, key=lambda row: (settings.index(row.setting), not row.is_baseline)
         )
-    if isinstance(found, list | tuple):
-        return str(len(found))
-    return "" if found is None else str(found)
+        several = len(settings) > 1
+        return cls(
+            rows,
+            unit(rows),
+            _sentences(rows, comparison.baseline or "", several),
+            [*left_out(rows), *comparison.notes],
+            _means(rows, several),
+            _differences(rows, comparison.baseline or "", several),
+        )
+
+    @property
+    def plots(self) -> list[Drawing]:
+        """The plots that there is something to draw for."""
+        return [plot for plot in (self.means, self.differences) if plot is not None]
 
 
-def _direction(row: Mapping[str, Any]) -> str:
-    """Return "better" or "worse" by the verdict, else by the difference's interval; else ""."""
-    if row.get("verdict"):
-        return str(row["verdict"]) if row["verdict"] in ("better", "worse") else ""
-    low, high = number(row.get("difference_low")), number(row.get("difference_high"))
-    if low is None or high is None or low <= 0 <= high:
-        return ""
-    return "better" if low > 0 else "worse"
+def _name(method: str, row: Row, several: bool) -> str:
+    """Return a method's name, with the row's setting if there are several."""
+    return f"{row_name(method)}, {row.setting}" if several else row_name(method)
 
 
-def _sentences(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """Return the table in words. A row is called better only if its interval excludes zero."""
+def _sentences(rows: Sequence[Row], baseline: str, several: bool) -> list[str]:
+    """Return the differences in words."""
     sentences = []
-    for row, name in zip(rows, names, strict=True):
-        span = interval(row.get("difference_low"), row.get("difference_high"), points)
-        if number(row.get("difference")) is None or not span:
+    for row in rows:
+        dice = row.difference
+        if dice is None:
             continue
-        alike = [
-            other
-            for place, other in enumerate(names)
-            if rows[place].get("setting") == row.get("setting")
-        ]
-        figures = f"{points(row['difference'])} points of Dice, 95 % interval {span}"
-        if row.get("verdict") == "reference":
+        name, other = _name(row.method, row, several), _name(baseline, row, several)
+        span = f"{points(dice.low)} to {points(dice.high)}"
+        figures = f"{points(dice.mean)} points of Dice, 95 % interval {span}"
+        if row.verdict == "reference":
+            sentences.append(f"{name} (a reference, not a competitor) against {other}: {figures}.")
+        elif row.verdict == "one seed":
             sentences.append(
-                f"{name} (a reference, not a competitor) against {alike[0]}: {figures}."
+                f"{name} against {other}, one seed, so no verdict: {figures}. "
+                "The interval covers the scans only; other seeds may differ by as much."
             )
-            continue
-        if row.get("verdict") == "one seed":
-            chance = "The interval covers the scans only; other seeds may differ by as much"
-            sentences.append(
-                f"{name} against {alike[0]}, one seed, so no verdict: {figures}. {chance}."
-            )
-            continue
-        words = {
-            "better": "is better than",
-            "worse": "is worse than",
-            "": "shows no clear difference from",
-        }[_direction(row)]
-        p = number(row.get("p"))
-        after = _after_correction(row) or ("" if p is None else f", {p_text(p)}")
-        sentences.append(f"{name} {words} {alike[0]}: {figures}{after}.")
+        elif row.verdict in ("better", "worse"):
+            sentences.append(f"{name} is {row.verdict} than {other}: {figures}{_p(row)}.")
+        else:
+            sentences.append(f"{name} shows no clear difference from {other}: {figures}{_p(row)}.")
     return sentences
 
 
-def _after_correction(row: Mapping[str, Any]) -> str:
-    """Return the reason why a row has no verdict although its interval excludes zero."""
-    low, high, p, alone = (
-        number(row.get(key)) for key in ("difference_low", "difference_high", "p", "p_alone")
-    )
-    if (
-        _direction(row)
-        or low is None
-        or high is None
-        or low <= 0 <= high
-        or p is None
-        or alone is None
-    ):
+def _p(row: Row) -> str:
+    """Return the p-value and, if the interval alone would show a difference, why it does not."""
+    dice, p = row.difference, row.p
+    if dice is None or p is None:
         return ""
-    if p <= alone:
+    if row.verdict != "no difference shown" or dice.low <= 0 <= dice.high:
+        return f", {p_text(p)}"
+    if p <= dice.p:
         return (
             ". The interval excludes 0, but with this few scans the paired test does not confirm "
             f"the difference ({p_text(p)})"
         )
     return (
-        f". The interval excludes 0, but it is for one comparison alone ({p_text(alone)}). "
+        f". The interval excludes 0, but it is for one comparison alone ({p_text(dice.p)}). "
         f"Corrected for the number of comparisons: {p_text(p)}"
     )
 
 
-def _plot(comparison: ComparisonTable, names: Sequence[str]) -> Markup | None:
-    compared = []
-    for row, name in zip(comparison.rows, names, strict=True):
-        mean, low, high = (number(row.get(key)) for key in ("dice", "ci_low", "ci_high"))
-        if mean is None:
-            continue
-        runs = [point for point in comparison.points if _belongs(point, row)]
-        seeds = [found for point in runs if (found := number(point.get("dice"))) is not None]
-        compared.append(
-            Compared(
-                name,
-                mean,
-                None if low is None or high is None else (low, high),
-                seeds if len(seeds) > 1 else (),
-            )
-        )
-    return (
-        dot_plot(compared, "mean Dice of each method with its 95 % interval") if compared else None
+def _means(rows: Sequence[Row], several: bool) -> Drawing | None:
+    drawn = []
+    for row in rows:
+        dice, name = row.metrics["dice"], _name(row.method, row, several)
+        if not math.isnan(dice.mean):
+            seeds = dice.seeds if len(dice.seeds) > 1 else ()
+            hint = f"{name}: {100 * dice.mean:.2f} %"
+            drawn.append(Interval(name, dice.mean, dice.ci95, hint, seeds))
+    if not drawn:
+        return None
+    return interval_plot(
+        drawn,
+        overlap_limits([end for row in drawn for end in (row.mean, *(row.span or ()), *row.small)]),
+        axis="Dice in %",
+        label="mean Dice of each method with its 95 % interval",
+        show=lambda value: f"{100 * value:g}",
     )
 
 
-def _differences(comparison: ComparisonTable, names: Sequence[str]) -> Markup | None:
-    compared = []
-    for row, name in zip(comparison.rows, names, strict=True):
-        mean, low, high = (
-            number(row.get(key)) for key in ("difference", "difference_low", "difference_high")
-        )
-        if mean is not None and low is not None and high is not None:
-            compared.append(
-                plots.Compared(name, mean, (low, high), aside=row.get("verdict") == "reference")
-            )
-    baselines = [
-        row_name(str(row.get("method", "")))
-        for row in comparison.rows
-        if number(row.get("difference")) is None
-    ]
-    return (
-        plots.difference_plot(compared, baselines[0] if baselines else "the baseline")
-        if compared
-        else None
+def _differences(rows: Sequence[Row], baseline: str, several: bool) -> Drawing | None:
+    """Draw the differences, references in grey. An interval that crosses zero shows none."""
+    drawn = []
+    for row in rows:
+        if (dice := row.difference) is not None:
+            name = _name(row.method, row, several)
+            mean, low, high = (f"{100 * value:+.2f}" for value in (dice.mean, dice.low, dice.high))
+            hint, colour = f"{name}: {mean} ({low} to {high})", 8 if row.reference else 1
+            drawn.append(Interval(name, dice.mean, (dice.low, dice.high), hint, colour=colour))
+    if not drawn:
+        return None
+    ends = [0.0, *(end for row in drawn for end in row.span or ())]
+    room = max(0.005, 0.05 * (max(ends) - min(ends)))
+    name = row_name(baseline)
+    return interval_plot(
+        drawn,
+        (min(ends) - room, max(ends) + room),
+        letters=max(len(_name(row.method, row, several)) for row in rows),
+        axis=f"Dice against {name}, in points",
+        label=f"differences of Dice against {name}, with their 95 % intervals",
+        show=lambda value: f"{100 * value:+g}" if abs(value) > 1e-9 else "0",
+        zero=True,
     )
-
-
-def _belongs(point: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    return all(point[key] == row.get(key) for key in ("method", "setting") if key in point)

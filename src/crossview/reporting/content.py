@@ -82,6 +82,14 @@ class Evaluation:
             for index, scores in table(self.summary.get("classes")).items()
         }
 
+    def pictured(self) -> list[tuple[CaseScores, Path]]:
+        """Return the cases that have a picture, with its path."""
+        return [
+            (case, path)
+            for case in self.cases
+            if (path := self.pictures.get(case.case)) is not None
+        ]
+
 
 @dataclass(frozen=True)
 class RunFolder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from statistics import median
 from typing import Any
@@ -26,79 +26,58 @@ def training_charts(run: RunFolder) -> list[Chart]:
         if number(row.get("steps"))
     ]
     draw = partial(line_chart, boundaries=boundaries, last=float(run.journal.total_step))
-    told = {
-        str(index): str(name) for index, name in enumerate(run.environment.get("class_names") or [])
-    }
-    names = next((evaluation.classes for evaluation in run.evaluations if evaluation.classes), told)
     charts = [
         draw(title, series, limits=_dice_limits(series), show=_percent)
-        for title, series in _validation(run, names)
+        for title, series in _validation(run)
     ]
     terms = _lines(steps, "terms")
-    total = Series("loss", _points(steps, lambda row: row.get("loss")), 8, dashed=True)
+    total = Series("loss", _points(steps, "loss"), 8, dashed=True)
     losses = [line for line in ([total] if len(terms) != 1 else []) + terms if line.points]
     if losses:
         charts.append(draw("Loss and its weighted terms", losses))
     health = _lines(steps, "health")
     if health:
         charts.append(draw("Network health", health))
-    rate = _points(steps, lambda row: row.get("learning_rate"))
+    rate = _points(steps, "learning_rate")
     positive = [y for _, y in rate if y > 0]
     if positive:
-        charts.append(
-            draw(
-                "Learning rate",
-                [Series("learning rate", rate)],
-                log=max(positive) > 20 * median(positive),
-            )
-        )
+        log = max(positive) > 20 * median(positive)
+        charts.append(draw("Learning rate", [Series("learning rate", rate)], log=log))
     return charts
 
 
-def _validation(run: RunFolder, names: Mapping[str, str]) -> list[tuple[str, list[Series]]]:
+def _validation(run: RunFolder) -> list[tuple[str, list[Series]]]:
     """Return (title, lines) of the charts of Dice in training.
 
     The first has the mean, and each view dashed. The second has each class, if there are several.
     """
     rows = run.journal.of("validation")
-    classes = list(dict.fromkeys(index for row in rows for index in table(row.get("classes"))))
-    views = list(dict.fromkeys(name for row in rows for name in table(row.get("views"))))
-    mean = Series("mean", _points(rows, lambda row: row.get("mean")), 1)
-
-    def taking_part(view: str) -> list[Row]:
-        return [row for row in rows if not is_idle(view, str(row.get("stage")), run)]
-
-    by_view = [
-        Series(
-            name,
-            _points(
-                taking_part(name),
-                lambda row, name=name: table(  # type: ignore[misc]
-                    table(row.get("views")).get(name)
-                ).get("mean"),
-            ),
-            colour,
-            True,
-        )
-        for colour, name in enumerate(views[: MOST_LINES - 1], 2)
-        if taking_part(name)
-    ]
-    by_class = [
-        Series(
-            names.get(index, f"class {index}"),
-            _points(
-                rows,
-                lambda row, index=index: table(row.get("classes")).get(index),  # type: ignore[misc]
-            ),
-            colour,
-        )
-        for colour, index in enumerate(classes[: MOST_LINES - 1], 2)
-    ]
+    mean = Series("mean", _points(rows, "mean"), 1)
     if not mean.points:
         return []
+    by_view = []
+    for colour, view in enumerate(_names(rows, "views")[: MOST_LINES - 1], 2):
+        taking_part = [row for row in rows if not is_idle(view, str(row.get("stage")), run)]
+        if taking_part:
+            points = _points(taking_part, "views", view, "mean")
+            by_view.append(Series(view, points, colour, dashed=True))
+    names = _class_names(run)
+    by_class = [
+        Series(names.get(index, f"class {index}"), _points(rows, "classes", index), colour)
+        for colour, index in enumerate(_names(rows, "classes")[: MOST_LINES - 1], 2)
+    ]
     title = f"{run.scored_in_training.capitalize()} Dice in %"
     charts = [(f"{title}, mean and each view" if len(by_view) > 1 else title, [mean, *by_view])]
     return charts + ([(f"{title}, each class", [mean, *by_class])] if len(by_class) > 1 else [])
+
+
+def _class_names(run: RunFolder) -> Mapping[str, str]:
+    """Return the names of the classes as evaluated, or as recorded before training."""
+    recorded = enumerate(run.environment.get("class_names") or [])
+    return next(
+        (evaluation.classes for evaluation in run.evaluations if evaluation.classes),
+        {str(index): str(name) for index, name in recorded},
+    )
 
 
 def _dice_limits(series: list[Series]) -> tuple[float, float]:
@@ -113,26 +92,35 @@ def _percent(value: float) -> str:
 
 def _lines(steps: list[Row], key: str) -> list[Series]:
     """Return one line per name under a key of the step rows."""
-    names = list(dict.fromkeys(name for row in steps for name in table(row.get(key))))
     return [
-        Series(name, _points(steps, lambda row, name=name: table(row.get(key)).get(name)), colour)  # type: ignore[misc]
-        for colour, name in enumerate(names[:MOST_LINES], 1)
+        Series(name, _points(steps, key, name), colour)
+        for colour, name in enumerate(_names(steps, key)[:MOST_LINES], 1)
     ]
 
 
-def _points(rows: list[Row], value: Callable[[Row], Any]) -> list[Point]:
-    """Return (total step, value) of the rows that have both."""
-    found = ((number(row.get("total_step")), number(value(row))) for row in rows)
-    return [(x, y) for x, y in found if x is not None and y is not None]
+def _names(rows: list[Row], key: str) -> list[str]:
+    """Return the names under a key of the rows, in the order in which they appear."""
+    return list(dict.fromkeys(name for row in rows for name in table(row.get(key))))
+
+
+def _points(rows: list[Row], *keys: str) -> list[Point]:
+    """Return (total step, value under the keys) of the rows that have both."""
+    points = []
+    for row in rows:
+        value: Any = row
+        for key in keys:
+            value = table(value).get(key)
+        x, y = number(row.get("total_step")), number(value)
+        if x is not None and y is not None:
+            points.append((x, y))
+    return points
 
 
 def speed_sentence(run: RunFolder) -> str:
     """Return a sentence on the speed of training and the share of time spent waiting for data."""
     steps = run.journal.of("step")
-    speeds = [
-        found for row in steps if (found := number(row.get("samples_per_second"))) is not None
-    ]
-    waits = [found for row in steps if (found := number(row.get("data_wait"))) is not None]
+    speeds = [speed for _, speed in _points(steps, "samples_per_second")]
+    waits = [share for _, share in _points(steps, "data_wait")]
     if not speeds:
         return ""
     waiting = (

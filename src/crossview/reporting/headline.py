@@ -3,122 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from markupsafe import Markup
 
 from crossview.core.errors import UserError
 from crossview.core.text import count, duration, number, percent
 from crossview.recipe.layers import TABLES, differences, shipped_methods, shipped_settings
 from crossview.recipe.resolve import resolve
-from crossview.reporting.content import Evaluation, RunFolder
-from crossview.reporting.results import case_row
-from crossview.reporting.svg import Mark, strip
-from crossview.reporting.verdict import bounds, is_optimistic, stale_step
-from crossview.reporting.words import (
-    METRICS,
-    OVERLAPS,
-    SELECTIONS,
-    interval,
-    method_name,
-    metric,
-    table,
-)
+from crossview.reporting.content import RunFolder
+from crossview.reporting.plots import Mark, strip
+from crossview.reporting.results import Score, row_anchor, scores_of
+from crossview.reporting.verdict import is_optimistic, stale_step
+from crossview.reporting.words import SELECTIONS, method_name, table
 from crossview.training.options import MEASURED
 
-MOST_TOLD = 4
-"""Most changed keys that a badge lists; of more it gives the number."""
+MOST_KEYS = 4
+"""Most changed keys that a badge lists. Of more it gives the number."""
 
 
-def headline(run: RunFolder) -> dict[str, Any]:
-    """Return method, setting, the facts below them and the badges."""
-    method = method_name(str(run.option("method", "name") or "?"))
-    setting = str(run.recipe.get("setting") or run.option("data", "source") or "own data")
-    return {
-        "title": f"{method} on {setting}",
-        "method": method,
-        "setting": setting,
-        "facts": _facts(run),
-        "badges": _badges(run),
-        "run": run.path.name,
-        "no_test": run.environment.get("test") == 0,
-    }
+@dataclass(frozen=True)
+class Headline:
+    """Method and setting, facts (value, meaning) and badges (text, tone)."""
+
+    method: str
+    setting: str
+    facts: list[tuple[str, str]]
+    badges: list[tuple[str, str]]
+
+
+def headline(run: RunFolder) -> Headline:
+    return Headline(
+        method=method_name(str(run.option("method", "name") or "?")),
+        setting=str(run.recipe.get("setting") or run.option("data", "source") or "own data"),
+        facts=_facts(run),
+        badges=_badges(run),
+    )
 
 
 def _facts(run: RunFolder) -> list[tuple[str, str]]:
-    """Return (value, meaning) pairs."""
+    steps, seed = run.journal.total_step, run.option("training", "seed")
+    device = run.environment.get("device_name") or run.environment.get("device")
     facts = _scan_facts(run)
-    steps = run.journal.total_step
     if steps:
         facts.append((f"{steps:,}", "steps"))
     if run.journal.seconds is not None:
         facts.append((duration(run.journal.seconds), "of training"))
-    seed = run.option("training", "seed")
-    facts += [(f"seed {seed}", "")] if seed is not None else []
-    device = run.environment.get("device_name") or run.environment.get("device")
-    return facts + ([(str(device), "")] if device else [])
+    if seed is not None:
+        facts.append((f"seed {seed}", ""))
+    if device:
+        facts.append((str(device), ""))
+    return facts
 
 
 def _scan_facts(run: RunFolder) -> list[tuple[str, str]]:
     """Return the scan counts that the run recorded, or the number of labels in its recipe."""
     slices = run.option("data", "source") == "acdc"
+    noun = "slices" if slices else "scans"
+    amounts = {key: _amount(run.environment.get(key)) for key in ("labelled", "unlabelled")}
     validation = _amount(run.environment.get("validation"))
-    trained, planned = (
-        _amount(run.environment.get("labelled")),
-        _amount(run.option("data", "labelled")),
-    )
-    facts = []
-    if trained:
-        facts.append((f"{trained:,}", f"labelled {'slices' if slices else 'scans'}"))
-    elif planned:
-        facts.append((f"{planned:,}", f"labelled {'patients' if slices else 'scans'}"))
-    unlabelled = _amount(run.environment.get("unlabelled"))
-    if unlabelled:
-        facts.append((f"{unlabelled:,}", f"unlabelled {'slices' if slices else 'scans'}"))
-    whence = (
-        ""
-        if _amount(run.option("data", "validation")) or run.option("data", "source") != "folder"
-        else " (split.toml)"
-    )
-    return facts + ([(f"{validation:,}", f"for validation{whence}")] if validation else [])
+    facts = [(f"{amount:,}", f"{key} {noun}") for key, amount in amounts.items() if amount]
+    if not amounts["labelled"] and (planned := _amount(run.option("data", "labelled"))):
+        facts.insert(0, (f"{planned:,}", f"labelled {'patients' if slices else 'scans'}"))
+    if validation:
+        own = run.option("data", "source") == "folder"
+        source = " (split.toml)" if own and not _amount(run.option("data", "validation")) else ""
+        facts.append((f"{validation:,}", f"for validation{source}"))
+    return facts
 
 
-def _amount(value: Any) -> int | None:
-    """Return a count that is stored as a number or as a list of the counted."""
-    if isinstance(value, list):
-        return len(value)
-    found = number(value)
-    return None if found is None else int(found)
+def _amount(value: Any) -> int:
+    """Return a count that is stored as a number or as a list of the counted; 0 for none."""
+    return len(value) if isinstance(value, list) else int(number(value) or 0)
 
 
 def _badges(run: RunFolder) -> list[tuple[str, str]]:
     selection = str(run.option("training", "selection") or "last")
-    optimistic = (
-        any(is_optimistic(evaluation.summary) for evaluation in run.evaluations)
-        or selection == "test"
-    )
-    badges = []
-    if optimistic:
-        badges.append(
-            (f"selected on {'test' if selection == 'test' else selection}, optimistic", "bad")
-        )
+    if selection == "test" or any(is_optimistic(each.summary) for each in run.evaluations):
+        badges = [(f"selected on {selection}, optimistic", "bad")]
     else:
-        badges.append((SELECTIONS.get(selection, f"selection {selection}"), ""))
-    outdated = [
-        step
-        for evaluation in run.evaluations[:1]
-        if (step := stale_step(evaluation, run)) is not None
-    ]
-    badges += [(f"scores of step {step:,}, out of date", "bad") for step in outdated]
-    if any(evaluation.summary.get("partial") for evaluation in run.evaluations):
-        badges.append(("partial evaluation", "warn"))
-    if not run.journal.finished:
-        badges.append(("unfinished", "warn"))
-    if run.option("method", "variant") == "released":
-        badges.append(("as released, with its known defects", "warn"))
+        badges = [(SELECTIONS.get(selection, f"selection {selection}"), "")]
+    for evaluation in run.evaluations[:1]:
+        if (step := stale_step(evaluation, run)) is not None:
+            badges.append((f"scores of step {step:,}, out of date", "bad"))
     changed = changed_keys(run)
-    if changed:
-        told = ", ".join(changed) if len(changed) <= MOST_TOLD else f"{len(changed)} keys"
-        badges.append((f"changed from {run.recipe.get('setting')}: {told}", "warn"))
-    return badges
+    keys = ", ".join(changed) if len(changed) <= MOST_KEYS else f"{len(changed)} keys"
+    warnings = {
+        "partial evaluation": any(each.summary.get("partial") for each in run.evaluations),
+        "unfinished": not run.journal.finished,
+        "as released, with its known defects": run.option("method", "variant") == "released",
+        f"changed from {run.recipe.get('setting')}: {keys}": changed,
+    }
+    return badges + [(text, "warn") for text, holds in warnings.items() if holds]
 
 
 def changed_keys(run: RunFolder) -> list[str]:
@@ -154,49 +131,31 @@ def planned_steps(run: RunFolder) -> int:
     )
 
 
-def headline_score(run: RunFolder) -> dict[str, Any] | None:
-    """Return the first evaluation's mean Dice and interval, other scores and strip of cases."""
+@dataclass(frozen=True)
+class HeadlineScore:
+    """Mean scores of the first evaluation, its cases in words, and a strip of their Dice."""
+
+    on: str
+    scores: Mapping[str, Score]
+    unit: str
+    strip: Markup | None
+
+
+def headline_score(run: RunFolder) -> HeadlineScore | None:
     if not run.evaluations:
         return None
     evaluation = run.evaluations[0]
-    mean = table(evaluation.summary.get("mean"))
-    dice = table(mean.get("dice"))
-    low, high = bounds(dice)
-    cases, old = (
-        len(evaluation.summary.get("cases") or evaluation.cases),
-        stale_step(evaluation, run),
-    )
-    return {
-        "on": count(cases, f"{evaluation.split} case")
-        + ("" if old is None else f" at step {old:,}; the run has continued since"),
-        "dice": percent(dice.get("mean")),
-        "interval": interval(low, high),
-        "tiles": _tiles(mean, str(evaluation.summary.get("unit") or "voxel")),
-        "strip": _strip(evaluation, number(dice.get("mean")), low, high),
-    }
-
-
-def _tiles(mean: Mapping[str, Any], unit: str) -> list[tuple[str, str, str]]:
-    found = [(name, table(mean.get(name)).get("mean")) for name in ("jaccard", "hd95", "asd")]
-    return [
-        (METRICS[name], metric(name, value), "%" if name in OVERLAPS else unit)
-        for name, value in found
-        if number(value) is not None
+    scores, old = scores_of(evaluation.summary.get("mean")), stale_step(evaluation, run)
+    on = count(len(evaluation.summary.get("cases") or evaluation.cases), f"{evaluation.split} case")
+    marks = [
+        Mark(dice, f"{case.case}: {percent(dice)} %", f"#{row_anchor(0, index)}")
+        for index, case in enumerate(evaluation.cases)
+        if (dice := case.mean("dice")) is not None
     ]
-
-
-def _strip(evaluation: Evaluation, mean: float | None, low: Any, high: Any) -> Any:
-    marks = []
-    for index, case in enumerate(evaluation.cases):
-        dice = case.mean("dice")
-        if dice is not None:
-            marks.append(Mark(dice, f"{case.case}: {percent(dice)} %", f"#{case_row(0, index)}"))
-    if len(marks) < 2:
-        return None
-    first, second = number(low), number(high)
-    return strip(
-        marks,
-        mean,
-        None if first is None or second is None else (first, second),
-        "Dice of each case",
+    dice = scores["dice"]
+    return HeadlineScore(
+        on if old is None else f"{on} at step {old:,}; the run has continued since",
+        scores,
+        str(evaluation.summary.get("unit") or "voxel"),
+        strip(marks, dice.mean, dice.span, "Dice of each case") if len(marks) > 1 else None,
     )

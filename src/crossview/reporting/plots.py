@@ -1,18 +1,21 @@
-"""Plot of the paired differences of a comparison, and a standalone SVG file of all plots."""
+"""Plots of scores: the cases of a run, and the methods of a comparison with their intervals."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from markupsafe import Markup
 
-from crossview.reporting.svg import ticks
+from crossview.reporting.svg import Drawing, Scale, circle, line, text, ticks
 
-WIDTH, ROW, TOP, BOTTOM, RIGHT = 1000, 34, 4, 40, 20
+WIDTH, ROW, RIGHT = 1000, 34, 20
+"""Width of an interval plot, height of its rows, and its right margin."""
 
+LONGEST = 28
+"""Most letters of a name beside a plot."""
 
 STYLE = """
 text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; fill: #5a6575; }
@@ -25,105 +28,142 @@ text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-seri
 """Colours of the page, for a file without the style sheet."""
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Difference of a row from its baseline: mean and interval of Dice, as fractions.
+HIGHEST = 62.0
+"""Largest height of a pile of dots in pixels. Higher piles are redrawn with smaller dots."""
 
-    aside: True for a reference, which is drawn grey.
+
+@dataclass(frozen=True)
+class Mark:
+    """Case in a strip of cases: its value, its tooltip and the target of its link."""
+
+    value: float
+    text: str
+    link: str = ""
+
+
+def strip(
+    marks: Sequence[Mark], mean: float | None, span: tuple[float, float] | None, label: str
+) -> Markup:
+    """Draw one dot per case along a Dice axis (0 to 1), with the mean and its interval below."""
+    width, height, base = 520, 128, 74
+    low, high = overlap_limits([mark.value for mark in marks])
+    across = Scale(low, high, 16, width - 16)
+    parts = []
+    for value in ticks(low, high, 6):
+        parts.append(line(across(value), across(value), 6, height - 22, "grid"))
+        parts.append(text(across(value), height - 6, f"{100 * value:g}"))
+    radius, piled = 0.0, []
+    for radius in (5.0, 4.0, 3.2, 2.4):
+        piled = _piled(marks, across, radius)
+        if max((lift for _, _, lift in piled), default=0.0) < HIGHEST:
+            break
+    for mark, x, lift in piled:
+        dot = circle(x, base - lift, radius, "dot c1", mark.text)
+        parts.append(f'<a href="{escape(mark.link)}">{dot}</a>' if mark.link else dot)
+    if span is not None:
+        parts.append(line(across(span[0]), across(span[1]), base + 20, base + 20, "interval c2"))
+    if mean is not None:
+        parts.append(circle(across(mean), base + 20, 6, "c2", f"mean {100 * mean:.2f} %"))
+    return Drawing(width, height, parts, label).svg()
+
+
+def _piled(marks: Sequence[Mark], across: Scale, radius: float) -> list[tuple[Mark, float, float]]:
+    """Return marks with their x and the lift that keeps them from hiding each other, in pixels."""
+    placed: list[tuple[Mark, float, float]] = []
+    apart = 2 * radius + 0.5
+    for mark in sorted(marks, key=lambda each: each.value):
+        x, lift = across(mark.value), 0.0
+        near = [height for _, other, height in placed if x - other < apart]
+        while lift < HIGHEST and any(abs(lift - height) < apart for height in near):
+            lift += apart / 3
+        placed.append((mark, x, lift))
+    return placed
+
+
+def overlap_limits(values: Sequence[float]) -> tuple[float, float]:
+    """Return round limits of a Dice axis, within 0 to 1, that include all values."""
+    if not values:
+        return 0.0, 1.0
+    room = max(0.02, 0.06 * (max(values) - min(values)))
+    low, high = max(0.0, min(values) - room), min(1.0, max(values) + room)
+    step = 0.05 if high - low < 0.4 else 0.1
+    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Row of an interval plot: a large dot with a bar, and small dots below.
+
+    Attributes:
+        name: The text beside the row.
+        mean: The large dot, a fraction.
+        span: The ends of the bar, or None.
+        hint: The tooltip of the large dot.
+        small: The small dots.
+        colour: 1 to 8, of the style sheet.
     """
 
     name: str
     mean: float
-    span: tuple[float, float]
-    aside: bool = False
+    span: tuple[float, float] | None
+    hint: str
+    small: Sequence[float] = ()
+    colour: int = 1
 
 
-def difference_plot(rows: Sequence[Compared], baseline: str) -> Markup:
-    """Draw each method's difference from the baseline in points of Dice, with zero marked.
+def interval_plot(
+    rows: Sequence[Interval],
+    limits: tuple[float, float],
+    *,
+    axis: str,
+    label: str,
+    show: Callable[[float], str],
+    letters: int = 0,
+    zero: bool = False,
+) -> Drawing:
+    """Draw means with their intervals, one row per method.
 
-    An interval that crosses zero shows no difference.
+    Args:
+        rows: The rows from top to bottom.
+        limits: The limits of the axis.
+        axis: The text below the axis.
+        label: The accessible label.
+        show: Formats ticks.
+        letters: Smallest width of the names in letters, to align several plots.
+        zero: True marks zero with a line.
     """
-    left = min(260, 24 + 8 * max(len(name) for name in (baseline, *(row.name for row in rows))))
+    left = min(260, 24 + 8 * max(letters, *(len(row.name) for row in rows)))
     height = ROW * len(rows) + 48
-    low, high = (
-        100 * min(0.0, *(row.span[0] for row in rows)),
-        100 * max(0.0, *(row.span[1] for row in rows)),
-    )
-    room = max(0.5, 0.05 * (high - low))
-    low, high = low - room, high + room
-
-    def across(points: float) -> float:
-        return left + (points - low) / (high - low) * (WIDTH - RIGHT - left)
-
-    parts = [
-        _line(across(value), across(value), TOP, height - BOTTOM, "grid")
-        for value in ticks(low, high, 8)
-    ]
-    parts += [
-        _text(across(value), height - 24, f"{value:+g}" if abs(value) > 1e-9 else "0")
-        for value in ticks(low, high, 8)
-    ]
-    parts.append(_line(across(0), across(0), TOP, height - BOTTOM, "stage zero"))
-    parts.append(
-        _text((left + WIDTH - RIGHT) / 2, height - 5, f"Dice against {baseline}, in points", "axis")
-    )
+    across = Scale(*limits, left, WIDTH - RIGHT)
+    parts = [text((left + WIDTH - RIGHT) / 2, height - 5, axis, "axis")]
+    for value in ticks(*limits, 8):
+        parts.append(line(across(value), across(value), 4, height - 40, "grid"))
+        parts.append(text(across(value), height - 24, show(value)))
+    if zero:
+        parts.append(line(across(0), across(0), 4, height - 40, "stage zero"))
     for place, row in enumerate(rows):
-        y, colour = 22 + ROW * place, "c8" if row.aside else "c1"
-        parts.append(
-            _text(
-                left - 14,
-                y + 4,
-                row.name if len(row.name) <= 28 else row.name[:27] + "…",
-                "name",
-                "end",
-            )
-        )
-        parts.append(
-            _line(across(100 * row.span[0]), across(100 * row.span[1]), y, y, f"interval {colour}")
-        )
-        hint = (
-            f"<title>{escape(row.name)}: {100 * row.mean:+.2f} "
-            f"({100 * row.span[0]:+.2f} to {100 * row.span[1]:+.2f})</title>"
-        )
-        parts.append(
-            f'<circle cx="{across(100 * row.mean):.1f}" cy="{y}" r="6" class="{colour}">'
-            f"{hint}</circle>"
-        )
-    label = f"differences of Dice against {baseline}, with their 95 % intervals"
-    return Markup(
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">'
-        f"{''.join(parts)}</svg>"
-    )
+        y, colour = 22 + ROW * place, f"c{row.colour}"
+        name = row.name if len(row.name) <= LONGEST else row.name[: LONGEST - 1] + "…"
+        parts.append(text(left - 14, y + 4, name, "name", "end"))
+        if row.span is not None:
+            parts.append(line(across(row.span[0]), across(row.span[1]), y, y, f"interval {colour}"))
+        parts.append(circle(across(row.mean), y, 6, colour, row.hint))
+        parts += [
+            circle(across(value), y + 10, 3, "seed", f"{100 * value:.2f} %") for value in row.small
+        ]
+    return Drawing(WIDTH, height, parts, label)
 
 
-def standalone(plots: Sequence[Markup], title: str) -> str:
-    """Stack plots of width :data:`WIDTH` into one SVG file, on white, with its own colours."""
+def standalone(plots: Sequence[Drawing], title: str) -> str:
+    """Stack interval plots into one SVG file, on white, with its own colours."""
     parts, top = [], 0.0
     for plot in plots:
-        found = re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', plot)
-        height = float(found[1]) if found else 0.0
         parts.append(
-            str(plot).replace(
-                "<svg ", f'<svg x="0" y="{top + 8:g}" width="{WIDTH}" height="{height:g}" ', 1
-            )
+            plot.svg(f'x="0" y="{top + 8:g}" width="{plot.width:g}" height="{plot.height:g}" ')
         )
-        top += height + 16
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top:g}" '
-        f'width="{WIDTH}" height="{top:g}">'
-    )
-    ground = (
-        f"<title>{escape(title)}</title><style>{STYLE}</style>"
-        '<rect width="100%" height="100%" fill="#ffffff"/>'
-    )
-    return f"{head}{ground}{''.join(parts)}</svg>\n"
-
-
-def _line(x1: float, x2: float, y1: float, y2: float, kind: str) -> str:
-    return f'<line x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}" class="{kind}"/>'
-
-
-def _text(x: float, y: float, text: str, kind: str = "tick", anchor: str = "middle") -> str:
+        top += plot.height + 16
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top:g}" '
+        f'width="{WIDTH}" height="{top:g}"><title>{escape(title)}</title><style>{STYLE}</style>'
+        f'<rect width="100%" height="100%" fill="#ffffff"/>{"".join(parts)}</svg>\n'
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise
 
@@ -15,17 +15,16 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT = 520, 260
 
-
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 22, 40
-
 
 SMALLEST = 1e-12
 """Smallest value on a logarithmic axis, and smallest range of a linear one."""
 
-
 MOST_POINTS = 260
 """Points of a drawn series: a longer series is averaged over this many stretches."""
 
+MOST_CIRCLES = 40
+"""Points of a drawn series that are marked one by one."""
 
 Point = tuple[float, float]
 
@@ -49,16 +48,59 @@ class Chart:
     legend: tuple[tuple[str, int, bool], ...] = ()
 
 
-def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
-    """Return ``most`` points or fewer: a longer series is averaged over equal stretches."""
-    if len(points) <= most:
-        return list(points)
-    edges = [round(index * len(points) / most) for index in range(most + 1)]
-    stretches = [points[start:end] for start, end in pairwise(edges)]
-    return [
-        (sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part))
-        for part in stretches
-    ]
+@dataclass(frozen=True)
+class Drawing:
+    """Drawn elements in a frame of some size in pixels, with an accessible label."""
+
+    width: float
+    height: float
+    parts: Sequence[str]
+    label: str
+
+    def svg(self, attributes: str = "") -> Markup:
+        """Return the drawing as an element with more attributes, to place it in another one."""
+        return Markup(
+            f'<svg {attributes}viewBox="0 0 {self.width:g} {self.height:g}" role="img" '
+            f'aria-label="{escape(self.label)}">{"".join(self.parts)}</svg>'
+        )
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Scale of an axis, from values to pixels. Values beyond its limits stay at its ends."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        value = min(max(value, self.low), self.high)
+        to = math.log10 if self.log else float
+        share = (to(value) - to(self.low)) / (to(self.high) - to(self.low))
+        return self.start + share * (self.end - self.start)
+
+
+def text(x: float, y: float, words: str, kind: str = "tick", anchor: str = "middle") -> str:
+    """Draw a text."""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">'
+        f"{escape(words)}</text>"
+    )
+
+
+def line(x1: float, x2: float, y1: float, y2: float, kind: str) -> str:
+    """Draw a straight line."""
+    return f'<line x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}" class="{kind}"/>'
+
+
+def circle(x: float, y: float, radius: float, kind: str, hint: str) -> str:
+    """Draw a dot with a tooltip."""
+    return (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="{kind}">'
+        f"<title>{escape(hint)}</title></circle>"
+    )
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -81,39 +123,16 @@ def short(value: float) -> str:
     return f"{value / 1000:g}k" if abs(value) >= 10000 else f"{value:g}"
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """Scale of an axis, from values to pixels."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-    log: bool = False
-
-    def __call__(self, value: float) -> float:
-        value = min(max(value, self.low), self.high)
-        if self.log:
-            share = (math.log10(value) - math.log10(self.low)) / (
-                math.log10(self.high) - math.log10(self.low)
-            )
-        else:
-            share = (value - self.low) / (self.high - self.low)
-        return self.start + share * (self.end - self.start)
-
-
-def _text(x: float, y: float, text: str, kind: str = "tick", anchor: str = "middle") -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
-    )
-
-
-def _svg(width: float, height: float, parts: Sequence[str], label: str) -> Markup:
-    body = "".join(parts)
-    return Markup(
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">'
-        f"{body}</svg>"
-    )
+def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
+    """Return ``most`` points or fewer: a longer series is averaged over equal stretches."""
+    if len(points) <= most:
+        return list(points)
+    edges = [round(index * len(points) / most) for index in range(most + 1)]
+    stretches = [points[start:end] for start, end in pairwise(edges)]
+    return [
+        (sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part))
+        for part in stretches
+    ]
 
 
 def line_chart(
@@ -137,33 +156,42 @@ def line_chart(
         log: True for a logarithmic y axis; values of 0 and below are not drawn.
         show: Formats ticks and values.
     """
-    lines = [
-        Series(line.name, thin(line.points), line.colour, line.dashed)
-        for line in series
-        if line.points
-    ]
-    values = [y for line in lines for _, y in line.points if not log or y > SMALLEST]
-    last = max([last, *(x for line in lines for x, _ in line.points)])
-    low, high = limits or _limits(values, log)
-    across = _Scale(0.0, max(last, 1.0), LEFT, WIDTH - RIGHT)
-    up = _Scale(low, high, HEIGHT - BOTTOM, TOP, log)
+    lines = [replace(each, points=thin(each.points)) for each in series if each.points]
+    last = max([last, *(x for each in lines for x, _ in each.points)])
+    if log:
+        lines = [
+            replace(each, points=[(x, y) for x, y in each.points if y > SMALLEST]) for each in lines
+        ]
+    low, high = limits or _limits([y for each in lines for _, y in each.points], log)
+    across = Scale(0.0, max(last, 1.0), LEFT, WIDTH - RIGHT)
+    up = Scale(low, high, HEIGHT - BOTTOM, TOP, log)
     parts = [*_grid(across, up, show), *_stages(boundaries, across)]
-    for line in lines:
-        kept = [(x, y) for x, y in line.points if not log or y > SMALLEST]
-        path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in kept)
-        style = f"line c{line.colour}" + (" dashed" if line.dashed else "")
-        parts.append(
-            f'<polyline points="{path}" class="{style}">'
-            f"<title>{escape(line.name)}</title></polyline>"
-        )
-        if len(kept) <= 40:
-            parts += [
-                f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="2.6" class="c{line.colour}">'
-                f"<title>{escape(line.name)}, step {x:,.0f}: {show(y)}</title></circle>"
-                for x, y in kept
-            ]
-    legend = tuple((line.name, line.colour, line.dashed) for line in lines)
-    return Chart(title, _svg(WIDTH, HEIGHT, parts, title), legend if len(lines) > 1 else ())
+    for each in lines:
+        parts += _line(each, across, up, show)
+    legend = tuple((each.name, each.colour, each.dashed) for each in lines)
+    return Chart(
+        title, Drawing(WIDTH, HEIGHT, parts, title).svg(), legend if len(lines) > 1 else ()
+    )
+
+
+def _line(series: Series, across: Scale, up: Scale, show: Callable[[float], str]) -> list[str]:
+    path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in series.points)
+    style = f"line c{series.colour}" + (" dashed" if series.dashed else "")
+    parts = [
+        f'<polyline points="{path}" class="{style}"><title>{escape(series.name)}</title></polyline>'
+    ]
+    if len(series.points) <= MOST_CIRCLES:
+        parts += [
+            circle(
+                across(x),
+                up(y),
+                2.6,
+                f"c{series.colour}",
+                f"{series.name}, step {x:,.0f}: {show(y)}",
+            )
+            for x, y in series.points
+        ]
+    return parts
 
 
 def _limits(values: Sequence[float], log: bool) -> tuple[float, float]:
@@ -186,168 +214,29 @@ def _limits(values: Sequence[float], log: bool) -> tuple[float, float]:
     return low, high + 0.05 * (high - low) if high - low > SMALLEST else low + 1.0
 
 
-def _grid(across: _Scale, up: _Scale, show: Callable[[float], str]) -> list[str]:
-    parts = []
+def _grid(across: Scale, up: Scale, show: Callable[[float], str]) -> list[str]:
+    levels = ticks(up.low, up.high, 5)
     if up.log:
-        powers = [
-            10.0**power
-            for power in range(round(math.log10(up.low)), round(math.log10(up.high)) + 1)
-        ]
-        levels = powers[:: -(-len(powers) // 6)]
-    else:
-        levels = ticks(up.low, up.high, 5)
+        exponents = range(round(math.log10(up.low)), round(math.log10(up.high)) + 1)
+        levels = [10.0**exponent for exponent in exponents[:: -(-len(exponents) // 6)]]
+    parts = [text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "training step", "axis")]
     for value in levels:
-        y = up(value)
-        parts.append(
-            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>'
-        )
-        parts.append(_text(LEFT - 7, y + 4, show(value), anchor="end"))
-    parts += [
-        _text(across(value), HEIGHT - BOTTOM + 17, short(value))
+        parts.append(line(LEFT, WIDTH - RIGHT, up(value), up(value), "grid"))
+        parts.append(text(LEFT - 7, up(value) + 4, show(value), anchor="end"))
+    return parts + [
+        text(across(value), HEIGHT - BOTTOM + 17, short(value))
         for value in ticks(across.low, across.high)
     ]
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "training step", "axis"))
-    return parts
 
 
-def _stages(boundaries: Sequence[tuple[float, str]], across: _Scale) -> list[str]:
+def _stages(boundaries: Sequence[tuple[float, str]], across: Scale) -> list[str]:
     parts = []
     for start, name in boundaries:
         x = across(start)
         if start > 0:
-            parts.append(
-                f'<line x1="{x:.1f}" x2="{x:.1f}" '
-                f'y1="{TOP - 8}" y2="{HEIGHT - BOTTOM}" class="stage"/>'
-            )
-        late = x > WIDTH - 90
-        parts.append(
-            _text(
-                x + (-5 if late else 5 if start > 0 else 1),
-                TOP - 8,
-                name,
-                "axis",
-                "end" if late else "start",
-            )
-        )
+            parts.append(line(x, x, TOP - 8, HEIGHT - BOTTOM, "stage"))
+        if x > WIDTH - 90:
+            parts.append(text(x - 5, TOP - 8, name, "axis", "end"))
+        else:
+            parts.append(text(x + (5 if start > 0 else 1), TOP - 8, name, "axis", "start"))
     return parts
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Case in a strip of cases: its value, its tooltip and the target of its link."""
-
-    value: float
-    text: str
-    link: str = ""
-
-
-def strip(
-    marks: Sequence[Mark], mean: float | None, span: tuple[float, float] | None, label: str
-) -> Markup:
-    """Draw one dot per case along a Dice axis (0 to 1), with the mean and its interval below."""
-    width, height, base = 520, 128, 74
-    low, high = _overlap_limits([mark.value for mark in marks])
-    across = _Scale(low, high, 16, width - 16)
-    parts = []
-    for value in ticks(low, high, 6):
-        parts.append(
-            f'<line x1="{across(value):.1f}" x2="{across(value):.1f}" '
-            f'y1="6" y2="{height - 22}" class="grid"/>'
-        )
-        parts.append(_text(across(value), height - 6, f"{100 * value:g}"))
-    radius, piled = 0.0, []
-    for radius in (5.0, 4.0, 3.2, 2.4):
-        piled = _piled(marks, across, radius)
-        if max((lift for _, _, lift in piled), default=0.0) < HIGHEST:
-            break
-    for mark, x, lift in piled:
-        dot = (
-            f'<circle cx="{x:.1f}" cy="{base - lift:.1f}" r="{radius:g}" class="dot c1">'
-            f"<title>{escape(mark.text)}</title></circle>"
-        )
-        parts.append(f'<a href="{escape(mark.link)}">{dot}</a>' if mark.link else dot)
-    if span is not None:
-        parts.append(
-            f'<line x1="{across(span[0]):.1f}" x2="{across(span[1]):.1f}" '
-            f'y1="{base + 20}" y2="{base + 20}" class="interval c2"/>'
-        )
-    if mean is not None:
-        parts.append(
-            f'<circle cx="{across(mean):.1f}" cy="{base + 20}" r="6" class="c2">'
-            f"<title>mean {100 * mean:.2f} %</title></circle>"
-        )
-    return _svg(width, height, parts, label)
-
-
-HIGHEST = 62.0
-"""Largest height of a pile of dots in pixels. Higher piles are redrawn with smaller dots."""
-
-
-def _piled(marks: Sequence[Mark], across: _Scale, radius: float) -> list[tuple[Mark, float, float]]:
-    """Return marks with their x and the lift that keeps them from hiding each other, in pixels."""
-    placed: list[tuple[Mark, float, float]] = []
-    apart = 2 * radius + 0.5
-    for mark in sorted(marks, key=lambda each: each.value):
-        x, lift = across(mark.value), 0.0
-        near = [height for _, other, height in placed if x - other < apart]
-        while lift < HIGHEST and any(abs(lift - height) < apart for height in near):
-            lift += apart / 3
-        placed.append((mark, x, lift))
-    return placed
-
-
-def _overlap_limits(values: Sequence[float]) -> tuple[float, float]:
-    """Return round limits of a Dice axis, within 0 to 1, that include all values."""
-    if not values:
-        return 0.0, 1.0
-    room = max(0.02, 0.06 * (max(values) - min(values)))
-    low, high = max(0.0, min(values) - room), min(1.0, max(values) + room)
-    step = 0.05 if high - low < 0.4 else 0.1
-    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Row of a comparison: mean, interval and values of the seeds, Dice in 0 to 1."""
-
-    name: str
-    mean: float
-    span: tuple[float, float] | None
-    seeds: Sequence[float]
-
-
-def dot_plot(rows: Sequence[Compared], label: str) -> Markup:
-    """Draw each method's mean Dice (large dot), its interval (bar) and its seeds (small dots)."""
-    left = min(260, 24 + max((8 * len(row.name) for row in rows), default=0))
-    width, height = 1000, 34 * len(rows) + 48
-    low, high = _overlap_limits(
-        [value for row in rows for value in (row.mean, *(row.span or ()), *row.seeds)]
-    )
-    across = _Scale(low, high, left, width - 20)
-    parts = []
-    for value in ticks(low, high, 8):
-        parts.append(
-            f'<line x1="{across(value):.1f}" x2="{across(value):.1f}" '
-            f'y1="4" y2="{height - 40}" class="grid"/>'
-        )
-        parts.append(_text(across(value), height - 24, f"{100 * value:g}"))
-    parts.append(_text((left + width - 20) / 2, height - 5, "Dice in %", "axis"))
-    for place, row in enumerate(rows):
-        y = 22 + 34 * place
-        name = row.name if len(row.name) <= 28 else row.name[:27] + "…"
-        parts.append(_text(left - 14, y + 4, name, "name", "end"))
-        if row.span:
-            parts.append(
-                f'<line x1="{across(row.span[0]):.1f}" x2="{across(row.span[1]):.1f}" '
-                f'y1="{y}" y2="{y}" class="interval c1"/>'
-            )
-        hint = f"<title>{escape(row.name)}: {100 * row.mean:.2f} %</title>"
-        parts.append(
-            f'<circle cx="{across(row.mean):.1f}" cy="{y}" r="6" class="c1">{hint}</circle>'
-        )
-        parts += [
-            f'<circle cx="{across(seed):.1f}" cy="{y + 10}" r="3" class="seed">'
-            f"<title>{100 * seed:.2f} %</title></circle>"
-            for seed in row.seeds
-        ]
-    return _svg(width, height, parts, label)

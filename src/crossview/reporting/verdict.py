@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal
 
 from crossview.core.text import count, in_text, listed, number, percent
 from crossview.evaluation.scores import evaluate_again
 from crossview.reporting.content import Evaluation, Row, RunFolder
-from crossview.reporting.words import METRICS, distance, interval, table
+from crossview.reporting.results import Score, scores_of
+from crossview.reporting.words import distance, interval, table
 
 FOUND = 0.02
 """Dice during training below which a stage has found nothing."""
@@ -31,7 +33,7 @@ HEALTH_ROWS = 5
 """Last rows over which health is averaged: a single batch may contain no foreground."""
 
 
-TAUGHT = "Its pseudo-labels teach the other views; more pretrain_steps{} usually help."
+TAUGHT = "Its pseudo-labels teach the other views; more pretrain_steps{less} usually help."
 
 
 MEANING = {
@@ -42,6 +44,57 @@ MEANING = {
     "training.learning_rate helps.",
 }
 """Meaning of a weak view that is not one of several that teach each other."""
+
+
+FAILURES = {
+    "missed": "In {cases} a structure was missed altogether: {names}.",
+    "spurious": "In {cases} a structure was found where there is none: {names}.",
+}
+
+
+ASKED = "each network has a Dice of {needed} or more in each class on labelled crops"
+
+
+WAITED = {
+    "ready": "The labelled stage took {step:,} steps instead of {planned:,}: "
+    "it runs until {asked}.",
+    "never": "The labelled stage runs until {asked}. "
+    "This did not happen, so the unlabelled scans were not used: {text}.",
+    "not yet": "The labelled stage runs until {asked}. This has not happened yet: {text}.",
+}
+
+
+ALONE = (
+    "This run alone cannot show whether the unlabelled scans helped: {why}. "
+    "Compare it with a supervised run of the same steps (crossview compare). "
+    "A few validation cases (data.validation) would give a hint."
+)
+
+
+COMPARED = "The comparison at the top of this page shows whether the unlabelled scans helped."
+
+
+EMPTY = (
+    "Neither stage found anything in the {split} cases, so the effect of the unlabelled scans is "
+    "unknown."
+)
+
+
+FIGURES = (
+    "{split} Dice was {start} at {start_at} of the labelled-only stage{peak} "
+    "and is {result} at {result_at} of the stage with unlabelled scans{fade}"
+)
+
+
+EFFECTS = {
+    "hurt": "The unlabelled scans did harm (Dice fell by {points} points): {figures}. "
+    "Check the targets in the batch pictures; "
+    "fewer train_steps, less dropout or a lower unlabelled_weight may help.",
+    "rose": "With the unlabelled scans Dice rose by {points} points: {figures}. "
+    "The cause may be the scans or the longer training; {judge} shows which.",
+    "unclear": "The unlabelled scans made no clear difference: {figures}. "
+    "The second stage adds steps as well as scans; {judge} shows the effect of each.",
+}
 
 
 Help = Literal["rose", "hurt", "unclear", "unknown", "none"]
@@ -55,50 +108,49 @@ class Unlabelled:
     text: str
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Mean Dice during training, after ``step`` steps of the run."""
+
+    step: int
+    dice: float
+
+
 def result_sentences(evaluation: Evaluation) -> list[str]:
     """Return sentences on the mean, worst case, distance and failures of an evaluation."""
     summary = evaluation.summary
-    mean = table(summary.get("mean"))
-    dice, hd95 = table(mean.get("dice")), table(mean.get("hd95"))
-    low, high = bounds(dice)
-    span = f" (95 % interval {interval(low, high)})" if interval(low, high) else ""
-    cases = len(summary.get("cases") or evaluation.cases)
-    sentences = [
-        f"On {count(cases, f'{evaluation.split} case')} "
-        f"the mean Dice is {in_text(dice.get('mean'))}{span}."
-    ]
-    scored = [case for case in evaluation.cases if case.mean("dice") is not None]
-    if len(scored) > 1 and scored[-1].mean("dice"):
-        middle, worst = scored[len(scored) // 2], scored[0]
-        half = f"Half of the cases reach {in_text(middle.mean('dice'))} or more"
-        sentences.append(f"{half}; the worst, {worst.case}, has {in_text(worst.mean('dice'))}.")
-    if number(hd95.get("mean")) is not None:
+    mean = scores_of(summary.get("mean"))
+    span = mean["dice"].span
+    within = f" (95 % interval {interval(*span)})" if span else ""
+    cases = count(len(summary.get("cases") or evaluation.cases), f"{evaluation.split} case")
+    sentences = [f"On {cases} the mean Dice is {in_text(mean['dice'].mean)}{within}."]
+    scored = [(case, dice) for case in evaluation.cases if (dice := case.mean("dice")) is not None]
+    if len(scored) > 1 and scored[-1][1]:
+        (worst, lowest), (_, middle) = scored[0], scored[len(scored) // 2]
+        half = f"Half of the cases reach {in_text(middle)} or more"
+        sentences.append(f"{half}; the worst, {worst.case}, has {in_text(lowest)}.")
+    if mean["hd95"].mean is not None:
         unit = str(summary.get("unit") or "voxel").replace("voxel", "voxels")
         sentences.append(
-            f"{METRICS['hd95']}, the 95th percentile of the surface distances, "
-            f"is {distance(hd95['mean'])} {unit} on average."
+            "HD95, the 95th percentile of the surface distances, "
+            f"is {distance(mean['hd95'].mean)} {unit} on average."
         )
     return sentences + _failures(summary)
 
 
 def _failures(summary: Mapping[str, Any]) -> list[str]:
-    found: dict[str, list[str]] = {"missed": [], "spurious": []}
-    for entry in summary.get("empty") or []:
-        names = found.get(table(entry).get("kind", ""))
-        if names is not None and str(entry.get("case")) not in names:
-            names.append(str(entry.get("case")))
-    sentences = []
-    if found["missed"]:
-        sentences.append(
-            f"In {count(len(found['missed']), 'case')} a structure was missed altogether: "
-            f"{listed(found['missed'])}."
+    entries = [table(entry) for entry in summary.get("empty") or []]
+    found = {
+        kind: list(
+            dict.fromkeys(str(each.get("case")) for each in entries if each.get("kind") == kind)
         )
-    if found["spurious"]:
-        sentences.append(
-            f"In {count(len(found['spurious']), 'case')} "
-            f"a structure was found where there is none: {listed(found['spurious'])}."
-        )
-    return sentences
+        for kind in FAILURES
+    }
+    return [
+        FAILURES[kind].format(cases=count(len(names), "case"), names=listed(names))
+        for kind, names in found.items()
+        if names
+    ]
 
 
 def unlabelled_effect(run: RunFolder, compared: bool = False) -> Unlabelled:
@@ -119,21 +171,13 @@ def waiting(run: RunFolder) -> str:
     late = [row for row in looks if not row.get("ready")]
     if not late:
         return ""
-    asked = (
-        f"each network has a Dice of {in_text(looks[-1].get('needed'))} or more "
-        "in each class on labelled crops"
+    ended = "ready" if looks[-1].get("ready") else "never" if run.journal.finished else "not yet"
+    return WAITED[ended].format(
+        asked=ASKED.format(needed=in_text(looks[-1].get("needed"))),
+        step=looks[-1].get("step", 0),
+        planned=late[0].get("step", 0),
+        text=late[-1].get("text", ""),
     )
-    if looks[-1].get("ready"):
-        step, meant = looks[-1].get("step", 0), late[0].get("step", 0)
-        return (
-            f"The labelled stage took {step:,} steps instead of {meant:,}: it runs until {asked}."
-        )
-    outcome = (
-        "This did not happen, so the unlabelled scans were not used"
-        if run.journal.finished
-        else "This has not happened yet"
-    )
-    return f"The labelled stage runs until {asked}. {outcome}: {late[-1].get('text', '')}."
 
 
 def _effect(run: RunFolder, compared: bool) -> Unlabelled:
@@ -141,35 +185,31 @@ def _effect(run: RunFolder, compared: bool) -> Unlabelled:
     learning = [row for row in stages if uses_unlabelled(row, run)]
     if stages and not learning:
         pending = run.option("method", "train_steps") and not run.journal.finished
-        text = (
+        return Unlabelled(
+            "none",
             "The stage with unlabelled scans has not begun."
             if pending
-            else "This run trained on labelled scans only."
+            else "This run trained on labelled scans only.",
         )
-        return Unlabelled("none", text)
-    validation = [
-        row for row in run.journal.of("validation") if number(row.get("mean")) is not None
-    ]
     names = {row.get("stage") for row in learning}
-    before = [row for row in validation if row.get("stage") not in names]
-    after = [row for row in validation if row.get("stage") in names]
-    if not before or not after:
-        if compared:
-            return Unlabelled(
-                "unknown",
-                "The comparison at the top of this page shows whether the unlabelled scans helped.",
-            )
-        return Unlabelled(
-            "unknown",
-            _unknown(run.scored_in_training, bool(validation), len(stages) > len(learning)),
-        )
-    return _compared(
-        before,
-        after,
-        run.option("training", "selection") or "last",
-        run.scored_in_training,
-        compared,
-    )
+    before: list[Scored] = []
+    after: list[Scored] = []
+    for row in run.journal.of("validation"):
+        if (dice := number(row.get("mean"))) is not None:
+            scored = Scored(int(number(row.get("total_step")) or 0), dice)
+            (after if row.get("stage") in names else before).append(scored)
+    if before and after:
+        return _change(before, after, run, compared)
+    if compared:
+        return Unlabelled("unknown", COMPARED)
+    split = run.scored_in_training
+    if not before and not after:
+        why = f"no {split} cases were scored during training"
+    elif len(stages) == len(learning):
+        why = "this method has no labelled-only stage to compare with"
+    else:
+        why = f"its stages were not both scored on the {split} cases"
+    return Unlabelled("unknown", ALONE.format(why=why))
 
 
 def uses_unlabelled(stage: Row, run: RunFolder) -> bool:
@@ -184,130 +224,75 @@ def uses_unlabelled(stage: Row, run: RunFolder) -> bool:
     return bool(number(stage.get("index"))) or not number(run.option("method", "pretrain_steps"))
 
 
-def _unknown(split: str, scored: bool, staged: bool) -> str:
-    why = (
-        f"its stages were not both scored on the {split} cases"
-        if scored
-        else f"no {split} cases were scored during training"
-    )
-    if scored and not staged:
-        why = "this method has no labelled-only stage to compare with"
-    return (
-        f"This run alone cannot show whether the unlabelled scans helped: {why}. "
-        "Compare it with a supervised run of the same steps (crossview compare). "
-        "A few validation cases (data.validation) would give a hint."
-    )
-
-
-def _compared(
-    before: Sequence[Row], after: Sequence[Row], selection: str, split: str, compared: bool
+def _change(
+    before: list[Scored], after: list[Scored], run: RunFolder, compared: bool
 ) -> Unlabelled:
-    start, start_best = before[-1], max(before, key=lambda row: row["mean"])
-    last, best = after[-1], max(after, key=lambda row: row["mean"])
-    if max(best["mean"], start_best["mean"]) < FOUND:
-        return Unlabelled(
-            "unknown",
-            f"Neither stage found anything in the {split} cases, so the effect of the unlabelled "
-            "scans is unknown.",
-        )
-    start, result = (start, last) if selection == "last" else (start_best, best)
-    change = result["mean"] - start["mean"]
-    figures = (
-        f"{split} Dice was {in_text(start['mean'])} at {_place(start, before)} "
-        "of the labelled-only stage"
+    """Compare the stages at their ends, or at their best where the run selects its checkpoint."""
+    split = run.scored_in_training
+    peak, best = (max(stage, key=lambda scored: scored.dice) for stage in (before, after))
+    if max(peak.dice, best.dice) < FOUND:
+        return Unlabelled("unknown", EMPTY.format(split=split))
+    last = (run.option("training", "selection") or "last") == "last"
+    start, result = (before[-1], after[-1]) if last else (peak, best)
+
+    def place(scored: Scored, stage: list[Scored]) -> str:
+        return "the end" if scored is stage[-1] else f"step {scored.step:,}, the best"
+
+    higher, faded = peak.dice - start.dice >= CLEAR / 2, result.dice <= best.dice - 2 * CLEAR
+    figures = FIGURES.format(
+        split=split,
+        start=in_text(start.dice),
+        start_at=place(start, before),
+        peak=f" (at its best {in_text(peak.dice)})" if higher else "",
+        result=in_text(result.dice),
+        result_at=place(result, after),
+        fade=f", after {in_text(best.dice)} at step {best.step:,}" if faded else "",
     )
-    figures += (
-        f" (at its best {in_text(start_best['mean'])})"
-        if start_best["mean"] - start["mean"] >= CLEAR / 2
-        else ""
-    )
-    figures += (
-        f" and is {in_text(result['mean'])} at {_place(result, after)} "
-        "of the stage with unlabelled scans"
-    )
-    fade = (
-        f", after {in_text(best['mean'])} at step {best.get('total_step', 0):,}"
-        if result["mean"] <= best["mean"] - 2 * CLEAR
-        else ""
-    )
-    teller = (
+    change = result.dice - start.dice
+    effect: Help = "hurt" if change <= -CLEAR else "rose" if change >= CLEAR else "unclear"
+    judge = (
         "the comparison at the top of this page"
         if compared
-        else "a supervised run with the same number of steps"
+        else "a supervised run with the same number of steps (crossview compare)"
     )
-    how = "" if compared else " (crossview compare)"
-    caveat = (
-        f"The second stage adds steps as well as scans; {teller}{how} shows the effect of each."
-    )
-    tell = f"The cause may be the scans or the longer training; {teller}{how} shows which."
-    if change <= -CLEAR:
-        advice = (
-            "Check the targets in the batch pictures; "
-            "fewer train_steps, less dropout or a lower unlabelled_weight may help."
-        )
-        return Unlabelled(
-            "hurt",
-            f"The unlabelled scans did harm (Dice fell by {percent(-change)} points): "
-            f"{figures}{fade}. {advice}",
-        )
-    if change >= CLEAR:
-        return Unlabelled(
-            "rose",
-            f"With the unlabelled scans Dice rose by {percent(change)} points: "
-            f"{figures}{fade}. {tell}",
-        )
-    return Unlabelled(
-        "unclear", f"The unlabelled scans made no clear difference: {figures}{fade}. {caveat}"
-    )
-
-
-def _place(row: Row, rows: Sequence[Row]) -> str:
-    return "the end" if row is rows[-1] else f"step {row.get('total_step', 0):,}, the best"
+    text = EFFECTS[effect].format(points=percent(abs(change)), figures=figures, judge=judge)
+    return Unlabelled(effect, text)
 
 
 def cautions(run: RunFolder) -> list[tuple[str, str]]:
     """Return cautions about the numbers as (tone, text), with tone "bad" or "warn"."""
-    optimistic = [
-        _picked(evaluation) for evaluation in run.evaluations if is_optimistic(evaluation.summary)
-    ]
+    bad = [_selected(each) for each in run.evaluations if is_optimistic(each.summary)]
     if not run.evaluations and run.option("training", "selection") == "test":
-        optimistic.append(
+        bad.append(
             "This run selects its checkpoint on the test cases: its scores will be optimistic."
         )
-    doubtful = [
-        text
-        for evaluation in run.evaluations
-        for text in (_stale(evaluation, run), _part(evaluation))
-        if text
-    ]
+    for evaluation in run.evaluations:
+        bad += [*_stale(evaluation, run), *_partial(evaluation)]
     views = [*_weak_views(run), *_dead_views(run)]
-    return [("bad", text) for text in [*optimistic, *doubtful]] + [("warn", text) for text in views]
+    return [("bad", text) for text in bad] + [("warn", text) for text in views]
 
 
-def _picked(evaluation: Evaluation) -> str:
+def _selected(evaluation: Evaluation) -> str:
     """Return the caution about an optimistic evaluation."""
     selection = str(evaluation.summary.get("selection", evaluation.split))
-    if selection == evaluation.split:
-        return (
-            f"Selected on {selection}, optimistic: the checkpoint was selected on the same cases "
-            f"that are scored here ({selection})."
-        )
-    return (
-        f"Selected on {selection}, optimistic: the checkpoint was selected on the {selection} "
-        f"cases; these are the {evaluation.split} cases."
+    cases = (
+        f"the same cases that are scored here ({selection})"
+        if selection == evaluation.split
+        else f"the {selection} cases; these are the {evaluation.split} cases"
     )
+    return f"Selected on {selection}, optimistic: the checkpoint was selected on {cases}."
 
 
-def _stale(evaluation: Evaluation, run: RunFolder) -> str:
+def _stale(evaluation: Evaluation, run: RunFolder) -> list[str]:
     """Return the caution about scores that are older than the run's last checkpoint."""
     step = stale_step(evaluation, run)
     if step is None:
-        return ""
-    again = f"evaluate it again ({evaluate_again(run.path, evaluation.split)})"
-    return (
-        f"The {evaluation.split} scores are from step {step:,}, but the run is now at step "
-        f"{run.journal.total_step:,}: {again}."
-    )
+        return []
+    return [
+        f"The {evaluation.split} scores are from step {step:,}, "
+        f"but the run is now at step {run.journal.total_step:,}: "
+        f"evaluate it again ({evaluate_again(run.path, evaluation.split)})."
+    ]
 
 
 def stale_step(evaluation: Evaluation, run: RunFolder) -> int | None:
@@ -318,17 +303,16 @@ def stale_step(evaluation: Evaluation, run: RunFolder) -> int | None:
     return int(step)
 
 
-def _part(evaluation: Evaluation) -> str:
+def _partial(evaluation: Evaluation) -> list[str]:
     """Return the caution about an evaluation of only a part of the split."""
     if not evaluation.summary.get("partial"):
-        return ""
-    cases = count(
-        len(evaluation.summary.get("cases") or evaluation.cases), f"{evaluation.split} case"
-    )
-    return (
-        f"This is a partial evaluation, of the first {cases} only: "
+        return []
+    number_of = len(evaluation.summary.get("cases") or evaluation.cases)
+    return [
+        f"This is a partial evaluation, of the first "
+        f"{count(number_of, f'{evaluation.split} case')} only: "
         "it says little about the whole split."
-    )
+    ]
 
 
 def is_optimistic(summary: Mapping[str, Any]) -> bool:
@@ -349,65 +333,47 @@ def _weak_views(run: RunFolder) -> list[str]:
     """Return cautions about views far below the best, as last scored in training or evaluated."""
     rows = [row for row in run.journal.of("validation") if row.get("views")]
     if rows:
-        dice = {
-            name: number(table(view).get("mean")) for name, view in table(rows[-1]["views"]).items()
-        }
+        views = {name: Score.of(view) for name, view in table(rows[-1]["views"]).items()}
         where = f"the {run.scored_in_training} cases (last scored in training)"
         stage = str(rows[-1].get("stage"))
     elif run.evaluations:
-        views = table(run.evaluations[0].summary.get("views"))
-        dice = {
-            name: number(table(table(table(view).get("mean")).get("dice")).get("mean"))
-            for name, view in views.items()
+        views = {
+            name: scores_of(table(view).get("mean"))["dice"]
+            for name, view in table(run.evaluations[0].summary.get("views")).items()
         }
         where = f"the {run.evaluations[0].split} cases"
         stage = str(next((row.get("stage") for row in reversed(run.journal.of("stage"))), ""))
     else:
         return []
-    known = {
-        name: value
-        for name, value in dice.items()
-        if value is not None and not is_idle(name, stage, run)
+    dice = {
+        name: score.mean
+        for name, score in views.items()
+        if score.mean is not None and not is_idle(name, stage, run)
     }
-    if len(known) < 2:
+    if len(dice) < 2:
         return []
-    best = max(known, key=lambda name: known[name])
+    best = max(dice, key=lambda name: dice[name])
     less = " or less network.dropout" if number(run.option("network", "dropout")) else ""
     return [
         f"{name} is {'dead' if value < FOUND else 'weak'}: Dice {in_text(value)} on {where}; "
-        f"{best} has {in_text(known[best])}. "
-        f"{MEANING.get(name, TAUGHT.format(less))}"
-        for name, value in known.items()
-        if known[best] - value >= WEAK
+        f"{best} has {in_text(dice[best])}. {MEANING.get(name, TAUGHT.format(less=less))}"
+        for name, value in dice.items()
+        if dice[best] - value >= WEAK
     ]
 
 
 def _dead_views(run: RunFolder) -> list[str]:
     """Return cautions about views whose pseudo-labels have almost no foreground at the end."""
-    rows = [table(row.get("health")) for row in run.journal.of("step") if row.get("health")][
-        -HEALTH_ROWS:
-    ]
-    if not rows:
-        return []
+    rows = [table(row.get("health")) for row in run.journal.of("step") if row.get("health")]
     shares: dict[str, list[float]] = {}
-    for row in rows:
+    for row in rows[-HEALTH_ROWS:]:
         for name, value in row.items():
-            if ("share" in name or "foreground" in name) and number(value) is not None:
-                shares.setdefault(name, []).append(float(value))
-    means = {name: sum(values) / len(values) for name, values in shares.items()}
+            found = number(value)
+            if ("share" in name or "foreground" in name) and found is not None:
+                shares.setdefault(name, []).append(found)
     return [
-        f"{name} is {100 * mean:.3f} % of the voxels at the end: "
+        f"{name} is {100 * share:.3f} % of the voxels at the end: "
         "this network finds almost nothing in the unlabelled scans."
-        for name, mean in means.items()
-        if mean < DEAD_SHARE
+        for name, values in shares.items()
+        if (share := fmean(values)) < DEAD_SHARE
     ]
-
-
-def bounds(scores: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return both ends of a score's interval; None, None if it has none."""
-    found = scores.get("ci95")
-    return (
-        (found[0], found[1])
-        if isinstance(found, list | tuple) and len(found) == 2
-        else (None, None)
-    )

@@ -17,10 +17,10 @@ from pathlib import Path
 from crossview.core.errors import STOPS, Problem, Terminated, UserError
 from crossview.core.files import write_text
 from crossview.core.run_folder import read_journal
+from crossview.core.text import duration
 from crossview.evaluation.compare import Comparison, compare
 from crossview.evaluation.finished import MEMBERSHIP, FinishedRun, membership, read_run
-from crossview.evaluation.tables import duration
-from crossview.reporting.compared import write_table
+from crossview.reporting.comparison import write_table
 from crossview.runs.bench.record import record, write_record
 from crossview.runs.bench.runs import (
     Planned,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from crossview.core.errors import Problem, UserError
 from crossview.evaluation.compare import Comparison, compare
-from crossview.reporting.compared import write_demo
+from crossview.reporting.comparison import write_table
+from crossview.reporting.page import write_report
 from crossview.runs.bench.bench import StoppedError, run_one
 from crossview.runs.bench.runs import Planned, every_run
 from crossview.runs.bench.suite import load_suite
@@ -70,7 +71,10 @@ def demo(
         _run(run)
     comparison = compare([run.path for run in runs], baseline=suite.baseline)
     shown = next(run.path for run in runs if run.row.label == "cml")
-    report, csv = write_demo(folder, comparison, shown=shown)
+    report = write_report(
+        shown, comparison=comparison, comparison_title="Phantoms", path=folder / "report.html"
+    )
+    csv = write_table(comparison, folder / "compare.csv")
     return Demo(tuple(Run(run.path) for run in runs), comparison, report, csv)
 
 

@@ -1,0 +1,80 @@
+"""The comparison in a terminal: what decides fits 80 columns."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+from tests.helpers.made_rows import against_baseline, made_comparison, made_row, spreads
+
+from crossview.cli.comparison import comparison_table
+from crossview.evaluation.compare import Comparison
+from crossview.evaluation.rows import Row
+
+
+def shown(comparison: Comparison, width: int) -> str:
+    console = Console(width=width, file=io.StringIO())
+    console.print(comparison_table(comparison))
+    return console.file.getvalue()
+
+
+def of(*rows: Row, notes: tuple[str, ...] = ()) -> str:
+    return shown(made_comparison(*rows, notes=notes), 200)
+
+
+def test_markup_in_names_stays_text():
+    assert "a|b [red]" in of(made_row("a|b [red]"))
+
+
+def test_the_line_above_says_once_what_is_the_same_in_every_row():
+    rows = [made_row(steps=17000), against_baseline(0.01, 0.03, steps=17000)]
+    assert of(*rows).count("17,000 steps") == 1
+    assert of(*rows).startswith("test cases, setting demo, 17,000 steps, 2 seeds")
+    bcp = against_baseline(0.01, 0.03, "bcp", steps=9000)
+    assert of(*rows, bcp).count("17,000 steps") == 2
+    assert "9,000 steps" in of(*rows, bcp)
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_the_columns_that_decide_are_never_shortened(width):
+    rows = [
+        made_row("supervised"),
+        against_baseline(0.01, 0.03, "mean_teacher (released)", p=0.026),
+        against_baseline(-0.01, 0.03, "cml", p=1.0, verdict="no difference shown"),
+    ]
+    text = shown(made_comparison(*rows), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for words in (
+        "80.00 ± 0.71",
+        "[76.00, 83.00]",
+        "+2.00 [+1.00, +3.00]",
+        "better, p = 0.026",
+        "HD95",
+        "mean_teacher (released)",
+        "(--out FILE)",
+    ):
+        assert words in text
+    assert "ASD (" not in text
+
+
+def test_few_notes_are_shown_and_the_others_are_counted():
+    notes = tuple(f"Note {number}." for number in range(5))
+    text = of(made_row(), notes=notes)
+    assert "Note 2." in text
+    assert "Note 3." not in text
+    assert "2 more notes: in the .html or .md file (--out FILE)" in text
+    assert "more note" not in of(made_row(), notes=notes[:3])
+
+
+def test_distances_say_how_many_predictions_they_leave_out():
+    text = of(made_row(metrics=spreads(left_out=3)))
+    assert text.count("3 left out") == 1
+    assert "because they or the truth are empty" in text
+
+
+def test_what_was_selected_on_test_is_flagged():
+    assert "selected on test" in of(made_row(selection="test"))
+    text = of(made_row(), against_baseline(0.01, 0.03, selection="test"))
+    assert text.count("selected on test") == 1
