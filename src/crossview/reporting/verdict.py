@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from crossview.core.text import count, in_text, listed, number, percent
+from crossview.core.text import count, distance, in_text, interval, listed, number, percent
 from crossview.evaluation.scores import evaluate_again
 from crossview.reporting.content import Evaluation, Row, RunFolder
 from crossview.reporting.results import Score, scores_of
-from crossview.reporting.words import distance, interval, table
+from crossview.reporting.words import table
 
 FOUND = 0.02
 """Dice during training below which a stage has found nothing."""
