@@ -8,10 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossview.core.text import duration, in_text, listed, number, percent, points
+from crossview.core.text import (
+    distance,
+    duration,
+    in_text,
+    interval,
+    listed,
+    number,
+    percent,
+    points,
+)
 from crossview.reporting.plots import Interval, Mark, interval_plot, strip
 from crossview.reporting.svg import Series, line_chart, short, thin, ticks
-from crossview.reporting.words import distance, interval, metric
+from crossview.reporting.words import metric
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 

@@ -12,11 +12,38 @@ import typer
 
 from crossview.cli import scans, show, train
 from crossview.cli.console import print_errors
-from crossview.cli.options import show_version
-from crossview.core.errors import Problem, Terminated, UserError, of_system
+from crossview.cli.options import flag
+from crossview.core.errors import Terminated, UserError, fail, of_system
 from crossview.core.processes import leave, place
 
+VERBS = (
+    train.demo,
+    scans.check,
+    train.train,
+    scans.evaluate,
+    scans.predict,
+    scans.suggest,
+    show.report,
+    show.compare,
+    train.bench,
+    show.recipe,
+    show.list_,
+    show.doctor,
+)
+"""The verbs in the order of ``crossview --help``."""
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+for verb in VERBS:
+    app.command(verb.__name__.rstrip("_"))(verb)
+
+
+def _show_version(asked: bool) -> None:
+    """Print the version and exit."""
+    if asked:
+        from crossview.core.environment import VERSION, commit
+
+        print(f"crossview {VERSION} {commit()}".strip())
+        raise typer.Exit
 
 
 @app.callback()
@@ -24,27 +51,15 @@ def options(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option(
-            "--version",
-            callback=show_version,
-            is_eager=True,
-            metavar="",
-            help="Print the version and exit.",
-        ),
+        flag("--version", "Print the version and exit.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
     """Semi-supervised medical image segmentation, from few labelled and many unlabelled scans."""
-    if context.invoked_subcommand != "train" and (here := place()) is not None and here.size > 1:
+    verb, here = context.invoked_subcommand, place()
+    if verb != "train" and here is not None and here.size > 1:
         fix = "start it without torchrun or srun; only crossview train can run in several processes"
-        raise UserError(
-            Problem(
-                f"crossview {context.invoked_subcommand} must run in one process",
-                "",
-                f"{here.size} processes",
-                "one",
-                fix,
-            )
-        )
+        what, found = f"crossview {verb} must run in one process", f"{here.size} processes"
+        fail(what, found=found, expected="one", fix=fix)
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -63,36 +78,12 @@ def main() -> None:
         signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
-    except UserError as error:
-        print_errors(error)
-        leave(2)
     except BrokenPipeError:  # the reader of the output, such as head or less, has closed
         sys.exit(0)
-    except OSError as error:
-        print_errors(of_system(error))
+    except (UserError, OSError) as error:
+        print_errors(of_system(error) if isinstance(error, OSError) else error)
         leave(2)
     except Terminated:
         leave(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         leave(128 + signal.SIGINT)
-
-
-VERBS = (
-    train.demo,
-    scans.check,
-    train.train,
-    scans.evaluate,
-    scans.predict,
-    scans.suggest,
-    show.report,
-    show.compare,
-    train.bench,
-    show.recipe,
-    show.list_,
-    show.doctor,
-)
-"""The verbs in the order of ``crossview --help``."""
-
-
-for verb in VERBS:
-    app.command(verb.__name__.rstrip("_"))(verb)

@@ -1,3 +1,5 @@
+"""Output of the command: progress bars, results, remarks, errors. rich is imported on first use."""
+
 from __future__ import annotations
 
 import sys
@@ -9,10 +11,9 @@ from crossview.core.errors import STOPS, UserError
 from crossview.core.processes import speaks
 
 if TYPE_CHECKING:
-    from crossview.core.progress import Progress
+    from rich.console import RenderableType
 
-FULL = 0.999
-"""Doubt above which a scan counts as fully doubtful."""
+    from crossview.core.progress import Progress
 
 
 @contextmanager
@@ -45,10 +46,22 @@ def bar(what: str) -> Iterator[Progress]:
         yield report_progress
     except STOPS:
         stop()
-        print("stopped", file=sys.stderr)
+        say("stopped")
         raise
     finally:
         stop()
+
+
+def print_result(result: RenderableType) -> None:
+    """Print a result to standard output."""
+    from rich.console import Console
+
+    Console().print(result)
+
+
+def say(text: str) -> None:
+    """Print a line to standard error."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def print_errors(error: UserError) -> None:
@@ -56,6 +69,6 @@ def print_errors(error: UserError) -> None:
     if not speaks():
         return
     for problem in error.problems:
-        print(f"error: {problem}", file=sys.stderr)
+        say(f"error: {problem}")
     if len(error.problems) > 1:
-        print(f"{len(error.problems)} problems", file=sys.stderr)
+        say(f"{len(error.problems)} problems")

@@ -1,4 +1,4 @@
-"""Arguments shared by several verbs of the command, and their handling before a verb runs."""
+"""Options that several verbs share, and their handling before a verb runs."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ from typing import Annotated, Any
 
 import typer
 
-from crossview.core.errors import Problem, UserError
-
-OVERRIDES = typer.Option(
-    "--set",
-    metavar="KEY=VALUE",
-    help="Set a key of the recipe, e.g. training.seed=1. Can be repeated.",
-)
+from crossview.core.errors import fail
 
 
-DATA = typer.Option("--data", metavar="DATA", help="Folder of the data set; not needed for 'demo'.")
+def flag(name: str, about: str, **more: Any) -> Any:
+    """Return an option that takes no value and shows no type in the help."""
+    return typer.Option(name, metavar="", help=about, **more)
 
 
-DATA_OF_RUN = typer.Option(
-    "--data", metavar="DATA", help="Folder of the data set, if it has moved since training."
-)
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DATA", help="Folder of the data set; not needed for 'demo'."),
+]
 
+DataOfRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", metavar="DATA", help="Folder of the data set, if it has moved since training."
+    ),
+]
 
-DEVICE = typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")]
 
+Json = Annotated[bool, flag("--json", "Print the results as JSON.")]
 
 Plugin = Annotated[
     str | None,
@@ -34,53 +38,43 @@ Plugin = Annotated[
     ),
 ]
 
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a key of the recipe, e.g. training.seed=1. Can be repeated.",
+    ),
+]
 
-
-Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a model.pt alone.")]
-
-
-def flag(name: str, about: str) -> Any:
-    """Return an option that takes no value and shows no type in the help."""
-    return typer.Option(name, metavar="", help=about)
+Split = Annotated[str, typer.Option("--split", help="test or validation.")]
 
 
 def check_one_of(resume: bool, overwrite: bool) -> None:
     """Raise UserError if --resume and --overwrite are both given."""
     if resume and overwrite:
-        raise UserError(
-            Problem("--resume and --overwrite cannot be combined", fix="use only one of them")
-        )
+        fail("--resume and --overwrite cannot be combined", fix="use only one of them")
 
 
 def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
     """Return the run folder of ``train``: --out, or the run to resume. Raise UserError if none."""
     if out is not None:
         return out
-    if resume and is_run(recipe):
-        return Path(recipe)
     if is_run(recipe):
+        if resume:
+            return Path(recipe)
         fix = "add --resume to resume this run, or --out runs/NAME to start a new run of its recipe"
     else:
-        fix = "add --out runs/NAME" + (
-            ", or replace the recipe by the run folder to resume" if resume else ""
-        )
-    raise UserError(Problem("no run folder is given", where="--out", found="none", fix=fix))
+        fix = "add --out runs/NAME"
+        fix += ", or replace the recipe by the run folder to resume" if resume else ""
+    fail("no run folder is given", "--out", found="none", fix=fix)
 
 
-def is_run(recipe: str) -> bool:
+def is_run(recipe: str | Path) -> bool:
     """True if the recipe is given as a run folder."""
     return (Path(recipe) / "recipe.toml").is_file()
-
-
-def show_version(asked: bool) -> None:
-    """Print the version and exit."""
-    if asked:
-        from crossview.core.environment import VERSION, commit
-
-        print(f"crossview {VERSION} {commit()}".strip())
-        raise typer.Exit
 
 
 def load_plugin(plugin: str | None) -> None:
@@ -91,15 +85,14 @@ def load_plugin(plugin: str | None) -> None:
         load(plugin)
 
 
-def with_plugin(recipe: str, sets: list[str], plugin: str | None) -> list[str]:
+def with_plugin(recipe: str, sets: list[str] | None, plugin: str | None) -> list[str]:
     """Load the plugin and return the --set texts.
 
     The plugin becomes the method of a shipped setting, unless --set names another method.
     """
     load_plugin(plugin)
-    named = (
-        recipe.endswith(".toml")
-        or is_run(recipe)
-        or any(text.split("=")[0].strip() == "method.name" for text in sets)
-    )
-    return sets if plugin is None or named else [f"method.name={plugin}", *sets]
+    sets = sets or []
+    named = any(text.split("=")[0].strip() == "method.name" for text in sets)
+    if plugin is None or named or recipe.endswith(".toml") or is_run(recipe):
+        return sets
+    return [f"method.name={plugin}", *sets]

@@ -9,18 +9,18 @@ from typing import Annotated
 
 import typer
 
-from crossview.cli.console import bar
+from crossview.cli.console import bar, print_result, say
 from crossview.cli.options import (
-    DATA_OF_RUN,
-    DEVICE,
-    Model,
+    DataOfRun,
+    Device,
+    Json,
     Plugin,
-    RunFolder,
+    RunPath,
+    Split,
     check_one_of,
     flag,
     load_plugin,
 )
-from crossview.cli.views import suggestion_table, summary_table
 from crossview.core.errors import STOPS
 
 
@@ -30,9 +30,10 @@ def check(
         str | None,
         typer.Option(metavar="NAME", help="How to read it; by default detected from its layout."),
     ] = None,
-    as_json: Annotated[bool, flag("--json", "Print the results as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check a data set and report every problem. Exits with 2 if it can't be trained on."""
+    from crossview.cli.views import checked
     from crossview.data.checks.dataset import check as check_data
 
     with bar("reading cases") as progress:
@@ -40,19 +41,15 @@ def check(
     if as_json:
         print(json.dumps(found.as_json(), indent=1))
     else:
-        from rich.console import Console
-
-        from crossview.cli.views import checked
-
-        Console().print(checked(found))
+        print_result(checked(found))
     if found.errors:
         sys.exit(2)
 
 
 def evaluate(
-    run: RunFolder,
-    data: Annotated[Path | None, DATA_OF_RUN] = None,
-    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
+    run: RunPath,
+    data: DataOfRun = None,
+    split: Split = "test",
     checkpoint: Annotated[
         str | None,
         typer.Option(help="last or selected; by default that of the run's selection policy."),
@@ -61,10 +58,11 @@ def evaluate(
         int | None,
         typer.Option(min=1, help="Number of cases to score, from the first; by default all."),
     ] = None,
-    device: Annotated[str, DEVICE] = "auto",
+    device: Device = "auto",
     plugin: Plugin = None,
 ) -> None:
     """Score a run on its test cases: Dice, Jaccard, HD95 and ASD, with confidence intervals."""
+    from crossview.cli.views import summary_table
     from crossview.runs.evaluate import evaluate as run_evaluate
     from crossview.runs.run import Run, other_plugin
 
@@ -79,29 +77,25 @@ def evaluate(
             device=device,
             progress=progress,
         )
-    from rich.console import Console
-
-    Console().print(summary_table(summary))
+    print_result(summary_table(summary))
     print(f"written: {run / 'evaluation' / split}")
-    for text in other_plugin(Run(run)):
-        print(f"remark: {text}", file=sys.stderr)
+    remarks = other_plugin(Run(run))
     if not Run(run).finished:
-        print(
-            f"remark: the run is unfinished; resume it with "
-            f"{Run(run).command('train', '--resume')}",
-            file=sys.stderr,
-        )
+        resume = Run(run).command("train", "--resume")
+        remarks.append(f"the run is unfinished; resume it with {resume}")
+    for text in remarks:
+        say(f"remark: {text}")
 
 
 def predict(
-    run: Model,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a model.pt alone.")],
     inputs: Annotated[
         list[Path],
         typer.Argument(
             metavar="INPUT...", help="Scans (NIfTI, PNG, TIFF or h5), or folders of them."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the predictions.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the predictions.")],
     probabilities: Annotated[
         bool, flag("--probabilities", "Also write the class probabilities.")
     ] = False,
@@ -116,7 +110,7 @@ def predict(
         bool, flag("--resume", "Keep existing predictions, and make the missing ones.")
     ] = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace existing predictions.")] = False,
-    device: Annotated[str, DEVICE] = "auto",
+    device: Device = "auto",
     plugin: Plugin = None,
 ) -> None:
     """Segment scans. Each prediction has the grid, affine and name of its scan."""
@@ -144,25 +138,21 @@ def predict(
                 remark=remarks.append,
             )
     except STOPS:
-        told = (
-            "finished predictions are kept; run the same command with --resume for the rest"
-            if written
-            else "nothing was written"
-        )
-        print(told, file=sys.stderr)
+        kept = "finished predictions are kept; run the same command with --resume for the rest"
+        say(kept if written else "nothing was written")
         raise
     finally:
         for text in remarks:
-            print(f"remark: {text}", file=sys.stderr)
+            say(f"remark: {text}")
         for path in written:
             print(path)
     if not written:
-        print("all predictions exist already", file=sys.stderr)
+        say("all predictions exist already")
 
 
 def suggest(
-    run: RunFolder,
-    data: Annotated[Path | None, DATA_OF_RUN] = None,
+    run: RunPath,
+    data: DataOfRun = None,
     count: Annotated[int, typer.Option("-n", min=1, help="Number of scans.")] = 5,
     out: Annotated[
         Path | None,
@@ -170,21 +160,20 @@ def suggest(
             metavar="DIR", help="Folder for suggest.json and suggest.png; by default RUN/suggest."
         ),
     ] = None,
-    as_json: Annotated[bool, flag("--json", "Print the results as JSON.")] = False,
-    device: Annotated[str, DEVICE] = "auto",
+    as_json: Json = False,
+    device: Device = "auto",
     plugin: Plugin = None,
 ) -> None:
     """List the unlabelled scans to label next: those the run doubts most, no two alike."""
+    from crossview.cli.views import suggestion_table
     from crossview.runs.suggest import suggest as run_suggest
 
     load_plugin(plugin)
     with bar("predicting") as progress:
-        suggestions = run_suggest(run, data, count=count, out=out, device=device, progress=progress)
+        found = run_suggest(run, data, count=count, out=out, device=device, progress=progress)
     if as_json:
-        print(json.dumps([vars(each) for each in suggestions], indent=1))
+        print(json.dumps([vars(each) for each in found], indent=1))
         return
-    from rich.console import Console
-
-    Console().print(suggestion_table(suggestions))
+    print_result(suggestion_table(found))
     folder = out or run / "suggest"
     print(f"pictures: {folder / 'suggest.png'}\nall scores: {folder / 'suggest.json'}")

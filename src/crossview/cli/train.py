@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossview.cli.comparison import print_comparison
-from crossview.cli.console import bar
+from crossview.cli.console import bar, say
 from crossview.cli.options import (
-    DATA,
-    OVERRIDES,
+    Data,
     Plugin,
+    Sets,
     check_one_of,
     flag,
     is_run,
@@ -21,7 +20,6 @@ from crossview.cli.options import (
     run_to_make,
     with_plugin,
 )
-from crossview.cli.views import print_bench
 from crossview.core.errors import UserError
 from crossview.core.plugins import arguments
 from crossview.core.processes import leave, place, speaks
@@ -29,12 +27,13 @@ from crossview.runs.launch import launch
 
 if TYPE_CHECKING:
     from crossview.recipe.plan import Plan
+    from crossview.runs.bench.bench import Bench
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the runs and the report.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the runs and the report.")
+    ] = Path("runs/demo"),
     seeds: Annotated[
         int, typer.Option(min=1, help="Number of seeds, starting at the recipe's own.")
     ] = 1,
@@ -43,9 +42,10 @@ def demo(
     ] = None,
 ) -> None:
     """Compare labelled-only training and CML on phantoms; a few minutes on two CPU cores."""
+    from crossview.cli.comparison import print_comparison
     from crossview.runs.bench.demo import demo as run_demo
 
-    result = run_demo(out, seeds=seeds, steps=steps, say=lambda text: print(text, file=sys.stderr))
+    result = run_demo(out, seeds=seeds, steps=steps, say=say)
     print_comparison(result.comparison)
     print(f"report: {result.report}\ntable:  {result.csv}")
 
@@ -65,8 +65,8 @@ def train(
             help="Run folder to create. Not needed if RECIPE is a run folder to resume.",
         ),
     ] = None,
-    data: Annotated[Path | None, DATA] = None,
-    overrides: Annotated[list[str] | None, OVERRIDES] = None,
+    data: Data = None,
+    sets: Sets = None,
     resume: Annotated[bool, flag("--resume", "Resume the run in this folder.")] = False,
     overwrite: Annotated[
         bool, flag("--overwrite", "Delete the run in this folder and start over.")
@@ -91,47 +91,41 @@ def train(
     from crossview.runs.run import Run
     from crossview.runs.train import train as run_train
 
-    def tell(plan: Plan) -> None:
+    def print_plan(plan: Plan) -> None:
         from crossview.recipe.planned import told
 
-        printed = " ".join(["crossview recipe", recipe, "--data DATA", *arguments(plugin or "")])
-        print(f"{told(plan)}\nto change a key: --set KEY=VALUE, or {printed} > my.toml", flush=True)
+        words = ["crossview recipe", recipe, "--data DATA", *arguments(plugin or "")]
+        change = f"to change a key: --set KEY=VALUE, or {' '.join(words)} > my.toml"
+        print(f"{told(plan)}\n{change}", flush=True)
 
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    already = resume and is_run(str(folder)) and Run(folder).finished
-    sets = with_plugin(recipe, overrides or [], plugin)
+    overrides = with_plugin(recipe, sets, plugin)
+    how = "already finished" if resume and is_run(folder) and Run(folder).finished else "finished"
     with bar("reading cases") as progress:
         run, outcome = run_train(
             recipe,
             data,
             folder,
-            overrides=sets,
+            overrides=overrides,
             resume=resume,
             overwrite=overwrite,
             max_steps=max_steps,
             gpus=gpus,
             progress=progress,
-            tell=tell,
+            tell=print_plan,
             say=say,
         )
     if speaks() and outcome.how == "finished":
-        untested = run.environment.get("test") == 0
-        follows = (
-            run.command("predict", "SCANS", "--out", "predictions")
-            if untested
-            else run.command("evaluate")
-        )
-        how = "already finished" if already else "finished"
+        scored = run.environment.get("test") != 0
+        segment = run.command("predict", "SCANS", "--out", "predictions")
+        follows = run.command("evaluate") if scored else segment
         print(f"{how} after {outcome.total_step} steps: {run.path}\nnext: {follows}")
     elif speaks():
-        follows = run.command("train", "--resume")
-        print(
-            f"stopped and saved after {outcome.total_step} steps: {run.path}\nto resume: {follows}"
-        )
-    if place() is not None or outcome.how == "interrupted":
-        leave(128 + outcome.signal if outcome.how == "interrupted" else 0)
+        print(f"stopped and saved after {outcome.total_step} steps: {run.path}")
+        print(f"to resume: {run.command('train', '--resume')}")
+    if outcome.how == "interrupted":
+        leave(128 + outcome.signal)
+    if place() is not None:
+        leave(0)
 
 
 def bench(
@@ -142,7 +136,7 @@ def bench(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the runs and their table.")],
-    data: Annotated[Path | None, DATA] = None,
+    data: Data = None,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="ROW", help="Run only the row with this label. Can be repeated."),
@@ -172,37 +166,31 @@ def bench(
     from crossview.runs.bench.bench import outlook
 
     load_plugin(plugin)
-
-    def say(text: str) -> None:
-        print(text, flush=True)
-
+    asked: dict[str, Any] = {
+        "only": only or (),
+        "settings": setting or (),
+        "seeds": seeds,
+        "records": records,
+    }
     if dry_run:
-        say(
-            "\n".join(
-                outlook(
-                    suite,
-                    out,
-                    data,
-                    only=only or (),
-                    settings=setting or (),
-                    seeds=seeds,
-                    records=records,
-                )
-            )
-        )
+        print("\n".join(outlook(suite, out, data, **asked)))
         return
-    result = run_bench(
-        suite,
-        out,
-        data,
-        only=only or (),
-        settings=setting or (),
-        seeds=seeds,
-        records=records,
-        say=say,
-    )
-    print_bench(result, out)
+    result = run_bench(suite, out, data, **asked, say=lambda text: print(text, flush=True))
+    _print_bench(result, out)
     if result.stopped:
         sys.exit(128 + result.stopped)
     if result.failed:
         raise UserError(result.problems)
+
+
+def _print_bench(result: Bench, out: Path) -> None:
+    """Print the table of a suite in the folder ``out``, and the runs that are left."""
+    from crossview.cli.comparison import print_comparison
+
+    if result.comparison is not None:
+        print_comparison(result.comparison)
+        print(f"table: {out}/compare.csv, compare.md, compare.html")
+    if result.elsewhere:
+        print(f"left to another process: {len(result.elsewhere)} of {len(result.runs)} runs")
+    if result.stopped:
+        print("stopped and saved; run the same command to resume", flush=True)

@@ -1,152 +1,32 @@
-"""Output of the command: progress bars, result tables, errors. rich is imported on first use.
-
-Printed result of a check: a summary of the data set, then the findings, grouped by rule.
-"""
+"""Results as rich tables: a checked data set, the scores of a run, scans to label next."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from crossview.cli.comparison import print_comparison
-from crossview.cli.console import FULL
+from crossview.core.text import NOTHING, count, distance, first_few, interval, percent
 from crossview.data.checks.dataset import Check
 from crossview.data.checks.rules import Finding
+from crossview.evaluation.doubt import Suggestion
+from crossview.evaluation.scores import is_the_answer
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from crossview.evaluation.doubt import Suggestion
-    from crossview.runs.bench.bench import Bench
+FULL = 0.999
+"""Doubt above which a scan counts as fully doubtful."""
 
 MOST_NAMED = 5
-"""Number of cases to name if there are many."""
+"""Empty predictions to name if there are many."""
 
+MOST_SHOWN = 10
+"""Findings of one kind that are listed individually."""
 
-def print_bench(result: Bench, out: Path) -> None:
-    """Print the table of a suite in the folder ``out``, and the runs that are left."""
-    if result.comparison is not None:
-        print_comparison(result.comparison)
-        print(f"table: {out}/compare.csv, compare.md, compare.html", flush=True)
-    if result.elsewhere:
-        print(
-            f"left to another process: {len(result.elsewhere)} of {len(result.runs)} runs",
-            flush=True,
-        )
-    if result.stopped:
-        print("stopped and saved; run the same command to resume", flush=True)
-
-
-def suggestion_table(suggestions: list[Suggestion]) -> Any:
-    """Return suggestions as a rich table, the scan to label first on top."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(
-        "",
-        "scan",
-        "doubt",
-        "rank by doubt",
-        "most similar scan",
-        title="label these next",
-        caption_justify="left",
-    )
-    for each in suggestions:
-        table.add_row(
-            str(each.rank),
-            escape(each.case),
-            f"{each.score:.2f}",
-            f"{each.place} of {each.of}",
-            escape(each.nearest),
-        )
-    table.caption = (
-        "doubt: from 0 (all views agree, or the network is certain) to 1 (they agree on nothing). "
-        "After the first, each is that of the most doubtful that looks least like those before"
-    )
-    if all(each.score > FULL for each in suggestions):
-        table.caption += (
-            ". These are all fully doubtful: a run that finds nothing in scans can't rank them"
-        )
-    return table
-
-
-def _empty(summary: dict[str, Any]) -> str:
-    """Name the first empty predictions with their kind, and their class if there are several."""
-    named = [
-        f"{each['case']} ({summary['classes'][str(each['class'])]['name']} {each['kind']})"
-        if len(summary["classes"]) > 1
-        else f"{each['case']} ({each['kind']})"
-        for each in summary["empty"]
-    ]
-    return ", ".join(named[:MOST_NAMED]) + (
-        f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
-    )
-
-
-def summary_table(summary: dict[str, Any]) -> Any:
-    """Return a summary as a rich table: one row per class, the mean, and the mean of each view.
-
-    A view that is the method's answer itself gets no row.
-    """
-    from rich.markup import escape
-    from rich.table import Table
-
-    from crossview.evaluation.scores import is_the_answer
-
-    count, unit = len(summary["cases"]), summary["unit"]
-    cases = "1 case" if count == 1 else f"{count} cases"
-    title = (
-        f"{summary['method']} on {summary['split']}: {cases}, "
-        f"checkpoint {summary['checkpoint']} (step {summary['step']})"
-    )
-    table = Table(
-        "",
-        "Dice %",
-        "95% interval",
-        "Jaccard %",
-        f"HD95 {unit}",
-        f"ASD {unit}",
-        title=title,
-        caption_justify="left",
-    )
-
-    def row(name: str, scores: dict[str, Any]) -> None:
-        def number(metric: str, factor: float = 1.0) -> str:
-            mean = scores[metric]["mean"]
-            return "-" if mean is None else f"{factor * mean:.2f}"
-
-        low, high = scores["dice"].get("ci95") or (None, None)
-        interval = "-" if low is None or high is None else f"{100 * low:.2f} to {100 * high:.2f}"
-        table.add_row(
-            escape(name),
-            number("dice", 100),
-            interval,
-            number("jaccard", 100),
-            number("hd95"),
-            number("asd"),
-        )
-
-    for scores in summary["classes"].values():
-        row(scores["name"], scores)
-    if len(summary["classes"]) > 1:
-        row("mean", summary["mean"])
-    for name, view in summary["views"].items():
-        if not is_the_answer(view, summary):
-            row(f"{name} alone", view["mean"])
-    captions = []
-    if summary["optimistic"]:
-        captions.append(f"selected on {summary['selection']}, optimistic")
-    if summary["empty"]:
-        captions.append(f"{len(summary['empty'])} empty: {_empty(summary)}")
-    table.caption = escape("; ".join(captions))
-    return table
-
+COLOURS = {"error": "bold red", "warning": "bold yellow"}
 
 ROLES = {
     "labelled": "labelled",
@@ -157,30 +37,87 @@ ROLES = {
     "unused": "not used (split.toml can assign them)",
 }
 
-
 ALL_LABELLED = (
     "Every scan is labelled: train on all of them with method.name=supervised, "
     "or hide all labels but the first N with data.labelled=N."
 )
 
 
-COLOURS = {"error": "bold red", "warning": "bold yellow"}
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a table without frames: names on the left, numbers on the right. Text is literal."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for place, column in enumerate(columns):
+        made.add_column(Text(column), justify="right" if place else "left")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    return made
 
 
-MOST_SHOWN = 10
-"""Findings of one kind that are listed individually."""
+def suggestion_table(suggestions: Sequence[Suggestion]) -> RenderableType:
+    """Return suggestions, the scan to label first on top."""
+    rows = [
+        (f"{each.rank} {each.case}", f"{each.score:.2f}", f"{each.place} of {each.of}")
+        for each in suggestions
+    ]
+    note = "Doubt: 0 if the run is certain, 1 if its views agree on nothing."
+    if all(each.score > FULL for each in suggestions):
+        note += " All are fully doubtful: a run that finds nothing in scans can't rank them."
+    return Group(table(("label these next", "doubt", "rank by doubt"), rows), Text(note, "dim"))
+
+
+def summary_table(summary: dict[str, Any]) -> RenderableType:
+    """Return the scores of a run: a row per class, for the mean, and for the mean of each view.
+
+    A view that is the method's answer itself gets no row.
+    """
+    classes, unit = summary["classes"], summary["unit"]
+    rows = [_scores(scores["name"], scores) for scores in classes.values()]
+    rows += [_scores("mean", summary["mean"])] if len(classes) > 1 else []
+    rows += [
+        _scores(f"{name} alone", view["mean"])
+        for name, view in summary["views"].items()
+        if not is_the_answer(view, summary)
+    ]
+    title = (
+        f"{summary['method']} on {summary['split']}: {count(len(summary['cases']), 'case')}, "
+        f"checkpoint {summary['checkpoint']} (step {summary['step']})"
+    )
+    columns = ("", "Dice %", "95% interval", "Jaccard %", f"HD95 {unit}", f"ASD {unit}")
+    notes = []
+    if summary["optimistic"]:
+        notes.append(f"selected on {summary['selection']}, optimistic")
+    if summary["empty"]:
+        empty = first_few([_empty(each, classes) for each in summary["empty"]], MOST_NAMED)
+        notes.append(f"{len(summary['empty'])} empty: {empty}")
+    return Group(Text(title, "bold"), table(columns, rows), *(Text(note, "dim") for note in notes))
+
+
+def _scores(name: str, scores: dict[str, Any]) -> tuple[str, ...]:
+    means = {metric: scores[metric]["mean"] for metric in ("dice", "jaccard", "hd95", "asd")}
+    return (
+        name,
+        percent(means["dice"]),
+        interval(*(scores["dice"].get("ci95") or (None, None))) or NOTHING,
+        percent(means["jaccard"]),
+        distance(means["hd95"]),
+        distance(means["asd"]),
+    )
+
+
+def _empty(each: dict[str, Any], classes: dict[str, Any]) -> str:
+    """Name an empty prediction with its kind, and its class if there are several."""
+    name = f"{classes[str(each['class'])]['name']} " if len(classes) > 1 else ""
+    return f"{each['case']} ({name}{each['kind']})"
 
 
 def checked(check: Check) -> RenderableType:
     """Return the summary tables and the findings, laid out for 80 columns or more."""
-    parts: list[RenderableType] = [Text(_title(check), style="bold")]
-    if check.facts:
-        parts += [_cases(check), _ranges(check)]
-    if check.classes():
-        parts.append(_classes(check))
+    parts: list[RenderableType] = [Text(_title(check), "bold")]
+    parts += [_cases(check), _ranges(check)] if check.facts else []
+    parts += [_classes(check)] if check.classes() else []
     for _, alike in groupby(sorted(check.findings, key=_kind), key=_kind):
-        parts += [Text(), _finding(list(alike), str(check.data.root))]
-    return Group(*parts, Text(), _verdict(check))
+        parts.append(_finding(list(alike), str(check.data.root)))
+    return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts), _verdict(check))
 
 
 def _kind(finding: Finding) -> tuple[str, str]:
@@ -188,66 +125,59 @@ def _kind(finding: Finding) -> tuple[str, str]:
 
 
 def _title(check: Check) -> str:
-    count = sum(len(of_role) for of_role in check.facts.values())
+    cases = sum(map(len, check.facts.values()))
     channels = max((fact.channels for fact in check.read), default=0)
     names = f" ({', '.join(check.data.channel_names)})" if check.data.channel_names else ""
     return (
-        f"{check.data.root.absolute().name}: source {check.data.source}, {count:,} cases, "
-        f"{_counted(channels, 'channel')}{names}"
+        f"{check.data.root.absolute().name}: source {check.data.source}, {count(cases, 'case')}, "
+        f"{count(channels, 'channel')}{names}"
     )
 
 
-def _check_table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place == 0 else "right")
-    return table
-
-
 def _cases(check: Check) -> RenderableType:
-    table = _check_table("", "cases")
-    for role, of_role in check.facts.items():
-        if of_role or role in ("labelled", "unlabelled"):
-            table.add_row(ROLES[role], f"{len(of_role):,}")
-    return Padding(table, (1, 0, 0, 0))
+    rows = (
+        (ROLES[role], f"{len(of_role):,}")
+        for role, of_role in check.facts.items()
+        if of_role or role in ("labelled", "unlabelled")
+    )
+    return table(("", "cases"), rows)
 
 
 def _ranges(check: Check) -> RenderableType:
     """Return shape and voxel spacing over all cases and, below, each channel's intensities."""
-    table, intensities = _check_table("", "smallest", "median", "largest"), []
+    rows, intensities = [], []
     for name, values in check.ranges().items():
         if name.startswith("intensity"):
             low, middle, high = values["median"]
             intensities.append(Text(f"{name}: {low:.4g} to {high:.4g}, median {middle:.4g}"))
         else:
-            unit = " in mm" if name == "spacing" else ""
-            table.add_row(
-                name + unit,
-                *(" x ".join(f"{value:.3g}" for value in row) for row in values.values()),
-            )
+            sides = (" x ".join(f"{value:.3g}" for value in row) for row in values.values())
+            rows.append((f"{name} in mm" if name == "spacing" else name, *sides))
     if not intensities:
         return Text()
-    note = Text("(0.5th, 99.5th and 50th percentiles per case, median over cases)", style="dim")
-    return Padding(Group(table, *intensities, note), (1, 0, 0, 0))
+    note = Text("(0.5th, 99.5th and 50th percentiles per case, median over cases)", "dim")
+    return Group(table(("", "smallest", "median", "largest"), rows), *intensities, note)
 
 
 def _classes(check: Check) -> RenderableType:
-    table = _check_table("class", "share of voxels", "in cases")
     labels = sum(bool(fact.label_counts) for of_role in check.facts.values() for fact in of_role)
-    for share in check.classes():
-        table.add_row(
-            Text(f"{share.value} {share.name}"),
-            f"{100 * share.share:.2f} %",
+    rows = (
+        (
+            f"{share.value} {share.name}",
+            f"{percent(share.share)} %",
             f"{share.cases:,} of {labels:,}",
         )
-    return Padding(table, (1, 0, 0, 0))
+        for share in check.classes()
+    )
+    return table(("class", "share of voxels", "in cases"), rows)
 
 
 def _finding(alike: Sequence[Finding], root: str) -> RenderableType:
     """Return the findings of one kind: the rule once, then each case that breaks it."""
-    first = alike[0].problem
-    heading = Text(f"{alike[0].severity}: ", style=COLOURS[alike[0].severity])
-    heading.append(first.what + (f" ({len(alike)} times)" if len(alike) > 1 else ""), style="bold")
+    first = alike[0]
+    heading = Text(f"{first.severity}: ", COLOURS[first.severity])
+    times = f" ({len(alike)} times)" if len(alike) > 1 else ""
+    heading.append(first.problem.what + times, "bold")
     grid = Table.grid(padding=(0, 1))
     grid.add_column(style="dim", min_width=9)
     grid.add_column(overflow="fold")
@@ -259,14 +189,12 @@ def _finding(alike: Sequence[Finding], root: str) -> RenderableType:
 def _lines(alike: Sequence[Finding], root: str) -> Iterator[tuple[str, str]]:
     for finding in alike[:MOST_SHOWN]:
         where = finding.problem.where.replace(f"{root}/", "").replace(root, "")
-        yield (
-            ("where" if where else "found"),
-            ": ".join(text for text in (where, finding.problem.found) if text),
-        )
+        found = ": ".join(filter(None, (where, finding.problem.found)))
+        yield "where" if where else "found", found
     if len(alike) > MOST_SHOWN:
         yield "", f"and {len(alike) - MOST_SHOWN} more; --json lists all"
+    # These can differ between cases; the first finding's text is shown for all.
     for label in ("expected", "fix"):
-        # These can differ between cases; the first finding's text is shown for all.
         if text := getattr(alike[0].problem, label):
             yield label, text
 
@@ -274,12 +202,8 @@ def _lines(alike: Sequence[Finding], root: str) -> Iterator[tuple[str, str]]:
 def _verdict(check: Check) -> Text:
     only = "" if check.facts.get("unlabelled") else f" {ALL_LABELLED}"
     if not check.findings:
-        return Text(f"No problems found.{only}", style="bold green")
-    counted = f"{_counted(len(check.errors), 'error')}, {_counted(len(check.warnings), 'warning')}."
+        return Text(f"No problems found.{only}", "bold green")
+    found = f"{count(len(check.errors), 'error')}, {count(len(check.warnings), 'warning')}."
     if check.errors:
-        return Text(f"{counted} Fix the errors before training.", style="bold red")
-    return Text(f"{counted} The data set can be trained on.{only}", style="bold")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+        return Text(f"{found} Fix the errors before training.", "bold red")
+    return Text(f"{found} The data set can be trained on.{only}", "bold")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +16,6 @@ try:
     VERSION = version("crossview")
 except PackageNotFoundError:  # run from a source tree by PYTHONPATH
     VERSION = "0.1.0"
-import os
-import platform
-import subprocess
 
 
 def environment_now(device: torch.device) -> dict[str, Any]:
@@ -23,14 +23,15 @@ def environment_now(device: torch.device) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "crossview": VERSION,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "device": str(device),
-        "device_name": name,
+        "device_name": (
+            torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+        ),
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "commit": commit(),
@@ -57,13 +58,8 @@ def commit() -> str:
     here = Path(__file__).resolve().parents[3]
     if not (here / ".git").exists():
         return ""
+    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+"]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-        )
+        return subprocess.run(command, capture_output=True, text=True, timeout=5).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip()

@@ -26,8 +26,7 @@ class Problem:
     def __str__(self) -> str:
         lines = [f"{self.where}: {self.what}" if self.where else self.what]
         for name in ("found", "expected", "fix"):
-            text = getattr(self, name)
-            if text:
+            if text := getattr(self, name):
                 lines.append(f"  {name + ':':<10}{text}")
         return "\n".join(lines)
 
@@ -39,7 +38,7 @@ class UserError(Exception):
         self.problems: tuple[Problem, ...] = (
             (problems,) if isinstance(problems, Problem) else tuple(problems)
         )
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        super().__init__("\n".join(map(str, self.problems)))
 
 
 class Terminated(BaseException):
@@ -53,12 +52,7 @@ STOPS = (KeyboardInterrupt, Terminated)
 
 
 def fail(
-    what: str,
-    where: object = "",
-    *,
-    found: object = "",
-    expected: object = "",
-    fix: str = "",
+    what: str, where: object = "", *, found: object = "", expected: object = "", fix: str = ""
 ) -> NoReturn:
     """Raise a UserError of one problem, without the exception that is being handled.
 
@@ -90,6 +84,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its class if it has no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 FIXES = {
     errno.ENOSPC: "free disk space, then run it again with --resume; finished work is kept",
     errno.EFBIG: "raise the system's limit on file size, or choose another folder",
@@ -101,10 +100,5 @@ FIXES = {
 
 def of_system(error: OSError) -> UserError:
     """Convert an error of the operating system to a :class:`UserError`."""
-    return UserError(
-        Problem(
-            error.strerror or str(error),
-            where=str(error.filename or ""),
-            fix=FIXES.get(error.errno or 0, ""),
-        )
-    )
+    what, where = error.strerror or str(error), str(error.filename or "")
+    return UserError(Problem(what, where, fix=FIXES.get(error.errno or 0, "")))

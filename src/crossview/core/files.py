@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import fail
 
 LONGEST = 240
 """Bytes of the longest name that ".part" is appended to: file systems allow 255."""
@@ -51,33 +51,13 @@ def check_writable(folder: Path) -> None:
 
     If ``folder`` does not exist, its nearest existing parent is checked.
     """
-    there = next(
-        place
-        for place in (folder.absolute(), *folder.absolute().parents)
-        if place.exists() or place.is_symlink()
-    )
+    path = folder.absolute()
+    there = next(each for each in (path, *path.parents) if each.exists() or each.is_symlink())
     fix = "choose another --out, or give yourself write permission there"
     if not there.is_dir():
-        found = (
-            f"{there} is "
-            f"{'a broken link' if there.is_symlink() and not there.exists() else 'a file'}"
-        )
-        raise UserError(
-            Problem(
-                "the output folder can't be created",
-                str(folder),
-                found,
-                "a new or existing folder",
-                fix,
-            )
-        )
+        what, expected = "the output folder can't be created", "a new or existing folder"
+        found = f"{there} is {'a file' if there.exists() else 'a broken link'}"
+        fail(what, folder, found=found, expected=expected, fix=fix)
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(
-            Problem(
-                "the output folder can't be written to",
-                str(folder),
-                f"{there} is read-only",
-                "a writable folder",
-                fix,
-            )
-        )
+        what, expected = "the output folder can't be written to", "a writable folder"
+        fail(what, folder, found=f"{there} is read-only", expected=expected, fix=fix)

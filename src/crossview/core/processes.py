@@ -1,4 +1,4 @@
-"""Handlers of Ctrl-C and SIGTERM that let the step in progress end, so that it can be saved."""
+"""Place of this process among several, its exit, and the signals that end a step."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import fail
 
 LAUNCHER = "CROSSVIEW_LAUNCHER"
 """Environment variable with the id of the process that started this one for ``--gpus``."""
 
-
-PATIENCE = 20.0
-"""Seconds that the other processes get to end after one has failed."""
+VARIABLES = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
+"""Environment variables by which torchrun places a process."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,6 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
     """
     if not {"RANK", "WORLD_SIZE"} <= environment.keys():
         return None
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    found = ", ".join(
-        f"{name}={environment[name]}"
-        for name in (*names, "MASTER_ADDR", "MASTER_PORT")
-        if name in environment
-    )
     try:
         rank, size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
         here = Place(
@@ -54,23 +54,15 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
         )
     except ValueError:
         here = None
-    if (
-        here is None
-        or not (0 <= here.rank < here.size)
-        or not {"MASTER_ADDR", "MASTER_PORT"} <= environment.keys()
-    ):
-        expected = "RANK below WORLD_SIZE, and MASTER_ADDR and MASTER_PORT, as torchrun sets them"
-        fix = "start it with torchrun or --gpus, or unset RANK and WORLD_SIZE"
-        raise UserError(
-            Problem(
-                "the variables of distributed training are incomplete or wrong",
-                "environment",
-                found,
-                expected,
-                fix,
-            )
-        )
-    return here
+    if here and 0 <= here.rank < here.size and {"MASTER_ADDR", "MASTER_PORT"} <= environment.keys():
+        return here
+    fail(
+        "the variables of distributed training are incomplete or wrong",
+        "environment",
+        found=", ".join(f"{name}={environment[name]}" for name in VARIABLES if name in environment),
+        expected="RANK below WORLD_SIZE, and MASTER_ADDR and MASTER_PORT, as torchrun sets them",
+        fix="start it with torchrun or --gpus, or unset RANK and WORLD_SIZE",
+    )
 
 
 def speaks() -> bool:
@@ -99,7 +91,8 @@ def leave(code: int) -> NoReturn:
 
 def orphaned() -> bool:
     """True if the process that started this one for ``--gpus`` has ended."""
-    return os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
+    parent = str(os.getppid())
+    return os.environ.get(LAUNCHER, parent) != parent
 
 
 @contextmanager
@@ -113,10 +106,14 @@ def stop_signals(once: bool = False) -> Iterator[list[int]]:
     handled = (signal.SIGINT, signal.SIGTERM)
     usual = {number: signal.getsignal(number) for number in handled}
 
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
     def catch(number: int, frame: object) -> None:
         caught.append(number)
-        for each in () if once else handled:
-            signal.signal(each, usual[each])
+        if not once:
+            restore()
 
     try:
         for number in handled:
@@ -127,5 +124,4 @@ def stop_signals(once: bool = False) -> Iterator[list[int]]:
     try:
         yield caught
     finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
+        restore()

@@ -1,3 +1,5 @@
+"""Type of the callbacks that report progress."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

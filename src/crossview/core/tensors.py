@@ -1,4 +1,4 @@
-"""One batch, all that a method sees of the data, without labels of the unlabelled images."""
+"""Tensors that pass between data, networks and methods: a batch and a network's output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crossview.core.rng import Randomness
 
 @dataclass(frozen=True)
 class Batch:
-    """One training batch.
+    """One training batch: all that a method sees of the data, no label of an unlabelled image.
 
     Attributes:
         image: Labelled images, float (B, C, *S).
@@ -36,7 +36,7 @@ class Batch:
 class Output:
     """Output of a network for images (B, C, *S).
 
-    Args:
+    Attributes:
         logits: (B, K, *S).
         bottleneck: Deepest features (B, F, *S / 2^(levels-1)), after dropout in training.
         decoder: Features (B, filters, *S) that enter the last convolution, before its dropout.

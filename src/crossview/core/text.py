@@ -1,20 +1,33 @@
+"""Numbers, lists, counts and durations in words."""
+
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 NOTHING = "–"
+"""Text of a number that is missing or not finite."""
+
+MOST_LISTED = 10
+"""Most names listed in one problem."""
 
 
 def number(value: Any) -> float | None:
     """Return a value of JSON or CSV as a finite number, or None for anything else."""
-    if value is None or value == "" or isinstance(value, bool):
+    if isinstance(value, bool):
         return None
     try:
         found = float(value)
     except (TypeError, ValueError):
         return None
     return found if math.isfinite(found) else None
+
+
+def distance(value: Any) -> str:
+    """Format a distance: 4.5 -> "4.50"."""
+    found = number(value)
+    return NOTHING if found is None else f"{found:.2f}"
 
 
 def percent(value: Any) -> str:
@@ -34,6 +47,11 @@ def points(value: Any) -> str:
     return NOTHING if found is None else f"{100 * found:+.2f}".replace("-", "−")
 
 
+def interval(low: Any, high: Any, show: Callable[[Any], str] = percent) -> str:
+    """Format an interval: "88.90 to 91.60"; "" if a bound is missing."""
+    return "" if number(low) is None or number(high) is None else f"{show(low)} to {show(high)}"
+
+
 def duration(seconds: Any) -> str:
     """Format seconds: 4000 -> "1 h 7 min"."""
     found = number(seconds)
@@ -51,18 +69,14 @@ def count(amount: int, noun: str) -> str:
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
 
 
-def listed(names: list[str], most: int = 6) -> str:
-    """Format a list: "a, b and c". Names beyond ``most`` are counted."""
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+def first_few(names: Sequence[str], most: int = MOST_LISTED) -> str:
+    """Return the first names and the number of the others: "a, b and 7 more"."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
-MOST_LISTED = 10
-"""Most names listed in one problem."""
-
-
-def first_few(names: list[str]) -> str:
-    """Return the first names and the number of the others."""
-    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
-    return ", ".join(names[:MOST_LISTED]) + more
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Format a list for a sentence: "a, b and c"."""
+    if len(names) > most or len(names) < 2:
+        return first_few(names, most)
+    return f"{', '.join(names[:-1])} and {names[-1]}"

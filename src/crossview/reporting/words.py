@@ -1,11 +1,11 @@
-"""Numbers as text: Dice in per cent and distances with two decimals, times in hours and minutes."""
+"""Names of methods, scores and selections as a report spells them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from crossview.core.text import NOTHING, number, percent
+from crossview.core.text import distance, percent
 
 METHODS = {
     "cml": "CML",
@@ -13,14 +13,10 @@ METHODS = {
     "ua_mt": "UA-MT",
     "urpc": "URPC",
     "ss_net": "SS-Net",
-    "mc_net": "MC-Net",
     "mean_teacher": "Mean Teacher",
-    "dtc": "DTC",
     "cps": "CPS",
-    "cpb": "CPB",
     "supervised": "Supervised",
 }
-
 
 SELECTIONS = {
     "last": "weights of the last step",
@@ -28,9 +24,7 @@ SELECTIONS = {
     "test": "selected on test, optimistic",
 }
 
-
 OVERLAPS = ("dice", "jaccard")
-
 
 METRICS = {
     "dice": "Dice",
@@ -42,19 +36,9 @@ METRICS = {
 }
 
 
-def distance(value: Any) -> str:
-    found = number(value)
-    return NOTHING if found is None else f"{found:.2f}"
-
-
 def metric(name: str, value: Any) -> str:
     """Format a score: overlaps in per cent, distances unchanged."""
     return percent(value) if name in OVERLAPS else distance(value)
-
-
-def interval(low: Any, high: Any, show: Any = percent) -> str:
-    """Format an interval: "88.90 to 91.60"; "" if a bound is missing."""
-    return "" if number(low) is None or number(high) is None else f"{show(low)} to {show(high)}"
 
 
 def method_name(name: str) -> str:

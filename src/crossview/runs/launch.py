@@ -16,7 +16,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from crossview.core.processes import LAUNCHER, PATIENCE
+from crossview.core.processes import LAUNCHER
+
+PATIENCE = 20.0
+"""Seconds that the other processes get to end after one has failed."""
 
 
 def launch(processes: int, arguments: Sequence[str]) -> int:
@@ -28,17 +31,15 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    threads = max(1, (os.cpu_count() or 1) // processes)
     shared = {
-        "WORLD_SIZE": processes,
-        "LOCAL_WORLD_SIZE": processes,
+        "OMP_NUM_THREADS": str(threads),
+        **os.environ,
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-    }
-    shared[LAUNCHER] = os.getpid()
-    threads = {
-        "OMP_NUM_THREADS": os.environ.get(
-            "OMP_NUM_THREADS", max(1, (os.cpu_count() or 1) // processes)
-        )
+        "MASTER_PORT": str(port),
+        LAUNCHER: str(os.getpid()),
     }
     family = _Family()
     usual = {
@@ -46,17 +47,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     }
     try:
         for rank in range(processes):
-            own = {
-                key: str(value)
-                for key, value in {**shared, **threads, "RANK": rank, "LOCAL_RANK": rank}.items()
-            }
-            # A new session: Ctrl-C in a terminal reaches only this process, which passes it on.
-            # -P: modules in the current folder must not be imported.
-            command = [sys.executable, "-P", "-m", "crossview", *arguments]
-            started = subprocess.Popen(
-                command, env={**os.environ, **own}, start_new_session=True, stdin=subprocess.DEVNULL
-            )
-            family.children.append(started)
+            family.start(arguments, {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
         return family.wait()
     finally:
         family.kill()
@@ -69,41 +60,47 @@ class _Family:
     """The started processes, in order of rank."""
 
     children: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    signalled: int = 0
+    signalled: bool = False
+
+    def start(self, arguments: Sequence[str], environment: dict[str, str]) -> None:
+        # -P: modules in the current folder must not be imported.
+        command = [sys.executable, "-P", "-m", "crossview", *arguments]
+        # A new session: Ctrl-C in a terminal reaches only this process, which passes it on.
+        child = subprocess.Popen(
+            command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL
+        )
+        self.children.append(child)
+
+    def running(self) -> list[subprocess.Popen[bytes]]:
+        return [child for child in self.children if child.poll() is None]
 
     def pass_on(self, number: int, frame: object) -> None:
-        again, self.signalled = bool(self.signalled), number
-        for child in self.children:
-            if child.poll() is None:
-                child.send_signal(signal.SIGKILL if again else number)
+        again, self.signalled = self.signalled, True
+        for child in self.running():
+            child.send_signal(signal.SIGKILL if again else number)
 
     def kill(self) -> None:
-        for child in self.children:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
+        for child in self.running():
+            child.kill()
+            child.wait()
 
     def _failed(self) -> tuple[int, int] | None:
         """Return rank and exit code of a failed process.
 
         A killed process comes first: others may have failed only because they missed it.
         """
-        failed = [
-            (rank, child.returncode) for rank, child in enumerate(self.children) if child.returncode
-        ]
-        return min(failed, key=lambda each: each[1] > 0, default=None)
+        codes = [(rank, child.returncode) for rank, child in enumerate(self.children)]
+        return min((each for each in codes if each[1]), key=lambda each: each[1] > 0, default=None)
 
     def wait(self) -> int:
         """Wait until all have ended and return the exit code of the first to fail, else 0.
 
         Once one has failed, the others get ``PATIENCE`` seconds to end.
         """
-        failed: tuple[int, int] | None = None
-        deadline = float("inf")
-        while any(child.poll() is None for child in self.children):
-            if failed is None:
-                failed = self._failed()
-                deadline = float("inf") if failed is None else time.monotonic() + PATIENCE
+        failed, deadline = None, float("inf")
+        while self.running():
+            if failed is None and (failed := self._failed()):
+                deadline = time.monotonic() + PATIENCE
             elif time.monotonic() > deadline:
                 self.kill()
             time.sleep(0.05)
@@ -113,8 +110,8 @@ class _Family:
         rank, code = failed
         if code > 0:
             return code
-        if not self.signalled:
-            text = f"error: process {rank + 1} of {len(self.children)} was killed by signal {-code}"
-            print(f"{text}; the last checkpoint is intact: resume with --resume", file=sys.stderr)  # noqa: T201
-            return 1
-        return 128 - code
+        if self.signalled:
+            return 128 - code
+        text = f"error: process {rank + 1} of {len(self.children)} was killed by signal {-code}"
+        print(f"{text}; the last checkpoint is intact: resume with --resume", file=sys.stderr)  # noqa: T201
+        return 1

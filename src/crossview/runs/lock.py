@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -21,12 +21,14 @@ try:
 except ImportError:  # Windows has no flock, so nothing is locked there
     fcntl = None  # type: ignore[assignment]
 
-
 LOCK = "lock"
 """Name of the file that marks a folder as in use; it is removed when the work is done."""
 
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""Errors of a file system without locks."""
 
 _HELD: set[tuple[int, Path]] = set()
+"""Threads of this process that hold a lock, with its folder."""
 
 
 class LockedError(UserError):
@@ -64,7 +66,9 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
         # Removed before it is released, so that the next process creates its own file.
         (folder / LOCK).unlink(missing_ok=True)
         file.close()
-        _remove_empty(made)
+        with suppress(OSError):  # not empty
+            for parent in made:
+                parent.rmdir()
 
 
 def _lock_file(folder: Path, wait: bool) -> IO[str]:
@@ -72,43 +76,24 @@ def _lock_file(folder: Path, wait: bool) -> IO[str]:
     path = folder / LOCK
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            file = path.open("a+", encoding="utf-8")
-        except FileNotFoundError:  # its holder has just ended and removed the folder
-            continue
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read() or "another process"
-            file.close()
-            fix = "wait until it ends, or choose another folder"
-            raise LockedError(
-                Problem(
-                    "another process works in this folder",
-                    str(folder),
-                    holder,
-                    "one process at a time",
-                    fix,
-                )
-            ) from None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
-                file.close()
-                raise
-            return file
-        try:
+        # Its holder removes the file, and perhaps the folder, at any moment: then it is made anew.
+        with suppress(FileNotFoundError), ExitStack() as opened:
+            file = opened.enter_context(path.open("a+", encoding="utf-8"))
+            _flock(file, folder, wait)
             if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                opened.pop_all()
                 return file
-        except FileNotFoundError:
-            pass
-        file.close()  # its holder removed it between opening and locking
 
 
-def _remove_empty(folders: list[Path]) -> None:
-    """Remove the folders created only for the lock, innermost first."""
-    for folder in folders:
-        try:
-            folder.rmdir()
-        except OSError:
-            return
+def _flock(file: IO[str], folder: Path, wait: bool) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        file.seek(0)
+        what, holder = "another process works in this folder", file.read() or "another process"
+        fix = "wait until it ends, or choose another folder"
+        problem = Problem(what, str(folder), holder, "one process at a time", fix)
+        raise LockedError(problem) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise

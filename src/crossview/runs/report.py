@@ -1,3 +1,5 @@
+"""The verb report: write the page of a run again."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -19,9 +21,6 @@ def report(run: Run | Path | str, *, names: bool = True) -> Path:
     Raises:
         UserError: If it is not a run folder, or a file in it cannot be read.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
-    return (
-        write_report(run.path)
-        if names
-        else write_report(run.path, names=False, path=run.path / "report-no-names.html")
-    )
+    folder = (run if isinstance(run, Run) else Run.open(run)).path
+    page = folder / ("report.html" if names else "report-no-names.html")
+    return write_report(folder, names=names, path=page)

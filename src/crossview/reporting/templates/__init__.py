@@ -12,8 +12,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from crossview.core.environment import VERSION
-from crossview.core.text import count, duration, percent, points
-from crossview.reporting.words import METRICS, OVERLAPS, distance, interval, metric, row_name
+from crossview.core.text import count, distance, duration, interval, percent, points
+from crossview.reporting.words import METRICS, OVERLAPS, metric, row_name
 
 
 def _interval(span: tuple[float, float] | None, name: str = "dice") -> str:
