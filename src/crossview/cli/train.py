@@ -91,10 +91,10 @@ def train(
     from crossview.runs.train import train as run_train
 
     def tell(plan: Plan) -> None:
-        from crossview.recipe.planned import told
-
         printed = " ".join(["crossview recipe", recipe, "--data DATA", *arguments(plugin or "")])
-        print(f"{told(plan)}\nto change a key: --set KEY=VALUE, or {printed} > my.toml", flush=True)
+        print(
+            f"{plan.text()}\nto change a key: --set KEY=VALUE, or {printed} > my.toml", flush=True
+        )
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -167,39 +167,20 @@ def bench(
     plugin: Plugin = None,
 ) -> None:
     """Train and compare a suite (methods x settings x seeds). Run it again to resume."""
-    from crossview.runs.bench.bench import bench as run_bench
-    from crossview.runs.bench.bench import outlook
+    from crossview.runs.bench.bench import outlook, run_selection
+    from crossview.runs.bench.runs import Selection
+    from crossview.runs.bench.suite import load_suite
 
     load_plugin(plugin)
 
     def say(text: str) -> None:
         print(text, flush=True)
 
+    selection = Selection(load_suite(suite), out, data, only or (), setting or (), seeds, records)
     if dry_run:
-        say(
-            "\n".join(
-                outlook(
-                    suite,
-                    out,
-                    data,
-                    only=only or (),
-                    settings=setting or (),
-                    seeds=seeds,
-                    records=records,
-                )
-            )
-        )
+        say("\n".join(outlook(selection)))
         return
-    result = run_bench(
-        suite,
-        out,
-        data,
-        only=only or (),
-        settings=setting or (),
-        seeds=seeds,
-        records=records,
-        say=say,
-    )
+    result = run_selection(selection, say)
     print_bench(result, out)
     if result.stopped:
         sys.exit(128 + result.stopped)

@@ -21,6 +21,7 @@ from crossview.data.preprocess import AS_STORED, Preprocessing
 from crossview.data.store import Store
 from crossview.data.stream import Stream
 from crossview.methods import METHODS, find
+from crossview.recipe.planned import check_unlabelled
 from crossview.recipe.resolve import Recipe
 from crossview.runs.run import Run
 from crossview.training.distributed import ALONE, World
@@ -92,7 +93,7 @@ def check_share(recipe: Recipe, world: World) -> None:
         )
         fix = f"train it in one process, or choose one of {able} (bcp only with method.dice=sample)"
         problems.append(Problem(what, "[method]", f"{world.size} processes", fix=fix))
-    unlabelled = any(stage.unlabelled for stage in recipe.stages())
+    unlabelled = recipe.uses_unlabelled
     for key in ("labelled_batch", "unlabelled_batch") if unlabelled else ("labelled_batch",):
         size = getattr(recipe.training, key)
         if size % (2 * world.size):
@@ -109,20 +110,6 @@ def check_share(recipe: Recipe, world: World) -> None:
                 )
             )
     raise_all(problems)
-
-
-def check_unlabelled(recipe: Recipe, splits: Splits) -> None:
-    """Raise UserError if the method trains on unlabelled cases and none exist."""
-    if not splits.unlabelled and any(stage.unlabelled for stage in recipe.stages()):
-        fix = "lower data.labelled, add scans without labels, or set method.name=supervised"
-        raise UserError(
-            Problem(
-                f"{recipe.method.name} needs unlabelled cases",
-                "[data]",
-                f"{len(splits.labelled)} labelled cases and no other",
-                fix=fix,
-            )
-        )
 
 
 def prepare(
@@ -153,7 +140,7 @@ def prepare(
                 fix=fix,
             )
         )
-    unlabelled = splits.unlabelled if any(stage.unlabelled for stage in recipe.stages()) else ()
+    unlabelled = splits.unlabelled if recipe.uses_unlabelled else ()
     check_unlabelled(recipe, splits)
     check_scored(recipe, splits)
     total = len(splits.labelled) + len(unlabelled)

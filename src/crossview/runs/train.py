@@ -29,7 +29,7 @@ from crossview.methods.method import Method
 from crossview.methods.plugin import Checked
 from crossview.recipe.layers import load
 from crossview.recipe.plan import Plan
-from crossview.recipe.planned import resolve_planned, resumed_recipe
+from crossview.recipe.planned import asked_on_resume, resolve_planned
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.case import draw_batch
@@ -49,6 +49,7 @@ from crossview.runs.run import (
     make_predictor,
     other_environment,
     plugin_on_resume,
+    recipe_on_resume,
     recordable,
     stored_precision,
     write_model,
@@ -121,7 +122,7 @@ def train(
         if resume:
             asked, plan = _resumed(world, path, recipe, overrides), None
             if Run(path).finished and (path / "model.pt").exists():
-                return Run(path), Outcome("finished", sum(stage.steps for stage in asked.stages()))
+                return Run(path), Outcome("finished", sum(stage.steps for stage in asked.stages))
         else:
             asked, plan = _planned(world, path, overwrite, recipe, overrides, root, progress, tell)
         prepared, method = _built(world, asked, root, path, progress if world.first else None)
@@ -142,7 +143,8 @@ def _resumed(
     world: World, path: Path, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]
 ) -> Recipe:
     with world.together():
-        return resumed_recipe(path, recipe, overrides)
+        run = Run.open(path)
+        return recipe_on_resume(run, asked_on_resume(run.recipe, recipe, overrides))
 
 
 def _planned(

@@ -13,7 +13,7 @@ from crossview.core.errors import Problem, UserError
 from crossview.evaluation.compare import Comparison, compare
 from crossview.reporting.compared import write_demo
 from crossview.runs.bench.bench import StoppedError, run_one
-from crossview.runs.bench.runs import Planned, every_run
+from crossview.runs.bench.runs import Selection, SuiteRun
 from crossview.runs.bench.suite import load_suite
 from crossview.runs.lock import LockedError
 from crossview.runs.run import Run
@@ -64,7 +64,8 @@ def demo(
         }
     )
     tag = "" if steps is None else f"-{steps}steps"
-    runs = [replace(run, path=folder / f"{run.path.name}{tag}") for run in every_run(suite, folder)]
+    every_run = Selection(suite, folder).every_run
+    runs = [replace(run, path=folder / f"{run.path.name}{tag}") for run in every_run]
     for number, run in enumerate(runs, start=1):
         say(f"[{number}/{len(runs)}] {run.name}, {suite.total_steps} steps")
         _run(run)
@@ -74,7 +75,7 @@ def demo(
     return Demo(tuple(Run(run.path) for run in runs), comparison, report, csv)
 
 
-def _run(run: Planned) -> None:
+def _run(run: SuiteRun) -> None:
     """Train and test a run. Raise UserError with a fix if its folder cannot be used."""
     try:
         run_one(run, None)
