@@ -120,12 +120,8 @@ def shipped_settings() -> list[str]:
     """
     names = _names("settings")
     shared = {name.rpartition("-")[0] for name in names}
-    return sorted((name for name in names if name not in shared), key=_by_number)
-
-
-def _by_number(name: str) -> tuple[str, int]:
-    stem, _, number = name.partition("-")
-    return stem, int(number) if number.isdigit() else 0
+    settings = [name for name in names if name not in shared]
+    return sorted(settings, key=lambda name: (name.partition("-")[0], len(name)))
 
 
 def shipped_methods() -> list[str]:
@@ -217,18 +213,23 @@ def _own_tables(recipe: str | Path | Mapping[str, Any]) -> Tables:
 
 def read_tables(path: Path) -> Tables:
     """Return the tables of a TOML file. Raise UserError if it is missing or is not a recipe."""
+    fix = (
+        "create one to edit: crossview recipe la-8 > my.toml; "
+        "for your own scans: crossview recipe folder --data DATA > my.toml"
+    )
+    return _checked(read_toml(path, "recipe file", fix), str(path))
+
+
+def read_toml(path: Path, noun: str, fix: str = "") -> Tables:
+    """Return the content of a TOML file. Raise UserError, with ``fix`` if it does not exist."""
     try:
-        return _checked(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        fix = (
-            "create one to edit: crossview recipe la-8 > my.toml; "
-            "for your own scans: crossview recipe folder --data DATA > my.toml"
-        )
-        fail("the recipe file does not exist", path, fix=fix)
+        fail(f"the {noun} does not exist", path, fix=fix)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         fail("not a TOML file", path, found=error)
     except OSError as error:
-        fail("cannot read the recipe file", path, found=error.strerror or error)
+        fail(f"cannot read the {noun}", path, found=error.strerror or error)
 
 
 def _checked(tables: Tables, where: str) -> Tables:

@@ -93,11 +93,6 @@ def typed(tables: Tables) -> Recipe:
     return recipe
 
 
-FIXED: Mapping[str, type[BaseModel]] = {
-    "training": TrainingOptions,
-    "inference": InferenceOptions,
-}
-
 OWNERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "data": ("source", sources.find),
     "network": ("name", networks.find),
@@ -106,15 +101,14 @@ OWNERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 """The key of a table that names its owner, and the function that finds it."""
 
 
-def _model(name: str, table: Mapping[str, Any]) -> type[BaseModel]:
+def _model(name: str, table: Mapping[str, Any]) -> Any:
     """Return the model that types a table. Raise UserError if its owner is missing or unknown."""
-    if name in FIXED:
-        return FIXED[name]
+    if name not in OWNERS:
+        return TrainingOptions if name == "training" else InferenceOptions
     key, find = OWNERS[name]
     if table.get(key) is None:
         fail(f"key '{key}' is missing", f"[{name}]", fix=f"add {key} to [{name}]")
-    options: type[BaseModel] = find(str(table[key])).Options
-    return options
+    return find(str(table[key])).Options
 
 
 def _owned_elsewhere(problem: Problem) -> Problem:

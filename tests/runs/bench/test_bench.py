@@ -324,7 +324,7 @@ def test_the_python_function(copied):
 
     result = package.bench(copied / "tiny.toml", copied / "out", seeds=1, only=["supervised"])
     assert len(result.runs) == 1
-    assert (result.failed, result.stopped) == ((), 0)
+    assert (result.failed, result.stopped) == ({}, 0)
     assert [row.method for row in result.comparison.rows] == [
         "supervised",
         "cml labelled only",

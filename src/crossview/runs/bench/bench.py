@@ -32,10 +32,8 @@ from crossview.runs.train import train
 
 TABLES = ("compare.csv", "compare.md", "compare.html")
 
-
 MADE_FIRST = (LOCK, "environment.json", "checkpoints", "pictures", "recipe.toml")
 """Names in a run folder that is still being made."""
-
 
 Say = Callable[[str], None]
 
@@ -48,35 +46,52 @@ class StoppedError(Exception):
         self.signal = number
 
 
-@dataclass(frozen=True)
+@dataclass
 class Bench:
-    """The result of running a suite.
+    """The runs of one call, and what became of them.
 
     Attributes:
         runs: The runs that were asked for.
+        done: The finished runs, with their scores.
         failed: The runs that failed, each with its error.
+        elsewhere: The runs that were skipped because another process works on them.
         comparison: The table of all finished runs of the suite; None if there are none.
         stopped: The signal that ended the suite, else 0.
-        elsewhere: The runs that were skipped because another process works on them.
     """
 
-    runs: tuple[SuiteRun, ...]
-    failed: tuple[tuple[SuiteRun, UserError], ...]
-    comparison: Comparison | None
+    runs: Sequence[SuiteRun]
+    done: dict[SuiteRun, FinishedRun] = field(default_factory=dict)
+    failed: dict[SuiteRun, UserError] = field(default_factory=dict)
+    elsewhere: list[SuiteRun] = field(default_factory=list)
+    comparison: Comparison | None = None
     stopped: int = 0
-    elsewhere: tuple[SuiteRun, ...] = ()
 
     @property
     def problems(self) -> list[Problem]:
         """The problems of failed runs; one of several runs appears once, with their folders."""
         shared: dict[Problem, list[Path]] = {}
-        for run, error in self.failed:
+        for run, error in self.failed.items():
             for problem in error.problems:
                 shared.setdefault(problem, []).append(run.path)
         return [
             replace(problem, where=": ".join(filter(None, [shortened(paths), problem.where])))
             for problem, paths in shared.items()
         ]
+
+    @property
+    def left(self) -> list[SuiteRun]:
+        """The runs that are still to do."""
+        closed = {*self.done, *self.failed, *self.elsewhere}
+        return [run for run in self.runs if run not in closed]
+
+    def seconds_left(self) -> float:
+        """Return an estimate for the runs left: the mean time per row, else over all runs."""
+        times: dict[tuple[str, str], list[float]] = {}
+        for run, found in self.done.items():
+            times.setdefault((run.setting.name, run.row.label), []).append(_seconds(found))
+        every = [seconds for of_row in times.values() for seconds in of_row]
+        alike = [times.get((run.setting.name, run.row.label), every) for run in self.left]
+        return sum(sum(of_row) / len(of_row) for of_row in alike)
 
 
 def bench(
@@ -130,24 +145,66 @@ def bench(
 def run_selection(selection: Selection, say: Say = lambda _: None) -> Bench:
     """Train and test the runs of a selection; see :func:`bench`."""
     check(selection)
-    runs, table = selection.runs, _Table(selection, say)
-    work = _Work(runs)
-    for run in work.done:
+    runs = selection.runs
+    result = Bench(runs, {run: found for run in runs if (found := finished(run)) is not None})
+    for run in result.done:
         keep_record(run)
-    say(f"{selection.suite.name}: {len(work.done)} of {len(runs)} runs are done")
-    stopped = 0
+    say(f"{selection.suite.name}: {len(result.done)} of {len(runs)} runs are done")
     try:
-        for number, run in enumerate(runs, start=1):
-            if run not in work.done:
-                say(f"[{number}/{len(runs)}] {run.name}: {work.do(run, selection.data)}")
-                table.write()
+        for run in result.left:
+            outcome = _do(run, selection.data, result)
+            say(f"[{runs.index(run) + 1}/{len(runs)}] {run.name}: {outcome}")
+            result.comparison = _write_table(selection, say) or result.comparison
     except StoppedError as stop:
-        stopped = stop.signal
+        result.stopped = stop.signal
     except STOPS as stop:
-        stopped = int(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
-    comparison = table.comparison or table.write()
-    failed = tuple(work.failed.items())
-    return Bench(tuple(runs), failed, comparison, stopped, tuple(work.elsewhere))
+        result.stopped = int(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    result.comparison = result.comparison or _write_table(selection, say)
+    return result
+
+
+def _do(run: SuiteRun, data: Path | None, result: Bench) -> str:
+    """Train and test a run and add it to the result. Return what became of it in words."""
+    by = ", done by another process" if finished(run) is not None else ""
+    try:
+        found = run_one(run, data)
+        keep_record(run)
+    except LockedError as error:
+        result.elsewhere.append(run)
+        return f"skipped, another process works on it ({error.problems[0].found})"
+    except UserError as error:
+        result.failed[run] = error
+        return f"failed: {error.problems[0].what}"
+    result.done[run] = found
+    left = f", about {duration(result.seconds_left())} left" if result.left else ""
+    return f"Dice {100 * found.mean('dice'):.2f} %, {duration(_seconds(found))}{left}{by}"
+
+
+def _seconds(run: FinishedRun) -> float:
+    return run.seconds + run.scoring_seconds
+
+
+def _write_table(selection: Selection, say: Say) -> Comparison | None:
+    """Compare all finished runs of the suite, and write compare.csv, .md and .html.
+
+    Runs of other calls are included. Returns None if no run is finished, or the runs cannot be in
+    one table. One process writes at a time, so the later of two includes all finished runs.
+    """
+    suite, out = selection.suite, selection.out
+    with locked(out, wait=True):
+        done = [run for run in selection.every_run if finished(run) is not None]
+        if not done:
+            return None
+        labels = [run.row.label for run in done]
+        baseline = suite.baseline if suite.baseline in labels else None
+        try:
+            comparison = compare([run.source for run in done], baseline=baseline)
+        except UserError as error:
+            say(f"no table: {error.problems[0]}")
+            return None
+        for name in TABLES:
+            write_table(comparison, out / name, f"Suite {suite.name}", suite.about)
+    return comparison
 
 
 def outlook(selection: Selection) -> list[str]:
@@ -239,81 +296,3 @@ def _state(run: SuiteRun) -> str:
     if any(row["kind"] == "finished" for row in rows):
         return "trained, not tested"
     return f"started, at step {max((row.get('total_step', 0) for row in rows), default=0):,}"
-
-
-@dataclass
-class _Work:
-    """The runs of one call and what became of them, with an estimate of the time left."""
-
-    runs: Sequence[SuiteRun]
-    done: dict[SuiteRun, FinishedRun] = field(default_factory=dict)
-    failed: dict[SuiteRun, UserError] = field(default_factory=dict)
-    elsewhere: list[SuiteRun] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.done = {run: found for run in self.runs if (found := finished(run)) is not None}
-
-    def do(self, run: SuiteRun, data: Path | None) -> str:
-        """Train and test a run. Return what became of it, for its line of output."""
-        by = ", done by another process" if finished(run) is not None else ""
-        try:
-            found = run_one(run, data)
-            keep_record(run)
-        except LockedError as error:
-            self.elsewhere.append(run)
-            return f"skipped, another process works on it ({error.problems[0].found})"
-        except UserError as error:
-            self.failed[run] = error
-            return f"failed: {error.problems[0].what}"
-        self.done[run] = found
-        return f"Dice {100 * found.mean('dice'):.2f} %, {duration(_time(found))}{self.left()}{by}"
-
-    def left(self) -> str:
-        """Return ", about ... left" from the mean time per row, else over all runs; or ""."""
-        times: dict[tuple[str, str], list[float]] = {}
-        for run, found in self.done.items():
-            times.setdefault((run.setting.name, run.row.label), []).append(_time(found))
-        every = [seconds for of_row in times.values() for seconds in of_row]
-        closed = {*self.done, *self.failed, *self.elsewhere}
-        left = [
-            times.get((run.setting.name, run.row.label), every)
-            for run in self.runs
-            if run not in closed
-        ]
-        seconds = sum(sum(of_row) / len(of_row) for of_row in left)
-        return f", about {duration(seconds)} left" if left else ""
-
-
-def _time(run: FinishedRun) -> float:
-    return run.seconds + run.scoring_seconds
-
-
-class _Table:
-    """The comparison of all finished runs of a suite, including those of other calls, as files."""
-
-    def __init__(self, selection: Selection, say: Say) -> None:
-        self.suite, self.out, self.say = selection.suite, selection.out, say
-        self.runs = selection.every_run
-        self.comparison: Comparison | None = None
-
-    def write(self) -> Comparison | None:
-        """Compare, and write compare.csv, .md and .html. One process at a time.
-
-        Returns None if no run is finished, or the runs cannot be in one table. With the lock, the
-        later of two processes includes all finished runs.
-        """
-        with locked(self.out, wait=True):
-            done = [run for run in self.runs if finished(run) is not None]
-            if not done:
-                return None
-            labels = [run.row.label for run in done]
-            baseline = self.suite.baseline if self.suite.baseline in labels else None
-            try:
-                self.comparison = compare([run.source for run in done], baseline=baseline)
-            except UserError as error:
-                self.say(f"no table: {error.problems[0]}")
-                return None
-            for name in TABLES:
-                title = f"Suite {self.suite.name}"
-                write_table(self.comparison, self.out / name, title, self.suite.about)
-        return self.comparison

@@ -81,15 +81,9 @@ def _run(run: SuiteRun) -> None:
         run_one(run, None)
     except StoppedError as stopped:
         raise SystemExit(128 + stopped.signal) from None
-    except LockedError:
-        raise
     except UserError as error:
-        if not run.path.exists():
+        if isinstance(error, LockedError) or not run.path.exists():
             raise
+        what = "the demonstration can't continue with this run"
         fix = "delete the folder, or choose another --out"
-        raise UserError(
-            [
-                *error.problems,
-                Problem("the demonstration can't continue with this run", str(run.path), fix=fix),
-            ]
-        ) from None
+        raise UserError([*error.problems, Problem(what, str(run.path), fix=fix)]) from None

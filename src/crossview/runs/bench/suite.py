@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from crossview.core.errors import Problem, UserError, fail, nearest, raise_all
-from crossview.recipe.layers import parse_set
+from crossview.recipe.layers import parse_set, read_toml
 from crossview.recipe.resolve import parse
 
 Label = Annotated[
@@ -94,13 +94,7 @@ def load_suite(suite: str | Path | Suite) -> Suite:
         return suite
     path = Path(suite)
     if path.suffix == ".toml":
-        try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            fail("cannot read the suite", path, found=error.strerror or error)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            fail("not a TOML file", path, found=error)
-        return parse_suite(tables, path.parent)
+        return parse_suite(read_toml(path, "suite"), path.parent)
     if str(suite) not in shipped_suites():
         fix = nearest(str(suite), shipped_suites())
         fail(f"unknown suite '{suite}'", expected="a shipped suite or a TOML file", fix=fix)
