@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from crossview.core.rng import Randomness
 from crossview.core.run_folder import Journal, read_journal
 from crossview.core.tensors import Batch
 from crossview.data.prefetch import Prefetcher, Request
-from crossview.methods.method import Stage, Terms
+from crossview.methods.method import Stage
 from crossview.training import checkpoint
 from crossview.training.checkpoint import Position
 from crossview.training.device import autocast, networks_of
@@ -32,6 +33,7 @@ from crossview.training.job import Job, Outcome
 from crossview.training.optimiser import Divergence, Guard, learning_rate, make_optimiser
 from crossview.training.progress import TrainingProgress
 from crossview.training.stages import Length, in_vain, lacking, last_crops, learned, length, told
+from crossview.training.step import backpropagate
 
 
 class Training:
@@ -225,28 +227,17 @@ class Training:
             group["lr"] = learning_rate(job.options, self.position.total_step, self.steps)
         self.optimiser.zero_grad(set_to_none=not self.recordings)
         self.guard.open()
-        terms: dict[str, Tensor] = {}
-        parts = self._parts(batch, stage, step)
-        while True:
-            with autocast(job.device, job.precision), self.recordings.passes():
-                part = next(parts, None)
-            if part is None:
-                break
-            torch.stack(list(part.values())).sum().backward()  # type: ignore[no-untyped-call]
-            terms |= {name: value.detach() for name, value in part.items()}
-            del part  # frees its autograd graph before the next pass
+        terms = backpropagate(method, batch, stage, step, self._forward)
         terms = self.world.average(self.optimiser.param_groups[0]["params"], terms)
         self.guard.step(step, list(terms.values()))
         method.after_step(stage, step)
         return terms
 
-    def _parts(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
-        """Yield the dicts of loss terms; a method that returns one dict runs under autocast too."""
-        parts = self.job.method.loss(batch, stage, step)
-        if isinstance(parts, dict):
-            yield parts
-        else:
-            yield from parts
+    @contextmanager
+    def _forward(self) -> Iterator[None]:
+        """Run forward passes in the run's precision, recorded if the run records them."""
+        with autocast(self.job.device, self.job.precision), self.recordings.passes():
+            yield
 
     def log(self, stage: Stage, window: Window) -> None:
         self.check_finite(stage)
