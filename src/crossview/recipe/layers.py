@@ -18,7 +18,7 @@ from typing import Any
 
 from crossview.core import plugins
 from crossview.core.errors import Problem, fail, nearest, raise_all
-from crossview.training.options import CHANGEABLE_ON_RESUME, MEASURED
+from crossview.training.options import CHANGEABLE_ON_RESUME, MEASURED, current
 
 Tables = dict[str, Any]
 """A raw recipe: {"setting": name, "data": {...}, "network": {...}, ...}, with keys from TABLES."""
@@ -207,7 +207,7 @@ def _own_tables(recipe: str | Path | Mapping[str, Any]) -> Tables:
         return _checked(dict(recipe), "the recipe")
     path = Path(recipe)
     if str(recipe) not in shipped_settings() and (path / "recipe.toml").is_file():
-        path = path / "recipe.toml"
+        return current(read_tables(path / "recipe.toml"))
     return read_tables(path) if path.suffix == ".toml" else {"setting": str(recipe)}
 
 

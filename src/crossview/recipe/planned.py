@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crossview import methods
-from crossview.core.errors import fail, raise_all
+from crossview.core.errors import Problem, raise_all
 from crossview.core.progress import Progress
 from crossview.data import fingerprint
 from crossview.data.case import Splits
@@ -82,7 +82,7 @@ def _fingerprint(
     cases = folder.find_cases(data)
     options = folder.Options(**{**recipe.data.model_dump(), "nifti_axes": (0, 1, 2)})
     splits = folder.splits(data, options)
-    check_unlabelled(recipe, splits)
+    raise_all(unlabelled_problems(recipe, splits))
     classes = (
         options.classes if "classes" in own.get("data", {}) else len(cases.class_names) or None
     )
@@ -94,15 +94,18 @@ def _fingerprint(
     return fingerprint.take(facts, cases.channel_names, cases.class_names, str(data))
 
 
-def check_unlabelled(recipe: Recipe, splits: Splits) -> None:
-    """Raise UserError if the method trains on unlabelled cases and none exist."""
-    if recipe.uses_unlabelled and not splits.unlabelled:
-        fail(
+def unlabelled_problems(recipe: Recipe, splits: Splits) -> list[Problem]:
+    """Return a problem if the method trains on unlabelled cases and none exist."""
+    if splits.unlabelled or not recipe.uses_unlabelled:
+        return []
+    return [
+        Problem(
             f"{recipe.method.name} needs unlabelled cases",
             "[data]",
-            found=f"{len(splits.labelled)} labelled cases and no other",
+            f"{len(splits.labelled)} labelled cases and no other",
             fix="lower data.labelled, add scans without labels, or set method.name=supervised",
         )
+    ]
 
 
 def asked_on_resume(

@@ -15,6 +15,7 @@ from crossview.evaluation.finished import environment, membership, read_record, 
 from crossview.recipe.layers import OWNED_BY_METHOD, changes, parse_set, read_tables
 from crossview.runs.bench.runs import Selection, SuiteRun
 from crossview.runs.run import Run
+from crossview.training.options import current
 
 IDLE = {
     "constant": ("decay_after", "decay_every", "decay_factor", "decay_power"),
@@ -167,7 +168,7 @@ def _changed(run: SuiteRun) -> list[tuple[str, str, str]]:
         stored = read_record(run.source)["recipe"]
     found = [
         (key, repr(now), repr(old))
-        for key, (old, now) in changes(stored, run.recipe.tables()).items()
+        for key, (old, now) in changes(current(stored), run.recipe.tables()).items()
     ]
     if then.protocol != run.suite.protocol:
         found.append(("protocol", run.suite.protocol, then.protocol))
