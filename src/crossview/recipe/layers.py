@@ -104,10 +104,6 @@ def shipped_file(folder: str, name: str) -> Tables:
     return tomllib.loads(SHIPPED.joinpath(folder, f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def _read(folder: str, name: str) -> Tables:
-    return deepcopy(shipped_file(folder, name))
-
-
 def _names(folder: str) -> list[str]:
     names = [file.name for file in SHIPPED.joinpath(folder).iterdir()]
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
@@ -146,9 +142,9 @@ def setting_tables(setting: str) -> tuple[str, Tables]:
             expected="a shipped setting or a TOML file",
             fix=nearest(setting, shipped_settings()),
         )
-    own = _read("settings", setting)
+    own = dict(shipped_file("settings", setting))
     family = own.pop("base", setting)
-    return family, merged(_read("settings", family), own) if family != setting else own
+    return family, merged(shipped_file("settings", family), own)
 
 
 def method_tables(method: str, family: str, variant: str) -> Tables:
@@ -159,21 +155,21 @@ def method_tables(method: str, family: str, variant: str) -> Tables:
     """
     named = {"name": method, "variant": variant}
     if plugins.SEPARATOR in method:
-        cml = _read("methods", "cml").get(family, {})
+        cml = shipped_file("methods", "cml").get(family, {})
         steps = {key: value for key, value in cml.get("method", {}).items() if key in STEP_KEYS}
-        return {
-            "method": {**named, **plugins.steps(method, steps)},
-            "training": cml.get("training", {}),
-        }
+        own = {"method": {**named, **plugins.steps(method, steps)}}
+        return merged({"training": cml.get("training", {})}, own)
     if method not in shipped_methods():
         fix = plugins.nearest_method(method, shipped_methods())
         fail(f"there is no method '{method}'", "[method] name", fix=fix)
-    numbers = _read("methods", method).get(family)
+    numbers = shipped_file("methods", method).get(family)
     if numbers is None:
         fix = "write them into a recipe file"
         fail(f"method '{method}' has no numbers for '{family}'", "[method] name", fix=fix)
-    preset = numbers.pop("released", {})
-    return merged({"method": named}, merged(numbers, preset) if variant == "released" else numbers)
+    tables = {table: keys for table, keys in numbers.items() if table != "released"}
+    if variant == "released":
+        tables = merged(tables, numbers.get("released", {}))
+    return merged({"method": named}, tables)
 
 
 @cache

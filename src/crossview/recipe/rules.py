@@ -51,10 +51,7 @@ READY = (
 )
 
 READY_DICE = 0.5
-"""A network with a lower Dice for a class on labelled crops has not found it yet.
-
-Measured in docs/explanation/cml.md.
-"""
+"""Dice on labelled crops below which a network has not found a class (docs/explanation/cml.md)."""
 
 ONE_PIECE = 0.99
 """Minimum share of a class's voxels in its largest component, in every labelled case."""
@@ -71,9 +68,7 @@ def make_plan(
         needs: Properties of the method.
         budget: Limits of the device.
     """
-    planner = _Planner(fingerprint, given, needs, budget)
-    planner.decide()
-    return Plan(tuple(planner.choices), fingerprint, budget)
+    return _Planner(fingerprint, given, needs, budget).plan()
 
 
 class _Planner:
@@ -99,7 +94,7 @@ class _Planner:
             self.choices.append(Choice(key, value, reason))
         return value if given is None else given
 
-    def decide(self) -> None:
+    def plan(self) -> Plan:
         """Choose all keys, in the order in which they depend on each other."""
         scans = self.scans
         highest = f"the background is class 0 and the highest class is {scans.classes - 1}"
@@ -113,16 +108,13 @@ class _Planner:
         self.intensities()
         labelled = shapes[: scans.labelled]
         self.batches(sum(shape[0] for shape in labelled) if stacks else scans.labelled, flat)
-        quarter = 2 ** len(patch)
-        self.choose(
-            "inference.stride",
-            [side // 2 for side in patch],
-            f"half the patch; a quarter gives smoother seams but takes {quarter} times as long",
-        )
+        seams = f"a quarter gives smoother seams but takes {2 ** len(patch)} times as long"
+        self.choose("inference.stride", [side // 2 for side in patch], f"half the patch; {seams}")
         self.clean_up(stacks)
         self.steps()
         if self.needs.waits:
             self.choose("method.ready_dice", READY_DICE, READY)
+        return Plan(tuple(self.choices), scans, self.budget)
 
     def slice_axis(self) -> int:
         """Return the axis of the thickest voxels, else of few voxels, else foot to head."""
@@ -179,14 +171,10 @@ class _Planner:
         target = self.choose("data.spacing", target, reason)
         if not target:
             return shapes, order
-        resampled: list[tuple[int, ...]] = [
-            tuple(
-                max(1, round(side * here / (there or here)))
-                for side, here, there in zip(shape, spacing, target, strict=True)
-            )
-            for shape, spacing in zip(shapes, spacings, strict=True)
-        ]
-        return resampled, order
+        return [
+            tuple(_resampled(*axis) for axis in zip(*scan, target, strict=True))
+            for scan in zip(shapes, spacings, strict=True)
+        ], order
 
     def patch(self, shapes: Sequence[Sequence[int]], flat: bool) -> list[int]:
         """Choose patch, levels and width. Return the patch."""
@@ -206,12 +194,9 @@ class _Planner:
                 size += f"; a {budget.name} handles at most {most:,} {unit} in reasonable time"
             multiple = 2 ** (levels - 1)
             self.choose("data.patch", patch, f"{size}; sides are multiples of {multiple}")
-            self.choose(
-                "network.levels",
-                levels,
-                f"the deepest level then has {min(patch) // multiple} {unit} along its shortest "
-                f"side; the minimum is {SMALLEST_BOTTLENECK}",
-            )
+            deepest = f"{min(patch) // multiple} {unit} along its shortest side"
+            reason = f"the deepest level then has {deepest}; the minimum is {SMALLEST_BOTTLENECK}"
+            self.choose("network.levels", levels, reason)
         reason = "as published"
         if budget.filters < GPU.filters:
             reason = f"half the published {2 * budget.filters}, because a CPU is slow"
@@ -299,14 +284,18 @@ class _Planner:
             total = round(sum(left.values()) * sum(given.values()) / replaced)
             reason = "in proportion to the steps you set"
         else:
-            total = self.budget.steps
+            total, device = self.budget.steps, self.budget.name
             reason = (
-                f"a share of {total:,} in all, chosen for a {self.budget.name}; "
-                "more steps rarely do harm"
+                f"a share of {total:,} in all, chosen for a {device}; more steps rarely do harm"
             )
         shares = with_total_steps({"method": left}, max(total, len(left)))["method"]
         for key, steps in shares.items():
             self.choose(f"method.{key}", steps, reason)
+
+
+def _resampled(side: int, spacing: float, target: float) -> int:
+    """Return the voxels along an axis once it is resampled; a target of 0 keeps it."""
+    return max(1, round(side * spacing / (target or spacing)))
 
 
 def _median(rows: Sequence[Sequence[float]]) -> list[float]:
