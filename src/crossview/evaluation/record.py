@@ -88,6 +88,12 @@ class Record:
         return content
 
     @property
+    def tables(self) -> Table:
+        """Raw tables of the recipe. Raise UserError if the file is not a complete record."""
+        tables: Table = self.content["recipe"]
+        return tables
+
+    @property
     def environment(self) -> Table:
         return self._optional("environment")
 

@@ -32,7 +32,7 @@ from crossview.runs.lock import LOCK
 from crossview.training import checkpoint
 from crossview.training.device import Precision, networks_of, place
 from crossview.training.graphs import Recordings
-from crossview.training.options import CHANGEABLE_ON_RESUME
+from crossview.training.options import CHANGEABLE_ON_RESUME, current
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Run(RunFolder):
 
     @cached_property
     def recipe(self) -> Recipe:
-        tables, file = self.tables, self.path / RECIPE
+        tables, file = current(self.tables), self.path / RECIPE
         try:
             return resolve(tables)
         except UserError as error:
@@ -289,7 +289,8 @@ def _loaded(
     recipe: Recipe, state: Mapping[str, Any], path: Path, channels: int, device: torch.device
 ) -> TrainedMethod:
     method = recipe.build_method(channels)
-    checkpoint.load_weights(method, state, path, recipe.tables())
+    different = differences(state["recipe"], recipe.tables()) if "recipe" in state else []
+    checkpoint.load_weights(method, state, path, different)
     place(method, device, len(recipe.data.patch))
     step = state["position"]["total_step"] if "position" in state else state["step"]
     return TrainedMethod(recipe, method, channels, step, state)
