@@ -1,4 +1,4 @@
-"""Records of runs, by the command: a table made of them alone, and a suite that needs no training."""
+"""Records of runs, by the command: a table of them alone, and a suite that needs no training."""
 
 import csv
 import json
