@@ -1,7 +1,9 @@
-"""Keep results as files: ``python -m benchmarks.record RUN...`` writes benchmarks/results/<setting>-<row>-seed<k>[-tag].json for each run.
+"""Records of runs in files: ``python -m benchmarks.record RUN...`` writes one file per run.
 
-What is kept: the summary, the scores of every case, the validation curve, the loss curve, the resolved recipe, its place in a suite,
-environment, versions, commit, command, seed. ``crossview compare`` reads such a file in place of the run's folder.
+It is benchmarks/results/<setting>-<row>-seed<k>[-tag].json. A record holds the summary, the scores
+of every case, the curves of validation and loss, the resolved recipe, the place in a suite, the
+environment, versions, commit, command and seed. ``crossview compare`` reads it in place of the
+run's folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A method of one's own from outside: what is printed for its runs, and what they remember of its code."""
+"""Plugins from outside: the commands printed for their runs, and the record of their code."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""A run's record: scores as columns and back, and what is no record."""
+"""Records of runs: scores as columns and back, and files that are no record."""
 
 import json
 import math
@@ -25,7 +25,7 @@ HEADER = {
 
 
 def scores():
-    """Three cases of two patients, two classes, two views; a missed, a spurious and a doubly empty mask."""
+    """Three cases of two patients, two classes, two views; one empty mask of each kind."""
     dice = {"a": 1 / 3, "b": 2 / 3, "c": 0.987654321}
     empty = {("a", "", 1): "missed", ("b", "", 2): "both_empty", ("c", "view1", 1): "spurious"}
 

@@ -1,4 +1,4 @@
-"""summary.json and cases.csv: the numbers, the conventions of what is empty, and the way to the disk and back."""
+"""summary.json and cases.csv: the numbers, the conventions for empty masks, writing and reading."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def good(dice, hd95=2.0):
 
 
 def scores(of_case, view=""):
-    """Scores of cases "a", "b", ... with one patient each, from {case: [measures of class 1, class 2, ...]}."""
+    """Scores of cases with one patient each, from {case: [measures of class 1, class 2, ...]}."""
     return [
         Score(case, f"patient {case}", view, label_class, measures)
         for case, of_classes in of_case.items()

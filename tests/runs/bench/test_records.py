@@ -1,4 +1,4 @@
-"""Records of runs, by the command: a table made of them alone, and a suite that trains nothing where they are there."""
+"""Records of runs, by the command: a table of them alone, and a suite that needs no training."""
 
 import csv
 import json
@@ -95,7 +95,7 @@ def test_a_suite_whose_records_are_there_trains_nothing(capsys, copied):
 
 
 def test_a_suite_over_several_machines(capsys, copied):
-    """One run has neither record nor folder: it alone is trained, with the records of the others in the table."""
+    """A run without record or folder is trained; the table holds the records of the others too."""
     before = rows(copied / "out" / "compare.csv")
     shutil.rmtree(copied / "out")
     missing = copied / "records" / "tiny-all-labels-seed2.json"
