@@ -177,7 +177,10 @@ def test_cutmix_needs_an_even_unlabelled_batch_and_is_told_before_anything_is_ma
 
 def test_asking_for_the_stages_imports_no_compiler():
     """torch draws normal weights without memory by its compiler, whose import takes seconds."""
-    code = "import sys; from crossview.recipe.resolve import resolve as r; r('la-8', ['method.name=cps']); sys.exit('torch._dynamo' in sys.modules)"
+    code = (
+        "import sys; from crossview.recipe.resolve import resolve; "
+        "resolve('la-8', ['method.name=cps']); sys.exit('torch._dynamo' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

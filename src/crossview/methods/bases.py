@@ -1,7 +1,4 @@
-"""Base of the options of methods with a consistency term: one stage, a weight that ramps up.
-
-Base of methods with an averaged teacher: a trained student, and a teacher that follows it.
-"""
+"""Parts that methods share: a consistency weight that ramps up, and an averaged teacher."""
 
 from __future__ import annotations
 
@@ -88,8 +85,8 @@ class StudentTeacher(Method):
     def update_teacher(self, decay: float) -> None:
         average(self.teacher, self.student, decay, buffers=self.options.average_buffers)
 
-    def watch_labelled(self, batch: Batch, logits: Tensor) -> None:
-        """Record both networks' Dice on the labelled images.
+    def labelled_dice(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """Return both networks' Dice on the labelled images, the student's from its logits.
 
         The teacher runs in evaluation mode: it draws nothing and keeps its running statistics.
         """
@@ -97,14 +94,13 @@ class StudentTeacher(Method):
         with torch.no_grad():
             taught = self.teacher(batch.image).logits
         self.teacher.train(self.training)
-        self.health["student labelled Dice"] = mean_dice(logits, batch.label)
-        self.health["teacher labelled Dice"] = mean_dice(taught, batch.label)
+        return {
+            "student labelled Dice": mean_dice(logits, batch.label),
+            "teacher labelled Dice": mean_dice(taught, batch.label),
+        }
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
         return {"student": self.student(image).logits, "teacher": self.teacher(image).logits}
 
     def combine(self, views: Mapping[str, Tensor]) -> Tensor:
         return softmax(views["student"])
-
-    def learners(self, image: Tensor) -> Mapping[str, Tensor]:
-        return {"student": self.student(image).logits}

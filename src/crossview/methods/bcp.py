@@ -130,30 +130,45 @@ class BCP(StudentTeacher):
         for half, labelled_outside in enumerate((first, not first)):
             pasted = mix(x[half], u[half], box) if labelled_outside else mix(u[half], x[half], box)
             region = outside if labelled_outside else 1 - outside
-            logits = self.student(pasted).logits
-            pseudo_label = pseudo_labels[half]()
             where = "labels outside" if labelled_outside else "labels inside"
-            if batch.show:
-                self.show |= {
-                    f"{where} mix": pasted,
-                    f"{where} mix label": torch.where(region > 0, y[half], pseudo_label),
-                }
-            if batch.watch:
-                self.health[f"student Dice, {where}"] = mean_dice(logits, y[half], region)
-                self.health[f"teacher pseudo-label share, {where}"] = foreground_share(pseudo_label)
-            taught = self.supervised(logits, pseudo_label, 1 - region)
             yield {
-                where: self.supervised(logits, y[half], region)
-                + self.options.unlabelled_weight * taught
+                where: self.pasted_loss(batch, where, pasted, y[half], region, pseudo_labels[half])
             }
+
+    def pasted_loss(
+        self,
+        batch: Batch,
+        where: str,
+        image: Tensor,
+        label: Tensor,
+        region: Tensor,
+        pseudo_label: Callable[[], Tensor],
+    ) -> Tensor:
+        """Return l(X) of a mix whose labelled voxels are ``region``; P is waited for after s(X)."""
+        logits = self.student(image).logits
+        p = pseudo_label()
+        self.note(
+            batch,
+            lambda: {
+                f"{where} mix": image,
+                f"{where} mix label": torch.where(region > 0, label, p),
+            },
+            lambda: {
+                f"student Dice, {where}": mean_dice(logits, label, region),
+                f"teacher pseudo-label share, {where}": foreground_share(p),
+            },
+        )
+        taught = self.supervised(logits, p, 1 - region)
+        return self.supervised(logits, label, region) + self.options.unlabelled_weight * taught
 
     def pretrain_loss(self, batch: Batch, mixed: Tensor, label: Tensor, outside: Tensor) -> Tensor:
         """Return L_sup of mixed labelled images, over the whole mix or summed over both regions."""
         logits = self.student(mixed).logits
-        if batch.show:
-            self.show |= {"labelled mix": mixed, "labelled mix label": label}
-        if batch.watch:
-            self.health["student labelled Dice"] = mean_dice(logits, label)
+        self.note(
+            batch,
+            lambda: {"labelled mix": mixed, "labelled mix label": label},
+            lambda: {"student labelled Dice": mean_dice(logits, label)},
+        )
         if self.options.pretrain_regions:
             return self.supervised(logits, label, outside) + self.supervised(
                 logits, label, 1 - outside

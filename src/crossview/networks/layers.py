@@ -52,9 +52,8 @@ def normalised(
 ) -> Tensor:
     """Return leaky_relu(norm(convolution(image)), slope), ReLU if ``slope`` is 0.
 
-    Within :func:`crossview.kernels.own_kernels` the kernels of :mod:`crossview.networks.fused` are
-    used if the weights are float32. They cannot differentiate by the image in evaluation mode;
-    torch does that.
+    Within :func:`crossview.kernels.own_kernels` those kernels are used if the weights are float32.
+    They cannot differentiate by the image in evaluation mode; torch does that.
     """
     kernels = (
         _kernels_for(image)
@@ -64,7 +63,7 @@ def normalised(
     if kernels is None or convolution.bias is None:
         return _activated(norm(convolution(image)), slope)
     features = _without_bias(convolution, image)
-    if kernels.fits(features) and features[:, 0].numel() > 1:
+    if kernels.fits_layers(features) and features[:, 0].numel() > 1:
         result: Tensor = kernels.norm_activation(features, convolution.bias, norm, slope)
         return result
     bias = convolution.bias.to(features.dtype).view(1, -1, *[1] * (features.ndim - 2))
@@ -117,9 +116,9 @@ def _widened(image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _kernels_for(image: Tensor) -> ModuleType | None:
-    """Return crossview.networks.fused if its kernels take this kind of image, else None."""
-    kernels = load("crossview.kernels.check") if wanted(image) else None
-    return kernels if kernels is not None and kernels.fits(image) else None
+    """Return crossview's own kernels if they should be used and take this image, else None."""
+    kernels = load() if wanted(image) else None
+    return kernels if kernels is not None and kernels.fits_layers(image) else None
 
 
 def dropout(features: Tensor, probability: float, training: bool) -> Tensor:

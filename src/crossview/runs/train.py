@@ -20,13 +20,13 @@ from torch import Tensor
 
 from crossview.core.environment import environment_now
 from crossview.core.files import write_text
-from crossview.core.plugins import remembered
+from crossview.core.plugins import LOADED, remembered
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.evaluation.evaluate import quick_dice
 from crossview.inference.predict import evaluating
 from crossview.methods.method import Method
-from crossview.methods.plugin import Checked
+from crossview.methods.plugin import check_views
 from crossview.recipe.layers import load
 from crossview.recipe.plan import Plan
 from crossview.recipe.planned import resolve_planned, resumed_recipe
@@ -179,7 +179,8 @@ def _train(
         if resume:
             check_same_cases(Run(path), prepared)
         images = prepared.stream.batch(0, 0, unlabelled=False).image
-        _try_views(method, images[:1])
+        if asked.method.name in LOADED:
+            _try_views(method, images[:1])
         measured, seconds = (
             ([], {}) if resume else measure(asked.training, method, images, alone=not world.several)
         )
@@ -217,10 +218,9 @@ def _train(
 
 def _try_views(method: Method, image: Tensor) -> None:
     """Call a plugin's views once without side effects, so that an error shows before training."""
-    if isinstance(method, Checked):
-        devices = [image.device] if image.is_cuda else []
-        with torch.random.fork_rng(devices), evaluating(method), torch.no_grad():
-            method.views(image)
+    devices = [image.device] if image.is_cuda else []
+    with torch.random.fork_rng(devices), evaluating(method), torch.no_grad():
+        check_views(method, image)
 
 
 def _built(
