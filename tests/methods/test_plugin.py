@@ -146,7 +146,8 @@ def test_the_examples_pass_the_contract(example, name):
         "no:cacheprovider",
         str(ROOT / "tests" / "contract"),
     ]
-    environment = os.environ | {"PYTHONPATH": str(example)}
+    paths = [str(example), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     arguments = ["--plugin", name, "-k", f"{name.split(':')[1]} and not slow", "-m", "not slow"]
     done = subprocess.run(
         [*command, *arguments],

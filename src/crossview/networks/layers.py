@@ -74,30 +74,19 @@ def _activated(features: Tensor, slope: float) -> Tensor:
     return F.leaky_relu(features, slope, inplace=True) if slope else F.relu(features, inplace=True)
 
 
-def _is_plain(norm: nn.Module) -> bool:
+def _is_plain(norm: Any) -> bool:
     """True for torch's own batch norm of one process, complete and in float32."""
-    if not isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d) or type(norm) not in (
-        nn.BatchNorm2d,
-        nn.BatchNorm3d,
-    ):
+    if type(norm) not in (nn.BatchNorm2d, nn.BatchNorm3d):
         return False
     whole = norm.affine and norm.track_running_stats and norm.momentum is not None
-    return whole and norm.weight.dtype == torch.float32
+    return bool(whole and norm.weight.dtype == torch.float32)
 
 
 def _without_bias(convolution: Any, image: Tensor) -> Tensor:
     if isinstance(convolution, nn.ConvTranspose3d):
         own: Any = convolution
-        return F.conv_transpose3d(
-            image,
-            own.weight,
-            None,
-            own.stride,
-            own.padding,
-            own.output_padding,
-            own.groups,
-            own.dilation,
-        )
+        how = (own.stride, own.padding, own.output_padding, own.groups, own.dilation)
+        return F.conv_transpose3d(image, own.weight, None, *how)
     weight = convolution.weight
     if torch.is_autocast_enabled("cuda"):
         image, weight = _widened(image, weight)
