@@ -1,7 +1,8 @@
-"""Keep results as files: ``python -m benchmarks.record RUN...`` writes benchmarks/results/<setting>-<row>-seed<k>[-tag].json for each run.
+"""Results as files: ``python -m benchmarks.record RUN...`` writes to benchmarks/results.
 
-What is kept: the summary, the scores of every case, the validation curve, the loss curve, the resolved recipe, its place in a suite,
-environment, versions, commit, command, seed. ``crossview compare`` reads such a file in place of the run's folder.
+A file <setting>-<row>-seed<k>[-tag].json holds the summary, the scores of every case, validation
+and loss curves, the resolved recipe, its place in a suite, environment, versions, commit, command
+and seed. ``crossview compare`` reads it in place of the run's folder.
 """
 
 from __future__ import annotations

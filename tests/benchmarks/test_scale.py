@@ -1,4 +1,4 @@
-"""benchmarks.scale writes made cases that crossview reads, and measures them with and without room in memory."""
+"""benchmarks.scale writes cases that crossview reads, and measures them in and out of memory."""
 
 import json
 import os
