@@ -1,4 +1,4 @@
-"""Parts that methods share: a consistency weight that ramps up, and an averaged teacher."""
+"""Parts that methods share: stages, a consistency weight that ramps up, an averaged teacher."""
 
 from __future__ import annotations
 
@@ -41,6 +41,36 @@ class ConsistencyOptions(MethodOptions):
         return self.consistency_weight * sigmoid_ramp(
             step // self.ramp_every * self.ramp_every, self.ramp_share * self.steps
         )
+
+
+class TwoStageOptions(MethodOptions):
+    """Keys of [method] for methods of two stages, the first on labelled images only."""
+
+    pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
+    train_steps: int = Field(
+        15000, ge=0, description="steps of stage 2, on all images; 0: stage 1 alone, a baseline"
+    )
+    ready_dice: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Dice per class that each network must reach on labelled crops before stage 2 "
+        "begins; extra steps shorten stage 2; 0: no waiting",
+    )
+
+    def two_stages(self, keep_optimiser: bool) -> tuple[Stage, ...]:
+        """Return the stages that have steps. keep_optimiser: of stage 2."""
+        pretrain = Stage(
+            "pretrain", self.pretrain_steps, unlabelled=False, ready_dice=self.ready_dice
+        )
+        train = Stage(
+            "train",
+            self.train_steps,
+            unlabelled=True,
+            from_selected=pretrain.steps > 0,
+            keep_optimiser=keep_optimiser,
+        )
+        return tuple(stage for stage in (pretrain, train) if stage.steps)
 
 
 def both_images(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -29,25 +29,20 @@ from pydantic import Field
 from torch import Tensor
 
 from crossview.core.tensors import Batch
-from crossview.methods.bases import StudentTeacher, TeacherOptions
+from crossview.methods.bases import StudentTeacher, TeacherOptions, TwoStageOptions
 from crossview.methods.blocks.health import foreground_share, mean_dice
 from crossview.methods.blocks.losses import cross_entropy_batch_dice, cross_entropy_dice
 from crossview.methods.blocks.mixing import halves, mix, random_box
 from crossview.methods.blocks.pseudo_labels import clean_async, decide
-from crossview.methods.method import READY_DICE, Stage, Terms
+from crossview.methods.method import Stage, Terms
 
 BATCH_DICE_SMOOTH = 1e-10
 """e in the Dice of the code for ACDC."""
 
 
-class BCPOptions(TeacherOptions):
+class BCPOptions(TwoStageOptions, TeacherOptions):
     """Keys of [method] for BCP."""
 
-    pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
-    train_steps: int = Field(
-        15000, ge=0, description="steps of stage 2, on all images; 0: stage 1 alone"
-    )
-    ready_dice: float = Field(0.0, ge=0, lt=1, description=READY_DICE)
     keep_optimiser: bool = Field(
         False, description="keep stage 1's momentum in stage 2; released for ACDC: true"
     )
@@ -96,18 +91,7 @@ class BCP(StudentTeacher):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        options = self.options
-        pretrain = Stage(
-            "pretrain", options.pretrain_steps, unlabelled=False, ready_dice=options.ready_dice
-        )
-        train = Stage(
-            "train",
-            options.train_steps,
-            unlabelled=True,
-            from_selected=pretrain.steps > 0,
-            keep_optimiser=options.keep_optimiser,
-        )
-        return tuple(stage for stage in (pretrain, train) if stage.steps)
+        return self.options.two_stages(self.options.keep_optimiser)
 
     def begin(self, stage: Stage) -> None:
         if stage.unlabelled:

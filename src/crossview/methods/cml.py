@@ -30,23 +30,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossview.core.tensors import Batch, Output
+from crossview.methods.bases import TwoStageOptions
 from crossview.methods.blocks.health import foreground_share, mean_dice
 from crossview.methods.blocks.losses import cross_entropy_dice, feature_discrepancy
 from crossview.methods.blocks.mixing import halves, mix, random_box
 from crossview.methods.blocks.pseudo_labels import clean_async, decide
-from crossview.methods.method import READY_DICE, BuildNetwork, Method, MethodOptions, Stage, Terms
+from crossview.methods.method import BuildNetwork, Method, Stage, Terms
 
 
-class CMLOptions(MethodOptions):
+class CMLOptions(TwoStageOptions):
     """Keys of [method] for CML."""
 
-    pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
-    train_steps: int = Field(
-        15000,
-        ge=0,
-        description="steps of stage 2, on all images; 0: stage 1 alone, a baseline",
-    )
-    ready_dice: float = Field(0.0, ge=0, lt=1, description=READY_DICE)
     upsample: tuple[str, str] = Field(
         ("transposed", "linear"),
         description="upsampling in each view's decoder; this makes the views differ",
@@ -93,20 +87,7 @@ class CML(Method):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        pretrain = Stage(
-            "pretrain",
-            self.options.pretrain_steps,
-            unlabelled=False,
-            ready_dice=self.options.ready_dice,
-        )
-        train = Stage(
-            "train",
-            self.options.train_steps,
-            unlabelled=True,
-            from_selected=pretrain.steps > 0,
-            keep_optimiser=True,
-        )
-        return tuple(stage for stage in (pretrain, train) if stage.steps)
+        return self.options.two_stages(keep_optimiser=True)
 
     def both(self, image: Tensor) -> tuple[Output, Output]:
         """Return the outputs of both views. Shared views run twice: their dropout masks differ."""

@@ -56,12 +56,6 @@ class Stage:
     ready_dice: float = 0.0
 
 
-READY_DICE = (
-    "Dice per class that each network must reach on labelled crops before stage 2 begins; "
-    "extra steps shorten stage 2; 0: no waiting"
-)
-
-
 class MethodOptions(BaseModel):
     """Keys of [method] that every method has.
 
@@ -235,7 +229,3 @@ class Method(nn.Module):
             Class probabilities, at least float32 (B, K, *S).
         """
         return torch.stack(list(views.values())).mean(0).float().softmax(1)
-
-    def predict(self, image: Tensor) -> Tensor:
-        """Return the class probabilities (B, K, *S) of images (B, C, *S)."""
-        return self.combine(self.views(image))
