@@ -131,7 +131,7 @@ def test_trying_the_views_changes_nothing(folder, monkeypatch):
     weights = []
     for name in ("tried", "plain"):
         if name == "plain":
-            monkeypatch.setattr("crossview.runs.train._try_views", lambda method, image: None)
+            monkeypatch.setattr("crossview.runs.train.try_views", lambda method, image: None)
         run, _ = crossview.train("demo", None, folder / name, overrides=sets)
         last = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)
         weights.append(last["weights"])

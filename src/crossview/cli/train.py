@@ -96,9 +96,6 @@ def train(
         printed = " ".join(["crossview recipe", recipe, "--data DATA", *arguments(plugin or "")])
         print(f"{told(plan)}\nto change a key: --set KEY=VALUE, or {printed} > my.toml", flush=True)
 
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
     already = resume and is_run(str(folder)) and Run(folder).finished
     sets = with_plugin(recipe, overrides or [], plugin)
     with bar("reading cases") as progress:
@@ -113,7 +110,6 @@ def train(
             gpus=gpus,
             progress=progress,
             tell=tell,
-            say=say,
         )
     if speaks() and outcome.how == "finished":
         untested = run.environment.get("test") == 0

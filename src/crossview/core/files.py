@@ -81,3 +81,9 @@ def check_writable(folder: Path) -> None:
                 fix,
             )
         )
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return ``path`` if it is a folder, else its nearest parent that is one."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())

@@ -18,7 +18,7 @@ from typing import Any
 
 from crossview.core import plugins
 from crossview.core.errors import Problem, UserError, nearest, raise_all
-from crossview.training.options import CHANGEABLE_ON_RESUME, MEASURED
+from crossview.training.options import CHANGEABLE_ON_RESUME, MEASURED, current
 
 Table = dict[str, Any]
 
@@ -252,7 +252,7 @@ def _own_tables(recipe: str | Path) -> Tables:
     """Return {"setting": name} for a shipped setting, else the tables of a file or run folder."""
     path = Path(recipe)
     if str(recipe) not in shipped_settings() and (path / "recipe.toml").is_file():
-        return read_tables(path / "recipe.toml")
+        return current(read_tables(path / "recipe.toml"))
     if path.suffix != ".toml":
         setting_tables(str(recipe))
         return {"setting": str(recipe)}

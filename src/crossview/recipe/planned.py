@@ -21,7 +21,7 @@ from crossview.data.sources import folder
 from crossview.recipe.layers import STEP_KEYS, Tables, layers, load, merged
 from crossview.recipe.plan import CPU, GPU, Needs, Plan, make_plan
 from crossview.recipe.resolve import Recipe, resolve
-from crossview.runs.prepare import check_unlabelled
+from crossview.runs.prepare import unlabelled_problems
 from crossview.runs.run import Run, recipe_on_resume
 from crossview.training.device import find_device
 
@@ -62,7 +62,7 @@ def resolve_planned(
     cases = folder.find_cases(data)
     options = folder.Options(**{**provisional.data.model_dump(), "nifti_axes": (0, 1, 2)})
     splits = folder.splits(data, options)
-    check_unlabelled(provisional, splits)
+    raise_all(unlabelled_problems(provisional, splits))
     classes = (
         options.classes if "classes" in given.get("data", {}) else len(cases.class_names) or None
     )
