@@ -16,12 +16,9 @@ SEPARATOR = ":"
 
 @dataclass(frozen=True)
 class Loaded:
-    """A plugin whose code was imported.
+    """A plugin whose code was imported: its class, and the SHA-256 of the file that defines it."""
 
-    keys: those of its Options. digest: SHA-256 of the file that defines its class, or "".
-    """
-
-    keys: frozenset[str]
+    method: Any
     digest: str = ""
 
 
@@ -35,7 +32,7 @@ def steps(name: str, cml: Mapping[str, int]) -> dict[str, int]:
     They are given per stage if the plugin has keys of those names, else as their sum if it has
     ``steps``.
     """
-    keys = LOADED[name].keys if name in LOADED else frozenset()
+    keys = LOADED[name].method.Options.model_fields if name in LOADED else ()
     own = {key: number for key, number in cml.items() if key in keys}
     return own or ({"steps": sum(cml.values())} if cml and "steps" in keys else {})
 

@@ -18,13 +18,13 @@ from torch import Tensor
 from crossview.core.environment import environment_now
 from crossview.core.errors import fail
 from crossview.core.files import write_text
-from crossview.core.plugins import remembered
+from crossview.core.plugins import LOADED, remembered
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.evaluation.evaluate import quick_dice
 from crossview.inference.predict import evaluating
 from crossview.methods.method import Method
-from crossview.methods.plugin import Checked
+from crossview.methods.plugin import check_views
 from crossview.recipe.layers import differences, load
 from crossview.recipe.plan import Plan
 from crossview.recipe.planned import asked_on_resume, resolve_planned
@@ -130,7 +130,8 @@ def train(
             method = new_method(asked, prepared)
             check_disk(path, method)
             images = prepared.stream.batch(0, 0, unlabelled=False).image
-            try_views(method, images[:1])
+            if asked.method.name in LOADED:
+                try_views(method, images[:1])
             measured, seconds = list[str](), dict[str, float]()
             if not resume:
                 measured, seconds = measure(asked.training, method, images, not world.several)
@@ -162,10 +163,9 @@ def new_method(recipe: Recipe, prepared: Prepared) -> Method:
 
 def try_views(method: Method, image: Tensor) -> None:
     """Call a plugin's views once without side effects, so that an error shows before training."""
-    if isinstance(method, Checked):
-        devices = [image.device] if image.is_cuda else []
-        with torch.random.fork_rng(devices), evaluating(method), torch.no_grad():
-            method.views(image)
+    devices = [image.device] if image.is_cuda else []
+    with torch.random.fork_rng(devices), evaluating(method), torch.no_grad():
+        check_views(method, image)
 
 
 def _identity(recipe: Recipe, prepared: Prepared) -> str:
