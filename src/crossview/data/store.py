@@ -16,7 +16,7 @@ from torch import Tensor
 
 from crossview.core.errors import Problem, UserError, raise_all
 from crossview.data.case import Case
-from crossview.data.checks.case import check_case
+from crossview.data.checks.case import read_case
 from crossview.data.compact import INDEX_KINDS, Compact, compact
 from crossview.data.memory import Room
 from crossview.data.shelf import Shelves
@@ -238,10 +238,7 @@ def _in_order(
 
 
 def _read_case(case: Case, classes: int, channels: int) -> Item:
-    try:
-        image = case.read_image()
-        label = case.read_label() if case.read_label else None
-    except UserError as error:
-        return None, None, list(error.problems)
-    problems = check_case(image, label, case, classes, channels)
-    return (None, None, problems) if problems else (compact(image), label, [])
+    read = read_case(case, classes, channels)
+    if read.image is None or read.problems:
+        return None, None, read.problems
+    return compact(read.image), read.label, []

@@ -1,5 +1,8 @@
+"""The table [inference] of a recipe."""
+
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,15 +15,24 @@ class InferenceOptions(BaseModel):
 
     mode: Literal["windows", "slices"] = Field(
         "windows",
-        description="sliding windows (of two sides: in every slice), or slices resized to the patch and back",
+        description="sliding windows (of two sides: in every slice), or slices resized to the "
+        "patch and back",
     )
     stride: tuple[int, ...] = Field((18, 18, 4), description="step of the windows along each axis")
     largest_component: bool = Field(True, description="keep the largest component of each class")
     batch: int = Field(
-        4, ge=1, description="windows or slices a forward pass; the result does not depend on it"
+        4, ge=1, description="windows or slices per forward pass; does not affect the result"
     )
     flips: bool = Field(
         False,
-        description="mean over the scan and its reflections along the first two axes of the patch, for four times the work; only for "
-        "augmentation rot90_flip: a model that never saw mirror images fails on them",
+        description="mean over the scan and its reflections along the first two axes of the "
+        "patch, for four times the work; only for augmentation rot90_flip: a model that never saw "
+        "mirror images fails on them",
+    )
+
+
+def windows_fit(stride: Sequence[int], patch: Sequence[int]) -> bool:
+    """True if windows of ``patch`` voxels every ``stride`` voxels move on and leave no gaps."""
+    return len(stride) == len(patch) and all(
+        1 <= step <= side for step, side in zip(stride, patch, strict=True)
     )

@@ -1,28 +1,27 @@
-"""Predictions of whole images by a trained method.
-
-Background work on one item while the next one is made.
-"""
+"""Predictions of whole images by a trained method."""
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from crossview.core.errors import Problem, UserError
-from crossview.data.preprocess import resampled
+from crossview.core.errors import fail
+from crossview.core.progress import Progress
+from crossview.data.case import Case
+from crossview.data.preprocess import Preprocessing, resampled
 from crossview.inference.doubt import disagreement, normalised_entropy
+from crossview.inference.options import windows_fit
 from crossview.inference.windows import Parts, Slices, SliceWindows, Windows, run_batches
 from crossview.methods.blocks.components import largest_components
+from crossview.methods.blocks.pseudo_labels import first_largest
 from crossview.methods.method import Method
 
 Label = NDArray[np.uint8]
@@ -32,8 +31,54 @@ SLAB = 32
 """Slices of a volume whose uncertainty is computed at once."""
 
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total); the total grows as images arrive."""
+class Item(Protocol):
+    """An image to predict, and anything else its caller wants back with the prediction."""
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        """Network input, (C, *S'). Asked for once, right before the first forward pass."""
+        ...
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Shape *S of the grid that the prediction is wanted on."""
+        ...
+
+
+AnyItem = TypeVar("AnyItem", bound=Item)
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayItem:
+    """An image in memory to predict on its own grid, or on another one of ``shape``."""
+
+    image: NDArray[np.float32]
+    shape: Sequence[int]
+
+    @classmethod
+    def on_own_grid(cls, image: NDArray[np.float32]) -> ArrayItem:
+        return cls(image, image.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class CaseItem:
+    """A case to predict on its own grid. It is prepared when the predictor asks for it.
+
+    stored: the image as read, (C, *S). label: (*S), None without one.
+    """
+
+    case: Case
+    stored: NDArray[np.float32]
+    preprocessing: Preprocessing
+    label: Label | None = None
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        return self.preprocessing.image(self.stored, self.case.spacing, self.case.where)
+
+    @property
+    def shape(self) -> Sequence[int]:
+        return self.stored.shape[1:]
 
 
 @dataclass(frozen=True)
@@ -51,7 +96,7 @@ class Prediction:
             ``label`` has all components, and the reverse.
         disagreement: Float32 (*S) in 0..1: of the views, or the entropy of the prediction if there
             is one network or the views are not peers (an averaged teacher agrees with its student,
-            right or wrong). See :mod:`crossview.inference.disagreement`.
+            right or wrong). See :mod:`crossview.inference.doubt`.
         peers: True if the views are networks trained next to each other.
     """
 
@@ -133,16 +178,19 @@ class Predictor:
         progress: Progress | None = None,
         passes: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        if mode == "windows":
-            _check_windows(patch, stride)
-        elif len(patch) != 2:
-            raise UserError(
-                Problem(
-                    "slices need a patch with two sides",
-                    where="[data] patch",
-                    found=str(list(patch)),
-                    expected="two numbers, such as [256, 256]",
-                )
+        if mode == "windows" and not windows_fit(stride, patch):
+            fail(
+                "the stride of the windows does not fit the patch",
+                "[inference] stride",
+                found=f"{list(stride)} for a patch of {list(patch)}",
+                expected="one number per axis, from 1 to the side of the patch",
+            )
+        if mode == "slices" and len(patch) != 2:
+            fail(
+                "slices need a patch with two sides",
+                "[data] patch",
+                found=list(patch),
+                expected="two numbers, such as [256, 256]",
             )
         self.method = method.to(device)
         self.mode, self.patch, self.stride = mode, tuple(patch), tuple(stride)
@@ -157,32 +205,27 @@ class Predictor:
         """Accepted numbers of spatial axes: 3 for a 3D patch; 2 or 3 (a stack) for a 2D patch."""
         return (2, 3) if len(self.patch) == 2 else (3,)
 
-    def predict(
-        self, images: Iterable[NDArray[np.float32]], shapes: Iterable[Sequence[int]] | None = None
-    ) -> Iterator[Prediction]:
-        """Predict images in order, each as soon as its last window has run.
+    def predict(self, items: Iterable[AnyItem]) -> Iterator[tuple[AnyItem, Prediction]]:
+        """Predict items in order, each as soon as its last window has run.
 
         Args:
-            images: float32 (C, *S) each.
-            shapes: The grid of each prediction, for images that were resampled: probabilities are
-                resampled to it before the class is chosen. None: the grid of the image.
+            items: Images, float32 (C, *S'), each with the shape *S of the grid that its prediction
+                is wanted on.
 
         Yields:
-            One prediction per image.
+            Each item with its prediction. Probabilities are resampled to *S before the class is
+            chosen.
 
         Raises:
             ValueError: If an image has the wrong number of axes or an empty one.
         """
         done = total = 0
-        grids: deque[Sequence[int]] = deque()
-        asked = iter(shapes) if shapes is not None else None
 
-        def parts(image: NDArray[np.float32]) -> Parts:
+        def parts(item: AnyItem) -> tuple[AnyItem, Parts]:
             nonlocal total
-            taken_apart = self._parts(image)
-            grids.append(image.shape[1:] if asked is None else next(asked))
+            taken_apart = self._parts(item.image)
             total += len(taken_apart)
-            return taken_apart
+            return item, taken_apart
 
         def network(image: Tensor) -> Tensor:
             nonlocal done
@@ -192,9 +235,9 @@ class Predictor:
                 self.progress(done, total)
             return maps
 
-        maps = run_batches(map(parts, images), network, self.batch)
-        raw = (self._raw(of_image, grids.popleft()) for of_image in maps)
-        yield from map_ahead(self._clean, raw)
+        maps = run_batches(map(parts, items), network, self.batch)
+        raw = ((item, self._raw(of_item, item.shape)) for item, of_item in maps)
+        yield from map_ahead(lambda each: (each[0], self._clean(each[1])), raw)
 
     def _parts(self, image: NDArray[np.float32]) -> Parts:
         if image.ndim - 1 not in self.dimensions or 0 in image.shape:
@@ -250,13 +293,11 @@ class Predictor:
         for foreground in maps:
             on_grid = _on_grid(foreground, shape)
             background = _background(on_grid)
-            labels.append(most_probable([background, *on_grid]).cpu())
+            labels.append(first_largest([background, *on_grid]).cpu())
             if probability is None:
                 probability = torch.cat([background[None], on_grid]).cpu()
-            del (
-                on_grid,
-                background,
-            )  # free them before the next view: several GB for a large scan
+            # Freed before the next view: several GB for a large scan.
+            del on_grid, background
         assert probability is not None  # maps contain at least the combination
         return _Raw(
             torch.stack(labels).numpy(), probability.numpy(), resampled(spread, shape).cpu().numpy()
@@ -306,19 +347,6 @@ def _with_background(foreground: Tensor) -> Tensor:
     return torch.cat([_background(foreground)[None], foreground])
 
 
-def most_probable(probability: Tensor | Sequence[Tensor]) -> Tensor:
-    """Return the class of the largest of K probabilities (*S), the first of equal ones: uint8 (*S).
-
-    15 times as fast as ``argmax`` on a CPU.
-    """
-    best = probability[0].clone()
-    label = torch.zeros_like(best, dtype=torch.uint8)
-    for index, other in enumerate(probability[1:], 1):
-        label.masked_fill_(other > best, index)
-        torch.maximum(best, other, out=best)
-    return label
-
-
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Switch to evaluation mode; on exit, restore the mode of every submodule."""
@@ -331,32 +359,12 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def _check_windows(patch: Sequence[int], stride: Sequence[int]) -> None:
-    fits = len(stride) == len(patch) and all(
-        1 <= step <= side for step, side in itertools.zip_longest(stride, patch, fillvalue=0)
-    )
-    if not fits:
-        found, expected = (
-            f"{list(stride)} for a patch of {list(patch)}",
-            "one number per axis, from 1 to the side of the patch",
-        )
-        raise UserError(
-            Problem(
-                "the stride of the windows does not fit the patch",
-                "[inference] stride",
-                found,
-                expected,
-            )
-        )
-
-
-Item = TypeVar("Item")
-
+Source = TypeVar("Source")
 
 Result = TypeVar("Result")
 
 
-def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_ahead(function: Callable[[Source], Result], items: Iterable[Source]) -> Iterator[Result]:
     """Yield ``map(function, items)``; ``function`` runs in a thread, one item ahead of the results.
 
     An error is raised in place of its item's result.
@@ -365,6 +373,7 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iter
         running: Future[Result] | None = None
         for item in items:
             finished, running = running, thread.submit(function, item)
+            del item  # a large scan is not kept while the next one is made
             if finished is not None:
                 yield finished.result()
         if running is not None:

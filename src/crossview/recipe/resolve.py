@@ -19,7 +19,7 @@ from crossview import methods, networks
 from crossview.core.errors import Problem, UserError, nearest, raise_all
 from crossview.data import sources
 from crossview.data.sources.source import DataOptions
-from crossview.inference.options import InferenceOptions
+from crossview.inference.options import InferenceOptions, windows_fit
 from crossview.methods.method import Method, MethodOptions, Stage
 from crossview.recipe.layers import TABLES, Tables, load
 from crossview.training.options import TrainingOptions
@@ -191,11 +191,6 @@ def _conflicts(recipe: Recipe) -> list[Problem]:
             )
         )
     return problems + _batch_conflicts(recipe)
-
-
-def windows_fit(stride: Sequence[int], patch: Sequence[int]) -> bool:
-    """Whether windows of ``patch`` voxels every ``stride`` voxels move on and leave no gaps."""
-    return all(1 <= step <= side for step, side in zip(stride, patch, strict=True))
 
 
 def _batch_conflicts(recipe: Recipe) -> list[Problem]:

@@ -1,9 +1,11 @@
+"""The verb evaluate: score a run's checkpoint on the test or validation cases."""
+
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import fail
 from crossview.core.plugins import command
 from crossview.core.progress import Progress
 from crossview.data.case import Case
@@ -14,7 +16,10 @@ from crossview.runs.prepare import find_splits, preprocessing_of
 from crossview.runs.run import Run, load_method, make_predictor, other_plugin, stored_precision
 from crossview.training.device import find_device, set_kernels
 
-WAITED_IN_VAIN = "The labelled stage waited to the last step for its networks to learn: the unlabelled scans were not used."
+WAITED_IN_VAIN = (
+    "The labelled stage waited to the last step for its networks to learn: the unlabelled scans "
+    "were not used."
+)
 
 
 def evaluate(
@@ -27,26 +32,40 @@ def evaluate(
     cases: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Score a run's checkpoint on the test or validation cases; writes evaluation/<split>/ and the report. Returns the summary.
+    """Score a run's checkpoint; write evaluation/<split>/ and the report.
 
-    ``cases`` limits the evaluation to the first so many; the summary names those it counts. Raises UserError.
+    Args:
+        run: A run folder.
+        data: The data folder, if it is not the run's own.
+        split: "test" or "validation".
+        checkpoint_name: Name of the checkpoint; None for that of the run's selection policy.
+        device: auto, cpu, cuda, cuda:1 ...
+        cases: Number of cases to score, the first ones; None for all. The summary names them.
+        progress: Called after each batch with the windows or slices done and those known.
+
+    Returns:
+        The summary, as in summary.json.
+
+    Raises:
+        UserError: If there is no such split or checkpoint, or cases cannot be read.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     recipe = run.recipe
     if split not in ("test", "validation"):
-        raise UserError(Problem(f"there is no split '{split}'", expected="test or validation"))
+        fail(f"there is no split '{split}'", expected="test or validation")
     root = run.data_root(data)
     splits = find_splits(recipe, root)
     chosen: tuple[Case, ...] = getattr(splits, split)[:cases]
     if not chosen:
         segment = command("predict", run.path, "SCANS", "--out", "DIR")
-        fix = f"to segment scans: {segment}; to score some, name labelled cases as {split} in split.toml"
-        raise UserError(
-            Problem(
-                f"there are no {split} cases",
-                where=str(root or recipe.data.source),
-                fix=fix if splits.raw else "",
-            )
+        fix = (
+            f"to segment scans: {segment}; to score some, list labelled cases as {split} in "
+            "split.toml"
+        )
+        fail(
+            f"there are no {split} cases",
+            root or recipe.data.source,
+            fix=fix if splits.raw else "",
         )
     where = find_device(device)
     set_kernels(deterministic=False)
@@ -58,10 +77,7 @@ def evaluate(
     summary = evaluate_cases(
         predictor,
         chosen,
-        classes=splits.classes,
-        class_names=splits.class_names,
-        unit=splits.unit,
-        channels=splits.channels,
+        splits,
         preprocessing=preprocessing_of(recipe, splits),
         out=folder,
         header={

@@ -1,4 +1,4 @@
-"""Trained models for programs: arrays in, predictions out."""
+"""The verb predict, and trained models for programs: arrays in, predictions out."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import fail
 from crossview.core.progress import Progress
+from crossview.data.io.scan import check_finite
 from crossview.data.preprocess import Preprocessing
-from crossview.inference.files import origin_of, predict_files
-from crossview.inference.predict import Prediction, Predictor
+from crossview.inference.files import predict_files
+from crossview.inference.outputs import MapName, Outputs, origin_of
+from crossview.inference.predict import ArrayItem, Prediction, Predictor
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.runs.run import Run, make_predictor, stored_precision, trained_method
 from crossview.training.device import find_device, set_kernels
@@ -35,13 +37,30 @@ def predict(
     done: Callable[[Path], None] = lambda _: None,
     remark: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
-    """Segment scans (NIfTI, PNG, TIFF, or h5 in the LA and ACDC layouts) into the folder ``out``, each in its own grid, affine and name.
+    """Segment scans, each in its own grid, affine and name.
 
-    disagreement, entropy: also write where the views differ, and where the prediction is unsure. flips: average over reflections, see
-    :class:`Predictor`; left out, as the run's recipe says. resume: leave scans out whose prediction is there. done: is told each file as it
-    is written. remark: is told a line for each prediction that holds nothing but background, and where maps are not what their name says.
-    A folder that holds another model's predictions is refused, unless it is to be overwritten.
-    Raises UserError naming every file that could not be predicted; the others are done.
+    Args:
+        run: A run folder or a model.pt.
+        inputs: Scans and folders of scans: NIfTI, PNG, TIFF, or h5 in the layouts of LA and ACDC.
+        out: The output folder.
+        probabilities: Also write the class probabilities.
+        disagreement: Also write where the views differ.
+        entropy: Also write where the prediction is unsure.
+        flips: Average over reflections, see :class:`Predictor`. None: as in the run's recipe.
+        resume: Skip scans whose prediction exists.
+        overwrite: Replace existing predictions, also those of a different model.
+        device: auto, cpu, cuda, cuda:1 ...
+        progress: Called with (scans done, all scans).
+        done: Called with each label's file after it is written.
+        remark: Called with a line per prediction that is all background, and if the disagreement
+            maps contain the entropy.
+
+    Returns:
+        The label files.
+
+    Raises:
+        UserError: Before anything is written, if the folder contains other predictions. At the end,
+            with every scan that could not be predicted; the others are done.
     """
     where = find_device(device)
     set_kernels(deterministic=False)
@@ -49,26 +68,28 @@ def predict(
     recipe = found.recipe
     if flips is not None:
         recipe = resolve(recipe.tables(), [f"inference.flips={str(flips).lower()}"])
+    asked: dict[MapName, bool] = {
+        "probability": probabilities,
+        "disagreement": disagreement,
+        "entropy": entropy,
+    }
+    table = recipe.inference.model_dump(mode="json")
+    outputs = Outputs(
+        Path(out),
+        maps=tuple(name for name, wanted in asked.items() if wanted),
+        resume=resume,
+        overwrite=overwrite,
+        origin=origin_of(recipe.method.name, found.step, found.state["weights"], table),
+    )
     return predict_files(
         make_predictor(recipe, found.method, where, stored_precision(recipe)),
         [Path(each) for each in inputs],
-        Path(out),
+        outputs,
         data=recipe.data,
         channels=found.channels,
-        probabilities=probabilities,
-        disagreement=disagreement,
-        entropy=entropy,
-        resume=resume,
-        overwrite=overwrite,
         progress=progress,
         done=done,
         remark=remark,
-        origin=origin_of(
-            recipe.method.name,
-            found.step,
-            found.state["weights"],
-            recipe.inference.model_dump(mode="json"),
-        ),
     )
 
 
@@ -111,16 +132,9 @@ class Model:
                 required spacing is missing.
         """
         array = self._with_channels(np.asarray(image, dtype=np.float32))
-        if not np.isfinite(array).all():
-            raise UserError(
-                Problem(
-                    "the image contains values that are not numbers",
-                    found="NaN or infinity",
-                    fix="set them to the background's value",
-                )
-            )
+        check_finite(array, "the image", "image")
         prepared = Preprocessing.of(self.recipe.data).image(array, spacing, "the image")
-        (prediction,) = self.predictor.predict([prepared], [array.shape[1:]])
+        ((_, prediction),) = self.predictor.predict([ArrayItem(prepared, array.shape[1:])])
         return prediction
 
     def _with_channels(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -133,9 +147,7 @@ class Model:
         expected = f"{self.channels} channel(s), then {spatial} axes" + (
             ", or the axes alone" if self.channels == 1 else ""
         )
-        raise UserError(
-            Problem("the image has an unexpected shape", found=str(array.shape), expected=expected)
-        )
+        fail("the image has an unexpected shape", found=array.shape, expected=expected)
 
 
 def load(run: Run | Path | str, device: str = "auto") -> Model:

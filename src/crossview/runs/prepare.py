@@ -15,7 +15,7 @@ from crossview.core.errors import Problem, UserError, raise_all
 from crossview.core.progress import Progress
 from crossview.data import sources
 from crossview.data.case import Case, Splits
-from crossview.data.checks.case import check_case
+from crossview.data.checks.case import read_case
 from crossview.data.memory import Room
 from crossview.data.preprocess import AS_STORED, Preprocessing
 from crossview.data.store import Store
@@ -197,17 +197,14 @@ def check_scored(recipe: Recipe, splits: Splits) -> None:
     axes = (2, 3) if len(recipe.data.patch) == 2 else (3,)
 
     def problems_of(case: Case) -> list[Problem]:
-        try:
-            image, label = case.read_image(), case.read_label() if case.read_label else None
-        except UserError as error:
-            return list(error.problems)
-        if image.ndim - 1 not in axes:
+        read = read_case(case, splits.classes, splits.channels)
+        if read.image is not None and read.image.ndim - 1 not in axes:
             found, expected = (
-                f"{image.ndim - 1} axes",
+                f"{read.image.ndim - 1} axes",
                 f"{' or '.join(map(str, axes))}, for inference.mode = {recipe.inference.mode}",
             )
             return [Problem("the case does not fit the way of inference", case.id, found, expected)]
-        return check_case(image, label, case, splits.classes, splits.channels)
+        return read.problems
 
     with ThreadPoolExecutor(4) as pool:
         raise_all(

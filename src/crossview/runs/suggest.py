@@ -1,30 +1,25 @@
-"""The verb suggest: which unlabelled scans of a run's data set to label next."""
+"""The verb suggest: the unlabelled scans of a run's data set to label next."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import tee
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import fail
 from crossview.core.files import write_text
 from crossview.core.progress import Progress
 from crossview.data.case import Case
-from crossview.data.preprocess import Preprocessing
-from crossview.evaluation.doubt import Suggestion, choose, describe, doubts
-from crossview.inference.predict import Prediction, Predictor
+from crossview.evaluation.doubt import Doubt, Suggestion, choose, describe, doubt
+from crossview.inference.predict import CaseItem, Prediction
 from crossview.reporting.pictures.suggestions import Shown, suggestion_sheet
 from crossview.runs.prepare import find_splits, preprocessing_of
 from crossview.runs.run import Run, load_method, make_predictor, stored_precision
 from crossview.training.device import find_device, set_kernels
-
-Image = NDArray[np.float32]
 
 
 def suggest(
@@ -36,37 +31,46 @@ def suggest(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> list[Suggestion]:
-    """The unlabelled scans to label next, the most doubtful first, no two alike (see :mod:`crossview.evaluation.suggest`).
+    """Choose the unlabelled scans to label next; see :mod:`crossview.evaluation.doubt`.
 
-    data: the run's own if left out. out: the folder, RUN/suggest if left out, that gets suggest.json and the pictures suggest.png.
-    Raises UserError where the data set has no unlabelled scans, or one can't be read.
+    Args:
+        run: A run folder.
+        data: The data folder, if it is not the run's own.
+        count: Number of scans to choose.
+        out: The folder for suggest.json and the pictures suggest.png; by default RUN/suggest.
+        device: auto, cpu, cuda, cuda:1 ...
+        progress: Called after each batch with the windows or slices done and those known.
+
+    Returns:
+        The scans, the most doubtful first, no two alike.
+
+    Raises:
+        UserError: If the data set has no unlabelled scans, or one cannot be read.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     if count < 1:
-        raise UserError(Problem("nothing is asked for", "-n", str(count), "1 or more"))
+        fail("nothing is asked for", "-n", found=count, expected="1 or more")
     recipe, root = run.recipe, run.data_root(data)
     splits = find_splits(recipe, root)
     if not splits.unlabelled:
-        raise UserError(
-            Problem(
-                "every scan of this data set is labelled",
-                str(root or recipe.data.source),
-                fix="add scans without labels",
-            )
+        fail(
+            "every scan of this data set is labelled",
+            root or recipe.data.source,
+            fix="add scans without labels",
         )
     where = find_device(device)
     set_kernels(deterministic=False)
     method, _ = load_method(recipe, run.checkpoint(None), splits.channels, where)
     predictor = make_predictor(recipe, method, where, stored_precision(recipe), progress)
     preprocessing = preprocessing_of(recipe, splits)
-    images, seen = tee((case.read_image() for case in splits.unlabelled), 2)
-    found = list(
-        doubts(
-            splits.unlabelled,
-            images,
-            _predictions(predictor, splits.unlabelled, seen, preprocessing),
-        )
-    )
+
+    def predicted(cases: Sequence[Case]) -> Iterator[tuple[CaseItem, Prediction]]:
+        return predictor.predict(CaseItem(case, case.read_image(), preprocessing) for case in cases)
+
+    found = [
+        Doubt(item.case, doubt(prediction), describe(item.stored, prediction.label))
+        for item, prediction in predicted(splits.unlabelled)
+    ]
     labelled = [
         (case.id, describe(case.read_image(), case.read_label()))
         for case in splits.labelled
@@ -74,46 +78,28 @@ def suggest(
     ]
     chosen = choose(found, labelled, count)
     cases = {case.id: case for case in splits.unlabelled}
-    shown = [cases[each.case] for each in chosen]
-    read = [case.read_image() for case in shown]
-    drawn = zip(
-        chosen, shown, read, _predictions(predictor, shown, read, preprocessing), strict=True
-    )
+    shown = predicted([cases[each.case] for each in chosen])
     folder = Path(out) if out is not None else run.path / "suggest"
     folder.mkdir(parents=True, exist_ok=True)
     suggestion_sheet(
-        (Shown(told, image, prediction, case.affine) for told, case, image, prediction in drawn),
+        (
+            Shown(suggestion, item.stored, prediction, item.case.affine)
+            for suggestion, (item, prediction) in zip(chosen, shown, strict=True)
+        ),
         folder / "suggest.png",
         slice_axis=0 if len(recipe.data.patch) == 2 else -1,
         names=dict(enumerate(splits.class_names)),
     )
-    write_text(
-        folder / "suggest.json",
-        json.dumps(_as_json(run, chosen, [(each.case.id, each.score) for each in found]), indent=1)
-        + "\n",
-    )
+    scores = [(each.case.id, each.score) for each in found]
+    text = json.dumps(_as_json(run, chosen, scores), indent=1)
+    write_text(folder / "suggest.json", text + "\n")
     return chosen
-
-
-def _predictions(
-    predictor: Predictor,
-    cases: Sequence[Case],
-    images: Iterator[Image] | Sequence[Image],
-    preprocessing: Preprocessing,
-) -> Iterator[Prediction]:
-    """Predictions of cases on their own grids."""
-    first, second = tee(images, 2)
-    ready = (
-        preprocessing.image(image, case.spacing, f"{case.id} ({case.file})")
-        for case, image in zip(cases, first, strict=True)
-    )
-    return predictor.predict(ready, (image.shape[1:] for image in second))
 
 
 def _as_json(
     run: Run, chosen: Sequence[Suggestion], scores: Sequence[tuple[str, float]]
 ) -> dict[str, Any]:
-    """suggest.json: the suggestions, and the doubt of every unlabelled scan, the most doubtful first."""
+    """Return suggest.json: the suggestions, and the doubt of every scan, the largest first."""
     suggestions = [
         {**asdict(each), "distance": None if np.isnan(each.distance) else each.distance}
         for each in chosen

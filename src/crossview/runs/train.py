@@ -261,9 +261,7 @@ def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, wor
         device=prepared.device,
         precision=precision,
         recipe=recipe.tables(),
-        score=(
-            lambda: quick_dice(predictor, scored, splits.classes, splits.channels, preprocessing)
-        )
+        score=(lambda: quick_dice(predictor, scored, splits, preprocessing))
         if scored and world.first
         else None,
         draw=draw_batch if world.first else None,

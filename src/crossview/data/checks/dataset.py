@@ -219,10 +219,7 @@ def _whole_folder(root: Path) -> DataSet:
     return DataSet(
         "folder",
         root,
-        {
-            role: getattr(found, role)
-            for role in ("labelled", "hidden", "unlabelled", "validation", "test", "unused")
-        },
+        found.by_role,
         len(found.class_names) or None,
         found.class_names,
         found.channel_names or (),

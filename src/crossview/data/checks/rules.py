@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from crossview.core.errors import Problem
 from crossview.core.text import first_few
 from crossview.data.checks.case import CaseFacts
-from crossview.data.io.h5 import LARGEST
+from crossview.data.io.scan import LARGEST
 from crossview.data.sources.folder import FEWEST_LABELLED, too_few_labelled
 
 Facts = Mapping[str, Sequence[CaseFacts]]
