@@ -293,7 +293,7 @@ def _scan_at(path: Path) -> tuple[list[Path], list[Problem]]:
 
 
 def _scans_in(folder: Path) -> tuple[list[Path], list[Problem]]:
-    """Return the scans of a folder, and problems of paths with a scan's suffix that are no files."""
+    """Return the scans of a folder, and a problem per path named like a scan that is no file."""
     entries = sorted(
         file
         for file in folder.iterdir()
