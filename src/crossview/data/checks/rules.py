@@ -198,7 +198,8 @@ def _duplicates(facts: Facts, where: str) -> list[Finding]:
         if fact.digest and not _is_constant(fact)
     ]
     with_label = [fact for fact in telling if any(fact.label_counts)]
-    leaks, others = [], []
+    leaks: list[list[CaseFacts]] = []
+    others: list[list[CaseFacts]] = []
     for group in _groups(telling, lambda fact: fact.digest):
         leak = len({side_of[fact.case.id] for fact in group} - {"unused"}) > 1
         (leaks if leak else others).append(group)

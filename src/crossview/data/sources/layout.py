@@ -22,6 +22,7 @@ from crossview.data.io import (
     missing_channels,
     split_name,
 )
+from crossview.data.sources.lists import no_file
 
 LAYOUT = "a folder with images/ and labels/, or with imagesTr/, labelsTr/ and imagesTs/"
 
@@ -37,9 +38,11 @@ class Layout:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
-    def problem(self, *parts: object) -> None:
-        """Note a problem: what, where, found, expected and fix."""
-        self.problems.append(Problem(*map(str, parts)))
+    def note(
+        self, what: str, where: object, *, found: str, expected: str = "", fix: str = ""
+    ) -> None:
+        """Add a problem."""
+        self.problems.append(Problem(what, str(where), found, expected, fix))
 
 
 def find_scans(root: Path) -> Layout:
@@ -47,8 +50,13 @@ def find_scans(root: Path) -> Layout:
     layout = Layout()
     images, images_tr = root / "images", root / "imagesTr"
     if images.is_dir() and images_tr.is_dir():
-        what, fix = "the folder contains two layouts", "move one of them elsewhere"
-        layout.problem(what, root, "images/ and imagesTr/", "one of the two", fix)
+        layout.note(
+            "the folder contains two layouts",
+            root,
+            found="images/ and imagesTr/",
+            expected="one of the two",
+            fix="move one of them elsewhere",
+        )
     elif images.is_dir():
         layout.train = _scans(images, root / "labels", layout)
     elif images_tr.is_dir():
@@ -61,12 +69,21 @@ def find_scans(root: Path) -> Layout:
             _note_no_layout(root, layout)
         return layout
     for name in sorted(layout.train.keys() & layout.test.keys()):
-        what, found = "two scans have the same name", "in imagesTr and in imagesTs"
-        layout.problem(what, name, found, "different names", "rename one of them")
+        layout.note(
+            "two scans have the same name",
+            name,
+            found="in imagesTr and in imagesTs",
+            expected="different names",
+            fix="rename one of them",
+        )
     if not layout.train and not layout.problems:
-        folder = images if images.is_dir() else images_tr
-        what = "the folder contains no scans"
-        layout.problem(what, folder, "none", SCANS, "copy the scans there")
+        layout.note(
+            "the folder contains no scans",
+            images if images.is_dir() else images_tr,
+            found="none",
+            expected=SCANS,
+            fix="copy the scans there",
+        )
     return layout
 
 
@@ -81,7 +98,7 @@ def _note_no_layout(root: Path, layout: Layout) -> None:
     fix = "move the scans to images/, and their labels, with the same names, to labels/"
     if root.absolute().name in ("images", "imagesTr", "labels", "labelsTr"):
         fix = f"give the parent folder: {root.absolute().parent}"
-    layout.problem("the folder layout is unknown", root, found, LAYOUT, fix)
+    layout.note("the folder layout is unknown", root, found=found, expected=LAYOUT, fix=fix)
 
 
 def _scans(
@@ -107,25 +124,36 @@ def _scans(
         if BY_SUFFIX[split_name(label.name)[1]] is scan.format:
             scans[name] = replace(scan, label=label)
         else:
-            what, found = (
+            layout.note(
                 "scan and label have different formats",
-                f"{scan.files[0].name} and {label.name}",
+                name,
+                found=f"{scan.files[0].name} and {label.name}",
+                expected="both NIfTI, or both PNG or TIFF",
+                fix="convert one of them",
             )
-            expected = "both NIfTI, or both PNG or TIFF"
-            layout.problem(what, name, found, expected, "convert one of them")
     return scans
 
 
 def _note_misnamed(folder: Path, layout: Layout) -> None:
     """Note a label folder that is a file or differs in capitals."""
     if folder.is_file():
-        expected, fix = "a folder of labels", "move the labels to a folder of this name"
-        layout.problem("the label folder is a file", folder, "a file", expected, fix)
+        layout.note(
+            "the label folder is a file",
+            folder,
+            found="a file",
+            expected="a folder of labels",
+            fix="move the labels to a folder of this name",
+        )
     elif not folder.is_dir():
         for path in _entries(folder.parent, Layout()):
             if path.name.casefold() == folder.name.casefold() and path.is_dir():
-                what, fix = "the label folder is misspelt", f"rename it to {folder.name}"
-                layout.problem(what, path, path.name, folder.name, fix)
+                layout.note(
+                    "the label folder is misspelt",
+                    path,
+                    found=path.name,
+                    expected=folder.name,
+                    fix=f"rename it to {folder.name}",
+                )
 
 
 def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
@@ -137,25 +165,31 @@ def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
         if path.name.startswith("."):
             continue
         if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in path.name):
-            what, expected = "a file name contains unprintable characters", "printable characters"
-            layout.problem(what, folder, ascii(path.name), expected, "rename the file")
+            layout.note(
+                "a file name contains unprintable characters",
+                folder,
+                found=ascii(path.name),
+                expected="printable characters",
+                fix="rename the file",
+            )
         elif suffix not in UNPUBLISHED or not name:
             odd.append(path.name)
         elif not path.is_file():
-            link = "a broken link" if path.is_symlink() else "a special file"
-            found = "a folder" if path.is_dir() else link
-            layout.problem("not a regular file", path, found, "a scan", "restore or remove it")
+            layout.problems += no_file(path)
         elif name in files:
-            what, found = "two files have the same name", f"{files[name].name} and {path.name}"
-            layout.problem(what, folder, found, "one file per scan", "remove one of them")
+            layout.note(
+                "two files have the same name",
+                folder,
+                found=f"{files[name].name} and {path.name}",
+                expected="one file per scan",
+                fix="remove one of them",
+            )
         else:
             files[name] = path
     if odd:
-        what = (
-            "1 entry is not a scan and is skipped"
-            if len(odd) == 1
-            else f"{len(odd)} entries are not scans and are skipped"
-        )
+        what = f"{len(odd)} entries are not scans and are skipped"
+        if len(odd) == 1:
+            what = "1 entry is not a scan and is skipped"
         layout.warnings.append(Problem(what, str(folder), first_few(odd), SCANS))
     return files
 
@@ -163,12 +197,18 @@ def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
 def _entries(folder: Path, layout: Layout) -> list[Path]:
     """Return the entries of a folder; none, with a problem, if it cannot be read."""
     if folder.is_symlink() and not folder.exists():
-        layout.problem("not a folder", folder, "a broken link", "a folder", "repair the link")
+        layout.note(
+            "not a folder",
+            folder,
+            found="a broken link",
+            expected="a folder",
+            fix="repair the link",
+        )
     try:
         return list(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
-        found, fix = error.strerror or str(error), "change its permissions"
-        layout.problem("the folder can't be read", folder, found, "", fix)
+        found = error.strerror or str(error)
+        layout.note("the folder can't be read", folder, found=found, fix="change its permissions")
         return []
 
 
@@ -193,12 +233,13 @@ def _by_case(files: Mapping[str, Path], layout: Layout) -> dict[str, ScanFiles]:
     groups, others = by_channel(files.values())
     for path in others:
         name = split_name(path.name)[0]
-        what, expected = (
+        layout.note(
             "the file name has no channel number",
-            "a name that ends in _0000, _0001, ...",
+            path,
+            found=path.name,
+            expected="a name that ends in _0000, _0001, ...",
+            fix=f"rename it to {name}_0000{path.name[len(name) :]}, like the others",
         )
-        fix = f"rename it to {name}_0000{path.name[len(name) :]}, like the others"
-        layout.problem(what, path, path.name, expected, fix)
     channels: dict[str, dict[int, Path]] = defaultdict(dict)
     for (_, name, _), of_case in groups.items():
         channels[name] |= of_case
@@ -218,19 +259,25 @@ def _note_alike(names: Iterable[str], folder: Path, layout: Layout) -> None:
         by_small[name.casefold()].append(name)
     for alike in by_small.values():
         if len(alike) > 1:
-            what, expected = (
+            layout.note(
                 "names differ in capitals only",
-                "names that differ in more than capitals",
+                folder,
+                found=" and ".join(alike),
+                expected="names that differ in more than capitals",
+                fix="rename one of them",
             )
-            layout.problem(what, folder, " and ".join(alike), expected, "rename one of them")
 
 
 def _note_orphans(
     orphans: list[str], scans: Mapping[str, ScanFiles], folder: Path, layout: Layout
 ) -> None:
-    what = "1 label has no scan" if len(orphans) == 1 else f"{len(orphans)} labels have no scan"
     # "case1" in "case1_seg"
     inside = max((name for name in scans if name in orphans[0]), key=len, default="")
     hint = f"; {orphans[0]} may be the label of {inside}" if inside else ""
-    fix = f"rename each label to match its scan, or remove it{hint}"
-    layout.problem(what, folder, first_few(orphans), "labels named like their scans", fix)
+    layout.note(
+        "1 label has no scan" if len(orphans) == 1 else f"{len(orphans)} labels have no scan",
+        folder,
+        found=first_few(orphans),
+        expected="labels named like their scans",
+        fix=f"rename each label to match its scan, or remove it{hint}",
+    )
