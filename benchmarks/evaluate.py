@@ -24,7 +24,7 @@ from benchmarks.timing import (
 )
 from numpy.typing import NDArray
 
-from crossview.inference.predict import ArrayItem
+from crossview.inference.items import ArrayItem
 from crossview.inference.windows import window_starts
 from crossview.recipe.resolve import Recipe
 from crossview.runs.run import make_predictor, recordable

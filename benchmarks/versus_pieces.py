@@ -16,7 +16,7 @@ from benchmarks.release import Backends, load, quiet
 from benchmarks.timing import say, seconds, spread
 from numpy.typing import NDArray
 
-from crossview.inference.predict import ArrayItem
+from crossview.inference.items import ArrayItem
 from crossview.inference.windows import window_starts
 from crossview.methods.blocks.pseudo_labels import clean_async
 from crossview.runs.prepare import Prepared

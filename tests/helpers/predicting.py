@@ -2,9 +2,9 @@
 
 from crossview.data.io import ScanFiles, split_name
 from crossview.data.sources.source import DataOptions
-from crossview.inference.files import read_input
+from crossview.inference.inputs import read_input
+from crossview.inference.items import ArrayItem
 from crossview.inference.outputs import Outputs
-from crossview.inference.predict import ArrayItem
 
 
 def read_scan(*files, name=None, channels=1, dimensions=(3,), **data):

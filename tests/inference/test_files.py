@@ -12,7 +12,8 @@ from tests.helpers.predicting import predictions
 from crossview.core.errors import UserError
 from crossview.data.io import nifti
 from crossview.data.sources.source import DataOptions
-from crossview.inference.files import find_scans, predict_files
+from crossview.inference.files import predict_files
+from crossview.inference.inputs import find_scans
 from crossview.inference.outputs import Outputs
 from crossview.inference.predict import Predictor
 

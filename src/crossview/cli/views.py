@@ -16,7 +16,7 @@ from rich.text import Text
 
 from crossview.cli.console import FULL
 from crossview.data.checks.dataset import Check
-from crossview.data.checks.rules import Finding
+from crossview.data.checks.findings import Finding
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -36,7 +36,8 @@ from crossview.evaluation.scores import (
     summarise,
     write,
 )
-from crossview.inference.predict import CaseItem, Prediction, Predictor
+from crossview.inference.items import CaseItem
+from crossview.inference.predict import Prediction, Predictor
 
 Image = NDArray[np.float32]
 

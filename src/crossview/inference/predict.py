@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from crossview.core.errors import fail
 from crossview.core.progress import Progress
-from crossview.data.case import Case
-from crossview.data.preprocess import Preprocessing, resampled
-from crossview.inference.doubt import disagreement, normalised_entropy
+from crossview.data.preprocess import resampled
+from crossview.inference.doubt import background, normalised_entropy, uncertainty
+from crossview.inference.items import AnyItem
 from crossview.inference.options import windows_fit
 from crossview.inference.windows import Parts, Slices, SliceWindows, Windows, run_batches
 from crossview.methods.blocks.components import largest_components
@@ -29,56 +29,6 @@ Label = NDArray[np.uint8]
 
 SLAB = 32
 """Slices of a volume whose uncertainty is computed at once."""
-
-
-class Item(Protocol):
-    """An image to predict, and anything else its caller wants back with the prediction."""
-
-    @property
-    def image(self) -> NDArray[np.float32]:
-        """Network input, (C, *S'). Asked for once, right before the first forward pass."""
-        ...
-
-    @property
-    def shape(self) -> Sequence[int]:
-        """Shape *S of the grid that the prediction is wanted on."""
-        ...
-
-
-AnyItem = TypeVar("AnyItem", bound=Item)
-
-
-@dataclass(frozen=True, eq=False)
-class ArrayItem:
-    """An image in memory to predict on its own grid, or on another one of ``shape``."""
-
-    image: NDArray[np.float32]
-    shape: Sequence[int]
-
-    @classmethod
-    def on_own_grid(cls, image: NDArray[np.float32]) -> ArrayItem:
-        return cls(image, image.shape[1:])
-
-
-@dataclass(frozen=True, eq=False)
-class CaseItem:
-    """A case to predict on its own grid. It is prepared when the predictor asks for it.
-
-    stored: the image as read, (C, *S). label: (*S), None without one.
-    """
-
-    case: Case
-    stored: NDArray[np.float32]
-    preprocessing: Preprocessing
-    label: Label | None = None
-
-    @property
-    def image(self) -> NDArray[np.float32]:
-        return self.preprocessing.image(self.stored, self.case.spacing, self.case.where)
-
-    @property
-    def shape(self) -> Sequence[int]:
-        return self.stored.shape[1:]
 
 
 @dataclass(frozen=True)
@@ -287,17 +237,17 @@ class Predictor:
         computed on the maps' own grid and then resampled.
         """
         spread = torch.cat(
-            [_doubt(slab, self.method.peers) for slab in torch.split(maps, SLAB, dim=2)]
+            [uncertainty(slab, self.method.peers) for slab in torch.split(maps, SLAB, dim=2)]
         )
         labels, probability = [], None
         for foreground in maps:
             on_grid = _on_grid(foreground, shape)
-            background = _background(on_grid)
-            labels.append(first_largest([background, *on_grid]).cpu())
+            rest = background(on_grid)
+            labels.append(first_largest([rest, *on_grid]).cpu())
             if probability is None:
-                probability = torch.cat([background[None], on_grid]).cpu()
+                probability = torch.cat([rest[None], on_grid]).cpu()
             # Freed before the next view: several GB for a large scan.
-            del on_grid, background
+            del on_grid, rest
         assert probability is not None  # maps contain at least the combination
         return _Raw(
             torch.stack(labels).numpy(), probability.numpy(), resampled(spread, shape).cpu().numpy()
@@ -315,15 +265,6 @@ class Predictor:
         )
 
 
-def _doubt(maps: Tensor, peers: bool) -> Tensor:
-    """Return the disagreement of the views, (*S), from maps (1 + views, K-1, *S).
-
-    Entropy if there is only one network or the views are not peers.
-    """
-    views = [_with_background(view) for view in maps[1:]] if peers else []
-    return disagreement(views) if views else normalised_entropy(_with_background(maps[0]))
-
-
 def _on_grid(foreground: Tensor, shape: Sequence[int]) -> Tensor:
     """Resample maps (K-1, *S') class by class; return ``foreground`` if the shape is equal."""
     if tuple(shape) == foreground.shape[1:]:
@@ -332,19 +273,6 @@ def _on_grid(foreground: Tensor, shape: Sequence[int]) -> Tensor:
     for index in range(len(foreground)):
         result[index : index + 1] = resampled(foreground[index : index + 1], shape)
     return result
-
-
-def _background(foreground: Tensor) -> Tensor:
-    """Return the background, (K-1, *S) -> (*S).
-
-    With two classes arg-max is exact: 1 - p is rounded to less than p only for p > 0.5.
-    """
-    return (1 - foreground.sum(0)).clamp_(min=0)
-
-
-def _with_background(foreground: Tensor) -> Tensor:
-    """Prepend the background, (K-1, *S) -> (K, *S)."""
-    return torch.cat([_background(foreground)[None], foreground])
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from crossview.core.files import write_text
 from crossview.core.progress import Progress
 from crossview.data.case import Case
 from crossview.evaluation.doubt import Doubt, Suggestion, choose, describe, doubt
-from crossview.inference.predict import CaseItem, Prediction
+from crossview.inference.items import CaseItem
+from crossview.inference.predict import Prediction
 from crossview.reporting.pictures.suggestions import Shown, suggestion_sheet
 from crossview.runs.prepare import find_splits, preprocessing_of
 from crossview.runs.run import Run, load_method, make_predictor, stored_precision

@@ -130,6 +130,11 @@ class CaseFacts:
         """Number of channels; 0 if the image could not be read."""
         return self.shape[0] if self.shape else 0
 
+    @property
+    def constant(self) -> bool:
+        """True if every channel has a single value."""
+        return bool(self.extremes) and all(low == high for low, high in self.extremes)
+
 
 def inspect(
     cases: Sequence[Case],

@@ -17,7 +17,8 @@ from crossview.core.errors import Problem, UserError
 from crossview.data import sources
 from crossview.data.case import Case
 from crossview.data.checks.case import CaseFacts, inspect
-from crossview.data.checks.rules import Facts, Finding, check_set
+from crossview.data.checks.findings import Facts, Finding
+from crossview.data.checks.rules import check_set
 from crossview.data.sources import folder, lists
 from crossview.data.sources.layout import LAYOUT
 
