@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossview.inference.options import InferenceOptions
 from crossview.inference.predict import Predictor
 from crossview.methods.method import Method, MethodOptions
 
@@ -72,14 +73,13 @@ def threshold() -> Method:
 def predictor() -> Callable[..., Predictor]:
     """Builds a predictor of 8x8x6 windows; keywords replace its settings."""
 
-    def build(method: Method, **settings: Any) -> Predictor:
-        defaults = {
-            "mode": "windows",
-            "patch": (8, 8, 6),
-            "stride": (3, 3, 2),
-            "largest_component": False,
-            "batch": 4,
-        }
-        return Predictor(method, device=torch.device("cpu"), **(defaults | settings))
+    def build(method: Method, patch=(8, 8, 6), **settings: Any) -> Predictor:
+        defaults = {"stride": (3, 3, 2), "largest_component": False}
+        keys = set(InferenceOptions.model_fields)
+        options = defaults | {key: value for key, value in settings.items() if key in keys}
+        others = {key: value for key, value in settings.items() if key not in keys}
+        return Predictor(
+            method, InferenceOptions(**options), patch, device=torch.device("cpu"), **others
+        )
 
     return build

@@ -8,7 +8,7 @@ import torch
 from tests.helpers.predicting import predictions
 
 from crossview.recipe.resolve import resolve
-from crossview.runs import train
+from crossview.runs import run as runs
 from crossview.runs.run import make_predictor
 from crossview.training.device import set_kernels
 from crossview.training.graphs import Recorder
@@ -36,7 +36,7 @@ def test_whole_sets_on_a_gpu_are_recorded_where_the_recipe_records(
     monkeypatch, compiled, device, many, recorded
 ):
     settings = {}
-    monkeypatch.setattr(train, "Predictor", lambda method, **named: settings.update(named))
+    monkeypatch.setattr(runs, "Predictor", lambda *_, **named: settings.update(named))
     recipe = resolve("demo", [*GRAPHS, f"training.compile={compiled}"])
     method = recipe.build_method(1)
     make_predictor(recipe, method, torch.device(device), "float32", many=many)

@@ -18,7 +18,7 @@ from crossview.core.progress import Progress
 from crossview.data.preprocess import resampled
 from crossview.inference.doubt import background, normalised_entropy, uncertainty
 from crossview.inference.items import AnyItem
-from crossview.inference.options import windows_fit
+from crossview.inference.options import InferenceOptions, windows_fit
 from crossview.inference.windows import Parts, Slices, SliceWindows, Windows, run_batches
 from crossview.methods.blocks.components import largest_components
 from crossview.methods.blocks.pseudo_labels import first_largest
@@ -94,16 +94,11 @@ class Predictor:
 
     Args:
         method: The trained method.
-        mode: "windows": sliding windows of size ``patch`` every ``stride`` voxels, in each slice of
-            a volume (D, H, W) if the patch has two sides. "slices": each slice is resized to
-            ``patch`` and back; ``stride`` is not used.
+        options: The table [inference]. Windows run in each slice of a volume (D, H, W) if the patch
+            has two sides. The largest component of each class is that of the whole volume in all
+            modes (26 neighbours; 8 in an image). Flips are the image's reflections along the first
+            axis of the patch, the second and both.
         patch: Size of a window or slice in voxels.
-        stride: Distance between windows in voxels, one number per axis of ``patch``.
-        largest_component: Keep the largest component of each class, over the whole volume in all
-            modes (26 neighbours; 8 in an image).
-        batch: Windows or slices per forward pass; does not affect the result.
-        flips: Average over the image and its reflections along the first axis of the patch, the
-            second and both, for four times the work.
         device: Where the forward passes run.
         precision: Of the forward passes.
         progress: Called after each batch with the windows or slices done and those known.
@@ -116,36 +111,30 @@ class Predictor:
     def __init__(
         self,
         method: Method,
-        *,
-        mode: Literal["windows", "slices"],
+        options: InferenceOptions,
         patch: Sequence[int],
-        stride: Sequence[int] = (),
-        largest_component: bool,
-        batch: int,
-        flips: bool = False,
+        *,
         device: torch.device,
         precision: Literal["float32", "bf16"] = "float32",
         progress: Progress | None = None,
         passes: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        if mode == "windows" and not windows_fit(stride, patch):
+        if options.mode == "windows" and not windows_fit(options.stride, patch):
             fail(
                 "the stride of the windows does not fit the patch",
                 "[inference] stride",
-                found=f"{list(stride)} for a patch of {list(patch)}",
+                found=f"{list(options.stride)} for a patch of {list(patch)}",
                 expected="one number per axis, from 1 to the side of the patch",
             )
-        if mode == "slices" and len(patch) != 2:
+        if options.mode == "slices" and len(patch) != 2:
             fail(
                 "slices need a patch with two sides",
                 "[data] patch",
                 found=list(patch),
                 expected="two numbers, such as [256, 256]",
             )
-        self.method = method.to(device)
-        self.mode, self.patch, self.stride = mode, tuple(patch), tuple(stride)
-        self.largest_component, self.batch = largest_component, batch
-        self.flips: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3)) if flips else ((),)
+        self.method, self.options, self.patch = method.to(device), options, tuple(patch)
+        self.flips = ((), (2,), (3,), (2, 3)) if options.flips else ((),)
         self.device, self.precision = device, precision
         self.progress, self.passes = progress, passes
         self._views: tuple[str, ...] = ()
@@ -185,21 +174,21 @@ class Predictor:
                 self.progress(done, total)
             return maps
 
-        maps = run_batches(map(parts, items), network, self.batch)
+        maps = run_batches(map(parts, items), network, self.options.batch)
         raw = ((item, self._raw(of_item, item.shape)) for item, of_item in maps)
         yield from map_ahead(lambda each: (each[0], self._clean(each[1])), raw)
 
     def _parts(self, image: NDArray[np.float32]) -> Parts:
         if image.ndim - 1 not in self.dimensions or 0 in image.shape:
             raise ValueError(
-                f"image of shape {image.shape} does not fit {self.mode} of {self.patch}; channels "
+                f"image of shape {image.shape} does not fit {self.options.mode} of {self.patch}; channels "
                 "come first"
             )
         tensor = torch.tensor(np.ascontiguousarray(image, dtype=np.float32), device=self.device)
-        if self.mode == "slices":
+        if self.options.mode == "slices":
             return Slices(tensor, self.patch)
         return (Windows if tensor.ndim - 1 == len(self.patch) else SliceWindows)(
-            tensor, self.patch, self.stride
+            tensor, self.patch, self.options.stride
         )
 
     def _maps(self, image: Tensor) -> Tensor:
@@ -256,9 +245,9 @@ class Predictor:
     def _clean(self, raw: _Raw) -> Prediction:
         classes = len(raw.probability)
         cleaned = largest_components(
-            raw.labels if self.largest_component else raw.labels[:1], classes
+            raw.labels if self.options.largest_component else raw.labels[:1], classes
         )
-        labels, other = (cleaned, raw.labels) if self.largest_component else (raw.labels, cleaned)
+        labels, other = (cleaned, raw.labels) if self.options.largest_component else (raw.labels, cleaned)
         views = dict(zip(self._views, labels[1:], strict=True))
         return Prediction(
             labels[0], raw.probability, views, other[0], raw.disagreement, self.method.peers

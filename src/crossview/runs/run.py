@@ -397,7 +397,6 @@ def make_predictor(
     many: bool = False,
 ) -> Predictor:
     """The recipe's way from an image to a prediction. many: for whole sets, so it pays to record passes, where the recipe records them."""
-    options = recipe.inference
     passes = (
         Recordings(networks_of(method)).passes
         if many and recordable(recipe, device)
@@ -405,12 +404,8 @@ def make_predictor(
     )
     return Predictor(
         method,
-        mode=options.mode,
-        patch=recipe.data.patch,
-        stride=options.stride,
-        largest_component=options.largest_component,
-        batch=options.batch,
-        flips=options.flips,
+        recipe.inference,
+        recipe.data.patch,
         device=device,
         precision=precision,
         progress=progress,
