@@ -11,10 +11,9 @@ import itertools
 import os
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +84,16 @@ def evaluate(
     if splits.unit == "mm":
         raise_all([_no_spacing(case) for case in cases if case.spacing is None])
     notes = list(header.get("notes", ()))
-    with _replaced_whole(out) as folder, _Scorer(splits) as scorer:
+    scores: list[Future[list[Score]]] = []
+    workers = max(1, min(8, (os.cpu_count() or 1) - 1))
+    with _replaced_whole(out) as folder, ThreadPoolExecutor(workers) as pool:
         for item, label, prediction in predicted(predictor, cases, splits, preprocessing):
-            scorer.add(item.case, label, prediction)
+            # Without the probabilities: they are several times as large.
+            labels = {COMBINED: prediction.label, OTHER_CLEAN_UP: prediction.other}
+            labels |= prediction.views
+            scores.append(pool.submit(score_case, item.case, label, labels, splits))
+            if len(scores) > 2 * workers:
+                scores[-2 * workers - 1].result()  # few cases wait in memory at a time
             if not prediction.finite:
                 notes.append(
                     f"{item.case.id}: the network returned NaN or infinity, so its prediction is "
@@ -96,54 +102,18 @@ def evaluate(
             if on_case is not None:
                 on_case(item.case, item.stored, label, prediction, folder)
             if progress is not None:
-                progress(scorer.added, len(cases))
-        scores = scorer.scores()
+                progress(len(scores), len(cases))
+        found = [score for of_case in scores for score in of_case.result()]
         summary = summarise(
-            scores,
+            found,
             class_names=splits.class_names,
             unit=splits.unit,
             header={**header, "notes": notes},
             seconds=time.perf_counter() - started,
         )
         if folder is not None:
-            write(folder, summary, scores)
+            write(folder, summary, found)
     return summary
-
-
-class _Scorer(AbstractContextManager["_Scorer"]):
-    """Threads that score predictions while the next ones are made; few cases wait at a time."""
-
-    def __init__(self, splits: Splits) -> None:
-        self.splits = splits
-        self.added = 0
-        self.workers = max(1, min(8, (os.cpu_count() or 1) - 1))
-        self.pool = ThreadPoolExecutor(self.workers)
-        self.waiting: deque[Future[list[Score]]] = deque()
-        self.found: list[Score] = []
-
-    def add(self, case: Case, label: Label, prediction: Prediction) -> None:
-        """Start scoring a prediction. Wait if too many cases are in memory."""
-        labels = {
-            COMBINED: prediction.label,
-            OTHER_CLEAN_UP: prediction.other,
-            **prediction.views,
-        }
-        spacing = case.spacing if self.splits.unit == "mm" else None
-        self.added += 1
-        self.waiting.append(
-            self.pool.submit(score_case, case, label, labels, self.splits.classes, spacing)
-        )
-        while len(self.waiting) > 2 * self.workers or (self.waiting and self.waiting[0].done()):
-            self.found += self.waiting.popleft().result()
-
-    def scores(self) -> list[Score]:
-        """Return all scores, in the order of the cases."""
-        while self.waiting:
-            self.found += self.waiting.popleft().result()
-        return self.found
-
-    def __exit__(self, *_: object) -> None:
-        self.pool.shutdown()
 
 
 @contextmanager
@@ -246,21 +216,18 @@ def _no_spacing(case: Case) -> Problem:
 
 
 def score_case(
-    case: Case,
-    label: Label,
-    predictions: Mapping[str, Label],
-    classes: int,
-    spacing: Sequence[float] | None,
+    case: Case, label: Label, predictions: Mapping[str, Label], splits: Splits
 ) -> list[Score]:
     """Return the scores of all predictions (*S), by view, of one case with its label (*S)."""
+    spacing = case.spacing if splits.unit == "mm" else None
     return [
         Score(
             case.id,
             case.patient,
             view,
             label_class,
-            measure(prediction == label_class, label == label_class, spacing),
+            measure(predicted_label == label_class, label == label_class, spacing),
         )
-        for view, prediction in predictions.items()
-        for label_class in range(1, classes)
+        for view, predicted_label in predictions.items()
+        for label_class in range(1, splits.classes)
     ]

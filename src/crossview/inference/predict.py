@@ -247,7 +247,9 @@ class Predictor:
         cleaned = largest_components(
             raw.labels if self.options.largest_component else raw.labels[:1], classes
         )
-        labels, other = (cleaned, raw.labels) if self.options.largest_component else (raw.labels, cleaned)
+        labels, other = (
+            (cleaned, raw.labels) if self.options.largest_component else (raw.labels, cleaned)
+        )
         views = dict(zip(self._views, labels[1:], strict=True))
         return Prediction(
             labels[0], raw.probability, views, other[0], raw.disagreement, self.method.peers
