@@ -31,7 +31,7 @@ SHAPE = (12, 11, 9)
 
 
 def moved_by(label, shift):
-    """A shifted label that lacks a slab, so that its distances differ by direction; shift 0 leaves it as it is."""
+    """A shifted label without a slab, so that distances differ by direction; shift 0: unchanged."""
     moved = np.roll(label, shift, 0)
     if shift:
         moved[:, 2:5] = 0
@@ -48,7 +48,7 @@ class Answer:
 
 @dataclass
 class MadePredictor:
-    """Predicts what it finds in an image's channel: the image is the label plus 10 * a shift that is to be made."""
+    """Predicts what an image's channel says: it is the label plus 10 * the shift to be made."""
 
     ahead: int = 0
     broken: tuple[int, ...] = ()

@@ -15,7 +15,7 @@ from crossview.methods.method import Method, MethodOptions
 
 
 class Convolution(Method):
-    """One 3x3(x3) convolution from one channel to the logits of ``views`` networks, one after another."""
+    """One 3x3(x3) convolution from one channel to the logits of ``views`` networks in turn."""
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray, views: int = 2) -> None:
         super().__init__(MethodOptions(name="convolution"), nn.Identity)
@@ -32,7 +32,7 @@ class Convolution(Method):
 
 
 class Logits(Method):
-    """Answers each voxel with logits that are given functions of its first channel: {view: [one function a class]}."""
+    """Logits that are given functions of a voxel's first channel, {view: [one per class]}."""
 
     def __init__(self, **views: list[Callable[[Tensor], Tensor]]) -> None:
         super().__init__(MethodOptions(name="logits"), nn.Identity)

@@ -1,4 +1,4 @@
-"""The predictor: golden numbers, batches, clean-up, views, disagreement, and that it leaves no trace."""
+"""The predictor: golden numbers, batches, clean-up, views, disagreement; it leaves no trace."""
 
 import random
 from contextlib import contextmanager
@@ -61,7 +61,8 @@ def test_windows_equal_the_published_code(golden, standin, predictor, batch):
 def test_slices_equal_the_published_code(golden, standin, predictor, batch):
     found = predictor(standin("acdc"), mode="slices", patch=(256, 256), batch=batch)
     first, second = predictions(found, [golden[f"acdc_image{i}"][None] for i in range(2)])
-    # The published code loses the last column of 45 on the way back from 256 (see test_slices): it is left out here.
+    # The published code loses the last column of 45 on the way back from 256 (see test_slices): it
+    # is not compared.
     assert not golden["acdc_pred0"][..., -1].any()
     np.testing.assert_array_equal(first.label[..., :-1], golden["acdc_pred0"][..., :-1])
     np.testing.assert_array_equal(second.label, golden["acdc_pred1"])

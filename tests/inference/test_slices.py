@@ -32,7 +32,8 @@ def test_both_ways_take_the_published_pixels(side):
         torch.arange(side, dtype=torch.float32)[None, :, None].expand(1, side, 4), (256, 4)
     ).cut(0)
     np.testing.assert_array_equal(there[0, :, 0], to_patch)
-    # The published code lost the last pixel of some sizes on the way back (-1: filled with background); here it is the nearest.
+    # The published code loses the last pixel of some sizes on the way back (-1: filled with
+    # background); here it is the nearest.
     wave = torch.arange(256, dtype=torch.float32)[None, :, None].expand(1, 256, 4)
     ((_, found),) = run_batches(
         [(0, Slices(torch.zeros(1, side, 4), (256, 4)))], lambda stack: wave[None], batch=1

@@ -46,7 +46,7 @@ def test_a_published_volume_has_45_windows():
 
 @st.composite
 def images(draw):
-    """An image (C, *S) of two or three axes, some smaller than the window, with a patch and a stride."""
+    """An image (C, *S) of two or three axes, some below the window's, with a patch and a stride."""
     patch = draw(st.lists(st.integers(1, 6), min_size=2, max_size=3))
     stride = [draw(st.integers(1, side)) for side in patch]
     sides = [draw(st.integers(1, 13)) for _ in patch]

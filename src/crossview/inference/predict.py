@@ -181,8 +181,8 @@ class Predictor:
     def _parts(self, image: NDArray[np.float32]) -> Parts:
         if image.ndim - 1 not in self.dimensions or 0 in image.shape:
             raise ValueError(
-                f"image of shape {image.shape} does not fit {self.options.mode} of {self.patch}; channels "
-                "come first"
+                f"image of shape {image.shape} does not fit {self.options.mode} of {self.patch}; "
+                "channels come first"
             )
         tensor = torch.tensor(np.ascontiguousarray(image, dtype=np.float32), device=self.device)
         if self.options.mode == "slices":

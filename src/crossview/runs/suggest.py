@@ -91,19 +91,17 @@ def suggest(
         slice_axis=0 if len(recipe.data.patch) == 2 else -1,
         names=dict(enumerate(splits.class_names)),
     )
-    scores = [(each.case.id, each.score) for each in found]
-    text = json.dumps(_as_json(run, chosen, scores), indent=1)
-    write_text(folder / "suggest.json", text + "\n")
+    content = json.dumps(_as_json(run, chosen, found), indent=1)
+    write_text(folder / "suggest.json", content + "\n")
     return chosen
 
 
-def _as_json(
-    run: Run, chosen: Sequence[Suggestion], scores: Sequence[tuple[str, float]]
-) -> dict[str, Any]:
+def _as_json(run: Run, chosen: Sequence[Suggestion], found: Sequence[Doubt]) -> dict[str, Any]:
     """Return suggest.json: the suggestions, and the doubt of every scan, the largest first."""
     suggestions = [
         {**asdict(each), "distance": None if np.isnan(each.distance) else each.distance}
         for each in chosen
     ]
-    ranked = sorted(scores, key=lambda each: -each[1])
-    return {"run": str(run.path), "suggestions": suggestions, "doubt": dict(ranked)}
+    ranked = sorted(found, key=lambda each: -each.score)
+    doubts = {each.case.id: each.score for each in ranked}
+    return {"run": str(run.path), "suggestions": suggestions, "doubt": doubts}

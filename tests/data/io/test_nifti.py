@@ -1,4 +1,4 @@
-"""NIfTI volumes and labels as training cases: intensities and geometry kept, and every damage named with its file."""
+"""NIfTI volumes and labels: intensities and geometry are kept, damage is named with its file."""
 
 import gzip
 
