@@ -25,6 +25,7 @@ from benchmarks.timing import (
 )
 from numpy.typing import NDArray
 
+from crossview.inference.items import ArrayItem
 from crossview.inference.windows import window_starts
 from crossview.recipe.resolve import Recipe
 from crossview.runs.run import make_predictor, recordable
@@ -68,10 +69,15 @@ def measure(loop: Loop, windows: int, volumes: int, repeats: int) -> dict[str, A
     predictor = make_predictor(
         recipe, loop.training.job.method, loop.device, loop.precision, many=True
     )
-    list(predictor.predict([cut(images[0], recipe, 2)]))  # kernels are chosen
+    list(
+        predictor.predict([ArrayItem.on_own_grid(cut(images[0], recipe, 2))])
+    )  # kernels are chosen
     count = sum(parts_of(image.shape[1:], recipe) for image in images)
     forget_peak_memory(loop.device)
-    times = [seconds(lambda: list(predictor.predict(images)), loop.device) for _ in range(repeats)]
+    times = [
+        seconds(lambda: list(predictor.predict(map(ArrayItem.on_own_grid, images))), loop.device)
+        for _ in range(repeats)
+    ]
     a_part = spread(times)["median"] / count
     all_parts = sum(parts_of(case.read_image().shape[1:], recipe) for case in cases)
     return {

@@ -16,6 +16,7 @@ from benchmarks.release import Backends, load, quiet
 from benchmarks.timing import say, seconds, spread
 from numpy.typing import NDArray
 
+from crossview.inference.items import ArrayItem
 from crossview.inference.windows import window_starts
 from crossview.methods.blocks.pseudo_labels import clean_async
 from crossview.runs.prepare import Prepared
@@ -182,4 +183,4 @@ def _ours(loop: Loop, image: NDArray[np.float32]) -> Callable[[], Any]:
     predictor = make_predictor(
         loop.recipe, loop.training.job.method, loop.device, loop.precision, many=True
     )
-    return lambda: list(predictor.predict([image[None]]))
+    return lambda: list(predictor.predict([ArrayItem.on_own_grid(image[None])]))

@@ -17,7 +17,7 @@ from crossview import methods, networks
 from crossview.core.errors import Problem, UserError, fail, nearest, raise_all
 from crossview.data import sources
 from crossview.data.sources.source import DataOptions
-from crossview.inference.options import InferenceOptions
+from crossview.inference.options import InferenceOptions, windows_fit
 from crossview.methods.method import Method, MethodOptions, Stage
 from crossview.methods.plugin import checked_stages
 from crossview.recipe.layers import TABLES, Tables, load
@@ -152,9 +152,7 @@ def _inference_conflicts(recipe: Recipe) -> list[Problem]:
         found = f"{len(inference.stride)} numbers"
         expected = f"{len(patch)}, one per axis of the patch"
         problems.append(Problem(what, "[inference] stride", found, expected))
-    elif inference.mode == "windows" and not all(
-        1 <= step <= side for step, side in zip(inference.stride, patch, strict=True)
-    ):
+    elif inference.mode == "windows" and not windows_fit(inference.stride, patch):
         what, found = "windows with this stride leave gaps", str(list(inference.stride))
         expected = f"from 1 to the side of the patch: {list(patch)}"
         problems.append(Problem(what, "[inference] stride", found, expected))

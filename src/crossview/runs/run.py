@@ -314,16 +314,12 @@ def make_predictor(
 
     many: True for whole sets: passes are then recorded, if the recipe records them.
     """
-    options, recorded = recipe.inference, many and recordable(recipe, device)
+    recorded = many and recordable(recipe, device)
     passes = Recordings(networks_of(method)).passes if recorded else nullcontext
     return Predictor(
         method,
-        mode=options.mode,
-        patch=recipe.data.patch,
-        stride=options.stride,
-        largest_component=options.largest_component,
-        batch=options.batch,
-        flips=options.flips,
+        recipe.inference,
+        recipe.data.patch,
         device=device,
         precision=precision,
         progress=progress,

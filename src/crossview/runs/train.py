@@ -259,4 +259,4 @@ def scorer(
         return None
     predictor = make_predictor(recipe, method, prepared.device, precision)
     preprocessing = preprocessing_of(recipe, splits)
-    return lambda: quick_dice(predictor, cases, splits.classes, splits.channels, preprocessing)
+    return lambda: quick_dice(predictor, cases, splits, preprocessing)
