@@ -133,6 +133,7 @@ class Training:
         unselected = self.position.best_step == self.position.step
         if self.world.first and job.options.selection != "last" and unselected:
             checkpoint.write(job.selected, state)
+        resumed.checkpoint = {}  # frees its memory
 
     # -- stages ------------------------------------------------------------------------------
 
