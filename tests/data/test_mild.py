@@ -14,6 +14,7 @@ from crossview.data.case import Case
 from crossview.data.mild import MildPlan, mild_batch, mild_plan
 from crossview.data.store import Store
 
+
 def store_of(image, label=None):
     case = Case("a", "a", Path("a"), lambda: image, None if label is None else lambda: label)
     return Store([case], classes=4, channels=len(image))

@@ -119,7 +119,7 @@ def test_from_raw_scans_to_predictions_in_their_own_grid(capsys, tmp_path, data)
 
 
 def test_a_run_that_learns_finds_the_structures_in_every_orientation(capsys, tmp_path, data):
-    """Scans that are turned, resampled and scored match: a shift by a voxel would cost more Dice."""
+    """Scans that are turned, resampled and scored match: one voxel of shift would cost Dice."""
     run = tmp_path / "run"
     keys = (
         "method.name=supervised",
