@@ -1,4 +1,4 @@
-"""A method of one's own from outside: what is printed for its runs, and what they remember of its code."""
+"""Tests of plugins from outside: the commands printed for their runs, and the code remembered."""
 
 import importlib
 import json
@@ -28,7 +28,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def words(printed, before):
-    """The command that is printed after some words."""
+    """Return the command that is printed after some words."""
     return shlex.split(printed.split(before, 1)[1].splitlines()[0])[1:]
 
 

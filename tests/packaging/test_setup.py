@@ -1,4 +1,4 @@
-"""The Makefile's torch check, the version numbers, and what the package carries."""
+"""Tests of the Makefile's torch check and of the version numbers."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def torch_check() -> str:
-    """The Python lines by which `make setup` decides whether the torch that is there is kept."""
+    """Return the Python lines by which `make setup` decides if it keeps the installed torch."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     return makefile.split("define torch_check\n")[1].split("endef")[0]
 
@@ -34,7 +34,8 @@ def test_setup_keeps_a_torch_that_will_do(tmp_path, found, kept):
         metadata = tmp_path / f"torch-{found}.dist-info" / "METADATA"
         metadata.parent.mkdir()
         metadata.write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {found}\n")
-    code = f"import sys\nsys.path[:] = [{str(tmp_path)!r}] + [p for p in sys.path if 'site-packages' not in p]\n{torch_check()}"
+    others = "[path for path in sys.path if 'site-packages' not in path]"
+    code = f"import sys\nsys.path[:] = [{str(tmp_path)!r}, *{others}]\n{torch_check()}"
     done = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False
     )
