@@ -23,7 +23,7 @@ FOLDERS = {"la": "LA", "acdc": "ACDC"}
 
 def batches(prepared: Prepared, count: int) -> dict[str, Any]:
     """Milliseconds of a batch, labelled and unlabelled images together where the method has both."""
-    stages = prepared.recipe.stages()
+    stages = prepared.recipe.stages
     unlabelled = prepared.stream.unlabelled is not None and stages[-1].unlabelled
     times = [
         seconds(

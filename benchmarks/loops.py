@@ -22,23 +22,15 @@ from benchmarks.timing import Clock
 
 from benchmarks import made
 from crossview.core.errors import Problem, UserError
-from crossview.core.rng import Randomness
 from crossview.data.prefetch import Prefetcher
 from crossview.methods.method import Stage
 from crossview.recipe.planned import resolve_planned
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.runs import prepare as preparing
 from crossview.runs.prepare import Prepared, prepare
-from crossview.runs.run import recordable, stored_precision
+from crossview.runs.train import new_method
 from crossview.training import loop
-from crossview.training.device import (
-    Precision,
-    compile_networks,
-    measure,
-    networks_of,
-    place,
-    set_kernels,
-)
+from crossview.training.device import Precision, measure, set_kernels
 from crossview.training.job import Job
 from crossview.training.loop import Training
 from crossview.training.progress import TrainingProgress
@@ -101,9 +93,7 @@ def loop_of(prepared: Prepared, *, stage: str = "", precision: str = "") -> Iter
     """The loop at the start of a stage (by default the last), with new weights, its run folder in a temporary place. Raises UserError."""
     recipe = prepared.recipe
     set_kernels(recipe.training.deterministic)
-    torch.manual_seed(Randomness(recipe.training.seed).number("weights"))
-    method = recipe.build_method(prepared.splits.channels)
-    place(method, prepared.device, len(recipe.data.patch))
+    method = new_method(recipe, prepared)
     names = [each.name for each in method.stages]
     if stage and stage not in names:
         raise UserError(
@@ -113,25 +103,12 @@ def loop_of(prepared: Prepared, *, stage: str = "", precision: str = "") -> Iter
     images = prepared.stream.batch(0, 0, unlabelled=False).image
     asked = recipe.training.model_copy(update={"precision": precision} if precision else {})
     recipe = resolve(recipe.tables(), measure(asked, method, images)[0])
-    options, chosen = recipe.training, stored_precision(recipe)
-    if options.compile is True:
-        compile_networks(networks_of(method))
     with tempfile.TemporaryDirectory() as folder:
-        recorded = recordable(recipe, prepared.device)
-        job = Job(
-            method,
-            prepared.stream,
-            options,
-            Path(folder),
-            prepared.device,
-            chosen,
-            recipe.tables(),
-            recorded=recorded,
-        )
+        job = Job(Path(folder), method, prepared.stream, recipe.training, recipe.tables())
         with TrainingProgress(0, stream=io.StringIO()) as progress:
             training = Training(job, progress)
             training.start_stage(index, training.stages[index])
-            yield Loop(recipe, prepared, training, training.stages[index], index, chosen)
+            yield Loop(recipe, prepared, training, training.stages[index], index, job.precision)
 
 
 class Ended(BaseException):

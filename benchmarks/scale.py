@@ -1,8 +1,8 @@
 """What more cases, larger patches and more classes cost: ``python -m benchmarks.scale``.
 
 Cases: made volumes of the shapes of LA (gzip h5) or of the hippocampus (NIfTI), written once into --files (left out: a temporary folder)
-and prepared and trained on as any are, each number of cases and each --memory in a process of its own: seconds to plan, to prepare and
-to the first batch, the cores that were busy, milliseconds a batch, the wait for data beside steps of --step-ms (a stand-in for a GPU) and
+and prepared and trained on as any are, each number of cases in a process of its own: seconds to plan, to prepare and to
+the first batch, the cores that were busy, milliseconds a batch, the wait for data beside steps of --step-ms (a stand-in for a GPU) and
 in --steps real ones, memory. --cost instead: real CML steps by size of the patch and by number of classes, on made volumes in memory.
 """
 
@@ -130,7 +130,6 @@ def measure(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
     sets = (
         *sets,
         f"training.device={arguments.device}",
-        f"training.memory_gb={arguments.memory[0]}",
     )
     begun = [time.perf_counter(), time.process_time()]
     resolved, _ = resolve_planned(recipe, sets, root)
@@ -153,7 +152,6 @@ def measure(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
         "first_batch_seconds": round(first, 4),
         "to_the_first_batch_seconds": round(ready[0] - begun[0] + first, 2),
         "store_gb": round(sum(store.nbytes for store in stores) / 1e9, 3),
-        "on_disk_gb": round(prepared.on_disk / 1e9, 3),
         "peak_after_preparing": after,
         **{key: spread(values[1:], 3) for key, values in times.items()},
         "wait_share_beside_stand_in_steps": round(
@@ -228,7 +226,6 @@ def cases_table(
     results: dict[str, Any] = {}
     head = (
         "cases",
-        "memory_gb",
         "prepare s",
         "cores",
         "first batch s",
@@ -236,7 +233,6 @@ def cases_table(
         "processor ms",
         "wait",
         "store GB",
-        "on disk",
         "peak GiB",
         "step s",
     )
@@ -244,37 +240,32 @@ def cases_table(
     for count in arguments.cases:
         root = files / f"{arguments.shape}-{count}"
         write_cases(root, arguments.shape, count)
-        for memory in arguments.memory:
-            found = results[f"{count} cases, memory_gb {memory}"] = apart(
-                "--cases", count, "--memory", memory, "--files", files
+        found = results[f"{count} cases"] = apart("--cases", count, "--files", files)
+        peak, step = (
+            found["peak_after_preparing"].get("gib", "-"),
+            found.get("seconds_a_step", {}).get("median", "-"),
+        )
+        told = [
+            found[key]
+            for key in (
+                "prepare_seconds",
+                "cores_busy_while_preparing",
+                "to_the_first_batch_seconds",
             )
-            peak, step = (
-                found["peak_after_preparing"].get("gib", "-"),
-                found.get("seconds_a_step", {}).get("median", "-"),
+        ]
+        wait = found["wait_share_beside_stand_in_steps"]
+        batch = [found[key]["median"] for key in ("ms_a_batch", "processor_ms_a_batch")]
+        rows.append(
+            (
+                count,
+                *told,
+                *batch,
+                wait,
+                found["store_gb"],
+                peak,
+                step,
             )
-            told = [
-                found[key]
-                for key in (
-                    "prepare_seconds",
-                    "cores_busy_while_preparing",
-                    "to_the_first_batch_seconds",
-                )
-            ]
-            wait = found["wait_share_beside_stand_in_steps"]
-            batch = [found[key]["median"] for key in ("ms_a_batch", "processor_ms_a_batch")]
-            rows.append(
-                (
-                    count,
-                    memory,
-                    *told,
-                    *batch,
-                    wait,
-                    found["store_gb"],
-                    found["on_disk_gb"],
-                    peak,
-                    step,
-                )
-            )
+        )
     return results, rows
 
 
@@ -308,13 +299,6 @@ def main() -> None:
     )
     parser.add_argument("--shape", choices=sorted(RECIPES), default="hippocampus")
     parser.add_argument("--cases", type=int, nargs="+", default=[100, 1000])
-    parser.add_argument(
-        "--memory",
-        nargs="+",
-        default=["auto", "0"],
-        metavar="GB",
-        help="values of training.memory_gb",
-    )
     parser.add_argument(
         "--files", type=Path, help="where the made cases lie, or are written and kept"
     )
@@ -356,7 +340,7 @@ def main() -> None:
     keys = (
         ("precision", "steps")
         if arguments.cost
-        else ("shape", "cases", "memory", "batches", "step_ms", "steps")
+        else ("shape", "cases", "batches", "step_ms", "steps")
     )
     settings = {key: getattr(arguments, key) for key in keys} | {
         "processors": os.cpu_count(),

@@ -29,12 +29,11 @@ FLOORS = {
 }
 """The floor of each room. A room imports rooms of lower floors only.
 
-Exceptions by the two dictionaries below: methods are built from networks and kernels, and kernels
-need the errors of core. The package's own __init__ imports on first use only, so it has no floor.
+The package's own __init__ imports on first use only, so it has no floor.
 """
 
 ALSO = {("kernels", "core"), ("methods", "networks")}
-"""Imports within a floor."""
+"""Imports within a floor: kernels need the errors of core, methods are built from networks."""
 
 LIBRARIES = {
     "typer": {"cli"},
@@ -59,11 +58,6 @@ RUN_FILES = {
 """Files of a run folder. Only core.run_folder names them."""
 
 KNOWN = {
-    # recipe.planned asks runs for the splits of a data set and for the recipe of a run.
-    ("recipe.planned", "runs.prepare"),
-    ("recipe.planned", "runs.run"),
-    # Checkpoints compare recipes; the caller can.
-    ("training.checkpoint", "recipe.layers"),
     # Kernels ask the host's functions; their callers can hand them in.
     ("kernels.components", "methods.blocks.components"),
     ("kernels.loss", "methods.blocks.losses"),
@@ -91,6 +85,7 @@ KNOWN = {
     ("runs.bench.bench", "recipe.toml"),
     ("runs.bench.bench", "environment.json"),
     ("runs.bench.bench", "journal.jsonl"),
+    ("runs.bench.checks", "recipe.toml"),
     ("runs.bench.record", "recipe.toml"),
     ("runs.bench.record", "journal.jsonl"),
     ("runs.run", "recipe.toml"),

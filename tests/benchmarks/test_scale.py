@@ -1,4 +1,4 @@
-"""benchmarks.scale writes made cases that crossview reads, and measures them with and without room in memory."""
+"""benchmarks.scale writes made cases that crossview reads, and measures them."""
 
 import json
 import os
@@ -19,9 +19,6 @@ def test_the_cost_of_cases(tmp_path):
         "benchmarks.scale",
         "--cases",
         "14",
-        "--memory",
-        "auto",
-        "0",
         "--files",
         str(tmp_path / "files"),
     ]
@@ -47,9 +44,9 @@ def test_the_cost_of_cases(tmp_path):
     )
     text = (tmp_path / "found.json").read_text()
     assert str(tmp_path) not in text
-    memory, disk = json.loads(text)["results"].values()
-    assert memory["on_disk_gb"] == 0 < disk["on_disk_gb"] == disk["store_gb"] == memory["store_gb"]
-    assert len(disk["ms_a_batch"]["values"]) == 2
-    assert disk["seconds_a_step"]["median"] > 0
+    (found,) = json.loads(text)["results"].values()
+    assert found["store_gb"] > 0
+    assert len(found["ms_a_batch"]["values"]) == 2
+    assert found["seconds_a_step"]["median"] > 0
     assert len(list((tmp_path / "files/hippocampus-14/images").iterdir())) == 14
     assert len(list((tmp_path / "files/hippocampus-14/labels").iterdir())) == 8

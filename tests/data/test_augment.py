@@ -124,7 +124,7 @@ def test_an_item_as_large_as_the_patch_is_taken_whole():
 def test_rot90_flip_gives_the_four_reflections_alike():
     square = np.arange(9).reshape(3, 3)
     store, *_ = store_of((3, 3))
-    store.labels[:] = torch.arange(9)
+    store.labels = torch.arange(9, dtype=torch.uint8)
     counts = {}
     generator = np.random.default_rng(0)
     for _ in range(2000):

@@ -1,4 +1,4 @@
-"""Crops centred on foreground: where they lie, how many, what they leave alone; and how often uniform crops meet a class."""
+"""Crops centred on foreground: position, number, the other crops; how often uniform ones hit."""
 
 import re
 

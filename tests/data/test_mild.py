@@ -1,4 +1,4 @@
-"""Mild augmentation: what the identity leaves, what a turn and a scale do, and that labels go with their images."""
+"""Mild augmentation: the identity, a turn, a scale, and labels that go with their images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Raw scans to a network's grid and back: what stays, what shifts (nothing), and what is refused."""
+"""Raw scans to a network's grid and back: nothing shifts, and impossible scans are refused."""
 
 from dataclasses import replace
 

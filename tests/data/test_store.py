@@ -1,4 +1,4 @@
-"""The store: what goes in comes out, labels only where there are labels, and every problem at once."""
+"""The store: images and labels are read back, and every problem is reported at once."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The stream: step k is a function of k, epochs as published, no labels of unlabelled images, any number of workers."""
+"""The stream: step k is a function of k, epochs as published, any number of workers."""
 
 import dataclasses
 import threading

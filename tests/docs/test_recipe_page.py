@@ -41,7 +41,7 @@ def type_name(annotation: Any) -> str:
     """Return a type in words, "numbers" for tuple[float, ...]."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return ", ".join(f"`{choice}`" for choice in arguments)
+        return ", ".join(f"`{toml_value(choice)}`".replace('"', "") for choice in arguments)
     if origin is Annotated:
         return type_name(arguments[0])
     if origin is tuple:

@@ -1,7 +1,8 @@
-"""One run on several processes of this machine, in float64: what a test starts as ``python ranks.py OUT STEPS DEVICE SET...``.
+"""A run on several processes, in float64: ``python ranks.py OUT STEPS DEVICE SET...``.
 
-The recipes know float32 and bf16 only; here networks and images are made float64, so that processes that agree, agree to rounding.
-POISON=WHAT,RANK,STEP in the environment makes the "image" or the "loss" (not its gradient) of one process's step not finite.
+Recipes have float32 and bf16 only. Here networks and images are float64, so that processes that
+agree, agree to rounding. POISON=WHAT,RANK,STEP in the environment makes the "image" or the "loss"
+(not its gradient) of one process's step not finite.
 """
 
 import os
@@ -26,7 +27,7 @@ def free_port():
 
 
 def start(ranks, *arguments):
-    """Start a command in so many processes, as torchrun would."""
+    """Start a command in several processes, as torchrun would."""
     port = free_port()
     return [
         subprocess.Popen(
@@ -49,14 +50,14 @@ def finish(processes, timeout=120):
 
 
 def train_in(ranks, out, steps, *sets, device="cpu"):
-    """Train in so many processes; where the weights of each lie."""
+    """Train in several processes and return the files of their weights."""
     results = finish(start(ranks, sys.executable, __file__, str(out), str(steps), device, *sets))
     assert [code for code, _, _ in results] == [0] * ranks, results
     return [Path(out) / f"rank{rank}.pt" for rank in range(ranks)]
 
 
 def poison(method, what, step):
-    """Make the image or the loss of the step after so many not finite."""
+    """Make the image or the loss of the step after ``step`` steps not finite."""
     original, calls = method.loss, []
 
     def loss(batch, stage, number):
@@ -111,7 +112,7 @@ def main(out, steps, device, *sets):
         poison(method, what, int(step))
     out.mkdir(exist_ok=True)
     job = replace(make_job(out, recipe, prepared, method, world), score=None)
-    train(job, resume=False, max_steps=steps)
+    train(job, max_steps=steps)
     torch.save(
         {name: value.cpu() for name, value in method.state_dict().items()},
         out / f"rank{world.rank}.pt",

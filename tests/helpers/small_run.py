@@ -1,4 +1,4 @@
-"""A run so small that a test can train it: made-up volumes of 16 voxels, a V-Net of 2 filters and 2 levels."""
+"""A run small enough for a test: volumes of 16 voxels, a V-Net of 2 filters and 2 levels."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def small(out: Path, *sets: str, **options) -> Run:
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
-    """What the last checkpoint holds of the method and the optimiser, flat."""
+    """Return the last checkpoint's tensors of method and optimiser, flat."""
     state = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)
     flat = {f"weights {name}": value for name, value in state["weights"].items()}
     return flat | {

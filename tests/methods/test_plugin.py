@@ -39,14 +39,14 @@ def test_it_becomes_a_method_with_the_stream_and_schedule_of_cml(example):
     plugin.load("entropy:EntropyMinimisation")
     recipe = resolve("la-8", ["method.name=entropy:EntropyMinimisation", "method.steps=70"])
     assert (recipe.training.labelled_batch, recipe.training.schedule) == (4, "step")
-    assert [stage.steps for stage in recipe.stages()] == [70]
+    assert [stage.steps for stage in recipe.stages] == [70]
     assert resolve(recipe.tables()).tables() == recipe.tables()
 
 
 @pytest.mark.parametrize(("setting", "steps"), [("la-8", 17000), ("acdc-7", 40000), ("demo", 720)])
 def test_its_steps_are_cmls_in_all(example, setting, steps):
     plugin.load(NAME)
-    assert sum(stage.steps for stage in resolve(setting, ["method.name=cml"]).stages()) == steps
+    assert sum(stage.steps for stage in resolve(setting, ["method.name=cml"]).stages) == steps
     assert resolve(setting, [f"method.name={NAME}"]).method.steps == steps
     assert resolve(setting, [f"method.name={NAME}", "method.steps=7"]).method.steps == 7
     assert resolve({"setting": setting, "method": {"name": NAME, "steps": 8}}).method.steps == 8
@@ -58,7 +58,7 @@ def test_stages_called_as_cmls_are_as_long(example):
     )
     try:
         plugin.load("mine:Mine")
-        assert [stage.steps for stage in resolve("acdc-7", ["method.name=mine:Mine"]).stages()] == [
+        assert [stage.steps for stage in resolve("acdc-7", ["method.name=mine:Mine"]).stages] == [
             10000,
             30000,
         ]

@@ -103,10 +103,10 @@ def test_published_numbers(setting, labelled):
 
 
 def test_stages_of_cml():
-    pretrain, train = resolve("la-8").stages()
+    pretrain, train = resolve("la-8").stages
     assert pretrain == Stage("pretrain", 2000, unlabelled=False)
     assert train == Stage("train", 15000, unlabelled=True, from_selected=True, keep_optimiser=True)
-    assert [stage.name for stage in resolve("la-8", ["method.train_steps=0"]).stages()] == [
+    assert [stage.name for stage in resolve("la-8", ["method.train_steps=0"]).stages] == [
         "pretrain"
     ]
 

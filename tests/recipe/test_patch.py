@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossview.recipe.plan import CPU, GPU, levels_of, patch_of
+from crossview.recipe.patch import levels_of, patch_of
+from crossview.recipe.plan import CPU, GPU
 
 
 @settings(max_examples=200, deadline=None)

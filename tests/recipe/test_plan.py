@@ -1,4 +1,4 @@
-"""The plan: what is chosen for which scans, that a user's keys are kept and followed, and that reasons are told."""
+"""Plans: the choices for given scans, a user's keys that are kept and followed, and reasons."""
 
 import re
 from dataclasses import replace
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from crossview.data.fingerprint import Fingerprint
-from crossview.recipe.plan import CPU, GPU, Needs, make_plan
+from crossview.recipe.plan import CPU, GPU, Needs
+from crossview.recipe.rules import make_plan
 
 CML = Needs(
     steps={"pretrain_steps": 1000, "train_steps": 3000},

@@ -1,4 +1,4 @@
-"""From a folder of raw scans to a model and predictions, by the command: as a practitioner would do it."""
+"""A practitioner's way by the command: from a folder of raw scans to a model and predictions."""
 
 import json
 import tomllib
@@ -13,7 +13,7 @@ from tests.helpers.made_folder import make_folder, write_nifti
 
 from crossview.core.errors import UserError
 from crossview.recipe.layers import layers
-from crossview.recipe.planned import asked_on_resume, missing, resolve_planned
+from crossview.recipe.planned import asked_on_resume, open_keys, resolve_planned
 from crossview.recipe.resolve import resolve
 from crossview.runs.prepare import find_splits, scored_cases
 from crossview.runs.run import Run
@@ -36,7 +36,10 @@ def sets(*texts) -> list[str]:
 
 
 def raw_scans(root: Path) -> Path:
-    """Four labelled and two unlabelled scans and two to test: int16 with a scale, oblique, differently turned, sizes and spacings mixed."""
+    """Return a folder with four labelled, two unlabelled and two test scans.
+
+    They are int16 with a scale, oblique and differently turned, with mixed sizes and spacings.
+    """
     for number in range(8):
         random = np.random.default_rng(number)
         shape = (16 + number % 3, 18, 20 + number % 2)
@@ -116,7 +119,7 @@ def test_from_raw_scans_to_predictions_in_their_own_grid(capsys, tmp_path, data)
 
 
 def test_a_run_that_learns_finds_the_structures_in_every_orientation(capsys, tmp_path, data):
-    """Turned, resampled and scored scans lie on each other: a shift by one voxel would cost more Dice than this allows."""
+    """Scans that are turned, resampled and scored match: a shift by a voxel would cost more Dice."""
     run = tmp_path / "run"
     keys = (
         "method.name=supervised",
@@ -160,7 +163,7 @@ def test_a_planned_recipe_is_printed_to_edit_and_then_nothing_is_planned(capsys,
     assert out.startswith("# planned from 4 labelled and 2 unlabelled scans")
     mine = tmp_path / "my.toml"
     mine.write_text(out)
-    assert not missing(layers(mine)[1])
+    assert not open_keys(layers(mine))
     planned, plan = resolve_planned("folder", TINY, data)
     assert resolve_planned(mine, data=tmp_path / "nowhere") == (planned, None)
     assert plan is not None
@@ -486,7 +489,7 @@ def test_without_test_cases_the_next_step_is_to_predict(capsys, tmp_path):
     )
     assert (code, f"next: crossview predict {run} SCANS" in out) == (0, True), err
     page = (run / "report.html").read_text()
-    assert "The data set has no test cases, so there are no scores" in page
+    assert "The data set has no test cases" in page
     assert "crossview evaluate run" not in page
     code, _, err = crossview(capsys, "evaluate", run)
     assert (code, "crossview predict" in err, "split.toml" in err) == (2, True, True)

@@ -43,7 +43,7 @@ def test_measuring_the_precision_leaves_the_network_alone():
 def test_the_faster_precision_is_chosen_on_a_busy_machine_too(
     monkeypatch, float32, bf16, chosen, busy
 ):
-    """busy: the passes that other work holds up, ten times as long: a stretch of time, or always the same of the two."""
+    """busy: passes that other work makes ten times as long."""
     now, passes = [0.0], iter(range(100))
 
     def once(made, image, precision):

@@ -24,9 +24,9 @@ NO_NOISE = {
     "ua_mt": ["method.noise=0"],
     "ss_net": ["method.radius=1e-6", "method.contrast_positions=0"],
 }
-"""Takes out what a method draws on the device itself, which is another stream on each kind of device."""
+"""Settings without a method's own draws on the device, whose streams differ by device."""
 WAITS = dict.fromkeys(METHODS, 0) | {"ss_net": 10}
-"""Waits for the device in one step. SS-Net's features of a class are as many as there are: their number has to be read."""
+"""Waits for the device per step. SS-Net has to read the number of a class's features."""
 
 
 def losses(run):
@@ -119,7 +119,7 @@ def counted(into):
 
 
 def waits_of_a_step(monkeypatch, name, out, *sets):
-    """The places that waited in the last step but one, its batch included: neither logged nor drawn."""
+    """The places that waited in a step that is neither logged nor drawn, its batch included."""
     places: dict[int, list[str]] = {}
     step, batch = Training.step, Stream.batch
 

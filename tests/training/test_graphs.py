@@ -129,7 +129,8 @@ def test_where_recording_fails_training_goes_on_without(recorder, monkeypatch, c
     passes(recorder, PLAIN)
     with pytest.warns(
         UserWarning,
-        match=r"not recorded as CUDA graphs: VNet on \(1, 1, 8, 8, 8\) with gradient: out of memory$",
+        match=r"not recorded as CUDA graphs: VNet on \(1, 1, 8, 8, 8\) with gradient: "
+        r"out of memory$",
     ):
         passes(recorder, 1)
     assert cuda == [BEFORE]
@@ -141,7 +142,7 @@ def test_where_recording_fails_training_goes_on_without(recorder, monkeypatch, c
 
 
 def test_a_recording_that_fails_has_ended_before_it_is_told(recorder, monkeypatch):
-    """Where warnings are errors, as in tests, what comes after must not meet what the failure left."""
+    """If warnings are errors, as in tests, later work must not meet leftovers of the failure."""
     ended = []
     monkeypatch.setattr(graphs, "Recording", lambda *_: [][0])
     monkeypatch.setattr(graphs, "_end_recording", lambda stream, pool: ended.append(pool))
@@ -178,7 +179,7 @@ def test_a_failure_is_told_with_the_part_of_the_recording(cuda, monkeypatch, fai
 
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 def test_a_plain_pass_under_way_outlives_a_recording(cuda):
-    """Batch norm remembers its statistics for the backward pass; that they are put back must not look like a change to it."""
+    """Batch norm keeps its statistics for the backward pass; restoring them is no change to it."""
     made = network()
     recorder = Recorder(made)
     before = recorder.plain(image())
@@ -291,7 +292,7 @@ def of_method(name, out, *sets, max_steps=None, resume=False):
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].recordable])
 def test_a_replayed_training_is_the_same(tmp_path, monkeypatch, name, precision):
-    """Bit for bit, dropout included, as the same passes are when none is recorded; of two stages the second is the one recorded."""
+    """Bit for bit, dropout included; of two stages the second is recorded."""
     first = (
         ["method.pretrain_steps=2"]
         if "pretrain_steps" in METHODS[name].Options.model_fields

@@ -14,7 +14,7 @@ FAULTS = """
 import resource, torch
 from crossview.training.device import set_kernels
 {setting}
-for step in range(20):  # glibc needs some rounds until a freed block is found to be large enough for its like
+for step in range(20):  # glibc needs some rounds until a freed block is reused
     if step == 16:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.empty(2**24).fill_(1)

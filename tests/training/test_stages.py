@@ -15,7 +15,7 @@ from crossview.recipe.resolve import resolve
 from crossview.runs.evaluate import evaluate
 from crossview.training import loop
 from crossview.training.distributed import ALONE
-from crossview.training.stages import lacking, learned, told
+from crossview.training.stages import behind, lacking, learned
 
 NEVER = "method.ready_dice=0.999"
 WAITING = "method.ready_dice=0.5"
@@ -25,11 +25,11 @@ def rows(run, *kinds):
     return [row for row in read_journal(run.path / "journal.jsonl") if row["kind"] in kinds]
 
 
-# -- what is measured ------------------------------------------------------------------------------------------------
+# -- what is measured ----------------------------------------------------------------------------
 
 
 class Two(Method):
-    """Its image's channels are the logits of "good"; "dead" says background. Its mode is noted at every pass."""
+    """The image's channels are the logits of "good"; "dead" is background. Modes are noted."""
 
     def __init__(self):
         super().__init__(MethodOptions(name="two"), nn.Identity)
@@ -68,12 +68,12 @@ def test_what_is_lacking():
     dice = {"view1": {"1": 0.8, "2": 0.49}, "view2": {"1": 0.5, "2": 0.5}}
     assert lacking(dice, 0.5) == {"view1": {"2": 0.49}}
     assert (
-        told(lacking(dice, 0.5), 0.5)
+        behind(lacking(dice, 0.5), 0.5)
         == "on labelled crops view1 reaches 49.0 % for class 2; a Dice of 50 % is needed"
     )
-    assert told({}, 0.5) == ""
+    assert behind({}, 0.5) == ""
     assert lacking({"view1": {}}, 0.5) == {"view1": {}}
-    assert "view1 saw no class" in told({"view1": {}}, 0.5)
+    assert "view1 saw no class" in behind({"view1": {}}, 0.5)
 
 
 @pytest.mark.parametrize(("name", "networks"), [("cml", {"view1", "view2"}), ("bcp", {"student"})])
@@ -82,7 +82,7 @@ def test_networks_that_the_stage_does_not_train_are_not_waited_for(tmp_path, nam
     assert set(rows(run, "readiness")[-1]["dice"]) == networks
 
 
-# -- what the loop makes of it ---------------------------------------------------------------------------------------
+# -- what the loop makes of it -------------------------------------------------------------------
 
 
 def test_a_stage_that_waits_for_ever_makes_the_run_a_labelled_only_one_and_says_so(

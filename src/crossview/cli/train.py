@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -90,11 +90,9 @@ def train(
     from crossview.runs.train import train as run_train
 
     def print_plan(plan: Plan) -> None:
-        from crossview.recipe.planned import told
-
         words = ["crossview recipe", recipe, "--data DATA", *arguments(plugin or "")]
         change = f"to change a key: --set KEY=VALUE, or {' '.join(words)} > my.toml"
-        print(f"{told(plan)}\n{change}", flush=True)
+        print(f"{plan.text()}\n{change}", flush=True)
 
     overrides = with_plugin(recipe, sets, plugin)
     how = "already finished" if resume and is_run(folder) and Run(folder).finished else "finished"
@@ -110,7 +108,6 @@ def train(
             gpus=gpus,
             progress=progress,
             tell=print_plan,
-            say=say,
         )
     if speaks() and outcome.how == "finished":
         scored = run.environment.get("test") != 0
@@ -160,20 +157,16 @@ def bench(
     plugin: Plugin = None,
 ) -> None:
     """Train and compare a suite (methods x settings x seeds). Run it again to resume."""
-    from crossview.runs.bench.bench import bench as run_bench
-    from crossview.runs.bench.bench import outlook
+    from crossview.runs.bench.bench import outlook, run_selection
+    from crossview.runs.bench.runs import Selection
+    from crossview.runs.bench.suite import load_suite
 
     load_plugin(plugin)
-    asked: dict[str, Any] = {
-        "only": only or (),
-        "settings": setting or (),
-        "seeds": seeds,
-        "records": records,
-    }
+    selection = Selection(load_suite(suite), out, data, only or (), setting or (), seeds, records)
     if dry_run:
-        print("\n".join(outlook(suite, out, data, **asked)))
+        print("\n".join(outlook(selection)))
         return
-    result = run_bench(suite, out, data, **asked, say=lambda text: print(text, flush=True))
+    result = run_selection(selection, say=lambda text: print(text, flush=True))
     _print_bench(result, out)
     if result.stopped:
         sys.exit(128 + result.stopped)

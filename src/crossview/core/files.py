@@ -61,3 +61,9 @@ def check_writable(folder: Path) -> None:
     if not os.access(there, os.W_OK | os.X_OK):
         what, expected = "the output folder can't be written to", "a writable folder"
         fail(what, folder, found=f"{there} is read-only", expected=expected, fix=fix)
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return ``path`` if it is a folder, else its nearest parent that is one."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, UserError, raise_all
+from crossview.core.errors import Problem, fail, raise_all
 from crossview.data.case import Case
 from crossview.data.checks.case import CaseFacts
 from crossview.data.foreground import places_of, relative
@@ -66,7 +66,7 @@ class Fingerprint:
 
     def as_json(self) -> dict[str, Any]:
         """Return the fingerprint for plan.json."""
-        told = {
+        return {
             "labelled": self.labelled,
             "unlabelled": len(self.shapes) - self.labelled,
             "channels": self.channels,
@@ -77,8 +77,8 @@ class Fingerprint:
             "largest_component_share": {
                 str(value): round(share, 4) for value, share in self.pieces.items()
             },
+            "cases": list(self.cases),
         }
-        return {**told, "cases": list(self.cases)}
 
 
 def take(
@@ -106,15 +106,12 @@ def take(
     labelled = [fact for fact in facts if fact.case.labelled]
     classes = max(len(class_names), 1 + max(max(fact.label_counts, default=0) for fact in labelled))
     if classes < 2:
-        fix = "label the structures to segment with 1, 2, ..."
-        raise UserError(
-            Problem(
-                "the labels contain background only",
-                where,
-                "no value above 0 in any label",
-                "class 1 in at least one label",
-                fix,
-            )
+        fail(
+            "the labels contain background only",
+            where,
+            found="no value above 0 in any label",
+            expected="class 1 in at least one label",
+            fix="label the structures to segment with 1, 2, ...",
         )
     ct, told_by = _is_ct(facts, channel_names)
     pieces, places = _labels((fact.case for fact in labelled), classes)
@@ -177,10 +174,8 @@ def _foreground(labelled: Sequence[CaseFacts]) -> tuple[tuple[float, float, floa
     mean, deviation = voxels.mean(1, dtype=np.float64), voxels.std(1, dtype=np.float64)
     if min(high - low) < SMALLEST_SPREAD or min(deviation) < SMALLEST_SPREAD:
         return ()
-    return tuple(
-        (round(float(a), 4), round(float(b), 4), round(float(c), 4), round(float(d), 4))
-        for a, b, c, d in zip(low, high, mean, deviation, strict=True)
-    )
+    numbers = np.stack([low, high, mean, deviation], axis=1).tolist()
+    return tuple((round(a, 4), round(b, 4), round(c, 4), round(d, 4)) for a, b, c, d in numbers)
 
 
 def _labels(
@@ -193,8 +188,9 @@ def _labels(
         label = case.read_label() if case.read_label else np.zeros((1, 1), np.uint8)
         here = places_of(label)
         places.append(relative(here, label.shape))
-        for value in (value for value in here if value < classes):
-            smallest[value] = min(smallest.get(value, 1.0), largest_share(label == value))
+        for value in here:
+            if value < classes:
+                smallest[value] = min(smallest.get(value, 1.0), largest_share(label == value))
     return smallest, tuple(places)
 
 

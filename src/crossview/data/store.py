@@ -1,42 +1,48 @@
-"""Training cases, read and checked once and kept compact in memory, on the GPU or on disk."""
+"""Training cases, read and checked once, in flat files mapped into memory or on the GPU."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import accumulate
+from contextlib import closing
+from itertools import accumulate, islice
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossview.core.errors import Problem, UserError, raise_all
+from crossview.core.errors import Problem, UserError, fail, raise_all
+from crossview.core.progress import Progress
 from crossview.data.case import Case
 from crossview.data.checks.case import check_case
 from crossview.data.compact import INDEX_KINDS, Compact, compact
-from crossview.data.memory import Room
-from crossview.data.shelf import Shelves
+from crossview.data.mapped import Volumes
 
 LARGEST_SHARE = 0.6
 """Share of a GPU's free memory for one store; networks and activations need the rest."""
 
 
-Item = tuple[Compact | None, NDArray[np.uint8] | None, list[Problem]]
+Label = NDArray[np.uint8]
+
+
+Item = tuple[Compact | None, Label | None, list[Problem]]
 
 
 class Store:
     """The images (C, *S) of some cases, of any shapes, and their labels if the cases have any.
 
     All images are stored in one flat tensor ``voxels`` and all labels in ``labels``: on the
-    requested device, or in host memory if they are too large for it (``fits``). ``self.device``
-    is the actual device. Images with at most 32,768 distinct values are kept as an index into a
-    table, which is lossless (LA: one byte per voxel). If a single image of the store has more, ALL
-    are float16, each value rounded by at most 1 part in 2,048; they are float32 if a value exceeds
-    the range of float16 (65,504).
+    requested GPU if they fit there (``fits``), else in nameless files that are mapped into memory.
+    ``self.device`` is the actual device. Images with at most 32,768 distinct values are kept as an
+    index into a table, which is lossless (LA: one byte per voxel). If a single image of the store
+    has more, ALL are float16, each value rounded by at most 1 part in 2,048; they are float32 if a
+    value exceeds the range of float16 (65,504).
 
     Args:
         cases: Labelled cases or unlabelled cases, not both.
@@ -47,8 +53,7 @@ class Store:
         device: Requested device.
         workers: Number of reading threads; None chooses it. During reading at most twice as many
             cases as threads are in memory besides the store.
-        room: Memory for the store. A larger store is a memory-mapped file (``on_disk``) with the
-            same content. None: no limit.
+        folder: A folder on the disk for the files; None for the system's temporary folder.
         progress: Called with (cases read, cases in all).
 
     Raises:
@@ -65,59 +70,48 @@ class Store:
         slices: bool = False,
         device: torch.device | str = "cpu",
         workers: int | None = None,
-        room: Room | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        folder: Path | None = None,
+        progress: Progress | None = None,
     ) -> None:
         if not cases:
-            raise UserError(Problem("there are no cases to train on", expected="at least one"))
+            fail("there are no cases to train on", expected="at least one")
         if len({case.labelled for case in cases}) > 1:
             raise ValueError("a store is of labelled cases or of unlabelled ones, not of both")
         self.channels = channels
-        shelves, shapes = Shelves(room, len(cases)), []
-
-        def keep(image: Compact, label: NDArray[np.uint8] | None) -> None:
-            shapes.append(image.data.shape)
-            # The label of a volume is already the concatenation of its slices' labels; in its
-            # image the channels come first.
-            by_slice = slices and image.data.ndim == 4
-            shelves.add(
-                Compact(np.moveaxis(image.data, 1, 0), image.values) if by_slice else image, label
-            )
-
-        _read(cases, classes, channels, workers, progress, keep)
-        kind = shelves.kind()
-        shelves.widen(kind)
-        ends = tuple(accumulate(shelves.values.sizes()))
-        starts = (0, *ends[:-1])
-        self.ids = tuple(case.id for case in cases)
-        if slices and len(shapes[0]) == 4:
-            depths = [shape[1] for shape in shapes]
-            self.ids = tuple(
-                f"{name} slice {k}"
-                for name, depth in zip(self.ids, depths, strict=True)
-                for k in range(depth)
-            )
-            # The slices of a volume share its table.
-            starts, ends = (tuple(np.repeat(places, depths).tolist()) for places in (starts, ends))
-            shapes = [
-                (shape[0], *shape[2:])
-                for shape, depth in zip(shapes, depths, strict=True)
-                for _ in range(depth)
-            ]
-        self.shapes = tuple(shape[1:] for shape in shapes)
-        """Shape *S per item."""
-        self.offsets = tuple(accumulate((prod(shape) for shape in self.shapes), initial=0))
+        volumes = Volumes(folder or Path(tempfile.gettempdir()), len(cases))
+        ids: list[str] = []
+        shapes: list[tuple[int, ...]] = []
+        tables: list[int] = []
+        with closing(_read(cases, classes, channels, workers, progress)) as items:
+            for case, image, label in items:
+                shape, count = image.data.shape[1:], 1
+                if slices and len(shape) == 3:
+                    count, *rest = shape
+                    ids += [f"{case.id} slice {k}" for k in range(count)]
+                    # The label of a volume is already the concatenation of its slices' labels; in
+                    # its image the channels come first.
+                    image = Compact(np.moveaxis(image.data, 1, 0), image.values)
+                    shape = tuple(rest)
+                else:
+                    ids.append(case.id)
+                shapes += [shape] * count
+                tables += [volumes.came] * count  # the slices of a volume share its table
+                volumes.add(image, label)
+        kind = volumes.unify()
+        ends = list(accumulate((size for _, size in volumes.values.arrays), initial=0))
+        self.ids, self.shapes = tuple(ids), tuple(shapes)
+        """Name and shape *S per item."""
+        self.offsets = tuple(accumulate(map(prod, shapes), initial=0))
         """Start of each item's voxels in ``labels``; times ``channels``, in ``voxels``."""
-        self.value_offsets, self.value_ends = starts, ends
+        self.value_offsets = tuple(ends[table] for table in tables)
+        self.value_ends = tuple(ends[table + 1] for table in tables)
         """Start and end of each item's table in ``values``."""
         self.indexed = kind in INDEX_KINDS
-        self.voxels, self.values = shelves.voxels.tensor(kind), shelves.values.tensor("float32")
-        self.labels: Tensor | None = shelves.labels.tensor("uint8") if cases[0].labelled else None
-        self.on_disk = shelves.on_disk
+        self.voxels, self.values = volumes.voxels.tensor(kind), volumes.values.tensor("float32")
+        self.labels: Tensor | None = volumes.labels.tensor("uint8") if cases[0].labelled else None
         if fits(self.nbytes, torch.device(device)):
             self.voxels, self.values = self.voxels.to(device), self.values.to(device)
             self.labels = None if self.labels is None else self.labels.to(device)
-            self.on_disk &= self.device.type == "cpu"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -132,13 +126,8 @@ class Store:
         return len(self.shapes[0])
 
     @property
-    def in_memory(self) -> int:
-        """Bytes in host memory, without a mapped file, whose pages the system may reclaim."""
-        return self.nbytes if self.device.type == "cpu" and not self.on_disk else 0
-
-    @property
     def nbytes(self) -> int:
-        """Bytes on ``device`` or on disk."""
+        """Bytes on the GPU or on disk."""
         return sum(
             tensor.nbytes
             for tensor in (self.voxels, self.values, self.labels)
@@ -188,27 +177,28 @@ def _read(
     classes: int,
     channels: int,
     workers: int | None,
-    progress: Callable[[int, int], None] | None,
-    keep: Callable[[Compact, NDArray[np.uint8] | None], None],
-) -> None:
-    """Pass all images with their labels to ``keep``, in order.
+    progress: Progress | None,
+) -> Generator[tuple[Case, Compact, Label | None], None, None]:
+    """Yield each case with its image and label, in order, until one has a problem.
 
-    Threads suffice: numpy and zlib release the interpreter lock most of the time.
+    Then read on, and raise UserError with the problems of all cases at the end. Threads suffice:
+    numpy and zlib release the interpreter lock most of the time.
     """
     problems: list[Problem] = []
     axes = set()
     workers = workers or min(8, os.cpu_count() or 1)
+    waiting, pending = iter(cases), deque[Future[Item]]()
     pool = ThreadPoolExecutor(workers)
     try:
-        items = _in_order(
-            pool, lambda case: _read_case(case, classes, channels), cases, ahead=2 * workers
-        )
-        for done, (image, label, found) in enumerate(items, start=1):
+        for done, case in enumerate(cases, start=1):
+            for coming in islice(waiting, 2 * workers - len(pending)):
+                pending.append(pool.submit(_read_case, coming, classes, channels))
+            image, label, found = pending.popleft().result()
             problems += found
             if image is not None:
                 axes.add(image.data.ndim - 1)
-            if image is not None and not problems:
-                keep(image, label)
+                if not problems:
+                    yield case, image, label
             if progress:
                 progress(done, len(cases))
     finally:
@@ -222,19 +212,6 @@ def _read(
             )
         )
     raise_all(problems)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, read: Callable[[Case], Item], cases: Sequence[Case], ahead: int
-) -> Iterator[Item]:
-    """Yield ``map(read, cases)`` from threads, with at most ``ahead`` cases running or waiting."""
-    pending: deque[Future[Item]] = deque()
-    for case in cases:
-        if len(pending) == ahead:
-            yield pending.popleft().result()
-        pending.append(pool.submit(read, case))
-    while pending:
-        yield pending.popleft().result()
 
 
 def _read_case(case: Case, classes: int, channels: int) -> Item:

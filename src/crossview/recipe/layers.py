@@ -1,10 +1,8 @@
-"""Recipes: every number of a training run, in five tables of a TOML file.
+"""Raw recipes: the tables of a TOML file, merged from layers of which later ones win.
 
-A recipe is merged from layers, and later layers win: the shipped setting (``la-8``), the method's
-own numbers for that setting (``methods/<name>.toml``), the preset of a variant, a user's
-file, and ``--set`` keys. The tables [data], [network] and [method] belong to the source, network
-and method they name; :mod:`crossview.resolve` types them with their owner's ``Options``. This
-module types the two fixed tables and merges raw ones.
+The layers are the shipped setting (``la-8``), the method's own numbers for that setting
+(``methods/<name>.toml``) with the preset of its variant, the user's file, and ``--set`` texts.
+:mod:`crossview.recipe.resolve` types the tables.
 """
 
 from __future__ import annotations
@@ -12,23 +10,20 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from crossview.core import plugins
-from crossview.core.errors import Problem, UserError, nearest, raise_all
-from crossview.training.options import CHANGEABLE_ON_RESUME, MEASURED
-
-Table = dict[str, Any]
-
+from crossview.core.errors import Problem, fail, nearest, raise_all
+from crossview.training.options import CHANGEABLE_ON_RESUME, MEASURED, current
 
 Tables = dict[str, Any]
 """A raw recipe: {"setting": name, "data": {...}, "network": {...}, ...}, with keys from TABLES."""
 
-
 TABLES = ("data", "network", "method", "training", "inference")
-
 
 OWNED_BY_METHOD = (
     "labelled_batch",
@@ -45,31 +40,89 @@ OWNED_BY_METHOD = (
 )
 """Keys of [training] that belong to a method's published recipe, replaced with [method]."""
 
-
 STEP_KEYS = ("steps", "pretrain_steps", "train_steps")
 """Keys of [method] that set the lengths of its stages."""
 
+SHIPPED = resources.files("crossview").joinpath("recipe")
 
-def _read(name: str) -> Tables:
-    return tomllib.loads(
-        resources.files("crossview")
-        .joinpath("recipe", *name.split("/"))
-        .read_text(encoding="utf-8")
-    )
+
+@dataclass(frozen=True)
+class Layers:
+    """Shipped numbers, and the user's keys with ``--set`` texts, which win."""
+
+    shipped: Tables
+    own: Tables
+
+    @property
+    def tables(self) -> Tables:
+        """Return the recipe's raw tables, a new copy."""
+        return merged(self.shipped, self.own)
+
+
+def layers(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Layers:
+    """Read a recipe and apply ``--set`` texts.
+
+    ``method.name`` and ``method.variant`` are applied first, wherever they stand. They replace the
+    whole [method] table and the keys of OWNED_BY_METHOD with that method's numbers for the setting.
+
+    Args:
+        recipe: A shipped setting, a TOML file, a run folder, or the tables as a mapping.
+        overrides: Texts "table.key=value".
+
+    Raises:
+        UserError: If there is no such recipe, or it or a text cannot be read.
+    """
+    own = _own_tables(recipe)
+    family, setting = setting_tables(own["setting"]) if own.get("setting") else ("", {})
+    sets = [parse_set(text) for text in overrides]
+    named = {key: value for table, key, value in sets if table == "method" and key in BY_NAME}
+    method = {**BY_NAME, **setting.get("method", {}), **own.get("method", {}), **named}
+    name, variant = str(method["name"]), str(method["variant"])
+    numbers: Tables = {"method": {"name": name, "variant": variant}}
+    if family:
+        numbers = method_tables(name, family, variant)
+    if named:
+        own = _without_method(own)
+    for table, key, value in sets:
+        if table != "method" or key not in BY_NAME:
+            own = merged(own, {table: {key: value}})
+    return Layers(merged(setting, numbers), own)
+
+
+BY_NAME = {"name": "cml", "variant": "corrected"}
+"""Keys of [method] that choose its numbers, with their defaults."""
+
+
+def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Tables:
+    """Return the raw tables of a recipe, its merged :func:`layers`. Raise UserError as they do."""
+    return layers(recipe, overrides).tables
+
+
+@cache
+def shipped_file(folder: str, name: str) -> Tables:
+    """Return the tables of a shipped file, parsed once per process. They must not be changed."""
+    return tomllib.loads(SHIPPED.joinpath(folder, f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _names(folder: str) -> list[str]:
+    names = [file.name for file in SHIPPED.joinpath(folder).iterdir()]
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def shipped_settings() -> list[str]:
-    """Return the names of the shipped settings, such as "la-8"."""
-    files = resources.files("crossview").joinpath("recipe", "settings").iterdir()
-    names = [Path(file.name).stem for file in files if file.name.endswith(".toml")]
-    return sorted(
-        (name for name in names if "setting" in _read(f"settings/{name}.toml")), key=_by_number
-    )
+    """Return the names of the shipped settings, such as "la-8".
+
+    A file "la" that others extend ("la-4", "la-8") holds what they share; it is no setting.
+    """
+    names = _names("settings")
+    shared = {name.rpartition("-")[0] for name in names}
+    settings = [name for name in names if name not in shared]
+    return sorted(settings, key=lambda name: (name.partition("-")[0], len(name)))
 
 
-def _by_number(name: str) -> tuple[str, int]:
-    stem, _, number = name.partition("-")
-    return stem, int(number) if number.isdigit() else 0
+def shipped_methods() -> list[str]:
+    """Return the names of the methods with published numbers in ``recipe/methods``."""
+    return _names("methods")
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tables:
@@ -84,22 +137,14 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tables:
 def setting_tables(setting: str) -> tuple[str, Tables]:
     """Return a setting's family ("la") and raw tables. Raise UserError for an unknown name."""
     if setting not in shipped_settings():
-        raise UserError(
-            Problem(
-                f"there is no recipe '{setting}'",
-                expected="a shipped setting or a TOML file",
-                fix=nearest(setting, shipped_settings()),
-            )
+        fail(
+            f"there is no recipe '{setting}'",
+            expected="a shipped setting or a TOML file",
+            fix=nearest(setting, shipped_settings()),
         )
-    own = _read(f"settings/{setting}.toml")
+    own = dict(shipped_file("settings", setting))
     family = own.pop("base", setting)
-    return family, merged(_read(f"settings/{family}.toml"), own) if family != setting else own
-
-
-def shipped_methods() -> list[str]:
-    """Return the names of the methods with published numbers in ``recipes/methods``."""
-    files = resources.files("crossview").joinpath("recipe", "methods").iterdir()
-    return sorted(Path(file.name).stem for file in files if file.name.endswith(".toml"))
+    return family, merged(shipped_file("settings", family), own)
 
 
 def method_tables(method: str, family: str, variant: str) -> Tables:
@@ -108,108 +153,99 @@ def method_tables(method: str, family: str, variant: str) -> Tables:
     A plugin ("module:Class") gets the defaults of its Options, and CML's steps, batch and schedule.
     Raises UserError for an unknown method, or one without numbers for the family.
     """
+    named = {"name": method, "variant": variant}
     if plugins.SEPARATOR in method:
-        cml = _read("methods/cml.toml").get(family, {})
-        steps = plugins.steps(
-            method, {key: cml["method"][key] for key in STEP_KEYS if key in cml.get("method", {})}
-        )
-        return {
-            "method": {"name": method, "variant": variant, **steps},
-            "training": cml.get("training", {}),
-        }
+        cml = shipped_file("methods", "cml").get(family, {})
+        steps = {key: value for key, value in cml.get("method", {}).items() if key in STEP_KEYS}
+        own = {"method": {**named, **plugins.steps(method, steps)}}
+        return merged({"training": cml.get("training", {})}, own)
     if method not in shipped_methods():
-        raise UserError(
-            Problem(
-                f"there is no method '{method}'",
-                "[method] name",
-                fix=plugins.nearest_method(method, shipped_methods()),
-            )
-        )
-    numbers = _read(f"methods/{method}.toml").get(family)
+        fix = plugins.nearest_method(method, shipped_methods())
+        fail(f"there is no method '{method}'", "[method] name", fix=fix)
+    numbers = shipped_file("methods", method).get(family)
     if numbers is None:
-        raise UserError(
-            Problem(
-                f"method '{method}' has no numbers for '{family}'",
-                where="[method] name",
-                fix="write them into a recipe file",
-            )
-        )
-    preset = numbers.pop("released", {})
-    tables = {
-        table: numbers.get(table, {})
-        for table in ("method", "training", "network", "inference")
-        if table in numbers
-    }
+        fix = "write them into a recipe file"
+        fail(f"method '{method}' has no numbers for '{family}'", "[method] name", fix=fix)
+    tables = {table: keys for table, keys in numbers.items() if table != "released"}
     if variant == "released":
-        tables = merged(tables, preset)
-    return merged({"method": {"name": method, "variant": variant}}, tables)
+        tables = merged(tables, numbers.get("released", {}))
+    return merged({"method": named}, tables)
 
 
+@cache
 def parse_set(text: str) -> tuple[str, str, Any]:
     """Split a ``--set`` argument "table.key=value" into (table, key, value).
 
-    The value is read as TOML; if that fails, it is text. Raises UserError.
+    The value is read as TOML; if that fails, it is text. It must not be changed. Raises UserError.
     """
     path, equals, value = text.partition("=")
     table, dot, key = path.strip().partition(".")
     if not (equals and dot and key):
-        raise UserError(
-            Problem(f"cannot read --set '{text}'", expected="TABLE.KEY=VALUE, e.g. training.seed=1")
-        )
+        fail(f"cannot read --set '{text}'", expected="TABLE.KEY=VALUE, e.g. training.seed=1")
     if table not in TABLES:
-        raise UserError(
-            Problem(f"unknown table '{table}'", where=f"--set {text}", fix=nearest(table, TABLES))
-        )
+        fail(f"unknown table '{table}'", f"--set {text}", fix=nearest(table, TABLES))
     try:
         return table, key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return table, key, value.strip()
 
 
-def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Tables:
-    """Return the raw tables of a recipe, with ``--set`` texts applied.
-
-    ``method.name`` and ``method.variant`` are applied first, wherever they stand. They replace the
-    whole [method] table and the keys of OWNED_BY_METHOD with that method's numbers for the setting.
-
-    Args:
-        recipe: A shipped setting, a TOML file, a run folder, or the tables as a mapping.
-        overrides: Texts "table.key=value".
-
-    Raises:
-        UserError: If there is no such recipe, or it or a text cannot be read.
-    """
-    shipped, own = layers(recipe, overrides)
-    return merged(shipped, own)
+def _without_method(own: Tables) -> Tables:
+    """Return the user's tables without what belongs to a method that is replaced."""
+    training = own.get("training", {})
+    kept = {key: value for key, value in training.items() if key not in OWNED_BY_METHOD}
+    return {key: value for key, value in own.items() if key != "method"} | {"training": kept}
 
 
-def layers(
-    recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
-) -> tuple[Tables, Tables]:
-    """Return the two layers of :func:`load`: the shipped tables, and the user's with ``--set``."""
-    own = (
-        _checked(dict(recipe), "the recipe") if isinstance(recipe, Mapping) else _own_tables(recipe)
+def _own_tables(recipe: str | Path | Mapping[str, Any]) -> Tables:
+    """Return {"setting": name} for a name, else the tables of a mapping, file or run folder."""
+    if isinstance(recipe, Mapping):
+        return _checked(dict(recipe), "the recipe")
+    path = Path(recipe)
+    if str(recipe) not in shipped_settings() and (path / "recipe.toml").is_file():
+        return current(read_tables(path / "recipe.toml"))
+    return read_tables(path) if path.suffix == ".toml" else {"setting": str(recipe)}
+
+
+def read_tables(path: Path) -> Tables:
+    """Return the tables of a TOML file. Raise UserError if it is missing or is not a recipe."""
+    fix = (
+        "create one to edit: crossview recipe la-8 > my.toml; "
+        "for your own scans: crossview recipe folder --data DATA > my.toml"
     )
-    family, below = setting_tables(own["setting"]) if own.get("setting") else ("", {})
-    sets = [parse_set(text) for text in overrides]
-    first = {
-        key: value for table, key, value in sets if table == "method" and key in ("name", "variant")
-    }
-    chosen = merged(below.get("method", {}), own.get("method", {}))
-    name, variant = (
-        str(first.get(key, chosen.get(key, default)))
-        for key, default in (("name", "cml"), ("variant", "corrected"))
-    )
-    own = _without_method(own) if first else deepcopy(own)
-    numbers = (
-        method_tables(name, family, variant)
-        if family
-        else {"method": {"name": name, "variant": variant}}
-    )
-    for table, key, value in sets:
-        if (table, key) not in (("method", "name"), ("method", "variant")):
-            own.setdefault(table, {})[key] = value
-    return merged(below, numbers), own
+    return _checked(read_toml(path, "recipe file", fix), str(path))
+
+
+def read_toml(path: Path, noun: str, fix: str = "") -> Tables:
+    """Return the content of a TOML file. Raise UserError, with ``fix`` if it does not exist."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        fail(f"the {noun} does not exist", path, fix=fix)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        fail("not a TOML file", path, found=error)
+    except OSError as error:
+        fail(f"cannot read the {noun}", path, found=error.strerror or error)
+
+
+def _checked(tables: Tables, where: str) -> Tables:
+    """Return ``tables``. Raise UserError if they are not the tables of a recipe."""
+    known = (*TABLES, "setting")
+    problems = [
+        Problem(f"unknown table '{key}'", where, fix=nearest(key, known))
+        for key in tables
+        if key not in known
+    ]
+    problems += [
+        Problem(f"'{key}' is not a table", where)
+        for key in TABLES
+        if not isinstance(tables.get(key, {}), Mapping)
+    ]
+    if not isinstance(tables.get("setting", ""), str):
+        found, expected = repr(tables["setting"]), "a name from crossview list recipes"
+        problems.append(Problem("'setting' is not a name", where, found, expected))
+    raise_all(problems)
+    return tables
 
 
 def with_total_steps(tables: Mapping[str, Any], total: int) -> Tables:
@@ -221,16 +257,12 @@ def with_total_steps(tables: Mapping[str, Any], total: int) -> Tables:
     method = tables.get("method", {})
     steps = {key: int(method[key]) for key in STEP_KEYS if method.get(key)}
     if not steps or total < len(steps):
-        found = f"{total} steps for {len(steps)} stages"
-        fix = plugins.how_to_load(str(method.get("name")))
-        raise UserError(
-            Problem(
-                "cannot divide the steps among the stages",
-                "[method]",
-                found,
-                f"{', '.join(STEP_KEYS)} above 0",
-                fix,
-            )
+        fail(
+            "cannot divide the steps among the stages",
+            "[method]",
+            found=f"{total} steps for {len(steps)} stages",
+            expected=f"{', '.join(STEP_KEYS)} above 0",
+            fix=plugins.how_to_load(str(method.get("name"))),
         )
     shares, left, of = {}, total, sum(steps.values())
     for later, (key, share) in zip(reversed(range(len(steps))), steps.items(), strict=True):
@@ -239,80 +271,12 @@ def with_total_steps(tables: Mapping[str, Any], total: int) -> Tables:
     return merged(tables, {"method": shares})
 
 
-def _without_method(own: Tables) -> Tables:
-    kept = {key: value for key, value in own.items() if key != "method"}
-    if "training" in kept:
-        kept["training"] = {
-            key: value for key, value in kept["training"].items() if key not in OWNED_BY_METHOD
-        }
-    return kept
+def changes(stored: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return {"table.key": (stored value, new value)} for what a resume must not change.
 
-
-def _own_tables(recipe: str | Path) -> Tables:
-    """Return {"setting": name} for a shipped setting, else the tables of a file or run folder."""
-    path = Path(recipe)
-    if str(recipe) not in shipped_settings() and (path / "recipe.toml").is_file():
-        return read_tables(path / "recipe.toml")
-    if path.suffix != ".toml":
-        setting_tables(str(recipe))
-        return {"setting": str(recipe)}
-    return read_tables(path)
-
-
-def read_tables(path: Path) -> Tables:
-    """Return the tables of a TOML file. Raise UserError if it is missing or is not a recipe."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        fix = (
-            "create one to edit: crossview recipe la-8 > my.toml; "
-            "for your own scans: crossview recipe folder --data DATA > my.toml"
-        )
-        raise UserError(
-            Problem("the recipe file does not exist", where=str(path), fix=fix)
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(Problem("not a TOML file", where=str(path), found=str(error))) from None
-    except OSError as error:
-        raise UserError(
-            Problem(
-                "cannot read the recipe file", where=str(path), found=error.strerror or str(error)
-            )
-        ) from None
-    return _checked(tables, str(path))
-
-
-def _checked(tables: Tables, where: str) -> Tables:
-    """Return ``tables``. Raise UserError if they are not the tables of a recipe."""
-    unknown = [key for key in tables if key not in (*TABLES, "setting")]
-    problems = [
-        Problem(f"unknown table '{key}'", where=where, fix=nearest(key, (*TABLES, "setting")))
-        for key in unknown
-    ]
-    problems += [
-        Problem(f"'{key}' is not a table", where=where)
-        for key in TABLES
-        if not isinstance(tables.get(key, {}), Mapping)
-    ]
-    if not isinstance(tables.get("setting", ""), str):
-        problems.append(
-            Problem(
-                "'setting' is not a name",
-                where,
-                repr(tables["setting"]),
-                "a name from crossview list recipes",
-            )
-        )
-    raise_all(problems)
-    return tables
-
-
-def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[Problem]:
-    """Return a problem per key in which ``new`` must not differ from the recipe of a resumed run.
-
-    A key that ``stored`` lacks is no difference: it did not exist when the run was made.
+    A key that ``stored`` lacks is no change: it did not exist when the run was made.
     """
-    problems = []
+    found = {}
     for table in TABLES:
         for key, value in new[table].items():
             old = stored.get(table, {}).get(key, value)
@@ -320,14 +284,16 @@ def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[Probl
                 key in CHANGEABLE_ON_RESUME or (key in MEASURED and value == "auto")
             )
             if value != old and not free:
-                fix = "restore the value, or choose another --out"
-                problems.append(
-                    Problem(
-                        f"'{key}' differs from the resumed run",
-                        f"[{table}] {key}",
-                        repr(value),
-                        repr(old),
-                        fix,
-                    )
-                )
+                found[f"{table}.{key}"] = old, value
+    return found
+
+
+def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[Problem]:
+    """Return a problem per key of :func:`changes`."""
+    fix = "restore the value, or choose another --out"
+    problems = []
+    for name, (old, value) in changes(stored, new).items():
+        table, _, key = name.partition(".")
+        what = f"'{key}' differs from the resumed run"
+        problems.append(Problem(what, f"[{table}] {key}", repr(value), repr(old), fix))
     return problems

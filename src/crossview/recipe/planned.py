@@ -6,23 +6,22 @@ Only source ``folder`` leaves keys open. A recipe with all keys, such as one pri
 
 from __future__ import annotations
 
-import json
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from crossview import methods
-from crossview.core.errors import raise_all
+from crossview.core.errors import Problem, raise_all
+from crossview.core.progress import Progress
 from crossview.data import fingerprint
+from crossview.data.case import Splits
 from crossview.data.checks.case import inspect
 from crossview.data.checks.rules import check_set
 from crossview.data.sources import folder
-from crossview.recipe.layers import STEP_KEYS, Tables, layers, load, merged
-from crossview.recipe.plan import CPU, GPU, Needs, Plan, make_plan
-from crossview.recipe.resolve import Recipe, resolve
-from crossview.runs.prepare import check_unlabelled
-from crossview.runs.run import Run, recipe_on_resume
+from crossview.recipe.layers import STEP_KEYS, Layers, Tables, layers, merged
+from crossview.recipe.plan import CPU, GPU, Needs, Plan
+from crossview.recipe.resolve import Recipe, typed
+from crossview.recipe.rules import make_plan
 from crossview.training.device import find_device
 
 OPEN = {
@@ -42,11 +41,23 @@ OPEN = {
 """Keys of a recipe of source "folder" that a plan fills in."""
 
 
+def open_keys(recipe: Layers) -> list[str]:
+    """Return the keys that are left to a plan, such as "data.patch"; [] for a shipped data set."""
+    if recipe.tables.get("data", {}).get("source") != "folder":
+        return []
+    return [
+        f"{table}.{key}"
+        for table, keys in OPEN.items()
+        for key in keys
+        if key not in recipe.own.get(table, {})
+    ]
+
+
 def resolve_planned(
     recipe: str | Path | Mapping[str, Any],
     overrides: Sequence[str] = (),
     data: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Recipe, Plan | None]:
     """Return the resolved recipe, and the plan if one was made.
 
@@ -54,134 +65,107 @@ def resolve_planned(
     progress: called with (scans read, all scans). Raises UserError: mistakes in the recipe before
     a scan is read, then problems of the data.
     """
-    shipped, given = layers(recipe, overrides)
-    tables = merged(shipped, given)
-    if tables.get("data", {}).get("source") != "folder" or not missing(given):
-        return resolve(recipe, overrides), None
-    provisional = resolve(merged(_stand_in(given), tables))
+    read = layers(recipe, overrides)
+    if not open_keys(read):
+        return typed(read.tables), None
+    provisional = typed(merged(_stand_in(read.own), read.tables))
+    found = _fingerprint(provisional, read.own, data, progress)
+    gpu = find_device(provisional.training.device).type == "cuda"
+    plan = make_plan(found, read.own, _needs(provisional, read.shipped), GPU if gpu else CPU)
+    return typed(merged(read.tables, plan.tables())), plan
+
+
+def _fingerprint(
+    recipe: Recipe, own: Tables, data: Path | None, progress: Progress | None
+) -> fingerprint.Fingerprint:
+    """Read and check every training scan. Raise UserError with the problems of the data."""
     cases = folder.find_cases(data)
-    options = folder.Options(**{**provisional.data.model_dump(), "nifti_axes": (0, 1, 2)})
+    options = folder.Options(**{**recipe.data.model_dump(), "nifti_axes": (0, 1, 2)})
     splits = folder.splits(data, options)
-    check_unlabelled(provisional, splits)
+    raise_all(unlabelled_problems(recipe, splits))
     classes = (
-        options.classes if "classes" in given.get("data", {}) else len(cases.class_names) or None
+        options.classes if "classes" in own.get("data", {}) else len(cases.class_names) or None
     )
     facts = inspect((*splits.labelled, *splits.unlabelled), classes, progress=progress)
     begin = len(splits.labelled)
-    findings = check_set(
-        {"labelled": facts[:begin], "unlabelled": facts[begin:]}, classes, str(data)
-    )
+    roles = {"labelled": facts[:begin], "unlabelled": facts[begin:]}
+    findings = check_set(roles, classes, str(data))
     raise_all([finding.problem for finding in findings if finding.severity == "error"])
-    found = fingerprint.take(facts, cases.channel_names, cases.class_names, str(data))
-    gpu = find_device(provisional.training.device).type == "cuda"
-    plan = make_plan(found, given, _needs(provisional, shipped), GPU if gpu else CPU)
-    return resolve(merged(tables, plan.tables())), plan
+    return fingerprint.take(facts, cases.channel_names, cases.class_names, str(data))
+
+
+def unlabelled_problems(recipe: Recipe, splits: Splits) -> list[Problem]:
+    """Return a problem if the method trains on unlabelled cases and none exist."""
+    if splits.unlabelled or not recipe.uses_unlabelled:
+        return []
+    return [
+        Problem(
+            f"{recipe.method.name} needs unlabelled cases",
+            "[data]",
+            f"{len(splits.labelled)} labelled cases and no other",
+            fix="lower data.labelled, add scans without labels, or set method.name=supervised",
+        )
+    ]
 
 
 def asked_on_resume(
     stored: Recipe, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> Recipe:
     """Return the recipe that a resume asks for; open keys keep the run's values."""
-    asked, tables = load(recipe, overrides), stored.tables()
-    if asked.get("setting") != tables.get("setting") or stored.data.source != "folder":
-        return resolve(recipe, overrides)
-    _, given = layers(recipe, overrides)
-    method = asked["method"]["name"]
-    return resolve(
-        merged(tables, given), [] if method == stored.method.name else [f"method.name={method}"]
-    )
-
-
-def resumed_recipe(
-    path: Path, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
-) -> Recipe:
-    """Return the recipe to resume in the run folder ``path``.
-
-    Raises UserError if it is not a run folder, or its recipe differs from the one asked for.
-    """
-    run = Run.open(path)
-    return recipe_on_resume(run, asked_on_resume(run.recipe, recipe, overrides))
-
-
-def missing(given: Tables) -> list[str]:
-    """Return the keys that a plan would fill in."""
-    return [
-        f"{table}.{key}"
-        for table, keys in OPEN.items()
-        for key in keys
-        if key not in given.get(table, {})
-    ]
+    asked = layers(recipe, overrides)
+    tables = asked.tables
+    if tables.get("setting", "") != stored.setting or stored.data.source != "folder":
+        return typed(tables)
+    name = tables["method"]["name"]
+    other = [] if name == stored.method.name else [f"method.name={name}"]
+    return typed(layers(merged(stored.tables(), asked.own), other).tables)
 
 
 def _needs(recipe: Recipe, shipped: Tables) -> Needs:
     method = methods.find(recipe.method.name)
-    keys = method.Options.model_fields
+    keys, stages = method.Options.model_fields, recipe.stages
     numbers = shipped.get("method", {})
     return Needs(
         steps={key: int(numbers.get(key, keys[key].default)) for key in STEP_KEYS if key in keys},
-        unlabelled=any(stage.unlabelled for stage in recipe.stages()),
+        unlabelled=recipe.uses_unlabelled,
         even=bool(method.halved(recipe.method)),
         cleans="largest_component" in keys,
-        waits="ready_dice" in keys
-        and not recipe.stages()[0].unlabelled
-        and len(recipe.stages()) > 1,
+        waits="ready_dice" in keys and len(stages) > 1 and not stages[0].unlabelled,
     )
 
 
-def _stand_in(given: Tables) -> Tables:
-    """Return values that fit the user's keys, to report their mistakes before scans are read.
+FITTING_SIDE = 4096
+"""Side of a stand-in patch, which any stride and any number of levels fit."""
 
-    The plan replaces these values.
+
+def _stand_in(own: Tables) -> Tables:
+    """Return values for open keys that fit the user's, until the plan replaces them.
+
+    So the user's keys are typed, and mistakes in them reported, before scans are read.
     """
-    data, network, inference = (given.get(table, {}) for table in ("data", "network", "inference"))
-    strides = [step for step in _list(inference.get("stride")) if isinstance(step, int)]
-    flat = (
-        network.get("name") == "unet"
-        or 2 in (len(_list(data.get(key))) for key in ("patch", "spacing"))
-        or len(strides) == 2
-    )
-    levels = network.get("levels")
-    multiple = 2**levels if isinstance(levels, int) and 2 <= levels <= 8 else 16
-    side = -(-max([multiple, *strides]) // multiple) * multiple
-    patch = _list(data.get("patch")) or [side] * (2 if flat else 3)
-    return {
-        "data": {
-            "patch": patch,
-            "classes": 2,
-            "augmentation": "none",
-            **(
-                {"intensities": [[0.0, 1.0, 0.0, 1.0]]}
-                if data.get("normalisation") == "foreground"
-                else {}
-            ),
-            **({"normalisation": "foreground"} if data.get("intensities") else {}),
-        },
-        "network": {"name": "unet" if len(patch) == 2 else "vnet", "levels": 2},
-        "inference": {"stride": [1] * len(patch)},
-    }
-
-
-def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else []
-
-
-def told(plan: Plan, width: int = 100) -> str:
-    """Return the plan as text: every key with its value and its reason."""
-    labelled, scans = plan.fingerprint.labelled, len(plan.fingerprint.shapes)
-    lines = [
-        f"planned from {labelled} labelled and {scans - labelled} unlabelled scans, "
-        f"for a {plan.budget.name}:"
+    data, network, inference = (own.get(table, {}) for table in ("data", "network", "inference"))
+    patch = data.get("patch")
+    lists = [
+        value
+        for value in (data.get("spacing"), inference.get("stride"))
+        if isinstance(value, (list, tuple))
     ]
-    for choice in plan.choices:
-        lines.append(f"  {choice.key} = {json.dumps(choice.value)}")
-        lines += textwrap.wrap(
-            choice.reason, width - 6, initial_indent=" " * 6, subsequent_indent=" " * 6
-        )
-    return "\n".join(lines)
+    flat = network.get("name") == "unet" or 2 in map(len, lists)
+    axes = len(patch) if isinstance(patch, (list, tuple)) else 2 if flat else 3
+    tables: Tables = {
+        "data": {"patch": [FITTING_SIDE] * axes, "classes": 2, "augmentation": "none"},
+        "network": {"name": "unet" if axes == 2 else "vnet", "levels": 2},
+        "inference": {"stride": [1] * axes},
+    }
+    if data.get("normalisation") == "foreground":
+        tables["data"]["intensities"] = [[0.0, 1.0, 0.0, 1.0]]
+    if data.get("intensities"):
+        tables["data"]["normalisation"] = "foreground"
+    return tables
 
 
 def commented(recipe: Recipe, plan: Plan | None) -> str:
     """Return the recipe as TOML to edit, with the plan's reasons as comments before it."""
     if plan is None:
         return recipe.toml()
-    return "".join(f"# {line}\n" for line in told(plan).splitlines()) + "\n" + recipe.toml()
+    return "".join(f"# {line}\n" for line in plan.text().splitlines()) + "\n" + recipe.toml()

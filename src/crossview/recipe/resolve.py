@@ -1,12 +1,10 @@
-"""Typed recipes: each raw table is typed by its owner, and the tables are checked together.
-
-Typing of raw tables, with pydantic's errors reported in plain words.
-"""
+"""Resolved recipes: every table typed by its owner, and the tables checked together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,13 +14,15 @@ from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from crossview import methods, networks
-from crossview.core.errors import Problem, UserError, nearest, raise_all
+from crossview.core.errors import Problem, UserError, fail, nearest, raise_all
 from crossview.data import sources
 from crossview.data.sources.source import DataOptions
 from crossview.inference.options import InferenceOptions
 from crossview.methods.method import Method, MethodOptions, Stage
 from crossview.recipe.layers import TABLES, Tables, load
 from crossview.training.options import TrainingOptions
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -60,171 +60,134 @@ class Recipe:
 
         return methods.find(self.method.name)(self.method, build_network)
 
+    @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """Return the stages of training, read from a method that holds no memory."""
+        """The stages of training, read from a method that holds no memory."""
         with torch.device("meta"):
             return self.build_method(channels=1).stages
+
+    @property
+    def uses_unlabelled(self) -> bool:
+        """True if a stage trains on unlabelled cases."""
+        return any(stage.unlabelled for stage in self.stages)
 
 
 def resolve(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
     """Load and type a recipe. Raise UserError with every problem in its tables."""
-    tables = load(recipe, overrides)
+    return typed(load(recipe, overrides))
+
+
+def typed(tables: Tables) -> Recipe:
+    """Type the raw tables of a recipe. Raise UserError with every problem found."""
+    parts: dict[str, Any] = {}
     problems: list[Problem] = []
-
-    def owned(table: str, key: str, find: Any) -> Any:
+    for name in TABLES:
+        table = tables.get(name, {})
         try:
-            name = tables.get(table, {}).get(key)
-            if name is None:
-                raise UserError(
-                    Problem(
-                        f"key '{key}' is missing", where=f"[{table}]", fix=f"add {key} to [{table}]"
-                    )
-                )
-            return parse(find(str(name)).Options, tables[table], table)
+            parts[name] = parse(_model(name, table), table, name)
         except UserError as error:
-            problems.extend(
-                map(_owned_elsewhere, error.problems) if table == "method" else error.problems
-            )
-
-    def fixed(table: str, model: type[BaseModel]) -> Any:
-        try:
-            return parse(model, tables.get(table, {}), table)
-        except UserError as error:
-            problems.extend(error.problems)
-
-    recipe_ = Recipe(
-        setting=str(tables.get("setting", "")),
-        data=owned("data", "source", sources.find),
-        network=owned("network", "name", networks.find),
-        method=owned("method", "name", methods.find),
-        training=fixed("training", TrainingOptions),
-        inference=fixed("inference", InferenceOptions),
-    )
+            problems += map(_owned_elsewhere, error.problems)
     raise_all(problems)
-    raise_all(_conflicts(recipe_))
-    return recipe_
+    recipe = Recipe(str(tables.get("setting", "")), **parts)
+    raise_all([*_patch_conflicts(recipe), *_inference_conflicts(recipe), *_batch_conflicts(recipe)])
+    return recipe
+
+
+OWNERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "data": ("source", sources.find),
+    "network": ("name", networks.find),
+    "method": ("name", methods.find),
+}
+"""The key of a table that names its owner, and the function that finds it."""
+
+
+def _model(name: str, table: Mapping[str, Any]) -> Any:
+    """Return the model that types a table. Raise UserError if its owner is missing or unknown."""
+    if name not in OWNERS:
+        return TrainingOptions if name == "training" else InferenceOptions
+    key, find = OWNERS[name]
+    if table.get(key) is None:
+        fail(f"key '{key}' is missing", f"[{name}]", fix=f"add {key} to [{name}]")
+    return find(str(table[key])).Options
 
 
 def _owned_elsewhere(problem: Problem) -> Problem:
     """Return the problem; if it is an unknown key of [method], name the methods that have it."""
-    for key in {key for method in methods.METHODS.values() for key in method.Options.model_fields}:
-        if problem.what == f"unknown key '{key}'":
-            owners = [
-                name
-                for name, method in methods.METHODS.items()
-                if key in method.Options.model_fields
-            ]
-            return replace(
-                problem,
-                fix="; ".join(
-                    [
-                        f"it is a key of {', '.join(owners)}",
-                        *([problem.fix] if problem.fix.startswith("did you mean") else []),
-                    ]
-                ),
-            )
-    return problem
+    owners = [
+        name
+        for name, method in methods.METHODS.items()
+        for key in method.Options.model_fields
+        if (problem.where, problem.what) == ("[method]", f"unknown key '{key}'")
+    ]
+    if not owners:
+        return problem
+    similar = f"; {problem.fix}" if problem.fix.startswith("did you mean") else ""
+    return replace(problem, fix=f"it is a key of {', '.join(owners)}{similar}")
 
 
-def _conflicts(recipe: Recipe) -> list[Problem]:
-    """Return the problems between tables."""
+def _patch_conflicts(recipe: Recipe) -> list[Problem]:
+    patch, levels = recipe.data.patch, recipe.network.levels
     problems: list[Problem] = []
     try:
-        networks.check_patch(
-            recipe.data.patch, recipe.network.levels, networks.find(recipe.network.name).dimensions
-        )
+        networks.check_patch(patch, levels, networks.find(recipe.network.name).dimensions)
     except UserError as error:
         problems.extend(error.problems)
-    if recipe.inference.mode == "slices" and len(recipe.data.patch) != 2:
-        problems.append(
-            Problem(
-                "inference by slices needs a 2D patch",
-                where="[inference] mode",
-                found=f"patch {list(recipe.data.patch)}",
-            )
-        )
-    if recipe.inference.mode == "windows" and len(recipe.inference.stride) != len(
-        recipe.data.patch
-    ):
-        found, expected = (
-            f"{len(recipe.inference.stride)} numbers",
-            f"{len(recipe.data.patch)}, one per axis of the patch",
-        )
-        problems.append(
-            Problem(
-                "the stride and the patch differ in their number of axes",
-                "[inference] stride",
-                found,
-                expected,
-            )
-        )
-    elif recipe.inference.mode == "windows" and not windows_fit(
-        recipe.inference.stride, recipe.data.patch
-    ):
-        found, expected = (
-            str(list(recipe.inference.stride)),
-            f"from 1 to the side of the patch: {list(recipe.data.patch)}",
-        )
-        problems.append(
-            Problem("windows with this stride leave gaps", "[inference] stride", found, expected)
-        )
-    multiple = networks.required_multiple(recipe.network.levels)
-    if min(recipe.data.patch) < 2 * multiple:
-        fix = f"choose sides of {2 * multiple} or more, or lower network.levels"
-        problems.append(
-            Problem(
-                "the patch is too small for the number of levels",
-                "[data] patch",
-                str(list(recipe.data.patch)),
-                fix=fix,
-            )
-        )
-    if recipe.inference.flips and not recipe.data.augmentation.startswith("rot90_flip"):
-        found, expected = (
-            f"trained with augmentation = {recipe.data.augmentation}",
-            "augmentation rot90_flip, which shows mirror images in training",
-        )
-        fix = (
-            "set inference.flips=false: flips harm this model "
-            "(measured on hippocampus MR: Dice 0.84 without, 0.21 with)"
-        )
-        problems.append(
-            Problem("the model never sees mirror images", "[inference] flips", found, expected, fix)
-        )
-    return problems + _batch_conflicts(recipe)
+    smallest = 2 * networks.required_multiple(levels)
+    if min(patch) < smallest:
+        what = "the patch is too small for the number of levels"
+        fix = f"choose sides of {smallest} or more, or lower network.levels"
+        problems.append(Problem(what, "[data] patch", str(list(patch)), fix=fix))
+    return problems
 
 
-def windows_fit(stride: Sequence[int], patch: Sequence[int]) -> bool:
-    """True if windows of ``patch`` voxels every ``stride`` voxels advance and leave no gaps."""
-    return all(1 <= step <= side for step, side in zip(stride, patch, strict=True))
+def _inference_conflicts(recipe: Recipe) -> list[Problem]:
+    patch, inference = recipe.data.patch, recipe.inference
+    problems = []
+    if inference.mode == "slices" and len(patch) != 2:
+        what, where = "inference by slices needs a 2D patch", "[inference] mode"
+        problems.append(Problem(what, where, f"patch {list(patch)}"))
+    if inference.mode == "windows" and len(inference.stride) != len(patch):
+        what = "the stride and the patch differ in their number of axes"
+        found = f"{len(inference.stride)} numbers"
+        expected = f"{len(patch)}, one per axis of the patch"
+        problems.append(Problem(what, "[inference] stride", found, expected))
+    elif inference.mode == "windows" and not all(
+        1 <= step <= side for step, side in zip(inference.stride, patch, strict=True)
+    ):
+        what, found = "windows with this stride leave gaps", str(list(inference.stride))
+        expected = f"from 1 to the side of the patch: {list(patch)}"
+        problems.append(Problem(what, "[inference] stride", found, expected))
+    if inference.flips and not recipe.data.augmentation.startswith("rot90_flip"):
+        problems.append(
+            Problem(
+                "the model never sees mirror images",
+                "[inference] flips",
+                f"trained with augmentation = {recipe.data.augmentation}",
+                "augmentation rot90_flip, which shows mirror images in training",
+                "set inference.flips=false: flips harm this model "
+                "(measured on hippocampus MR: Dice 0.84 without, 0.21 with)",
+            )
+        )
+    return problems
 
 
 def _batch_conflicts(recipe: Recipe) -> list[Problem]:
+    if not recipe.stages:
+        return [Problem("the method has no steps", "[method]", fix="set at least one step")]
     problems = []
-    stages = recipe.stages()
-    unlabelled = any(stage.unlabelled for stage in stages)
     halved = methods.find(recipe.method.name).halved(recipe.method)
-    for key, needed in (("labelled_batch", True), ("unlabelled_batch", unlabelled)):
+    needed = ["labelled_batch", *(["unlabelled_batch"] if recipe.uses_unlabelled else [])]
+    for key in needed:
         size = getattr(recipe.training, key)
-        if needed and (size < 1 or (key in halved and size % 2)):
+        if size < 1 or (key in halved and size % 2):
             expected = (
                 "an even number: the method mixes the two halves of the batch"
                 if key in halved
                 else "at least 1"
             )
-            problems.append(
-                Problem(
-                    f"'{key}' does not fit the method", f"[training] {key}", str(size), expected
-                )
-            )
-    if not stages:
-        problems.append(
-            Problem("the method has no steps", where="[method]", fix="set at least one step")
-        )
+            what = f"'{key}' does not fit the method"
+            problems.append(Problem(what, f"[training] {key}", str(size), expected))
     return problems
-
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse(model: type[Model], table: Mapping[str, Any], where: str) -> Model:
@@ -244,33 +207,23 @@ PLAINER = {
 """Expected values in plain words, by pydantic's kind of error."""
 
 
-def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
-    key, message = (
-        ".".join(str(part) for part in item["loc"]),
-        item["msg"].removeprefix("Value error, ").removeprefix("Input should be "),
-    )
+def _problem(item: Any, model: type[BaseModel], table: str) -> Problem:
+    """Return pydantic's error in plain words."""
+    key, value, kind = ".".join(map(str, item["loc"])), item["input"], item["type"]
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    where = f"[{table}]"
     if not key:  # the message names the keys that do not fit together
-        return Problem(message, where=f"[{where}]")
-    if item["type"] == "extra_forbidden":
-        return Problem(
-            f"unknown key '{key}'",
-            where=f"[{where}]",
-            found=f"{key} = {item['input']!r}",
-            fix=nearest(key, model.model_fields),
-        )
-    if item["type"] == "missing":
-        return Problem(f"key '{key}' is missing", where=f"[{where}]", fix=f"add {key} to [{where}]")
-    bare = isinstance(item["input"], str) and item["input"].startswith("[")
+        return Problem(message, where)
+    if kind == "extra_forbidden":
+        fix = nearest(key, model.model_fields)
+        return Problem(f"unknown key '{key}'", where, f"{key} = {value!r}", fix=fix)
+    if kind == "missing":
+        return Problem(f"key '{key}' is missing", where, fix=f"add {key} to {where}")
+    unquoted = isinstance(value, str) and value.startswith("[")
     fix = (
         'put each text in quotes: ["one", "two"]; in a shell, put the whole list in single quotes'
-        if bare
+        if unquoted
         else ""
     )
-    message = PLAINER.get(item["type"], message)
-    return Problem(
-        f"key '{key}' has a wrong value",
-        where=f"[{where}]",
-        found=repr(item["input"]),
-        expected=message,
-        fix=fix,
-    )
+    expected = PLAINER.get(kind, message)
+    return Problem(f"key '{key}' has a wrong value", where, repr(value), expected, fix)

@@ -1,4 +1,4 @@
-"""Checks and preparation before a run is made: recipe, data and device. Nothing is written."""
+"""Checks and preparation of a recipe's data before a run is made. Nothing is written."""
 
 from __future__ import annotations
 
@@ -7,34 +7,38 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
 
 from crossview.core.errors import Problem, UserError, raise_all
+from crossview.core.files import nearest_folder
 from crossview.core.progress import Progress
 from crossview.data import sources
 from crossview.data.case import Case, Splits
 from crossview.data.checks.case import check_case
-from crossview.data.memory import Room
 from crossview.data.preprocess import AS_STORED, Preprocessing
 from crossview.data.store import Store
 from crossview.data.stream import Stream
 from crossview.methods import METHODS, find
+from crossview.recipe.planned import unlabelled_problems
 from crossview.recipe.resolve import Recipe
-from crossview.runs.run import Run
 from crossview.training.distributed import ALONE, World
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The checked recipe, data and device of a training run."""
+    """The checked recipe, data and batches of a training run. data: the folder, if any."""
 
     recipe: Recipe
     splits: Splits
     stream: Stream
-    device: torch.device
     data: Path | None
+
+    @property
+    def device(self) -> torch.device:
+        return self.stream.device
 
     @property
     def fingerprint(self) -> str:
@@ -43,86 +47,6 @@ class Prepared:
         return hashlib.sha256(
             "\n".join((*self.stream.labelled.ids, "", *unlabelled)).encode(errors="replace")
         ).hexdigest()[:16]
-
-    @property
-    def on_disk(self) -> int:
-        """Return the bytes of prepared volumes kept on disk, beyond training.memory_gb."""
-        return sum(
-            store.nbytes
-            for store in (self.stream.labelled, self.stream.unlabelled)
-            if store is not None and store.on_disk
-        )
-
-
-def check_same_cases(run: Run, prepared: Prepared) -> None:
-    """Raise UserError if a resumed run would not draw from the cases that it began with."""
-    then = run.environment.get("training_cases", prepared.fingerprint)
-    if then != prepared.fingerprint:
-        fix = "give the data that the run began with, or choose another --out"
-        where = str(prepared.data or prepared.recipe.data.source)
-        found = (
-            f"{len(prepared.splits.labelled)} labelled and "
-            f"{len(prepared.splits.unlabelled)} unlabelled cases"
-        )
-        raise UserError(
-            Problem(
-                "the training cases differ from those that the run began with",
-                where,
-                found,
-                "the same cases in the same order",
-                fix,
-            )
-        )
-
-
-def check_share(recipe: Recipe, world: World) -> None:
-    """Raise UserError with all problems unless the processes can share the recipe's batches."""
-    if world.size == 1:
-        return
-    problems = []
-    if not find(recipe.method.name).separable(recipe.method):
-        able = ", ".join(
-            name
-            for name, method in METHODS.items()
-            if ":" not in name and method.separable(method.Options(name=name))
-        )
-        what = (
-            f"{recipe.method.name} cannot be trained in several processes: "
-            "its loss needs the whole batch"
-        )
-        fix = f"train it in one process, or choose one of {able} (bcp only with method.dice=sample)"
-        problems.append(Problem(what, "[method]", f"{world.size} processes", fix=fix))
-    unlabelled = any(stage.unlabelled for stage in recipe.stages())
-    for key in ("labelled_batch", "unlabelled_batch") if unlabelled else ("labelled_batch",):
-        size = getattr(recipe.training, key)
-        if size % (2 * world.size):
-            expected = (
-                f"a multiple of {2 * world.size}: "
-                "each takes the same number of pairs (i, i + n/2) of a batch of n"
-            )
-            problems.append(
-                Problem(
-                    f"{world.size} processes cannot share the batch",
-                    f"[training] {key}",
-                    str(size),
-                    expected,
-                )
-            )
-    raise_all(problems)
-
-
-def check_unlabelled(recipe: Recipe, splits: Splits) -> None:
-    """Raise UserError if the method trains on unlabelled cases and none exist."""
-    if not splits.unlabelled and any(stage.unlabelled for stage in recipe.stages()):
-        fix = "lower data.labelled, add scans without labels, or set method.name=supervised"
-        raise UserError(
-            Problem(
-                f"{recipe.method.name} needs unlabelled cases",
-                "[data]",
-                f"{len(splits.labelled)} labelled cases and no other",
-                fix=fix,
-            )
-        )
 
 
 def prepare(
@@ -135,48 +59,38 @@ def prepare(
 ) -> Prepared:
     """Read and check all training cases. Raise UserError with every problem found.
 
-    out: the run folder, which need not exist; volumes beyond training.memory_gb go to its disk.
+    Args:
+        recipe: The recipe.
+        data: The folder of the data; None if the source needs none.
+        progress: Called with (cases read, cases in all).
+        world: The processes that share the batches.
+        out: The run folder, which need not exist. The prepared volumes are mapped from its disk;
+            None: from the disk of the system's temporary folder.
     """
-    check_share(recipe, world)
-    device = world.device(recipe.training.device)
+    raise_all(sharing_problems(recipe, world))
+    options, device = recipe.training, world.device(recipe.training.device)
     splits = find_splits(recipe, data)
-    options = recipe.training
-    selection = {"last": None, "validation": splits.validation, "test": splits.test}[
-        options.selection
-    ]
-    if selection is not None and not selection:
-        fix = "set data.validation=2 to use two labelled cases, or set training.selection=last"
-        raise UserError(
-            Problem(
-                f"no {options.selection} cases to select the checkpoint by",
-                where="[training] selection",
-                fix=fix,
-            )
-        )
-    unlabelled = splits.unlabelled if any(stage.unlabelled for stage in recipe.stages()) else ()
-    check_unlabelled(recipe, splits)
-    check_scored(recipe, splits)
+    raise_all([problem for check in CHECKS for problem in check(recipe, splits)])
+    unlabelled = splits.unlabelled if recipe.uses_unlabelled else ()
     total = len(splits.labelled) + len(unlabelled)
-
     preprocessing = preprocessing_of(recipe, splits)
 
-    def store(cases: Sequence[Case], done: int, room: Room | None) -> Store:
-        told = None if progress is None else lambda now, _: progress(done + now, total)
-        slices = splits.raw and len(recipe.data.patch) == 2
-        seen = [preprocessing.case(case) for case in cases]
-        # Raw scans can be large, and preprocessing takes three times their size: few at once.
-        workers = min(4, os.cpu_count() or 1) if splits.raw else None
-        counts = {"classes": splits.classes, "channels": splits.channels}
+    def store(cases: Sequence[Case], before: int) -> Store:
         return Store(
-            seen, **counts, slices=slices, device=device, workers=workers, room=room, progress=told
+            [preprocessing.case(case) for case in cases],
+            classes=splits.classes,
+            channels=splits.channels,
+            slices=splits.raw and len(recipe.data.patch) == 2,
+            device=device,
+            # Raw scans can be large, and preprocessing takes three times their size: few at once.
+            workers=min(4, os.cpu_count() or 1) if splits.raw else None,
+            folder=None if out is None else nearest_folder(out),
+            progress=progress and (lambda done, _: progress(before + done, total)),
         )
 
-    room = Room.of(options.memory_gb, out)
-    labelled = store(splits.labelled, 0, room)
-    left = None if room is None else room.less(labelled.in_memory)
     stream = Stream(
-        labelled,
-        store(unlabelled, len(splits.labelled), left) if unlabelled else None,
+        store(splits.labelled, 0),
+        store(unlabelled, len(splits.labelled)) if unlabelled else None,
         patch=recipe.data.patch,
         sampling=recipe.data.sampling,
         augmentation=recipe.data.augmentation,
@@ -188,7 +102,69 @@ def prepare(
         rank=world.rank,
         ranks=world.size,
     )
-    return Prepared(recipe, splits, stream, device, data)
+    return Prepared(recipe, splits, stream, data)
+
+
+def sharing_problems(recipe: Recipe, world: World) -> list[Problem]:
+    """Return why the processes cannot share the recipe's batches."""
+    if world.size == 1:
+        return []
+    problems = []
+    name, processes = recipe.method.name, f"{world.size} processes"
+    if not find(name).separable(recipe.method):
+        able = ", ".join(
+            name
+            for name, method in METHODS.items()
+            if ":" not in name and method.separable(method.Options(name=name))
+        )
+        what = f"{name} cannot be trained in several processes: its loss needs the whole batch"
+        fix = f"train it in one process, or choose one of {able} (bcp only with method.dice=sample)"
+        problems.append(Problem(what, "[method]", processes, fix=fix))
+    keys = ("labelled_batch", *(["unlabelled_batch"] if recipe.uses_unlabelled else []))
+    expected = (
+        f"a multiple of {2 * world.size}: "
+        "each takes the same number of pairs (i, i + n/2) of a batch of n"
+    )
+    sizes = {key: getattr(recipe.training, key) for key in keys}
+    return problems + [
+        Problem(f"{processes} cannot share the batch", f"[training] {key}", str(size), expected)
+        for key, size in sizes.items()
+        if size % (2 * world.size)
+    ]
+
+
+def selection_problems(recipe: Recipe, splits: Splits) -> list[Problem]:
+    """Return a problem if the checkpoint is selected by cases that do not exist."""
+    by = recipe.training.selection
+    if by == "last" or (splits.test if by == "test" else splits.validation):
+        return []
+    fix = "set data.validation=2 to use two labelled cases, or set training.selection=last"
+    what = f"no {by} cases to select the checkpoint by"
+    return [Problem(what, where="[training] selection", fix=fix)]
+
+
+def scoring_problems(recipe: Recipe, splits: Splits) -> list[Problem]:
+    """Return the problems of the cases scored during training, each of which is read once."""
+    axes = (2, 3) if len(recipe.data.patch) == 2 else (3,)
+
+    def problems_of(case: Case) -> list[Problem]:
+        try:
+            image, label = case.read_image(), case.read_label() if case.read_label else None
+        except UserError as error:
+            return list(error.problems)
+        if image.ndim - 1 in axes:
+            return check_case(image, label, case, splits.classes, splits.channels)
+        what = "the case does not fit the inference mode"
+        fitting = " or ".join(map(str, axes))
+        expected = f"{fitting}, for inference.mode = {recipe.inference.mode}"
+        return [Problem(what, case.id, f"{image.ndim - 1} axes", expected)]
+
+    with ThreadPoolExecutor(4) as pool:
+        return [*chain.from_iterable(pool.map(problems_of, scored_cases(recipe, splits)))]
+
+
+CHECKS = (unlabelled_problems, selection_problems, scoring_problems)
+"""Checks of a recipe with its cases before the training cases are read."""
 
 
 def scored_cases(recipe: Recipe, splits: Splits) -> tuple[Case, ...]:
@@ -200,33 +176,6 @@ def scored_cases(recipe: Recipe, splits: Splits) -> tuple[Case, ...]:
     if splits.raw and recipe.training.selection == "last" and len(splits.validation) < 2:
         return ()
     return splits.test if recipe.training.selection == "test" else splits.validation
-
-
-def check_scored(recipe: Recipe, splits: Splits) -> None:
-    """Read the cases scored during training once. Raise one UserError with all problems."""
-    axes = (2, 3) if len(recipe.data.patch) == 2 else (3,)
-
-    def problems_of(case: Case) -> list[Problem]:
-        try:
-            image, label = case.read_image(), case.read_label() if case.read_label else None
-        except UserError as error:
-            return list(error.problems)
-        if image.ndim - 1 not in axes:
-            found, expected = (
-                f"{image.ndim - 1} axes",
-                f"{' or '.join(map(str, axes))}, for inference.mode = {recipe.inference.mode}",
-            )
-            return [Problem("the case does not fit the inference mode", case.id, found, expected)]
-        return check_case(image, label, case, splits.classes, splits.channels)
-
-    with ThreadPoolExecutor(4) as pool:
-        raise_all(
-            [
-                problem
-                for problems in pool.map(problems_of, scored_cases(recipe, splits))
-                for problem in problems
-            ]
-        )
 
 
 def preprocessing_of(recipe: Recipe, splits: Splits) -> Preprocessing:

@@ -31,7 +31,7 @@ from crossview.runs.lock import LOCK
 from crossview.training import checkpoint
 from crossview.training.device import Precision, networks_of, place
 from crossview.training.graphs import Recordings
-from crossview.training.options import CHANGEABLE_ON_RESUME
+from crossview.training.options import CHANGEABLE_ON_RESUME, current
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         path = self.path / "recipe.toml"
-        tables = read_tables(path)
+        tables = current(read_tables(path))
         try:
             return resolve(tables)
         except UserError as error:
@@ -376,7 +376,8 @@ def load_method(
     """
     state = checkpoint.read(path, "cpu")
     method = recipe.build_method(channels)
-    checkpoint.load_weights(method, state, path, recipe.tables())
+    different = differences(state["recipe"], recipe.tables()) if "recipe" in state else []
+    checkpoint.load_weights(method, state, path, different)
     place(method, device, len(recipe.data.patch))
     step = state["position"]["total_step"] if "position" in state else state["step"]
     return method, step

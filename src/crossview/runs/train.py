@@ -1,7 +1,4 @@
-"""The verb train: make a run from a recipe, data and a folder, in one process or in several.
-
-The parts that a recipe describes, put together: the training job and the predictor.
-"""
+"""The verb train: make a run from a recipe, data and a folder, in one process or in several."""
 
 from __future__ import annotations
 
@@ -19,24 +16,25 @@ import torch
 from torch import Tensor
 
 from crossview.core.environment import environment_now
+from crossview.core.errors import fail
 from crossview.core.files import write_text
 from crossview.core.plugins import remembered
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
+from crossview.core.run_folder import read_journal
 from crossview.evaluation.evaluate import quick_dice
 from crossview.inference.predict import evaluating
 from crossview.methods.method import Method
 from crossview.methods.plugin import Checked
-from crossview.recipe.layers import load
+from crossview.recipe.layers import differences, load
 from crossview.recipe.plan import Plan
-from crossview.recipe.planned import resolve_planned, resumed_recipe
+from crossview.recipe.planned import asked_on_resume, resolve_planned
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.case import draw_batch
 from crossview.runs.lock import locked
 from crossview.runs.prepare import (
     Prepared,
-    check_same_cases,
     prepare,
     preprocessing_of,
     scored_cases,
@@ -49,13 +47,13 @@ from crossview.runs.run import (
     make_predictor,
     other_environment,
     plugin_on_resume,
-    recordable,
-    stored_precision,
+    recipe_on_resume,
     write_model,
 )
-from crossview.training.device import compile_networks, measure, networks_of, place, set_kernels
+from crossview.training import checkpoint
+from crossview.training.device import Precision, measure, place, set_kernels
 from crossview.training.distributed import World, join
-from crossview.training.job import Job, Outcome
+from crossview.training.job import Job, Outcome, Resumed, Score
 from crossview.training.loop import train as train_job
 
 Tell = Callable[[Plan], None]
@@ -73,7 +71,6 @@ def train(
     gpus: int | None = None,
     progress: Progress | None = None,
     tell: Tell | None = None,
-    say: Callable[[str], None] | None = None,
 ) -> tuple[Run, Outcome]:
     """Train a recipe on a data set into the run folder ``out``.
 
@@ -94,7 +91,6 @@ def train(
         gpus: The expected number of processes. Default: not checked.
         progress: Called with (done, total) while scans are read.
         tell: Called with the plan, if one is made.
-        say: Called with a line if volumes beyond training.memory_gb are kept on disk.
 
     Returns:
         The run, and how its training ended.
@@ -103,119 +99,69 @@ def train(
         UserError: With every problem of the recipe, the data, the device or the folder.
         LockedError: If another process works in the folder.
     """
-    path, root = Path(out), Path(data) if data is not None else None
-    world = join(gpus)
-    with ExitStack() as stack:
-        with world.together():
-            world.device(
-                str(load(recipe, overrides).get("training", {}).get("device", "auto"))
-            )  # raised before scans are read
+    path, world = Path(out), join(gpus)
+    with ExitStack() as held:
+        with world.together():  # a mistake in one process is raised in all
+            device = load(recipe, overrides).get("training", {}).get("device", "auto")
+            world.device(str(device))  # raised before scans are read
             if resume:
                 root = Run.open(path).data_root(data)
             else:
-                check_free(
-                    path, overwrite
-                )  # before the lock file, which must not be written into a foreign folder
+                root = None if data is None else Path(data)
+                check_free(path, overwrite)  # the lock file must not land in a foreign folder
             if world.first:
-                stack.enter_context(locked(path))
-        if resume:
-            asked, plan = _resumed(world, path, recipe, overrides), None
-            if Run(path).finished and (path / "model.pt").exists():
-                return Run(path), Outcome("finished", sum(stage.steps for stage in asked.stages()))
-        else:
-            asked, plan = _planned(world, path, overwrite, recipe, overrides, root, progress, tell)
-        prepared, method = _built(world, asked, root, path, progress if world.first else None)
-        tell_first = say if say is not None and world.first else _silent
-        if prepared.on_disk:
-            tell_first(
-                f"{prepared.on_disk / 1e9:.2f} GB of prepared volumes are beyond "
-                "training.memory_gb and are kept in an unnamed file on the run's disk"
-            )
-        return _train(world, asked, plan, prepared, method, path, resume, max_steps)
-
-
-def _silent(text: str) -> None:
-    """Print nothing."""
-
-
-def _resumed(
-    world: World, path: Path, recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]
-) -> Recipe:
-    with world.together():
-        return resumed_recipe(path, recipe, overrides)
-
-
-def _planned(
-    world: World,
-    path: Path,
-    overwrite: bool,
-    recipe: str | Path | Mapping[str, Any],
-    overrides: Sequence[str],
-    data: Path | None,
-    progress: Progress | None,
-    tell: Tell | None,
-) -> tuple[Recipe, Plan | None]:
-    """Return a new run's recipe and its plan, which the first process shows."""
-    with world.together():
-        check_free(path, overwrite)
-        asked, plan = resolve_planned(recipe, overrides, data, progress if world.first else None)
-        if plan is not None and tell is not None and world.first:
-            tell(plan)
-    return asked, plan
-
-
-def _train(
-    world: World,
-    asked: Recipe,
-    plan: Plan | None,
-    prepared: Prepared,
-    method: Method,
-    path: Path,
-    resume: bool,
-    max_steps: int | None,
-) -> tuple[Run, Outcome]:
-    with world.together():
-        check_disk(path, method)
-        if resume:
-            check_same_cases(Run(path), prepared)
-        images = prepared.stream.batch(0, 0, unlabelled=False).image
-        _try_views(method, images[:1])
-        measured, seconds = (
-            ([], {}) if resume else measure(asked.training, method, images, alone=not world.several)
-        )
-    resolved = resolve(asked.tables(), world.from_first(measured))
-    recipe_hash = sha256(resolved.toml().encode()).hexdigest()[:8]
-    world.agree(
-        "torch, the recipe or the training cases",
-        f"{torch.__version__}, {recipe_hash}, {prepared.fingerprint}",
-    )
-    world.share_batch_norm(method, prepared.device)
-    job = make_job(path, resolved, prepared, method, world)
-    with world.together():
-        if resume:
-            job.resumed_with = {
-                "device_name": environment_now(prepared.device)["device_name"],
-                **_changed(Run(path).recipe, resolved),
-            }
-            job.warnings = other_environment(
-                Run(path), prepared.device, world.size
-            ) + plugin_on_resume(Run(path), writes=world.first)
-        elif world.first:
-            create(
-                path, resolved, _about(prepared, seconds, world) | remembered(resolved.method.name)
-            )
-            if plan is not None:
-                write_text(path / "plan.json", json.dumps(plan.as_json(), indent=1))
-    outcome = train_job(job, resume=resume, max_steps=max_steps)
-    with world.together():  # the others wait: the launcher may kill all ranks when one exits
-        if world.first:
-            if outcome.how == "finished":
-                write_model(Run(path), prepared.splits)
-            write_report(path)
+                held.enter_context(locked(path))
+            else:
+                progress = tell = None
+        with world.together():
+            plan = None
+            if resume:
+                run = Run.open(path)
+                asked = recipe_on_resume(run, asked_on_resume(run.recipe, recipe, overrides))
+                if Run(path).finished and (path / "model.pt").exists():
+                    steps = sum(stage.steps for stage in asked.stages)
+                    return Run(path), Outcome("finished", steps)
+            else:
+                check_free(path, overwrite)  # again, now that no other process can write
+                asked, plan = resolve_planned(recipe, overrides, root, progress)
+                if plan is not None and tell is not None:
+                    tell(plan)
+            set_kernels(asked.training.deterministic)
+            prepared = prepare(asked, root, progress, world=world, out=path)
+            method = new_method(asked, prepared)
+            check_disk(path, method)
+            images = prepared.stream.batch(0, 0, unlabelled=False).image
+            try_views(method, images[:1])
+            measured, seconds = list[str](), dict[str, float]()
+            if not resume:
+                measured, seconds = measure(asked.training, method, images, not world.several)
+        settled = resolve(asked.tables(), world.from_first(measured))
+        world.agree("torch, the recipe or the training cases", _identity(settled, prepared))
+        world.share_batch_norm(method, prepared.device)
+        with world.together():
+            resumed = resumption(Run(path), settled, prepared, world) if resume else None
+            if not resume and world.first:
+                create(path, settled, about(settled, prepared, seconds, world.size))
+                if plan is not None:
+                    write_text(path / "plan.json", json.dumps(plan.as_json(), indent=1))
+        outcome = train_job(make_job(path, settled, prepared, method, world), resumed, max_steps)
+        with world.together():  # the others wait: the launcher may kill all ranks when one exits
+            if world.first:
+                if outcome.how == "finished":
+                    write_model(Run(path), prepared.splits)
+                write_report(path)
     return Run(path), outcome
 
 
-def _try_views(method: Method, image: Tensor) -> None:
+def new_method(recipe: Recipe, prepared: Prepared) -> Method:
+    """Return the method with its initial weights, on the device of the batches."""
+    torch.manual_seed(Randomness(recipe.training.seed).number("weights"))
+    method = recipe.build_method(prepared.splits.channels)
+    place(method, prepared.device, len(recipe.data.patch))
+    return method
+
+
+def try_views(method: Method, image: Tensor) -> None:
     """Call a plugin's views once without side effects, so that an error shows before training."""
     if isinstance(method, Checked):
         devices = [image.device] if image.is_cuda else []
@@ -223,72 +169,95 @@ def _try_views(method: Method, image: Tensor) -> None:
             method.views(image)
 
 
-def _built(
-    world: World, recipe: Recipe, data: Path | None, path: Path, progress: Progress | None
-) -> tuple[Prepared, Method]:
-    """Return the data, and the method with its initial weights on this process's device."""
-    with world.together():
-        set_kernels(recipe.training.deterministic)
-        prepared = prepare(recipe, data, progress, world=world, out=path)
-        torch.manual_seed(Randomness(recipe.training.seed).number("weights"))
-        method = recipe.build_method(prepared.splits.channels)
-        place(method, prepared.device, len(recipe.data.patch))
-    return prepared, method
+def _identity(recipe: Recipe, prepared: Prepared) -> str:
+    """Return what must be the same in all processes."""
+    digest = sha256(recipe.toml().encode()).hexdigest()[:8]
+    return f"{torch.__version__}, {digest}, {prepared.fingerprint}"
 
 
-def _changed(old: Recipe, new: Recipe) -> dict[str, Any]:
-    """Return the keys of [training] that a resume changes, with their new values."""
-    before, after = old.training.model_dump(), new.training.model_dump()
-    return {key: value for key, value in after.items() if value != before[key]}
+def resumption(run: Run, recipe: Recipe, prepared: Prepared, world: World) -> Resumed | None:
+    """Return what a run is resumed from, or None if it was killed before its first checkpoint.
+
+    Raises UserError if the training cases are not those that the run began with, or the checkpoint
+    is missing or damaged.
+    """
+    then = run.environment.get("training_cases", prepared.fingerprint)
+    if then != prepared.fingerprint:
+        splits = prepared.splits
+        fail(
+            "the training cases differ from those that the run began with",
+            prepared.data or recipe.data.source,
+            found=f"{len(splits.labelled)} labelled and {len(splits.unlabelled)} unlabelled cases",
+            expected="the same cases in the same order",
+            fix="give the data that the run began with, or choose another --out",
+        )
+    changed_plugin = plugin_on_resume(run, writes=world.first)
+    last = run.path / "checkpoints" / "last.pt"
+    if not last.exists():
+        if any(read_journal(run.journal.path)):  # a checkpoint is written before the first row
+            fix = "restore it, or train again with --overwrite"
+            fail("the run's checkpoint is missing", last, fix=fix)
+        return None
+    state, old = checkpoint.read(last), run.recipe.training.model_dump()
+    device, new = environment_now(prepared.device)["device_name"], recipe.training.model_dump()
+    return Resumed(
+        state,
+        different=differences(state.get("recipe", {}), recipe.tables()),
+        changed={"device_name": device}
+        | {key: value for key, value in new.items() if value != old[key]},
+        warnings=other_environment(run, prepared.device, world.size) + changed_plugin,
+    )
 
 
-def _about(
-    prepared: Prepared, seconds: Mapping[str, Mapping[str, float]], world: World
+def about(
+    recipe: Recipe, prepared: Prepared, seconds: Mapping[str, float], processes: int
 ) -> dict[str, Any]:
-    """Return the content of a run's environment.json."""
-    splits = prepared.splits
-    about = environment_now(prepared.device) | {
-        "command": shlex.join(["crossview", *sys.argv[1:]])
-        if Path(sys.argv[0]).stem in ("crossview", "__main__")
-        else "",
+    """Return the content of a run's environment.json. seconds: measured, by precision."""
+    splits, unlabelled = prepared.splits, prepared.stream.unlabelled
+    by_command = Path(sys.argv[0]).stem in ("crossview", "__main__")
+    return {
+        **environment_now(prepared.device),
+        "command": shlex.join(["crossview", *sys.argv[1:]]) if by_command else "",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processes": world.size,
+        "processes": processes,
         "data": str(prepared.data.absolute()) if prepared.data else "",
         "labelled": [case.id for case in splits.labelled],
-        "unlabelled": 0 if prepared.stream.unlabelled is None else len(prepared.stream.unlabelled),
+        "unlabelled": 0 if unlabelled is None else len(unlabelled),
         "training_cases": prepared.fingerprint,
         "validation": [case.id for case in splits.validation],
         "test": len(splits.test),
         "class_names": list(splits.class_names),
         "notes": list(splits.notes),
+        **({"precision_seconds": seconds} if seconds else {}),
+        **remembered(recipe.method.name),
     }
-    return about | {f"{key}_seconds": dict(values) for key, values in seconds.items() if values}
 
 
 def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, world: World) -> Job:
-    """Return the training job of a recipe, with compiled networks if the recipe asks for them."""
-    splits = prepared.splits
-    scored = scored_cases(recipe, splits)
-    precision = stored_precision(recipe)
-    predictor = make_predictor(recipe, method, prepared.device, precision)
-    preprocessing = preprocessing_of(recipe, splits)
-    if recipe.training.compile is True:
-        compile_networks(networks_of(method))
-    return Job(
+    """Return the training job of a recipe without open or unmeasured keys."""
+    job = Job(
+        folder=path,
         method=method,
         stream=prepared.stream,
         options=recipe.training,
-        folder=path,
-        device=prepared.device,
-        precision=precision,
         recipe=recipe.tables(),
-        score=(
-            lambda: quick_dice(predictor, scored, splits.classes, splits.channels, preprocessing)
-        )
-        if scored and world.first
-        else None,
-        draw=draw_batch if world.first else None,
+        class_names=prepared.splits.class_names,
         world=world,
-        class_names=splits.class_names,
-        recorded=recordable(recipe, prepared.device) and not world.several,
     )
+    if world.first:
+        job.draw = draw_batch
+        job.score = scorer(recipe, prepared, method, job.precision)
+    return job
+
+
+def scorer(
+    recipe: Recipe, prepared: Prepared, method: Method, precision: Precision
+) -> Callable[[], Score] | None:
+    """Return a function that scores a method during training; None if no cases are scored."""
+    splits = prepared.splits
+    cases = scored_cases(recipe, splits)
+    if not cases:
+        return None
+    predictor = make_predictor(recipe, method, prepared.device, precision)
+    preprocessing = preprocessing_of(recipe, splits)
+    return lambda: quick_dice(predictor, cases, splits.classes, splits.channels, preprocessing)

@@ -1,24 +1,24 @@
 """Checkpoints: weights, optimiser, position and best score.
 
-They hold no generator state, because randomness is counter-based (crossview.rng). A checkpoint is
-written to a temporary file, fsynced and renamed, so a kill at any moment leaves the previous one
+They hold no generator state, because randomness is counter-based (crossview.core.rng). A checkpoint
+is written to a temporary file, fsynced and renamed, so a kill at any moment leaves the previous one
 intact. It is read with ``weights_only=True``: a checkpoint from a stranger cannot run code.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import Problem, fail
 from crossview.core.files import written_whole
 from crossview.core.plugins import arguments
-from crossview.recipe.layers import differences
+from crossview.training.options import current
 
 FORMAT = 1
 
@@ -46,27 +46,18 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
         with written_whole(path) as part:
             torch.save({"format": FORMAT, **content}, part)
     except (RuntimeError, OSError) as error:  # torch's writer raises its own error on a full disk
-        if (
-            isinstance(error, RuntimeError)
-            and "iostream" not in str(error)
-            and "inline_container" not in str(error)
-        ):
+        writer = ("iostream", "inline_container")
+        if isinstance(error, RuntimeError) and not any(name in str(error) for name in writer):
             raise
-        found = (
-            isinstance(error, OSError) and error.strerror
-        ) or f"{shutil.disk_usage(path.parent).free / 2**20:,.0f} MiB free"
-        resume = " ".join(
-            [
-                "--resume",
-                *arguments(str(content.get("recipe", {}).get("method", {}).get("name", ""))),
-            ]
+        free = f"{shutil.disk_usage(path.parent).free / 2**20:,.0f} MiB free"
+        method = str(content.get("recipe", {}).get("method", {}).get("name", ""))
+        resume = " ".join(["crossview train RUN --resume", *arguments(method)])
+        fail(
+            "cannot write the checkpoint",
+            path,
+            found=(isinstance(error, OSError) and error.strerror) or free,
+            fix=f"free disk space, then continue from the last checkpoint: {resume}",
         )
-        fix = (
-            f"free disk space, then continue from the last checkpoint: crossview train RUN {resume}"
-        )
-        raise UserError(
-            Problem("cannot write the checkpoint", str(path), found, fix=fix)
-        ) from error
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -75,66 +66,67 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     Raises UserError if the file is missing, damaged or of a different format version.
     """
     if not path.exists():
-        others = sorted(file.stem for file in path.parent.glob("*.pt"))
-        there, fix = (
-            (f"only {', '.join(others)}", "choose another checkpoint")
-            if others
-            else ("none in this run", "train the run")
+        others = ", ".join(sorted(file.stem for file in path.parent.glob("*.pt")))
+        fail(
+            "the checkpoint does not exist",
+            path,
+            found=f"only {others}" if others else "none in this run",
+            fix="choose another checkpoint" if others else "train the run",
         )
-        raise UserError(Problem("the checkpoint does not exist", str(path), there, fix=fix))
     try:
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except MemoryError:
         raise
-    except (
-        Exception
-    ) as error:  # a damaged or hostile file can make the restricted reader fail in any way
-        size, fix = (
-            f"{path.stat().st_size:,} bytes that are not a complete checkpoint",
-            "restore the file, or train again with --overwrite",
+    except Exception:  # a damaged or hostile file can make the restricted reader fail in any way
+        fail(
+            "cannot read this checkpoint",
+            path,
+            found=f"{path.stat().st_size:,} bytes that are not a complete checkpoint",
+            expected="a file of crossview train",
+            fix="restore the file, or train again with --overwrite",
         )
-        raise UserError(
-            Problem(
-                "cannot read this checkpoint", str(path), size, "a file of crossview train", fix
-            )
-        ) from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
-        raise UserError(
-            Problem(
-                "this checkpoint has a different format",
-                where=str(path),
-                found=f"format {found}",
-                expected=f"format {FORMAT}",
-                fix="use the version of crossview that wrote it (see environment.json)",
-            )
+        fail(
+            "this checkpoint has a different format",
+            path,
+            found=f"format {found}",
+            expected=f"format {FORMAT}",
+            fix="use the version of crossview that wrote it (see environment.json)",
         )
-    return content
+    return content | ({"recipe": current(content["recipe"])} if "recipe" in content else {})
 
 
 def load_weights(
-    method: torch.nn.Module, content: Mapping[str, Any], path: Path, recipe: Mapping[str, Any]
+    method: torch.nn.Module,
+    content: Mapping[str, Any],
+    path: Path,
+    different: Sequence[Problem] = (),
 ) -> None:
-    """Load a checkpoint's weights into ``method``. Raise UserError if keys or shapes differ."""
-    different = differences(content.get("recipe", {}), recipe) if "recipe" in content else []
+    """Load a checkpoint's weights into ``method``.
+
+    Args:
+        method: The method of the run's recipe.
+        content: What ``read`` returned.
+        path: The checkpoint's file, for messages.
+        different: Differences of the checkpoint's recipe from the run's.
+
+    Raises:
+        UserError: If there are any, or keys or shapes of the weights differ.
+    """
+    different = list(different)
     try:
         method.load_state_dict(content["weights"])
     except (RuntimeError, KeyError):
         different.append(Problem("the weights are of different networks"))
     if different:
-        found = "; ".join(
-            f"{problem.where or problem.what} {problem.expected}".strip()
-            for problem in different[:5]
-        )
-        fix = "restore the run's own checkpoint, or train again with --overwrite"
-        raise UserError(
-            Problem(
-                "this checkpoint is of a different recipe",
-                str(path),
-                found,
-                "the recipe of its run folder",
-                fix,
-            )
+        found = [f"{each.where or each.what} {each.expected}".strip() for each in different[:5]]
+        fail(
+            "this checkpoint is of a different recipe",
+            path,
+            found="; ".join(found),
+            expected="the recipe of its run folder",
+            fix="restore the run's own checkpoint, or train again with --overwrite",
         )
 
 

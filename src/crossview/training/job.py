@@ -1,4 +1,4 @@
-"""The parts of a training job, and its outcome."""
+"""The parts of a training job, what it resumes from, and its outcome."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from crossview.core.errors import Problem
 from crossview.core.tensors import Batch
 from crossview.data.stream import Stream
 from crossview.methods.method import Method
+from crossview.training.checkpoint import Position
 from crossview.training.device import Precision
 from crossview.training.distributed import ALONE, World
 from crossview.training.options import TrainingOptions
@@ -25,28 +27,41 @@ Score = Mapping[str, Any]
 class Job:
     """The parts of a training run.
 
-    score: scores the validation cases; None if nothing is scored during training.
-    draw: draws a picture of a batch. score and draw are None in all processes but the first.
-    resumed_with, warnings: entries of the journal about a resume.
-    world: the processes that train together; only the first writes.
-    recorded: True if passes are recorded as CUDA graphs and replayed.
-    class_names: of all classes, for messages.
+    Attributes:
+        folder: The run folder, which exists.
+        method: The method, on the stream's device.
+        stream: The batches.
+        options: The table [training], measured: without "auto" in precision and compile.
+        recipe: All tables of the recipe, which checkpoints contain.
+        class_names: Names of all classes, for messages.
+        world: The processes that train together; only the first writes.
+        score: Scores the validation cases; None if nothing is scored during training.
+        draw: Draws a picture of a batch. score and draw are None in all processes but the first.
     """
 
+    folder: Path
     method: Method
     stream: Stream
     options: TrainingOptions
-    folder: Path
-    device: torch.device
-    precision: Precision
     recipe: Mapping[str, Any]
+    class_names: Sequence[str] = ()
+    world: World = ALONE
     score: Callable[[], Score] | None = None
     draw: Callable[[Batch, Mapping[str, Tensor], Path], None] | None = None
-    resumed_with: Mapping[str, Any] = field(default_factory=dict)
-    warnings: Sequence[str] = ()
-    world: World = ALONE
-    recorded: bool = False
-    class_names: Sequence[str] = ()
+
+    @property
+    def device(self) -> torch.device:
+        return self.stream.device
+
+    @property
+    def precision(self) -> Precision:
+        return "bf16" if self.options.precision == "bf16" else "float32"
+
+    @property
+    def recorded(self) -> bool:
+        """True if passes are recorded as CUDA graphs and replayed."""
+        on_gpu = self.device.type == "cuda"
+        return self.options.compile == "graphs" and on_gpu and not self.world.several
 
     @property
     def last(self) -> Path:
@@ -55,6 +70,27 @@ class Job:
     @property
     def selected(self) -> Path:
         return self.folder / "checkpoints" / "selected.pt"
+
+
+@dataclass
+class Resumed:
+    """The checkpoint that a run is resumed from.
+
+    Attributes:
+        checkpoint: Its content.
+        different: Differences of its recipe from the run's, which are an error.
+        changed: Entries of the journal: the device, and keys of [training] with new values.
+        warnings: Sentences about what differs from the environment that the run began in.
+    """
+
+    checkpoint: dict[str, Any]
+    different: Sequence[Problem] = ()
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+    @property
+    def position(self) -> Position:
+        return Position(**self.checkpoint["position"])
 
 
 @dataclass(frozen=True)

@@ -2,36 +2,75 @@
 
 Step k depends only on (seed, stage, k), the weights and the optimiser. A run that was stopped at
 any step therefore resumes exactly as if it had not been stopped.
-
-Losses, time and samples between two rows of the journal.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from crossview.core.errors import Problem, UserError
 from crossview.core.processes import stop_signals
 from crossview.core.rng import Randomness
-from crossview.core.run_folder import Journal, read_journal
+from crossview.core.run_folder import Journal
 from crossview.core.tensors import Batch
 from crossview.data.prefetch import Prefetcher, Request
-from crossview.methods.method import Stage, Terms
+from crossview.methods.method import Stage
 from crossview.training import checkpoint
 from crossview.training.checkpoint import Position
 from crossview.training.device import autocast, networks_of
 from crossview.training.graphs import Recordings
-from crossview.training.job import Job, Outcome
+from crossview.training.job import Job, Outcome, Resumed
 from crossview.training.optimiser import Divergence, Guard, learning_rate, make_optimiser
 from crossview.training.progress import TrainingProgress
-from crossview.training.stages import Length, in_vain, lacking, last_crops, learned, length, told
+from crossview.training.stages import Length, behind, in_vain, lacking, last_crops, learned, length
+from crossview.training.step import backpropagate
+
+
+def train(job: Job, resumed: Resumed | None = None, max_steps: int | None = None) -> Outcome:
+    """Train ``job`` to its end, to ``max_steps`` steps of the run, or to a signal, and save.
+
+    Raises UserError if training diverges or does not fit the checkpoint that it resumes from.
+    """
+    world, begin = job.world, resumed.position.total_step if resumed else 0
+    world.agree("the checkpoint to resume from", f"step {begin}")
+    with (
+        TrainingProgress(_steps(job), begin, silent=not world.first) as progress,
+        stop_signals(once=world.several) as caught,
+    ):
+        training = Training(job, progress)
+        signal = 0
+
+        def stop() -> bool:
+            nonlocal signal
+            signal = signal or world.signal(caught)
+            reached = max_steps is not None and training.position.total_step >= max_steps
+            return bool(signal) or reached
+
+        if resumed is None:
+            training.save()  # from here on the run can be resumed
+        else:
+            training.restore(resumed)
+        try:
+            training.run_stages(stop)
+        finally:
+            training.recordings.close()
+        training.save()
+        done = training.position.total_step
+        if done == training.steps:
+            training.record("finished", seconds=round(training.seconds(), 3))
+            return Outcome("finished", done, signal)
+        training.record("stopped")
+        return Outcome("interrupted" if signal else "paused", done, signal)
+
+
+def _steps(job: Job) -> int:
+    return sum(stage.steps for stage in job.method.stages)
 
 
 class Training:
@@ -40,11 +79,9 @@ class Training:
     def __init__(self, job: Job, progress: TrainingProgress) -> None:
         self.job, self.progress, self.world = job, progress, job.world
         self.journal = Journal(job.folder / "journal.jsonl", writes=self.world.first)
-        self.stages = job.method.stages
-        self.steps = sum(stage.steps for stage in self.stages)
+        self.stages, self.steps = job.method.stages, _steps(job)
         self.position = Position()
-        self.begun = time.monotonic()
-        self.saved = time.monotonic()
+        self.begun = self.saved = time.monotonic()
         self.divergence = Divergence()
         self.recordings = Recordings(networks_of(job.method) if job.recorded else ())
         self._new_optimiser()
@@ -59,51 +96,60 @@ class Training:
         """Return the seconds of training since the run began, including those before a resume."""
         return self.position.seconds + time.monotonic() - self.begun
 
+    def record(self, kind: str, stage: Stage | None = None, **values: Any) -> None:
+        """Append a row to the journal and show it. stage: adds its name and the step in it."""
+        at = {} if stage is None else {"stage": stage.name, "step": self.position.step}
+        row = self.journal.append(kind, **at, total_step=self.position.total_step, **values)
+        self.progress.show(row)
+
     # -- checkpoints -------------------------------------------------------------------------
 
     def save(self) -> None:
-        if not self.world.first:
-            return
-        position = replace(self.position, seconds=self.seconds())
-        state = checkpoint.training_state(
-            self.job.method, self.optimiser, position, self.job.recipe
-        )
-        checkpoint.write(self.job.last, state)
-        self.saved = time.monotonic()
+        if self.world.first:
+            state = checkpoint.training_state(
+                self.job.method,
+                self.optimiser,
+                replace(self.position, seconds=self.seconds()),
+                self.job.recipe,
+            )
+            checkpoint.write(self.job.last, state)
+            self.saved = time.monotonic()
 
     def save_selected(self) -> None:
         """Write last.pt, then selected.pt; after a kill between them, ``restore`` writes it."""
         self.save()
         checkpoint.write(self.job.selected, checkpoint.read(self.job.last))
 
-    def restore(self) -> None:
-        state = checkpoint.read(self.job.last)
-        checkpoint.load_weights(self.job.method, state, self.job.last, self.job.recipe)
+    def restore(self, resumed: Resumed) -> None:
+        job, state = self.job, resumed.checkpoint
+        checkpoint.load_weights(job.method, state, job.last, resumed.different)
         self._new_optimiser(state["optimiser"])
-        self.position = Position(**state["position"])
+        self.position = resumed.position
         self.begun = time.monotonic()
         self.journal.cut_after(self.position.total_step)
-        self.journal.append("resumed", total_step=self.position.total_step, **self.job.resumed_with)
-        for text in self.job.warnings:
-            self.progress.show(
-                self.journal.append("warning", total_step=self.position.total_step, text=text)
-            )
-        if (
-            self.world.first
-            and self.job.options.selection != "last"
-            and self.position.best_step == self.position.step
-        ):
-            checkpoint.write(self.job.selected, state)
+        self.record("resumed", **resumed.changed)
+        for text in resumed.warnings:
+            self.record("warning", text=text)
+        unselected = self.position.best_step == self.position.step
+        if self.world.first and job.options.selection != "last" and unselected:
+            checkpoint.write(job.selected, state)
 
-    # -- one stage ---------------------------------------------------------------------------
+    # -- stages ------------------------------------------------------------------------------
+
+    def run_stages(self, stop: Callable[[], bool]) -> None:
+        """Train from the position on, until all steps are done or ``stop`` is true."""
+        for index in range(self.position.stage, len(self.stages)):
+            if self.position.total_step == self.steps or stop():
+                return
+            if index > self.position.stage or self.position.step == 0:
+                self.start_stage(index, self.stages[index])
+            self.run_stage(self.stages[index], stop)
 
     def start_stage(self, index: int, stage: Stage) -> None:
         # Networks that the stage waited for keep their weights: an earlier checkpoint may be from
         # before they had learned.
-        from_selected = (
-            stage.from_selected and self.job.options.selection != "last" and not self.position.ready
-        )
-        selected = from_selected and self.job.selected.exists()
+        selects = self.job.options.selection != "last" and not self.position.ready
+        selected = stage.from_selected and selects and self.job.selected.exists()
         state = checkpoint.read(self.job.selected) if selected else None
         if state is not None:
             self.job.method.load_state_dict(state["weights"])
@@ -111,288 +157,174 @@ class Training:
             self._new_optimiser()
         elif state is not None:
             self._new_optimiser(state["optimiser"])
-        self.position = replace(
-            self.position, stage=index, step=0, best_score=float("-inf"), best_step=-1, ready=False
+        self.position = Position(
+            stage=index, total_step=self.position.total_step, seconds=self.position.seconds
         )
         self.job.method.begin(stage)
         self.recordings.forget()
         self.optimiser.zero_grad(set_to_none=True)
+        length = self.length()
         row = self.journal.append(
             "stage",
             stage=stage.name,
             index=index,
-            steps=self.length(index).meant,
+            steps=length.meant,
             unlabelled=stage.unlabelled,
-            ready_dice=stage.ready_dice if self.length(index).waits else 0.0,
+            ready_dice=stage.ready_dice if length.waits else 0.0,
             total_step=self.position.total_step,
         )
         self.progress.show(row)
 
-    def length(self, index: int) -> Length:
-        """Return the length of a stage that is running or about to start."""
-        return length(
-            self.stages,
-            index,
-            self.position.total_step - (self.position.step if index == self.position.stage else 0),
-        )
+    def length(self) -> Length:
+        """Return the length of the stage at the position."""
+        begun = self.position.total_step - self.position.step
+        return length(self.stages, self.position.stage, begun)
 
     def run_stage(self, stage: Stage, stop: Callable[[], bool]) -> None:
         """Do the steps of a stage from the position on, until it ends or ``stop`` is true."""
-        window = Window()
-        index, first = self.position.stage, self.position.step
-        length = self.length(index)
-        requests = (Request(index, step, stage.unlabelled) for step in range(first, length.most))
-        with Prefetcher(self.job.stream, requests, workers=self.job.options.workers) as batches:
+        job, length = self.job, self.length()
+        index, steps = self.position.stage, range(self.position.step, length.most)
+        requests = (Request(index, step, stage.unlabelled) for step in steps)
+        with Prefetcher(job.stream, requests, workers=job.options.workers) as batches:
             self.recordings.wait_by(batches.rest)
-            for step in range(first, length.most):
-                if self.position.ready:
-                    return
-                if stop():
-                    self.check_finite(stage)
-                    return
-                waited = batches.waited
+            window = Window()
+            for step in steps:
+                if self.position.ready or stop():
+                    break
                 may_end = length.may_end(step + 1)
-                batch = self._marked(next(batches), may_end, step)
-                terms = self.step(batch, stage, step)
-                samples = len(batch.image) + (
-                    0 if batch.unlabelled is None else len(batch.unlabelled)
-                )
-                window.add(terms, samples * self.world.size, batches.waited - waited)
-                self.position = replace(
-                    self.position, step=step + 1, total_step=self.position.total_step + 1
-                )
-                self.progress.advance(self.position.total_step, stage.name)
+                batch = self._marked(next(batches), step, log=may_end)
+                window.add(self.step(batch, stage, step), batch)
+                total = self.position.total_step + 1
+                self.position = replace(self.position, step=step + 1, total_step=total)
+                self.progress.advance(total, stage.name)
                 if batch.watch:
-                    self.log(stage, window)
-                    window = Window()
-                if batch.show and self.job.draw is not None:
-                    self.job.draw(batch, self.job.method.show, self._picture(stage, step))
-                self.job.method.show.clear()
+                    self.log(stage, window, batches.waited)
+                    window = Window(waited=batches.waited)
+                if batch.show and job.draw is not None:
+                    name = f"{index + 1:02d}-{stage.name}-step-{step:06d}.png"
+                    job.draw(batch, job.method.show, job.folder / "pictures" / name)
+                job.method.show.clear()
                 if may_end and length.waits:
                     self.look(stage, ended=step + 1 == length.most)
-                self.after(
-                    stage, last=step + 1 in (length.meant, length.most) or self.position.ready
-                )
+                last = step + 1 in (length.meant, length.most) or self.position.ready
+                if last or (step + 1) % job.options.evaluate_every == 0:
+                    self.score(stage)
+                if time.monotonic() - self.saved >= job.options.checkpoint_every:
+                    self.save()
+        self.check_finite(stage)
 
-    def look(self, stage: Stage, ended: bool) -> None:
-        """Check if the networks are ready for the next stage. ended: no step is left for it."""
-        job, position = self.job, self.position
-        with autocast(job.device, job.precision):
-            dice = learned(job.method, last_crops(job.stream, position), self.world)
-        low = lacking(dice, stage.ready_dice)
-        self.position = replace(position, ready=not low)
-        at = {"stage": stage.name, "step": position.step, "total_step": position.total_step}
-        behind = told(low, stage.ready_dice, job.class_names)
-        self.progress.show(
-            self.journal.append(
-                "readiness", **at, ready=not low, needed=stage.ready_dice, dice=dice, text=behind
-            )
-        )
-        if low and ended:
-            self.progress.show(
-                self.journal.append(
-                    "warning", total_step=position.total_step, text=in_vain(stage.name, behind)
-                )
-            )
+    # -- one step ----------------------------------------------------------------------------
 
-    def _marked(self, batch: Batch, last: bool, step: int) -> Batch:
-        done = self.position.total_step + 1
-        watch = done % self.job.options.log_every == 0 or last
-        return replace(
-            batch,
-            watch=watch,
-            show=self.job.draw is not None and step % self.job.options.picture_every == 0,
-        )
-
-    def _picture(self, stage: Stage, step: int) -> Path:
-        return (
-            self.job.folder
-            / "pictures"
-            / f"{self.position.stage + 1:02d}-{stage.name}-step-{step:06d}.png"
-        )
+    def _marked(self, batch: Batch, step: int, log: bool) -> Batch:
+        options, draws = self.job.options, self.job.draw is not None
+        due = (self.position.total_step + 1) % options.log_every == 0
+        show = draws and step % options.picture_every == 0
+        return replace(batch, watch=due or log, show=show)
 
     def step(self, batch: Batch, stage: Stage, step: int) -> dict[str, Tensor]:
         """Do one optimiser step and return the loss terms, on the device."""
-        method, job = self.job.method, self.job
+        method, options, place = self.job.method, self.job.options, self.position
         method.train()
         self.recordings.begin()
-        torch.manual_seed(
-            Randomness(job.options.seed, self.position.stage, step).number(
-                "dropout", self.world.rank
-            )
-        )
+        randomness = Randomness(options.seed, place.stage, step)
+        torch.manual_seed(randomness.number("dropout", self.world.rank))
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(job.options, self.position.total_step, self.steps)
+            group["lr"] = learning_rate(options, place.total_step, self.steps)
         self.optimiser.zero_grad(set_to_none=not self.recordings)
         self.guard.open()
-        terms: dict[str, Tensor] = {}
-        parts = self._parts(batch, stage, step)
-        while True:
-            with autocast(job.device, job.precision), self.recordings.passes():
-                part = next(parts, None)
-            if part is None:
-                break
-            torch.stack(list(part.values())).sum().backward()  # type: ignore[no-untyped-call]
-            terms |= {name: value.detach() for name, value in part.items()}
-            del part  # frees its autograd graph before the next pass
+        terms = backpropagate(method, batch, stage, step, self._forward)
         terms = self.world.average(self.optimiser.param_groups[0]["params"], terms)
         self.guard.step(step, list(terms.values()))
         method.after_step(stage, step)
         return terms
 
-    def _parts(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
-        """Yield the dicts of loss terms; a method that returns one dict runs under autocast too."""
-        parts = self.job.method.loss(batch, stage, step)
-        if isinstance(parts, dict):
-            yield parts
-        else:
-            yield from parts
+    @contextmanager
+    def _forward(self) -> Iterator[None]:
+        """Run forward passes in the run's precision, recorded if the run records them."""
+        with autocast(self.job.device, self.job.precision), self.recordings.passes():
+            yield
 
-    def log(self, stage: Stage, window: Window) -> None:
+    # -- after a step ------------------------------------------------------------------------
+
+    def log(self, stage: Stage, window: Window, waited: float) -> None:
         self.check_finite(stage)
-        health = self.world.mean(
-            {name: value.item() for name, value in self.job.method.health.items()}
-        )
-        self.job.method.health.clear()
-        row = self.journal.append(
+        health = self.job.method.health
+        shared = self.world.mean({name: value.item() for name, value in health.items()})
+        health.clear()
+        self.record(
             "step",
-            stage=stage.name,
-            step=self.position.step,
-            total_step=self.position.total_step,
+            stage,
             learning_rate=self.optimiser.param_groups[0]["lr"],
             seconds=round(self.seconds(), 3),
-            health=health,
-            **window.row(),
+            health=shared,
+            **window.row(waited, self.world.size),
         )
-        self.progress.show(row)
 
     def check_finite(self, stage: Stage) -> None:
         """Report the batches whose update was skipped. Raise UserError if training has diverged."""
-        at, stream = self.position, self.job.stream
-        for text in self.divergence.told(
-            self.guard, stage.name, lambda step: stream.case_ids(at.stage, step, stage.unlabelled)
-        ):
-            self.progress.show(self.journal.append("warning", total_step=at.total_step, text=text))
+        index, stream = self.position.stage, self.job.stream
+        for step in self.divergence.skipped(self.guard):
+            cases = ", ".join(stream.case_ids(index, step, stage.unlabelled))
+            text = (
+                f"the loss of stage {stage.name}, step {step} was not finite "
+                f"and its update was skipped; its batch: {cases}"
+            )
+            self.record("warning", text=text)
         self.divergence.check(self.job.folder)
 
-    def after(self, stage: Stage, last: bool) -> None:
-        """Score and save if they are due. last: the stage may end here."""
-        position, options = self.position, self.job.options
-        due = position.step % options.evaluate_every == 0 or last
-        if due and self.job.score is not None:
-            score = self.job.score()
-            on = {"on": "test"} if options.selection == "test" else {}
-            row = self.journal.append(
-                "validation",
-                stage=stage.name,
-                step=position.step,
-                total_step=position.total_step,
-                **on,
-                **score,
-            )
-            self.progress.show(row)
-            if score["mean"] > position.best_score:
-                self.position = replace(position, best_score=score["mean"], best_step=position.step)
-                if options.selection != "last":
-                    self.save_selected()
-        if time.monotonic() - self.saved >= options.checkpoint_every:
-            self.save()
+    def look(self, stage: Stage, ended: bool) -> None:
+        """Check if the networks are ready for the next stage. ended: no step is left for it."""
+        job, position, needed = self.job, self.position, stage.ready_dice
+        with autocast(job.device, job.precision):
+            dice = learned(job.method, last_crops(job.stream, position), self.world)
+        low = lacking(dice, needed)
+        self.position = replace(position, ready=not low)
+        text = behind(low, needed, job.class_names)
+        self.record("readiness", stage, ready=not low, needed=needed, dice=dice, text=text)
+        if low and ended:
+            self.record("warning", text=in_vain(stage.name, text))
 
-
-def train(job: Job, *, resume: bool, max_steps: int | None = None) -> Outcome:
-    """Train ``job`` to its end, to ``max_steps`` steps of the run, or to a signal, and save.
-
-    Raises UserError if training diverges or the checkpoint cannot be read.
-    """
-    last = position_of(job.last) if resume and job.last.exists() else Position()
-    if (
-        resume and not job.last.exists() and any(read_journal(job.folder / "journal.jsonl"))
-    ):  # a checkpoint is written before the first row
-        raise UserError(
-            Problem(
-                "the run's checkpoint is missing",
-                str(job.last),
-                fix="restore it, or train again with --overwrite",
-            )
-        )
-    job.world.agree("the checkpoint to resume from", f"step {last.total_step}")
-    steps, world = sum(stage.steps for stage in job.method.stages), job.world
-    with (
-        TrainingProgress(steps, last.total_step, silent=not world.first) as progress,
-        stop_signals(once=world.several) as caught,
-    ):
-        training = Training(job, progress)
-        if resume and job.last.exists():
-            training.restore()
-        else:
-            training.save()  # from here on the run can be resumed
-        signal = 0
-
-        def stop() -> bool:
-            nonlocal signal
-            signal = signal or world.signal(caught)
-            return bool(signal) or (
-                max_steps is not None and training.position.total_step >= max_steps
-            )
-
-        try:
-            for index, stage in enumerate(training.stages):
-                if (
-                    index < training.position.stage
-                    or training.position.total_step == training.steps
-                ):
-                    continue
-                if stop():
-                    break
-                if index > training.position.stage or training.position.step == 0:
-                    training.start_stage(index, stage)
-                training.run_stage(stage, stop)
-        finally:
-            training.recordings.close()
-        training.save()
-        finished = training.position.total_step == training.steps
-        if finished:
-            training.journal.append(
-                "finished", total_step=training.steps, seconds=round(training.seconds(), 3)
-            )
-        else:
-            training.journal.append("stopped", total_step=training.position.total_step)
-        how: Literal["finished", "paused", "interrupted"] = (
-            "finished" if finished else "interrupted" if signal else "paused"
-        )
-        return Outcome(how, training.position.total_step, signal=signal)
-
-
-def position_of(path: Path) -> Position:
-    """Return the position of a checkpoint."""
-    return Position(**checkpoint.read(path)["position"])
+    def score(self, stage: Stage) -> None:
+        """Score the validation cases, if any, and keep the weights with the best score."""
+        if self.job.score is None:
+            return
+        selection, position, score = self.job.options.selection, self.position, self.job.score()
+        on = {"on": "test"} if selection == "test" else {}
+        self.record("validation", stage, **on, **score)
+        if score["mean"] > position.best_score:
+            self.position = replace(position, best_score=score["mean"], best_step=position.step)
+            if selection != "last":
+                self.save_selected()
 
 
 @dataclass
 class Window:
-    """Sums since the last row. The losses stay on the device until ``row`` is called."""
+    """The losses, samples and time since the last row of the journal.
 
-    since: float = field(default_factory=time.monotonic)
+    The losses stay on the device until ``row`` is called. waited: seconds that the loop had waited
+    for batches before.
+    """
+
     waited: float = 0.0
+    since: float = field(default_factory=time.monotonic)
     steps: int = 0
     samples: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
 
-    def add(self, terms: Mapping[str, Tensor], samples: int, waited: float) -> None:
-        self.steps, self.samples, self.waited = (
-            self.steps + 1,
-            self.samples + samples,
-            self.waited + waited,
+    def add(self, terms: Mapping[str, Tensor], batch: Batch) -> None:
+        self.steps += 1
+        self.samples += len(batch.image) + (
+            0 if batch.unlabelled is None else len(batch.unlabelled)
         )
         for name, value in terms.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 
-    def row(self) -> dict[str, Any]:
+    def row(self, waited: float, processes: int) -> dict[str, Any]:
         terms = {name: value.item() / self.steps for name, value in self.sums.items()}
         seconds = max(1e-9, time.monotonic() - self.since)
         return {
             "loss": sum(terms.values()),
             "terms": terms,
-            "samples_per_second": self.samples / seconds,
-            "data_wait": min(1.0, self.waited / seconds),
+            "samples_per_second": self.samples * processes / seconds,
+            "data_wait": min(1.0, (waited - self.waited) / seconds),
         }

@@ -1,17 +1,14 @@
-"""SGD that skips steps with a non-finite loss, without waiting for the device.
-
-Steps with a loss that is not finite: a warning per step, and an error if they do not end.
-"""
+"""SGD that skips steps with a non-finite loss, without waiting for the device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import fail
 from crossview.training.options import TrainingOptions
 
 
@@ -25,10 +22,8 @@ def learning_rate(options: TrainingOptions, total_step: int, steps: int) -> floa
     if options.schedule == "step":
         return float(options.learning_rate * options.decay_factor ** (t // options.decay_every))
     if options.schedule == "polynomial":
-        return float(
-            options.learning_rate
-            * max(0.0, 1 - t / max(1, steps - options.decay_after)) ** options.decay_power
-        )
+        left = max(0.0, 1 - t / max(1, steps - options.decay_after))
+        return float(options.learning_rate * left**options.decay_power)
     return options.learning_rate
 
 
@@ -121,28 +116,24 @@ DIVERGED_AFTER = 50
 
 
 class Divergence:
-    """Count of the steps in a row that were skipped."""
+    """Count of the steps in a row that were skipped, which ends the run if it grows."""
 
     def __init__(self) -> None:
         self.bad_in_a_row = 0
 
-    def told(self, guard: Guard, stage: str, cases: Callable[[int], Sequence[str]]) -> list[str]:
-        """Return a sentence per step skipped since the last call. Waits for the device.
-
-        cases: returns the case ids of a step's batch.
-        """
+    def skipped(self, guard: Guard) -> list[int]:
+        """Return the numbers of the steps skipped since the last call. Waits for the device."""
         window = len(guard.verdicts)
         bad = guard.bad_steps()
         self.bad_in_a_row = self.bad_in_a_row + window if len(bad) == window else 0
-        return [
-            f"the loss of stage {stage}, step {step} was not finite and its update was skipped; "
-            f"its batch: {', '.join(cases(step))}"
-            for step in bad
-        ]
+        return bad
 
     def check(self, run: Path) -> None:
         """Raise UserError if the last ``DIVERGED_AFTER`` steps or more were all skipped."""
         if self.bad_in_a_row >= DIVERGED_AFTER:
-            found = f"no finite loss in the last {self.bad_in_a_row} steps"
-            fix = "lower training.learning_rate, or set training.precision=float32"
-            raise UserError(Problem("training has diverged", where=str(run), found=found, fix=fix))
+            fail(
+                "training has diverged",
+                run,
+                found=f"no finite loss in the last {self.bad_in_a_row} steps",
+                fix="lower training.learning_rate, or set training.precision=float32",
+            )

@@ -1,8 +1,11 @@
+"""The table [training] of a recipe."""
+
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class TrainingOptions(BaseModel):
@@ -53,10 +56,10 @@ class TrainingOptions(BaseModel):
     precision: Literal["auto", "float32", "bf16"] = Field(
         "auto", description="auto: the faster one in a quick measurement"
     )
-    compile: Literal["auto", "graphs"] | bool = Field(
+    compile: Literal["auto", "graphs", False] = Field(
         "auto",
         description="graphs: record the networks' passes as CUDA graphs and replay them; "
-        "true: torch.compile; auto: graphs on a GPU if the method allows it, one process trains "
+        "auto: graphs on a GPU if the method allows it, one process trains "
         "and deterministic is false, else false",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
@@ -66,25 +69,23 @@ class TrainingOptions(BaseModel):
     workers: int = Field(
         1, ge=0, description="threads that prepare batches ahead; does not affect the result"
     )
-    memory_gb: float | Literal["auto"] = Field(
-        "auto",
-        description="memory for the prepared training volumes, in GB (10^9 bytes); "
-        "volumes beyond it are kept in an unnamed file on the run folder's disk; 0: all of them; "
-        "auto: half of the available memory; does not affect the result",
-    )
 
-    @field_validator("memory_gb", mode="plain")
+    @field_validator("compile", mode="before")
     @classmethod
-    def _memory(cls, value: object) -> float | Literal["auto"]:
-        if value == "auto":
-            return "auto"
-        if (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and 0 <= value < float("inf")
-        ):
-            return float(value)
-        raise ValueError("auto, or a number of GB, 0 or more")
+    def _compile(cls, value: object) -> object:
+        if value is True:
+            raise ValueError("auto, graphs or false; torch.compile was slower on CPU and GPU")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former(cls, table: Any) -> Any:
+        if isinstance(table, Mapping) and "memory_gb" in table:
+            raise ValueError(
+                "delete the key 'memory_gb': prepared volumes are always mapped from disk, "
+                "and the page cache is their memory"
+            )
+        return table
 
 
 CHANGEABLE_ON_RESUME = (
@@ -94,9 +95,24 @@ CHANGEABLE_ON_RESUME = (
     "log_every",
     "picture_every",
     "workers",
-    "memory_gb",
 )
 
 
 MEASURED = ("precision", "compile")
 """Keys of [training] that a request may leave at "auto". A run's own recipe holds the value."""
+
+
+def current(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored recipe's tables with [training] as this version reads it.
+
+    Version 0.1 before its release had memory_gb, where volumes were kept, and compile = true, which
+    compiled the networks by torch.compile. Neither changes what was trained.
+    """
+    tables = dict(recipe)
+    if isinstance(training := tables.get("training"), Mapping):
+        tables["training"] = {
+            key: False if (key, value) == ("compile", True) else value
+            for key, value in training.items()
+            if key != "memory_gb"
+        }
+    return tables

@@ -1,15 +1,14 @@
-"""Lengths of stages, when one may borrow steps of the next.
+"""Lengths of stages, and the readiness of networks that lets a labelled stage end.
 
-Readiness of networks to write pseudo-labels: their Dice on labelled crops, per class.
-
-A network that still predicts background writes empty pseudo-labels, and a network that learns from
-them forgets what it knew. A labelled stage can therefore continue until no network is in that state
-(``Stage.ready_dice``).
+A network is ready to write pseudo-labels if its Dice on labelled crops is high enough for each
+class. A network that still predicts background writes empty pseudo-labels, and a network that
+learns from them forgets what it knew. A labelled stage can therefore continue until no network is
+in that state (``Stage.ready_dice``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,33 +68,36 @@ def learned(method: Method, batches: Iterable[Batch], world: World) -> Learned:
     The Dice is over all labelled crops of all processes taken together. A class that no crop
     contains is omitted.
     """
-    sums: dict[tuple[str, int], torch.Tensor] = {}
+    sums: dict[str, torch.Tensor] = {}
     training = method.training
     method.eval()
     with torch.no_grad():
         for batch in batches:
             for name, logits in method.learners(batch.image).items():
-                predicted = logits.argmax(1)
-                for index in range(1, logits.shape[1]):
-                    mine, true = predicted == index, batch.label == index
-                    voxels = torch.stack([(mine & true).sum(), mine.sum(), true.sum()])
-                    sums[name, index] = (
-                        sums[name, index] + voxels if (name, index) in sums else voxels
-                    )
+                voxels = _voxels(logits, batch.label)
+                sums[name] = sums[name] + voxels if name in sums else voxels
     method.train(training)
-    means = world.mean(
-        {
-            (*key, part): count
-            for key, voxels in sums.items()
-            for part, count in enumerate(voxels.tolist())
-        }
-    )
-    dice: Learned = {name: {} for name, _ in sums}
-    for name, index in sums:
-        shared, predicted_voxels, true_voxels = (means[name, index, part] for part in range(3))
-        if true_voxels:
-            dice[name][str(index)] = 2 * shared / (predicted_voxels + true_voxels)
+    rows = {
+        (name, str(index)): row
+        for name, voxels in sums.items()
+        for index, row in enumerate(voxels.tolist(), start=1)
+    }
+    means = world.mean({(*key, part): n for key, row in rows.items() for part, n in enumerate(row)})
+    dice: Learned = {name: {} for name in sums}
+    for name, index in rows:
+        shared, predicted, true = (means[name, index, part] for part in range(3))
+        if true:
+            dice[name][index] = 2 * shared / (predicted + true)
     return dice
+
+
+def _voxels(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Return the voxels of each foreground class: shared, predicted and true, (K-1, 3)."""
+    predicted, classes = logits.argmax(1), range(1, logits.shape[1])
+    pairs = [(predicted == index, label == index) for index in classes]
+    return torch.stack(
+        [torch.stack([(mine & true).sum(), mine.sum(), true.sum()]) for mine, true in pairs]
+    )
 
 
 def last_crops(stream: Stream, position: Position) -> Iterator[Batch]:
@@ -117,7 +119,7 @@ def lacking(dice: Learned, needed: float) -> Learned:
     return {name: classes for name, classes in low.items() if classes or not dice[name]}
 
 
-def told(low: Learned, needed: float, names: Sequence[str] = ()) -> str:
+def behind(low: Learned, needed: float, names: Sequence[str] = ()) -> str:
     """Return the networks that are not ready in words, "" for none.
 
     names: of the classes, background first. A class without a name is "class k".
@@ -126,21 +128,15 @@ def told(low: Learned, needed: float, names: Sequence[str] = ()) -> str:
         return ""
 
     def of_class(index: str, value: float) -> str:
-        return (
-            f"{100 * value:.1f} % for "
-            f"{names[int(index)] if int(index) < len(names) else f'class {index}'}"
-        )
+        name = names[int(index)] if int(index) < len(names) else f"class {index}"
+        return f"{100 * value:.1f} % for {name}"
 
-    networks = [
-        f"{name} "
-        + (
-            "saw no class"
-            if not classes
-            else f"reaches {' and '.join(of_class(*each) for each in classes.items())}"
-        )
-        for name, classes in low.items()
-    ]
-    return f"on labelled crops {'; '.join(networks)}; a Dice of {100 * needed:g} % is needed"
+    def of_network(classes: Mapping[str, float]) -> str:
+        reached = " and ".join(of_class(*each) for each in classes.items())
+        return f"reaches {reached}" if classes else "saw no class"
+
+    networks = "; ".join(f"{name} {of_network(classes)}" for name, classes in low.items())
+    return f"on labelled crops {networks}; a Dice of {100 * needed:g} % is needed"
 
 
 def in_vain(stage: str, behind: str) -> str:

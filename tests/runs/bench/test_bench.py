@@ -1,4 +1,4 @@
-"""`crossview bench` as a person uses it: tiny suites of phantoms, stopped, killed, changed, failing."""
+"""`crossview bench` as a user runs it: tiny suites, stopped, killed, changed, failing."""
 
 import csv
 import io
@@ -116,7 +116,7 @@ def test_a_part_of_a_suite_and_what_is_there_already(capsys, copied):
 
 
 def test_stopped_killed_and_gone_on_with(capsys, done, tmp_path):
-    """Ctrl-C in the first run, SIGKILL in the second: what comes of it is bit-equal to the suite that ran through."""
+    """After Ctrl-C and SIGKILL, the result is bit-equal to that of a suite without a stop."""
     suite, out = suite_file(tmp_path, ("total_steps = 4", "total_steps = 40")), tmp_path / "out"
     command = [
         sys.executable,
@@ -260,8 +260,9 @@ def test_a_key_that_is_set_to_its_default_changes_nothing(capsys, copied):
 
 
 def test_a_failing_run_does_not_stop_the_others(capsys, tmp_path):
-    row = '[[methods]]\nlabel = "cml"\nname = "cml"\nset = ["data.unlabelled=0"]\n\n[[methods]]\nlabel = "supervised"'
-    suite = suite_file(tmp_path, ('[[methods]]\nlabel = "supervised"', row), ("[1, 2]", "[1]"))
+    supervised = '[[methods]]\nlabel = "supervised"'
+    row = '[[methods]]\nlabel = "cml"\nname = "cml"\nset = ["data.unlabelled=0"]\n\n'
+    suite = suite_file(tmp_path, (supervised, row + supervised), ("[1, 2]", "[1]"))
     code, out, err = crossview(
         capsys, "bench", suite, "--out", tmp_path / "out", "--only", "cml", "--only", "supervised"
     )
@@ -323,7 +324,7 @@ def test_the_python_function(copied):
 
     result = package.bench(copied / "tiny.toml", copied / "out", seeds=1, only=["supervised"])
     assert len(result.runs) == 1
-    assert (result.failed, result.stopped) == ((), 0)
+    assert (result.failed, result.stopped) == ({}, 0)
     assert [row.method for row in result.comparison.rows] == [
         "supervised",
         "cml labelled only",

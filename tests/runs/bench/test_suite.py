@@ -7,7 +7,8 @@ import pytest
 from crossview.core.errors import UserError
 from crossview.recipe.layers import shipped_methods
 from crossview.recipe.resolve import resolve
-from crossview.runs.bench.runs import check_recipes, chosen_runs, every_run
+from crossview.runs.bench.checks import check_recipes
+from crossview.runs.bench.runs import Selection
 from crossview.runs.bench.suite import load_suite, parse_suite, shipped_suites, slug
 
 TABLES = {
@@ -32,10 +33,10 @@ def of(**changes):
 def test_the_shipped_suites_hold_and_keep_to_their_protocol(name):
     suite = load_suite(name)
     assert (suite.name, suite.protocol) == (name, "equal")
-    runs = chosen_runs(suite, Path("out"))
+    runs = Selection(suite, Path("out")).runs
     check_recipes(runs)
     for run in runs[: len(suite.methods)]:
-        assert sum(stage.steps for stage in run.resolved.stages()) == suite.total_steps
+        assert sum(stage.steps for stage in run.recipe.stages) == suite.total_steps
 
 
 @pytest.mark.parametrize("name", sorted(set(shipped_suites()) - {"demo"}))
@@ -49,7 +50,7 @@ def test_the_shipped_suites_have_every_method_and_both_baselines(name):
 def test_runs_have_seeds_outermost_then_settings_then_rows():
     settings = [{"name": "A b", "recipe": "demo"}, {"name": "two", "recipe": "demo"}]
     rows = [TABLES["methods"][0], {"label": "cml (own)", "name": "cml", "settings": ["two"]}]
-    runs = every_run(of(seeds=[3, 1], settings=settings, methods=rows), Path("out"))
+    runs = Selection(of(seeds=[3, 1], settings=settings, methods=rows), Path("out")).runs
     assert [str(run.path) for run in runs] == [
         f"out/{folder}-seed{seed}"
         for seed in (3, 1)
@@ -74,8 +75,8 @@ def test_later_texts_win_and_the_steps_are_the_suites():
         },
     ]
     common = ["training.momentum=0.1", "training.weight_decay=0.1", "training.learning_rate=0.1"]
-    _, run = every_run(of(common=common, settings=settings, methods=rows), Path("out"))
-    recipe = run.resolved
+    _, run = Selection(of(common=common, settings=settings, methods=rows), Path("out")).runs
+    recipe = run.recipe
     assert (
         recipe.training.learning_rate,
         recipe.training.momentum,
@@ -90,16 +91,17 @@ def test_later_texts_win_and_the_steps_are_the_suites():
 
 def test_published_leaves_each_method_its_own_steps():
     suite = of(protocol="published", total_steps=None)
-    check_recipes(chosen_runs(suite, Path("out")))
+    check_recipes(Selection(suite, Path("out")).runs)
     assert [
-        sum(stage.steps for stage in run.resolved.stages()) for run in every_run(suite, Path("out"))
+        sum(stage.steps for stage in run.recipe.stages)
+        for run in Selection(suite, Path("out")).runs
     ] == [720, 720]
 
 
 def test_equal_rows_are_equal_but_for_what_they_say():
     def check(*sets, common=()):
         rows = [TABLES["methods"][0], {"label": "cml", "name": "cml", "set": list(sets)}]
-        check_recipes(chosen_runs(of(methods=rows, common=list(common)), Path("out")))
+        check_recipes(Selection(of(methods=rows, common=list(common)), Path("out")).runs)
 
     check()
     check("training.learning_rate=0.2")  # says so
@@ -110,11 +112,11 @@ def test_methods_whose_published_schedules_differ_must_be_given_one():
     la = {"settings": [{"name": "la", "recipe": "la-8"}]}
     rows = [{"label": name, "name": name} for name in ("supervised", "ua_mt")]
     with pytest.raises(UserError) as error:
-        check_recipes(chosen_runs(of(**la, methods=rows), Path("out")))
+        check_recipes(Selection(of(**la, methods=rows), Path("out")).runs)
     for key in ("training.labelled_batch", "training.schedule"):
         assert f"rows differ in '{key}'" in str(error.value)
     common = ["training.labelled_batch=4", "training.schedule=polynomial", "training.decay_after=0"]
-    check_recipes(chosen_runs(of(**la, methods=rows, common=common), Path("out")))
+    check_recipes(Selection(of(**la, methods=rows, common=common), Path("out")).runs)
 
 
 def test_what_is_left_to_a_plan_is_refused():
@@ -122,7 +124,9 @@ def test_what_is_left_to_a_plan_is_refused():
         UserError,
         match=r"leaves keys to be planned(?s:.*)data\.patch(?s:.*)crossview recipe folder",
     ):
-        check_recipes(chosen_runs(of(settings=[{"name": "own", "recipe": "folder"}]), Path("out")))
+        check_recipes(
+            Selection(of(settings=[{"name": "own", "recipe": "folder"}]), Path("out")).runs
+        )
 
 
 @pytest.mark.parametrize(
@@ -182,14 +186,15 @@ def test_a_planned_recipe_leaves_nothing_open_and_its_batch_is_every_rows(tmp_pa
     ]
     (tmp_path / "plan.toml").write_text(resolve("folder", planned).toml())
     settings = [{"name": "mine", "recipe": str(tmp_path / "plan.toml")}]
-    runs = every_run(of(settings=settings), Path("out"))
+    runs = Selection(of(settings=settings), Path("out")).runs
     check_recipes(runs)
     assert [
-        (run.resolved.training.labelled_batch, run.resolved.training.unlabelled_batch)
-        for run in runs
+        (run.recipe.training.labelled_batch, run.recipe.training.unlabelled_batch) for run in runs
     ] == [(2, 2)] * 2
-    (other, _) = every_run(of(settings=settings, common=["training.labelled_batch=6"]), Path("out"))
-    assert other.resolved.training.labelled_batch == 6
+    (other, _) = Selection(
+        of(settings=settings, common=["training.labelled_batch=6"]), Path("out")
+    ).runs
+    assert other.recipe.training.labelled_batch == 6
 
 
 def test_files(tmp_path):
@@ -210,8 +215,8 @@ def test_a_recipe_file_lies_beside_the_suite(tmp_path):
     (tmp_path / "suites" / "own.toml").write_text(
         tomli_w.dumps(TABLES | {"settings": [{"name": "mine", "recipe": "mine.toml"}]})
     )
-    run = every_run(load_suite(tmp_path / "suites" / "own.toml"), tmp_path)[0]
-    assert run.resolved.data.unlabelled == 12
+    run = Selection(load_suite(tmp_path / "suites" / "own.toml"), tmp_path).runs[0]
+    assert run.recipe.data.unlabelled == 12
 
 
 def test_slugs_are_names_of_folders():

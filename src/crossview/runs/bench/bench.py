@@ -11,7 +11,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from crossview.core.errors import STOPS, Problem, Terminated, UserError
@@ -21,15 +21,9 @@ from crossview.core.text import duration
 from crossview.evaluation.compare import Comparison, compare
 from crossview.evaluation.finished import MEMBERSHIP, FinishedRun, membership, read_run
 from crossview.reporting.comparison import write_table
+from crossview.runs.bench.checks import check, shortened
 from crossview.runs.bench.record import record, write_record
-from crossview.runs.bench.runs import (
-    Planned,
-    check_recipes,
-    check_unchanged,
-    chosen_runs,
-    every_run,
-    told,
-)
+from crossview.runs.bench.runs import Selection, SuiteRun
 from crossview.runs.bench.suite import Suite, load_suite
 from crossview.runs.evaluate import evaluate
 from crossview.runs.lock import LOCK, LockedError, locked
@@ -38,10 +32,8 @@ from crossview.runs.train import train
 
 TABLES = ("compare.csv", "compare.md", "compare.html")
 
-
 MADE_FIRST = (LOCK, "environment.json", "checkpoints", "pictures", "recipe.toml")
 """Names in a run folder that is still being made."""
-
 
 Say = Callable[[str], None]
 
@@ -54,35 +46,52 @@ class StoppedError(Exception):
         self.signal = number
 
 
-@dataclass(frozen=True)
+@dataclass
 class Bench:
-    """The result of running a suite.
+    """The runs of one call, and what became of them.
 
     Attributes:
         runs: The runs that were asked for.
+        done: The finished runs, with their scores.
         failed: The runs that failed, each with its error.
+        elsewhere: The runs that were skipped because another process works on them.
         comparison: The table of all finished runs of the suite; None if there are none.
         stopped: The signal that ended the suite, else 0.
-        elsewhere: The runs that were skipped because another process works on them.
     """
 
-    runs: tuple[Planned, ...]
-    failed: tuple[tuple[Planned, UserError], ...]
-    comparison: Comparison | None
+    runs: Sequence[SuiteRun]
+    done: dict[SuiteRun, FinishedRun] = field(default_factory=dict)
+    failed: dict[SuiteRun, UserError] = field(default_factory=dict)
+    elsewhere: list[SuiteRun] = field(default_factory=list)
+    comparison: Comparison | None = None
     stopped: int = 0
-    elsewhere: tuple[Planned, ...] = ()
 
     @property
     def problems(self) -> list[Problem]:
         """The problems of failed runs; one of several runs appears once, with their folders."""
         shared: dict[Problem, list[Path]] = {}
-        for run, error in self.failed:
+        for run, error in self.failed.items():
             for problem in error.problems:
                 shared.setdefault(problem, []).append(run.path)
         return [
-            replace(problem, where=": ".join(filter(None, [told(paths), problem.where])))
+            replace(problem, where=": ".join(filter(None, [shortened(paths), problem.where])))
             for problem, paths in shared.items()
         ]
+
+    @property
+    def left(self) -> list[SuiteRun]:
+        """The runs that are still to do."""
+        closed = {*self.done, *self.failed, *self.elsewhere}
+        return [run for run in self.runs if run not in closed]
+
+    def seconds_left(self) -> float:
+        """Return an estimate for the runs left: the mean time per row, else over all runs."""
+        times: dict[tuple[str, str], list[float]] = {}
+        for run, found in self.done.items():
+            times.setdefault((run.setting.name, run.row.label), []).append(_seconds(found))
+        every = [seconds for of_row in times.values() for seconds in of_row]
+        alike = [times.get((run.setting.name, run.row.label), every) for run in self.left]
+        return sum(sum(of_row) / len(of_row) for of_row in alike)
 
 
 def bench(
@@ -119,94 +128,102 @@ def bench(
         UserError: Before anything is written, if the suite cannot be run, or existing runs were
             made with a different recipe.
     """
-    suite, out, data, runs = _checked(suite, out, data, only, settings, seeds, records)
-    table, clock = _Table(suite, out, records, say), _Clock(runs)
-    for run in clock.done:
+    return run_selection(
+        Selection(
+            load_suite(suite),
+            Path(out),
+            None if data is None else Path(data),
+            only,
+            settings,
+            seeds,
+            None if records is None else Path(records),
+        ),
+        say,
+    )
+
+
+def run_selection(selection: Selection, say: Say = lambda _: None) -> Bench:
+    """Train and test the runs of a selection; see :func:`bench`."""
+    check(selection)
+    runs = selection.runs
+    result = Bench(runs, {run: found for run in runs if (found := finished(run)) is not None})
+    for run in result.done:
         keep_record(run)
-    say(f"{suite.name}: {len(clock.done)} of {len(runs)} runs are done")
-    failed: list[tuple[Planned, UserError]] = []
-    elsewhere: list[Planned] = []
-    stopped = 0
+    say(f"{selection.suite.name}: {len(result.done)} of {len(runs)} runs are done")
     try:
-        for number, run in enumerate(runs, start=1):
-            if run in clock.done:
-                continue
-            by_other = finished(run) is not None
-            try:
-                clock.done[run] = found = run_one(run, data)
-                keep_record(run)
-                came = (
-                    f"Dice {100 * found.mean('dice'):.2f} %, "
-                    f"{duration(found.seconds + found.scoring_seconds)}{clock.left()}"
-                )
-                came += ", done by another process" if by_other else ""
-            except LockedError as error:
-                clock.closed.add(run)
-                elsewhere.append(run)
-                came = f"skipped, another process works on it ({error.problems[0].found})"
-            except UserError as error:
-                clock.closed.add(run)
-                failed.append((run, error))
-                came = f"failed: {error.problems[0].what}"
-            say(f"[{number}/{len(runs)}] {run.name}: {came}")
-            table.write()
+        for run in result.left:
+            outcome = _do(run, selection.data, result)
+            say(f"[{runs.index(run) + 1}/{len(runs)}] {run.name}: {outcome}")
+            result.comparison = _write_table(selection, say) or result.comparison
     except StoppedError as stop:
-        stopped = stop.signal
+        result.stopped = stop.signal
     except STOPS as stop:
-        stopped = int(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
-    return Bench(
-        tuple(runs), tuple(failed), table.comparison or table.write(), stopped, tuple(elsewhere)
-    )
+        result.stopped = int(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    result.comparison = result.comparison or _write_table(selection, say)
+    return result
 
 
-def outlook(
-    suite: str | Path | Suite,
-    out: Path | str,
-    data: Path | str | None = None,
-    *,
-    only: Sequence[str] = (),
-    settings: Sequence[str] = (),
-    seeds: int | None = None,
-    records: Path | str | None = None,
-) -> list[str]:
+def _do(run: SuiteRun, data: Path | None, result: Bench) -> str:
+    """Train and test a run and add it to the result. Return what became of it in words."""
+    by = ", done by another process" if finished(run) is not None else ""
+    try:
+        found = run_one(run, data)
+        keep_record(run)
+    except LockedError as error:
+        result.elsewhere.append(run)
+        return f"skipped, another process works on it ({error.problems[0].found})"
+    except UserError as error:
+        result.failed[run] = error
+        return f"failed: {error.problems[0].what}"
+    result.done[run] = found
+    left = f", about {duration(result.seconds_left())} left" if result.left else ""
+    return f"Dice {100 * found.mean('dice'):.2f} %, {duration(_seconds(found))}{left}{by}"
+
+
+def _seconds(run: FinishedRun) -> float:
+    return run.seconds + run.scoring_seconds
+
+
+def _write_table(selection: Selection, say: Say) -> Comparison | None:
+    """Compare all finished runs of the suite, and write compare.csv, .md and .html.
+
+    Runs of other calls are included. Returns None if no run is finished, or the runs cannot be in
+    one table. One process writes at a time, so the later of two includes all finished runs.
+    """
+    suite, out = selection.suite, selection.out
+    with locked(out, wait=True):
+        done = [run for run in selection.every_run if finished(run) is not None]
+        if not done:
+            return None
+        labels = [run.row.label for run in done]
+        baseline = suite.baseline if suite.baseline in labels else None
+        try:
+            comparison = compare([run.source for run in done], baseline=baseline)
+        except UserError as error:
+            say(f"no table: {error.problems[0]}")
+            return None
+        for name in TABLES:
+            write_table(comparison, out / name, f"Suite {suite.name}", suite.about)
+    return comparison
+
+
+def outlook(selection: Selection) -> list[str]:
     """Return a line per run that :func:`bench` would do. Write nothing; may raise UserError."""
-    suite, out, data, runs = _checked(suite, out, data, only, settings, seeds, records)
-    done = sum(finished(run) is not None for run in runs)
-    head = (
-        f"{suite.name}: {done} of {len(runs)} runs are done, "
-        f"protocol {suite.protocol}, baseline {suite.baseline}"
-    )
+    check(selection)
+    suite, runs = selection.suite, selection.runs
+    states = [_state(run) for run in runs]
+    done = sum(state.startswith("done") for state in states)
     return [
-        head,
+        f"{suite.name}: {done} of {len(runs)} runs are done, "
+        f"protocol {suite.protocol}, baseline {suite.baseline}",
         *(
-            f"[{number}/{len(runs)}] {run.name}: {_state(run)}  ({run.source})"
-            for number, run in enumerate(runs, start=1)
+            f"[{number}/{len(runs)}] {run.name}: {state}  ({run.source})"
+            for number, (run, state) in enumerate(zip(runs, states, strict=True), start=1)
         ),
     ]
 
 
-def _checked(
-    suite: str | Path | Suite,
-    out: Path | str,
-    data: Path | str | None,
-    only: Sequence[str],
-    settings: Sequence[str],
-    seeds: int | None,
-    records: Path | str | None,
-) -> tuple[Suite, Path, Path | None, list[Planned]]:
-    """Return the checked suite, folders and runs. Raise UserError."""
-    suite = suite if isinstance(suite, Suite) else load_suite(suite)
-    out, data = Path(out), None if data is None else Path(data)
-    kept = None if records is None else Path(records)
-    runs = chosen_runs(suite, out, only=only, settings=settings, seeds=seeds, records=kept)
-    if data is not None and not data.exists():
-        raise UserError(Problem("the data folder does not exist", str(data)))
-    check_recipes(runs)
-    check_unchanged(runs)
-    return suite, out, data, runs
-
-
-def run_one(run: Planned, data: Path | None) -> FinishedRun:
+def run_one(run: SuiteRun, data: Path | None) -> FinishedRun:
     """Train and test a run, or continue it.
 
     Raises UserError, LockedError if another process works on it, and StoppedError if a signal ended
@@ -216,13 +233,8 @@ def run_one(run: Planned, data: Path | None) -> FinishedRun:
         _clear_half_made(run.path)
         check_free(run.path, overwrite=False)
     with locked(run.path):
-        _, outcome = train(
-            run.setting.recipe,
-            data,
-            run.path,
-            overrides=run.sets,
-            resume=(run.path / "recipe.toml").exists(),
-        )
+        resume = (run.path / "recipe.toml").exists()
+        _, outcome = train(run.recipe.tables(), data, run.path, resume=resume)
         remember(run)  # not if train refused: the folder may then have a different recipe
         if outcome.how == "interrupted":
             raise StoppedError(outcome.signal)
@@ -231,7 +243,7 @@ def run_one(run: Planned, data: Path | None) -> FinishedRun:
         return read_run(run.path, "test")
 
 
-def finished(run: Planned) -> FinishedRun | None:
+def finished(run: SuiteRun) -> FinishedRun | None:
     """Return the run if it belongs to its suite, is fully trained and tested on all cases."""
     if membership(run.source) is None:
         return None
@@ -242,17 +254,16 @@ def finished(run: Planned) -> FinishedRun | None:
     return None if found.partial else found
 
 
-def remember(run: Planned) -> None:
-    """Write bench.json into the run folder: the place in the suite, and the recipe asked for."""
-    content = {
-        **run.membership,
-        "started": Run(run.path).environment.get("started"),
-        "asked": run.asked,
-    }
+def remember(run: SuiteRun) -> None:
+    """Write bench.json into the run folder: its place in the suite.
+
+    "started" marks the training that it is of: a folder that is trained anew is of no suite.
+    """
+    content = {**asdict(run.membership), "started": Run(run.path).environment.get("started")}
     write_text(run.path / MEMBERSHIP, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def keep_record(run: Planned) -> None:
+def keep_record(run: SuiteRun) -> None:
     """Write a finished run's record if records are kept and it has none."""
     if run.record is None or run.record.exists():
         return
@@ -274,7 +285,7 @@ def _clear_half_made(path: Path) -> None:
                     entry.unlink()
 
 
-def _state(run: Planned) -> str:
+def _state(run: SuiteRun) -> str:
     """Return a run's state in words."""
     found = finished(run)
     if found is not None:
@@ -285,68 +296,3 @@ def _state(run: Planned) -> str:
     if any(row["kind"] == "finished" for row in rows):
         return "trained, not tested"
     return f"started, at step {max((row.get('total_step', 0) for row in rows), default=0):,}"
-
-
-class _Clock:
-    """Finished runs, and an estimate of the time left: the mean per row, else over all runs."""
-
-    def __init__(self, runs: Sequence[Planned]) -> None:
-        self.runs = runs
-        self.done = {run: found for run in runs if (found := finished(run)) is not None}
-        self.closed: set[Planned] = set()
-        """Runs that this call skips: failed ones, and those that another process works on."""
-
-    def left(self) -> str:
-        """Return ", about ... left", or nothing if no run is left."""
-        times: dict[tuple[str, str], list[float]] = {}
-        for run, found in self.done.items():
-            times.setdefault((run.setting.name, run.row.label), []).append(
-                found.seconds + found.scoring_seconds
-            )
-        every = [seconds for of_row in times.values() for seconds in of_row]
-        open_ = [run for run in self.runs if run not in self.done and run not in self.closed]
-        alike = [times.get((run.setting.name, run.row.label), every) for run in open_]
-        return (
-            f", about {duration(sum(sum(of_row) / len(of_row) for of_row in alike))} left"
-            if alike
-            else ""
-        )
-
-
-class _Table:
-    """The comparison of all finished runs of a suite, including those of other calls, as files."""
-
-    def __init__(self, suite: Suite, out: Path, records: Path | str | None, say: Say) -> None:
-        self.suite, self.out, self.say = suite, out, say
-        self.runs = every_run(suite, out, None if records is None else Path(records))
-        self.comparison: Comparison | None = None
-
-    def write(self) -> Comparison | None:
-        """Compare, and write compare.csv, .md and .html. One process at a time.
-
-        Returns None if no run is finished, or the runs cannot be in one table. With the lock, the
-        later of two processes includes all finished runs.
-        """
-        with locked(self.out, wait=True):
-            return self._write()
-
-    def _write(self) -> Comparison | None:
-        done = [run for run in self.runs if finished(run) is not None]
-        baseline = (
-            self.suite.baseline
-            if any(run.row.label == self.suite.baseline for run in done)
-            else None
-        )
-        try:
-            self.comparison = (
-                compare([run.source for run in done], baseline=baseline) if done else None
-            )
-        except UserError as error:
-            self.say(f"no table: {error.problems[0]}")
-            return None
-        if self.comparison is not None:
-            for name in TABLES:
-                write_table(
-                    self.comparison, self.out / name, f"Suite {self.suite.name}", self.suite.about
-                )
-        return self.comparison

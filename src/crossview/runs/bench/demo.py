@@ -14,7 +14,7 @@ from crossview.evaluation.compare import Comparison, compare
 from crossview.reporting.comparison import write_table
 from crossview.reporting.page import write_report
 from crossview.runs.bench.bench import StoppedError, run_one
-from crossview.runs.bench.runs import Planned, every_run
+from crossview.runs.bench.runs import Selection, SuiteRun
 from crossview.runs.bench.suite import load_suite
 from crossview.runs.lock import LockedError
 from crossview.runs.run import Run
@@ -65,7 +65,8 @@ def demo(
         }
     )
     tag = "" if steps is None else f"-{steps}steps"
-    runs = [replace(run, path=folder / f"{run.path.name}{tag}") for run in every_run(suite, folder)]
+    every_run = Selection(suite, folder).every_run
+    runs = [replace(run, path=folder / f"{run.path.name}{tag}") for run in every_run]
     for number, run in enumerate(runs, start=1):
         say(f"[{number}/{len(runs)}] {run.name}, {suite.total_steps} steps")
         _run(run)
@@ -78,21 +79,15 @@ def demo(
     return Demo(tuple(Run(run.path) for run in runs), comparison, report, csv)
 
 
-def _run(run: Planned) -> None:
+def _run(run: SuiteRun) -> None:
     """Train and test a run. Raise UserError with a fix if its folder cannot be used."""
     try:
         run_one(run, None)
     except StoppedError as stopped:
         raise SystemExit(128 + stopped.signal) from None
-    except LockedError:
-        raise
     except UserError as error:
-        if not run.path.exists():
+        if isinstance(error, LockedError) or not run.path.exists():
             raise
+        what = "the demonstration can't continue with this run"
         fix = "delete the folder, or choose another --out"
-        raise UserError(
-            [
-                *error.problems,
-                Problem("the demonstration can't continue with this run", str(run.path), fix=fix),
-            ]
-        ) from None
+        raise UserError([*error.problems, Problem(what, str(run.path), fix=fix)]) from None

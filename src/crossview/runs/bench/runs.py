@@ -1,51 +1,23 @@
-"""The runs of a suite: their recipes, the check of the protocol, and the check of existing runs."""
+"""The runs of a suite: their recipes, their folders, and the part of a suite to work on."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from crossview.core import plugins
-from crossview.core.errors import Problem, UserError, nearest, raise_all
-from crossview.evaluation.comparable import differing
-from crossview.evaluation.finished import environment, membership, place, read_run
-from crossview.recipe.layers import (
-    OWNED_BY_METHOD,
-    STEP_KEYS,
-    Tables,
-    layers,
-    load,
-    parse_set,
-    with_total_steps,
-)
-from crossview.recipe.planned import missing
-from crossview.recipe.resolve import Recipe, resolve
+from crossview.core.errors import Problem, fail, nearest, raise_all
+from crossview.evaluation.finished import Membership
+from crossview.recipe.layers import layers, with_total_steps
+from crossview.recipe.planned import open_keys
+from crossview.recipe.resolve import Recipe, typed
 from crossview.runs.bench.suite import Entry, Setting, Suite, slug
-from crossview.runs.run import Run
-from crossview.training.options import CHANGEABLE_ON_RESUME
-
-FREE = frozenset(f"training.{key}" for key in CHANGEABLE_ON_RESUME)
-
-
-IDLE = {
-    "constant": ("decay_after", "decay_every", "decay_factor", "decay_power"),
-    "step": ("decay_power",),
-    "polynomial": ("decay_every", "decay_factor"),
-}
-"""Keys of [training] that a schedule ignores."""
-
-
-MOST_TOLD = 3
-"""Runs named in a problem that many runs share."""
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One run of a suite: ``crossview train RECIPE --set ... --out path``.
+class SuiteRun:
+    """One run of a suite.
 
     record: the file of its record; None if no records are kept.
     """
@@ -59,146 +31,126 @@ class Planned:
 
     @property
     def source(self) -> Path:
-        """Return the path of its results: the record if it exists, else the folder."""
+        """The path of its results: the record if it exists, else the folder."""
         return self.record if self.record is not None and self.record.exists() else self.path
 
     @property
     def name(self) -> str:
-        """Return its name in a line of output."""
+        """Its name in a line of output."""
         setting = f"{self.setting.name}, " if len(self.suite.settings) > 1 else ""
         return f"{setting}{self.row.label}, seed {self.seed}"
 
     @property
-    def membership(self) -> dict[str, Any]:
-        """Return its place in the suite, as in bench.json: the fields of Membership."""
-        row, setting = self.row, self.setting
-        told = {
-            "suite": self.suite.name,
-            "protocol": self.suite.protocol,
-            "setting": setting.name,
-            "label": row.label,
-        }
-        return {**told, "reference": row.reference}
+    def membership(self) -> Membership:
+        """Its place in the suite."""
+        suite, row = self.suite, self.row
+        return Membership(suite.name, suite.protocol, self.setting.name, row.label, row.reference)
 
     @cached_property
-    def sets(self) -> tuple[str, ...]:
-        """Return the --set texts. Raise UserError."""
-        given = (*self._planned_batch, *self.suite.common, *self.setting.set, *self.row.set)
-        own = (f"method.name={self.row.name}", *given, f"training.seed={self.seed}")
-        if self.suite.total_steps is None:
-            return own
-        method = with_total_steps(load(self.setting.recipe, own), self.suite.total_steps)["method"]
-        return (*own, *(f"method.{key}={method[key]}" for key in STEP_KEYS if key in method))
-
-    @cached_property
-    def _planned_batch(self) -> tuple[str, ...]:
-        """Return the batch of a recipe "folder", planned per setting, the same for all methods."""
-        tables = load(self.setting.recipe)
-        if tables.get("data", {}).get("source") != "folder":
-            return ()
-        batch = layers(self.setting.recipe)[1].get("training", {})
-        return tuple(
-            f"training.{key}={batch[key]}"
-            for key in ("labelled_batch", "unlabelled_batch")
-            if batch.get(key)
-        )
-
-    @cached_property
-    def asked(self) -> Tables:
-        """Return the raw recipe, without the code's defaults. May raise UserError."""
-        return load(self.setting.recipe, self.sets)
-
-    @cached_property
-    def resolved(self) -> Recipe:
-        """Return the resolved recipe.
+    def recipe(self) -> Recipe:
+        """The resolved recipe.
 
         Raises UserError if it is invalid, or leaves keys to a plan, which may differ between rows.
         """
-        _, given = layers(self.setting.recipe, self.sets)
-        left = missing(given) if self.asked.get("data", {}).get("source") == "folder" else []
-        if left:
-            fix = (
-                "set them in `common` or in the setting; "
-                "crossview recipe folder --data DATA prints planned values"
+        sets = (
+            f"method.name={self.row.name}",
+            *self._planned_batch(),
+            *self.suite.common,
+            *self.setting.set,
+            *self.row.set,
+            f"training.seed={self.seed}",
+        )
+        read = layers(self.setting.recipe, sets)
+        if left := open_keys(read):
+            fail(
+                "the recipe leaves keys to be planned",
+                found=", ".join(left),
+                fix="set them in `common` or in the setting; "
+                "crossview recipe folder --data DATA prints planned values",
             )
-            raise UserError(
-                Problem("the recipe leaves keys to be planned", found=", ".join(left), fix=fix)
+        total = self.suite.total_steps
+        return typed(read.tables if total is None else with_total_steps(read.tables, total))
+
+    def _planned_batch(self) -> list[str]:
+        """Return the batch of a recipe "folder", planned per setting, the same for all methods."""
+        read = layers(self.setting.recipe)
+        if read.tables.get("data", {}).get("source") != "folder":
+            return []
+        batch = read.own.get("training", {})
+        keys = ("labelled_batch", "unlabelled_batch")
+        return [f"training.{key}={batch[key]}" for key in keys if batch.get(key)]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The part of a suite to work on.
+
+    Attributes:
+        suite: The suite.
+        out: The folder of the runs and of their table.
+        data: The folder of the data; None if the source needs none.
+        only: Labels of the rows, or their folder names. Default: all.
+        settings: Names of the settings. Default: all.
+        seeds: Number of seeds, from the first. Default: all.
+        records: A folder that gets a record of each run. A run with a record counts as finished
+            and needs no run folder.
+    """
+
+    suite: Suite
+    out: Path
+    data: Path | None = None
+    only: Sequence[str] = ()
+    settings: Sequence[str] = ()
+    seeds: int | None = None
+    records: Path | None = None
+
+    @cached_property
+    def every_run(self) -> list[SuiteRun]:
+        """All runs of the suite in order: seeds outermost, then settings, then rows."""
+        return [
+            SuiteRun(
+                self.out / slug(setting.name) / f"{slug(row.label)}-seed{seed}",
+                self.suite,
+                setting,
+                row,
+                seed,
+                self.records and self.records / record_name(setting.name, row.label, seed),
             )
-        return resolve(self.setting.recipe, self.sets)
+            for seed in self.suite.seeds
+            for setting in self.suite.settings
+            for row in self.suite.methods
+            if not row.settings or setting.name in row.settings
+        ]
+
+    @cached_property
+    def runs(self) -> list[SuiteRun]:
+        """The selected runs, in order.
+
+        Raises UserError for a row, setting or number of seeds that the suite does not have.
+        """
+        suite = self.suite
+        labels = [row.label for row in suite.methods]
+        names = [setting.name for setting in suite.settings]
+        problems = [*_unknown(self.only, labels, "--only")]
+        problems += _unknown(self.settings, names, "--setting")
+        if self.seeds is not None and not 1 <= self.seeds <= len(suite.seeds):
+            what = "the suite does not have this number of seeds"
+            problems.append(Problem(what, "--seeds", str(self.seeds), f"1 to {len(suite.seeds)}"))
+        raise_all(problems)
+        rows, settings = set(map(slug, self.only)), set(map(slug, self.settings))
+        return [
+            run
+            for run in self.every_run
+            if run.seed in suite.seeds[: self.seeds]
+            and (not rows or slug(run.row.label) in rows)
+            and (not settings or slug(run.setting.name) in settings)
+        ]
 
 
 def record_name(setting: str, row: str, seed: int, tag: str = "") -> str:
     """Return the file name of a run's record: "la-8-cml-seed1.json"."""
-    return (
-        "-".join(part for part in (slug(setting), slug(row), f"seed{seed}", tag) if part) + ".json"
-    )
-
-
-def every_run(suite: Suite, out: Path, records: Path | None = None) -> list[Planned]:
-    """Return all runs of a suite in order: seeds outermost, then settings, then rows."""
-
-    def planned(setting: Setting, row: Entry, seed: int) -> Planned:
-        record = (
-            records / record_name(setting.name, row.label, seed) if records is not None else None
-        )
-        return Planned(
-            out / slug(setting.name) / f"{slug(row.label)}-seed{seed}",
-            suite,
-            setting,
-            row,
-            seed,
-            record,
-        )
-
-    return [
-        planned(setting, row, seed)
-        for seed in suite.seeds
-        for setting in suite.settings
-        for row in suite.methods
-        if not row.settings or setting.name in row.settings
-    ]
-
-
-def chosen_runs(
-    suite: Suite,
-    out: Path,
-    *,
-    only: Sequence[str] = (),
-    settings: Sequence[str] = (),
-    seeds: int | None = None,
-    records: Path | None = None,
-) -> list[Planned]:
-    """Return a part of :func:`every_run`.
-
-    only: labels of rows, or their folder names. seeds: the number of seeds, from the first. Raises
-    UserError for a row, setting or number of seeds that the suite does not have.
-    """
-    labels, names = (
-        [row.label for row in suite.methods],
-        [setting.name for setting in suite.settings],
-    )
-    problems = [*_unknown(only, labels, "--only"), *_unknown(settings, names, "--setting")]
-    if seeds is not None and not 1 <= seeds <= len(suite.seeds):
-        problems.append(
-            Problem(
-                "the suite does not have this number of seeds",
-                "--seeds",
-                str(seeds),
-                f"1 to {len(suite.seeds)}",
-            )
-        )
-    raise_all(problems)
-    rows, parts, first = (
-        set(map(slug, only or labels)),
-        set(map(slug, settings or names)),
-        suite.seeds[:seeds],
-    )
-    runs = every_run(suite, out, records)
-    return [
-        run
-        for run in runs
-        if run.seed in first and slug(run.row.label) in rows and slug(run.setting.name) in parts
-    ]
+    parts = (slug(setting), slug(row), f"seed{seed}", tag)
+    return "-".join(filter(None, parts)) + ".json"
 
 
 def _unknown(asked: Sequence[str], known: Sequence[str], option: str) -> list[Problem]:
@@ -208,199 +160,3 @@ def _unknown(asked: Sequence[str], known: Sequence[str], option: str) -> list[Pr
         for name in asked
         if slug(name) not in slugs
     ]
-
-
-def check_recipes(runs: Sequence[Planned]) -> None:
-    """Raise one UserError unless every recipe is valid and follows the suite's protocol.
-
-    Under protocol "equal", the rows of a setting must agree except in the keys that a row sets.
-    """
-    problems: dict[Problem, None] = {}
-    resolved: dict[Planned, Recipe] = {}
-    first_seed = {(run.setting.name, run.row.label): run for run in reversed(runs)}
-    for run in (run for run in runs if run in first_seed.values()):
-        try:
-            resolved[run] = run.resolved
-        except UserError as error:
-            places = [
-                ": ".join(filter(None, [f"row '{run.row.label}'", problem.where]))
-                for problem in error.problems
-            ]
-            problems |= dict.fromkeys(
-                replace(problem, where=place)
-                for problem, place in zip(error.problems, places, strict=True)
-            )
-    raise_all(list(problems))
-    for setting in dict.fromkeys(run.setting for run in resolved):
-        rows = {
-            run: recipe
-            for run, recipe in resolved.items()
-            if run.setting == setting and not run.row.reference
-        }
-        raise_all(
-            _unequal(setting, rows) if rows and next(iter(rows)).suite.protocol == "equal" else []
-        )
-
-
-def _unequal(setting: Setting, rows: Mapping[Planned, Recipe]) -> list[Problem]:
-    """Return a problem per key in which rows differ without setting it."""
-    problems = []
-    flat = {run: _must_agree(run, recipe) for run, recipe in rows.items()}
-    for key in differing(list(flat.values())):
-        values = {run.row.label: keys[key] for run, keys in flat.items() if key in keys}
-        if len(set(map(repr, values.values()))) > 1:
-            found = ", ".join(f"{label} {value}" for label, value in values.items())
-            fix = (
-                f"put {key}=... into `common`, or into the `set` of each row that differs, "
-                "which the table then lists"
-            )
-            problems.append(
-                Problem(
-                    f"the protocol is equal but the rows differ in '{key}'",
-                    setting.name,
-                    found,
-                    fix=fix,
-                )
-            )
-    return problems
-
-
-def _must_agree(run: Planned, recipe: Recipe) -> dict[str, Any]:
-    """Return the keys that must agree under protocol "equal": not set by the row, and in use."""
-    tables, training = recipe.tables(), recipe.training
-    unlabelled = any(stage.unlabelled for stage in recipe.stages())
-    idle = {*IDLE[training.schedule], *(() if unlabelled else ("unlabelled_batch",))}
-    tables["training"] = {
-        key: value
-        for key, value in tables["training"].items()
-        if key in OWNED_BY_METHOD and key not in idle
-    }
-    own = {".".join(parse_set(text)[:2]) for text in run.row.set}
-    flat = {
-        f"{table}.{key}": value
-        for table in ("data", "network", "training", "inference")
-        for key, value in tables[table].items()
-    }
-    return {key: value for key, value in flat.items() if key not in own}
-
-
-def check_unchanged(runs: Sequence[Planned]) -> None:
-    """Raise UserError if existing runs were made with a different recipe or different plugin code.
-
-    The error lists every key that differs, and all runs of different code. If a run has a record,
-    the record must be complete and of this run; its folder is not checked.
-    """
-    changes: dict[tuple[str, str, str], list[Path]] = {}
-    problems: list[Problem] = []
-    for run in runs:
-        problems += _unusable_record(run)
-        for change in _changes(run):
-            changes.setdefault(change, []).append(run.source)
-    fix = (
-        "restore the suite, choose another --out, "
-        "or delete these folders (or records) to train the runs again"
-    )
-    changed = [
-        Problem(
-            f"'{key}' has changed in the suite since these runs were trained",
-            told(paths),
-            now,
-            f"{then}, as in the run",
-            fix,
-        )
-        for (key, now, then), paths in changes.items()
-    ]
-    raise_all(problems + changed + _other_plugins(runs))
-
-
-def _other_plugins(runs: Iterable[Planned]) -> list[Problem]:
-    """Return the problems of runs trained with different plugin code: no table may mix them."""
-    others: dict[tuple[str, str], list[Path]] = {}
-    for run in runs:
-        change = plugins.changed(run.row.name, environment(run.source))
-        if change and (run.source != run.path or Run(run.path).trained):
-            others.setdefault((run.row.name, change), []).append(run.source)
-    fix = "choose another --out (and --records), or delete these runs to train them again"
-    return [
-        Problem(
-            f"the code of {name} has changed since these runs were trained",
-            ", ".join(map(str, paths)),
-            change,
-            "the same code",
-            fix,
-        )
-        for (name, change), paths in others.items()
-    ]
-
-
-def _unusable_record(run: Planned) -> list[Problem]:
-    """Return the problems of a record that cannot be used for the run."""
-    if run.source == run.path:
-        return []
-    try:
-        found, member = read_run(run.source, "test"), membership(run.source)
-    except UserError as error:
-        return list(error.problems)
-    fix = "move it away, or choose another --records"
-    if member is None:
-        return [Problem("the record's run is not from a suite", str(run.source), fix=fix)]
-    theirs, ours = (
-        (member.setting, member.label, found.seed),
-        (run.setting.name, run.row.label, run.seed),
-    )
-    if theirs != ours:
-        return [
-            Problem(
-                "the record is of a different run", str(run.source), f"{theirs}", f"{ours}", fix
-            )
-        ]
-    if found.partial:
-        return [Problem("the record is of a partial evaluation", str(run.source), fix=fix)]
-    return []
-
-
-def told(paths: Sequence[Path]) -> str:
-    """Return the first MOST_TOLD paths, and the number of the others."""
-    more = f" and {len(paths) - MOST_TOLD} more" if len(paths) > MOST_TOLD else ""
-    return ", ".join(map(str, paths[:MOST_TOLD])) + more
-
-
-def _changes(run: Planned) -> list[tuple[str, str, str]]:
-    """Return (key, value now, value then) per key that differs from the run's request."""
-    then = membership(run.source)
-    if then is None:
-        return []  # no run, or one whose own recipe is compared when it is resumed
-    asked = place(run.source).get("asked", {})
-    before, now = _flat(asked), _flat(json.loads(json.dumps(run.asked)))
-    free = FREE | _equal_once_resolved(asked, run)
-    changed = [
-        (key, _value(now.get(key)), _value(before.get(key)))
-        for key in differing([before, now])
-        if key not in free
-    ]
-    if then.protocol != run.suite.protocol:
-        changed.append(("protocol", run.suite.protocol, then.protocol))
-    return changed
-
-
-def _equal_once_resolved(asked: Mapping[str, Any], run: Planned) -> frozenset[str]:
-    """Return keys equal after defaults are filled in, such as a key that is newer than the run."""
-    try:
-        before, now = _flat(resolve(asked).tables()), _flat(run.resolved.tables())
-    except UserError:  # the old recipe has keys that no longer exist
-        return frozenset()
-    return frozenset(key for key in before.keys() & now.keys() if before[key] == now[key])
-
-
-def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
-    nested = {
-        f"{table}.{key}": value
-        for table, keys in tables.items()
-        if isinstance(keys, Mapping)
-        for key, value in keys.items()
-    }
-    return nested | {key: value for key, value in tables.items() if not isinstance(value, Mapping)}
-
-
-def _value(value: Any) -> str:
-    return "not set" if value is None else repr(value)

@@ -1,7 +1,7 @@
 """Suites: methods x settings x seeds under one protocol, in a TOML file.
 
-:mod:`crossview.runner` runs them. Each run is ``crossview train RECIPE`` with ``--set`` texts, of
-which later ones win: the suite's ``common``, the setting's ``set``, the row's ``set``, the seed,
+:mod:`crossview.runs.bench.bench` runs them. Each run is a recipe with ``--set`` texts, of which
+later ones win: the suite's ``common``, the setting's ``set``, the row's ``set``, the seed,
 and under protocol "equal" the steps of the method's stages, scaled to the suite's ``total_steps``.
 """
 
@@ -16,17 +16,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from crossview.core.errors import Problem, UserError, nearest, raise_all
-from crossview.recipe.layers import parse_set
+from crossview.core.errors import Problem, UserError, fail, nearest, raise_all
+from crossview.recipe.layers import parse_set, read_toml
 from crossview.recipe.resolve import parse
 
 Label = Annotated[
     str, Field(min_length=1, max_length=60, pattern=r"^[^,\n\r\t]*[A-Za-z0-9][^,\n\r\t]*$")
 ]
 """A name in a table and of a folder. No comma, so that a CSV file needs no quotes."""
-
-
-PLACES = ("settings", "methods")
 
 
 class _Part(BaseModel):
@@ -79,40 +76,30 @@ class Suite(_Part):
     methods: tuple[Entry, ...] = Field(min_length=1, description="the rows")
 
 
+SHIPPED = resources.files("crossview").joinpath("runs", "bench", "suites")
+
+
 def shipped_suites() -> list[str]:
     """Return the names of the shipped suites."""
-    files = resources.files("crossview").joinpath("runs", "bench", "suites").iterdir()
-    return sorted(Path(file.name).stem for file in files if file.name.endswith(".toml"))
+    files = (Path(file.name) for file in SHIPPED.iterdir())
+    return sorted(file.stem for file in files if file.suffix == ".toml")
 
 
-def load_suite(suite: str | Path) -> Suite:
-    """Return a shipped suite, or one from a TOML file. Raise UserError with every problem found."""
+def load_suite(suite: str | Path | Suite) -> Suite:
+    """Return a suite: itself, a shipped one by its name, or one from a TOML file.
+
+    Raise UserError with every problem found.
+    """
+    if isinstance(suite, Suite):
+        return suite
     path = Path(suite)
-    if path.suffix != ".toml":
-        if str(suite) not in shipped_suites():
-            fix = nearest(str(suite), shipped_suites())
-            raise UserError(
-                Problem(
-                    f"unknown suite '{suite}'",
-                    expected="a shipped suite or a TOML file",
-                    fix=fix,
-                )
-            )
-        text = (
-            resources.files("crossview")
-            .joinpath("runs", "bench", "suites", f"{suite}.toml")
-            .read_text(encoding="utf-8")
-        )
-        return parse_suite(tomllib.loads(text))
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            Problem("cannot read the suite", str(path), error.strerror or str(error))
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(Problem("not a TOML file", str(path), str(error))) from None
-    return parse_suite(tables, path.parent)
+    if path.suffix == ".toml":
+        return parse_suite(read_toml(path, "suite"), path.parent)
+    if str(suite) not in shipped_suites():
+        fix = nearest(str(suite), shipped_suites())
+        fail(f"unknown suite '{suite}'", expected="a shipped suite or a TOML file", fix=fix)
+    text = SHIPPED.joinpath(f"{suite}.toml").read_text(encoding="utf-8")
+    return parse_suite(tomllib.loads(text))
 
 
 def parse_suite(tables: Mapping[str, Any], beside: Path = Path()) -> Suite:
@@ -120,37 +107,37 @@ def parse_suite(tables: Mapping[str, Any], beside: Path = Path()) -> Suite:
 
     beside: the folder that recipe files are relative to.
     """
-    problems: list[Problem] = []
-
-    def parts(place: str, model: type[_Part]) -> list[Any]:
-        found = []
-        items = tables.get(place, [])
-        if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
-            problems.append(Problem(f"'{place}' is not a list of tables", expected=f"[[{place}]]"))
-            return []
-        for number, item in enumerate(items, start=1):
-            try:
-                found.append(parse(model, item, f"{place} {number}"))
-            except UserError as error:
-                problems.extend(error.problems)
-        return found
-
-    settings = [_with_file(setting, beside) for setting in parts("settings", Setting)]
-    rows = parts("methods", Entry)
-    if not problems:
+    problems = [
+        Problem(f"unknown key '{key}'", "[suite]", fix=nearest(key, Suite.model_fields))
+        for key in tables
+        if key not in Suite.model_fields
+    ]
+    typed: dict[str, Any] = {}
+    for place, model in (("settings", Setting), ("methods", Entry)):
         try:
-            suite = parse(Suite, {**tables, "settings": settings, "methods": rows}, "suite")
+            typed[place] = _parts(tables.get(place, []), place, model)
         except UserError as error:
             problems.extend(error.problems)
-        else:
-            raise_all(_conflicts(suite))
-            return suite
-    elif unknown := [key for key in tables if key not in Suite.model_fields]:
-        problems += [
-            Problem(f"unknown key '{key}'", "[suite]", fix=nearest(key, Suite.model_fields))
-            for key in unknown
-        ]
-    raise UserError(problems)
+    raise_all(problems)
+    typed["settings"] = [_with_file(setting, beside) for setting in typed["settings"]]
+    suite = parse(Suite, {**tables, **typed}, "suite")
+    raise_all(_conflicts(suite))
+    return suite
+
+
+def _parts(items: Any, place: str, model: type[_Part]) -> list[_Part]:
+    """Return the typed tables of a list. Raise UserError with every problem found."""
+    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+        fail(f"'{place}' is not a list of tables", expected=f"[[{place}]]")
+    found: list[_Part] = []
+    problems: list[Problem] = []
+    for number, item in enumerate(items, start=1):
+        try:
+            found.append(parse(model, item, f"{place} {number}"))
+        except UserError as error:
+            problems += error.problems
+    raise_all(problems)
+    return found
 
 
 def slug(label: str) -> str:
@@ -165,62 +152,56 @@ def _with_file(setting: Setting, beside: Path) -> Setting:
 
 def _conflicts(suite: Suite) -> list[Problem]:
     """Return the problems between the keys of a suite."""
-    settings, labels = (
-        [setting.name for setting in suite.settings],
-        [row.label for row in suite.methods],
-    )
-    problems = [*_twice(settings, "[[settings]] name"), *_twice(labels, "[[methods]] label")]
+    names = [setting.name for setting in suite.settings]
+    labels = [row.label for row in suite.methods]
+    problems = [*_twice(names, "[[settings]] name"), *_twice(labels, "[[methods]] label")]
     if len(set(suite.seeds)) < len(suite.seeds):
-        problems.append(
-            Problem("a seed appears more than once", "[suite] seeds", str(list(suite.seeds)))
-        )
+        what = "a seed appears more than once"
+        problems.append(Problem(what, "[suite] seeds", str(list(suite.seeds))))
     if suite.baseline not in labels:
-        problems.append(
-            Problem(
-                f"no row has the label of the baseline, '{suite.baseline}'",
-                "[suite] baseline",
-                fix=nearest(suite.baseline, labels),
-            )
-        )
+        what = f"no row has the label of the baseline, '{suite.baseline}'"
+        fix = nearest(suite.baseline, labels)
+        problems.append(Problem(what, "[suite] baseline", fix=fix))
     if (suite.total_steps is None) == (suite.protocol == "equal"):
-        expected = (
-            "a number under protocol = 'equal'; none under 'published', "
-            "where each method keeps its own steps"
-        )
         problems.append(
             Problem(
                 "'total_steps' does not fit the protocol",
                 "[suite] total_steps",
                 str(suite.total_steps),
-                expected,
+                "a number under protocol = 'equal'; none under 'published', "
+                "where each method keeps its own steps",
             )
         )
-    for row in suite.methods:
-        unknown = [name for name in row.settings if name not in settings]
-        problems += [
-            Problem(f"unknown setting '{name}'", f"row '{row.label}'", fix=nearest(name, settings))
-            for name in unknown
-        ]
-    texts = [
-        ("common", suite.common),
-        *((f"setting '{part.name}'", part.set) for part in suite.settings),
+    problems += [
+        Problem(f"unknown setting '{name}'", f"row '{row.label}'", fix=nearest(name, names))
+        for row in suite.methods
+        for name in row.settings
+        if name not in names
     ]
-    for where, sets in [*texts, *((f"row '{row.label}'", row.set) for row in suite.methods)]:
-        problems += [problem for text in sets for problem in _unusable(text, where)]
+    sets = {
+        "common": suite.common,
+        **{f"setting '{setting.name}'": setting.set for setting in suite.settings},
+        **{f"row '{row.label}'": row.set for row in suite.methods},
+    }
+    problems += [
+        problem
+        for where, texts in sets.items()
+        for text in texts
+        for problem in _unusable(text, where)
+    ]
     return problems
 
 
 def _twice(labels: Sequence[str], where: str) -> list[Problem]:
     """Return a problem if labels name the same folder, even if they differ in punctuation."""
-    slugs = [slug(label).lower() for label in labels]
+    folders = [slug(label).lower() for label in labels]
     twice = [
         label
-        for label, name in zip(labels, slugs, strict=True)
-        if not name or slugs.count(name) > 1
+        for label, folder in zip(labels, folders, strict=True)
+        if not folder or folders.count(folder) > 1
     ]
-    return (
-        [Problem("labels name the same folder, or none", where, ", ".join(twice))] if twice else []
-    )
+    what = "labels name the same folder, or none"
+    return [Problem(what, where, ", ".join(twice))] if twice else []
 
 
 def _unusable(text: str, where: str) -> list[Problem]:
@@ -229,11 +210,8 @@ def _unusable(text: str, where: str) -> list[Problem]:
         table, key, _ = parse_set(text)
     except UserError as error:
         return list(error.problems)
-    own = {("method", "name"): "the row's 'name'", ("training", "seed"): "the suite's 'seeds'"}.get(
-        (table, key)
-    )
-    return (
-        [Problem(f"'{table}.{key}' cannot be set here", where, text, fix=f"use {own}")]
-        if own
-        else []
-    )
+    own = {"method.name": "the row's 'name'", "training.seed": "the suite's 'seeds'"}
+    name = f"{table}.{key}"
+    if name not in own:
+        return []
+    return [Problem(f"'{name}' cannot be set here", where, text, fix=f"use {own[name]}")]

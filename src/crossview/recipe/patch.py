@@ -1,0 +1,44 @@
+"""Patches: sizes that a scan, a device and a network allow, and the levels that fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+MOST_LEVELS = 5
+
+SMALLEST_BOTTLENECK = 4
+"""Minimum voxels per side of the deepest level.
+
+Below, convolutions see mostly padding, and bf16 fails on CPUs (see networks.layers).
+"""
+
+
+def patch_of(median: Sequence[int], most: int, levels: Sequence[int]) -> tuple[list[int], int]:
+    """Return the largest patch within the median scan, and the most ``levels`` that it allows.
+
+    The patch has at most ``most`` voxels; its longest sides are cut first. Sides are multiples of
+    2^(levels-1) and, if the scan allows it, at least ``SMALLEST_BOTTLENECK`` times that.
+    """
+    for count in levels:
+        multiple = 2 ** (count - 1)
+        smallest = SMALLEST_BOTTLENECK * multiple
+        if min(median) < smallest and count != levels[-1]:
+            continue  # with the fewest levels, small scans are padded
+        patch = [max(side // multiple * multiple, smallest) for side in median]
+        while prod(patch) > most and max(patch) > smallest:
+            patch[patch.index(max(patch))] -= multiple
+        if prod(patch) <= most:
+            break
+    return patch, count
+
+
+def levels_of(patch: Sequence[int]) -> int:
+    """Return the most levels whose deepest has ``SMALLEST_BOTTLENECK`` voxels per side, or 2."""
+    fitting = [
+        count
+        for count in range(2, MOST_LEVELS + 1)
+        if all(side % 2 ** (count - 1) == 0 for side in patch)
+    ]
+    wide = [count for count in fitting if min(patch) >= SMALLEST_BOTTLENECK * 2 ** (count - 1)]
+    return max(wide, default=2)
