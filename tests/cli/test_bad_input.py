@@ -1,4 +1,4 @@
-"""Every kind of bad input that a practitioner can meet, by the command: what is told, exit code 2, and finished predictions kept whole."""
+"""Tests of bad input: every problem is named, exit code 2, and finished predictions are kept."""
 
 import gzip
 import os
@@ -36,7 +36,7 @@ def scan(number: int, size: int = 1):
 
 
 def write_set(root: Path) -> Path:
-    """Five scans, three of them labelled, in a folder and of names with spaces and letters beyond ASCII."""
+    """Write five scans, three labelled, with spaces and letters beyond ASCII in their names."""
     for number, name in enumerate(NAMES):
         image, label = scan(number)
         write_nifti(root / "images" / f"{name}.nii.gz", image, AFFINE)
@@ -71,7 +71,7 @@ def cut_off(path: Path) -> None:
 
 
 def claims_much(path: Path) -> None:
-    """A header of 10^12 voxels."""
+    """Write a header of 10^12 voxels."""
     raw = bytearray(gzip.decompress(path.read_bytes()))
     struct.pack_into("<8h", raw, 40, 3, 10_000, 10_000, 10_000, 1, 1, 1, 1)
     path.write_bytes(gzip.compress(bytes(raw)))
@@ -181,7 +181,7 @@ def remove_labels(data: Path, left: int) -> None:
         ),
     ],
 )
-def test_a_set_that_is_none(capsys, tmp_path, data, spoil, told):
+def test_a_data_set_that_cannot_be_trained_on_is_refused(capsys, tmp_path, data, spoil, told):
     spoil(data)
     for verb in (
         ["check", data],
@@ -201,7 +201,7 @@ def test_no_scans_to_predict(capsys, tmp_path, run):
 
 @contextmanager
 def largest_file(size: int):
-    """No file of this process grows beyond ``size`` bytes: a write then fails in its middle, as on a full disk."""
+    """Make writes beyond ``size`` bytes of a file fail, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -210,7 +210,7 @@ def largest_file(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_is_full_keeps_what_is_whole(capsys, tmp_path, run):
+def test_a_full_disk_keeps_complete_predictions(capsys, tmp_path, run):
     for number, size in enumerate((1, 3, 1)):
         write_nifti(tmp_path / "scans" / f"{NAMES[number]}.nii", scan(number, size)[0], AFFINE)
     with largest_file(60_000):
@@ -227,13 +227,11 @@ def test_a_disk_that_is_full_keeps_what_is_whole(capsys, tmp_path, run):
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-def test_an_output_folder_that_can_not_be_written_is_told_at_once(
+def test_an_output_folder_that_cannot_be_written_is_reported_at_once(
     capsys, tmp_path, data, run, monkeypatch, read_only
 ):
     place = tmp_path / "place"
-    if (
-        read_only
-    ):  # by the system's answer: for root, rights refuse nothing, and only a mount is read-only
+    if read_only:  # by the system's answer: root is refused nothing but on a read-only mount
         place.mkdir()
         monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != place)
     else:

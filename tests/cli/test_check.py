@@ -1,4 +1,4 @@
-"""``crossview check`` as a person types it: one pass, every problem, two exit codes."""
+"""Tests of ``crossview check``: one pass, every problem, two exit codes."""
 
 import json
 import subprocess
@@ -6,26 +6,19 @@ import sys
 
 import numpy as np
 import pytest
+from tests.helpers.command import crossview as crossview_command
 from tests.helpers.made_folder import make_folder, scan, write_nifti
 
 import crossview
-from crossview import cli
 
 
 @pytest.fixture
 def run(capsys, monkeypatch):
-    """Runs the command in this process, 80 columns wide: exit code, standard output, standard error."""
+    """Return a function that runs the command 80 columns wide in this process."""
     monkeypatch.setenv("COLUMNS", "80")
 
     def call(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["crossview", "check", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
+        return crossview_command(capsys, "check", *arguments)
 
     return call
 
@@ -37,7 +30,7 @@ def sound(tmp_path):
 
 @pytest.fixture
 def faulty(sound):
-    """Each fault in a scan of its own; the labelled scans 0 and 1 stay whole."""
+    """Return a data set with each fault in another scan; labelled scans 0 and 1 stay whole."""
     image, label = scan(2)
     write_nifti(sound / "labels/case02.nii.gz", label, np.diag([1.0, 1.5, 2.2, 1.0]))
     write_nifti(sound / "labels/case03.nii.gz", scan(3)[1] * 0.5)
@@ -65,7 +58,7 @@ def test_a_sound_folder(run, sound):
     assert max(len(line) for line in out.splitlines()) <= 80
 
 
-def test_every_fault_is_told_at_once(run, faulty):
+def test_every_fault_is_reported_at_once(run, faulty):
     code, out, _ = run(faulty)
     assert code == 2
     told = " ".join(out.split())
@@ -119,7 +112,7 @@ def test_nothing_is_wrong_with_having_no_labels_of_unlabelled_scans(run, sound):
     assert found["cases"]["unlabelled"] == ["case04", "case05", "case06"]
 
 
-def test_many_alike_problems_are_told_together(run, sound):
+def test_problems_of_one_kind_are_reported_together(run, sound):
     for number in range(20, 40):
         (sound / "images" / f"case{number}.nii.gz").write_bytes(b"x")
     _, out, _ = run(sound)

@@ -1,4 +1,4 @@
-"""crossview suggest: from a run to the scans that are worth labelling next."""
+"""Tests of ``crossview suggest``, from a run to the scans to label next."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tables of the command, as text."""
+"""Tests of the tables of the command, as text."""
 
 from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""A file is whole or not there."""
+"""Tests that a file is complete or absent."""
 
 import pytest
 

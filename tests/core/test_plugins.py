@@ -28,7 +28,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def words(printed, before):
-    """The command that is printed after some words."""
+    """Return the command that is printed after some words."""
     return shlex.split(printed.split(before, 1)[1].splitlines()[0])[1:]
 
 

@@ -115,7 +115,6 @@ def test_the_blocks_of_a_page_run(page, tmp_path):
         "COLUMNS": "120",
         "NO_COLOR": "1",
         "OMP_NUM_THREADS": "1",
-        "MPLCONFIGDIR": str(tmp_path / ".matplotlib"),
     }
     for block in [block for each in chain(page) for block in RUN[each]]:
         if named := FILE.match(block.text):

@@ -5,8 +5,13 @@ import sys
 from crossview import cli
 
 
+def sets(*texts: str) -> list[str]:
+    """Return the arguments that set keys of a recipe."""
+    return [part for text in texts for part in ("--set", text)]
+
+
 def crossview(capsys, *arguments) -> tuple[int, str, str]:
-    """Run the command; its exit code, standard output and standard error."""
+    """Run the command and return its exit code, standard output and standard error."""
     sys_argv, sys.argv = sys.argv, ["crossview", *map(str, arguments)]
     try:
         cli.main()

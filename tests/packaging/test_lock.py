@@ -1,4 +1,4 @@
-"""requirements.lock agrees with pyproject.toml, and holds nothing that ties it to a machine."""
+"""Tests that requirements.lock agrees with pyproject.toml and names no machine."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""The Makefile's torch check, the version numbers, and what the package carries."""
+"""Tests of the Makefile's torch check and of the version numbers."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def torch_check() -> str:
-    """The Python lines by which `make setup` decides whether the torch that is there is kept."""
+    """Return the Python lines by which `make setup` decides if it keeps the installed torch."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     return makefile.split("define torch_check\n")[1].split("endef")[0]
 

@@ -8,16 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossview.core.text import (
-    distance,
-    duration,
-    in_text,
-    interval,
-    listed,
-    number,
-    percent,
-    points,
-)
 from crossview.reporting.plots import Interval, Mark, interval_plot, strip
 from crossview.reporting.svg import Series, line_chart, short, thin, ticks
 from crossview.reporting.words import metric
@@ -85,24 +75,8 @@ def test_a_comparison_without_intervals_is_drawn() -> None:
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        (percent(0.90364), "90.36"),
-        (percent(None), "–"),
-        (percent(float("nan")), "–"),
-        (percent(True), "–"),
-        (in_text(1), "100.00\u00a0%"),
-        (points(-0.021), "−2.10"),
-        (points(0.021), "+2.10"),
-        (distance(6.064), "6.06"),
         (metric("jaccard", 0.5), "50.00"),
         (metric("hd95", 0.5), "0.50"),
-        (interval(0.1, 0.2), "10.00 to 20.00"),
-        (interval(None, 0.2), ""),
-        (duration(4000), "1 h 6 min"),
-        (duration(59.96), "60 s"),
-        (duration(3.21), "3.2 s"),
-        (duration("x"), "–"),
-        (listed(["a", "b", "c"]), "a, b and c"),
-        (listed(list("abcdefgh")), "a, b, c, d, e, f and 2 more"),
         (short(12000), "12k"),
         (short(1e-5), "1e-5"),
         (short(0), "0"),
@@ -110,10 +84,3 @@ def test_a_comparison_without_intervals_is_drawn() -> None:
 )
 def test_words(found: str, expected: str) -> None:
     assert found == expected
-
-
-def test_numbers() -> None:
-    assert number("0.5") == 0.5
-    assert number("") is None
-    assert number([1]) is None
-    assert number(float("inf")) is None

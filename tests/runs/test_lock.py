@@ -1,4 +1,4 @@
-"""One process at a time in a run folder, whoever it is and however it ends; two suites share their runs."""
+"""Tests that one process at a time works in a run folder, and that two suites share their runs."""
 
 import json
 import os
@@ -26,7 +26,7 @@ with locked(Path(sys.argv[1])):
 
 @pytest.fixture
 def holder():
-    """Holds the lock of a folder in another process, which is returned; it is killed at the end."""
+    """Hold the lock of a folder in another process, which is returned and killed at the end."""
     processes = []
 
     def hold(folder):

@@ -25,31 +25,24 @@ def bar(what: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
-    shown = Bar(console=console, transient=True)
+    shown = Bar(console=Console(stderr=True), transient=True)
     task = shown.add_task(what, total=None)
 
-    def stop() -> None:
-        if shown.live.is_started:  # stopping a bar that never started would print an empty line
-            shown.stop()
-
     def report_progress(done: int, total: int) -> None:
-        if not console.is_terminal:
-            return
         shown.update(task, completed=done, total=total)
-        if done < total:
-            shown.start()
-        else:
-            stop()
+        if done >= total:
+            shown.live.stop()  # shown.stop() would print an empty line where no bar is drawn
+        elif shown.console.is_terminal:
+            shown.live.start()
 
     try:
         yield report_progress
     except STOPS:
-        stop()
+        shown.live.stop()
         say("stopped")
         raise
     finally:
-        stop()
+        shown.live.stop()
 
 
 def print_result(result: RenderableType) -> None:

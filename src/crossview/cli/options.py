@@ -62,13 +62,13 @@ def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
     """Return the run folder of ``train``: --out, or the run to resume. Raise UserError if none."""
     if out is not None:
         return out
+    if resume and is_run(recipe):
+        return Path(recipe)
+    fix = "add --out runs/NAME"
     if is_run(recipe):
-        if resume:
-            return Path(recipe)
         fix = "add --resume to resume this run, or --out runs/NAME to start a new run of its recipe"
-    else:
-        fix = "add --out runs/NAME"
-        fix += ", or replace the recipe by the run folder to resume" if resume else ""
+    elif resume:
+        fix += ", or replace the recipe by the run folder to resume"
     fail("no run folder is given", "--out", found="none", fix=fix)
 
 

@@ -52,7 +52,7 @@ def evaluate(
     split: Split = "test",
     checkpoint: Annotated[
         str | None,
-        typer.Option(help="last or selected; by default that of the run's selection policy."),
+        typer.Option(help="last or selected; by default by the recipe's selection."),
     ] = None,
     cases: Annotated[
         int | None,

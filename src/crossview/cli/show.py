@@ -16,7 +16,7 @@ from crossview.core.errors import fail, nearest
 def report(
     run: RunPath,
     no_names: Annotated[
-        bool, flag("--no-names", "Write report-no-names.html, with cases numbered instead.")
+        bool, flag("--no-names", "Write report-no-names.html instead, with cases numbered.")
     ] = False,
 ) -> None:
     """Rewrite the report.html of a run."""
@@ -67,7 +67,7 @@ def recipe(
     sets: Sets = None,
     plugin: Plugin = None,
 ) -> None:
-    """Print a recipe with every key resolved, to edit and train. Plans 'folder' from --data."""
+    """Print a recipe with every key resolved, to edit and train. --data plans 'folder'."""
     from crossview.recipe.planned import commented, resolve_planned
 
     with bar("reading cases") as progress:
@@ -76,7 +76,10 @@ def recipe(
 
 
 def list_(
-    what: Annotated[str, typer.Argument(metavar="methods|recipes|sources|networks|suites")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="LIST", help="methods, recipes, sources, networks or suites."),
+    ],
     as_json: Json = False,
 ) -> None:
     """List methods, recipes, sources, networks or suites."""
@@ -94,7 +97,7 @@ def list_(
 
 
 def doctor() -> None:
-    """Show versions, devices, and the precision that is fastest on this machine."""
+    """Show versions, devices, and the fastest precision on this machine."""
     from crossview.cli.doctor import examine
 
     for name, found in examine().items():

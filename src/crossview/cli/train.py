@@ -77,9 +77,7 @@ def train(
     ] = None,
     gpus: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Train in this many processes on this machine, with one GPU each."
-        ),
+        typer.Option(min=1, help="Number of processes to train in on this machine, one GPU each."),
     ] = None,
     plugin: Plugin = None,
 ) -> None:

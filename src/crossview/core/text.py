@@ -53,7 +53,7 @@ def interval(low: Any, high: Any, show: Callable[[Any], str] = percent) -> str:
 
 
 def duration(seconds: Any) -> str:
-    """Format seconds: 4000 -> "1 h 7 min"."""
+    """Format seconds: 4000 -> "1 h 6 min"."""
     found = number(seconds)
     if found is None:
         return NOTHING
