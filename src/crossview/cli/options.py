@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from crossview.core.errors import fail
+from crossview.core.run_folder import RunFolder
 
 
 def flag(name: str, about: str, **more: Any) -> Any:
@@ -74,7 +75,7 @@ def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
 
 def is_run(recipe: str | Path) -> bool:
     """True if the recipe is given as a run folder."""
-    return (Path(recipe) / "recipe.toml").is_file()
+    return RunFolder(Path(recipe)).exists
 
 
 def load_plugin(plugin: str | None) -> None:

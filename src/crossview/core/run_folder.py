@@ -31,6 +31,8 @@ ENVIRONMENT = "environment.json"
 JOURNAL = "journal.jsonl"
 PLAN = "plan.json"
 MEMBERSHIP = "bench.json"
+SUMMARY = "summary.json"
+CASES = "cases.csv"
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,14 @@ class EvaluationFolder:
 
     def summary(self) -> Table:
         """Return summary.json. Raise UserError if it is missing or damaged."""
-        path = self.path / "summary.json"
+        path = self.path / SUMMARY
         if not path.exists():
             fail("there is no evaluation", path, fix=self.again)
         return _json_object(path, "the summary can't be read", f"evaluate again: {self.again}")
 
     def cases(self) -> list[dict[str, str]] | None:
         """Return the rows of cases.csv, unchecked, or None if it is missing."""
-        path = self.path / "cases.csv"
+        path = self.path / CASES
         if not path.exists():
             return None
         with path.open(encoding="utf-8", errors="replace", newline="") as file:
@@ -198,7 +200,7 @@ class RunFolder:
     def evaluations(self) -> list[EvaluationFolder]:
         """Evaluations that have a summary, test first, then validation."""
         order = {"test": 0, "validation": 1}
-        folders = [summary.parent for summary in self.path.glob("evaluation/*/summary.json")]
+        folders = [summary.parent for summary in self.path.glob(f"evaluation/*/{SUMMARY}")]
         whole = [EvaluationFolder(folder) for folder in folders if folder.suffix != ".part"]
         return sorted(whole, key=lambda found: (order.get(found.split, 2), found.split))
 

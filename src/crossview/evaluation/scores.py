@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from crossview.core.errors import fail
 from crossview.core.files import write_text
-from crossview.core.run_folder import EvaluationFolder
+from crossview.core.run_folder import CASES, SUMMARY, EvaluationFolder
 from crossview.evaluation import bootstrap
 from crossview.evaluation.metrics import METRICS, Empty, Measures
 
@@ -245,9 +245,9 @@ def write(folder: Path, summary: Summary, scores: Sequence[Score]) -> None:
         writer.writerow(
             [score.case, score.patient, score.view, score.label_class, *cells, score.measures.empty]
         )
-    write_text(folder / "cases.csv", text.getvalue())
+    write_text(folder / CASES, text.getvalue())
     write_text(
-        folder / "summary.json",
+        folder / SUMMARY,
         json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
     )
 
@@ -258,7 +258,7 @@ def read_summary(folder: EvaluationFolder) -> Summary:
     Raises:
         UserError: If it is missing, broken or of another format version.
     """
-    return check_format(folder.summary(), folder.path / "summary.json")
+    return check_format(folder.summary(), folder.path / SUMMARY)
 
 
 def check_format(summary: Any, where: Path) -> Summary:
@@ -282,7 +282,7 @@ def read_cases(folder: EvaluationFolder) -> list[Score]:
     Raises:
         UserError: If their table is missing or broken.
     """
-    rows, path = folder.cases(), folder.path / "cases.csv"
+    rows, path = folder.cases(), folder.path / CASES
     if rows is None:
         fail("the table of cases is missing", path, fix=folder.again)
     try:

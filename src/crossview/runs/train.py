@@ -21,6 +21,7 @@ from crossview.core.files import write_text
 from crossview.core.plugins import LOADED, remembered
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
+from crossview.core.run_folder import PLAN
 from crossview.evaluation.evaluate import quick_dice
 from crossview.inference.predict import evaluating
 from crossview.methods.method import Method
@@ -143,7 +144,7 @@ def train(
             if not resume and world.first:
                 create(path, settled, about(settled, prepared, seconds, world.size))
                 if plan is not None:
-                    write_text(path / "plan.json", json.dumps(plan.as_json(), indent=1))
+                    write_text(path / PLAN, json.dumps(plan.as_json(), indent=1))
         outcome = train_job(make_job(path, settled, prepared, method, world), resumed, max_steps)
         with world.together():  # the others wait: the launcher may kill all ranks when one exits
             if world.first:

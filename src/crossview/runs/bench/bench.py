@@ -16,7 +16,7 @@ from pathlib import Path
 
 from crossview.core.errors import STOPS, Problem, Terminated, UserError
 from crossview.core.files import write_text
-from crossview.core.run_folder import MEMBERSHIP, RunFolder
+from crossview.core.run_folder import ENVIRONMENT, MEMBERSHIP, RECIPE, RunFolder
 from crossview.core.text import duration
 from crossview.evaluation.compare import Comparison, compare
 from crossview.evaluation.finished import FinishedRun, membership, read_run
@@ -32,7 +32,7 @@ from crossview.runs.train import train
 
 TABLES = ("compare.csv", "compare.md", "compare.html")
 
-MADE_FIRST = (LOCK, "environment.json", "checkpoints", "pictures", "recipe.toml")
+MADE_FIRST = (LOCK, ENVIRONMENT, "checkpoints", "pictures", RECIPE)
 """Names in a run folder that is still being made."""
 
 Say = Callable[[str], None]
