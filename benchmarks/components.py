@@ -1,9 +1,10 @@
-"""Cleaning pseudo-labels to their largest components: ``python -m benchmarks.components [--data DIR] [--labels FILE.npz]``.
+"""Time of cleaning pseudo-labels: ``python -m benchmarks.components [--data DIR] [--labels FILE]``.
 
-The labels of both views of one LA step (twice 4 x 112 x 112 x 80), by ``clean_async`` as CML calls it, against scikit-image's ``label`` and
-a count of its components, volume by volume, which is how the release does it. Three kinds of labels: the true ones (clean), those with
-specks and holes (noisy), and with --train N what two small views say after N steps of training. Or those of a file: an array ``labels``,
-uint8 (views, B, X, Y, Z).
+The labels of both views of one LA step (twice 4 x 112 x 112 x 80) are cleaned by ``clean_async``,
+as in CML, and volume by volume with scikit-image's ``label`` and a count, as in the release. There
+are three kinds of labels: true ones (clean), those with specks and holes (noisy), and with --train
+N those of two small views after N steps. Or those of a file: an array ``labels``, uint8
+(views, B, X, Y, Z).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def clean(label: Tensor, seed: int) -> Tensor:
 
 
 def noisy(label: Tensor, seed: int) -> Tensor:
-    """Labels uint8 (B, *S) of an early network: specks, holes and ragged borders, where smooth noise is large."""
+    """Return labels uint8 (B, *S) as of an early network: specks, holes and ragged borders."""
     generator = np.random.default_rng(seed)
     changed = label.cpu().numpy().copy()
     for volume in changed:
@@ -42,7 +43,7 @@ def noisy(label: Tensor, seed: int) -> Tensor:
 
 
 def by_scikit_image(label: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
-    """The largest component of each class of each sample (B, *S): every component of the whole array is labelled and counted."""
+    """Return the largest component per class and sample (B, *S), all labelled and counted."""
     from skimage import measure
 
     result = np.zeros_like(label)

@@ -1,7 +1,8 @@
-"""Contestants of a comparison, each in a process of its own: what one does to the memory or the switches of a process touches no other.
+"""Contestants of a comparison, each in a separate process, so that memory and switches stay apart.
 
-The parent starts ``python -m benchmarks.PROGRAM ... --contestant NAME`` for each; a contestant gets ready, says so in one line of JSON, and
-takes a turn for every line that it is sent, which it answers with its seconds. All wait while one has its turn.
+The parent starts ``python -m benchmarks.PROGRAM ... --contestant NAME`` for each. A contestant
+prepares and reports in one line of JSON. It takes a turn per line that it receives, and answers
+with its seconds. All others wait meanwhile.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Turn = Callable[[], float]
 
 
 class Contestant:
-    """A contestant's process, seen from the parent. facts: what it said of itself when it was ready."""
+    """Process of a contestant, seen from the parent. facts: what it reported when ready."""
 
     def __init__(self, program: str, arguments: Sequence[str], name: str) -> None:
         self.name = name
@@ -31,7 +32,7 @@ class Contestant:
         self.facts: dict[str, Any] = self._answer()
 
     def turn(self) -> float:
-        """One turn; its seconds, as the contestant measured them. Raises UserError where it has ended."""
+        """Take a turn and return its seconds. UserError if the contestant has ended."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write("turn\n")
@@ -71,7 +72,7 @@ class Contestant:
 def contestants(
     program: str, arguments: Sequence[str], names: Sequence[str]
 ) -> Iterator[dict[str, Contestant]]:
-    """All of them, ready; started one after the other, so that none's preparation disturbs another's."""
+    """Start all one after the other, so that no preparation disturbs another, and yield them."""
     with ExitStack() as stack:
         ready: dict[str, Contestant] = {}
         for name in names:
@@ -82,7 +83,7 @@ def contestants(
 
 @contextmanager
 def answers() -> Iterator[IO[str]]:
-    """The stream of answers to the parent. Whatever else is printed meanwhile, by anybody, goes to standard error."""
+    """Yield the stream of answers to the parent; all other output goes to standard error."""
     stream = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     try:
@@ -92,7 +93,7 @@ def answers() -> Iterator[IO[str]]:
 
 
 def serve(turn: Turn, facts: Mapping[str, Any], stream: IO[str]) -> None:
-    """Be a contestant: say that it is ready, and take a turn for each line that comes, until there are no more."""
+    """Report that a contestant is ready, and take a turn per line until there are no more."""
     print(json.dumps(dict(facts)), file=stream, flush=True)
     for _ in sys.stdin:
         print(json.dumps({"seconds": turn()}), file=stream, flush=True)

@@ -1,7 +1,8 @@
-"""How long a batch takes to make, and how long training waits for it: ``python -m benchmarks.data RECIPE... [--data DIR]``.
+"""Time to make a batch, and to wait for it: ``python -m benchmarks.data RECIPE... [--data DIR]``.
 
-Milliseconds a batch of ``Stream.batch`` (crops, augmentation, look-up tables), as the thread of the prefetcher makes it, alone on the
-machine; and with --steps N the share of N training steps that waited for a batch. --data holds the recipe's data, or LA/ and ACDC/.
+Milliseconds per batch of ``Stream.batch`` (crops, augmentation, look-up tables) in the prefetcher's
+thread, alone on the machine. With --steps N also the share of N training steps spent waiting for a
+batch. --data holds the recipe's data, or LA/ and ACDC/.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ FOLDERS = {"la": "LA", "acdc": "ACDC"}
 
 
 def batches(prepared: Prepared, count: int) -> dict[str, Any]:
-    """Milliseconds of a batch, labelled and unlabelled images together where the method has both."""
+    """Return milliseconds per batch, of labelled and unlabelled images if the method has both."""
     stages = prepared.recipe.stages
     unlabelled = prepared.stream.unlabelled is not None and stages[-1].unlabelled
     times = [

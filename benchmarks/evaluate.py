@@ -1,7 +1,8 @@
-"""How long test-time inference takes: ``python -m benchmarks.evaluate RECIPE [--data DIR]``, with new networks.
+"""Time of test-time inference: ``python -m benchmarks.evaluate RECIPE [--data DIR]``, new networks.
 
-Seconds a volume and windows (or slices) a second of the recipe's own predictor, from images to cleaned labels: whole test volumes of the
-setting, or with --windows N a part of one that holds about N windows, from which the whole test set is extrapolated.
+Seconds per volume, and windows or slices per second, of the recipe's predictor from images to
+cleaned labels. It predicts whole test volumes of the setting, or with --windows N a part of one
+with about N windows, from which the whole test set is extrapolated.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks.timing import (
 )
 from numpy.typing import NDArray
 
+from crossview.inference.items import ArrayItem
 from crossview.inference.windows import window_starts
 from crossview.recipe.resolve import Recipe
 from crossview.runs.run import make_predictor, recordable
@@ -45,7 +47,7 @@ def parts_of(shape: tuple[int, ...], recipe: Recipe) -> int:
 
 
 def cut(image: Image, recipe: Recipe, windows: int) -> Image:
-    """A corner of an image (C, *S) that holds about so many windows; all of it where it has no more."""
+    """Return a corner of an image (C, *S) with about that many windows, or all of it."""
     patch, stride = recipe.data.patch, recipe.inference.stride
     if recipe.inference.mode == "slices" or len(patch) == 2:
         return image[:, :windows] if image.ndim == 4 else image
@@ -60,17 +62,22 @@ def cut(image: Image, recipe: Recipe, windows: int) -> Image:
 
 
 def measure(loop: Loop, windows: int, volumes: int, repeats: int) -> dict[str, Any]:
-    """Seconds and windows of some test images, ``repeats`` times, and what the whole test set would take."""
+    """Return seconds and windows of test images, ``repeats`` times, and of the whole test set."""
     recipe, cases = loop.recipe, loop.prepared.splits.test
     whole = [case.read_image() for case in cases[:volumes]]
     images = [cut(image, recipe, windows) for image in whole] if windows else whole
     predictor = make_predictor(
         recipe, loop.training.job.method, loop.device, loop.precision, many=True
     )
-    list(predictor.predict([cut(images[0], recipe, 2)]))  # kernels are chosen
+    list(
+        predictor.predict([ArrayItem.on_own_grid(cut(images[0], recipe, 2))])
+    )  # kernels are chosen
     count = sum(parts_of(image.shape[1:], recipe) for image in images)
     forget_peak_memory(loop.device)
-    times = [seconds(lambda: list(predictor.predict(images)), loop.device) for _ in range(repeats)]
+    times = [
+        seconds(lambda: list(predictor.predict(map(ArrayItem.on_own_grid, images))), loop.device)
+        for _ in range(repeats)
+    ]
     a_part = spread(times)["median"] / count
     all_parts = sum(parts_of(case.read_image().shape[1:], recipe) for case in cases)
     return {

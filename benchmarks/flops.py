@@ -1,4 +1,4 @@
-"""How many operations a step's networks take, counted by torch on the meta device: nothing is computed, and nothing hard-coded."""
+"""Number of operations of networks, counted by torch on the meta device without computing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def flops_of_call(network: nn.Module, classes: int, shape: tuple[int, ...], backward: bool) -> int:
-    """Operations (two a multiply-add) of a forward pass of such a network on an input of ``shape``, with its backward pass if asked for."""
+    """Return operations (two per multiply-add) of a forward pass, and of its backward pass."""
     kind: Any = type(network)
     with torch.device("meta"):
         copy = kind(network.options, channels=shape[1], classes=classes)
@@ -25,7 +25,7 @@ def flops_of_call(network: nn.Module, classes: int, shape: tuple[int, ...], back
 
 
 def flops_of_calls(calls: Iterable[Call], classes: int) -> int:
-    """Operations of all calls. A pass with gradient is counted with a whole backward pass, that of its weights included."""
+    """Return operations of all calls; with gradient, a whole backward pass is included."""
     known: dict[tuple[str, tuple[int, ...], bool], int] = {}
     total = 0
     for network, shape, backward in calls:

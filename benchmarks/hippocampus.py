@@ -1,9 +1,11 @@
-"""The data of the suite ``hippocampus``: ``python -m benchmarks.hippocampus MSD_FOLDER OUT`` makes a plain folder of MSD's Task04.
+"""Data of the suite ``hippocampus``: ``python -m benchmarks.hippocampus MSD_FOLDER OUT``.
 
-MSD_FOLDER has imagesTr and labelsTr (Antonelli et al., Nature Communications 2022; CC-BY-SA 4.0). OUT gets images/, labels/, dataset.json
-and split.toml with 21 test and 21 validation cases, and the labelled ones in an order in which fewer are always the first of more. Only
-the labels of the cases that are listed go there; with --all-labels all training cases are listed, for the bracket "all labels", and
-``data.labelled=8`` uses the same 8. The numbers of the cases do not tell which of them are of one person.
+MSD_FOLDER is MSD's Task04 with imagesTr and labelsTr (Antonelli et al., Nature Communications 2022;
+CC-BY-SA 4.0). OUT becomes a plain folder: images/, labels/, dataset.json and split.toml with 21
+test and 21 validation cases. Labelled cases are in an order in which fewer are always the first of
+more. Only labels of listed cases are written. With --all-labels all training cases are listed, for
+the bracket "all labels"; ``data.labelled=8`` then uses the same 8. Case numbers do not show which
+cases are of one person.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ SUFFIX = ".nii.gz"
 
 
 def split(names: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """Training cases in the order in which they are labelled, validation cases, test cases: one fixed draw."""
+    """Return training cases in labelling order, validation and test cases: one fixed draw."""
     order = [
         sorted(names)[index]
         for index in np.random.Generator(np.random.Philox(SEED)).permutation(len(names))
@@ -38,7 +40,7 @@ def split(names: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
 def make(
     source: Path, out: Path, *, labelled: int = 8, all_labels: bool = False, copy: bool = False
 ) -> dict[str, list[str]]:
-    """Make the folder; the lists of its split.toml. Files are links unless ``copy``. Raises UserError; OUT is then not made."""
+    """Make the folder, of links unless ``copy``, and return its split. UserError: no OUT."""
     names = sorted(
         path.name.removesuffix(SUFFIX) for path in source.glob(f"imagesTr/[!.]*{SUFFIX}")
     )

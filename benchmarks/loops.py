@@ -1,7 +1,7 @@
-"""The package's own training loop, stopped between its steps to look at the clock: ``Training.run_stage`` with its stream and prefetcher.
+"""The package's training loop (``Training.run_stage``), stopped between steps to read the clock.
 
-:class:`Paused` turns any loop that calls something once an iteration into one that goes on by an iteration when it is told to, so that
-two of them can run in turn.
+:class:`Paused` turns any loop that calls something once per iteration into one that advances by
+one iteration on request, so that two loops can run in turn.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from crossview.training.progress import TrainingProgress
 
 @dataclass
 class Loop:
-    """A training that is ready to take steps of one stage, and what it was made of. recipe: with what was measured."""
+    """Training that is ready for steps of one stage, its parts, and its measured recipe."""
 
     recipe: Recipe
     prepared: Prepared
@@ -52,7 +52,7 @@ class Loop:
         return self.training.job.device
 
     def times(self, steps: int, warm_up: int = 1) -> tuple[list[float], list[float]]:
-        """Seconds of each of ``steps`` steps of the loop as it is, and for how long each waited for its batch. Nothing is synchronised."""
+        """Return seconds per step of the unchanged loop, and its waits; nothing is synchronised."""
         clock = Clock(self.device)
         waits: list[float] = []
         kept: list[Prefetcher] = []
@@ -90,7 +90,7 @@ def prepared_of(recipe: str | Path, data: Path | None, overrides: Sequence[str])
 
 @contextmanager
 def loop_of(prepared: Prepared, *, stage: str = "", precision: str = "") -> Iterator[Loop]:
-    """The loop at the start of a stage (by default the last), with new weights, its run folder in a temporary place. Raises UserError."""
+    """Return the loop at the start of a stage (default: the last), in a temporary folder."""
     recipe = prepared.recipe
     set_kernels(recipe.training.deterministic)
     method = new_method(recipe, prepared)
@@ -116,7 +116,7 @@ class Ended(BaseException):
 
 
 class Paused:
-    """``work(pause)`` in a thread of its own: it calls ``pause`` once an iteration and waits there until ``advance``."""
+    """Thread that runs ``work(pause)``, which waits in ``pause`` per iteration for ``advance``."""
 
     def __init__(self, work: Callable[[Callable[[], None]], None]) -> None:
         self._go, self._there = threading.Semaphore(0), threading.Semaphore(0)
@@ -144,7 +144,7 @@ class Paused:
             raise Ended
 
     def advance(self) -> None:
-        """To the next pause; the first call takes the loop to its first one. Raises what the loop raised, RuntimeError where it ended."""
+        """Run to the next pause. Raises the loop's exception, or RuntimeError if it ended."""
         self._go.release()
         self._there.acquire()
         if self._error is not None:

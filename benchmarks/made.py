@@ -1,6 +1,7 @@
-"""Made data of true shapes, for machines without the real data: time depends on shapes, and hardly on what is in them.
+"""Made-up data of true shapes, for machines without the real data: time depends on shapes.
 
-Images take 200 values, as the published LA volumes do about, so that they are stored as compactly; labels are blobs.
+Images take 200 values, about as many as the published LA volumes, so that they are stored as
+compactly. Labels are blobs.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def case(name: str, shape: Sequence[int], recipe: Recipe, seed: int, labelled: b
 
 
 def splits(recipe: Recipe) -> Splits:
-    """Cases in the numbers and shapes of LA or ACDC; of another source 24 that are a fifth larger than the patch."""
+    """Return cases as LA's or ACDC's; for other sources 24, a fifth larger than the patch."""
     source, wanted = recipe.data.source, recipe.data.labelled
     if source == "la":
         shapes, test, count, labelled = LA_SHAPES, LA_SHAPES, LA_CASES, wanted

@@ -1,7 +1,8 @@
-"""HD95 and ASD of whole volumes against medpy's: ``python -m benchmarks.metrics [--data DIR]``. medpy must be installed.
+"""HD95 and ASD of whole volumes against medpy's: ``python -m benchmarks.metrics [--data DIR]``.
 
-Predictions of three kinds are made from the test labels of LA: plausible (the border moved by a voxel or two, here and there), bad (a
-shifted half of it with specks), and noise. Both compute HD95 and ASD of the same masks in turn; the values must agree.
+medpy must be installed. Three kinds of predictions are made from the test labels of LA: plausible
+(the border moved by a voxel or two in places), bad (shifted, halved, with specks), and noise. Both
+compute HD95 and ASD of the same masks in turn, and the values must agree.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def by_us(prediction: Mask, truth: Mask) -> tuple[float, float]:
 
 
 def compare(truths: list[Mask]) -> dict[str, Any]:
-    """A kind of prediction: seconds a volume of each, their ratio, and the largest difference of a value."""
+    """Return seconds per volume of each, their ratio, and the largest difference of a value."""
     results: dict[str, Any] = {}
     for kind in KINDS:
         theirs, ours, differences = [], [], []

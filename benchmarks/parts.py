@@ -1,7 +1,8 @@
-"""Where the time of a training step goes: the loop's own calls, watched from outside while it runs.
+"""Time of a training step by part: the loop's own calls, watched from outside while it runs.
 
-A part's time is the length of the union of its intervals, on the device's own clock on CUDA; so nested or overlapping calls count once.
-The caller's thread is watched; what runs in other threads is told apart, under "in threads".
+A part's time is the length of the union of its intervals, by the device's clock on CUDA, so nested
+or overlapping calls count once. The caller's thread is watched; other threads are listed under
+"in threads".
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from crossview.networks import NETWORKS
 from crossview.training.optimiser import Guard
 
 PARTS = ("data", "pseudo-labels", "components", "forward", "backward", "optimiser")
-"""data, components: waiting for a batch, for cleaned pseudo-labels. pseudo-labels: forward passes without gradient. forward: those with.
-backward: gradients of gradients too. optimiser: the guarded step and what the method does after it."""
+"""data, components: waits for a batch, for cleaned pseudo-labels. pseudo-labels: forward passes
+without gradient. forward: those with. backward: gradients of gradients too. optimiser: the guarded
+step and ``after_step``."""
 
 Call = tuple[nn.Module, tuple[int, ...], bool]
 """A forward pass: the network, the shape of its input, whether with gradient."""
@@ -45,7 +47,7 @@ class Watch:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Time what happens inside as this part. In another thread than the watch's, by the host's clock."""
+        """Time the context as this part; in a thread other than the watch's by the host's clock."""
         if threading.get_ident() != self.owner:
             start = time.perf_counter()
             yield

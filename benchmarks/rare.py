@@ -1,8 +1,10 @@
-"""Large scans with a small structure: ``python -m benchmarks.rare OUT`` makes a folder of phantoms for recipe "folder".
+"""Large scans with a small structure: ``python -m benchmarks.rare OUT`` makes a folder of phantoms.
 
-Each is a cube of 96 voxels a side (1 mm) in which ONE egg with a dark rim, of 0.2 to 0.5 % of the voxels, is class 1; rods and balls of
-about its brightness, without a rim, are background. 4 labelled and 16 unlabelled ones to train on, 8 to test. With it:
-what ``data.foreground_share`` is worth, and whether unlabelled scans help where the foreground is rare (docs/how-to/own-data/train.md).
+Each is a cube of 96 voxels per side (1 mm). ONE egg with a dark rim, 0.2 to 0.5 % of the voxels, is
+class 1. Rods and balls of about its brightness, without a rim, are background. There are 4 labelled
+and 16 unlabelled training scans and 8 test scans, for recipe "folder". They show the effect of
+``data.foreground_share``, and whether unlabelled scans help if the foreground is rare
+(docs/how-to/own-data/train.md).
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def scan(number: int, size: int = 96) -> tuple[NDArray[np.int16], NDArray[np.uin
 def make(
     out: Path, *, labelled: int = 4, unlabelled: int = 16, test: int = 8, size: int = 96
 ) -> Path:
-    """Make the folder; only labelled and test scans get a label. Returns ``out``. Raises UserError if it is there already."""
+    """Make the folder, with labels of labelled and test scans. UserError if it exists."""
     if out.exists():
         raise UserError(Problem("this is there already", str(out), fix="give another OUT"))
     names = [f"scan{number:02d}" for number in range(labelled + unlabelled + test)]

@@ -1,7 +1,9 @@
-"""Keep results as files: ``python -m benchmarks.record RUN...`` writes benchmarks/results/<setting>-<row>-seed<k>[-tag].json for each run.
+"""Records of runs in files: ``python -m benchmarks.record RUN...`` writes one file per run.
 
-What is kept: the summary, the scores of every case, the validation curve, the loss curve, the resolved recipe, its place in a suite,
-environment, versions, commit, command, seed. ``crossview compare`` reads such a file in place of the run's folder.
+It is benchmarks/results/<setting>-<row>-seed<k>[-tag].json. A record holds the summary, the scores
+of every case, the curves of validation and loss, the resolved recipe, the place in a suite, the
+environment, versions, commit, command and seed. ``crossview compare`` reads it in place of the
+run's folder.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ import sys
 from pathlib import Path
 
 from crossview.core.errors import UserError
-from crossview.runs.bench.record import file_name, record, write_record
-from crossview.runs.run import Run
+from crossview.core.run_folder import RunFolder
+from crossview.evaluation.finished import method_label
+from crossview.evaluation.record import make_record, write_record
+from crossview.runs.bench.runs import record_name
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -28,14 +32,19 @@ def main() -> None:
     parser.add_argument("--note", default="", help="what a reader must know of these runs")
     given = parser.parse_args()
     try:
-        for run in map(Run.open, given.runs):
-            print(
-                write_record(
-                    given.out / file_name(run, given.tag), record(run, given.split, given.note)
-                )
-            )
+        for run in map(RunFolder.require, given.runs):
+            file = given.out / file_name(run, given.tag)
+            print(write_record(file, make_record(run, given.split, given.note)))
     except UserError as error:
         sys.exit(f"error: {error}")
+
+
+def file_name(run: RunFolder, tag: str = "") -> str:
+    """Return the name of a run's record, by its place in a suite, else by its recipe."""
+    recipe, place = run.tables, run.place
+    row = place.get("label") or method_label(recipe["method"])
+    setting = place.get("setting") or recipe.get("setting", "")
+    return record_name(str(setting), str(row), int(recipe["training"]["seed"]), tag)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""The official release of CML, imported from a checkout and run as it is: SongwuJob/CML@1229a71. Nothing of it is copied here.
+"""The official release of CML (SongwuJob/CML@1229a71), imported unchanged from a checkout.
 
-It was written for older libraries and for CUDA. What it needs to run today is put in place around it, at run time: names that numpy has
-dropped, stand-ins for packages that are not there (and for tensorboardX always: it writes nothing), and ``.cuda()`` that means the device
-of the comparison. Its training function runs in a thread and is paused where it asks its data loader for a batch.
+Nothing of it is copied here. It was written for older libraries and for CUDA, so at run time it
+gets names that numpy has dropped, stand-ins for missing packages (and always for tensorboardX: it
+writes nothing), and a ``.cuda()`` that means the device of the comparison. Its training function
+runs in a thread and is paused where it asks its data loader for a batch.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def code_of(checkout: Path) -> Path:
 
 @contextmanager
 def release(checkout: Path, device: torch.device) -> Iterator[None]:
-    """The release can be imported while this lasts, and its ``.cuda()`` means ``device``. Raises UserError for another folder."""
+    """Make the release importable, its ``.cuda()`` meaning ``device``. UserError: other folder."""
     code = code_of(checkout)
     if importlib.util.find_spec("skimage") is None:
         raise UserError(
@@ -62,7 +63,7 @@ def release(checkout: Path, device: torch.device) -> Iterator[None]:
     before = set(sys.modules)
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(sys, "path", [str(code.resolve()), *sys.path]))
-        # Not mock.patch.dict: it would also drop what torch imports meanwhile, and torch can't be imported twice.
+        # Not mock.patch.dict: it would drop what torch imports meanwhile, which fails twice.
         made = stand_ins()
         replaced = {name: sys.modules[name] for name in made if name in sys.modules}
         sys.modules.update(made)
@@ -93,7 +94,7 @@ def _places(module: ModuleType) -> list[Any]:
 
 
 def stand_ins() -> dict[str, ModuleType]:
-    """Modules for what the release imports and a timing needs not; real ones are taken where they are there, tensorboardX aside."""
+    """Return modules that a timing does not need: real ones if installed, except tensorboardX."""
     writer = ModuleType("tensorboardX")
     writer.SummaryWriter = Silent  # type: ignore[attr-defined]
     made = {"tensorboardX": writer}
@@ -151,7 +152,7 @@ class Compose:
 
 
 def load(name: str, *options: str) -> ModuleType:
-    """A module of the release; its scripts read ``options`` as their command line when they are imported."""
+    """Import a module of the release; its scripts read ``options`` as their command line."""
     sys.modules.pop(name, None)
     with mock.patch.object(sys, "argv", [f"{name}.py", *options]), quiet():
         return importlib.import_module(name)
@@ -166,7 +167,7 @@ def quiet() -> Iterator[None]:
 
 @dataclass
 class Backends:
-    """The switches of torch that the release and crossview set differently: each has its own while it runs."""
+    """Keep the switches of torch that the release and crossview set differently apart."""
 
     deterministic: bool = False
     benchmark: bool = False
@@ -199,9 +200,10 @@ class Backends:
 
 @dataclass
 class ReleaseLoop:
-    """The release's own second-stage training loop, paused before each batch. ``model``: its network, once it has begun.
+    """The release's second-stage training loop, paused before each batch. ``model``: its network.
 
-    Its loader's worker processes are stopped while others have their turn: they neither take the processor then nor work ahead.
+    Its loader's workers are stopped during others' turns: they neither take the processor nor work
+    ahead.
     """
 
     module: ModuleType
@@ -225,7 +227,7 @@ class ReleaseLoop:
             ("load_net_opt", lambda *_: None),
         ):
             self.stack.enter_context(mock.patch.object(module, name, value))
-        # Its __main__ seeds and chooses deterministic kernels; LA's script does so when it is imported.
+        # Its __main__ seeds and chooses deterministic kernels; LA's script does so on import.
         random.seed(self.seed)
         np.random.seed(self.seed)
         torch.manual_seed(self.seed)

@@ -1,9 +1,11 @@
-"""What more cases, larger patches and more classes cost: ``python -m benchmarks.scale``.
+"""Cost of more cases, larger patches and more classes: ``python -m benchmarks.scale``.
 
-Cases: made volumes of the shapes of LA (gzip h5) or of the hippocampus (NIfTI), written once into --files (left out: a temporary folder)
-and prepared and trained on as any are, each number of cases in a process of its own: seconds to plan, to prepare and to
-the first batch, the cores that were busy, milliseconds a batch, the wait for data beside steps of --step-ms (a stand-in for a GPU) and
-in --steps real ones, memory. --cost instead: real CML steps by size of the patch and by number of classes, on made volumes in memory.
+Made-up volumes of the shapes of LA (gzip h5) or the hippocampus (NIfTI) are written once into
+--files (default: a temporary folder), then prepared and trained on. Each number of cases has a
+separate process. Measured: seconds to plan, to prepare and to the first batch, busy cores,
+milliseconds per batch, memory, and the wait for data next to steps of --step-ms (a stand-in for a
+GPU) and in --steps real ones. With --cost: real CML steps by size of the patch and by number
+of classes, on made-up volumes in memory.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ def write_scan(root: Path, number: int) -> None:
 
 
 def write_cases(root: Path, shape: str, count: int) -> None:
-    """Made cases, where they are not there already: scans one by one on all cores, LA's as links to a file for each of its shapes."""
+    """Make missing cases: scans on all cores, LA's as links to one file per shape."""
     if root.is_dir():
         return
     part = root.with_name(root.name + ".part")
@@ -81,7 +83,9 @@ def write_cases(root: Path, shape: str, count: int) -> None:
 
 
 def batch_times(prepared: Prepared, count: int) -> dict[str, list[float]]:
-    """Milliseconds of each batch on one thread, by the clock and of the processor's time: the latter holds beside other work too.
+    """Return milliseconds per batch on one thread, by the clock and of the processor.
+
+    The latter also holds next to other work.
 
     A second thread gains nothing on so small work, and makes times jump.
     """
@@ -100,7 +104,7 @@ def batch_times(prepared: Prepared, count: int) -> dict[str, list[float]]:
 
 
 def resident() -> dict[str, float]:
-    """GB of memory now: of the process's own, and of files that are mapped, whose pages the system may take back. Linux only."""
+    """Return GB of memory now: the process's own, and of mapped files (reclaimable). Linux only."""
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
     words = {
@@ -115,7 +119,7 @@ def resident() -> dict[str, float]:
 
 
 def waited(prepared: Prepared, steps: int, step_seconds: float) -> float:
-    """The share of time that ``steps`` stand-in steps, which leave the processor alone, waited for their batches."""
+    """Return the share of time that ``steps`` idle stand-in steps waited for their batches."""
     with Prefetcher(prepared.stream, (Request(0, step, True) for step in range(steps))) as batches:
         next(batches)
         before, start = batches.waited, time.perf_counter()
@@ -171,7 +175,7 @@ def measure(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
 
 
 def cost(side: int, classes: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Real steps of CML on made volumes, in this process: V-Net of 16 filters, 2 + 2 patches a step."""
+    """Time real CML steps on made-up volumes: V-Net of 16 filters, 2 + 2 patches per step."""
     sets = [
         *(
             "data.labelled=4",

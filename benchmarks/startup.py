@@ -1,7 +1,7 @@
-"""How long it takes to begin: ``python -m benchmarks.startup``. Each is a new process: --help, the import, a first training step.
+"""Time to begin: ``python -m benchmarks.startup``, a new process each time.
 
-The first step is that of ``crossview train demo --max-steps 1``: process, imports, made volumes, precision by measurement, one step,
-checkpoint, report.
+Measured: --help, the import, and a first training step, that of ``crossview train demo --max-steps
+1``: process, imports, made-up volumes, precision by measurement, one step, checkpoint, report.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""How long a training step takes, and where: ``python -m benchmarks.step RECIPE [--data DIR] [--steps N]``.
+"""Time of a training step and its parts: ``python -m benchmarks.step RECIPE [--data DIR]``.
 
-The figure that counts is the loop as it is (stream, prefetcher, step, journal), its median over N steps. Then the same loop runs with its
-parts watched (see benchmarks.parts), and the networks' operations are counted and set against the best matrix product of this machine.
-Without --data the volumes are made up, in the recipe's true shapes, so that the program runs on a bare machine with a GPU. --profile adds
-torch's own list of what the device (or the CPU) did in the watched steps, longest first, and for how much of them a GPU was busy.
+The main figure is the unchanged loop (stream, prefetcher, step, journal), its median over N steps.
+Then the same loop runs with its parts watched (benchmarks.parts). The networks' operations are
+counted and compared with the best matrix product of this machine. Without --data, volumes are made
+up in the recipe's true shapes, so that the program runs on a bare machine with a GPU. --profile
+adds torch's list of what the device (or the CPU) did in the watched steps, longest first, and how
+long a GPU was busy.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ def measure(loop: Loop, steps: int, warm_up: int, watched: int) -> dict[str, Any
 
 
 def where_time_goes(loop: Loop, steps: int, warm_up: int) -> dict[str, Any]:
-    """Seconds of each part of a step, the mean of ``steps`` of them, and the operations of the networks' passes."""
+    """Return mean seconds per part of a step, and the operations of the passes of networks."""
     count = 0
     found: dict[str, Any] = {}
 
@@ -117,7 +119,7 @@ def where_time_goes(loop: Loop, steps: int, warm_up: int) -> dict[str, Any]:
 
 
 def profiled(loop: Loop, steps: int, warm_up: int, file: Path) -> dict[str, Any]:
-    """torch's list of operations and kernels goes into ``file``; milliseconds a step of kernels, of the step, and kernels a step."""
+    """Write torch's operations to ``file``; return kernel time, step time and kernel count."""
     on_gpu = loop.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     count, found = 0, {}
@@ -155,7 +157,8 @@ def rows(results: dict[str, Any], loop: Loop) -> list[tuple[Any, ...]]:
     step, parts = results["seconds_a_step"], results["parts"]
     lines: list[tuple[Any, ...]] = [
         (
-            f"{loop.recipe.setting} {loop.recipe.method.name}, stage {loop.stage.name}, {loop.precision}",
+            f"{loop.recipe.setting} {loop.recipe.method.name}, "
+            f"stage {loop.stage.name}, {loop.precision}",
             "",
             "",
         ),

@@ -1,6 +1,7 @@
-"""What all benchmarks share: a clock that is right on CUDA too, medians with their spread, facts of the machine, one form of results file.
+"""Shared parts of benchmarks: a clock that is right on CUDA, medians, machine facts, results files.
 
-A results file is {"benchmark", "command", "machine", "settings", "results"}; it names no folder of the machine.
+A results file is {"benchmark", "command", "machine", "settings", "results"}; it names no folder of
+the machine.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ import torch
 from crossview.core.environment import environment_now
 from crossview.core.errors import UserError
 from crossview.core.files import write_text
-from crossview.runs.bench.record import FOLDERS
+from crossview.evaluation.record import FOLDERS
 from crossview.training.device import Precision
 
 Number = float | int
 
 
 class Clock:
-    """Marks in time. On CUDA they are events, so that a mark neither waits for the device nor runs ahead of it."""
+    """Marks in time; on CUDA events, which neither wait for the device nor run ahead of it."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -89,7 +90,7 @@ def spread(values: Sequence[Number], digits: int = 4) -> dict[str, Any]:
 
 
 def matmul_peak(device: torch.device, precision: Precision, side: int = 0) -> dict[str, Any]:
-    """The best FLOP/s of square matrix products in this precision, measured now: 2 side^3 operations each."""
+    """Return the best measured FLOP/s of square matrix products: 2 side^3 operations each."""
     side = side or (8192 if device.type == "cuda" else 2048)
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     left, right = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
@@ -103,9 +104,9 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> dict[str, Any]:
-    """On CUDA the largest memory held by tensors since ``forget_peak_memory``, else the process's largest resident memory so far.
+    """Return peak memory: of tensors since ``forget_peak_memory`` on CUDA, else resident.
 
-    reserved_gib: with what CUDA graphs keep for their passes and torch for the next tensors.
+    reserved_gib: includes what CUDA graphs keep for their passes and torch for the next tensors.
     """
     if device.type == "cuda":
         held = {
@@ -165,14 +166,15 @@ def finish(content: Mapping[str, Any], rows: Sequence[Sequence[Any]], file: Path
     say(table(rows))
     version = machine["commit"] or machine["crossview"]
     say(
-        f"{machine['device_name']}, {machine['threads']} threads, torch {machine['torch']}, crossview {version}"
+        f"{machine['device_name']}, {machine['threads']} threads, torch {machine['torch']}, "
+        f"crossview {version}"
     )
     if file is not None:
         say(str(write_text(file, json.dumps(content, indent=1) + "\n")))
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a benchmark's main; a UserError ends it with its text and exit code 2, as of the command."""
+    """Run a benchmark's main; a UserError ends it with its text and exit code 2."""
     try:
         main()
     except UserError as error:

@@ -1,14 +1,16 @@
-"""The official release of CML and crossview in turn, in one run: ``python -m benchmarks.versus_official --official DIR [--data DIR]``.
+"""The official release of CML and crossview in turn: ``python -m benchmarks.versus_official``.
 
-DIR is a checkout of SongwuJob/CML@1229a71; --data holds LA/ and ACDC/ in the published layouts, and without it files of true shapes are
-made. Each turn is an iteration of the release's own training loop (its data set, augmentation and loader included), then as many steps of
-crossview's, in the precision that "auto" chooses and in float32; then the next turn. Each has a process of its own, and all begin from
-the same random weights. A ratio is the release's time by ours: of each turn, so that what else the machine does meets both; medians with
-the least and the largest.
+--official DIR is a checkout of SongwuJob/CML@1229a71. --data holds LA/ and ACDC/ in the published
+layouts; without it, files of true shapes are made. A turn is an iteration of the release's own
+training loop (its data set, augmentation and loader included), then as many steps of crossview's,
+in the precision of "auto" and in float32. Each has a separate process, and all start from the same
+random weights. A ratio is the release's time by crossview's within a turn, so that other load on
+the machine affects both. Results are medians with the least and the largest.
 
-    la-step, acdc-step              the second stage of training, published batch and shapes
-    components                      one step's pseudo-labels cleaned: of LA, from true labels, and those with noise
-    la-inference, acdc-inference    a few windows of a test volume (LA: extrapolated to the 1,128 of all 20), a volume slice by slice
+    la-step, acdc-step            second stage of training, published batch and shapes
+    components                    pseudo-labels of one LA step cleaned: true labels, and with noise
+    la-inference, acdc-inference  a few windows of a test volume (LA: extrapolated to the 1,128 of
+                                  all 20), a volume slice by slice
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ PIECES = ("la-step", "acdc-step", "components", "la-inference", "acdc-inference"
 def official_step(
     module: Any, data: Path, options: argparse.Namespace, stack: ExitStack
 ) -> tuple[Callable[[], Any], dict[str, Any]]:
-    """The release's iteration, and what is to be told of it; its first weights go into ``options.weights``, for the others."""
+    """Return the release's iteration and its facts; write its first weights for the others."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     theirs = stack.enter_context(ReleaseLoop(module, folder))
     theirs.advance()  # to its first batch
@@ -100,7 +102,7 @@ def _stepwise(loop: Loop) -> Iterator[Paused]:
 
 
 def _same_weights(method: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give the method's two views the weights of the release's networks; of its U-Net both decoders with its one encoder."""
+    """Load the release's weights into both views; its U-Net has one encoder for both."""
     views: Any = method
     if any(name.startswith("encoder1") for name in state):
         first, second = from_official_vnet(state)

@@ -1,4 +1,4 @@
-"""What :mod:`benchmarks.versus_official` compares beside the training step: component cleaning and test-time inference."""
+"""Pieces that :mod:`benchmarks.versus_official` compares: component cleaning and inference."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarks.release import Backends, load, quiet
 from benchmarks.timing import say, seconds, spread
 from numpy.typing import NDArray
 
+from crossview.inference.items import ArrayItem
 from crossview.inference.windows import window_starts
 from crossview.methods.blocks.pseudo_labels import clean_async
 from crossview.runs.prepare import Prepared
@@ -35,7 +36,7 @@ def in_turn(turns: Mapping[str, Turn], repeats: int) -> dict[str, list[float]]:
 
 
 def compared(times: Mapping[str, list[float]], reference: str = "official") -> dict[str, Any]:
-    """Seconds of each, and the reference's seconds by those of each other, turn by turn and in all."""
+    """Return seconds of each, and the reference's seconds by each other's, per turn and in all."""
     result: dict[str, Any] = {"seconds": {name: spread(values) for name, values in times.items()}}
     for name in times:
         if name != reference:
@@ -59,7 +60,7 @@ def with_backends(work: Callable[[], Any], device: torch.device, backends: Backe
 def components(
     module: Any, data: Path, device: torch.device, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """The pseudo-labels of both views of one LA step, cleaned: by the release's function, and by ours in its thread."""
+    """Clean both views' pseudo-labels of one LA step, by the release and by crossview's thread."""
     recipe = prepared_of("la-8", data, [f"training.device={device}", *options.overrides])
     batches = [
         recipe.stream.batch(0, number, unlabelled=False).label.to(torch.uint8) for number in (0, 1)
@@ -105,9 +106,10 @@ def inference(
     options: argparse.Namespace,
     stack: ExitStack,
 ) -> tuple[Callable[[], Any], dict[str, Any]]:
-    """A test image predicted by the release's evaluation, or by ours in a precision; with new networks. Also what is to be told of it.
+    """Return a prediction of a test image by the release or by crossview, and facts about it.
 
-    LA: a part of a volume that holds few windows, and the cleaning of the result. ACDC: a whole volume, slice by slice.
+    Networks are new. LA: a part of a volume with few windows, and cleaning. ACDC: a whole volume,
+    slice by slice.
     """
     prepared = prepared_of(recipe, data, [f"training.device={device}", *options.overrides])
     image, label, windows = _image(prepared, options, recipe)
@@ -181,4 +183,4 @@ def _ours(loop: Loop, image: NDArray[np.float32]) -> Callable[[], Any]:
     predictor = make_predictor(
         loop.recipe, loop.training.job.method, loop.device, loop.precision, many=True
     )
-    return lambda: list(predictor.predict([image[None]]))
+    return lambda: list(predictor.predict([ArrayItem.on_own_grid(image[None])]))

@@ -1,4 +1,4 @@
-"""Makes the helper modules beside this file importable by tests in any folder, and puts a method of one's own to the contract tests.
+"""Options and fixtures of all tests. ``--plugin`` puts a plugin to the contract tests.
 
 Tests marked gpu are skipped where there is none.
 """
@@ -29,7 +29,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> list:
-    """What of torch.cuda a recording uses, without a GPU; the streams that became the current one."""
+    """Replace the parts of torch.cuda that a recording uses; return the streams made current."""
     from tests.helpers import fake_cuda
 
     return fake_cuda.replace(monkeypatch)

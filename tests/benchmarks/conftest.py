@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """program(name, *words, sets=()): run ``python -m benchmarks.<name>`` with these words; the content of its results file."""
+    """Return program(name, *words, sets=()), which runs a benchmark and returns its results."""
 
     def run(name: str, *words: object, sets: tuple[str, ...] = ()) -> dict[str, Any]:
         file = tmp_path / f"{name}.json"

@@ -1,4 +1,4 @@
-"""What the benchmarks share: spreads, the clock, unions of intervals, counts of operations, loops in turn, made data."""
+"""Shared parts of benchmarks: spreads, clock, intervals, operations, loops in turn, made data."""
 
 import sys
 import threading
@@ -86,7 +86,7 @@ def test_a_users_mistake_ends_with_code_2(capsys):
 
 
 def test_operations_are_those_of_the_published_shapes():
-    """Both views of CML on a patch of LA: 211 GFLOP forward; the backward pass is twice that, the image's gradient aside."""
+    """CML's views on an LA patch: 211 GFLOP forward; backward twice that, without the image."""
     views = [
         VNet(VNet.Options(upsample=upsample), channels=1, classes=2)
         for upsample in ("transposed", "linear")

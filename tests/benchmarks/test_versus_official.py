@@ -1,4 +1,4 @@
-"""The comparison with the official release, on a stand-in for its checkout and on made files of small shapes."""
+"""Comparison with the official release, on a stand-in for its checkout and small made-up files."""
 
 import multiprocessing
 import sys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -78,3 +79,9 @@ def test_what_was_selected_on_test_is_flagged():
     assert "selected on test" in of(made_row(selection="test"))
     text = of(made_row(), against_baseline(0.01, 0.03, selection="test"))
     assert text.count("selected on test") == 1
+
+
+def test_a_partial_evaluation_is_flagged():
+    row = made_row(runs=(SimpleNamespace(partial=True),))
+    assert "scored in part" in of(row)
+    assert "scored in part" not in of(made_row())

@@ -1,4 +1,4 @@
-"""What every method promises, in 2D and 3D, with two and four classes, in float32 and bf16: all of METHODS are tested."""
+"""The contract of a method, in 2D and 3D, with two and four classes, in float32 and bf16."""
 
 import copy
 import itertools
@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from crossview.core.plugins import LOADED
 from crossview.core.rng import Randomness
 from crossview.core.tensors import Batch
-from crossview.methods import METHODS
+from crossview.methods import METHODS, find
+from crossview.methods.plugin import checked_terms
 from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
 from crossview.recipe.resolve import resolve
@@ -21,7 +23,9 @@ from crossview.runs.prepare import prepare
 from crossview.training.device import autocast
 from crossview.training.optimiser import Guard, make_optimiser
 from crossview.training.options import TrainingOptions
+from crossview.training.step import backpropagate
 
+NAMES = [*METHODS, *LOADED]
 TENTH_STEPS = Path(__file__).parents[1] / "golden" / "tenth_steps.json"
 SIDES = {2: (16, 16), 3: (8, 8, 8)}
 PAIRS = [(2, 2, "float32"), (3, 2, "bf16"), (2, 4, "bf16"), (3, 4, "float32")]
@@ -32,28 +36,19 @@ KINDS = [pytest.param(*case, id="-".join(map(str, case))) for case in PAIRS] + [
 
 
 def make(name, dimensions, classes, dropout=0.1, **options):
-    """A method with networks of 2 filters and 2 levels."""
+    """Return a method with networks of 2 filters and 2 levels."""
     torch.manual_seed(3)
-    method = METHODS[name]
+    method, network = find(name), {2: UNet, 3: VNet}[dimensions]
 
-    def build(upsample="linear", **replaced):
-        if dimensions == 3:
-            return VNet(
-                VNet.Options(filters=2, levels=2, dropout=dropout, upsample=upsample, **replaced),
-                channels=1,
-                classes=classes,
-            )
-        return UNet(
-            UNet.Options(filters=2, levels=2, dropout=dropout, upsample=upsample, **replaced),
-            channels=1,
-            classes=classes,
-        )
+    def build(upsample="linear", scales=0):
+        keys = {"filters": 2, "levels": 2, "dropout": dropout, "upsample": upsample}
+        return network(network.Options(**keys), channels=1, classes=classes, scales=scales)
 
     return method(method.Options(name=name, **options), build)
 
 
 def batch(dimensions, classes, step, unlabelled):
-    """A learnable batch: a bright block a class."""
+    """Return a learnable batch: one bright block per class."""
     random = torch.Generator().manual_seed(step)
     label = torch.randint(
         0, classes, (4, *(side // 4 for side in SIDES[dimensions])), generator=random
@@ -68,7 +63,7 @@ def batch(dimensions, classes, step, unlabelled):
 
 
 class Trainer:
-    """The loop's step, without the loop."""
+    """Training steps without the loop."""
 
     def __init__(self, method, precision):
         self.method, self.precision = method, precision
@@ -80,27 +75,17 @@ class Trainer:
         torch.manual_seed(1000 + step)
         self.optimiser.zero_grad()
         self.guard.open()
-        terms = {}
-        for part in self.parts(stage, step, made):
-            sum(part.values()).backward()
-            terms |= part
+        terms = backpropagate(self.method, made, stage, step, self.forward)
         self.guard.step(step, list(terms.values()))
         self.method.after_step(stage, step)
         return terms
 
-    def parts(self, stage, step, made):
-        parts = self.method.loss(made, stage, step)
-        parts = iter((parts,)) if isinstance(parts, dict) else parts
-        while True:
-            with autocast(torch.device("cpu"), self.precision):
-                part = next(parts, None)
-            if part is None:
-                return
-            yield part
+    def forward(self):
+        return autocast(torch.device("cpu"), self.precision)
 
 
 def warmed(name, dimensions, classes, precision, steps=5):
-    """A method after some steps of its last stage, with its trainer."""
+    """Return a method after some steps of its last stage, and its trainer."""
     method = make(name, dimensions, classes)
     trainer = Trainer(method, precision)
     stage = method.stages[-1]
@@ -110,18 +95,24 @@ def warmed(name, dimensions, classes, precision, steps=5):
     return method, trainer, stage, steps
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("dimensions", "classes", "precision"), KINDS)
 class TestEveryMethod:
     def test_each_term_is_finite_and_reaches_the_networks(
         self, name, dimensions, classes, precision
     ):
-        # Mid-ramp, and warm enough for a teacher to be certain of something: before, UA-MT's mask is rightly empty.
+        # Mid-ramp, and late enough that a teacher is certain of something (UA-MT's mask).
         method, trainer, stage, _ = warmed(name, dimensions, classes, precision, steps=25)
         step = stage.steps // 2
         torch.manual_seed(0)
-        for part in trainer.parts(stage, step, batch(dimensions, classes, step, stage.unlabelled)):
-            parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
+        made = batch(dimensions, classes, step, stage.unlabelled)
+        parts = checked_terms(method, made, stage, step)
+        parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
+        while True:
+            with trainer.forward():
+                part = next(parts, None)
+            if part is None:
+                break
             for term, value in part.items():
                 assert value.ndim == 0, term
                 assert value.dtype in (torch.float32, torch.float64), term
@@ -140,7 +131,7 @@ class TestEveryMethod:
         image = batch(dimensions, classes, 50, unlabelled=False).image
         with torch.no_grad(), autocast(torch.device("cpu"), precision):
             views = method.views(image)
-            probability = method.predict(image)
+            probability = method.combine(views)
         assert probability.shape == (4, classes, *SIDES[dimensions])
         assert probability.dtype == torch.float32
         torch.testing.assert_close(
@@ -166,7 +157,7 @@ class TestEveryMethod:
             assert torch.equal(value, other.state_dict()[key]), key
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_method_learns(name):
     _, trainer, stage, _ = warmed(name, 2, 2, "float32", steps=0)
     first = [
@@ -182,7 +173,7 @@ def test_a_method_learns(name):
     assert sum(last) < 0.9 * sum(first)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_showing_and_watching_do_not_change_the_loss(name):
     losses = []
     for looked_at in (False, True):
@@ -194,7 +185,7 @@ def test_showing_and_watching_do_not_change_the_loss(name):
 
 
 def la_folder(root, changed=()):
-    """Six training cases and a test case in LA's layout; the labels of the ``changed`` ones are other labels."""
+    """Write six training cases and a test case as LA does; ``changed`` cases get other labels."""
     random = np.random.default_rng(0)
     names = [f"CASE{number}" for number in range(7)]
     root.mkdir()
@@ -213,7 +204,7 @@ def la_folder(root, changed=()):
 
 @pytest.fixture(scope="module")
 def la_folders(tmp_path_factory):
-    """The data as they are, with other labels of the unlabelled cases, and with other labels of a labelled case."""
+    """Return the data, then with other labels of unlabelled, then of labelled cases."""
     folder = tmp_path_factory.mktemp("la")
     return (
         la_folder(folder / "a"),
@@ -222,9 +213,9 @@ def la_folders(tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_terms_do_not_depend_on_labels_of_unlabelled_cases(la_folders, name):
-    """From the files on: a batch has no field for such labels, and this holds whatever a source or a method does."""
+    """A batch has no field for such labels; this tests from the files on."""
     sets = [
         "data.labelled=4",
         "data.patch=[16,16,8]",
@@ -249,7 +240,7 @@ def test_terms_do_not_depend_on_labels_of_unlabelled_cases(la_folders, name):
     assert found[0] != found[2], "labels of labelled cases count"
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_stages_are_data(name):
     stages = make(name, 2, 2).stages
     assert stages
@@ -258,7 +249,7 @@ def test_stages_are_data(name):
 
 
 def tenth_step(name):
-    """The loss terms of step 10 of the last stage in float64 without dropout, on made volumes of three classes."""
+    """Return the loss terms of step 10 of the last stage, float64, no dropout, three classes."""
     method = make(name, 3, 3, dropout=0.0).double()
     trainer = Trainer(method, "float32")
     stage = method.stages[-1]
@@ -273,9 +264,9 @@ def tenth_step(name):
     return {term: value.item() for term, value in terms.items()}
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if ":" not in name])
+@pytest.mark.parametrize("name", METHODS)
 def test_the_tenth_step_is_as_it_was(name):
-    """A change that should not alter numbers must not. One that should: run this file, and say in the commit why."""
+    """For a change that should alter numbers: run this file, and say why in the commit."""
     assert tenth_step(name) == pytest.approx(json.loads(TENTH_STEPS.read_text())[name], rel=1e-6)
 
 

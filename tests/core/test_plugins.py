@@ -1,4 +1,4 @@
-"""Tests of plugins from outside: the commands printed for their runs, and the code remembered."""
+"""Plugins from outside: the commands printed for their runs, and the record of their code."""
 
 import importlib
 import json
@@ -15,7 +15,7 @@ from tests.helpers.tiny_suite import suite_file
 
 from crossview.core import plugins
 from crossview.core.errors import UserError
-from crossview.core.run_folder import read_journal
+from crossview.core.run_folder import RunFolder, read_journal
 from crossview.methods.plugin import load
 
 PLUGIN = ("--plugin", NAME)
@@ -101,7 +101,7 @@ def test_a_shipped_method_needs_none(capsys, tmp_path):
     assert code == 0, err
     assert words(out, "next: ") == ["evaluate", str(run)]
     assert (
-        plugins.command("train", tmp_path / "nothing", "--resume")
+        RunFolder(tmp_path / "nothing").command("train", "--resume")
         == f"crossview train {tmp_path}/nothing --resume"
     )
 

@@ -49,7 +49,9 @@ def make_la(tmp_path: Path, write_h5: Callable[..., Path]) -> Callable[..., Path
 
 @pytest.fixture
 def make_acdc(tmp_path: Path, write_h5: Callable[..., Path]) -> Callable[..., Path]:
-    """Writes an ACDC layout: three training patients with two frames of three slices, listed in a mixed order."""
+    """Write an ACDC layout: three training patients, two frames of three slices each, listed
+    in a mixed order.
+    """
 
     def make() -> Path:
         root = tmp_path / "ACDC"
@@ -107,14 +109,14 @@ def unpacked_data() -> Path:
 
 @pytest.fixture(scope="session")
 def published_layouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with LA/ and ACDC/: $CROSSVIEW_DATA, or the published lists from ../shared/data, and an empty file for each case."""
+    """Return a folder with LA/ and ACDC/: $CROSSVIEW_DATA, or the published lists from
+    ../shared/data with an empty file per case.
+    """
     if "CROSSVIEW_DATA" in os.environ:
         return Path(os.environ["CROSSVIEW_DATA"])
     packed = Path(__file__).parents[2].parent / "shared" / "data"
     if not (packed / "la-1.zip").is_file():
-        pytest.skip(
-            "no real data: CROSSVIEW_DATA is not set and there is no ../shared/data beside the project"
-        )
+        pytest.skip("no real data: CROSSVIEW_DATA is not set and ../shared/data does not exist")
     root = tmp_path_factory.mktemp("published")
     patterns = {"LA": "2018LA_Seg_Training Set/{}/mri_norm2.h5", "ACDC": "data/{}.h5"}
     for part in sorted(packed.glob("*.zip")):

@@ -122,7 +122,7 @@ def test_the_box_is_centred_and_stays_within_the_item(make_stream):
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.3333, 33), (0.5, 50), (1.0, 100)])
 def test_the_share_is_kept_and_spread_evenly(make_stream, share, expected):
     stream = make_stream(share)
-    centred = [centre is not None for step in range(50) for centre in stream._centres(step)]
+    centred = [centred for step in range(50) for centred in stream._centred(step)]
     assert sum(centred) == pytest.approx(expected, abs=1)
     if share == 0.3333:
         assert max(np.diff(np.flatnonzero(centred))) <= 4
@@ -139,11 +139,11 @@ def test_the_other_crops_are_those_of_share_0(make_stream, augmentation):
     for step in range(12):
         one, other = with_.batch(1, step, unlabelled=True), without.batch(1, step, unlabelled=True)
         assert torch.equal(one.unlabelled, other.unlabelled)
-        for slot, centre in enumerate(with_._centres(step)):
+        for slot, centred in enumerate(with_._centred(step)):
             same = torch.equal(one.label[slot], other.label[slot])
-            assert centre is not None or same
+            assert centred or same
             if augmentation == "none":
-                assert centre is not None or torch.equal(one.image[slot], other.image[slot])
+                assert centred or torch.equal(one.image[slot], other.image[slot])
             changed += not same
     assert changed > 6
 

@@ -14,15 +14,6 @@ from crossview.data.case import Case
 from crossview.data.mild import MildPlan, mild_batch, mild_plan
 from crossview.data.store import Store
 
-NOTHING = {
-    "angle": 0.0,
-    "scale": 1.0,
-    "contrast": 1.0,
-    "brightness": 0.0,
-    "gamma": 1.0,
-    "noise": 0.0,
-}
-
 
 def store_of(image, label=None):
     case = Case("a", "a", Path("a"), lambda: image, None if label is None else lambda: label)
@@ -30,7 +21,7 @@ def store_of(image, label=None):
 
 
 def made(store, patch, start=None, seed=0, **changed):
-    plan = MildPlan(start or (0,) * len(patch), **(NOTHING | changed))
+    plan = MildPlan(start or (0,) * len(patch), tuple(patch), **changed)
     image, label = mild_batch(store, [0], [plan], patch, torch.Generator().manual_seed(seed))
     return image[0].numpy(), None if label is None else label[0].numpy()
 

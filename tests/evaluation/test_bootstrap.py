@@ -133,7 +133,9 @@ def seeds_of(generator, count, seed_sd, cases=40):
 
 @pytest.mark.parametrize("seeds", [2, 3])
 def test_seeds_of_one_method_are_seldom_called_different(monkeypatch, seeds):
-    """Where seeds differ more than patients do, the bootstrap over patients alone finds differences that are none, most of the time."""
+    """If seeds differ more than patients, a bootstrap over patients alone finds differences that
+    do not exist, most of the time.
+    """
     monkeypatch.setattr(bootstrap, "RESAMPLES", 1000)
     generator, rounds = np.random.default_rng(1), 60
     pairs = [

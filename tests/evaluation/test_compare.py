@@ -15,7 +15,6 @@ import tomli_w
 from crossview.core.errors import UserError
 from crossview.evaluation import bootstrap
 from crossview.evaluation.compare import compare
-from crossview.evaluation.finished import identity
 from crossview.evaluation.metrics import Measures
 from crossview.evaluation.scores import Score, summarise, write
 
@@ -234,7 +233,7 @@ def test_nothing_is_better_after_a_correction_that_takes_it_away(runs, monkeypat
     assert row.differences["dice"].low > 0
     assert (row.p, row.verdict) == (0.06, "no difference shown")
     [note] = [note for note in comparison.notes if "excludes 0" in note]
-    assert "Holm's correction for the 1 comparisons in this table raises p to 0.060" in note
+    assert "Holm's correction for the 1 comparison in this table raises p to 0.060" in note
 
 
 def test_few_patients_show_nothing(tmp_path):
@@ -675,16 +674,3 @@ def test_markup_in_names_stays_text(tmp_path):
     method = {"name": "a|b [red]", "variant": "corrected"}
     comparison = compare([made_run(tmp_path / "one", method=method)])
     assert "a\\|b [red]" in comparison.markdown()
-
-
-def test_a_key_that_older_runs_lack_stands_for_what_they_did():
-    older = {"data": {"source": "folder"}, "training": {"selection": "last"}}
-    newer = {
-        "data": {"source": "folder", "foreground_share": 0.0},
-        "training": {"selection": "last"},
-    }
-    other = {
-        "data": {"source": "folder", "foreground_share": 0.5},
-        "training": {"selection": "last"},
-    }
-    assert identity(older) == identity(newer) != identity(other)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from crossview.core.errors import Problem, UserError
-from crossview.data.case import Case
+from crossview.core.run_folder import EvaluationFolder
+from crossview.data.case import Case, Splits
 from crossview.data.preprocess import Preprocessing, resampled_label
 from crossview.evaluation.evaluate import evaluate, quick_dice
 from crossview.evaluation.metrics import measure
@@ -31,7 +32,7 @@ SHAPE = (12, 11, 9)
 
 
 def moved_by(label, shift):
-    """A shifted label that lacks a slab, so that its distances differ by direction; shift 0 leaves it as it is."""
+    """A shifted label without a slab, so that distances differ by direction; shift 0: unchanged."""
     moved = np.roll(label, shift, 0)
     if shift:
         moved[:, 2:5] = 0
@@ -48,24 +49,28 @@ class Answer:
 
 @dataclass
 class MadePredictor:
-    """Predicts what it finds in an image's channel: the image is the label plus 10 * a shift that is to be made."""
+    """Predicts what an image's channel says: it is the label plus 10 * the shift to be made."""
 
     ahead: int = 0
     broken: tuple[int, ...] = ()
     read: list = field(default_factory=list)
 
-    def predict(self, images, shapes):
-        images = enumerate(images)
-        held = list(itertools.islice(images, self.ahead))
-        for index, image in itertools.chain(held, images):
+    def predict(self, items):
+        items = enumerate(items)
+        held = list(itertools.islice(items, self.ahead))
+        for index, item in itertools.chain(held, items):
+            image = item.image
             self.read.append(index)
             label = (image[0] % 10).astype(np.uint8)
             moved = moved_by(label, int(image[0].max() // 10))
-            yield Answer(
-                moved,
-                {"view1": moved, "view2": label},
-                np.zeros_like(label),
-                index not in self.broken,
+            yield (
+                item,
+                Answer(
+                    moved,
+                    {"view1": moved, "view2": label},
+                    np.zeros_like(label),
+                    index not in self.broken,
+                ),
             )
 
 
@@ -92,27 +97,26 @@ def case(index, shift=1, label=None, spacing=(1.0, 2.0, 3.0), image=None):
 CASES = [case(index, shift=index % 3) for index in range(6)]
 
 
-def run(predictor=None, cases=CASES, **more):
-    settings = {
-        "classes": 3,
-        "class_names": ["background", "one", "two"],
-        "unit": "voxel",
-        "out": None,
-        "header": HEADER,
-        **more,
-    }
-    return evaluate(predictor or MadePredictor(), cases, **settings)
+def splits(classes=3, channels=1, unit="voxel"):
+    """A data set of these facts; its cases are handed over separately."""
+    names = ("background", "one", "two")[:classes]
+    return Splits((), (), (), (), classes, names, channels, unit)
+
+
+def run(predictor=None, cases=CASES, data=None, **more):
+    settings = {"out": None, "header": HEADER, **more}
+    return evaluate(predictor or MadePredictor(), cases, data or splits(), **settings)
 
 
 def test_every_prediction_is_scored_in_order(tmp_path):
     out = tmp_path / "test"
     summary = run(out=out)
-    assert read_summary(out) == summary
+    assert read_summary(EvaluationFolder(out)) == summary
     assert summary["cases"] == [each.id for each in CASES]
     assert summary["views"]["view2"]["mean"]["dice"]["mean"] == 1
     assert summary["views"]["view1"]["mean"] == summary["mean"]
     assert summary["other_cleanup"]["mean"]["dice"]["mean"] == 0
-    rows = read_cases(out)
+    rows = read_cases(EvaluationFolder(out))
     assert [row.case for row in rows if row.view == "" and row.label_class == 1] == summary["cases"]
     for row in rows:
         if row.view == "":
@@ -131,7 +135,7 @@ def test_every_prediction_is_scored_in_order(tmp_path):
 
 def test_distances_in_mm_use_the_spacing():
     cases = [case(0, shift=2, spacing=(5.0, 1.0, 1.0)), case(2, shift=2, spacing=(5.0, 1.0, 1.0))]
-    in_voxels, in_mm = run(cases=cases), run(cases=cases, unit="mm")
+    in_voxels, in_mm = run(cases=cases), run(cases=cases, data=splits(unit="mm"))
     assert in_mm["unit"] == "mm"
     assert in_mm["mean"]["dice"] == in_voxels["mean"]["dice"]
     assert in_mm["mean"]["hd95"]["mean"] > in_voxels["mean"]["hd95"]["mean"]
@@ -139,7 +143,7 @@ def test_distances_in_mm_use_the_spacing():
 
 def test_mm_without_spacing_names_every_case():
     with pytest.raises(UserError, match=r"case1.*mm(?s:.*)case3"):
-        run(cases=[case(0), case(1, spacing=None), case(3, spacing=None)], unit="mm")
+        run(cases=[case(0), case(1, spacing=None), case(3, spacing=None)], data=splits(unit="mm"))
 
 
 def test_cases_are_read_as_they_are_needed():
@@ -222,7 +226,7 @@ def test_nothing_of_an_earlier_evaluation_stays(tmp_path):
     run(out=out, on_case=pictured)
     run(out=out, on_case=pictured, cases=CASES[:2], header={**HEADER, "partial": True})
     assert sorted(path.name for path in out.rglob("*.png")) == ["case0.png", "case1.png"]
-    summary = read_summary(out)
+    summary = read_summary(EvaluationFolder(out))
     assert (summary["cases"], summary["partial"]) == (["case0", "case1"], True)
     assert summary["notes"] == ["only the first 2 cases were scored"]
     assert [path.name for path in out.parent.iterdir()] == ["test"]
@@ -242,7 +246,7 @@ def test_an_evaluation_that_fails_leaves_the_old_one(tmp_path, stop):
     (tmp_path / "test.part" / "stray.png").write_text("of a kill")
     with pytest.raises(stop):
         run(out=out, on_case=failing)
-    assert read_summary(out) == old
+    assert read_summary(EvaluationFolder(out)) == old
     assert len(list(out.rglob("*.png"))) == 6
     assert [path.name for path in tmp_path.iterdir()] == ["test"]
     (tmp_path / "test.part").mkdir()
@@ -253,20 +257,19 @@ def test_an_evaluation_that_fails_leaves_the_old_one(tmp_path, stop):
 
 def test_channels():
     two = case(1, image=np.zeros((2, *SHAPE), dtype=np.float32))
-    with pytest.raises(UserError, match="case1"):
-        run(cases=[case(0), two])
-    with pytest.raises(UserError, match="case0"):
-        run(cases=[case(0), two], channels=2)
+    for channels, named in ((1, "case1"), (2, "case0")):
+        with pytest.raises(UserError, match=named):
+            run(cases=[case(0), two], data=splits(channels=channels))
 
 
 def test_no_cases():
-    for function in (lambda: run(cases=[]), lambda: quick_dice(MadePredictor(), [], 3)):
+    for function in (lambda: run(cases=[]), lambda: quick_dice(MadePredictor(), [], splits())):
         with pytest.raises(UserError, match="no cases"):
             function()
 
 
 def test_quick_dice_agrees_with_the_evaluation():
-    quick, whole = quick_dice(MadePredictor(), CASES, 3), run()
+    quick, whole = quick_dice(MadePredictor(), CASES, splits()), run()
     assert quick["mean"] == pytest.approx(whole["mean"]["dice"]["mean"])
     assert quick["classes"] == pytest.approx(
         {key: value["dice"]["mean"] for key, value in whole["classes"].items()}
@@ -278,27 +281,30 @@ def test_quick_dice_agrees_with_the_evaluation():
 def test_quick_dice_leaves_out_what_is_empty_on_both_sides():
     without = label_of(0)
     without[without == 2] = 0
-    quick = quick_dice(MadePredictor(), [case(0, shift=0), case(1, shift=0, label=without)], 3)
+    quick = quick_dice(
+        MadePredictor(), [case(0, shift=0), case(1, shift=0, label=without)], splits()
+    )
     assert quick["classes"] == {"1": 1, "2": 1}
-    never = quick_dice(MadePredictor(), [case(1, shift=0, label=without)], 3)
+    never = quick_dice(MadePredictor(), [case(1, shift=0, label=without)], splits())
     assert never["mean"] == 1
     assert np.isnan(never["classes"]["2"])
 
 
 def test_quick_dice_refuses_bad_cases():
     with pytest.raises(UserError, match="case2"):
-        quick_dice(MadePredictor(), bad_cases(), 3)
+        quick_dice(MadePredictor(), bad_cases(), splits())
 
 
 def test_raw_cases_are_prepared_for_the_predictor_and_scored_on_their_own_grid():
     class Doubled:
         """Thresholds what it is given, and answers on the grid that is asked for."""
 
-        def predict(self, images, shapes):
-            for image, shape in zip(images, shapes, strict=True):
+        def predict(self, items):
+            for item in items:
+                image = item.image
                 assert image.shape == (1, 6, 12, 12)
-                coarse = resampled_label((image[0] > 0).astype(np.uint8), shape)
-                yield Answer(coarse, {}, coarse)
+                coarse = resampled_label((image[0] > 0).astype(np.uint8), item.shape)
+                yield item, Answer(coarse, {}, coarse)
 
     label = np.zeros(SHAPE, np.uint8)
     label[2:8, 2:8, 2:8] = 1
@@ -316,8 +322,7 @@ def test_raw_cases_are_prepared_for_the_predictor_and_scored_on_their_own_grid()
     summary = run(
         Doubled(),
         [raw],
-        classes=2,
-        class_names=["background", "one"],
+        splits(classes=2),
         preprocessing=preprocessing,
         on_case=lambda *each: drawn.append(each),
     )

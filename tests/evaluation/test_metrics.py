@@ -1,4 +1,4 @@
-"""Metrics against medpy: its golden values, itself on drawn masks, and the cases that it leaves undecided."""
+"""Metrics against medpy: golden values, drawn masks, and the cases that medpy leaves undecided."""
 
 from __future__ import annotations
 

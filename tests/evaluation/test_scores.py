@@ -1,4 +1,4 @@
-"""summary.json and cases.csv: the numbers, the conventions of what is empty, and the way to the disk and back."""
+"""summary.json and cases.csv: the numbers, the conventions for empty masks, writing and reading."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from crossview.core.errors import UserError
+from crossview.core.run_folder import EvaluationFolder
 from crossview.evaluation.bootstrap import interval
 from crossview.evaluation.metrics import Measures
 from crossview.evaluation.scores import (
@@ -43,7 +44,7 @@ def good(dice, hd95=2.0):
 
 
 def scores(of_case, view=""):
-    """Scores of cases "a", "b", ... with one patient each, from {case: [measures of class 1, class 2, ...]}."""
+    """Scores of cases with one patient each, from {case: [measures of class 1, class 2, ...]}."""
     return [
         Score(case, f"patient {case}", view, label_class, measures)
         for case, of_classes in of_case.items()
@@ -175,11 +176,11 @@ def test_written_and_read_back(tmp_path):
     write(tmp_path / "evaluation" / "test", summary, everything)
     folder = tmp_path / "evaluation" / "test"
     assert sorted(path.name for path in folder.iterdir()) == ["cases.csv", "summary.json"]
-    assert read_summary(folder) == summary
+    assert read_summary(EvaluationFolder(folder)) == summary
     assert (folder / "cases.csv").read_text().splitlines()[
         0
     ] == "case,patient,view,class,dice,jaccard,hd95,asd,assd,empty"
-    for before, after in zip(everything, read_cases(folder), strict=True):
+    for before, after in zip(everything, read_cases(EvaluationFolder(folder)), strict=True):
         assert (before.case, before.patient, before.view, before.label_class) == (
             after.case,
             after.patient,
@@ -214,13 +215,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 
 def test_reading_what_is_not_there_or_broken(tmp_path):
+    folder = EvaluationFolder(tmp_path)
     for read in (read_summary, read_cases):
         with pytest.raises(UserError, match="crossview evaluate"):
-            read(tmp_path)
+            read(folder)
     for text in ("{", "[]", '{"format": 2}', "\xff"):
         (tmp_path / "summary.json").write_text(text, encoding="latin-1")
         with pytest.raises(UserError, match=r"summary\.json"):
-            read_summary(tmp_path)
+            read_summary(folder)
     header = ",".join(COLUMNS)
     for text in (
         "",
@@ -232,4 +234,4 @@ def test_reading_what_is_not_there_or_broken(tmp_path):
     ):
         (tmp_path / "cases.csv").write_text(text)
         with pytest.raises(UserError, match=r"cases\.csv"):
-            read_cases(tmp_path)
+            read_cases(folder)

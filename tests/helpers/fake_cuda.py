@@ -1,4 +1,4 @@
-"""What of torch.cuda a recording uses, where there is no GPU: what is to be recorded is done then and there, on the CPU."""
+"""A stand-in for the parts of torch.cuda that a recording uses: it runs at once, on the CPU."""
 
 from contextlib import contextmanager
 

@@ -1,4 +1,4 @@
-"""Golden numbers: reference values of the official code, and the formula its weights and inputs were made with.
+"""Golden numbers: reference values of the official code, and the formula of its inputs.
 
 Entry i of an ordered list of (name, shape), and flat index j in C order, have the value
 sin(c0 + c1 i + c2 j + c3 (j^2 mod 9973)), scaled by its role; see :func:`fill`.
@@ -44,7 +44,7 @@ def wave(shape: Sequence[int], constants: Sequence[float], index: int = 0) -> ND
 
 
 def fill(ordered: Entries, constants: Sequence[float]) -> dict[str, Tensor]:
-    """A state dict of float32 tensors with the official names: what the official module was filled with."""
+    """Return the state dict, float32 with official names, that the official module was given."""
     state = {}
     for index, (name, shape) in enumerate(ordered):
         values = wave(shape, constants, index)

@@ -1,14 +1,34 @@
-"""Triton's interpreter, for programs that try kernels without a GPU: import this before the kernels, with TRITON_INTERPRET=1 set."""
+"""Triton's interpreter, to try kernels without a GPU."""
 
-import triton.runtime.interpreter as interpreter
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
 
-_patch = interpreter._patch_lang_tensor
+import pytest
+
+without_triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="no Triton here"
+)
 
 
-def _with_index(tensor, scope):
-    """numpy 2.5 makes no integer of an array of one element, which the interpreter (3.6) asks of the bounds of a loop."""
-    _patch(tensor, scope)
-    scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+def run(program: str, *arguments: str) -> None:
+    """Run a program in a process whose kernels are interpreted: Triton decides at definition."""
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, program, *arguments]
+    subprocess.run(command, env=environment, check=True, timeout=300)
 
 
-interpreter._patch_lang_tensor = _with_index
+def mend() -> None:
+    """Let the interpreter (3.6) take an array of one element as a loop bound, despite numpy 2.5."""
+    from triton.runtime import interpreter
+
+    patch = interpreter._patch_lang_tensor
+
+    def with_index(tensor, scope):
+        patch(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+    interpreter._patch_lang_tensor = with_index

@@ -1,4 +1,4 @@
-"""Small folders of scans, made for a test: what a practitioner would put together, with or without faults."""
+"""Small folders of scans as a practitioner would make them, with or without faults."""
 
 from pathlib import Path
 
@@ -46,7 +46,10 @@ def make_folder(
     suffix=".nii.gz",
     channel="",
 ) -> Path:
-    """``labelled`` + ``unlabelled`` scans named case00, case01, ...; the first have labels. Returns ``root``."""
+    """Write ``labelled`` + ``unlabelled`` scans case00, case01, ...; the first have labels.
+
+    Returns ``root``.
+    """
     for number in range(labelled + unlabelled):
         image, label = scan(number)
         write_nifti(root / images / f"case{number:02d}{channel}{suffix}", image)

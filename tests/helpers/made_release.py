@@ -1,4 +1,4 @@
-"""A stand-in for a checkout of the official release: the names that the comparison uses, in a few lines each, with its old habits."""
+"""A stand-in for a checkout of the official release: the names that the comparison uses."""
 
 from pathlib import Path
 
@@ -28,7 +28,8 @@ def LargestCC_pancreas(segmentation):
     kept = []
     for volume in segmentation:
         found = label(volume.numpy())
-        kept.append(found == np.argmax(np.bincount(found.flat)[1:]) + 1 if found.max() else volume.numpy())
+        largest = np.argmax(np.bincount(found.flat)[1:]) + 1 if found.max() else 0
+        kept.append(found == largest if largest else volume.numpy())
     return torch.Tensor(np.array(kept)).cuda()
 
 def train(args, pre_snapshot_path, snapshot_path):
@@ -76,7 +77,8 @@ from crossview.networks.vnet import VNet
 class Both(nn.Module):
     def __init__(self, kind, classes, ups, keys):
         super().__init__()
-        self.views = nn.ModuleList(kind(kind.Options(filters=1, upsample=up), channels=1, classes=classes) for up in ups)
+        options = [kind.Options(filters=1, upsample=up) for up in ups]
+        self.views = nn.ModuleList(kind(each, channels=1, classes=classes) for each in options)
         self.keys = keys
 
     def forward(self, image):
@@ -85,12 +87,18 @@ class Both(nn.Module):
 
     def state_dict(self, *_, **__):
         pairs = zip(self.views, self.keys)
-        return {theirs: view.state_dict()[ours] for view, keys in pairs for theirs, ours in keys.items()}
+        return {
+            theirs: view.state_dict()[ours]
+            for view, keys in pairs
+            for theirs, ours in keys.items()
+        }
 
 def net_factory(net_type="unet", in_chns=1, class_num=2, mode="train"):
     if net_type == "VNet":
-        return Both(VNet, class_num, ("transposed", "linear"), (official_vnet_keys(1), official_vnet_keys(2))).cuda()
-    keys = (official_unet_keys("encoder", "decoder1", False), official_unet_keys("encoder", "decoder2", True))
+        keys = official_vnet_keys(1), official_vnet_keys(2)
+        return Both(VNet, class_num, ("transposed", "linear"), keys).cuda()
+    first = official_unet_keys("encoder", "decoder1", False)
+    keys = (first, official_unet_keys("encoder", "decoder2", True))
     return Both(UNet, class_num, ("linear", "transposed"), keys).cuda()
 """
 

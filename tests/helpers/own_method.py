@@ -1,4 +1,4 @@
-"""A method of one's own in a file of the current folder, and a command line that trains it in a second."""
+"""A plugin in a file of the current folder, and a command line that trains it in a second."""
 
 import sys
 from collections.abc import Iterator
@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from crossview.core.plugins import LOADED
-from crossview.methods import METHODS
 
 NAME = "own:Own"
 SOURCE = """
@@ -48,9 +47,8 @@ TINY = [
 
 
 def forget() -> None:
-    """As in a process that has not imported it."""
-    for known in (METHODS, LOADED):
-        known.pop(NAME, None)
+    """Unload the plugin, as in a process that has not imported it."""
+    LOADED.pop(NAME, None)
     sys.modules.pop("own", None)
     sys.path_importer_cache.clear()
 

@@ -1,4 +1,4 @@
-"""Keys of the published settings that make them small enough for a test: networks of one filter, short sides."""
+"""Keys that make the published settings small enough for a test: one filter, short sides."""
 
 SMALL_3D = (
     "network.filters=1",

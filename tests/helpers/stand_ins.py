@@ -1,4 +1,4 @@
-"""Networks for tests of methods: one that answers with given logits whatever it is asked, and small real ones."""
+"""Networks for tests of methods: one that answers with given logits, and small real ones."""
 
 import torch
 from torch import nn
@@ -8,7 +8,9 @@ from crossview.networks.unet import UNet
 
 
 class Answers(nn.Module):
-    """Answers with the given logits, one tensor a call and the last one from then on; ``asked`` keeps the images.
+    """A network that answers with the given logits, one tensor per call, then the last one.
+
+    ``asked`` keeps the images.
 
     The logits are parameters, so a loss has gradients with respect to them.
     """

@@ -10,7 +10,8 @@ baseline = "supervised"
 seeds = [1, 2]
 total_steps = 4
 common = [
-  "data.size=16", "data.patch=[8,8,8]", "data.test=2", "data.unlabelled=4", "network.filters=2", "network.levels=2",
+  "data.size=16", "data.patch=[8,8,8]", "data.test=2", "data.unlabelled=4",
+  "network.filters=2", "network.levels=2",
   "training.precision=float32", "training.log_every=1",
 ]
 

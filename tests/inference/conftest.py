@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossview.inference.options import InferenceOptions
 from crossview.inference.predict import Predictor
 from crossview.methods.method import Method, MethodOptions
 
 
 class Convolution(Method):
-    """One 3x3(x3) convolution from one channel to the logits of ``views`` networks, one after another."""
+    """One 3x3(x3) convolution from one channel to the logits of ``views`` networks in turn."""
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray, views: int = 2) -> None:
         super().__init__(MethodOptions(name="convolution"), nn.Identity)
@@ -31,7 +32,7 @@ class Convolution(Method):
 
 
 class Logits(Method):
-    """Answers each voxel with logits that are given functions of its first channel: {view: [one function a class]}."""
+    """Logits that are given functions of a voxel's first channel, {view: [one per class]}."""
 
     def __init__(self, **views: list[Callable[[Tensor], Tensor]]) -> None:
         super().__init__(MethodOptions(name="logits"), nn.Identity)
@@ -72,14 +73,13 @@ def threshold() -> Method:
 def predictor() -> Callable[..., Predictor]:
     """Builds a predictor of 8x8x6 windows; keywords replace its settings."""
 
-    def build(method: Method, **settings: Any) -> Predictor:
-        defaults = {
-            "mode": "windows",
-            "patch": (8, 8, 6),
-            "stride": (3, 3, 2),
-            "largest_component": False,
-            "batch": 4,
-        }
-        return Predictor(method, device=torch.device("cpu"), **(defaults | settings))
+    def build(method: Method, patch=(8, 8, 6), **settings: Any) -> Predictor:
+        defaults = {"stride": (3, 3, 2), "largest_component": False}
+        keys = set(InferenceOptions.model_fields)
+        options = defaults | {key: value for key, value in settings.items() if key in keys}
+        others = {key: value for key, value in settings.items() if key not in keys}
+        return Predictor(
+            method, InferenceOptions(**options), patch, device=torch.device("cpu"), **others
+        )
 
     return build

@@ -7,11 +7,14 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
+from tests.helpers.predicting import predictions
 
 from crossview.core.errors import UserError
+from crossview.data.io import nifti
 from crossview.data.sources.source import DataOptions
-from crossview.inference import nifti
-from crossview.inference.files import find_scans, predict_files
+from crossview.inference.files import predict_files
+from crossview.inference.inputs import find_scans
+from crossview.inference.outputs import Outputs
 from crossview.inference.predict import Predictor
 
 SHAPE = (9, 8, 7)
@@ -41,9 +44,10 @@ def h5_file(path, array):
 def predict(threshold, predictor):
     """Predicts files with the method that thresholds at zero."""
 
-    def run(inputs, out, **options):
+    def run(inputs, out, maps=(), resume=False, overwrite=False, **callbacks):
+        outputs = Outputs(out, maps, resume, overwrite)
         return predict_files(
-            predictor(threshold, batch=5), inputs, out, **({"data": DATA, "channels": 1} | options)
+            predictor(threshold, batch=5), inputs, outputs, data=DATA, channels=1, **callbacks
         )
 
     return run
@@ -87,7 +91,7 @@ def test_the_la_layout_is_found_from_any_of_its_folders(predict, tmp_path):
         h5_file(root / case / "mri_norm2.h5", values(number))
     for place, count in ((tmp_path / "LA", 2), (root, 2), (root / "CASEA", 1)):
         scans, problems = find_scans([place], 1)
-        assert [scan.output for scan in scans] == ["CASEA.h5", "CASEB.h5"][:count]
+        assert [scan.name for scan in scans] == ["CASEA", "CASEB"][:count]
         assert problems == []
     predict([root], tmp_path / "out")
     with h5py.File(tmp_path / "out" / "CASEA.h5") as file:
@@ -99,13 +103,13 @@ def test_linked_cases_are_found(tmp_path):
     (tmp_path / "LA").mkdir()
     (tmp_path / "LA" / "linked").symlink_to(tmp_path / "elsewhere")
     (scan,), _ = find_scans([tmp_path / "LA"], 1)
-    assert scan.output == "linked.h5"
+    assert scan.name == "linked"
 
 
 def test_maps_come_where_they_are_asked_for(predict, tmp_path):
     inputs = [nifti_file(tmp_path / "a.nii.gz", values()), h5_file(tmp_path / "b.h5", values())]
     predict(inputs, tmp_path / "plain")
-    predict(inputs, tmp_path / "maps", probabilities=True, disagreement=True, entropy=True)
+    predict(inputs, tmp_path / "maps", ("probability", "disagreement", "entropy"))
     assert everything(tmp_path / "plain") == ["a.nii.gz", "b.h5"]
     assert everything(tmp_path / "maps") == [
         "a.nii.gz",
@@ -131,15 +135,15 @@ def test_resume_makes_what_is_missing_and_leaves_the_rest(predict, tmp_path):
         nifti_file(tmp_path / f"{name}.nii.gz", values(seed)) for seed, name in enumerate("abc")
     ]
     out = tmp_path / "out"
-    predict(inputs, out, entropy=True)
+    predict(inputs, out, ("entropy",))
     whole = {name: (out / name).read_bytes() for name in everything(out)}
     (out / "b.nii.gz").unlink()  # as a stop leaves it: the map is there, the label is not yet
     (out / "entropy" / "c.nii.gz").unlink()
     kept = (out / "a.nii.gz").stat()
-    assert predict(inputs, out, entropy=True, resume=True) == [out / "b.nii.gz", out / "c.nii.gz"]
+    assert predict(inputs, out, ("entropy",), resume=True) == [out / "b.nii.gz", out / "c.nii.gz"]
     assert {name: (out / name).read_bytes() for name in everything(out)} == whole
     assert (out / "a.nii.gz").stat() == kept
-    assert predict(inputs, out, entropy=True, resume=True) == []
+    assert predict(inputs, out, ("entropy",), resume=True) == []
     (problem,) = problems_of(predict, inputs[:1], out)
     assert "--resume" in problem.fix
 
@@ -168,13 +172,12 @@ def test_channels_in_files_of_their_own_are_one_scan(tmp_path):
     for name in names:
         (tmp_path / name).touch()
     scans, (incomplete,) = find_scans([tmp_path], 2)
-    assert [(scan.output, len(scan.files)) for scan in scans] == [("b.nii.gz", 1), ("a.nii.gz", 2)]
+    assert [(scan.name, len(scan.files)) for scan in scans] == [("b", 1), ("a", 2)]
     assert "c.nii.gz" in incomplete.where
     assert (incomplete.found, incomplete.expected) == ("_0001", "_0000, _0001")
     scans, problems = find_scans([tmp_path], 1)
-    assert [
-        scan.output for scan in scans
-    ] == names  # a number may be part of a name where there is one channel
+    # A number may be part of a name where there is one channel.
+    assert [f"{scan.name}{scan.suffix}" for scan in scans] == names
     assert problems == []
 
 
@@ -287,9 +290,8 @@ def test_a_network_that_answers_with_nan_is_told_and_writes_nothing(logits, pred
         for name, add in (("a", 0), ("b", 100))
     ]
     method = logits(network=[lambda x: x * 0, lambda x: (50 - x).sqrt()])  # NaN above 50
-    (told,) = problems_of(
-        predict_files, predictor(method), inputs, tmp_path / "out", data=DATA, channels=1
-    )
+    out = Outputs(tmp_path / "out")
+    (told,) = problems_of(predict_files, predictor(method), inputs, out, data=DATA, channels=1)
     assert told.where == str(inputs[1])
     assert "NaN" in told.what
     assert everything(tmp_path / "out") == ["a.nii"]
@@ -299,8 +301,8 @@ def test_slices_of_a_nifti_scan_lie_along_its_last_axis(convolution, predictor, 
     path = nifti_file(tmp_path / "a.nii", values())
     predict = predictor(convolution(classes=3, axes=2), mode="slices", patch=(16, 16))
     data = DATA.model_copy(update={"nifti_axes": (2, 1, 0)})
-    (written,) = predict_files(predict, [path], tmp_path / "out", data=data, channels=1)
-    (expected,) = predict.predict([values().transpose(2, 1, 0)[None]])
+    (written,) = predict_files(predict, [path], Outputs(tmp_path / "out"), data=data, channels=1)
+    (expected,) = predictions(predict, [values().transpose(2, 1, 0)[None]])
     np.testing.assert_array_equal(
         np.asarray(nibabel.load(written).dataobj), expected.label.transpose(2, 1, 0)
     )

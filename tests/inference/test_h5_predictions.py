@@ -3,18 +3,13 @@
 import h5py
 import numpy as np
 import pytest
+from tests.helpers.predicting import read_scan, write_scan
 
 from crossview.core.errors import UserError
-from crossview.data.preprocess import Preprocessing
-from crossview.inference.h5 import read_h5
-from crossview.inference.scan import ReadingOptions, Scan
 
 
-def read(path, dimensions=(3,), channels=1, spacing=()):
-    options = ReadingOptions(
-        Preprocessing("z_score", spacing=spacing), "stored", (2, 1, 0), channels, dimensions
-    )
-    return read_h5(Scan((path,), path.name), options)
+def read(path, **options):
+    return read_scan(path, normalisation="z_score", nifti_axes=(2, 1, 0), **options)
 
 
 @pytest.fixture
@@ -40,13 +35,13 @@ def values(*shape):
 def test_volumes_and_slices_are_read_as_they_are(file, shape, dimensions):
     image = values(*shape)
     # h5 files are normalised and ordered already: the keys for NIfTI don't apply.
-    np.testing.assert_array_equal(read(file(image=image), dimensions).image, image[None])
+    np.testing.assert_array_equal(read(file(image=image), dimensions=dimensions).image, image[None])
 
 
 def test_the_answer_is_one_h5_file(file, tmp_path):
     path = file(image=values(6, 5, 4), label=np.ones((6, 5, 4), np.uint8))
     label, probability = np.full((6, 5, 4), 2, np.uint8), values(3, 6, 5, 4)
-    read(path).write({"probability": probability, "label": label}, tmp_path / "out")
+    write_scan(read(path), {"probability": probability, "label": label}, tmp_path / "out")
     with h5py.File(tmp_path / "out" / "scan.h5") as written:
         assert set(written) == {"label", "probability"}
         assert written["label"].dtype == np.uint8
@@ -83,11 +78,11 @@ def test_a_file_that_is_cut_off_is_refused(file):
 
 
 def test_a_model_of_more_channels_takes_no_h5(file):
-    with pytest.raises(UserError, match="h5 files have one"):
+    with pytest.raises(UserError, match="wrong number of channels"):
         read(file(image=values(6, 5, 4)), channels=2)
 
 
 def test_a_model_that_resamples_takes_no_file_without_voxel_sides(file):
     path = file(image=values(6, 5, 4))
-    with pytest.raises(UserError, match="no voxel spacing"):
+    with pytest.raises(UserError, match="needs the scan's voxel spacing"):
         read(path, spacing=(1, 1, 1))

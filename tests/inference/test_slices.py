@@ -9,7 +9,7 @@ from crossview.inference.windows import Slices, run_batches
 
 
 def resized(image, patch, batch=3):
-    (found,) = run_batches([Slices(image, patch)], lambda stack: stack, batch)
+    ((_, found),) = run_batches([(0, Slices(image, patch))], lambda stack: stack, batch)
     return found
 
 
@@ -32,10 +32,11 @@ def test_both_ways_take_the_published_pixels(side):
         torch.arange(side, dtype=torch.float32)[None, :, None].expand(1, side, 4), (256, 4)
     ).cut(0)
     np.testing.assert_array_equal(there[0, :, 0], to_patch)
-    # The published code lost the last pixel of some sizes on the way back (-1: filled with background); here it is the nearest.
+    # The published code loses the last pixel of some sizes on the way back (-1: filled with
+    # background); here it is the nearest.
     wave = torch.arange(256, dtype=torch.float32)[None, :, None].expand(1, 256, 4)
-    (found,) = run_batches(
-        [Slices(torch.zeros(1, side, 4), (256, 4))], lambda stack: wave[None], batch=1
+    ((_, found),) = run_batches(
+        [(0, Slices(torch.zeros(1, side, 4), (256, 4)))], lambda stack: wave[None], batch=1
     )
     np.testing.assert_array_equal(found[0, :, 0], np.where(back < 0, 255, back))
     assert (back < 0).sum() <= 1

@@ -46,7 +46,7 @@ def test_a_published_volume_has_45_windows():
 
 @st.composite
 def images(draw):
-    """An image (C, *S) of two or three axes, some smaller than the window, with a patch and a stride."""
+    """An image (C, *S) of two or three axes, some below the window's, with a patch and a stride."""
     patch = draw(st.lists(st.integers(1, 6), min_size=2, max_size=3))
     stride = [draw(st.integers(1, side)) for side in patch]
     sides = [draw(st.integers(1, 13)) for _ in patch]
@@ -58,7 +58,7 @@ def images(draw):
 @given(images())
 def test_the_mean_of_unchanged_windows_is_the_image(case):
     image, patch, stride = case
-    (found,) = run_batches([Windows(image, patch, stride)], lambda batch: batch, batch=3)
+    ((_, found),) = run_batches([(0, Windows(image, patch, stride))], lambda batch: batch, batch=3)
     assert found.shape == image.shape
     torch.testing.assert_close(found, image)
 
@@ -66,7 +66,9 @@ def test_the_mean_of_unchanged_windows_is_the_image(case):
 def test_every_voxel_weighs_its_windows_equally():
     image = torch.zeros(1, 7)
     answers = iter([torch.tensor([[1.0, 1, 1, 1]]), torch.tensor([[4.0, 4, 4, 4]])])
-    (found,) = run_batches([Windows(image, [4], [3])], lambda batch: next(answers)[None], batch=1)
+    ((_, found),) = run_batches(
+        [(0, Windows(image, [4], [3]))], lambda batch: next(answers)[None], batch=1
+    )
     assert found.tolist() == [[1, 1, 1, 2.5, 4, 4, 4]]
 
 
@@ -88,13 +90,14 @@ def test_batches_are_full_shared_between_images_and_results_come_in_order(batch)
         sizes.append(len(stack))
         return stack[:, None]
 
-    results = list(run_batches(parts, network, batch))
+    results = list(run_batches(enumerate(parts), network, batch))
     windows_in_all = sum(len(part) for part in parts)
     assert sizes[:-1] == [batch] * (
         windows_in_all // batch if windows_in_all % batch else windows_in_all // batch - 1
     )
     assert sum(sizes) == windows_in_all
-    for image, result in zip(images, results, strict=True):
+    assert [item for item, _ in results] == list(range(len(images)))
+    for image, (_, result) in zip(images, results, strict=True):
         torch.testing.assert_close(result, image[None])
 
 
@@ -104,11 +107,11 @@ def test_an_image_is_not_asked_for_before_it_is_needed_and_comes_back_as_soon_as
     def parts():
         for number in range(4):
             asked.append(number)
-            yield Windows(torch.zeros(1, 4), [2], [2])
+            yield number, Windows(torch.zeros(1, 4), [2], [2])
 
     results = run_batches(parts(), lambda batch: batch, batch=2)
     for number in range(4):
-        next(results)
+        assert next(results)[0] == number
         assert asked == list(range(number + 1))
 
 

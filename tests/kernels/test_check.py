@@ -1,16 +1,15 @@
-"""The kernels around the convolutions do what torch's do: on a GPU, and without one by Triton's interpreter where Triton is there."""
+"""Kernels around convolutions equal torch's: on a GPU, or in Triton's interpreter."""
 
-import importlib.util
-import os
-import subprocess
 import sys
 from itertools import product
 
 import pytest
 import torch
+from tests.helpers import interpreting
+from tests.helpers.interpreting import without_triton
 from torch import nn
 
-from crossview.kernels import agree, own_kernels, wanted
+from crossview.kernels import own_kernels, wanted
 from crossview.networks import layers
 from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
@@ -34,34 +33,26 @@ LARGE = [
 ]
 TYPES = (torch.float32, torch.bfloat16)
 
-without_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="no Triton here"
-)
-
 
 @without_triton
 @pytest.mark.parametrize("programs", [512, 3])
 def test_the_interpreted_kernels(programs):
-    interpreted = os.environ | {
-        "TRITON_INTERPRET": "1"
-    }  # is read when the kernels are defined: so in a process of its own
-    subprocess.run(
-        [sys.executable, __file__, str(programs)], env=interpreted, check=True, timeout=300
-    )
+    interpreting.run(__file__, str(programs))
 
 
 @without_triton
-def test_what_differs_is_told_and_not_used(monkeypatch):
+def test_kernels_that_differ_are_reported_and_not_used(monkeypatch):
     from crossview.kernels import check
 
     def fail(shape, dtype, device):
         raise RuntimeError("no compiler\nand more")
 
-    monkeypatch.setattr(check, "compare", fail)
+    monkeypatch.setattr(check, "compare_norm", fail)
+    check.layers_work.cache_clear()
     with pytest.warns(UserWarning, match="no compiler$"):
-        assert not check.works_on(torch.device("cpu"))
+        assert not check.layers_work(torch.device("cpu"))
     with pytest.raises(AssertionError, match="off"):
-        agree(torch.ones(3), torch.full((3,), 1.1, dtype=torch.float64), 1e-2)
+        check.agree(torch.ones(3), torch.full((3,), 1.1, dtype=torch.float64), 1e-2)
 
 
 def test_they_are_used_where_asked_for_alone():
@@ -119,12 +110,13 @@ class TestOnTheGpu:
     def test_both_operations(self, shape, dtype):
         from crossview.kernels import check
 
-        check.compare(shape, dtype, torch.device("cuda"))
+        check.compare_norm(shape, dtype, torch.device("cuda"))
+        check.compare_upsampling(shape, dtype, torch.device("cuda"))
 
     def test_they_are_trusted_there(self):
         from crossview.kernels import check
 
-        assert check.works_on(torch.device("cuda:0"))
+        assert check.layers_work(torch.device("cuda:0"))
 
     @pytest.mark.parametrize("training", [True, False])
     @pytest.mark.parametrize(
@@ -168,7 +160,10 @@ class TestOnTheGpu:
 
     @staticmethod
     def answers(network, image, gradient):
-        """Logits, statistics, and the gradients of all weights but of biases before a batch norm, where torch's are rounding errors."""
+        """Return logits, statistics and gradients of the weights.
+
+        Biases before a batch norm are skipped: torch's gradients there are rounding errors.
+        """
         state = {name: value.clone() for name, value in network.state_dict().items()}
         with torch.set_grad_enabled(gradient):
             logits = network(image).logits
@@ -210,16 +205,16 @@ class TestOnTheGpu:
 
 
 def _cancels(name):
-    """Whether it is the bias of a convolution that a batch norm follows."""
+    """True for the bias of a convolution that a batch norm follows."""
     return name.endswith("bias") and "norm" not in name and not name.startswith(("last", "heads"))
 
 
 if __name__ == "__main__":
-    from tests.helpers import interpreting  # noqa: F401
-
+    interpreting.mend()
     from crossview.kernels import check, norm
 
     norm.PROGRAMS = int(sys.argv[1])
     for case in product(SHAPES, TYPES):
         torch.manual_seed(0)
-        check.compare(*case, torch.device("cpu"))
+        check.compare_norm(*case, torch.device("cpu"))
+        check.compare_upsampling(*case, torch.device("cpu"))

@@ -1,13 +1,10 @@
-"""Components found by the device's kernels equal the host's: on a GPU, and without one by Triton's interpreter where Triton is there."""
-
-import importlib.util
-import os
-import subprocess
-import sys
+"""Components found by kernels equal the host's: on a GPU, or in Triton's interpreter."""
 
 import numpy as np
 import pytest
 import torch
+from tests.helpers import interpreting
+from tests.helpers.interpreting import without_triton
 
 from crossview.methods.blocks.components import largest_components
 
@@ -36,7 +33,7 @@ def noise(shape, density, classes=4):
 
 
 def snake(shape):
-    """One path that fills every other row: the longest way from a component's end to its first voxel."""
+    """Return one path through every other row: the longest way to a component's first voxel."""
     label = np.zeros(shape, np.uint8)
     label[:, ::2, ::2] = 1
     label[:, 1::4, ::2, -1] = label[:, 3::4, ::2, 0] = 1
@@ -65,12 +62,9 @@ def check(device, shapes):
         )
 
 
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="no Triton here")
+@without_triton
 def test_the_interpreted_kernels_find_the_hosts_components():
-    interpreted = os.environ | {
-        "TRITON_INTERPRET": "1"
-    }  # is read when the kernels are defined: so in a process of its own
-    subprocess.run([sys.executable, __file__], env=interpreted, check=True, timeout=300)
+    interpreting.run(__file__)
 
 
 @pytest.mark.gpu
@@ -86,25 +80,27 @@ class TestOnTheGpu:
         assert all(torch.equal(first, largest_components_there(label, 2)) for _ in range(50))
 
     def test_they_are_trusted_there(self):
-        from crossview.kernels.components import works_on
+        from crossview.kernels.check import components_work
 
-        assert works_on(torch.device("cuda"))
+        assert components_work(torch.device("cuda"), largest_components)
 
 
-def test_a_device_that_can_not_is_told_of_and_not_used(monkeypatch):
-    module = pytest.importorskip("crossview.kernels.components", reason="no Triton here")
+def test_a_device_that_fails_is_reported_and_not_used(monkeypatch):
+    module = pytest.importorskip("crossview.kernels.check", reason="no Triton here")
 
     def fail(label, classes):
         raise RuntimeError("no compiler\nand more")
 
-    for wrong, told in (
-        (fail, "no compiler$"),
-        (lambda label, classes: torch.zeros_like(label), "other components than the host's"),
+    for wrong, reason in (
+        (fail, "the host's components are used on cpu: no compiler$"),
+        (lambda label, classes: torch.zeros_like(label), "other components on noise"),
     ):
         monkeypatch.setattr(module, "largest_components_there", wrong)
-        with pytest.warns(UserWarning, match=told):
-            assert not module.works_on(torch.device("cpu"))
+        module.components_work.cache_clear()
+        with pytest.warns(UserWarning, match=reason):
+            assert not module.components_work(torch.device("cpu"), largest_components)
 
 
 if __name__ == "__main__":
+    interpreting.mend()
     check(torch.device("cpu"), SHAPES)

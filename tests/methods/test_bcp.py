@@ -1,4 +1,4 @@
-"""What BCP's options do, and its mixed loss against the official one; a whole step is tested in test_bcp_golden."""
+"""BCP's options, and its mixed loss against the official one; test_bcp_golden has a whole step."""
 
 from dataclasses import replace
 
@@ -63,7 +63,7 @@ def test_the_mixed_loss_equals_the_official_one(monkeypatch, script, weight):
         update={"unlabelled_weight": weight, "largest_component": False}
     )
     method = BCP(options, lambda: Answers(logits, logits)).train()
-    # The image a network is asked about does not matter here. Of mix a the labels stand outside, so the pseudo-labels are those inside.
+    # The image does not matter here. Mix a has labels outside, so its pseudo-labels are inside.
     labels_first = options.first_outside == "labelled"
     true, pseudo = (
         ((outside, inside), (inside, outside))
@@ -222,7 +222,7 @@ def test_the_student_answers():
         parameter.data.add_(1)
     views = method.views(image)
     assert list(views) == ["student", "teacher"]
-    torch.testing.assert_close(method.predict(image), views["student"].softmax(1))
+    torch.testing.assert_close(method.combine(method.views(image)), views["student"].softmax(1))
 
 
 def test_what_is_watched():

@@ -1,4 +1,4 @@
-"""One whole BCP step against the official code: loss terms, pseudo-labels, gradient norms, student and teacher after it."""
+"""One whole BCP step against the official code: losses, pseudo-labels, gradients, new weights."""
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from crossview.networks.vnet import VNet
 from crossview.recipe.resolve import resolve
 from crossview.training.optimiser import Guard, make_optimiser
 from crossview.training.options import TrainingOptions
+from crossview.training.step import backpropagate
 
 VNET = {
     theirs.replace("encoder1.", "encoder.").replace("decoder1.", "decoder."): ours
@@ -44,7 +45,7 @@ def filled(method, container, keys):
 
 
 def one_step(monkeypatch, case, dtype):
-    """Run one optimiser step with the golden weights, images and box; everything the golden file speaks of, by its names."""
+    """Run one optimiser step on the golden values; return the golden file's numbers by name."""
     setting, container, keys, build = CASES[case]
     numbers, ordered = golden.load("bcp_step"), golden.entries("bcp_step", container)
     options = resolve(setting, ["method.name=bcp", "method.variant=released"]).method
@@ -69,12 +70,8 @@ def one_step(monkeypatch, case, dtype):
     monkeypatch.setattr(bcp, "clean_async", kept)
     guard = Guard(method, make_optimiser(method.parameters(), TrainingOptions()))
     guard.open()
-    terms = {}
-    for part in method.loss(
-        Batch(image[:4], labels[:4].long(), image[4:], Randomness(1)), method.stages[1], 0
-    ):
-        sum(part.values()).backward()
-        terms |= {name: value.detach() for name, value in part.items()}
+    batch = Batch(image[:4], labels[:4].long(), image[4:], Randomness(1))
+    terms = backpropagate(method, batch, method.stages[1], 0)
     ours = dict(method.student.named_parameters())
     parameters = [name for name, _ in ordered if "running_" not in name]
     buffers = [name for name, _ in ordered if "running_" in name]
@@ -90,9 +87,8 @@ def one_step(monkeypatch, case, dtype):
             found[f"{prefix}{kind}_abssum"] = np.array(
                 [state[keys[name]].double().abs().sum() for name in names]
             )
-    mixes = numbers[
-        f"{case}_mix"
-    ]  # LA: one value a mix; ACDC: its Dice and CE, of which the loss is half the sum
+    # LA: one value per mix. ACDC: its Dice and CE; the loss is half their sum.
+    mixes = numbers[f"{case}_mix"]
     assert mixes.ndim == {"la": 1, "acdc": 2}[case]
     found |= {
         "mix": np.array([value.item() for value in terms.values()]),

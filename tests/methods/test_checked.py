@@ -1,4 +1,4 @@
-"""Mistakes in a method of one's own: told as a user's, with the class, what was found, what is expected, and the page."""
+"""Mistakes in a plugin: reported with the class, the value found and expected, and the page."""
 
 import gc
 import weakref
@@ -11,9 +11,9 @@ from tests.helpers.own_method import NAME, TINY
 
 import crossview
 from crossview.core.errors import UserError
-from crossview.methods import METHODS
+from crossview.core.plugins import LOADED
 from crossview.methods.method import Method, MethodOptions, Stage
-from crossview.methods.plugin import Checked, checked
+from crossview.methods.plugin import check_views, checked_stages, checked_terms
 
 IMAGE = torch.zeros(2, 1, 8, 8)
 VIEWS = 'return {"network": self.network(image).logits}'
@@ -42,7 +42,7 @@ def train(capsys, *more):
     )
 
 
-def told(err, part, found):
+def assert_reported(err, part, found):
     assert f"{NAME}: '{part}' breaks the contract of a method" in err
     assert found in err
     assert "expected:" in err
@@ -66,7 +66,7 @@ def test_views_are_tried_before_anything_is_written(capsys, folder, wrong, found
     own_method.write(folder, (VIEWS, wrong))
     code, _, err = train(capsys)
     assert code == 2
-    told(err, "views", found)
+    assert_reported(err, "views", found)
     assert not (folder / "run" / "recipe.toml").exists()
 
 
@@ -88,73 +88,65 @@ def test_views_are_tried_before_anything_is_written(capsys, folder, wrong, found
         ("self.network(batch.image)", "None"),
     ],
 )
-def test_a_loss_is_looked_at_in_the_first_step(capsys, folder, wrong, found):
+def test_a_loss_is_checked_in_the_first_step(capsys, folder, wrong, found):
     own_method.write(folder, (TERMS, wrong))
     code, _, err = train(capsys)
     assert code == 2
-    told(err, "loss", found)
+    assert_reported(err, "loss", found)
 
 
-def test_stages_without_property_are_told_at_once(capsys, folder):
+def test_stages_without_property_are_reported_at_once(capsys, folder):
     own_method.write(folder, ("    @property\n", ""))
     code, _, err = command(capsys, "recipe", "demo", "--plugin", NAME)
     assert code == 2
-    told(err, "stages", "a function")
+    assert_reported(err, "stages", "a function")
     assert "write @property above it" in err
-    assert NAME not in METHODS
+    assert NAME not in LOADED
 
 
 def test_stages_that_are_none(capsys, folder):
     own_method.write(folder, ("return self.options.stages", "return self.options.stages[0]"))
     code, _, err = command(capsys, "recipe", "demo", "--plugin", NAME)
     assert code == 2
-    told(err, "stages", "Stage")
+    assert_reported(err, "stages", "Stage")
 
 
 def test_options_of_another_kind(capsys, folder):
     own_method.write(folder, ("Options = ConsistencyOptions", "Options = dict"))
     code, _, err = command(capsys, "recipe", "demo", "--plugin", NAME)
     assert code == 2
-    told(err, "Options", "dict")
+    assert_reported(err, "Options", "dict")
 
 
 def test_trying_the_views_changes_nothing(folder, monkeypatch):
-    """Weights, statistics and random numbers: with and without dropout the runs are bit-equal to those of a class that isn't checked."""
-    source = (VIEWS, "torch.rand(3)\n        " + VIEWS), ("\nfrom", "\nimport torch\nfrom")
-    sets = [text for text in TINY if text != "--set"] + [
-        f"method.name={NAME}",
-        "method.steps=3",
-        "network.dropout=0.3",
-    ]
+    """Runs with and without the trial are bit-equal, with dropout and with random numbers drawn."""
+    sets = [text for text in TINY if text != "--set"]
+    sets += [f"method.name={NAME}", "method.steps=3", "network.dropout=0.3"]
+    own_method.write(
+        folder,
+        (VIEWS, "torch.rand(3)\n        " + VIEWS),
+        ("\nfrom crossview.methods import", "\nimport torch\nfrom crossview.methods import"),
+    )
+    crossview.load_plugin(NAME)
     weights = []
-    for name in ("checked", "plain"):
-        own_method.write(
-            folder,
-            source[0],
-            (
-                source[1][0] + " crossview.methods import",
-                source[1][1] + " crossview.methods import",
-            ),
-        )
-        method = crossview.methods.plugin.load(NAME)
+    for name in ("tried", "plain"):
         if name == "plain":
-            monkeypatch.setitem(METHODS, NAME, method.__bases__[1])
+            monkeypatch.setattr("crossview.runs.train.try_views", lambda method, image: None)
         run, _ = crossview.train("demo", None, folder / name, overrides=sets)
-        weights.append(
-            torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)["weights"]
-        )
+        last = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)
+        weights.append(last["weights"])
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
 
 
 class Generating(Method):
-    """Yields two dicts, each with something that can be seen to go."""
+    """Method that yields two dicts, and records if the first one is freed before the second."""
 
     stages = (Stage("train", 1, unlabelled=False),)
 
     def __init__(self) -> None:
         super().__init__(MethodOptions(name="x"), torch.nn.Identity)
         self.weight = torch.nn.Parameter(torch.ones(()))
-        self.gone: list[bool] = []
+        self.freed: list[bool] = []
 
     def loss(self, batch, stage, step):
         term = self.weight * 2
@@ -162,42 +154,32 @@ class Generating(Method):
         yield {"first": term}
         del term
         gc.collect()
-        self.gone.append(there() is None)
+        self.freed.append(there() is None)
         yield {"second": self.weight * 3}
 
     def views(self, image):
         return {"network": image}
 
 
-def test_a_generator_is_looked_at_part_by_part_and_lets_go_of_each():
-    method = checked(Generating)()
-    assert (type(method).__name__, isinstance(method, Generating), isinstance(method, Checked)) == (
-        "Generating",
-        True,
-        True,
-    )
-    parts = iter(method.loss(None, method.stages[0], 0))
+def test_a_generator_is_checked_part_by_part_and_frees_each():
+    method = Generating()
+    parts = checked_terms(method, None, method.stages[0], 0)
     part = next(parts)
     assert list(part) == ["first"]
     del part
     assert list(next(parts)) == ["second"]
-    assert method.gone == [True]
+    assert method.freed == [True]
 
 
-def test_what_is_right_passes_as_it_is():
-    method = checked(Generating)()
-    assert method.views(IMAGE)["network"] is IMAGE
-    assert method.stages == Generating.stages
+def test_correct_values_pass_unchanged():
+    method = Generating()
+    check_views(method, IMAGE)
+    assert checked_stages(method) == Generating.stages
     with torch.no_grad():
-        assert [list(part) for part in method.loss(None, method.stages[0], 0)] == [
-            ["first"],
-            ["second"],
-        ]
+        parts = checked_terms(method, None, method.stages[0], 0)
+        assert [list(part) for part in parts] == [["first"], ["second"]]
 
 
-def test_shipped_methods_are_not_looked_at():
-    assert not any(
-        issubclass(method, Checked) for name, method in METHODS.items() if ":" not in name
-    )
+def test_views_that_are_empty_are_refused():
     with pytest.raises(UserError, match="'views'"):
-        checked(type("Empty", (Generating,), {"views": lambda self, image: {}}))().views(IMAGE)
+        check_views(type("Empty", (Generating,), {"views": lambda self, image: {}})(), IMAGE)

@@ -1,4 +1,4 @@
-"""One whole CML step against the official code: every loss term, pseudo-labels, gradient norms, weights and statistics after it."""
+"""One whole CML step against the official code: losses, pseudo-labels, gradients, new weights."""
 
 from collections.abc import Iterator
 
@@ -17,6 +17,7 @@ from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
 from crossview.training.optimiser import Guard, make_optimiser
 from crossview.training.options import TrainingOptions
+from crossview.training.step import backpropagate
 
 PRETRAIN, TRAIN = Stage("pretrain", 1, unlabelled=False), Stage("train", 1, unlabelled=True)
 
@@ -76,7 +77,7 @@ CASES = {
 
 
 def one_step(monkeypatch, case, stage, dtype):
-    """Run one optimiser step with the golden weights, images and boxes; everything the golden file speaks of, by its names."""
+    """Run one optimiser step on the golden values; return the golden file's numbers by name."""
     file, prefix, make = CASES[case]
     numbers = golden.load(file)
     method, ordered, keys, states, weight = make(numbers)
@@ -108,12 +109,8 @@ def one_step(monkeypatch, case, stage, dtype):
     optimiser = make_optimiser(method.parameters(), TrainingOptions())
     guard = Guard(method, optimiser)
     guard.open()
-    terms = {}
-    for part in method.loss(
-        Batch(image[:4], label, image[4:] if stage.unlabelled else None, Randomness(1)), stage, 0
-    ):
-        sum(part.values()).backward()
-        terms |= {key: value.detach() for key, value in part.items()}
+    batch = Batch(image[:4], label, image[4:] if stage.unlabelled else None, Randomness(1))
+    terms = backpropagate(method, batch, stage, 0)
     views = [view for view in (method.view1, method.view2) if view is not None]
     gradients = {}
     for view, names in zip(views, keys, strict=True):

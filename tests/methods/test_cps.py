@@ -121,10 +121,11 @@ def test_the_answer_is_the_mean_or_network_1():
     views = method.views(image)
     assert list(views) == ["network1", "network2"]
     torch.testing.assert_close(
-        method.predict(image), ((views["network1"] + views["network2"]) / 2).softmax(1)
+        method.combine(method.views(image)),
+        ((views["network1"] + views["network2"]) / 2).softmax(1),
     )
     alone = make(answer="network1").eval()
-    torch.testing.assert_close(alone.predict(image), views["network1"].softmax(1))
+    torch.testing.assert_close(alone.combine(alone.views(image)), views["network1"].softmax(1))
 
 
 def test_cutmix_mixes_images_and_the_others_labels_alike(monkeypatch):
@@ -177,7 +178,10 @@ def test_cutmix_needs_an_even_unlabelled_batch_and_is_told_before_anything_is_ma
 
 def test_asking_for_the_stages_imports_no_compiler():
     """torch draws normal weights without memory by its compiler, whose import takes seconds."""
-    code = "import sys; from crossview.recipe.resolve import resolve as r; r('la-8', ['method.name=cps']); sys.exit('torch._dynamo' in sys.modules)"
+    code = (
+        "import sys; from crossview.recipe.resolve import resolve; "
+        "resolve('la-8', ['method.name=cps']); sys.exit('torch._dynamo' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""A method of one's own, imported because --plugin says so."""
+"""Plugins: methods imported because --plugin says so."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from tests.helpers.tiny_suite import suite_file
 from crossview import methods
 from crossview.core.errors import UserError
 from crossview.core.plugins import LOADED
-from crossview.methods import METHODS, plugin
+from crossview.methods import plugin
 from crossview.recipe.layers import load as load_recipe
 from crossview.recipe.resolve import resolve
 
@@ -23,15 +23,14 @@ NAME = "entropy:EntropyMinimisation"
 
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-    """The methods that the documentation shows, in files of the current folder."""
+    """Write the methods of the documentation to files of the current folder."""
     text = PAGE.read_text(encoding="utf-8")
     for block in text.split("```python\n")[1:]:
         (tmp_path / block.split("# file: ")[1].split("\n")[0]).write_text(block.split("```", 1)[0])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
-    for known in (METHODS, LOADED):
-        known.pop(NAME, None)
+    LOADED.pop(NAME, None)
     sys.modules.pop("entropy", None)
 
 
@@ -44,7 +43,7 @@ def test_it_becomes_a_method_with_the_stream_and_schedule_of_cml(example):
 
 
 @pytest.mark.parametrize(("setting", "steps"), [("la-8", 17000), ("acdc-7", 40000), ("demo", 720)])
-def test_its_steps_are_cmls_in_all(example, setting, steps):
+def test_its_steps_are_the_sum_of_cmls(example, setting, steps):
     plugin.load(NAME)
     assert sum(stage.steps for stage in resolve(setting, ["method.name=cml"]).stages) == steps
     assert resolve(setting, [f"method.name={NAME}"]).method.steps == steps
@@ -52,7 +51,7 @@ def test_its_steps_are_cmls_in_all(example, setting, steps):
     assert resolve({"setting": setting, "method": {"name": NAME, "steps": 8}}).method.steps == 8
 
 
-def test_stages_called_as_cmls_are_as_long(example):
+def test_stages_named_as_cmls_are_as_long(example):
     (example / "mine.py").write_text(
         "from crossview.methods import CML\n\nclass Mine(CML):\n    pass\n"
     )
@@ -63,11 +62,11 @@ def test_stages_called_as_cmls_are_as_long(example):
             30000,
         ]
     finally:
-        METHODS.pop("mine:Mine", None), LOADED.pop("mine:Mine", None), sys.modules.pop("mine", None)
+        LOADED.pop("mine:Mine", None), sys.modules.pop("mine", None)
 
 
 @pytest.mark.parametrize("word", ["entropy", "EntropyMinimisation"])
-def test_a_part_of_its_name_is_told_the_whole(capsys, example, word):
+def test_a_part_of_its_name_suggests_the_whole(capsys, example, word):
     code, _, err = crossview(
         capsys, "recipe", "demo", "--plugin", NAME, "--set", f"method.name={word}"
     )
@@ -85,7 +84,7 @@ def test_a_recipe_alone_imports_nothing(example):
     assert "entropy" not in sys.modules
 
 
-def test_a_wrong_option_is_told_by_its_name(example):
+def test_a_wrong_option_is_reported_by_its_name(example):
     plugin.load("entropy:EntropyMinimisation")
     with pytest.raises(UserError, match="consistency_weight"):
         resolve("la-8", ["method.name=entropy:EntropyMinimisation", "method.consistency_wait=1"])
@@ -115,12 +114,25 @@ def test_a_row_of_a_suite(capsys, example):
         ("entropy:math", "is not a method"),
     ],
 )
-def test_what_is_no_plugin(example, name, message):
+def test_anything_but_a_plugin_is_refused(example, name, message):
     with pytest.raises(UserError, match=message):
         plugin.load(name)
-    assert name not in METHODS
+    assert name not in LOADED
     with pytest.raises(UserError):
         methods.find(name)
+
+
+@pytest.mark.parametrize(
+    ("missing", "fix"),
+    [
+        ("another_package", "install the package of 'another_package', which needy imports"),
+        ("another_package.part", "install the package of 'another_package', which needy imports"),
+    ],
+)
+def test_a_missing_import_of_a_plugin_is_reported_with_its_own_fix(example, missing, fix):
+    (example / "needy.py").write_text(f"import {missing}\n")
+    with pytest.raises(UserError, match=fix):
+        plugin.load("needy:Needy")
 
 
 @pytest.mark.parametrize("name", [NAME, "fixmatch:FixMatch"])
@@ -134,7 +146,8 @@ def test_the_examples_pass_the_contract(example, name):
         "no:cacheprovider",
         str(ROOT / "tests" / "contract"),
     ]
-    environment = os.environ | {"PYTHONPATH": str(example)}
+    paths = [str(example), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     arguments = ["--plugin", name, "-k", f"{name.split(':')[1]} and not slow", "-m", "not slow"]
     done = subprocess.run(
         [*command, *arguments],

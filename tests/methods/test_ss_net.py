@@ -73,7 +73,8 @@ def test_smoothness_equals_the_official_one(monkeypatch, dimensions, dtype):
     value.backward()
     exact = dtype == torch.float64
     name = f"{'f64_' if exact else ''}v{dimensions}d"
-    # In float64 the official 2D Dice casts its target to float32, and the direction is recovered by a subtraction.
+    # In float64 the official 2D Dice casts its target to float32,
+    # and the direction is recovered by a subtraction.
     tolerance = (1e-6 if dimensions == 2 else 1e-8) if exact else 1e-4
     np.testing.assert_allclose(value.item(), numbers[f"{name}_lds"], rtol=tolerance)
     assert golden.largest_difference(directions[0], numbers[f"{name}_direction"]) < (
@@ -94,7 +95,7 @@ def test_smoothness_equals_the_official_one(monkeypatch, dimensions, dtype):
 
 
 def golden_contrast(classes, dtype, **options):
-    """The method with the official heads, on features that are given: the projections do nothing."""
+    """Return the method with the official heads, on given features: projections do nothing."""
     numbers = golden.load("ssnet_contrast")
     method = SSNet(
         ACDC.model_copy(update=options),
@@ -186,7 +187,10 @@ def test_scores_of_the_memory_weigh_it():
 
 
 def official_keys():
-    """Official names of SS-Net's V-Net and heads -> ours in the method; the heads of background and of the memory have no effect there."""
+    """Map the names of SS-Net's official V-Net and heads to those of the method.
+
+    The official heads of the background and of the memory have no effect.
+    """
     keys = {}
     for theirs, ours in official_vnet_keys(1).items():
         keys[theirs.replace("encoder1", "encoder").replace("decoder1", "decoder")] = (
@@ -208,9 +212,9 @@ def official_keys():
 
 
 def test_a_whole_step_equals_the_official_script(monkeypatch):
-    """train_ss_3d.py's step in float64 on small crops, with its network without dropout and a given draw of the noise; SGD 0.01.
+    """Compare with train_ss_3d.py's step: float64, small crops, no dropout, given noise, SGD 0.01.
 
-    terms: total, Dice, smoothness, contrast of the labelled and of the unlabelled half, without their weights.
+    terms: total, Dice, smoothness, contrast of the labelled and of the unlabelled half, unweighted.
     """
     numbers, step = golden.load("ssnet_step"), 4500
     method = SSNet(LA, lambda: VNet(VNet.Options(dropout=0), channels=1, classes=2))
@@ -414,7 +418,7 @@ def test_a_flat_answer_is_smooth_and_a_direction_is_sought():
 
 
 def test_the_adversarial_change_is_worse_than_noise_of_its_length():
-    """After some training, without dropout: the found direction costs more agreement than a random one."""
+    """After some training, the direction costs more agreement than a random one (no dropout)."""
     torch.manual_seed(0)
     method = SSNet(
         SSNet.Options(name="ss_net"),

@@ -35,7 +35,7 @@ def golden_method(options, student, labels, teacher, passes, dtype):
 
 def without_watching_teacher(monkeypatch):
     """The teacher's extra pass for the journal would use up one of the golden answers."""
-    monkeypatch.setattr(UAMT, "watch_labelled", lambda *_: None)
+    monkeypatch.setattr(UAMT, "labelled_dice", lambda *_: {})
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -128,7 +128,10 @@ def batch(classes=4, **looked_at):
 
 
 def with_answers(uncertain, classes=4, **options):
-    """A method whose teacher is certain of class 1 but for the voxels ``uncertain``, where all classes are alike."""
+    """Return a method whose teacher is certain of class 1, except for the voxels ``uncertain``.
+
+    There all classes are equally probable.
+    """
     made = batch(classes)
     method = make(classes, **options)
     answer = certain(torch.ones(2, 16, 16), classes)
@@ -220,4 +223,6 @@ def test_the_teacher_warms_up_and_the_student_answers():
     )
     image = batch().image
     method.eval()
-    torch.testing.assert_close(method.predict(image), method.views(image)["student"].softmax(1))
+    torch.testing.assert_close(
+        method.combine(method.views(image)), method.views(image)["student"].softmax(1)
+    )

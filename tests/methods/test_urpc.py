@@ -85,7 +85,7 @@ def test_the_disagreement_is_the_divergence_from_the_mean():
 
 
 def test_a_voxel_that_the_scales_dispute_counts_less():
-    """One disputed voxel's share in the squared term falls below its share in the plain mean of squares."""
+    """A disputed voxel's share of the squared term is below its share of the plain mean."""
     agreed, disputed = torch.tensor([0.3, 0.0]), torch.tensor([9.0, -9.0])
     first = torch.stack([agreed, disputed], 1)[None].double()
     second = torch.stack([-agreed, -disputed], 1)[None].double()
@@ -140,7 +140,7 @@ def make(levels=3, **options):
     torch.manual_seed(0)
 
     def build(scales):
-        return VNet(VNet.Options(filters=2, levels=levels, scales=scales), channels=1, classes=3)
+        return VNet(VNet.Options(filters=2, levels=levels), channels=1, classes=3, scales=scales)
 
     return URPC(URPC.Options(name="urpc", **options), build).train()
 

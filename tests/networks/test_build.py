@@ -1,4 +1,4 @@
-"""Networks are found by name, and a patch that does not fit is refused with the sides that would."""
+"""Networks by name, and patches that do not fit: refused with the sides that would."""
 
 import pytest
 import torch

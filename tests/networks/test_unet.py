@@ -1,4 +1,4 @@
-"""The U-Net equals the official one in value for every up-sampling, keeps memory layouts, and checks its dropout."""
+"""The U-Net equals the official one for every upsampling, and keeps memory layouts."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The V-Net equals the official one in value, keeps memory layouts, and survives the CPU's bfloat16 trap."""
+"""The V-Net equals the official one, keeps memory layouts, and survives the CPU's bf16 trap."""
 
 from functools import cache
 

@@ -34,8 +34,8 @@ def test_setup_keeps_a_torch_that_will_do(tmp_path, found, kept):
         metadata = tmp_path / f"torch-{found}.dist-info" / "METADATA"
         metadata.parent.mkdir()
         metadata.write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {found}\n")
-    others = "[path for path in sys.path if 'site-packages' not in path]"
-    code = f"import sys\nsys.path[:] = [{str(tmp_path)!r}, *{others}]\n{torch_check()}"
+    paths = f"[{str(tmp_path)!r}] + [p for p in sys.path if 'site-packages' not in p]"
+    code = f"import sys\nsys.path[:] = {paths}\n{torch_check()}"
     done = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False
     )

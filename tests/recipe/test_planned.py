@@ -119,7 +119,7 @@ def test_from_raw_scans_to_predictions_in_their_own_grid(capsys, tmp_path, data)
 
 
 def test_a_run_that_learns_finds_the_structures_in_every_orientation(capsys, tmp_path, data):
-    """Scans that are turned, resampled and scored match: a shift by a voxel would cost more Dice."""
+    """Scans that are turned, resampled and scored match: one voxel of shift would cost Dice."""
     run = tmp_path / "run"
     keys = (
         "method.name=supervised",
@@ -489,7 +489,7 @@ def test_without_test_cases_the_next_step_is_to_predict(capsys, tmp_path):
     )
     assert (code, f"next: crossview predict {run} SCANS" in out) == (0, True), err
     page = (run / "report.html").read_text()
-    assert "The data set has no test cases" in page
+    assert "The data set has no test cases, so there are no scores" in page
     assert "crossview evaluate run" not in page
     code, _, err = crossview(capsys, "evaluate", run)
     assert (code, "crossview predict" in err, "split.toml" in err) == (2, True, True)

@@ -28,9 +28,7 @@ def parsed(monkeypatch):
 
 
 def test_training_reads_a_dozen_toml_files(capsys, tmp_path, parsed):
-    code, _, err = crossview(
-        capsys, "train", "demo", "--out", tmp_path / "run", "--max-steps", "0"
-    )
+    code, _, err = crossview(capsys, "train", "demo", "--out", tmp_path / "run", "--max-steps", "0")
     assert code == 0, err
     assert len(parsed) <= 12
 

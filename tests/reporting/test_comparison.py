@@ -21,7 +21,7 @@ BASE = made_row()
 
 
 def section(*rows: Row) -> ComparisonSection:
-    return ComparisonSection.of(made_comparison(*rows))
+    return ComparisonSection(made_comparison(*rows))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_other_formats_are_refused(comparison, tmp_path):
 
 
 def test_the_baseline_comes_first(comparison):
-    base, cml = ComparisonSection.of(comparison).rows
+    base, cml = ComparisonSection(comparison).rows
     assert (base.method, cml.method) == ("cml labelled only", "cml")
     assert base.difference is None
     assert cml.difference.low <= cml.difference.mean <= cml.difference.high
@@ -139,7 +139,7 @@ def test_a_row_that_nothing_is_compared_with_is_not_called_the_baseline(tmp_path
     rows = made_comparison(BASE, made_row("cml", is_baseline=False))
     text = write_table(rows, tmp_path / "page.html").read_text()
     assert re.findall('<td class="">(.*)</td>', text) == ["baseline", ""]
-    assert ComparisonSection.of(rows).sentences == []
+    assert ComparisonSection(rows).sentences == []
 
 
 def test_each_setting_has_its_own_baseline() -> None:

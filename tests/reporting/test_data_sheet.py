@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from crossview.core.run_folder import RunFolder
 from crossview.reporting.data_sheet import data_sheet, histogram
 from crossview.reporting.page import write_report
 
@@ -35,26 +36,25 @@ def test_what_varies_is_drawn_and_what_does_not_is_said(tmp_path):
     (tmp_path / "plan.json").write_text(
         json.dumps(plan([case(True, 20), case(False, 30), case(False, 36)]))
     )
-    sheet = data_sheet(tmp_path)
+    sheet = data_sheet(RunFolder(tmp_path))
     assert (
-        sheet["about"]
-        == "1 labelled and 2 unlabelled scans, 1 channel, no absolute intensity scale."
+        sheet.about == "1 labelled and 2 unlabelled scans, 1 channel, no absolute intensity scale."
     )
-    assert [chart.title for chart in sheet["charts"]] == [
+    assert [chart.title for chart in sheet.charts] == [
         "voxels foot to head",
         "mm per voxel foot to head",
     ]
-    assert "voxels left to right: 40" in sheet["same"]
-    assert "mm per voxel back to front: 0.8" in sheet["same"]
-    assert ("data.spacing", "1, 0.8, 3.25", "the median of <all> scans") in sheet["choices"]
-    assert ("inference.largest_component", "true", "one piece") in sheet["choices"]
+    assert "voxels left to right: 40" in sheet.same
+    assert "mm per voxel back to front: 0.8" in sheet.same
+    assert ("data.spacing", "1, 0.8, 3.25", "the median of <all> scans") in sheet.choices
+    assert ("inference.largest_component", "true", "one piece") in sheet.choices
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]"])
 def test_a_run_without_a_plan_has_no_sheet(tmp_path, content):
     if content is not None:
         (tmp_path / "plan.json").write_text(content)
-    assert data_sheet(tmp_path) is None
+    assert data_sheet(RunFolder(tmp_path)) is None
 
 
 def test_a_histogram_counts_every_scan_once():

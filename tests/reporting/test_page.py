@@ -176,7 +176,7 @@ def test_markup_in_names_is_text(make_run: MakeRun, evaluation_writer: Callable[
     evil = {"setting": EVIL, "selection": EVIL, "unit": EVIL, "empty": {EVIL: 1}}
     table = made_comparison(
         made_row(EVIL, classes=classes, **evil),
-        against_baseline(0.0, 0.2, EVIL, verdict=EVIL, **evil),
+        against_baseline(0.0, 0.2, EVIL, **evil),
         notes=(EVIL,),
     )
     page = page_of(run, comparison=table, comparison_title=EVIL)
@@ -369,9 +369,7 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "file", ["recipe.toml", "environment.json", "evaluation/test/summary.json"]
-)
+@pytest.mark.parametrize("file", ["recipe.toml", "evaluation/test/summary.json"])
 def test_a_damaged_file_is_named(make_run: MakeRun, file: str) -> None:
     run = make_run(dice={"a": [0.8]})
     (run / file).write_text("{ half")

@@ -10,7 +10,8 @@ from crossview.reporting.content import read_run
 from crossview.reporting.curves import training_charts
 from crossview.reporting.headline import headline, headline_score
 from crossview.reporting.results import Results, ScoreRow
-from crossview.reporting.verdict import cautions, result_sentences, unlabelled_effect
+from crossview.reporting.unlabelled import unlabelled_effect
+from crossview.reporting.verdict import cautions, result_sentences
 
 MakeRun = Callable[..., Path]
 Journal = Callable[..., list[dict[str, Any]]]

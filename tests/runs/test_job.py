@@ -5,9 +5,10 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from tests.helpers.predicting import predictions
 
 from crossview.recipe.resolve import resolve
-from crossview.runs import run
+from crossview.runs import run as runs
 from crossview.runs.run import make_predictor
 from crossview.training.device import set_kernels
 from crossview.training.graphs import Recorder
@@ -35,7 +36,7 @@ def test_whole_sets_on_a_gpu_are_recorded_where_the_recipe_records(
     monkeypatch, compiled, device, many, recorded
 ):
     settings = {}
-    monkeypatch.setattr(run, "Predictor", lambda method, **named: settings.update(named))
+    monkeypatch.setattr(runs, "Predictor", lambda *_, **named: settings.update(named))
     recipe = resolve("demo", [*GRAPHS, f"training.compile={compiled}"])
     method = recipe.build_method(1)
     make_predictor(recipe, method, torch.device(device), "float32", many=many)
@@ -55,9 +56,9 @@ def test_recorded_predictions_are_the_plain_ones(precision):
         np.random.default_rng(number).normal(size=(1, 33, 30, 28)).astype(np.float32)
         for number in range(3)
     ]
-    plain = list(make_predictor(recipe, method, device, precision).predict(images))
+    plain = list(predictions(make_predictor(recipe, method, device, precision), images))
     predictor = make_predictor(recipe, method, device, precision, many=True)
-    recorded = list(predictor.predict(images))
+    recorded = list(predictions(predictor, images))
     recorders = predictor.passes.__self__.recorders
     assert [len(seen.recordings) for each in recorders for seen in each.kinds.values()] == [1, 1]
     for one, other in zip(plain, recorded, strict=True):

@@ -1,4 +1,7 @@
-"""A scan of 512 x 512 x 300 voxels is checked, trained on and predicted within 8 GB of memory: each verb in a process of its own."""
+"""A scan of 512 x 512 x 300 voxels is checked, trained on and predicted within 8 GB of memory.
+
+Each verb runs in its own process.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A model for programs: an array's prediction is that of the file, and what does not fit is told."""
+"""A model for programs: an array is predicted like its file, and misfits are refused."""
 
 import nibabel as nib
 import numpy as np

@@ -160,13 +160,13 @@ def test_nor_does_a_batch_of_any_augmentation(tmp_path, monkeypatch, augmentatio
 
 
 def test_components_on_the_host_are_waited_for_in_their_thread(tmp_path, monkeypatch):
-    monkeypatch.setattr(pseudo_labels, "_on_device", lambda device: None)
+    monkeypatch.setattr(pseudo_labels, "load", lambda: None)
     assert waits_of_a_step(monkeypatch, "cml", tmp_path / "run") == []
 
 
 def test_components_of_the_device_and_of_the_host_train_alike(tmp_path, monkeypatch):
     there = of_method("cml", tmp_path / "device", CUDA, "training.deterministic=true")
-    monkeypatch.setattr(pseudo_labels, "_on_device", lambda device: None)
+    monkeypatch.setattr(pseudo_labels, "load", lambda: None)
     assert_bit_equal(
         there, of_method("cml", tmp_path / "host", CUDA, "training.deterministic=true")
     )

@@ -193,7 +193,7 @@ def test_a_plain_pass_under_way_outlives_a_recording(cuda):
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 def test_a_recording_is_of_the_networks_own_weights(cuda, scales):
     torch.manual_seed(0)
-    made = VNet(VNet.Options(filters=2, levels=3, scales=scales), channels=1, classes=2)
+    made = VNet(VNet.Options(filters=2, levels=3), channels=1, classes=2, scales=scales)
     image = torch.randn(2, 1, 8, 8, 8)
     taught = [0, 1, *([3] if scales else [])]
     recorded = Recording(made, made.forward, image, taught, Stream(), (0, 1))
@@ -250,9 +250,10 @@ def test_recordings_are_on_within_passes_only_and_forgotten():
 
 
 def test_an_output_taken_apart_and_put_together():
-    for options in ({"dropout": 0.5, "scales": 2}, {"dropout": 0.0}):
+    for dropout, scales in ((0.5, 2), (0.0, 0)):
         torch.manual_seed(0)
-        made = VNet(VNet.Options(filters=2, levels=3, **options), channels=1, classes=2)
+        options = VNet.Options(filters=2, levels=3, dropout=dropout)
+        made = VNet(options, channels=1, classes=2, scales=scales)
         output = made(torch.randn(1, 1, 8, 8, 8))
         again = rebuilt(output, parts(output))
         assert vars(again).keys() == vars(output).keys()

@@ -13,7 +13,6 @@ from crossview.core.text import count
 from crossview.evaluation.compare import Comparison
 from crossview.evaluation.rows import Row
 from crossview.evaluation.tables import (
-    against,
     difference_parts,
     left_out,
     meaning,
@@ -31,22 +30,27 @@ def print_comparison(comparison: Comparison) -> None:
 
 def comparison_table(comparison: Comparison) -> RenderableType:
     """Return the table with its notes; the line above says what all rows share."""
-    facts = [_facts(row) for row in comparison.rows]
+    rows = comparison.rows
+    facts = [_facts(row) for row in rows]
     shared = [texts[0] for texts in zip(*facts, strict=True) if len(set(texts)) == 1]
     above = ", ".join([f"{comparison.split} cases", *filter(None, shared)])
+    dice, _, hd95, _ = metric_names(rows).values()
     table = Table(box=box.SIMPLE, padding=0)
-    dice, _, hd95, _ = metric_names(comparison.rows).values()
-    for name in ("Method", dice, against(comparison.baseline), hd95):
-        lines = name.replace(" (", "\n(").replace("against ", "against\n")
-        table.add_column(escape(lines), no_wrap=name in (dice, hd95))
-    for row, own in zip(comparison.rows, facts, strict=True):
+    table.add_column("Method")
+    for heading in (dice, hd95):
+        table.add_column(escape(heading.replace(" (", "\n(")), no_wrap=True)
+    if comparison.baseline is not None:
+        table.add_column(escape(f"Dice against\n{comparison.baseline}"))
+    for row, own in zip(rows, facts, strict=True):
+        apart = [text for text in own if text and text not in shared]
+        hd95_parts = spread_parts(row.metrics["hd95"], "hd95")
         cells = (
-            [row.method, *(f"  {text}" for text in own if text and text not in shared)],
+            [row.method, *(f"  {text}" for text in apart)],
             spread_parts(row.metrics["dice"], "dice"),
+            [part for part in hd95_parts if part[0] != "["],
             _difference(row),
-            [part for part in spread_parts(row.metrics["hd95"], "hd95") if part[0] != "["],
         )
-        table.add_row(*(escape("\n".join(lines)) for lines in cells))
+        table.add_row(*(escape("\n".join(lines)) for lines in cells[: len(table.columns)]))
     below = (Padding(Text(note, style="dim"), (0, 0, 0, 1)) for note in _notes(comparison))
     return Group(Text(above), table, *below)
 
@@ -67,6 +71,7 @@ def _facts(row: Row) -> list[str]:
         f"{row.steps:,} steps",
         count(len(row.seeds), "seed"),
         "" if row.selection == "last" else f"selected on {row.selection}",
+        "scored in part" if any(run.partial for run in row.runs) else "",
     ]
 
 

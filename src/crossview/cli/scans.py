@@ -22,7 +22,6 @@ from crossview.cli.options import (
     load_plugin,
 )
 from crossview.core.errors import STOPS
-from crossview.core.plugins import command
 
 
 def check(
@@ -82,7 +81,7 @@ def evaluate(
     print(f"written: {run / 'evaluation' / split}")
     remarks = other_plugin(Run(run))
     if not Run(run).finished:
-        resume = command("train", run, "--resume")
+        resume = Run(run).command("train", "--resume")
         remarks.append(f"the run is unfinished; resume it with {resume}")
     for text in remarks:
         say(f"remark: {text}")

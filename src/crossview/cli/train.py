@@ -15,14 +15,14 @@ from crossview.cli.options import (
     Sets,
     check_one_of,
     flag,
-    is_run,
     load_plugin,
     run_to_make,
     with_plugin,
 )
 from crossview.core.errors import UserError
-from crossview.core.plugins import arguments, command
+from crossview.core.plugins import arguments
 from crossview.core.processes import leave, place, speaks
+from crossview.core.run_folder import RunFolder
 from crossview.runs.launch import launch
 
 if TYPE_CHECKING:
@@ -86,7 +86,6 @@ def train(
     folder = run_to_make(recipe, out, resume)
     if gpus is not None and gpus > 1 and place() is None:
         sys.exit(launch(gpus, sys.argv[1:]))
-    from crossview.runs.run import Run
     from crossview.runs.train import train as run_train
 
     def print_plan(plan: Plan) -> None:
@@ -95,7 +94,7 @@ def train(
         print(f"{plan.text()}\n{change}", flush=True)
 
     overrides = with_plugin(recipe, sets, plugin)
-    how = "already finished" if resume and is_run(folder) and Run(folder).finished else "finished"
+    how = "already finished" if resume and RunFolder(folder).finished else "finished"
     with bar("reading cases") as progress:
         run, outcome = run_train(
             recipe,
@@ -111,12 +110,12 @@ def train(
         )
     if speaks() and outcome.how == "finished":
         scored = run.environment.get("test") != 0
-        segment = command("predict", run.path, "SCANS", "--out", "predictions")
-        follows = command("evaluate", run.path) if scored else segment
+        segment = run.command("predict", "SCANS", "--out", "predictions")
+        follows = run.command("evaluate") if scored else segment
         print(f"{how} after {outcome.total_step} steps: {run.path}\nnext: {follows}")
     elif speaks():
         print(f"stopped and saved after {outcome.total_step} steps: {run.path}")
-        print(f"to resume: {command('train', run.path, '--resume')}")
+        print(f"to resume: {run.command('train', '--resume')}")
     if outcome.how == "interrupted":
         leave(128 + outcome.signal)
     if place() is not None:
@@ -166,7 +165,7 @@ def bench(
     if dry_run:
         print("\n".join(outlook(selection)))
         return
-    result = run_selection(selection, say=lambda text: print(text, flush=True))
+    result = run_selection(selection, lambda text: print(text, flush=True))
     _print_bench(result, out)
     if result.stopped:
         sys.exit(128 + result.stopped)

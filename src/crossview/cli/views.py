@@ -13,7 +13,7 @@ from rich.text import Text
 
 from crossview.core.text import NOTHING, count, distance, first_few, interval, percent
 from crossview.data.checks.dataset import Check
-from crossview.data.checks.rules import Finding
+from crossview.data.checks.findings import Finding
 from crossview.evaluation.doubt import Suggestion
 from crossview.evaluation.scores import is_the_answer
 

@@ -5,11 +5,8 @@
 
 from __future__ import annotations
 
-import shlex
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from crossview.core.errors import nearest
@@ -19,12 +16,9 @@ SEPARATOR = ":"
 
 @dataclass(frozen=True)
 class Loaded:
-    """A plugin whose code was imported.
+    """A plugin whose code was imported: its class, and the SHA-256 of the file that defines it."""
 
-    keys: those of its Options. digest: SHA-256 of the file that defines its class, or "".
-    """
-
-    keys: frozenset[str]
+    method: Any
     digest: str = ""
 
 
@@ -38,7 +32,7 @@ def steps(name: str, cml: Mapping[str, int]) -> dict[str, int]:
     They are given per stage if the plugin has keys of those names, else as their sum if it has
     ``steps``.
     """
-    keys = LOADED[name].keys if name in LOADED else frozenset()
+    keys = LOADED[name].method.Options.model_fields if name in LOADED else ()
     own = {key: number for key, number in cml.items() if key in keys}
     return own or ({"steps": sum(cml.values())} if cml and "steps" in keys else {})
 
@@ -82,21 +76,6 @@ def changed(name: str, environment: Mapping[str, Any]) -> str:
     return "" if before == after else f"SHA-256 {before[:12]} then, {after[:12]} now"
 
 
-def command(verb: str, run: Path, *more: str) -> str:
-    """Return a command on a run folder, with --plugin if the run's recipe names one."""
-    return shlex.join(["crossview", verb, str(run), *more, *arguments(_method(run))])
-
-
 def arguments(method: str) -> list[str]:
     """Return the arguments that a run of this method needs: --plugin, or none."""
     return ["--plugin", method] if SEPARATOR in method else []
-
-
-def _method(run: Path) -> str:
-    """Return the method in a run's recipe, or "" if unreadable: a hint must not raise."""
-    try:
-        return str(
-            tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))["method"]["name"]
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""

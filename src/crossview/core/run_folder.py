@@ -1,41 +1,246 @@
-"""The journal of a run: one JSON object per line, appended during training."""
+"""Files of a run folder, read in one place, and the writer of its journal.
+
+recipe.toml is the recipe, resolved; environment.json what the run was made with; journal.jsonl a
+JSON object per line, appended while the run trains; plan.json the plan of a recipe for a user's own
+scans; bench.json the place of the run in a suite; evaluation/<split>/ the scores of a split.
+"""
 
 from __future__ import annotations
 
+import csv
 import json
 import math
-from collections.abc import Iterator
+import shlex
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from crossview.core.errors import UserError, fail
 from crossview.core.files import write_text
+from crossview.core.plugins import arguments
+from crossview.core.text import number
 
+Table = dict[str, Any]
 Row = dict[str, Any]
 
 
-def read_journal(path: Path) -> Iterator[Row]:
-    """Yield the rows of a journal; skip a last line that a kill cut short."""
+RECIPE = "recipe.toml"
+ENVIRONMENT = "environment.json"
+JOURNAL = "journal.jsonl"
+PLAN = "plan.json"
+MEMBERSHIP = "bench.json"
+SUMMARY = "summary.json"
+CASES = "cases.csv"
+
+
+@dataclass(frozen=True)
+class History:
+    """Rows of a journal, in order."""
+
+    rows: tuple[Row, ...] = ()
+
+    def of(self, kind: str) -> list[Row]:
+        return [row for row in self.rows if row.get("kind") == kind]
+
+    @property
+    def end(self) -> Row | None:
+        """Row of the end of training, or None if the run is not finished."""
+        return next(reversed(self.of("finished")), None)
+
+    @property
+    def finished(self) -> bool:
+        return self.end is not None
+
+    @property
+    def total_step(self) -> int:
+        """Optimiser steps done so far."""
+        return max((int(number(row.get("total_step")) or 0) for row in self.rows), default=0)
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds since the run began, from the last row that records them."""
+        known = (number(row.get("seconds")) for row in reversed(self.rows))
+        return next((seconds for seconds in known if seconds is not None), None)
+
+
+@dataclass(frozen=True)
+class EvaluationFolder:
+    """Files of the scores of a split: summary.json, cases.csv and pictures."""
+
+    path: Path
+
+    @property
+    def split(self) -> str:
+        return self.path.name
+
+    @property
+    def again(self) -> str:
+        """Command that writes these files again."""
+        return RunFolder(self.path.parents[1]).command("evaluate", "--split", self.split)
+
+    def summary(self) -> Table:
+        """Return summary.json. Raise UserError if it is missing or damaged."""
+        path = self.path / SUMMARY
+        if not path.exists():
+            fail("there is no evaluation", path, fix=self.again)
+        return _json_object(path, "the summary can't be read", f"evaluate again: {self.again}")
+
+    def cases(self) -> list[dict[str, str]] | None:
+        """Return the rows of cases.csv, unchecked, or None if it is missing."""
+        path = self.path / CASES
+        if not path.exists():
+            return None
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def pictures(self) -> dict[str, Path]:
+        """Pictures by the name of their case."""
+        return {picture.stem: picture for picture in sorted(self.path.glob("pictures/*.png"))}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run.
+
+    Missing or damaged optional files read as empty. What training, evaluation and comparison depend
+    on raises UserError: ``tables``, ``require_environment`` and the scores of a split. The recipe
+    is read once; files that change while a run trains are read again at each access.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))  # accepts a str as well
+
+    @classmethod
+    def require(cls, path: Path | str) -> Self:
+        """Return the run in ``path``. Raise UserError if it is not a run folder."""
+        run = cls(Path(path))
+        if not run.exists:
+            fail(
+                "this is not a run folder",
+                path,
+                found="a folder without recipe.toml" if run.path.is_dir() else "no such folder",
+                expected="a folder that crossview train wrote",
+                fix="give the folder that --out named",
+            )
+        return run
+
+    @property
+    def exists(self) -> bool:
+        return (self.path / RECIPE).is_file()
+
+    @property
+    def recipe_text(self) -> str:
+        return (self.path / RECIPE).read_text(encoding="utf-8", errors="replace")
+
+    @cached_property
+    def tables(self) -> Table:
+        """Raw tables of recipe.toml. Raise UserError if it is missing or damaged."""
+        path = RunFolder.require(self.path).path / RECIPE
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            fail(
+                "the run's recipe can't be read",
+                path,
+                found=error,
+                expected="TOML",
+                fix="restore the file",
+            )
+
+    def require_environment(self) -> Table:
+        """Return environment.json. Raise UserError if it is missing or damaged."""
+        fix = "restore the file, or train again with --overwrite"
+        return _json_object(self.path / ENVIRONMENT, "the run's environment can't be read", fix)
+
+    @property
+    def environment(self) -> Table:
+        return _optional(self.path / ENVIRONMENT)
+
+    @property
+    def plan(self) -> Table:
+        return _optional(self.path / PLAN)
+
+    @property
+    def place(self) -> Table:
+        """Place in a suite, {} for a run of no suite.
+
+        It is also {} for a folder that has been trained anew since (--overwrite).
+        """
+        content = _optional(self.path / MEMBERSHIP)
+        return content if content.get("started") == self.environment.get("started") else {}
+
+    @property
+    def journal(self) -> History:
+        """Rows of the journal. A line that a kill cut short is dropped."""
+        return History(read_journal(self.path / JOURNAL))
+
+    @property
+    def finished(self) -> bool:
+        return self.journal.finished
+
+    @property
+    def waited_in_vain(self) -> bool:
+        """True if the networks never became ready, so that no unlabelled scan was used.
+
+        The labelled stage waited for them and took all steps of the run.
+        """
+        journal = self.journal
+        looks = journal.of("readiness")
+        return journal.finished and bool(looks) and not looks[-1].get("ready")
+
+    def evaluation(self, split: str) -> EvaluationFolder:
+        return EvaluationFolder(self.path / "evaluation" / split)
+
+    @property
+    def evaluations(self) -> list[EvaluationFolder]:
+        """Evaluations that have a summary, test first, then validation."""
+        order = {"test": 0, "validation": 1}
+        folders = [summary.parent for summary in self.path.glob(f"evaluation/*/{SUMMARY}")]
+        whole = [EvaluationFolder(folder) for folder in folders if folder.suffix != ".part"]
+        return sorted(whole, key=lambda found: (order.get(found.split, 2), found.split))
+
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """Pictures of training batches, in the order of their steps."""
+        return tuple(sorted(self.path.glob("pictures/*.png")))
+
+    def command(self, verb: str, *more: str) -> str:
+        """Return a command on the run, with --plugin if its recipe names one."""
+        try:
+            method = str(self.tables["method"]["name"])
+        except (UserError, KeyError, TypeError):  # a hint must not raise
+            method = ""
+        return shlex.join(["crossview", verb, str(self.path), *more, *arguments(method)])
+
+
+def read_journal(path: Path) -> tuple[Row, ...]:
+    """Read a journal. Lines that are cut or damaged are dropped; a missing file reads as empty."""
     if not path.exists():
-        return
-    with path.open(encoding="utf-8") as lines:
+        return ()
+    rows = []
+    with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                return
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+    return tuple(row for row in rows if isinstance(row, dict))
 
 
 class Journal:
-    """A journal that rows are appended to.
+    """Writer of a journal.
 
-    Every row has ``kind``; rows of training have ``total_step``, the steps done since the run
-    began. writes: false in all but the first of several processes.
+    Every row has a ``kind``; rows of training have ``total_step``, the steps done since the run
+    began.
+
+    Args:
+        path: The file.
+        writes: False in all but one of several processes that train one run.
     """
 
     def __init__(self, path: Path, writes: bool = True) -> None:
@@ -44,26 +249,50 @@ class Journal:
     def append(self, kind: str, **values: Any) -> Row:
         """Write a row and return it.
 
-        A value that is not finite is written as null: a loss that diverged, or the Dice of a class
+        A number that is not finite is written as null: a loss that diverged, or the Dice of a class
         that no case has.
         """
         row = {"kind": kind, **values}
-        if not self.writes:
-            return row
-        with self.path.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(_finite(row), allow_nan=False) + "\n")
+        if self.writes:
+            with self.path.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(_finite(row), allow_nan=False) + "\n")
         return row
 
     def cut_after(self, total_step: int) -> None:
         """Drop the rows after the checkpoint of ``total_step``: those steps will be done again.
 
-        The start of a stage without a step in the checkpoint is dropped too.
+        The start of a stage of which the checkpoint holds no step is dropped as well.
         """
         if not self.writes:
             return
         kept = [
             row
             for row in read_journal(self.path)
-            if row.get("total_step", 0) < total_step + (row["kind"] != "stage")
+            if row.get("total_step", 0) < total_step + (row.get("kind") != "stage")
         ]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _json_object(path: Path, what: str, fix: str) -> Table:
+    """Return a file's JSON object. Raise UserError, saying ``what`` and ``fix``, if it has none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        fail(what, path, found=error, expected="a JSON object", fix=fix)
+    if not isinstance(content, dict):
+        found = f"a {type(content).__name__} instead of an object"
+        fail(what, path, found=found, expected="a JSON object", fix=fix)
+    return content
+
+
+def _optional(path: Path) -> Table:
+    try:
+        return _json_object(path, "", "")
+    except UserError:
+        return {}

@@ -35,6 +35,11 @@ class Case:
     affine: NDArray[np.float64] | None = None
 
     @property
+    def where(self) -> str:
+        """The case and its file, for messages."""
+        return f"{self.id} ({self.file})"
+
+    @property
     def labelled(self) -> bool:
         return self.read_label is not None
 

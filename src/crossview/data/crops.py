@@ -94,6 +94,19 @@ def _box_before(
     return CropPlan(tuple(start), tuple(size), turns, flip)
 
 
+def crop_batch(
+    store: Store, positions: Sequence[int], plans: Sequence[CropPlan], patch: Sequence[int]
+) -> tuple[Tensor, Tensor | None]:
+    """Return the planned crops: images, float32 (B, C, *patch), and labels, int64 (B, *patch)."""
+    image = torch.empty((len(plans), store.channels, *patch), device=store.device)
+    label = torch.empty((len(plans), *patch), dtype=torch.int64, device=store.device)
+    for slot, (position, plan) in enumerate(zip(positions, plans, strict=True)):
+        crop_image(store, position, plan, image[slot])
+        if store.labels is not None:
+            crop_label(store, position, plan, label[slot])
+    return image, None if store.labels is None else label
+
+
 def crop_image(store: Store, position: int, plan: CropPlan, out: Tensor) -> None:
     """Write the planned crop of a case's image into ``out``, float32 (C, *patch), contiguous."""
     item = store.stored(position)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,9 @@ Places = dict[int, NDArray[np.int64]]
 
 At most ``MOST_PLACES`` per class, drawn with a fixed seed.
 """
+
+
+Plan = TypeVar("Plan", bound=CropPlan)
 
 
 def places_of(label: NDArray[np.uint8]) -> Places:
@@ -87,7 +91,7 @@ class Centres:
             else self.with_foreground[int(generator.integers(len(self.with_foreground)))]
         )
 
-    def moved(self, plan: CropPlan, position: int, generator: np.random.Generator) -> CropPlan:
+    def moved(self, plan: Plan, position: int, generator: np.random.Generator) -> Plan:
         """Return the plan with its box centred on a random voxel of a random class of the item.
 
         The box stays within the item. It does not move along an axis on which it is at least as

@@ -43,19 +43,15 @@ NOISE = 0.1
 
 
 @dataclass(frozen=True)
-class MildPlan:
-    """The augmentation of one item.
+class MildPlan(CropPlan):
+    """A crop and its augmentation, by default none. angle: in degrees."""
 
-    start: First corner of the box of the patch's size, as in ``CropPlan``. angle: in degrees.
-    """
-
-    start: tuple[int, ...]
-    angle: float
-    scale: float
-    contrast: float
-    brightness: float
-    gamma: float
-    noise: float
+    angle: float = 0.0
+    scale: float = 1.0
+    contrast: float = 1.0
+    brightness: float = 0.0
+    gamma: float = 1.0
+    noise: float = 0.0
 
 
 def mild_plan(
@@ -72,7 +68,14 @@ def mild_plan(
         for low, high in (SCALE, CONTRAST, GAMMA)
     )
     return MildPlan(
-        start, angle, scale, contrast, brightness, gamma, float(generator.uniform(0, NOISE))
+        start,
+        tuple(patch),
+        angle=angle,
+        scale=scale,
+        contrast=contrast,
+        brightness=brightness,
+        gamma=gamma,
+        noise=float(generator.uniform(0, NOISE)),
     )
 
 

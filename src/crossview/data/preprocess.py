@@ -25,7 +25,7 @@ from torch import Tensor
 
 from crossview.core.errors import Problem, UserError
 from crossview.data.case import Case
-from crossview.data.io.h5 import LARGEST
+from crossview.data.io.scan import LARGEST
 from crossview.data.sources.source import DataOptions, Normalisation
 
 Image = NDArray[np.float32]
@@ -146,7 +146,7 @@ class Preprocessing:
 
     def case(self, case: Case) -> Case:
         """Return the case as the network sees it, still read on demand."""
-        where, read_label = f"{case.id} ({case.file})", case.read_label
+        where, read_label = case.where, case.read_label
         spacing = case.spacing
         if spacing is not None and len(spacing) == len(self.spacing):
             spacing = tuple(

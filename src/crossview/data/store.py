@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossview.core.errors import Problem, UserError, fail, raise_all
+from crossview.core.errors import Problem, fail, raise_all
 from crossview.core.progress import Progress
 from crossview.data.case import Case
-from crossview.data.checks.case import check_case
+from crossview.data.checks.case import read_case
 from crossview.data.compact import INDEX_KINDS, Compact, compact
 from crossview.data.mapped import Volumes
 
@@ -215,10 +215,7 @@ def _read(
 
 
 def _read_case(case: Case, classes: int, channels: int) -> Item:
-    try:
-        image = case.read_image()
-        label = case.read_label() if case.read_label else None
-    except UserError as error:
-        return None, None, list(error.problems)
-    problems = check_case(image, label, case, classes, channels)
-    return (None, None, problems) if problems else (compact(image), label, [])
+    read = read_case(case, classes, channels)
+    if read.image is None or read.problems:
+        return None, None, read.problems
+    return compact(read.image), read.label, []

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import Problem, fail, raise_all
 from crossview.core.rng import Randomness
 from crossview.core.tensors import Batch
 from crossview.data import crops, slices
@@ -100,18 +100,13 @@ class Stream:
         """Return the positions in the labelled store of the whole batch."""
         epoch, chunk = divmod(step, len(self.labelled) // self.labelled_batch)
         order = self._permutation(stage, "labelled order", epoch, len(self.labelled))
-        positions = [
-            int(position)
-            for position in order[chunk * self.labelled_batch : (chunk + 1) * self.labelled_batch]
-        ]
+        chosen = order[chunk * self.labelled_batch : (chunk + 1) * self.labelled_batch].tolist()
+        if self.centres is None:
+            return list(chosen)
         randomness = Randomness(self.seed, stage, step)
         return [
-            position
-            if centres is None
-            else centres.item(position, randomness.host("foreground item", slot))
-            for slot, (position, centres) in enumerate(
-                zip(positions, self._centres(step), strict=True)
-            )
+            self.centres.item(at, randomness.host("foreground item", slot)) if centred else at
+            for slot, (at, centred) in enumerate(zip(chosen, self._centred(step), strict=True))
         ]
 
     def unlabelled_positions(self, stage: int, step: int) -> list[int]:
@@ -136,29 +131,23 @@ class Stream:
             ]
         return ids
 
-    def _centres(self, step: int) -> list[Centres | None]:
-        """Return for each slot of a labelled batch the ``Centres`` of its crop, or None."""
+    def _centred(self, step: int) -> list[bool]:
+        """Return for each slot of a labelled batch if its crop is centred on foreground."""
         first = step * self.labelled_batch
-        slots = range(first, first + self.labelled_batch)
-        return [
-            self.centres if self.centres is not None and self.centres.centred(crop) else None
-            for crop in slots
-        ]
+        crops = range(first, first + self.labelled_batch)
+        return [self.centres is not None and self.centres.centred(crop) for crop in crops]
 
     def _permutation(self, stage: int, purpose: str, number: int, count: int) -> NDArray[np.int64]:
         return Randomness(self.seed, stage).host(purpose, number).permutation(count)
 
     def _unlabelled(self) -> Store:
         if self.unlabelled is None:
-            fix = "add scans without labels, or train with method.name = supervised"
-            raise UserError(
-                Problem(
-                    "this method needs unlabelled images",
-                    where="data",
-                    found="none",
-                    expected="at least one",
-                    fix=fix,
-                )
+            fail(
+                "this method needs unlabelled images",
+                "data",
+                found="none",
+                expected="at least one",
+                fix="add scans without labels, or train with method.name = supervised",
             )
         return self.unlabelled
 
@@ -166,75 +155,46 @@ class Stream:
         self, store: Store, positions: Sequence[int], randomness: Randomness, kind: str
     ) -> tuple[Tensor, Tensor | None]:
         """Return the patches of this process's share, made on the store's device, then moved."""
-        image, label = self._patches(
-            store, positions, share(len(positions), self.rank, self.ranks), randomness, kind
-        )
+        image, label = self._patches(store, positions, randomness, kind)
         return moved(image, self.device), None if label is None else moved(label, self.device)
 
     def _patches(
-        self,
-        store: Store,
-        every: Sequence[int],
-        slots: Sequence[int],
-        randomness: Randomness,
-        kind: str,
+        self, store: Store, every: Sequence[int], randomness: Randomness, kind: str
     ) -> tuple[Tensor, Tensor | None]:
+        slots = share(len(every), self.rank, self.ranks)
         positions = [every[slot] for slot in slots]
-        generators = [randomness.host(f"{kind} patch", slot) for slot in slots]
+        draws = [randomness.host(f"{kind} patch", slot) for slot in slots]
         if self.sampling == "resize":
-            plans = [slices.resize_plan(self.augmentation, generator) for generator in generators]
-            return slices.resize_batch(store, positions, plans, self.patch)
-        centres = self._centres(randomness.step) if kind == "labelled" else [None] * len(every)
-        chosen = [(centres[slot], randomness.host("foreground centre", slot)) for slot in slots]
-        if self.augmentation == "mild":
-            mild_plans = [
-                mild_plan(store.shapes[at], self.patch, draws)
-                for at, draws in zip(positions, generators, strict=True)
+            turns = [slices.resize_plan(self.augmentation, generator) for generator in draws]
+            return slices.resize_batch(store, positions, turns, self.patch)
+        plans = [
+            self._plan(store.shapes[position], generator)
+            for position, generator in zip(positions, draws, strict=True)
+        ]
+        if self.centres is not None and kind == "labelled":
+            centred = self._centred(randomness.step)
+            plans = [
+                self.centres.moved(plan, at, randomness.host("foreground centre", slot))
+                if centred[slot]
+                else plan
+                for plan, at, slot in zip(plans, positions, slots, strict=True)
             ]
-            for place, (centre, draws) in enumerate(chosen):
-                if centre is not None:
-                    box = centre.moved(
-                        crops.CropPlan(mild_plans[place].start, self.patch),
-                        positions[place],
-                        draws,
-                    )
-                    mild_plans[place] = replace(mild_plans[place], start=box.start)
+        if self.augmentation == "mild":
             noise = randomness.device(f"{kind} noise", self.device)
-            return mild_batch(
-                store,
-                positions,
-                mild_plans,
-                self.patch,
-                noise,
-                slots if self.ranks > 1 else None,
-                len(every),
-            )
-        image = torch.empty((len(positions), store.channels, *self.patch), device=store.device)
-        label = None
-        if store.labels is not None:
-            label = torch.empty(
-                (len(positions), *self.patch), dtype=torch.int64, device=store.device
-            )
-        for place, (position, generator, (centre, draws)) in enumerate(
-            zip(positions, generators, chosen, strict=True)
-        ):
-            released, rot90_flip = (
-                self.sampling == "crop_released",
-                self.augmentation == "rot90_flip",
-            )
-            plan = crops.crop_plan(
-                store.shapes[position],
-                self.patch,
-                released=released,
-                rot90_flip=rot90_flip,
-                generator=generator,
-            )
-            if centre is not None:
-                plan = centre.moved(plan, position, draws)
-            crops.crop_image(store, position, plan, image[place])
-            if label is not None:
-                crops.crop_label(store, position, plan, label[place])
-        return image, label
+            part = slots if self.ranks > 1 else None
+            return mild_batch(store, positions, plans, self.patch, noise, part, len(every))
+        return crops.crop_batch(store, positions, plans, self.patch)
+
+    def _plan(self, shape: Sequence[int], generator: np.random.Generator) -> Any:
+        if self.augmentation == "mild":
+            return mild_plan(shape, self.patch, generator)
+        return crops.crop_plan(
+            shape,
+            self.patch,
+            released=self.sampling == "crop_released",
+            rot90_flip=self.augmentation == "rot90_flip",
+            generator=generator,
+        )
 
 
 def share(size: int, rank: int, ranks: int) -> list[int]:
@@ -258,36 +218,26 @@ def _check(
 ) -> None:
     problems = []
     if len(labelled) < labelled_batch:
-        found, expected = (
-            f"{len(labelled)} labelled items",
-            f"at least training.labelled_batch = {labelled_batch}",
-        )
-        fix = f"set training.labelled_batch to {len(labelled)} or less, or label more cases"
         problems.append(
             Problem(
                 "there are fewer labelled items than a batch needs",
-                where="training.labelled_batch",
-                found=found,
-                expected=expected,
-                fix=fix,
+                "training.labelled_batch",
+                f"{len(labelled)} labelled items",
+                f"at least training.labelled_batch = {labelled_batch}",
+                f"set training.labelled_batch to {len(labelled)} or less, or label more cases",
             )
         )
-    axes = {
-        store.dimensions
-        for store in (labelled, unlabelled)
-        if store is not None and store.dimensions != len(patch)
-    }
-    for dimensions in axes:
-        found, expected = (
-            f"{len(patch)} numbers: {list(patch)}",
-            f"{dimensions} numbers, one per image axis",
-        )
-        fix = (
-            f"use a {dimensions}D network (network.name={'vnet' if dimensions == 3 else 'unet'}) "
-            f"and a patch of {dimensions} sides"
-        )
+    axes = {store.dimensions for store in (labelled, unlabelled) if store is not None}
+    for dimensions in axes - {len(patch)}:
+        network = "vnet" if dimensions == 3 else "unet"
         problems.append(
-            Problem("the patch does not fit the images", "data.patch", found, expected, fix)
+            Problem(
+                "the patch does not fit the images",
+                "data.patch",
+                f"{len(patch)} numbers: {list(patch)}",
+                f"{dimensions} numbers, one per image axis",
+                f"use a {dimensions}D network (network.name={network}) "
+                f"and a patch of {dimensions} sides",
+            )
         )
-    if problems:
-        raise UserError(problems)
+    raise_all(problems)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from crossview.core.errors import Problem
+from crossview.core.run_folder import RunFolder
 from crossview.evaluation.bootstrap import mean_of_defined
 from crossview.evaluation.finished import FinishedRun
-from crossview.evaluation.scores import evaluate_again
 
 ROUNDING = 2e-6
 """Effect that the six decimals of a record can have on the relation of Jaccard to Dice."""
@@ -20,8 +20,11 @@ ROUNDING = 2e-6
 Runs = Sequence[FinishedRun]
 
 
-Trait = Callable[[FinishedRun], tuple[Hashable, str]]
-"""Value that must agree, or None if a run does not record it, and its text for the user."""
+Traits = Mapping[str, Callable[[FinishedRun], tuple[Hashable, str]]]
+"""Functions of what must agree, by name.
+
+Each returns the value, which is empty if a run does not record it, and its text for the user.
+"""
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,20 @@ def problems(runs: Runs, rows: Sequence[Runs], mixed: bool) -> list[Problem]:
         return found + [
             mixture.problem(fix)
             for row in rows
-            for mixture in _mixtures(row, _SCORED_AS, "the runs")
+            for mixture in _mixtures(row, {**_SCORED_ON, **_UNIT}, "the runs")
         ]
     fix = "compare runs that agree, or show these in one table with --mixed (mixed=True)"
-    found += [problem for run in runs for problem in _partial(run)]
+    found += [
+        Problem(
+            "the evaluation is partial",
+            str(run.path),
+            f"only the first {len(run.cases)} cases were scored",
+            "all cases of the split",
+            RunFolder(run.path).command("evaluate"),
+        )
+        for run in runs
+        if run.partial
+    ]
     return found + [mixture.problem(fix) for mixture in mixtures(runs)]
 
 
@@ -71,16 +84,11 @@ def mixtures(runs: Runs) -> list[Mixture]:
 
     Policies, protocols and units must agree over all runs, cases and data within each setting.
     """
-    found = _mixtures(
-        runs,
-        {"selection policy": _selection, "protocol": _protocol, "unit of distances": _unit},
-        "the runs",
-    )
+    found = _mixtures(runs, {**_POLICY, **_UNIT}, "the runs")
     for setting in dict.fromkeys(run.setting for run in runs):
         of_setting = [run for run in runs if run.setting == setting]
-        found += _mixtures(
-            of_setting, {**_trained_on(of_setting), **_SCORED_ON}, f"the runs of {setting}"
-        )
+        who = f"the runs of {setting}"
+        found += _trained_on_others(of_setting, who) + _mixtures(of_setting, _SCORED_ON, who)
     return found
 
 
@@ -88,26 +96,16 @@ def labels(runs: Runs) -> list[str]:
     """Return a label per run: its method, and the keys in which recipes of that method differ."""
     found = []
     for run in runs:
-        alike = [other for other in runs if _place(other) == _place(run)]
-        keys = differing([other.identity for other in alike])
-        found.append(
-            " ".join(
-                [
-                    run.method,
-                    *(f"{key.removeprefix('method.')}={run.identity.get(key)}" for key in keys),
-                ]
-            )
-        )
+        alike = [each for each in runs if (each.method, row_of(each)) == (run.method, row_of(run))]
+        keys = differing([each.identity for each in alike])
+        shown = [f"{key.removeprefix('method.')}={run.identity.get(key)}" for key in keys]
+        found.append(" ".join([run.method, *shown]))
     return found
 
 
 def row_of(run: FinishedRun) -> tuple[str, str, str, str]:
     """Return what the runs of one row share besides the label."""
     return run.setting, run.selection, run.checkpoint, run.protocol
-
-
-def _place(run: FinishedRun) -> Hashable:
-    return run.method, row_of(run)
 
 
 def differing(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -123,87 +121,65 @@ def same_data(one: FinishedRun, other: FinishedRun) -> bool:
 
     A reference may have been given more labels.
     """
-    return not _mixtures((one, other), {**_trained_on((one, other)), **_SCORED_AS}, "")
+    both = (one, other)
+    return not _trained_on_others(both, "") and not _mixtures(both, {**_SCORED_ON, **_UNIT}, "")
 
 
-def _trained_on(runs: Runs) -> dict[str, Trait]:
-    """Return the traits of the training data: keys of [data] and cases. References are exempt."""
-    data = [
-        key
-        for key in differing([run.identity for run in runs if not run.reference])
-        if key.startswith("data.")
-    ]
-
-    def keys(run: FinishedRun) -> tuple[Hashable, str]:
-        text = ", ".join(f"{key}={run.identity.get(key)}" for key in data)
-        return None if run.reference else text, text
-
-    def labelled(run: FinishedRun) -> tuple[Hashable, str]:
-        told = (
-            f"{len(run.labelled)} cases, {run.labelled[0]} to {run.labelled[-1]}"
-            if run.labelled
-            else ""
-        )
-        return None if run.reference or not run.labelled else run.labelled, told
-
-    def unlabelled(run: FinishedRun) -> tuple[Hashable, str]:
-        return (
-            None if run.reference or not run.training_cases else run.training_cases,
-            f"fingerprint {run.training_cases}",
-        )
-
-    return {"data": keys, "labelled cases": labelled, "training cases": unlabelled}
+def _span(cases: Sequence[str]) -> str:
+    return f"{len(cases)} cases, {cases[0]} to {cases[-1]}" if cases else "no cases"
 
 
-def _selection(run: FinishedRun) -> tuple[Hashable, str]:
-    return (run.selection, run.checkpoint), f"{run.selection} (checkpoint {run.checkpoint})"
+_POLICY: Traits = {
+    "selection policy": lambda run: (
+        (run.selection, run.checkpoint),
+        f"{run.selection} (checkpoint {run.checkpoint})",
+    ),
+    "protocol": lambda run: (run.protocol, run.protocol),
+}
 
 
-def _protocol(run: FinishedRun) -> tuple[Hashable, str]:
-    return run.protocol or None, run.protocol
+_UNIT: Traits = {"unit of distances": lambda run: (run.unit, run.unit)}
 
 
-def _unit(run: FinishedRun) -> tuple[Hashable, str]:
-    return run.unit, run.unit
-
-
-def _cases(run: FinishedRun) -> tuple[Hashable, str]:
-    return (
-        run.cases,
-        run.patients,
-    ), f"{len(run.cases)} cases, {run.cases[0]} to {run.cases[-1]}" if run.cases else "no cases"
-
-
-_SCORED_ON: dict[str, Trait] = {
-    "cases": _cases,
+_SCORED_ON: Traits = {
+    "cases": lambda run: ((run.cases, run.patients), _span(run.cases)),
     "classes": lambda run: (run.class_names, ", ".join(run.class_names)),
 }
 
 
-_SCORED_AS: dict[str, Trait] = {**_SCORED_ON, "unit of distances": _unit}
+def _trained_on_others(runs: Runs, who: str) -> list[Mixture]:
+    """Return the differences in keys of [data] and in training cases. References are exempt."""
+    competing = [run for run in runs if not run.reference]
+    keys = differing([run.identity for run in competing])
+
+    def data(run: FinishedRun) -> tuple[Hashable, str]:
+        named = (key for key in keys if key.startswith("data."))
+        text = ", ".join(f"{key}={run.identity.get(key)}" for key in named)
+        return text, text
+
+    traits: Traits = {
+        "data": data,
+        "labelled cases": lambda run: (run.labelled, _span(run.labelled)),
+        "training cases": lambda run: (run.training_cases, f"fingerprint {run.training_cases}"),
+    }
+    return _mixtures(competing, traits, who)
 
 
-def _mixtures(runs: Runs, traits: Mapping[str, Trait], who: str) -> list[Mixture]:
+def _mixtures(runs: Runs, traits: Traits, who: str) -> list[Mixture]:
     found = []
     for name, trait in traits.items():
-        kinds: dict[Hashable, list[FinishedRun]] = {}
+        kinds: dict[tuple[Hashable, str], list[FinishedRun]] = {}
         for run in runs:
-            if trait(run)[0] is not None:
-                kinds.setdefault(trait(run)[0], []).append(run)
+            if trait(run)[0]:
+                kinds.setdefault(trait(run), []).append(run)
         if len(kinds) > 1:
-            found.append(
-                Mixture(f"{who} differ in their {name}", _told(list(kinds.values()), trait))
-            )
+            texts = [text for _, text in kinds]
+            named = {  # numbered where two texts are the same
+                text if texts.count(text) == 1 else f"{text}, kind {index}": of_kind
+                for index, ((_, text), of_kind) in enumerate(kinds.items(), 1)
+            }
+            found.append(Mixture(f"{who} differ in their {name}", named))
     return found
-
-
-def _told(kinds: Sequence[Runs], trait: Trait) -> dict[str, Runs]:
-    """Return the runs by the text of their kind, numbered where two texts are the same."""
-    texts = [trait(kind[0])[1] for kind in kinds]
-    return {
-        text if texts.count(text) == 1 else f"{text}, kind {index + 1}": kinds[index]
-        for index, text in enumerate(texts)
-    }
 
 
 def _twice(row: Runs) -> list[Problem]:
@@ -220,17 +196,6 @@ def _twice(row: Runs) -> list[Problem]:
         )
         for seed, paths in seeds.items()
         if len(paths) > 1
-    ]
-
-
-def _partial(run: FinishedRun) -> list[Problem]:
-    """Return a problem if only a part of the split was scored, for a quick look."""
-    if not run.partial:
-        return []
-    found = f"only the first {len(run.cases)} cases were scored"
-    fix = evaluate_again(run.path)
-    return [
-        Problem("the evaluation is partial", str(run.path), found, "all cases of the split", fix)
     ]
 
 

@@ -81,25 +81,21 @@ def compare(
     """
     found = _read_all([Path(run) for run in runs], split)
     labels = comparable.labels(found)
-    keys = [(label, *comparable.row_of(run)) for label, run in zip(labels, found, strict=True)]
-    by_key: dict[tuple[str, ...], list[FinishedRun]] = {}
-    for key, run in zip(keys, found, strict=True):
-        by_key.setdefault(key, []).append(run)
-    groups = list(by_key.values())
-    raise_all(comparable.problems(found, groups, mixed))
+    groups = _groups(found, labels)
+    raise_all(comparable.problems(found, list(groups.values()), mixed))
 
-    label = _baseline(labels, baseline)
-    rows = [_row(key[0], group, key[0] == label) for key, group in by_key.items()]
-    rows, on_seeds = _with_differences(rows, groups)
-    row_of = dict(zip(by_key, rows, strict=True))
-    with_rows = tuple((row_of[key], run) for key, run in zip(keys, found, strict=True))
+    base = _baseline(labels, baseline)
+    rows = [_row(label, group, label == base) for (label, *_), group in groups.items()]
+    rows, on_seeds = _with_differences(rows)
+    row_of = {run.path: row for row in rows for run in row.runs}
+    with_rows = tuple((row_of[run.path], run) for run in found)
     mixtures = [mixture.note() for mixture in comparable.mixtures(found)]
     return Comparison(
         tuple(rows),
         with_rows,
         split,
-        label if len(rows) > 1 else None,
-        (*mixtures, *on_seeds, *notes.of_rows(rows, groups), *notes.of_runs(with_rows)),
+        base if len(rows) > 1 else None,
+        (*mixtures, *on_seeds, *notes.of_rows(rows), *notes.of_runs(with_rows)),
     )
 
 
@@ -118,6 +114,16 @@ def _read_all(paths: Sequence[Path], split: str) -> list[FinishedRun]:
             expected="run folders written by crossview train and evaluate",
         )
     return found
+
+
+def _groups(
+    runs: Sequence[FinishedRun], labels: Sequence[str]
+) -> dict[tuple[str, ...], list[FinishedRun]]:
+    """Return the runs of each row, by its label and what its runs share besides."""
+    groups: dict[tuple[str, ...], list[FinishedRun]] = {}
+    for label, run in zip(labels, runs, strict=True):
+        groups.setdefault((label, *comparable.row_of(run)), []).append(run)
+    return groups
 
 
 def _baseline(labels: Sequence[str], asked: str | None) -> str:
@@ -164,6 +170,7 @@ def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
         protocol=first.protocol,
         reference=first.reference,
         is_baseline=is_baseline,
+        runs=tuple(runs),
     )
 
 
@@ -172,19 +179,15 @@ def _values(runs: Sequence[FinishedRun], metric: str) -> list[bootstrap.Floats]:
     return [run.values[metric] for run in runs]
 
 
-def _with_differences(
-    rows: Sequence[Row], groups: Sequence[Sequence[FinishedRun]]
-) -> tuple[list[Row], list[str]]:
+def _with_differences(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     """Return the rows with their differences to the baseline row of the same kind, and notes."""
     found, on_seeds = [], []
-    baselines = [(row, group) for row, group in zip(rows, groups, strict=True) if row.is_baseline]
-    for row, group in zip(rows, groups, strict=True):
-        alike = [(base, theirs) for base, theirs in baselines if _alike(group[0], theirs[0])]
-        if not row.is_baseline and alike:
-            base, theirs = alike[0]
-            ours, theirs, note = _same_seeds(group, theirs)
+    for row in rows:
+        alike = [base for base in rows if base.is_baseline and _alike(row.runs[0], base.runs[0])]
+        if alike and not row.is_baseline:
+            ours, theirs, note = _same_seeds(row.runs, alike[0].runs)
             row = _compared(row, ours, theirs)
-            on_seeds += [f"{row.method} against {base.method}: {note}"] if note else []
+            on_seeds += [f"{row.method} against {alike[0].method}: {note}"] if note else []
         found.append(row)
     return _corrected(found), on_seeds
 

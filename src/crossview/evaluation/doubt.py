@@ -7,7 +7,7 @@ doubtful scans, those are chosen that are farthest from each other and from the 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -140,14 +140,6 @@ def describe(image: Array, label: Array) -> Array:
         ).flatten()
         parts.append(pooled / len(pooled) ** 0.5)
     return torch.cat(parts).numpy()
-
-
-def doubts(
-    cases: Iterable[Case], images: Iterable[Array], predictions: Iterable[Prediction]
-) -> Iterator[Doubt]:
-    """Yield the doubt of every case from its image and its prediction, lazily."""
-    for case, image, prediction in zip(cases, images, predictions, strict=True):
-        yield Doubt(case, doubt(prediction), describe(image, prediction.label))
 
 
 def choose(

@@ -7,23 +7,22 @@ few cases, and the device does not wait for distances.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import tee
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, UserError, raise_all
-from crossview.data.case import Case
-from crossview.data.checks.case import check_case
+from crossview.core.errors import Problem, UserError, fail, raise_all
+from crossview.core.progress import Progress
+from crossview.data.case import Case, Splits
+from crossview.data.checks.case import read_case
 from crossview.data.preprocess import AS_STORED, Preprocessing
 from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.metrics import measure, overlap
@@ -36,54 +35,24 @@ from crossview.evaluation.scores import (
     summarise,
     write,
 )
+from crossview.inference.items import CaseItem
+from crossview.inference.predict import Prediction, Predictor
 
 Image = NDArray[np.float32]
 
-
 Label = NDArray[np.uint8]
 
-
-class Prediction(Protocol):
-    """Scored labels (*S) of a method: its own, each view's, and its own with the other clean-up."""
-
-    @property
-    def label(self) -> Label: ...
-    @property
-    def views(self) -> Mapping[str, Label]: ...
-    @property
-    def other(self) -> Label: ...
-    @property
-    def finite(self) -> bool: ...
-
-
-class Predictor(Protocol):
-    """A map from images (C, *S) to predictions, in order, on the grids ``shapes``.
-
-    It may read a few images ahead.
-    """
-
-    def predict(
-        self, images: Iterable[Image], shapes: Iterable[Sequence[int]], /
-    ) -> Iterator[Any]: ...
-
-
-OnCase = Callable[[Case, Image, Label, Any, Path | None], None]
+OnCase = Callable[[Case, Image, Label, Prediction, Path | None], None]
 """Called with a case, its image, label and prediction, and the folder being written, if any."""
-
-
-Progress = Callable[[int, int], None]
 
 
 def evaluate(
     predictor: Predictor,
     cases: Sequence[Case],
+    splits: Splits,
     *,
-    classes: int,
-    class_names: Sequence[str],
-    unit: str,
     out: Path | None,
     header: Header,
-    channels: int | None = None,
     preprocessing: Preprocessing = AS_STORED,
     on_case: OnCase | None = None,
     progress: Progress | None = None,
@@ -96,13 +65,11 @@ def evaluate(
 
     Args:
         predictor: Predicts the images.
-        cases: Labelled cases.
-        classes: Number of classes with the background.
-        class_names: One name per class.
-        unit: "mm" to score with each case's spacing, "voxel" to score without.
+        cases: Labelled cases of the data set.
+        splits: The data set: its classes, channels and unit ("mm" to score with each case's
+            spacing, "voxel" to score without).
         out: The folder to write, or None.
         header: What the summary says of the run. Notes on failed predictions are added.
-        channels: Channels of every image. By default those of the first image.
         preprocessing: Applied to the predictor's images. Scores are on the cases' own grids.
         on_case: Called after each prediction with (case, image, label, prediction, folder).
         progress: Called with (done, all).
@@ -114,22 +81,38 @@ def evaluate(
         UserError: If cases have no label or do not fit; names them all. ``out`` is then unchanged.
     """
     started = time.perf_counter()
-    if unit == "mm":
+    if splits.unit == "mm":
         raise_all([_no_spacing(case) for case in cases if case.spacing is None])
-    with _replaced_whole(out) as folder:
-        scores, notes = _score_all(
-            predictor, cases, classes, channels, preprocessing, unit, folder, on_case, progress
-        )
-        header = {**header, "notes": [*header.get("notes", ()), *notes]}
+    notes = list(header.get("notes", ()))
+    scores: list[Future[list[Score]]] = []
+    workers = max(1, min(8, (os.cpu_count() or 1) - 1))
+    with _replaced_whole(out) as folder, ThreadPoolExecutor(workers) as pool:
+        for item, label, prediction in predicted(predictor, cases, splits, preprocessing):
+            # Without the probabilities: they are several times as large.
+            labels = {COMBINED: prediction.label, OTHER_CLEAN_UP: prediction.other}
+            labels |= prediction.views
+            scores.append(pool.submit(score_case, item.case, label, labels, splits))
+            if len(scores) > 2 * workers:
+                scores[-2 * workers - 1].result()  # few cases wait in memory at a time
+            if not prediction.finite:
+                notes.append(
+                    f"{item.case.id}: the network returned NaN or infinity, so its prediction is "
+                    "meaningless"
+                )
+            if on_case is not None:
+                on_case(item.case, item.stored, label, prediction, folder)
+            if progress is not None:
+                progress(len(scores), len(cases))
+        found = [score for of_case in scores for score in of_case.result()]
         summary = summarise(
-            scores,
-            class_names=class_names,
-            unit=unit,
-            header=header,
+            found,
+            class_names=splits.class_names,
+            unit=splits.unit,
+            header={**header, "notes": notes},
             seconds=time.perf_counter() - started,
         )
         if folder is not None:
-            write(folder, summary, scores)
+            write(folder, summary, found)
     return summary
 
 
@@ -154,50 +137,10 @@ def _replaced_whole(out: Path | None) -> Iterator[Path | None]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _score_all(
-    predictor: Predictor,
-    cases: Sequence[Case],
-    classes: int,
-    channels: int | None,
-    preprocessing: Preprocessing,
-    unit: str,
-    folder: Path | None,
-    on_case: OnCase | None,
-    progress: Progress | None,
-) -> tuple[list[Score], list[str]]:
-    """Return the scores of all cases, in order, and notes on failed predictions."""
-    scores: list[list[Score]] = []
-    notes: list[str] = []
-    waiting: deque[Future[list[Score]]] = deque()
-    workers = max(1, min(8, (os.cpu_count() or 1) - 1))
-    with ThreadPoolExecutor(workers) as pool:
-        for case, image, label, prediction in predicted(
-            predictor, cases, classes, channels, preprocessing
-        ):
-            spacing = case.spacing if unit == "mm" else None
-            waiting.append(
-                pool.submit(score_case, case, label, _labels(prediction), classes, spacing)
-            )
-            if not prediction.finite:
-                notes.append(
-                    f"{case.id}: the network returned NaN or infinity, so its prediction is "
-                    "meaningless"
-                )
-            if on_case is not None:
-                on_case(case, image, label, prediction, folder)
-            while len(waiting) > 2 * workers or (waiting and waiting[0].done()):
-                scores.append(waiting.popleft().result())
-            if progress is not None:
-                progress(len(scores) + len(waiting), len(cases))
-        scores.extend(future.result() for future in waiting)
-    return [score for of_case in scores for score in of_case], notes
-
-
 def quick_dice(
     predictor: Predictor,
     cases: Sequence[Case],
-    classes: int,
-    channels: int | None = None,
+    splits: Splits,
     preprocessing: Preprocessing = AS_STORED,
 ) -> Summary:
     """Return Dice only, for scoring during training.
@@ -209,11 +152,11 @@ def quick_dice(
         {"classes": {"1": float}, "mean": float, "views": {name: {"1": float, "mean": float}}}.
     """
     found: dict[str, list[list[float]]] = {}
-    for _, _, label, prediction in predicted(predictor, cases, classes, channels, preprocessing):
+    for _, label, prediction in predicted(predictor, cases, splits, preprocessing):
         for view, predicted_label in {COMBINED: prediction.label, **prediction.views}.items():
             dice = [
                 overlap(predicted_label == label_class, label == label_class)[0]
-                for label_class in range(1, classes)
+                for label_class in range(1, splits.classes)
             ]
             found.setdefault(view, []).append(dice)
     means = {view: _dice_means(np.array(rows)) for view, rows in found.items()}
@@ -230,98 +173,61 @@ def _dice_means(values: NDArray[np.float64]) -> dict[str, float]:
 
 
 def predicted(
-    predictor: Predictor,
-    cases: Sequence[Case],
-    classes: int,
-    channels: int | None,
-    preprocessing: Preprocessing,
-) -> Iterator[tuple[Case, Image, Label, Any]]:
-    """Yield every case with its image, label and prediction on its own grid, read lazily.
+    predictor: Predictor, cases: Sequence[Case], splits: Splits, preprocessing: Preprocessing
+) -> Iterator[tuple[CaseItem, Label, Prediction]]:
+    """Yield every case with its label and prediction on its own grid, read lazily.
 
     Raises:
         UserError: With the problems of all cases that cannot be scored.
     """
     if not cases:
-        raise UserError(
-            Problem("there are no cases to score", expected="at least one labelled case")
-        )
+        fail("there are no cases to score", expected="at least one labelled case")
 
-    def read() -> Iterator[tuple[Case, Image, Label]]:
-        nonlocal channels
+    def items() -> Iterator[CaseItem]:
         for index, case in enumerate(cases):
-            image, label, problems = _read(case, classes, channels)
-            if label is None or problems:
-                later = [
-                    problem
-                    for other in cases[index + 1 :]
-                    for problem in _read(other, classes, channels)[2]
-                ]
-                raise UserError(problems + later)
-            channels = len(image) if channels is None else channels
-            yield case, image, label
+            image, label, problems = _read(case, splits)
+            if image is None or problems:
+                later = [_read(other, splits)[2] for other in cases[index + 1 :]]
+                raise UserError([*problems, *itertools.chain(*later)])
+            yield CaseItem(case, image, preprocessing, label)
 
-    first, second, third = tee(read(), 3)
-    images = (
-        preprocessing.image(image, case.spacing, f"{case.id} ({case.file})")
-        for case, image, _ in first
-    )
-    predictions = predictor.predict(images, (label.shape for _, _, label in second))
-    for prediction, (case, image, label) in zip(predictions, third, strict=True):
-        yield case, image, label, prediction
+    for item, prediction in predictor.predict(items()):
+        assert item.label is not None  # _read names cases without one
+        yield item, item.label, prediction
 
 
-def _read(
-    case: Case, classes: int, channels: int | None
-) -> tuple[Image, Label | None, list[Problem]]:
+def _read(case: Case, splits: Splits) -> tuple[Image | None, Label | None, list[Problem]]:
     """Return a case's image, its label and its problems."""
-    try:
-        image = case.read_image()
-        if case.read_label is None:
-            problem = Problem(
-                "the case has no label to score against",
-                f"{case.id} ({case.file})",
-                fix="add a label, or use crossview predict",
-            )
-            return image, None, [problem]
-        label = case.read_label()
-    except UserError as error:
-        return np.empty(0, dtype=np.float32), None, list(error.problems)
-    return (
-        image,
-        label,
-        check_case(image, label, case, classes, len(image) if channels is None else channels),
-    )
+    read = read_case(case, splits.classes, splits.channels)
+    problems = read.problems
+    if case.read_label is None:
+        what, fix = (
+            "the case has no label to score against",
+            "add a label, or use crossview predict",
+        )
+        problems.append(Problem(what, case.where, fix=fix))
+    return read.image, read.label, problems
 
 
 def _no_spacing(case: Case) -> Problem:
+    what = "distances in mm need the voxel spacing, and the file has none"
     fix = "use a format that stores the voxel spacing, or measure distances in voxels"
-    return Problem(
-        "distances in mm need the voxel spacing, and the file has none",
-        f"{case.id} ({case.file})",
-        fix=fix,
-    )
-
-
-def _labels(prediction: Prediction) -> dict[str, Label]:
-    return {COMBINED: prediction.label, OTHER_CLEAN_UP: prediction.other, **prediction.views}
+    return Problem(what, case.where, fix=fix)
 
 
 def score_case(
-    case: Case,
-    label: Label,
-    predictions: Mapping[str, Label],
-    classes: int,
-    spacing: Sequence[float] | None,
+    case: Case, label: Label, predictions: Mapping[str, Label], splits: Splits
 ) -> list[Score]:
     """Return the scores of all predictions (*S), by view, of one case with its label (*S)."""
+    spacing = case.spacing if splits.unit == "mm" else None
     return [
         Score(
             case.id,
             case.patient,
             view,
             label_class,
-            measure(prediction == label_class, label == label_class, spacing),
+            measure(predicted_label == label_class, label == label_class, spacing),
         )
-        for view, prediction in predictions.items()
-        for label_class in range(1, classes)
+        for view, predicted_label in predictions.items()
+        for label_class in range(1, splits.classes)
     ]

@@ -1,17 +1,8 @@
-"""Finished and evaluated runs, read from their folders or records for a comparison.
-
-A run's record: one small JSON file that can replace its folder in a table.
-
-:mod:`crossview.record` writes it. It holds the score of every case as columns, so a table can be
-made from records alone, on another machine, without weights or images.
-"""
+"""Finished and evaluated runs, typed for a comparison."""
 
 from __future__ import annotations
 
-import json
-import math
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,50 +10,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, UserError
-from crossview.core.plugins import command
+from crossview.core.errors import fail
+from crossview.core.run_folder import RunFolder
 from crossview.evaluation.bootstrap import mean_of_means
-from crossview.evaluation.metrics import METRICS, Measures
-from crossview.evaluation.scores import (
-    COMBINED,
-    STATISTICS,
-    Score,
-    Summary,
-    check_format,
-    evaluate_again,
-    read_cases,
-    read_summary,
-    table,
-)
+from crossview.evaluation.metrics import METRICS
+from crossview.evaluation.record import Results, run_or_record
+from crossview.evaluation.scores import COMBINED, STATISTICS, Score, table
 
 NOT_IDENTITY = frozenset(
-    {"inference.batch"}
-    | {
-        f"training.{key}"
-        for key in (
-            "seed",
-            "device",
-            "precision",
-            "compile",
-            "deterministic",
-            "workers",
-            "memory_gb",
-        )
+    {
+        "inference.batch",
+        "training.seed",
+        "training.device",
+        "training.precision",
+        "training.compile",
+        "training.deterministic",
+        "training.workers",
+        "training.memory_gb",
+        "training.checkpoint_every",
+        "training.evaluate_every",
+        "training.log_every",
+        "training.picture_every",
     }
-    | {f"training.{key}_every" for key in ("checkpoint", "evaluate", "log", "picture")}
 )
 """Keys that may differ between the seeds of one method.
 
 They say where and how a run was trained, not what it is.
 """
-
-
-NEWER: Mapping[str, Any] = {"data.foreground_share": 0.0, "method.ready_dice": 0.0}
-"""Keys added after runs that are still compared, with the values that those runs used."""
-
-
-MEMBERSHIP = "bench.json"
-"""File that records the place of a run of ``crossview bench`` in its suite."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +57,19 @@ class Membership:
     setting: str
     label: str
     reference: bool = False
+
+    @classmethod
+    def of(cls, place: Mapping[str, Any]) -> Membership:
+        """Return the content of bench.json, typed. Missing texts are empty."""
+        names = ("suite", "protocol", "setting", "label")
+        texts = {name: str(place.get(name, "")) for name in names}
+        return cls(**texts, reference=bool(place.get("reference")))
+
+
+def membership(path: Path) -> Membership | None:
+    """Return a run's place in a suite, by its folder or record; None for a run of no suite."""
+    place = run_or_record(path).place
+    return Membership.of(place) if place else None
 
 
 @dataclass(frozen=True)
@@ -132,238 +119,98 @@ class FinishedRun:
         return mean_of_means(self.values[metric])
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """The content of a run's folder or record. place: bench.json, {} for a run of no suite."""
-
-    recipe: Mapping[str, Any]
-    steps: int
-    seconds: float
-    summary: Summary
-    scores: Sequence[Score]
-    environment: Mapping[str, Any]
-    place: Mapping[str, Any]
-
-
-_MISFITS = (KeyError, TypeError, ValueError, AttributeError)
-
-
 def read_run(path: Path, split: str) -> FinishedRun:
     """Read a run from its folder, or from its record (a file).
 
     Raises:
-        UserError: If it is neither, is not finished, has no evaluation of its end on the split, or
-            is a record of an older version.
+        UserError: If it is neither, is not finished, or has no evaluation of its end on the split.
     """
     try:
-        parts = _of_record(path) if path.is_file() else _of_folder(path, split)
-        if parts.summary.get("split") != split:
-            found = str(parts.summary.get("split"))
-            raise UserError(
-                Problem(
-                    "the summary is of another split",
-                    str(path),
-                    found,
-                    split,
-                    "evaluate the run again",
-                )
-            )
-        _check_step(path, parts.steps, parts.summary)
-        return _assemble(path, parts)
-    except _MISFITS as error:
+        results = Results.of(run_or_record(path), split)
+        _check_evaluation(path, results, split)
+        return _typed(path, results)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"
-        raise UserError(
-            Problem(
-                "the run's files don't fit together", str(path), found, fix="evaluate the run again"
-            )
-        ) from error
+        fix = "evaluate the run again"
+        fail("the run's files don't fit together", path, found=found, fix=fix)
 
 
-def _of_folder(path: Path, split: str) -> _Parts:
-    recipe, finished, folder = _recipe(path), _finished(path), path / "evaluation" / split
-    end = int(finished["total_step"]), float(finished["seconds"])
-    return _Parts(
-        recipe, *end, read_summary(folder), read_cases(folder), environment(path), place(path)
-    )
-
-
-def _of_record(path: Path) -> _Parts:
-    record = read_record(path)
-    summary = check_format(record["summary"], path)
-    end = int(record["total_steps"]), float(record["training_seconds"])
-    return _Parts(
-        record["recipe"],
-        *end,
-        summary,
-        from_columns(record["cases"]),
-        record["environment"],
-        record.get("suite") or {},
-    )
-
-
-def _recipe(path: Path) -> dict[str, Any]:
-    file = path / "recipe.toml"
-    if not file.is_file():
-        found = "a folder without recipe.toml" if path.is_dir() else "no such folder"
-        raise UserError(
-            Problem(
-                "this is not a run folder", str(path), found, "a folder written by crossview train"
-            )
-        )
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            Problem("the run's recipe can't be read", str(file), str(error), "TOML")
-        ) from error
-
-
-def _finished(path: Path) -> Mapping[str, Any]:
-    """Return the journal's row of the end of training."""
-    file = path / "journal.jsonl"
-    lines = (
-        file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
-    )
-    rows = []
-    for line in lines:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:  # a kill cut this line short
-            continue
-    last = [row for row in rows if isinstance(row, dict) and row.get("kind") == "finished"]
-    if not last:
-        steps = max(
-            (int(row.get("total_step", 0)) for row in rows if isinstance(row, dict)), default=0
-        )
-        raise UserError(
-            Problem(
-                "the run is not finished",
-                str(path),
-                f"stopped after {steps} steps",
-                fix=command("train", path, "--resume"),
-            )
-        )
-    return last[-1]
-
-
-def _check_step(path: Path, end: int, summary: Summary) -> None:
-    """Refuse an evaluation made before the run was resumed.
+def _check_evaluation(path: Path, results: Results, split: str) -> None:
+    """Refuse an evaluation of another split, or one made before the run was resumed.
 
     The journal does not say which step was best, so any step up to the end is accepted for the
     selected checkpoint.
     """
+    summary, end = results.summary, results.steps
+    if summary.get("split") != split:
+        fail(
+            "the summary is of another split",
+            path,
+            found=summary.get("split"),
+            expected=split,
+            fix="evaluate the run again",
+        )
     step = int(summary["step"])
     if step > end or (summary["checkpoint"] == "last" and step != end):
-        found, expected = (
-            f"the evaluation is of step {step:,}",
-            f"step {end:,}, where the run ended",
-        )
-        fix = evaluate_again(path)
-        raise UserError(
-            Problem(
-                "the evaluation does not belong to the finished run",
-                str(path),
-                found,
-                expected,
-                fix,
-            )
+        fail(
+            "the evaluation does not belong to the finished run",
+            path,
+            found=f"the evaluation is of step {step:,}",
+            expected=f"step {end:,}, where the run ended",
+            fix=RunFolder(path).command("evaluate"),
         )
 
 
-def _assemble(path: Path, parts: _Parts) -> FinishedRun:
-    recipe, summary, environment, member = (
-        parts.recipe,
-        parts.summary,
-        parts.environment,
-        _member(parts.place),
-    )
-    combined = sorted(
-        (score for score in parts.scores if score.view == COMBINED), key=lambda score: score.case
-    )
-    classes = [int(label_class) for label_class in summary["classes"]]
-    cases = tuple(dict.fromkeys(score.case for score in combined))
-    if list(cases) != sorted(summary["cases"]) or len(combined) != len(cases) * len(classes):
-        raise ValueError("the table of cases and the summary have different cases or classes")
-    values = {metric: table(combined, classes, STATISTICS[metric])[0] for metric in METRICS}
+def _typed(path: Path, results: Results) -> FinishedRun:
+    recipe, summary, environment = results.recipe, results.summary, results.environment
+    setting = recipe.get("setting") or recipe["data"]["source"]
+    alone = {"label": method_label(recipe["method"]), "setting": setting}
+    member = Membership.of(alone | results.place)
+    combined = _combined(results)
+    classes = {int(index): str(of["name"]) for index, of in summary["classes"].items()}
+    values = {metric: table(combined, list(classes), STATISTICS[metric]) for metric in METRICS}
     kinds = [score.measures.empty for score in combined if score.measures.empty]
-    idle = ("training.unlabelled_batch",) if environment.get("unlabelled") == 0 else ()
+    unlabelled = environment.get("unlabelled")
+    idle = "training.unlabelled_batch" if unlabelled == 0 else ""
     return FinishedRun(
         path=path,
-        method=member.label if member else method_label(recipe["method"]),
-        setting=member.setting
-        if member
-        else str(recipe.get("setting") or recipe["data"]["source"]),
+        method=member.label,
+        setting=member.setting,
         seed=int(recipe["training"]["seed"]),
-        steps=parts.steps,
-        seconds=parts.seconds,
+        steps=results.steps,
+        seconds=results.seconds,
         selection=str(summary["selection"]),
         checkpoint=str(summary["checkpoint"]),
         unit=str(summary["unit"]),
         precision=str(recipe["training"].get("precision", "")),
-        identity={key: value for key, value in identity(recipe).items() if key not in idle},
-        class_names=tuple(
-            str(summary["classes"][str(label_class)]["name"]) for label_class in classes
-        ),
-        cases=cases,
-        patients=tuple(table(combined, classes, STATISTICS["dice"])[1]),
-        values=values,
+        identity={key: value for key, value in identity(recipe).items() if key != idle},
+        class_names=tuple(classes.values()),
+        cases=tuple(dict.fromkeys(score.case for score in combined)),
+        patients=tuple(values["dice"][1]),
+        values={metric: of_metric for metric, (of_metric, _) in values.items()},
         empty={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
         partial=bool(summary.get("partial")),
         notes=tuple(str(note) for note in summary["notes"]),
         labelled=tuple(map(str, environment.get("labelled", ()))),
-        training_cases=str(environment.get("training_cases", ""))
-        if environment.get("unlabelled")
-        else "",
+        training_cases=str(environment.get("training_cases", "")) if unlabelled else "",
         scoring_seconds=float(summary.get("seconds") or 0.0),
-        protocol=member.protocol if member else "",
-        reference=bool(member and member.reference),
+        protocol=member.protocol,
+        reference=member.reference,
     )
 
 
-def place(path: Path) -> Mapping[str, Any]:
-    """Return the content of a run's bench.json, or its copy in the run's record.
+def _combined(results: Results) -> list[Score]:
+    """Return the scores of the method's own prediction, sorted by case.
 
-    Return {} for a run of no suite, for a folder that has been trained anew since (--overwrite),
-    and for a record that cannot be read.
+    Raise ValueError unless their cases and classes are those of the summary.
     """
-    if path.is_file():
-        return _mapping(_json_object(path).get("suite"))
-    content = _json_object(path / MEMBERSHIP)
-    return content if content.get("started") == environment(path).get("started") else {}
-
-
-def membership(path: Path) -> Membership | None:
-    """Return a run's place in a suite, by its folder or record; None for a run of no suite."""
-    return _member(place(path))
-
-
-def _member(content: Mapping[str, Any]) -> Membership | None:
-    if not content:
-        return None
-    texts = {name: str(content.get(name, "")) for name in ("suite", "protocol", "setting", "label")}
-    return Membership(**texts, reference=bool(content.get("reference")))
-
-
-def environment(path: Path) -> Mapping[str, Any]:
-    """Return environment.json of a run's folder, or its copy in a record; {} if unreadable."""
-    return (
-        _mapping(_json_object(path).get("environment"))
-        if path.is_file()
-        else _json_object(path / "environment.json")
-    )
-
-
-def _json_object(file: Path) -> Mapping[str, Any]:
-    """Return a file's JSON object, {} if the file is missing or damaged: it is optional."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return _mapping(content)
-
-
-def _mapping(content: object) -> Mapping[str, Any]:
-    return content if isinstance(content, dict) else {}
+    own = (score for score in results.scores if score.view == COMBINED)
+    combined = sorted(own, key=lambda score: score.case)
+    cases = list(dict.fromkeys(score.case for score in combined))
+    expected = len(cases) * len(results.summary["classes"])
+    if cases != sorted(results.summary["cases"]) or len(combined) != expected:
+        raise ValueError("the table of cases and the summary have different cases or classes")
+    return combined
 
 
 def method_label(method: Mapping[str, Any]) -> str:
@@ -383,140 +230,13 @@ def identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
     Its keys are "table.key", without those of NOT_IDENTITY.
     """
-    best = recipe["training"].get("selection", "last") != "last"
-    free = (
-        NOT_IDENTITY - {"training.evaluate_every"} if best else NOT_IDENTITY
-    )  # how often it is scored is part of picking the best
-    flat = {
-        f"{table}.{key}": value
-        for table, keys in recipe.items()
+    free = NOT_IDENTITY
+    if recipe["training"].get("selection", "last") != "last":
+        free -= {"training.evaluate_every"}  # how often it is scored is part of picking the best
+    return {
+        f"{name}.{key}": value
+        for name, keys in recipe.items()
         if isinstance(keys, Mapping)
         for key, value in keys.items()
+        if f"{name}.{key}" not in free
     }
-    return {key: value for key, value in {**NEWER, **flat}.items() if key not in free}
-
-
-FORMAT = 1
-
-
-DIGITS = 6
-"""Decimals of the scores; the means of a summary are reproduced to 1e-6."""
-
-
-NEEDED = ("recipe", "summary", "environment", "total_steps", "training_seconds")
-
-
-def as_columns(scores: Sequence[Score]) -> dict[str, Any]:
-    """Return scores as columns over the cases, one entry per view and class.
-
-    Returns:
-        {"case": [...], "patient": [...], "scores": [{"view", "class", ...}]}. Numbers are rounded
-        to DIGITS decimals, null where there is none; "empty" maps cases with an empty mask to its
-        kind.
-
-    Raises:
-        UserError: If a view lacks a case or has one twice.
-    """
-    patients = {score.case: score.patient for score in scores}
-    lines: dict[tuple[str, int], dict[str, Measures]] = {}
-    for score in scores:
-        lines.setdefault((score.view, score.label_class), {})[score.case] = score.measures
-    if any(list(line) != list(patients) for line in lines.values()) or len(scores) != len(
-        lines
-    ) * len(patients):
-        raise UserError(
-            Problem(
-                "the table of cases is not the same for every view and class",
-                fix="evaluate the run again",
-            )
-        )
-    return {
-        "case": list(patients),
-        "patient": list(patients.values()),
-        "scores": [
-            {
-                "view": view,
-                "class": label_class,
-                **{
-                    name: [_rounded(getattr(measures, name)) for measures in line.values()]
-                    for name in METRICS
-                },
-                "empty": {
-                    case: measures.empty for case, measures in line.items() if measures.empty
-                },
-            }
-            for (view, label_class), line in lines.items()
-        ],
-    }
-
-
-def from_columns(columns: Mapping[str, Any]) -> list[Score]:
-    """Return the scores of columns, without the images' diagonals (NaN).
-
-    Raises:
-        KeyError, TypeError, ValueError: For columns that do not fit.
-    """
-    found = []
-    for line in columns["scores"]:
-        numbers = zip(*(line[name] for name in METRICS), strict=True)
-        for case, patient, values in zip(columns["case"], columns["patient"], numbers, strict=True):
-            measured = {
-                name: math.nan if value is None else float(value)
-                for name, value in zip(METRICS, values, strict=True)
-            }
-            measures = Measures(**measured, diagonal=math.nan, empty=line["empty"].get(case, ""))
-            found.append(
-                Score(str(case), str(patient), str(line["view"]), int(line["class"]), measures)
-            )
-    return found
-
-
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(float(value), DIGITS)
-
-
-def read_record(path: Path) -> Mapping[str, Any]:
-    """Return a record's content.
-
-    Raises:
-        UserError: If the file is not a record, or is of an older version without scores of cases.
-    """
-    expected = "a record written by `crossview bench --records` or `python -m benchmarks.record`"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            Problem("the record can't be read", str(path), error.strerror or str(error), expected)
-        ) from None
-    except ValueError as error:
-        raise UserError(
-            Problem("this is not a record of a run", str(path), str(error), expected)
-        ) from None
-    if not isinstance(content, dict) or not {"recipe", "summary"} <= content.keys():
-        raise UserError(
-            Problem("this is not a record of a run", str(path), "JSON with other content", expected)
-        )
-    if "cases" not in content:
-        fix = "record the run again from its folder: python -m benchmarks.record RUN"
-        raise UserError(
-            Problem(
-                "the record is of an older version, without the scores of its cases",
-                str(path),
-                fix=fix,
-            )
-        )
-    if content.get("format") != FORMAT:
-        raise UserError(
-            Problem(
-                "the record has another format version",
-                str(path),
-                str(content.get("format")),
-                str(FORMAT),
-            )
-        )
-    missing = [key for key in NEEDED if content.get(key) is None]
-    if missing:
-        raise UserError(
-            Problem("the record is incomplete", str(path), f"no {', '.join(missing)}", expected)
-        )
-    return content

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from crossview.evaluation.bootstrap import Difference
+from crossview.evaluation.finished import FinishedRun
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Row:
             reference, which does not compete, and for a difference with one seed on a side.
         verdict: "better", "worse" or "no difference shown", by the Dice difference; "one seed",
             which shows nothing; "reference"; "" where nothing is compared.
+        runs: The runs of the row, in the order given.
     """
 
     method: str
@@ -76,6 +78,7 @@ class Row:
     differences: Mapping[str, Difference] = field(default_factory=dict)
     p: float | None = None
     verdict: str = ""
+    runs: tuple[FinishedRun, ...] = field(default=(), repr=False)
 
     @property
     def difference(self) -> Difference | None:

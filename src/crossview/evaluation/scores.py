@@ -13,17 +13,18 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import fail
 from crossview.core.files import write_text
-from crossview.core.plugins import command
+from crossview.core.run_folder import CASES, SUMMARY, EvaluationFolder
 from crossview.evaluation import bootstrap
-from crossview.evaluation.metrics import METRICS, Measures
+from crossview.evaluation.metrics import METRICS, Empty, Measures
 
 FORMAT = 1
 
@@ -39,12 +40,6 @@ LARGEST_COMPONENT = "largest component"
 
 
 COLUMNS = ("case", "patient", "view", "class", *METRICS, "empty")
-
-
-OPTIMISTIC = "selected on {split}, optimistic"
-
-
-PARTIAL = "only the first {count} cases were scored"
 
 
 Summary = dict[str, Any]
@@ -106,15 +101,21 @@ def summarise(
         by_view.setdefault(score.view, []).append(score)
     combined = by_view[COMBINED]
     cases = list(dict.fromkeys(score.case for score in combined))
-    flags = [OPTIMISTIC.format(split=header["selection"])] if _optimistic(header) else []
-    parts = [PARTIAL.format(count=len(cases))] if header.get("partial") else []
+    optimistic = header["selection"] in ("test", header["split"])  # also in the scored cases
+    notes = [f"selected on {header['selection']}, optimistic"] if optimistic else []
+    if header.get("partial"):
+        notes.append(f"only the first {len(cases)} cases were scored")
     summary: Summary = {
         "format": FORMAT,
         **{key: value for key, value in header.items() if key != "notes"},
         "unit": unit,
         "cases": cases,
         **_group(combined, names),
-        "empty": [_empty(score) for score in combined if score.measures.empty],
+        "empty": [
+            {"case": score.case, "class": str(score.label_class), "kind": score.measures.empty}
+            for score in combined
+            if score.measures.empty
+        ],
         "convention": convention(unit),
         "released_convention": _released(combined, names),
         "views": {
@@ -122,8 +123,8 @@ def summarise(
             for view, of_view in by_view.items()
             if view not in (COMBINED, OTHER_CLEAN_UP)
         },
-        "notes": flags + parts + list(header.get("notes", ())),
-        "optimistic": bool(flags),
+        "notes": [*notes, *header.get("notes", ())],
+        "optimistic": optimistic,
         "seconds": seconds,
     }
     if OTHER_CLEAN_UP in by_view:
@@ -147,32 +148,14 @@ def convention(unit: str) -> str:
     )
 
 
-def _optimistic(header: Header) -> bool:
-    """True if the checkpoint was selected on the test cases or on the cases that are scored."""
-    return header["selection"] in ("test", header["split"])
-
-
-def _empty(score: Score) -> dict[str, str]:
-    return {"case": score.case, "class": str(score.label_class), "kind": score.measures.empty}
-
-
-def penalised(measures: Measures) -> float:
+def _penalised(measures: Measures) -> float:
     """Return the HD95, with the image's diagonal for a class that was missed."""
     return measures.diagonal if measures.empty == "missed" else measures.hd95
 
 
-def released(name: str) -> Value:
-    """Return a metric as released evaluation scripts count it: 0 for anything empty."""
-    return lambda measures: 0.0 if measures.empty else float(getattr(measures, name))
-
-
-def _plain(name: str) -> Value:
-    return lambda measures: float(getattr(measures, name))
-
-
 STATISTICS: dict[str, Value] = {
-    **{name: _plain(name) for name in METRICS},
-    "hd95_penalised": penalised,
+    **{name: attrgetter(name) for name in METRICS},
+    "hd95_penalised": _penalised,
 }
 """Statistics of a summary, each with the function that reads it from a case's measures."""
 
@@ -192,24 +175,20 @@ def table(
 
 def _group(scores: Sequence[Score], names: Mapping[str, str]) -> Summary:
     """Return the statistics of one view for each class, and their mean over classes."""
-    tables = [
-        table(scores, [int(label_class) for label_class in names], value)
-        for value in STATISTICS.values()
-    ]
-    patients = tables[0][1]
+    tables = [table(scores, list(map(int, names)), value) for value in STATISTICS.values()]
     values = np.concatenate([of_metric for of_metric, _ in tables], axis=1)
-    resamples = bootstrap.resample(values, patients)
-    classes: dict[str, Summary] = {
-        label_class: {"name": name} for label_class, name in names.items()
-    }
+    resamples = bootstrap.resample(values, patients=tables[0][1])
+
+    def statistics(columns: Sequence[int]) -> Summary:
+        return _statistics(values[:, columns], resamples.interval(columns))
+
+    classes: dict[str, Summary] = {index: {"name": name} for index, name in names.items()}
     mean: Summary = {}
     for index, metric in enumerate(STATISTICS):
         columns = range(index * len(names), (index + 1) * len(names))
-        for column, label_class in zip(columns, names, strict=True):
-            classes[label_class][metric] = _statistics(
-                values[:, [column]], resamples.interval([column])
-            )
-        mean[metric] = _statistics(values[:, columns], resamples.interval(columns))
+        mean[metric] = statistics(columns)
+        for column, of_class in zip(columns, classes.values(), strict=True):
+            of_class[metric] = statistics([column])
     return {"classes": classes, "mean": mean}
 
 
@@ -233,15 +212,17 @@ def _released(scores: Sequence[Score], names: Mapping[str, str]) -> Summary:
 
     Return {} where nothing is empty.
     """
-    if not any(score.measures.empty for score in scores):
+    indices = list(map(int, names))
+    empty = table(scores, indices, lambda measures: float(bool(measures.empty)))[0] == 1
+    if not empty.any():
         return {}
     classes: dict[str, Summary] = {label_class: {} for label_class in names}
     mean: Summary = {}
     for metric in METRICS:
-        values, _ = table(scores, [int(label_class) for label_class in names], released(metric))
-        for column, label_class in enumerate(names):
-            classes[label_class][metric] = _number(bootstrap.mean_of_means(values[:, [column]]))
+        values = np.where(empty, 0.0, table(scores, indices, STATISTICS[metric])[0])
         mean[metric] = _number(bootstrap.mean_of_means(values))
+        for column, of_class in enumerate(classes.values()):
+            of_class[metric] = _number(bootstrap.mean_of_means(values[:, [column]]))
     return {"classes": classes, "mean": mean}
 
 
@@ -264,92 +245,63 @@ def write(folder: Path, summary: Summary, scores: Sequence[Score]) -> None:
         writer.writerow(
             [score.case, score.patient, score.view, score.label_class, *cells, score.measures.empty]
         )
-    write_text(folder / "cases.csv", text.getvalue())
+    write_text(folder / CASES, text.getvalue())
     write_text(
-        folder / "summary.json",
+        folder / SUMMARY,
         json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
     )
 
 
-def read_summary(folder: Path) -> Summary:
-    """Return the summary in an evaluation's folder.
+def read_summary(folder: EvaluationFolder) -> Summary:
+    """Return the summary of an evaluation.
 
     Raises:
         UserError: If it is missing, broken or of another format version.
     """
-    path = folder / "summary.json"
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(Problem("there is no evaluation", str(path), fix=_again(path))) from None
-    except (OSError, ValueError) as error:
-        raise UserError(
-            Problem(
-                "the summary can't be read", str(path), str(error), "JSON", "evaluate the run again"
-            )
-        ) from error
-    return check_format(summary, path)
-
-
-def evaluate_again(run: Path, split: str = "") -> str:
-    """Return the command that scores a run again."""
-    return command("evaluate", run, *(["--split", split] if split else []))
-
-
-def _again(file: Path) -> str:
-    """Return the command that writes a file RUN/evaluation/SPLIT/... again."""
-    return evaluate_again(file.parents[2], file.parent.name)
+    return check_format(folder.summary(), folder.path / SUMMARY)
 
 
 def check_format(summary: Any, where: Path) -> Summary:
     """Return the summary. Raise UserError if it has another format version."""
-    if not isinstance(summary, dict) or summary.get("format") != FORMAT:
-        found = str(summary.get("format")) if isinstance(summary, dict) else type(summary).__name__
-        raise UserError(
-            Problem(
-                "the summary has another format version",
-                str(where),
-                found,
-                str(FORMAT),
-                "evaluate the run again",
-            )
+    found = summary.get("format") if isinstance(summary, dict) else type(summary).__name__
+    if found != FORMAT:
+        fail(
+            "the summary has another format version",
+            where,
+            found=found,
+            expected=FORMAT,
+            fix="evaluate the run again",
         )
-    return summary
+    checked: Summary = summary
+    return checked
 
 
-def read_cases(folder: Path) -> list[Score]:
-    """Return the scores in an evaluation's ``cases.csv``. Diagonals are not stored: NaN.
+def read_cases(folder: EvaluationFolder) -> list[Score]:
+    """Return the scores of an evaluation's cases. Diagonals are not stored: NaN.
 
     Raises:
-        UserError: If it is missing or broken.
+        UserError: If their table is missing or broken.
     """
-    path = folder / "cases.csv"
+    rows, path = folder.cases(), folder.path / CASES
+    if rows is None:
+        fail("the table of cases is missing", path, fix=folder.again)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            if tuple(rows.fieldnames or ()) != COLUMNS:
-                raise ValueError(f"columns {rows.fieldnames}")
-            return [_score(row) for row in rows]
-    except FileNotFoundError:
-        raise UserError(
-            Problem("the table of cases is missing", str(path), fix=_again(path))
-        ) from None
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        expected = "columns " + ", ".join(COLUMNS)
-        raise UserError(
-            Problem(
-                "the table of cases can't be read",
-                str(path),
-                str(error),
-                expected,
-                "evaluate the run again",
-            )
-        ) from error
+        if not rows or tuple(rows[0]) != COLUMNS:
+            raise ValueError(f"columns {list(rows[0])}" if rows else "no case")
+        return [_score(row) for row in rows]
+    except (ValueError, TypeError) as error:
+        fail(
+            "the table of cases can't be read",
+            path,
+            found=error,
+            expected="columns " + ", ".join(COLUMNS),
+            fix="evaluate the run again",
+        )
 
 
 def _score(row: Mapping[str, Any]) -> Score:
     numbers = {name: float(row[name]) if row[name] else math.nan for name in METRICS}
-    if row["empty"] not in ("", "missed", "spurious", "both_empty"):
+    if row["empty"] not in get_args(Empty):
         raise ValueError(f"empty {row['empty']!r}")
     measures = Measures(**numbers, diagonal=math.nan, empty=row["empty"])
     return Score(row["case"], row["patient"], row["view"], int(row["class"]), measures)

@@ -94,7 +94,9 @@ def markdown(rows: Sequence[Row], baseline: str | None, notes: Sequence[str]) ->
             heading: [" ".join(spread_parts(row.metrics[metric], metric)) for row in rows]
             for metric, heading in metrics.items()
         },
-        against(baseline): [" ".join(difference_parts(row)) for row in rows],
+        f"Dice against {baseline}" if baseline else "Difference": [
+            " ".join(difference_parts(row)) for row in rows
+        ],
         "Empty": [_empty(row) for row in rows],
         "Selection": [_selection(row) for row in rows],
         "Training": [duration(row.seconds) for row in rows],
@@ -135,11 +137,6 @@ def _markdown_table(names: Sequence[str], lines: Iterable[Sequence[str]]) -> str
 
 def _escape(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-def against(baseline: str | None) -> str:
-    """Return the heading of the differences."""
-    return f"Dice against {baseline}" if baseline else "Difference"
 
 
 def unit(rows: Sequence[Row]) -> str:

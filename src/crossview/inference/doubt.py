@@ -38,3 +38,25 @@ def disagreement(views: Sequence[Tensor]) -> Tensor:
     for i, j in pairs:
         total += entropy((views[i] + views[j]) / 2) - (entropies[i] + entropies[j]) / 2
     return (total / len(pairs)).clamp_(0, 1)
+
+
+def uncertainty(maps: Tensor, peers: bool) -> Tensor:
+    """Return the uncertainty (*S) of foreground probabilities (1 + views, K-1, *S).
+
+    It is the disagreement of the views, or the entropy of the combination, which comes first, if
+    there is only one network or the views are not peers.
+    """
+    views = [_with_background(view) for view in maps[1:]] if peers else []
+    return disagreement(views) if views else normalised_entropy(_with_background(maps[0]))
+
+
+def background(foreground: Tensor) -> Tensor:
+    """Return the probability of the background, (K-1, *S) -> (*S).
+
+    With two classes arg-max is exact: 1 - p is rounded to less than p only for p > 0.5.
+    """
+    return (1 - foreground.sum(0)).clamp_(min=0)
+
+
+def _with_background(foreground: Tensor) -> Tensor:
+    return torch.cat([background(foreground)[None], foreground])

@@ -1,168 +1,143 @@
-"""Prediction of scans in files: one bad file does not stop the others.
-
-Record of the model whose predictions a folder contains, so that models are never mixed.
-"""
+"""Prediction of scans in files: one bad file does not stop the others."""
 
 from __future__ import annotations
 
 import errno
-import json
 import math
-import re
-from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from hashlib import sha256
-from itertools import tee
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from crossview.core.errors import FIXES, Problem, UserError, raise_all
-from crossview.core.files import check_writable, write_text
-from crossview.core.text import first_few
-from crossview.data.sources.lists import no_file
+from crossview.core.files import check_writable
+from crossview.core.progress import Progress
+from crossview.data.io import ScanFiles
 from crossview.data.sources.source import DataOptions
-from crossview.inference.flat import read_flat
-from crossview.inference.h5 import read_h5
-from crossview.inference.nifti import read_nifti
+from crossview.inference.inputs import Input, find_scans, read_input
+from crossview.inference.outputs import Outputs
 from crossview.inference.predict import Prediction, Predictor, map_ahead
-from crossview.inference.scan import FLAT, Input, MapName, ReadingOptions, Scan, output_files
-
-SUFFIXES = (".nii.gz", ".nii", ".h5", *FLAT)
 
 
-LA_FILE = "mri_norm2.h5"
-"""File name of every case in the published LA layout; the folder has the name of the case."""
+@dataclass(frozen=True)
+class Written:
+    """A written prediction: its label's file, and what a user should know of it."""
 
-
-_CHANNEL_FILE = re.compile(
-    r"(?P<case>.+)_(?P<channel>\d{4})(?P<suffix>\.nii(\.gz)?|\.png|\.tiff?)", re.IGNORECASE
-)
+    label: Path
+    empty: bool
+    of_peers: bool
 
 
 def predict_files(
     predictor: Predictor,
     inputs: Sequence[Path],
-    out: Path,
+    out: Outputs,
     *,
     data: DataOptions,
     channels: int,
-    probabilities: bool = False,
-    disagreement: bool = False,
-    entropy: bool = False,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     done: Callable[[Path], None] = lambda _: None,
     remark: Callable[[str], None] = lambda _: None,
-    origin: Origin | None = None,
 ) -> list[Path]:
-    """Predict scans in files and write their labels and maps to the folder ``out``.
+    """Predict scans in files and write their labels and maps.
 
     A label has its scan's name (``<case>.h5`` for ``<case>/mri_norm2.h5``) and grid; see
-    ``output_files`` for the maps. Each file is written completely or not at all.
+    ``Outputs.files`` for the maps. Each file is written completely or not at all.
 
     Args:
         predictor: Predicts the images.
         inputs: Scans and folders of scans: NIfTI, PNG, TIFF, or h5 in the layouts of LA and ACDC.
-        out: The output folder.
+        out: The output folder and what is written to it.
         data: The [data] table of the run.
         channels: Channels of the model.
-        probabilities: Also write the class probabilities.
-        disagreement: Also write the disagreement of the views.
-        entropy: Also write the entropy of the class probabilities.
-        resume: Skip scans whose files all exist; replace incomplete ones.
-        overwrite: Replace existing files.
         progress: Called with (scans done, all scans).
         done: Called with each label's file after it is written.
         remark: Called with a line per label that is all background: the contrast or orientation may
             be wrong, which the file alone does not show.
-        origin: The model of the predictions, recorded in ``out``.
 
     Returns:
         The label files, in the order of the scans.
 
     Raises:
-        UserError: Before anything is written, if ``out`` contains predictions of a different origin
-            (unless ``overwrite``), or an output would replace an input, another output or an
+        UserError: Before anything is written, if the folder contains predictions of a different
+            origin (unless ``overwrite``), or an output would replace an input, another output or an
             existing file (unless ``overwrite`` or ``resume``). At the end, after all other scans,
             with every scan that could not be read, predicted or written.
     """
-    if origin is not None and not overwrite:
-        check_origin(out, origin)
+    out.check_origin()
     scans, problems = find_scans(inputs, channels)
-    asked: dict[MapName, bool] = {
-        "probability": probabilities,
-        "disagreement": disagreement,
-        "entropy": entropy,
-    }
-    maps = [name for name, wanted in asked.items() if wanted]
-    raise_all(check_outputs(scans, out, maps, overwrite or resume))
-    scans = [
-        scan
-        for scan in scans
-        if not (resume and all(file.exists() for file in output_files(scan, out, maps).values()))
-    ]
-    check_writable(out)
-    options = ReadingOptions.of(data, channels, predictor.dimensions)
-    being_predicted: deque[Input] = deque()
+    raise_all(out.problems(scans))
+    scans = [scan for scan in scans if not out.skips(scan)]
+    check_writable(out.folder)
+    in_memory: list[Input] = []
 
     def readable() -> Generator[Input]:
-        for answer in map_ahead(lambda scan: _attempt(scan, options), scans):
+        for answer in map_ahead(lambda scan: _attempt(scan, predictor, data, channels), scans):
             if isinstance(answer, Input):
-                being_predicted.append(answer)
+                in_memory.append(answer)
                 yield answer
             else:
                 problems.extend(answer.problems)
 
+    def write(predicted: tuple[Input, Prediction]) -> Written | Problem:
+        in_memory.remove(predicted[0])
+        return _write(*predicted, out)
+
+    written: list[Path] = []
     reading = readable()
-    first, second = tee(reading)
-    predictions = predictor.predict((scan.image for scan in first), (scan.shape for scan in second))
-    whole: list[Path] = []
-
-    def write(prediction: Prediction) -> tuple[Path | Problem, bool]:
-        answer = _written(
-            being_predicted.popleft(), prediction, out, maps, None if whole else origin
-        )
-        if isinstance(answer, Path):
-            if disagreement and not (whole or prediction.of_peers):
-                remark(
-                    "this method has no two independent networks: its disagreement maps contain "
-                    "the prediction's entropy"
-                )
-            whole.append(answer)
-        return answer, bool(prediction.label.any())
-
-    written = []
     try:
-        for number, (answer, found) in enumerate(map_ahead(write, predictions), 1):
-            if isinstance(answer, Path):
-                written.append(answer)
-                done(answer)
-                if not found:
-                    remark(f"{answer} is all background")
-            else:
+        for number, answer in enumerate(map_ahead(write, predictor.predict(reading)), 1):
+            if isinstance(answer, Problem):
                 problems.append(answer)
+            else:
+                _report(answer, out, not written, done, remark)
+                written.append(answer.label)
             if progress is not None:
                 progress(number, len(scans))
     except (MemoryError, RuntimeError) as error:
-        if not (being_predicted and _is_out_of_memory(error)):
+        if not (in_memory and _is_out_of_memory(error)):
             raise
-        largest = max(reversed(being_predicted), key=lambda one: math.prod(one.image.shape))
-        what = (
-            "scans were not predicted because another needs too much memory: remove that scan and "
-            "add --resume"
-        )
-        problems += [
-            _too_large(largest.scan),
-            *([Problem(what)] if len(scans) > len(written) + len(problems) + 1 else []),
-        ]
+        largest = max(reversed(in_memory), key=lambda each: math.prod(each.image.shape))
+        problems.append(_too_large(largest.scan))
+        if len(scans) > len(written) + len(problems):
+            what = (
+                "scans were not predicted because another needs too much memory: remove that scan "
+                "and add --resume"
+            )
+            problems.append(Problem(what))
     finally:
         reading.close()  # here, not where it is dropped last: it waits for its own thread
     raise_all(problems)
     return written
+
+
+def _report(
+    answer: Written,
+    out: Outputs,
+    first: bool,
+    done: Callable[[Path], None],
+    remark: Callable[[str], None],
+) -> None:
+    if first and "disagreement" in out.maps and not answer.of_peers:
+        remark(
+            "this method has no two independent networks: its disagreement maps contain the "
+            "prediction's entropy"
+        )
+    done(answer.label)
+    if answer.empty:
+        remark(f"{answer.label} is all background")
+
+
+def _attempt(
+    scan: ScanFiles, predictor: Predictor, data: DataOptions, channels: int
+) -> Input | UserError:
+    try:
+        return read_input(scan, data, channels, predictor.dimensions)
+    except UserError as error:
+        return error
+    except MemoryError:
+        return UserError(_too_large(scan))
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -174,24 +149,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def read_input(scan: Scan, options: ReadingOptions) -> Input:
-    """Read a scan. UserError if it is missing, damaged, too large, has a wrong shape or NaN."""
-    suffix = Path(scan.output).suffix.lower()
-    return (read_h5 if suffix == ".h5" else read_flat if suffix in FLAT else read_nifti)(
-        scan, options
-    )
-
-
-def _attempt(scan: Scan, options: ReadingOptions) -> Input | UserError:
-    try:
-        return read_input(scan, options)
-    except UserError as error:
-        return error
-    except MemoryError:
-        return UserError(_too_large(scan))
-
-
-def _too_large(scan: Scan) -> Problem:
+def _too_large(scan: ScanFiles) -> Problem:
     found = "not enough memory in the computer or the GPU"
     fix = (
         "check the voxel spacing in its header (the scan is resampled to the model's spacing), or "
@@ -200,252 +158,19 @@ def _too_large(scan: Scan) -> Problem:
     return Problem("the scan needs too much memory", str(scan.files[0]), found, fix=fix)
 
 
-def _written(
-    scan: Input, prediction: Prediction, out: Path, maps: Sequence[MapName], origin: Origin | None
-) -> Path | Problem:
-    where = str(scan.scan.files[0])
+def _write(item: Input, prediction: Prediction, out: Outputs) -> Written | Problem:
+    """Write the files of a prediction, or return the problem that prevents it."""
+    files, where = out.files(item.scan), str(item.scan.files[0])
     if not prediction.finite:
+        what = "the prediction contains NaN or infinity; nothing was written"
         fix = "check the scan's intensities, and the run's loss: the weights may be damaged"
-        return Problem(
-            "the prediction contains NaN or infinity; nothing was written", where, fix=fix
-        )
-    label = output_files(scan.scan, out, maps)["label"]
+        return Problem(what, where, fix=fix)
     try:
-        if origin is not None:
-            note_origin(out, origin)
-        scan.write({name: getattr(prediction, name) for name in (*maps, "label")}, out)
+        out.note_origin()
+        item.write({name: getattr(prediction, name) for name in files}, files)
     except OSError as error:
-        fix = (
-            FIXES[errno.ENOSPC]
-            if error.errno in (errno.ENOSPC, errno.EFBIG)
-            else "choose another folder"
-        )
-        return Problem(
-            "the prediction can't be written", where, f"{label}: {error.strerror or error}", fix=fix
-        )
-    return label
-
-
-def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[Scan], list[Problem]]:
-    """Return the scans in files and folders, each file once, and the problems of the paths.
-
-    From a folder: every .nii, .nii.gz, .h5, .png and .tif, sorted by name, and files of the LA
-    layout up to two folders below. With more than one channel, files <case>_0000.nii.gz,
-    <case>_0001.nii.gz, ... are one scan (the same for images).
-    """
-    files: dict[Path, Path] = {}
-    problems = []
-    for path in inputs:
-        found, broken = _scans_in(path) if path.is_dir() else ([path], [])
-        problems += [problem for file in broken for problem in no_file(file)]
-        if not found and not broken:
-            inside = next(
-                (name for name in ("images", "imagesTs", "imagesTr") if (path / name).is_dir()),
-                None,
-            )
-            fix = f"give the folder with the scans: {path / inside}" if inside else ""
-            problems.append(
-                Problem(
-                    "the folder contains no scans",
-                    str(path),
-                    expected=f"files {', '.join(SUFFIXES)}",
-                    fix=fix,
-                )
-            )
-        elif not path.exists():
-            problems.append(
-                Problem("the file or folder does not exist", str(path), fix="check the path")
-            )
-        elif not (path.is_dir() or (path.is_file() and path.name.lower().endswith(SUFFIXES))):
-            problems.append(
-                Problem(
-                    "the file format is not supported",
-                    str(path),
-                    path.name,
-                    f"a file {', '.join(SUFFIXES)}",
-                    "convert it to NIfTI",
-                )
-            )
-        else:
-            files |= {file.absolute(): file for file in found}
-    scans, more = _by_case(list(files.values()), channels)
-    return scans, problems + more
-
-
-def _scans_in(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the scans of a folder, and paths with a scan's suffix that are not files."""
-    beside = [
-        file
-        for file in folder.iterdir()
-        if file.name.lower().endswith(SUFFIXES) and not file.name.startswith(".")
-    ]
-    below = [file for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{LA_FILE}")]
-    return sorted(file for file in beside + below if file.is_file()), sorted(
-        file for file in beside if not file.is_file()
-    )
-
-
-def _by_case(files: Iterable[Path], channels: int) -> tuple[list[Scan], list[Problem]]:
-    """Return one scan per file, or per group of channel files of a case."""
-    scans: list[Scan] = []
-    by_case: dict[tuple[Path, str], dict[int, Path]] = defaultdict(dict)
-    for file in files:
-        match = _CHANNEL_FILE.fullmatch(file.name)
-        if channels > 1 and match is not None:
-            by_case[file.parent, match["case"] + match["suffix"]][int(match["channel"])] = file
-        else:
-            scans.append(
-                Scan(
-                    (file,),
-                    f"{file.absolute().parent.name}.h5" if file.name == LA_FILE else file.name,
-                )
-            )
-    problems = []
-    for (folder, name), by_channel in by_case.items():
-        if sorted(by_channel) == list(range(channels)):
-            scans.append(Scan(tuple(by_channel[channel] for channel in range(channels)), name))
-        else:
-            found, expected = (
-                ", ".join(f"_{channel:04d}" for channel in numbers)
-                for numbers in (sorted(by_channel), range(channels))
-            )
-            problems.append(
-                Problem(
-                    "a scan has missing channels",
-                    str(folder / name),
-                    found,
-                    expected,
-                    "give one file per channel",
-                )
-            )
-    return scans, problems
-
-
-def check_outputs(
-    scans: Sequence[Scan], out: Path, maps: Sequence[MapName], overwrite: bool
-) -> list[Problem]:
-    """Return the problems that prevent writing the predictions of ``scans`` to ``out``."""
-    if out.exists() and not out.is_dir():
-        return [
-            Problem(
-                "the output is not a folder",
-                str(out),
-                "a file",
-                "a folder, new or existing",
-                "choose another --out",
-            )
-        ]
-    problems = []
-    there: dict[Path, None] = {}
-    sources = {
-        (status.st_dev, status.st_ino)
-        for scan in scans
-        for status in (file.stat() for file in scan.files)
-    }
-    owners: dict[Path, Scan] = {}
-    for scan in scans:
-        for file in dict.fromkeys(output_files(scan, out, maps).values()):
-            owner = owners.setdefault(file, scan)
-            if owner is not scan:
-                found = f"{owner.files[0]} and {scan.files[0]}"
-                problems.append(
-                    Problem(
-                        "two scans have the same output",
-                        str(file),
-                        found,
-                        "different names",
-                        "predict them to different folders",
-                    )
-                )
-            elif file.exists() and (file.stat().st_dev, file.stat().st_ino) in sources:
-                problems.append(
-                    Problem(
-                        "the prediction would overwrite an input",
-                        str(file),
-                        fix="choose another --out",
-                    )
-                )
-            elif file.exists() and not overwrite:
-                there[file] = None
-    if there:
-        fix = (
-            "add --resume to keep them and predict the others, add --overwrite to replace them, or "
-            "choose another --out"
-        )
-        first, *more = there
-        what = (
-            f"{len(there)} files of these predictions already exist"
-            if more
-            else "the prediction already exists"
-        )
-        problems.append(
-            Problem(
-                what,
-                str(out if more else first),
-                first_few([str(file.relative_to(out)) for file in there]),
-                fix=fix,
-            )
-        )
-    return problems
-
-
-FILE = "predicted-by.json"
-
-
-Origin = Mapping[str, Any]
-"""method, step, weights (a digest) and the keys of [inference] that affect the result."""
-
-
-def origin_of(
-    method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]
-) -> Origin:
-    """Return the origin. weights: of the checkpoint. inference: the recipe's table."""
-    digest = sha256()
-    for name, value in weights.items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    table = {key: value for key, value in inference.items() if key != "batch"}
-    return {"method": method, "step": step, "weights": digest.hexdigest()[:16], "inference": table}
-
-
-def note_origin(out: Path, origin: Origin) -> None:
-    """Write the origin to the folder ``out``. OSError."""
-    write_text(out / FILE, json.dumps(origin, indent=1) + "\n")
-
-
-def check_origin(out: Path, origin: Origin) -> None:
-    """Raise UserError if ``out`` records a different origin; pass if it records none."""
-    try:
-        noted = json.loads((out / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    if noted != json.loads(json.dumps(origin)):
-        fix = (
-            "choose another --out, or add --overwrite to replace the predictions of the given scans"
-        )
-        raise UserError(
-            Problem(
-                "this folder already contains predictions of a different model",
-                str(out),
-                _told(noted),
-                _told(origin),
-                fix,
-            )
-        )
-
-
-def _told(origin: Any) -> str:
-    if not isinstance(origin, Mapping):
-        return "an unreadable record"
-    inference = origin.get("inference")
-    how = (
-        [f"{key} {value}" for key, value in inference.items()]
-        if isinstance(inference, Mapping)
-        else []
-    )
-    return ", ".join(
-        [
-            f"{origin.get('method')}, step {origin.get('step')}, weights {origin.get('weights')}",
-            *how,
-        ]
-    )
+        full = error.errno in (errno.ENOSPC, errno.EFBIG)
+        fix = FIXES[errno.ENOSPC] if full else "choose another folder"
+        found = f"{files['label']}: {error.strerror or error}"
+        return Problem("the prediction can't be written", where, found, fix=fix)
+    return Written(files["label"], not prediction.label.any(), prediction.of_peers)

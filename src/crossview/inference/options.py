@@ -1,5 +1,8 @@
+"""The table [inference] of a recipe."""
+
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,4 +28,11 @@ class InferenceOptions(BaseModel):
         description="average over the scan and its reflections along the first two axes of the "
         "patch; takes four times as long; only with augmentation rot90_flip, because a model "
         "that never saw mirror images fails on them",
+    )
+
+
+def windows_fit(stride: Sequence[int], patch: Sequence[int]) -> bool:
+    """True if windows of ``patch`` voxels every ``stride`` voxels move on and leave no gaps."""
+    return len(stride) == len(patch) and all(
+        1 <= step <= side for step, side in zip(stride, patch, strict=True)
     )

@@ -1,12 +1,7 @@
-"""Predictions of whole images by a trained method.
-
-Background work on one item while the next one is made.
-"""
+"""Predictions of whole images by a trained method."""
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,11 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import fail
+from crossview.core.progress import Progress
 from crossview.data.preprocess import resampled
-from crossview.inference.doubt import disagreement, normalised_entropy
+from crossview.inference.doubt import background, normalised_entropy, uncertainty
+from crossview.inference.items import AnyItem
+from crossview.inference.options import InferenceOptions, windows_fit
 from crossview.inference.windows import Parts, Slices, SliceWindows, Windows, run_batches
 from crossview.methods.blocks.components import largest_components
+from crossview.methods.blocks.pseudo_labels import first_largest
 from crossview.methods.method import Method
 
 Label = NDArray[np.uint8]
@@ -30,10 +29,6 @@ Label = NDArray[np.uint8]
 
 SLAB = 32
 """Slices of a volume whose uncertainty is computed at once."""
-
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total); the total grows as images arrive."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class Prediction:
             ``label`` has all components, and the reverse.
         disagreement: Float32 (*S) in 0..1: of the views, or the entropy of the prediction if there
             is one network or the views are not peers (an averaged teacher agrees with its student,
-            right or wrong). See :mod:`crossview.inference.disagreement`.
+            right or wrong). See :mod:`crossview.inference.doubt`.
         peers: True if the views are networks trained next to each other.
     """
 
@@ -99,16 +94,11 @@ class Predictor:
 
     Args:
         method: The trained method.
-        mode: "windows": sliding windows of size ``patch`` every ``stride`` voxels, in each slice of
-            a volume (D, H, W) if the patch has two sides. "slices": each slice is resized to
-            ``patch`` and back; ``stride`` is not used.
+        options: The table [inference]. Windows run in each slice of a volume (D, H, W) if the patch
+            has two sides. The largest component of each class is that of the whole volume in all
+            modes (26 neighbours; 8 in an image). Flips are the image's reflections along the first
+            axis of the patch, the second and both.
         patch: Size of a window or slice in voxels.
-        stride: Distance between windows in voxels, one number per axis of ``patch``.
-        largest_component: Keep the largest component of each class, over the whole volume in all
-            modes (26 neighbours; 8 in an image).
-        batch: Windows or slices per forward pass; does not affect the result.
-        flips: Average over the image and its reflections along the first axis of the patch, the
-            second and both, for four times the work.
         device: Where the forward passes run.
         precision: Of the forward passes.
         progress: Called after each batch with the windows or slices done and those known.
@@ -121,33 +111,30 @@ class Predictor:
     def __init__(
         self,
         method: Method,
-        *,
-        mode: Literal["windows", "slices"],
+        options: InferenceOptions,
         patch: Sequence[int],
-        stride: Sequence[int] = (),
-        largest_component: bool,
-        batch: int,
-        flips: bool = False,
+        *,
         device: torch.device,
         precision: Literal["float32", "bf16"] = "float32",
         progress: Progress | None = None,
         passes: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        if mode == "windows":
-            _check_windows(patch, stride)
-        elif len(patch) != 2:
-            raise UserError(
-                Problem(
-                    "slices need a patch with two sides",
-                    where="[data] patch",
-                    found=str(list(patch)),
-                    expected="two numbers, such as [256, 256]",
-                )
+        if options.mode == "windows" and not windows_fit(options.stride, patch):
+            fail(
+                "the stride of the windows does not fit the patch",
+                "[inference] stride",
+                found=f"{list(options.stride)} for a patch of {list(patch)}",
+                expected="one number per axis, from 1 to the side of the patch",
             )
-        self.method = method.to(device)
-        self.mode, self.patch, self.stride = mode, tuple(patch), tuple(stride)
-        self.largest_component, self.batch = largest_component, batch
-        self.flips: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3)) if flips else ((),)
+        if options.mode == "slices" and len(patch) != 2:
+            fail(
+                "slices need a patch with two sides",
+                "[data] patch",
+                found=list(patch),
+                expected="two numbers, such as [256, 256]",
+            )
+        self.method, self.options, self.patch = method.to(device), options, tuple(patch)
+        self.flips = ((), (2,), (3,), (2, 3)) if options.flips else ((),)
         self.device, self.precision = device, precision
         self.progress, self.passes = progress, passes
         self._views: tuple[str, ...] = ()
@@ -157,32 +144,27 @@ class Predictor:
         """Accepted numbers of spatial axes: 3 for a 3D patch; 2 or 3 (a stack) for a 2D patch."""
         return (2, 3) if len(self.patch) == 2 else (3,)
 
-    def predict(
-        self, images: Iterable[NDArray[np.float32]], shapes: Iterable[Sequence[int]] | None = None
-    ) -> Iterator[Prediction]:
-        """Predict images in order, each as soon as its last window has run.
+    def predict(self, items: Iterable[AnyItem]) -> Iterator[tuple[AnyItem, Prediction]]:
+        """Predict items in order, each as soon as its last window has run.
 
         Args:
-            images: float32 (C, *S) each.
-            shapes: The grid of each prediction, for images that were resampled: probabilities are
-                resampled to it before the class is chosen. None: the grid of the image.
+            items: Images, float32 (C, *S'), each with the shape *S of the grid that its prediction
+                is wanted on.
 
         Yields:
-            One prediction per image.
+            Each item with its prediction. Probabilities are resampled to *S before the class is
+            chosen.
 
         Raises:
             ValueError: If an image has the wrong number of axes or an empty one.
         """
         done = total = 0
-        grids: deque[Sequence[int]] = deque()
-        asked = iter(shapes) if shapes is not None else None
 
-        def parts(image: NDArray[np.float32]) -> Parts:
+        def parts(item: AnyItem) -> tuple[AnyItem, Parts]:
             nonlocal total
-            taken_apart = self._parts(image)
-            grids.append(image.shape[1:] if asked is None else next(asked))
+            taken_apart = self._parts(item.image)
             total += len(taken_apart)
-            return taken_apart
+            return item, taken_apart
 
         def network(image: Tensor) -> Tensor:
             nonlocal done
@@ -192,21 +174,21 @@ class Predictor:
                 self.progress(done, total)
             return maps
 
-        maps = run_batches(map(parts, images), network, self.batch)
-        raw = (self._raw(of_image, grids.popleft()) for of_image in maps)
-        yield from map_ahead(self._clean, raw)
+        maps = run_batches(map(parts, items), network, self.options.batch)
+        raw = ((item, self._raw(of_item, item.shape)) for item, of_item in maps)
+        yield from map_ahead(lambda each: (each[0], self._clean(each[1])), raw)
 
     def _parts(self, image: NDArray[np.float32]) -> Parts:
         if image.ndim - 1 not in self.dimensions or 0 in image.shape:
             raise ValueError(
-                f"image of shape {image.shape} does not fit {self.mode} of {self.patch}; channels "
-                "come first"
+                f"image of shape {image.shape} does not fit {self.options.mode} of {self.patch}; "
+                "channels come first"
             )
         tensor = torch.tensor(np.ascontiguousarray(image, dtype=np.float32), device=self.device)
-        if self.mode == "slices":
+        if self.options.mode == "slices":
             return Slices(tensor, self.patch)
         return (Windows if tensor.ndim - 1 == len(self.patch) else SliceWindows)(
-            tensor, self.patch, self.stride
+            tensor, self.patch, self.options.stride
         )
 
     def _maps(self, image: Tensor) -> Tensor:
@@ -244,19 +226,17 @@ class Predictor:
         computed on the maps' own grid and then resampled.
         """
         spread = torch.cat(
-            [_doubt(slab, self.method.peers) for slab in torch.split(maps, SLAB, dim=2)]
+            [uncertainty(slab, self.method.peers) for slab in torch.split(maps, SLAB, dim=2)]
         )
         labels, probability = [], None
         for foreground in maps:
             on_grid = _on_grid(foreground, shape)
-            background = _background(on_grid)
-            labels.append(most_probable([background, *on_grid]).cpu())
+            rest = background(on_grid)
+            labels.append(first_largest([rest, *on_grid]).cpu())
             if probability is None:
-                probability = torch.cat([background[None], on_grid]).cpu()
-            del (
-                on_grid,
-                background,
-            )  # free them before the next view: several GB for a large scan
+                probability = torch.cat([rest[None], on_grid]).cpu()
+            # Freed before the next view: several GB for a large scan.
+            del on_grid, rest
         assert probability is not None  # maps contain at least the combination
         return _Raw(
             torch.stack(labels).numpy(), probability.numpy(), resampled(spread, shape).cpu().numpy()
@@ -265,22 +245,15 @@ class Predictor:
     def _clean(self, raw: _Raw) -> Prediction:
         classes = len(raw.probability)
         cleaned = largest_components(
-            raw.labels if self.largest_component else raw.labels[:1], classes
+            raw.labels if self.options.largest_component else raw.labels[:1], classes
         )
-        labels, other = (cleaned, raw.labels) if self.largest_component else (raw.labels, cleaned)
+        labels, other = (
+            (cleaned, raw.labels) if self.options.largest_component else (raw.labels, cleaned)
+        )
         views = dict(zip(self._views, labels[1:], strict=True))
         return Prediction(
             labels[0], raw.probability, views, other[0], raw.disagreement, self.method.peers
         )
-
-
-def _doubt(maps: Tensor, peers: bool) -> Tensor:
-    """Return the disagreement of the views, (*S), from maps (1 + views, K-1, *S).
-
-    Entropy if there is only one network or the views are not peers.
-    """
-    views = [_with_background(view) for view in maps[1:]] if peers else []
-    return disagreement(views) if views else normalised_entropy(_with_background(maps[0]))
 
 
 def _on_grid(foreground: Tensor, shape: Sequence[int]) -> Tensor:
@@ -291,32 +264,6 @@ def _on_grid(foreground: Tensor, shape: Sequence[int]) -> Tensor:
     for index in range(len(foreground)):
         result[index : index + 1] = resampled(foreground[index : index + 1], shape)
     return result
-
-
-def _background(foreground: Tensor) -> Tensor:
-    """Return the background, (K-1, *S) -> (*S).
-
-    With two classes arg-max is exact: 1 - p is rounded to less than p only for p > 0.5.
-    """
-    return (1 - foreground.sum(0)).clamp_(min=0)
-
-
-def _with_background(foreground: Tensor) -> Tensor:
-    """Prepend the background, (K-1, *S) -> (K, *S)."""
-    return torch.cat([_background(foreground)[None], foreground])
-
-
-def most_probable(probability: Tensor | Sequence[Tensor]) -> Tensor:
-    """Return the class of the largest of K probabilities (*S), the first of equal ones: uint8 (*S).
-
-    15 times as fast as ``argmax`` on a CPU.
-    """
-    best = probability[0].clone()
-    label = torch.zeros_like(best, dtype=torch.uint8)
-    for index, other in enumerate(probability[1:], 1):
-        label.masked_fill_(other > best, index)
-        torch.maximum(best, other, out=best)
-    return label
 
 
 @contextmanager
@@ -331,32 +278,12 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def _check_windows(patch: Sequence[int], stride: Sequence[int]) -> None:
-    fits = len(stride) == len(patch) and all(
-        1 <= step <= side for step, side in itertools.zip_longest(stride, patch, fillvalue=0)
-    )
-    if not fits:
-        found, expected = (
-            f"{list(stride)} for a patch of {list(patch)}",
-            "one number per axis, from 1 to the side of the patch",
-        )
-        raise UserError(
-            Problem(
-                "the stride of the windows does not fit the patch",
-                "[inference] stride",
-                found,
-                expected,
-            )
-        )
-
-
-Item = TypeVar("Item")
-
+Source = TypeVar("Source")
 
 Result = TypeVar("Result")
 
 
-def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_ahead(function: Callable[[Source], Result], items: Iterable[Source]) -> Iterator[Result]:
     """Yield ``map(function, items)``; ``function`` runs in a thread, one item ahead of the results.
 
     An error is raised in place of its item's result.
@@ -365,6 +292,7 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iter
         running: Future[Result] | None = None
         for item in items:
             finished, running = running, thread.submit(function, item)
+            del item  # a large scan is not kept while the next one is made
             if finished is not None:
                 yield finished.result()
         if running is not None:

@@ -1,28 +1,28 @@
-"""Sliding windows: their positions, batches shared by several images, and the mean of their maps.
+"""Images taken apart into windows or slices for a network, and their maps put together again.
 
-The rule is that of the published LA code (SS-Net, BCP and CML took it from UA-MT, Yu et al.,
-MICCAI 2019): windows start at min(stride * k, side - patch), every window has the same weight, and
-an image smaller than the window is padded with zeros on both sides.
+Windows follow the published LA code (SS-Net, BCP and CML took it from UA-MT, Yu et al., MICCAI
+2019): they start at min(stride * k, side - patch), every window has the same weight, and an image
+smaller than the window is padded with zeros on both sides.
 
-Slice-wise inference: each slice is resized to the patch, and its maps are resized back.
-
-Both directions use the nearest pixel, like the published ACDC code. Nearest-pixel resizing and
-arg-max commute, so the maps are resized and the class is chosen afterwards. For some sizes the
-released code loses the last row or column when resizing back and fills it with background; here it
-is the nearest pixel too.
+Slices are resized to the patch and their maps back, both with the nearest pixel, like the published
+ACDC code. Nearest-pixel resizing and arg-max commute, so the maps are resized and the class is
+chosen afterwards. For some sizes the released code loses the last row or column when resizing back
+and fills it with background; here it is the nearest pixel too.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from crossview.data.slices import resize_index
+
+Item = TypeVar("Item")
 
 FREE_SHARE = 0.5
 """Maps that need more than this share of a GPU's free memory are summed in host memory."""
@@ -102,10 +102,8 @@ class Windows:
         self.total[self._window(index)] += maps.to(self.total.device)
 
     def result(self) -> Tensor:
-        total, self.total = (
-            self.total,
-            None,
-        )  # only the caller keeps it: the rest of this image lives until the next is requested
+        # Only the caller keeps the maps: the rest of this image lives until the next is requested.
+        total, self.total = self.total, None
         assert total is not None  # every image has at least one window
         return total.div_(self._count(total.device))[self.inside]
 
@@ -145,21 +143,21 @@ def zeros_beside(maps: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def run_batches(
-    images: Iterable[Parts], network: Callable[[Tensor], Tensor], batch: int
-) -> Iterator[Tensor]:
-    """Yield the maps of each image, in order, as soon as its last part has run.
+    images: Iterable[tuple[Item, Parts]], network: Callable[[Tensor], Tensor], batch: int
+) -> Iterator[tuple[Item, Tensor]]:
+    """Yield each item with the maps of its image, in order, as soon as its last part has run.
 
     ``network`` maps (B, C, *patch) to (B, ..., *patch). Every batch except the last contains
     ``batch`` parts, of one or several images. An image is requested only when its first part is
     about to run.
     """
-    parts = ((image, index) for image in images for index in range(len(image)))
+    parts = ((item, image, index) for item, image in images for index in range(len(image)))
     while chunk := list(itertools.islice(parts, batch)):
-        maps = network(torch.stack([image.cut(index) for image, index in chunk]))
-        for (image, index), part in zip(chunk, maps, strict=True):
+        maps = network(torch.stack([image.cut(index) for _, image, index in chunk]))
+        for (item, image, index), part in zip(chunk, maps, strict=True):
             image.add(index, part)
             if index == len(image) - 1:
-                yield image.result()
+                yield item, image.result()
 
 
 class Slices:

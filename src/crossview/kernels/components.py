@@ -4,21 +4,16 @@ Components are found by union-find over runs. Each run of one class in a row sta
 parent is the run's first voxel. Runs of neighbouring rows that touch are united by the atomic
 minimum of the larger root's parent (Y. Komura, GPU-based cluster-labeling algorithm without the use
 of conventional iteration, Computer Physics Communications 194, 2015). A parent is never larger than
-its child, so the root of a set is its first voxel in C order, as the tie rule of
-:func:`largest_components` needs. The result does not depend on the order in which threads run.
+its child, so the root of a set is its first voxel in C order, as the host's tie rule
+needs. The result does not depend on the order in which threads run.
 """
 
 from __future__ import annotations
 
-import warnings
-
-import numpy as np
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-
-from crossview.methods.blocks.components import largest_components
 
 
 @triton.jit
@@ -122,7 +117,7 @@ def _count(label, parent, sizes, depth, BLOCK: tl.constexpr):
 def largest_components_there(label: Tensor, classes: int) -> Tensor:
     """Keep the largest component of each class, on the label's own device.
 
-    Same result as :func:`crossview.objectives.components.largest_components`.
+    Same result as :func:`crossview.methods.blocks.components.largest_components`.
 
     Args:
         label: uint8 (B, X, Y) or (B, X, Y, Z), fewer than 2^31 voxels.
@@ -167,26 +162,3 @@ def _largest(label: Tensor, root: Tensor, sizes: Tensor, classes: int) -> Tensor
         winner = winner.view(-1, *[1] * (label.ndim - 1))
         cleaned = torch.where((root == winner) & (label == index), index, cleaned)
     return cleaned
-
-
-def works_on(device: torch.device) -> bool:
-    """True if the device finds the host's components, tried once on noise; warn if not."""
-    rng = np.random.default_rng(0)
-    try:
-        for shape, density in (
-            ((2, 40, 44), 0.3),
-            ((2, 24, 20, 18), 0.1),
-            ((2, 24, 20, 18), 0.4),
-            ((4, 64, 48, 80), 0.2),
-        ):
-            label = rng.integers(1, 4, shape, dtype=np.uint8) * (rng.random(shape) < density)
-            there = largest_components_there(torch.from_numpy(label).to(device), 4)
-            if not np.array_equal(there.cpu().numpy(), largest_components(label, 4)):
-                raise RuntimeError(f"other components than the host's, on noise of {shape} voxels")
-    except Exception as error:  # a compiler that is missing or broken can fail in any way
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        warnings.warn(
-            f"components are found on the host, not on {device}: {first_line}", stacklevel=2
-        )
-        return False
-    return True

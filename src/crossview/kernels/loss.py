@@ -14,7 +14,6 @@ b = (2 I + e) / (B K (P + T + e)^2).
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -23,9 +22,12 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from crossview.kernels import agree, works
+from crossview.kernels.tiles import layout, shares
 
-MOST_CLASSES = 16
+MOST_CLASSES, MOST_SAMPLES = 16, 64
+
+SMOOTH = 1e-5
+"""Constant e of Dice."""
 
 
 PROGRAMS = 64
@@ -36,13 +38,24 @@ BLOCK = 1024
 
 
 @triton.jit
+def _logit(logits, at, here):
+    return tl.load(logits + at, mask=here, other=0).to(tl.float32)
+
+
+@triton.jit
 def _largest_logit(logits, at, step, here, CLASSES: tl.constexpr):
-    largest = tl.load(logits + at, mask=here, other=0).to(tl.float32)
+    largest = _logit(logits, at, here)
     for k in tl.static_range(1, CLASSES):
-        largest = tl.maximum(
-            largest, tl.load(logits + at + k * step, mask=here, other=0).to(tl.float32)
-        )
+        largest = tl.maximum(largest, _logit(logits, at + k * step, here))
     return largest
+
+
+@triton.jit
+def _weight(weight, place, here, WEIGHTED: tl.constexpr):
+    if WEIGHTED:
+        return tl.load(weight + place, mask=here, other=0).to(tl.float32)
+    else:
+        return tl.where(here, 1.0, 0.0)
 
 
 @triton.jit
@@ -68,17 +81,10 @@ def _sums(
             largest = _largest_logit(logits, at, class_step, here, CLASSES)
             total = tl.zeros((BLOCK,), tl.float32)
             for other in tl.static_range(CLASSES):
-                total += tl.exp(
-                    tl.load(logits + at + other * class_step, mask=here, other=0).to(tl.float32)
-                    - largest
-                )
-            own = tl.load(logits + at + k * class_step, mask=here, other=0).to(tl.float32) - largest
+                total += tl.exp(_logit(logits, at + other * class_step, here) - largest)
+            own = _logit(logits, at + k * class_step, here) - largest
             place = sample.to(tl.int64) * voxels + voxel
-            factor = (
-                tl.load(weight + place, mask=here, other=0).to(tl.float32)
-                if WEIGHTED
-                else tl.where(here, 1.0, 0.0)
-            )
+            factor = _weight(weight, place, here, WEIGHTED)
             is_true = here & (tl.load(label + place, mask=here, other=0).to(tl.int32) == k)
             share_of_class = factor * tl.exp(own) / total
             predicted += share_of_class
@@ -103,17 +109,9 @@ def _column(sums, sample, part, column, there, parts, CLASSES: tl.constexpr):
 
 @triton.jit
 def _finish(
-    sums,
-    loss,
-    factors,
-    samples,
-    parts,
-    smooth,
-    tiny,
-    CLASSES: tl.constexpr,
-    SAMPLES: tl.constexpr,
-    PARTS: tl.constexpr,
-):
+    sums, loss, factors, samples, parts, smooth, tiny,
+    CLASSES: tl.constexpr, SAMPLES: tl.constexpr, PARTS: tl.constexpr,
+):  # fmt: skip
     """Compute the loss, and for its gradient c, then a and b of each sample and class."""
     sample, part = tl.arange(0, SAMPLES), tl.arange(0, PARTS)
     there = (sample < samples)[:, None] & (part < parts)[None, :]
@@ -143,31 +141,20 @@ def _gradient(
     here = voxel < voxels
     at = sample.to(tl.int64) * sample_step + voxel.to(tl.int64) * voxel_step
     place = sample.to(tl.int64) * voxels + voxel
-    factor = (
-        tl.load(weight + place, mask=here, other=0).to(tl.float32)
-        if WEIGHTED
-        else tl.where(here, 1.0, 0.0)
-    )
+    factor = _weight(weight, place, here, WEIGHTED)
     truth = tl.load(label + place, mask=here, other=0).to(tl.int32)
     largest = _largest_logit(logits, at, class_step, here, CLASSES)
     total = tl.zeros((BLOCK,), tl.float32)
     mean = tl.zeros((BLOCK,), tl.float32)
     for k in tl.static_range(CLASSES):
-        own = tl.exp(
-            tl.load(logits + at + k * class_step, mask=here, other=0).to(tl.float32) - largest
-        )
+        own = tl.exp(_logit(logits, at + k * class_step, here) - largest)
         pair = factors + 1 + (sample * CLASSES + k) * 2
         total += own
         mean += own * (tl.where(truth == k, tl.load(pair), 0) + tl.load(pair + 1))
     scale = tl.load(outer).to(tl.float32) * factor / 2
     by_entropy = tl.load(factors)
     for k in tl.static_range(CLASSES):
-        own = (
-            tl.exp(
-                tl.load(logits + at + k * class_step, mask=here, other=0).to(tl.float32) - largest
-            )
-            / total
-        )
+        own = tl.exp(_logit(logits, at + k * class_step, here) - largest) / total
         pair = factors + 1 + (sample * CLASSES + k) * 2
         of_dice = tl.where(truth == k, tl.load(pair), 0) + tl.load(pair + 1) - mean / total
         value = scale * (by_entropy * (own - tl.where(truth == k, 1.0, 0.0)) + own * of_dice)
@@ -181,8 +168,7 @@ def steps(logits: Tensor) -> Steps | None:
     """Return the strides of samples, classes and voxels, or None if voxels have no fixed stride."""
     if logits.is_contiguous():
         return logits.stride(0), logits.stride(1), 1
-    format_: Any = torch.channels_last_3d if logits.ndim == 5 else torch.channels_last
-    even = logits.ndim in (4, 5) and logits.is_contiguous(memory_format=format_)
+    even = logits.ndim in (4, 5) and logits.is_contiguous(memory_format=layout(logits))
     return (logits.stride(0), 1, logits.shape[1]) if even else None
 
 
@@ -195,13 +181,11 @@ class _CrossEntropyDice(torch.autograd.Function):
         label: Tensor,
         weight: Tensor,
         weighted: bool,
-        smooth: float,
         tiny: float,
     ) -> Tensor:
         samples, classes = logits.shape[:2]
         voxels = label[0].numel()
-        share = triton.cdiv(triton.cdiv(voxels, PROGRAMS), BLOCK) * BLOCK
-        parts = triton.cdiv(voxels, share)
+        share, parts = shares(voxels, BLOCK, PROGRAMS)
         sums = torch.empty(
             (samples * parts, 3 * classes + 2), dtype=torch.float32, device=logits.device
         )
@@ -215,7 +199,7 @@ class _CrossEntropyDice(torch.autograd.Function):
                 "PARTS": triton.next_power_of_2(parts),
             }
             _finish[(1,)](
-                sums, loss, factors, samples, parts, smooth, tiny, CLASSES=classes, **size
+                sums, loss, factors, samples, parts, SMOOTH, tiny, CLASSES=classes, **size
             )
         context.save_for_backward(logits, label, weight, factors)
         context.fixed, context.place = fixed, place
@@ -229,31 +213,14 @@ class _CrossEntropyDice(torch.autograd.Function):
         voxels = label[0].numel()
         grid = (len(logits), triton.cdiv(voxels, BLOCK))
         with torch.cuda.device_of(logits):
-            _gradient[grid](
-                logits,
-                label,
-                weight,
-                factors,
-                gradients[0].contiguous(),
-                out,
-                voxels,
-                *context.place,
-                **context.fixed,
-            )
-        return out, None, None, None, None, None, None
+            outer = gradients[0].contiguous()
+            inputs = (logits, label, weight, factors, outer, out, voxels)
+            _gradient[grid](*inputs, *context.place, **context.fixed)
+        return out, None, None, None, None, None
 
 
-def cross_entropy_dice(
-    logits: Tensor, label: Tensor, weight: Tensor | None, smooth: float
-) -> Tensor:
-    """Return :func:`crossview.objectives.losses.cross_entropy_dice` with e = ``smooth``.
-
-    Args:
-        logits: (B, K, *S).
-        label: Classes (B, *S).
-        weight: (B, *S), or None.
-        smooth: e in Dice.
-    """
+def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return L of logits (B, K, *S), classes (B, *S) and a weight (B, *S), or None for 1."""
     place = steps(logits)
     if place is None:
         logits = logits.contiguous()
@@ -261,69 +228,12 @@ def cross_entropy_dice(
     label = label.contiguous()
     factor = label if weight is None else weight.to(torch.float32).contiguous()
     tiny = 0.0 if weight is None else 1e-16
-    result: Tensor = _CrossEntropyDice.apply(
-        logits, place, label, factor, weight is not None, smooth, tiny
-    )
+    result: Tensor = _CrossEntropyDice.apply(logits, place, label, factor, weight is not None, tiny)
     return result
 
 
-def fits(logits: Tensor, label: Tensor) -> bool:
-    """True if the kernels take these tensors on this device.
-
-    2 to 16 classes, at most 64 samples, bf16, half or float32, a device on which they work.
-    """
-    floats = (torch.bfloat16, torch.float16, torch.float32)
-    small = (
-        1 < logits.shape[1] <= MOST_CLASSES
-        and len(logits) <= 64
-        and logits.shape[1:].numel() < 2**31
-    )
-    alike = small and label.shape == (len(logits), *logits.shape[2:])
-    return logits.dtype in floats and alike and works_on(logits.device)
-
-
-@cache
-def works_on(device: torch.device) -> bool:
-    """True if the kernels agree with torch on this device, tried once on noise; warn if not."""
-    return works("cross-entropy and Dice are", _check, device)
-
-
-def _check(device: torch.device) -> None:
-    for shape, dtype in (((3, 2, 9, 40, 30), torch.float32), ((2, 4, 30, 40), torch.bfloat16)):
-        for weighted in (False, True):
-            compare(shape, dtype, weighted, device)
-
-
-def compare(
-    shape: tuple[int, ...], dtype: torch.dtype, weighted: bool, device: torch.device
-) -> None:
-    """Compare loss and gradient on noise, in both memory layouts, with the plain ones in float64.
-
-    Raises:
-        AssertionError: If they differ.
-    """
-    from crossview.methods.blocks.losses import SMOOTH, plain_cross_entropy_dice
-
-    for layout in (
-        torch.contiguous_format,
-        torch.channels_last_3d if len(shape) == 5 else torch.channels_last,
-    ):
-        logits = (
-            (3 * torch.randn(shape, device=device))
-            .to(dtype)
-            .contiguous(memory_format=layout)
-            .requires_grad_()
-        )
-        exact = logits.detach().double().requires_grad_()
-        label = torch.randint(shape[1], (shape[0], *shape[2:]), device=device, dtype=torch.uint8)
-        weight = torch.rand(label.shape, device=device) if weighted else None
-        found = cross_entropy_dice(logits, label, weight, SMOOTH)
-        expected = plain_cross_entropy_dice(
-            exact, label, None if weight is None else weight.double()
-        )
-        agree(found, expected, 1e-5)
-        ours, theirs = (
-            torch.autograd.grad(2 * found, [logits])[0],
-            torch.autograd.grad(2 * expected, [exact])[0],
-        )
-        agree(ours, theirs, 1e-2 if dtype == torch.bfloat16 else 1e-4)
+def takes(logits: Tensor, label: Tensor) -> bool:
+    """True for 2 to 16 classes and at most 64 samples, with a label of the same shape."""
+    few = 1 < logits.shape[1] <= MOST_CLASSES and len(logits) <= MOST_SAMPLES
+    small = few and logits.shape[1:].numel() < 2**31
+    return small and label.shape == (len(logits), *logits.shape[2:])

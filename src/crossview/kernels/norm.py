@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from crossview.kernels.tiles import layout, tiles
+from crossview.kernels.tiles import grid, layout, shares, tiles
 
 PROGRAMS = 512
 """Largest number of programs of a reduction: about four per multiprocessor of a large GPU."""
@@ -60,20 +60,9 @@ def _partial_moments(
 
 @triton.jit
 def _moments(
-    means,
-    squares,
-    offset,
-    running_mean,
-    running_var,
-    mean_out,
-    inverse_out,
-    rows,
-    share,
-    parts,
-    momentum,
-    epsilon,
-    C,
-):
+    means, squares, offset, running_mean, running_var, mean_out, inverse_out, rows, share, parts,
+    momentum, epsilon, C,
+):  # fmt: skip
     """Combine all programs' moments to mean and 1 / deviation; update the running statistics.
 
     offset: the bias that has not been added to the input, and is missing in the mean.
@@ -83,24 +72,17 @@ def _moments(
     mean = tl.zeros((CHANNELS,), tl.float32)
     for start in range(0, parts, PARTS):
         part = start + tl.arange(0, PARTS)
-        here = (part < parts)[:, None] & inside[None, :]
+        at, here = part[:, None] * C + channel[None, :], (part < parts)[:, None] & inside[None, :]
         count = tl.where(part < parts, tl.minimum(rows - part * share, share), 0).to(tl.float32)
-        mean += tl.sum(
-            tl.load(means + part[:, None] * C + channel[None, :], mask=here, other=0)
-            * count[:, None],
-            0,
-        )
+        mean += tl.sum(tl.load(means + at, mask=here, other=0) * count[:, None], 0)
     mean = mean / rows
     square = tl.zeros((CHANNELS,), tl.float32)
     for start in range(0, parts, PARTS):
         part = start + tl.arange(0, PARTS)
-        here = (part < parts)[:, None] & inside[None, :]
+        at, here = part[:, None] * C + channel[None, :], (part < parts)[:, None] & inside[None, :]
         count = tl.where(part < parts, tl.minimum(rows - part * share, share), 0).to(tl.float32)
-        difference = (
-            tl.load(means + part[:, None] * C + channel[None, :], mask=here, other=0)
-            - mean[None, :]
-        )
-        own = tl.load(squares + part[:, None] * C + channel[None, :], mask=here, other=0)
+        difference = tl.load(means + at, mask=here, other=0) - mean[None, :]
+        own = tl.load(squares + at, mask=here, other=0)
         square += tl.sum(own + count[:, None] * difference * difference, 0)
     tl.store(mean_out + channel, mean, mask=inside)
     tl.store(inverse_out + channel, 1 / tl.sqrt(square / rows + epsilon), mask=inside)
@@ -116,41 +98,38 @@ def _remembered(offset, running_mean, running_var, mean_out, inverse_out, epsilo
     """Compute mean and 1 / deviation from the running statistics, for an input without its bias."""
     channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     inside = channel < C
-    mean = tl.load(running_mean + channel, mask=inside, other=0) - tl.load(
-        offset + channel, mask=inside, other=0
-    )
-    tl.store(mean_out + channel, mean, mask=inside)
+    mean = tl.load(running_mean + channel, mask=inside, other=0)
+    bias = tl.load(offset + channel, mask=inside, other=0)
+    tl.store(mean_out + channel, mean - bias, mask=inside)
     variance = tl.load(running_var + channel, mask=inside, other=1)
     tl.store(inverse_out + channel, 1 / tl.sqrt(variance + epsilon), mask=inside)
 
 
 @triton.jit
+def _of_channel(mean, inverse, weight, bias, channel, inside):
+    return (
+        tl.load(mean + channel, mask=inside, other=0),
+        tl.load(inverse + channel, mask=inside, other=0),
+        tl.load(weight + channel, mask=inside, other=0),
+        tl.load(bias + channel, mask=inside, other=0),
+    )
+
+
+@triton.jit
 def _normalise(
-    x,
-    y,
-    mean,
-    inverse,
-    weight,
-    bias,
-    slope,
-    rows,
-    C,
-    BLOCK_ROWS: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-):
+    x, y, mean, inverse, weight, bias, slope, rows, C,
+    BLOCK_ROWS: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """Write the activation of the normalised input."""
     channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = channel < C
-    centre = tl.load(mean + channel, mask=inside, other=0)
-    scale = tl.load(inverse + channel, mask=inside, other=0) * tl.load(
-        weight + channel, mask=inside, other=0
-    )
-    shift = tl.load(bias + channel, mask=inside, other=0)
+    centre, scale, factor, shift = _of_channel(mean, inverse, weight, bias, channel, inside)
+    scale = scale * factor
     row = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
     at = row[:, None] * C + channel[None, :]
     there = (row < rows)[:, None] & inside[None, :]
-    value = (tl.load(x + at, mask=there, other=0).to(tl.float32) - centre[None, :]) * scale[
-        None, :
-    ] + shift[None, :]
+    value = tl.load(x + at, mask=there, other=0).to(tl.float32) - centre[None, :]
+    value = value * scale[None, :] + shift[None, :]
     tl.store(y + at, tl.where(value > 0, value, value * slope).to(y.dtype.element_ty), mask=there)
 
 
@@ -165,28 +144,13 @@ def _gradient_of_value(x, gradient, at, there, centre, inverse, weight, shift, s
 
 @triton.jit
 def _partial_gradients(
-    x,
-    gradient,
-    mean,
-    inverse,
-    weight,
-    bias,
-    sums,
-    products,
-    slope,
-    rows,
-    share,
-    C,
-    BLOCK_ROWS: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-):
+    x, gradient, mean, inverse, weight, bias, sums, products, slope, rows, share, C,
+    BLOCK_ROWS: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
     """Sum the gradient and its product with the normalised input over this program's rows."""
     channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = channel < C
-    centre = tl.load(mean + channel, mask=inside, other=0)
-    scale = tl.load(inverse + channel, mask=inside, other=0)
-    factor = tl.load(weight + channel, mask=inside, other=0)
-    shift = tl.load(bias + channel, mask=inside, other=0)
+    centre, scale, factor, shift = _of_channel(mean, inverse, weight, bias, channel, inside)
     first = tl.program_id(0) * share
     last = tl.minimum(first + share, rows)
     total = tl.zeros((BLOCK_C,), tl.float32)
@@ -194,17 +158,8 @@ def _partial_gradients(
     for start in range(first, last, BLOCK_ROWS):
         row = start + tl.arange(0, BLOCK_ROWS)
         there = (row < last)[:, None] & inside[None, :]
-        hat, inner = _gradient_of_value(
-            x,
-            gradient,
-            row[:, None] * C + channel[None, :],
-            there,
-            centre,
-            scale,
-            factor,
-            shift,
-            slope,
-        )
+        at = row[:, None] * C + channel[None, :]
+        hat, inner = _gradient_of_value(x, gradient, at, there, centre, scale, factor, shift, slope)
         total += tl.sum(inner, 0)
         product += tl.sum(inner * hat, 0)
     tl.store(sums + tl.program_id(0) * C + channel, total, mask=inside)
@@ -220,11 +175,9 @@ def _gradients(sums, products, of_bias, of_weight, of_offset, parts, C):
     product = tl.zeros((CHANNELS,), tl.float32)
     for start in range(0, parts, PARTS):
         part = start + tl.arange(0, PARTS)
-        here = (part < parts)[:, None] & inside[None, :]
-        total += tl.sum(tl.load(sums + part[:, None] * C + channel[None, :], mask=here, other=0), 0)
-        product += tl.sum(
-            tl.load(products + part[:, None] * C + channel[None, :], mask=here, other=0), 0
-        )
+        at, here = part[:, None] * C + channel[None, :], (part < parts)[:, None] & inside[None, :]
+        total += tl.sum(tl.load(sums + at, mask=here, other=0), 0)
+        product += tl.sum(tl.load(products + at, mask=here, other=0), 0)
     tl.store(of_bias + channel, total, mask=inside)
     tl.store(of_weight + channel, product, mask=inside)
     tl.store(of_offset + channel, tl.zeros((CHANNELS,), tl.float32), mask=inside)
@@ -232,27 +185,13 @@ def _gradients(sums, products, of_bias, of_weight, of_offset, parts, C):
 
 @triton.jit
 def _gradient(
-    x,
-    gradient,
-    out,
-    mean,
-    inverse,
-    weight,
-    bias,
-    of_bias,
-    of_weight,
-    slope,
-    rows,
-    C,
-    BLOCK_ROWS: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-):
+    x, gradient, out, mean, inverse, weight, bias, of_bias, of_weight, slope, rows, C,
+    BLOCK_ROWS: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """Write the gradient of the input from the sums over all rows."""
     channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = channel < C
-    centre = tl.load(mean + channel, mask=inside, other=0)
-    scale = tl.load(inverse + channel, mask=inside, other=0)
-    factor = tl.load(weight + channel, mask=inside, other=0)
-    shift = tl.load(bias + channel, mask=inside, other=0)
+    centre, scale, factor, shift = _of_channel(mean, inverse, weight, bias, channel, inside)
     total = tl.load(of_bias + channel, mask=inside, other=0) / rows
     product = tl.load(of_weight + channel, mask=inside, other=0) / rows
     row = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
@@ -261,12 +200,6 @@ def _gradient(
     hat, inner = _gradient_of_value(x, gradient, at, there, centre, scale, factor, shift, slope)
     value = (scale * factor)[None, :] * (inner - total[None, :] - hat * product[None, :])
     tl.store(out + at, value.to(out.dtype.element_ty), mask=there)
-
-
-def _shares(rows: int, block: int) -> tuple[int, int]:
-    """Return the rows per program of a reduction, and the number of programs."""
-    share = triton.cdiv(triton.cdiv(rows, PROGRAMS), block) * block
-    return share, triton.cdiv(rows, share)
 
 
 class _NormActivation(torch.autograd.Function):
@@ -282,44 +215,29 @@ class _NormActivation(torch.autograd.Function):
         offset: Tensor,
         weight: Tensor,
         bias: Tensor,
-        norm: nn.Module,
+        norm: Any,
         slope: float,
-        training: bool,
     ) -> Tensor:
         rows, channels, tile = tiles(x)
-        own: Any = norm
+        running = (norm.running_mean, norm.running_var)
         mean, inverse = torch.empty((2, channels), dtype=torch.float32, device=x.device)
         blocks = (triton.cdiv(channels, CHANNELS.value),)
-        columns = triton.cdiv(channels, tile["BLOCK_C"])
+        all_tiles = grid(x)
         with torch.cuda.device_of(x):
-            if training:
-                share, parts = _shares(rows, tile["BLOCK_ROWS"])
+            if norm.training:
+                share, parts = shares(rows, tile["BLOCK_ROWS"], PROGRAMS)
                 means, squares = torch.empty(
                     (2, parts, channels), dtype=torch.float32, device=x.device
                 )
-                _partial_moments[(parts, columns)](x, means, squares, rows, share, channels, **tile)
-                running = (own.running_mean, own.running_var)
-                _moments[blocks](
-                    means,
-                    squares,
-                    offset,
-                    *running,
-                    mean,
-                    inverse,
-                    rows,
-                    share,
-                    parts,
-                    own.momentum,
-                    own.eps,
-                    channels,
+                _partial_moments[(parts, all_tiles[1])](
+                    x, means, squares, rows, share, channels, **tile
                 )
+                sizes = (rows, share, parts, norm.momentum, norm.eps, channels)
+                _moments[blocks](means, squares, offset, *running, mean, inverse, *sizes)
             else:
-                _remembered[blocks](
-                    offset, own.running_mean, own.running_var, mean, inverse, own.eps, channels
-                )
+                _remembered[blocks](offset, *running, mean, inverse, norm.eps, channels)
             y = torch.empty_like(x)
-            grid = (triton.cdiv(rows, tile["BLOCK_ROWS"]), columns)
-            _normalise[grid](x, y, mean, inverse, weight, bias, slope, rows, channels, **tile)
+            _normalise[all_tiles](x, y, mean, inverse, weight, bias, slope, rows, channels, **tile)
         context.save_for_backward(x, weight, bias, mean, inverse)
         context.slope = slope
         return y
@@ -330,8 +248,8 @@ class _NormActivation(torch.autograd.Function):
         x, weight, bias, mean, inverse = context.saved_tensors
         gradient = gradients[0].contiguous(memory_format=layout(x))
         rows, channels, tile = tiles(x)
-        share, parts = _shares(rows, tile["BLOCK_ROWS"])
-        columns = triton.cdiv(channels, tile["BLOCK_C"])
+        share, parts = shares(rows, tile["BLOCK_ROWS"], PROGRAMS)
+        all_tiles = grid(x)
         sums, products = torch.empty((2, parts, channels), dtype=torch.float32, device=x.device)
         of_bias, of_weight, of_offset = torch.empty(
             (3, channels), dtype=torch.float32, device=x.device
@@ -339,17 +257,16 @@ class _NormActivation(torch.autograd.Function):
         out = torch.empty_like(x)
         known = (mean, inverse, weight, bias)
         with torch.cuda.device_of(x):
-            _partial_gradients[(parts, columns)](
+            _partial_gradients[(parts, all_tiles[1])](
                 x, gradient, *known, sums, products, context.slope, rows, share, channels, **tile
             )
             _gradients[(triton.cdiv(channels, CHANNELS.value),)](
                 sums, products, of_bias, of_weight, of_offset, parts, channels
             )
-            grid = (triton.cdiv(rows, tile["BLOCK_ROWS"]), columns)
-            _gradient[grid](
+            _gradient[all_tiles](
                 x, gradient, out, *known, of_bias, of_weight, context.slope, rows, channels, **tile
             )
-        return out, of_offset, of_weight, of_bias, None, None, None
+        return out, of_offset, of_weight, of_bias, None, None
 
 
 def norm_activation(x: Tensor, offset: Tensor, norm: nn.Module, slope: float) -> Tensor:
@@ -368,7 +285,5 @@ def norm_activation(x: Tensor, offset: Tensor, norm: nn.Module, slope: float) ->
     if own.training:
         own.num_batches_tracked.add_(1)
     x = x.contiguous(memory_format=layout(x))
-    result: Tensor = _NormActivation.apply(
-        x, offset, own.weight, own.bias, norm, slope, own.training
-    )
+    result: Tensor = _NormActivation.apply(x, offset, own.weight, own.bias, norm, slope)
     return result

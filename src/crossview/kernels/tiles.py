@@ -22,3 +22,15 @@ def tiles(x: Tensor) -> tuple[int, int, dict[str, int]]:
     channels = x.shape[1]
     width = min(triton.next_power_of_2(channels), 128)
     return x.numel() // channels, channels, {"BLOCK_ROWS": max(16, TILE // width), "BLOCK_C": width}
+
+
+def shares(rows: int, block: int, programs: int) -> tuple[int, int]:
+    """Return the rows per program of a reduction, whole blocks, and the number of programs."""
+    share = triton.cdiv(triton.cdiv(rows, programs), block) * block
+    return share, triton.cdiv(rows, share)
+
+
+def grid(x: Tensor) -> tuple[int, int]:
+    """Return the number of tiles of a channels-last tensor: over its rows, over its channels."""
+    rows, channels, tile = tiles(x)
+    return triton.cdiv(rows, tile["BLOCK_ROWS"]), triton.cdiv(channels, tile["BLOCK_C"])

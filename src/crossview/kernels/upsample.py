@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from crossview.kernels.tiles import layout, tiles
+from crossview.kernels.tiles import grid, layout, tiles
 
 
 @triton.jit
@@ -27,22 +27,9 @@ def _source(position, ratio, side):
 
 @triton.jit
 def _interpolate(
-    x,
-    y,
-    X,
-    Y,
-    Z,
-    X2,
-    Y2,
-    Z2,
-    rx,
-    ry,
-    rz,
-    rows,
-    C,
-    BLOCK_ROWS: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-):
+    x, y, X, Y, Z, X2, Y2, Z2, rx, ry, rz, rows, C,
+    BLOCK_ROWS: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
     channel = (tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C))[None, :]
     row = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
     there = (row < rows)[:, None] & (channel < C)
@@ -77,23 +64,9 @@ def _taken(position, own, ratio, side, sides):
 
 @triton.jit
 def _interpolation_gradient(
-    gradient,
-    out,
-    X,
-    Y,
-    Z,
-    X2,
-    Y2,
-    Z2,
-    rx,
-    ry,
-    rz,
-    rows,
-    C,
-    FLAT: tl.constexpr,
-    BLOCK_ROWS: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-):
+    gradient, out, X, Y, Z, X2, Y2, Z2, rx, ry, rz, rows, C,
+    FLAT: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
     """Gather the gradient of input voxel i from output positions 2i - 2 to 2i + 3 per axis."""
     channel = (tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C))[None, :]
     row = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
@@ -124,16 +97,11 @@ class _Doubled(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Tensor) -> Tensor:
         context.shape = x.shape
-        y = torch.empty(
-            (*x.shape[:2], *(2 * side for side in x.shape[2:])),
-            dtype=x.dtype,
-            device=x.device,
-            memory_format=layout(x),
-        )
+        shape = (*x.shape[:2], *(2 * side for side in x.shape[2:]))
+        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout(x))
         rows, channels, tile = tiles(y)
-        grid = (triton.cdiv(rows, tile["BLOCK_ROWS"]), triton.cdiv(channels, tile["BLOCK_C"]))
         with torch.cuda.device_of(x):
-            _interpolate[grid](x, y, *_axes(x, y), rows, channels, **tile)
+            _interpolate[grid(y)](x, y, *_axes(x, y), rows, channels, **tile)
         return y
 
     @staticmethod
@@ -147,9 +115,8 @@ class _Doubled(torch.autograd.Function):
             memory_format=layout(gradient),
         )
         rows, channels, tile = tiles(out)
-        grid = (triton.cdiv(rows, tile["BLOCK_ROWS"]), triton.cdiv(channels, tile["BLOCK_C"]))
         with torch.cuda.device_of(gradient):
-            _interpolation_gradient[grid](
+            _interpolation_gradient[grid(out)](
                 gradient, out, *_axes(out, gradient), rows, channels, FLAT=out.ndim == 4, **tile
             )
         return out

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crossview.core.errors import Problem, UserError
-from crossview.core.plugins import how_to_load, nearest_method
+from crossview.core.errors import fail
+from crossview.core.plugins import LOADED, how_to_load, nearest_method
 from crossview.methods.bcp import BCP
 from crossview.methods.cml import CML
 from crossview.methods.cps import CPS
@@ -24,7 +24,7 @@ METHODS: dict[str, type[Method]] = {
     "urpc": URPC,
     "ss_net": SSNet,
 }
-
+"""Methods that ship with crossview; :data:`crossview.core.plugins.LOADED` holds the others."""
 
 __all__ = ["CML", "METHODS", "Method", "Stage", "Supervised", "Terms", "find"]
 
@@ -37,12 +37,10 @@ def find(name: str) -> type[Method]:
     """
     if name in METHODS:
         return METHODS[name]
+    if name in LOADED:
+        found: type[Method] = LOADED[name].method
+        return found
+    where = "[method] name"
     if fix := how_to_load(name):
-        raise UserError(
-            Problem(f"the method '{name}' is a plugin that is not loaded", "[method] name", fix=fix)
-        )
-    raise UserError(
-        Problem(
-            f"there is no method '{name}'", where="[method] name", fix=nearest_method(name, METHODS)
-        )
-    )
+        fail(f"the method '{name}' is a plugin that is not loaded", where, fix=fix)
+    fail(f"there is no method '{name}'", where, fix=nearest_method(name, METHODS))

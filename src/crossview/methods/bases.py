@@ -1,7 +1,4 @@
-"""Base of the options of methods with a consistency term: one stage, a weight that ramps up.
-
-Base of methods with an averaged teacher: a trained student, and a teacher that follows it.
-"""
+"""Parts that methods share: stages, a consistency weight that ramps up, an averaged teacher."""
 
 from __future__ import annotations
 
@@ -46,6 +43,36 @@ class ConsistencyOptions(MethodOptions):
         )
 
 
+class TwoStageOptions(MethodOptions):
+    """Keys of [method] for methods of two stages, the first on labelled images only."""
+
+    pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
+    train_steps: int = Field(
+        15000, ge=0, description="steps of stage 2, on all images; 0: stage 1 alone, a baseline"
+    )
+    ready_dice: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Dice per class that each network must reach on labelled crops before stage 2 "
+        "begins; extra steps shorten stage 2; 0: no waiting",
+    )
+
+    def two_stages(self, keep_optimiser: bool) -> tuple[Stage, ...]:
+        """Return the stages that have steps. keep_optimiser: of stage 2."""
+        pretrain = Stage(
+            "pretrain", self.pretrain_steps, unlabelled=False, ready_dice=self.ready_dice
+        )
+        train = Stage(
+            "train",
+            self.train_steps,
+            unlabelled=True,
+            from_selected=pretrain.steps > 0,
+            keep_optimiser=keep_optimiser,
+        )
+        return tuple(stage for stage in (pretrain, train) if stage.steps)
+
+
 def both_images(batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the labelled and the unlabelled images of a batch.
 
@@ -88,8 +115,8 @@ class StudentTeacher(Method):
     def update_teacher(self, decay: float) -> None:
         average(self.teacher, self.student, decay, buffers=self.options.average_buffers)
 
-    def watch_labelled(self, batch: Batch, logits: Tensor) -> None:
-        """Record both networks' Dice on the labelled images.
+    def labelled_dice(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """Return both networks' Dice on the labelled images, the student's from its logits.
 
         The teacher runs in evaluation mode: it draws nothing and keeps its running statistics.
         """
@@ -97,14 +124,13 @@ class StudentTeacher(Method):
         with torch.no_grad():
             taught = self.teacher(batch.image).logits
         self.teacher.train(self.training)
-        self.health["student labelled Dice"] = mean_dice(logits, batch.label)
-        self.health["teacher labelled Dice"] = mean_dice(taught, batch.label)
+        return {
+            "student labelled Dice": mean_dice(logits, batch.label),
+            "teacher labelled Dice": mean_dice(taught, batch.label),
+        }
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
         return {"student": self.student(image).logits, "teacher": self.teacher(image).logits}
 
     def combine(self, views: Mapping[str, Tensor]) -> Tensor:
         return softmax(views["student"])
-
-    def learners(self, image: Tensor) -> Mapping[str, Tensor]:
-        return {"student": self.student(image).logits}

@@ -29,25 +29,20 @@ from pydantic import Field
 from torch import Tensor
 
 from crossview.core.tensors import Batch
-from crossview.methods.bases import StudentTeacher, TeacherOptions
+from crossview.methods.bases import StudentTeacher, TeacherOptions, TwoStageOptions
 from crossview.methods.blocks.health import foreground_share, mean_dice
 from crossview.methods.blocks.losses import cross_entropy_batch_dice, cross_entropy_dice
 from crossview.methods.blocks.mixing import halves, mix, random_box
 from crossview.methods.blocks.pseudo_labels import clean_async, decide
-from crossview.methods.method import READY_DICE, Stage, Terms
+from crossview.methods.method import Stage, Terms
 
 BATCH_DICE_SMOOTH = 1e-10
 """e in the Dice of the code for ACDC."""
 
 
-class BCPOptions(TeacherOptions):
+class BCPOptions(TwoStageOptions, TeacherOptions):
     """Keys of [method] for BCP."""
 
-    pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
-    train_steps: int = Field(
-        15000, ge=0, description="steps of stage 2, on all images; 0: stage 1 alone"
-    )
-    ready_dice: float = Field(0.0, ge=0, lt=1, description=READY_DICE)
     keep_optimiser: bool = Field(
         False, description="keep stage 1's momentum in stage 2; released for ACDC: true"
     )
@@ -96,18 +91,7 @@ class BCP(StudentTeacher):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        options = self.options
-        pretrain = Stage(
-            "pretrain", options.pretrain_steps, unlabelled=False, ready_dice=options.ready_dice
-        )
-        train = Stage(
-            "train",
-            options.train_steps,
-            unlabelled=True,
-            from_selected=pretrain.steps > 0,
-            keep_optimiser=options.keep_optimiser,
-        )
-        return tuple(stage for stage in (pretrain, train) if stage.steps)
+        return self.options.two_stages(self.options.keep_optimiser)
 
     def begin(self, stage: Stage) -> None:
         if stage.unlabelled:
@@ -130,30 +114,45 @@ class BCP(StudentTeacher):
         for half, labelled_outside in enumerate((first, not first)):
             pasted = mix(x[half], u[half], box) if labelled_outside else mix(u[half], x[half], box)
             region = outside if labelled_outside else 1 - outside
-            logits = self.student(pasted).logits
-            pseudo_label = pseudo_labels[half]()
             where = "labels outside" if labelled_outside else "labels inside"
-            if batch.show:
-                self.show |= {
-                    f"{where} mix": pasted,
-                    f"{where} mix label": torch.where(region > 0, y[half], pseudo_label),
-                }
-            if batch.watch:
-                self.health[f"student Dice, {where}"] = mean_dice(logits, y[half], region)
-                self.health[f"teacher pseudo-label share, {where}"] = foreground_share(pseudo_label)
-            taught = self.supervised(logits, pseudo_label, 1 - region)
             yield {
-                where: self.supervised(logits, y[half], region)
-                + self.options.unlabelled_weight * taught
+                where: self.pasted_loss(batch, where, pasted, y[half], region, pseudo_labels[half])
             }
+
+    def pasted_loss(
+        self,
+        batch: Batch,
+        where: str,
+        image: Tensor,
+        label: Tensor,
+        region: Tensor,
+        pseudo_label: Callable[[], Tensor],
+    ) -> Tensor:
+        """Return l(X) of a mix whose labelled voxels are ``region``; P is waited for after s(X)."""
+        logits = self.student(image).logits
+        p = pseudo_label()
+        self.note(
+            batch,
+            lambda: {
+                f"{where} mix": image,
+                f"{where} mix label": torch.where(region > 0, label, p),
+            },
+            lambda: {
+                f"student Dice, {where}": mean_dice(logits, label, region),
+                f"teacher pseudo-label share, {where}": foreground_share(p),
+            },
+        )
+        taught = self.supervised(logits, p, 1 - region)
+        return self.supervised(logits, label, region) + self.options.unlabelled_weight * taught
 
     def pretrain_loss(self, batch: Batch, mixed: Tensor, label: Tensor, outside: Tensor) -> Tensor:
         """Return L_sup of mixed labelled images, over the whole mix or summed over both regions."""
         logits = self.student(mixed).logits
-        if batch.show:
-            self.show |= {"labelled mix": mixed, "labelled mix label": label}
-        if batch.watch:
-            self.health["student labelled Dice"] = mean_dice(logits, label)
+        self.note(
+            batch,
+            lambda: {"labelled mix": mixed, "labelled mix label": label},
+            lambda: {"student labelled Dice": mean_dice(logits, label)},
+        )
         if self.options.pretrain_regions:
             return self.supervised(logits, label, outside) + self.supervised(
                 logits, label, 1 - outside

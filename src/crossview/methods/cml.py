@@ -23,7 +23,6 @@ departure from it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Literal
 
 import torch
@@ -31,23 +30,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossview.core.tensors import Batch, Output
-from crossview.methods.blocks.health import mean_dice
+from crossview.methods.bases import TwoStageOptions
+from crossview.methods.blocks.health import foreground_share, mean_dice
 from crossview.methods.blocks.losses import cross_entropy_dice, feature_discrepancy
 from crossview.methods.blocks.mixing import halves, mix, random_box
 from crossview.methods.blocks.pseudo_labels import clean_async, decide
-from crossview.methods.method import READY_DICE, BuildNetwork, Method, MethodOptions, Stage, Terms
+from crossview.methods.method import BuildNetwork, Method, Stage, Terms
 
 
-class CMLOptions(MethodOptions):
+class CMLOptions(TwoStageOptions):
     """Keys of [method] for CML."""
 
-    pretrain_steps: int = Field(2000, ge=0, description="steps of stage 1, on labelled images only")
-    train_steps: int = Field(
-        15000,
-        ge=0,
-        description="steps of stage 2, on all images; 0: stage 1 alone, a baseline",
-    )
-    ready_dice: float = Field(0.0, ge=0, lt=1, description=READY_DICE)
     upsample: tuple[str, str] = Field(
         ("transposed", "linear"),
         description="upsampling in each view's decoder; this makes the views differ",
@@ -94,36 +87,14 @@ class CML(Method):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        pretrain = Stage(
-            "pretrain",
-            self.options.pretrain_steps,
-            unlabelled=False,
-            ready_dice=self.options.ready_dice,
-        )
-        train = Stage(
-            "train",
-            self.options.train_steps,
-            unlabelled=True,
-            from_selected=pretrain.steps > 0,
-            keep_optimiser=True,
-        )
-        return tuple(stage for stage in (pretrain, train) if stage.steps)
+        return self.options.two_stages(keep_optimiser=True)
 
     def both(self, image: Tensor) -> tuple[Output, Output]:
         """Return the outputs of both views. Shared views run twice: their dropout masks differ."""
         return self.view1(image), (self.view2 or self.view1)(image)
 
     def loss(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
-        mixed, label = self.mixed_halves(batch, "labelled", batch.image, batch.label)
-        outputs = self.both(mixed)
-        if batch.show:
-            self.show |= {"labelled mix": mixed, "labelled mix label": label}
-        if batch.watch:
-            self.health |= {
-                f"view{i} labelled Dice": mean_dice(out.logits, label)
-                for i, out in enumerate(outputs, 1)
-            }
-        labelled = self.terms(outputs, (label, label), self.options.labelled_weight, "labelled")
+        labelled = self.labelled_terms(batch)
         if batch.unlabelled is None:
             yield labelled
             return
@@ -131,8 +102,22 @@ class CML(Method):
         # so that their clean-up on the CPU overlaps with it.
         pseudo_labels = self.pseudo_labels(batch.unlabelled)
         yield labelled
-        del outputs, labelled
+        del labelled
         yield self.unlabelled_terms(batch, batch.unlabelled, [labels() for labels in pseudo_labels])
+
+    def labelled_terms(self, batch: Batch) -> Terms:
+        """Return w_l L_l and w_d D_l. Both views see the same label."""
+        mixed, label = self.mixed_halves(batch, "labelled", batch.image, batch.label)
+        outputs = self.both(mixed)
+        self.note(
+            batch,
+            lambda: {"labelled mix": mixed, "labelled mix label": label},
+            lambda: {
+                f"view{i} labelled Dice": mean_dice(output.logits, label)
+                for i, output in enumerate(outputs, 1)
+            },
+        )
+        return self.terms(outputs, (label, label), self.options.labelled_weight, "labelled")
 
     def unlabelled_terms(self, batch: Batch, image: Tensor, pseudo_labels: list[Tensor]) -> Terms:
         """Return w_u L_u and w_d D_u of the unmixed unlabelled images.
@@ -143,13 +128,14 @@ class CML(Method):
         mixed, target1, target2 = self.mixed_halves(
             batch, "unlabelled", image, torch.cat([p2_a, p1_b]), torch.cat([p1_a, p2_b])
         )
-        if batch.show:
-            self.show |= {"unlabelled mix": mixed, "target view1": target1, "target view2": target2}
-        if batch.watch:
-            self.health |= {
-                f"view{i} pseudo-label share": (p > 0).float().mean()
+        self.note(
+            batch,
+            lambda: {"unlabelled mix": mixed, "target view1": target1, "target view2": target2},
+            lambda: {
+                f"view{i} pseudo-label share": foreground_share(p)
                 for i, p in enumerate(pseudo_labels, 1)
-            }
+            },
+        )
         return self.terms(
             self.both(mixed), (target1, target2), self.options.unlabelled_weight, "unlabelled"
         )
@@ -194,7 +180,7 @@ class CML(Method):
         labels = [(decide(output.logits), output.logits.shape[1]) for output in outputs]
         if self.options.largest_component:
             return [clean_async(label, classes).result for label, classes in labels]
-        return [partial(torch.Tensor.detach, label) for label, _ in labels]
+        return [label.detach for label, _ in labels]
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
         if self.view2 is None:

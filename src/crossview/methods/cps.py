@@ -68,10 +68,6 @@ class CPS(Method):
     def halved(cls, options: CPSOptions) -> tuple[str, ...]:
         return ("unlabelled_batch",) if options.cutmix else ()
 
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        return self.options.stages
-
     def loss(self, batch: Batch, stage: Stage, step: int) -> Terms:
         x, u = both_images(batch)
         box = self.random_box(batch) if self.options.cutmix else None
@@ -85,21 +81,26 @@ class CPS(Method):
             if box is None
             else self.mixed_labels(u, box)
         )
-        weight, terms = self.options.weight(step), {}
-        for name, (labelled, unlabelled), own, other in (
-            ("network1", z1, h1, h2),
-            ("network2", z2, h2, h1),
-        ):
-            terms[f"{name} labelled"] = cross_entropy_batch_dice(labelled, batch.label)
-            terms[f"{name} unlabelled"] = weight * cross_entropy(unlabelled, other)
-            if batch.show:
-                self.show[f"target by {name}"] = own
-            if batch.watch:
-                self.health[f"{name} labelled Dice"] = mean_dice(labelled, batch.label)
-                self.health[f"{name} pseudo-label share"] = foreground_share(own)
-        if batch.show and box is not None:
-            self.show["unlabelled mix"] = image
-        return terms
+        self.note(
+            batch,
+            lambda: (
+                {"target by network1": h1, "target by network2": h2}
+                | ({} if box is None else {"unlabelled mix": image})
+            ),
+            lambda: {
+                "network1 labelled Dice": mean_dice(z1[0], batch.label),
+                "network1 pseudo-label share": foreground_share(h1),
+                "network2 labelled Dice": mean_dice(z2[0], batch.label),
+                "network2 pseudo-label share": foreground_share(h2),
+            },
+        )
+        weight = self.options.weight(step)
+        return {
+            "network1 labelled": cross_entropy_batch_dice(z1[0], batch.label),
+            "network1 unlabelled": weight * cross_entropy(z1[1], h2),
+            "network2 labelled": cross_entropy_batch_dice(z2[0], batch.label),
+            "network2 unlabelled": weight * cross_entropy(z2[1], h1),
+        }
 
     def random_box(self, batch: Batch) -> Box:
         return random_box(

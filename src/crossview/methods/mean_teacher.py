@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from crossview.core.tensors import Batch
 from crossview.methods.bases import ConsistencyOptions, StudentTeacher, TeacherOptions, both_images
@@ -51,32 +50,25 @@ class MeanTeacher(StudentTeacher):
     Options = MeanTeacherOptions
     options: MeanTeacherOptions
 
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        return self.options.stages
-
     def loss(self, batch: Batch, stage: Stage, step: int) -> Terms:
         x, u = both_images(batch)
         labelled, unlabelled = self.student(torch.cat([x, u])).logits.split([len(x), len(u)])
-        target = self.target(u, batch)
-        if batch.watch:
-            self.watch_labelled(batch, labelled)
+        image = noisy(u, self.options.noise, batch.rng.device("noise", u.device))
+        with torch.no_grad():
+            target = softmax(self.teacher(image).logits)
+        self.note(
+            batch,
+            lambda: {"noisy unlabelled": image, "teacher pseudo-label": target.argmax(1)},
+            lambda: {
+                "teacher pseudo-label share": foreground_share(target.argmax(1)),
+                **self.labelled_dice(batch, labelled),
+            },
+        )
         consistency = (softmax(unlabelled) - target).square().mean()
         return {
             "labelled": cross_entropy_batch_dice(labelled, batch.label),
             "consistency": self.options.weight(step) * consistency,
         }
-
-    def target(self, u: Tensor, batch: Batch) -> Tensor:
-        """Return softmax t(u + n), no gradient."""
-        image = noisy(u, self.options.noise, batch.rng.device("noise", u.device))
-        with torch.no_grad():
-            target = softmax(self.teacher(image).logits)
-        if batch.show:
-            self.show |= {"noisy unlabelled": image, "teacher pseudo-label": target.argmax(1)}
-        if batch.watch:
-            self.health["teacher pseudo-label share"] = foreground_share(target.argmax(1))
-        return target
 
     def after_step(self, stage: Stage, step: int) -> None:
         self.update_teacher(warmed_up(step, self.options.ema_decay))

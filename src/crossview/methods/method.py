@@ -20,12 +20,16 @@ from crossview.core.tensors import Batch
 Terms = dict[str, Tensor]
 """Weighted loss terms by name, scalar tensors."""
 
-
 BuildNetwork = Callable[..., nn.Module]
 """Function that builds one network of the recipe.
 
-Keyword arguments replace keys of [network] for this network: build(upsample="linear").
+Keyword arguments replace keys of [network] for this network: build(upsample="linear"). The argument
+``scales`` asks for auxiliary heads on that many coarser levels, fewer if there are fewer levels.
 """
+
+
+Notes = Callable[[], Mapping[str, Tensor]]
+"""Function that makes tensors by name when they are wanted."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Stage:
             under selection "last"), False to continue from the current weights.
         keep_optimiser: True to take the optimiser's momentum from where the weights come from.
         ready_dice: Dice that every trained network must reach for every class on labelled crops
-            (:mod:`crossview.training.readiness`). Until then the stage continues beyond its steps,
+            (:mod:`crossview.training.stages`). Until then the stage continues beyond its steps,
             and the next stage is shortened by as many. 0: the stage ends after its steps.
     """
 
@@ -50,12 +54,6 @@ class Stage:
     from_selected: bool = False
     keep_optimiser: bool = False
     ready_dice: float = 0.0
-
-
-READY_DICE = (
-    "Dice per class that each network must reach on labelled crops before stage 2 begins; "
-    "extra steps shorten stage 2; 0: no waiting"
-)
 
 
 class MethodOptions(BaseModel):
@@ -77,28 +75,28 @@ class MethodOptions(BaseModel):
 class Method(nn.Module):
     """Base class of all methods.
 
-    A subclass defines ``stages``, ``loss`` and ``views``, and sets ``Options`` if it adds keys.
-    Everything else has a default. All state (networks, an averaged teacher, a memory) must be
-    parameters or buffers of the module, so that checkpoints contain it. Parameters that are not
-    trained need ``requires_grad_(False)``.
+    A subclass defines ``loss`` and ``views``, and ``stages`` unless its options do. It sets
+    ``Options`` if it adds keys. Everything else has a default. All state (networks, an averaged
+    teacher, a memory) must be parameters or buffers of the module, so that checkpoints contain it.
+    Parameters that are not trained need ``requires_grad_(False)``.
 
     Attributes:
         options: The method's keys of [method].
-        show: Tensors for pictures, by name. ``loss`` adds them if ``batch.show`` is set.
-        health: Scalars for the journal, by name. ``loss`` adds them if ``batch.watch`` is set.
+        show: Tensors for pictures, by name; ``loss`` adds them by :meth:`note`.
+        health: Scalars for the journal, by name; ``loss`` adds them by :meth:`note`.
     """
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
     """Model of the method's keys of [method]."""
 
     peers: ClassVar[bool] = True
-    """True if the views are networks trained next to each other, whose disagreement means doubt.
+    """True if all views are trained networks, whose disagreement means doubt.
 
-    False if one network averages another.
+    False if only the first one is trained, and the others average it.
     """
 
     recordable: ClassVar[bool] = False
-    """True if passes may be replayed from a recording (:mod:`crossview.training.recording`).
+    """True if passes may be replayed from a recording (:mod:`crossview.training.graphs`).
 
     Then an output of a network must not be read after its next pass of the same kind, gradients
     must be first derivatives by weights alone, and every step of a stage must back-propagate
@@ -118,18 +116,6 @@ class Method(nn.Module):
         """
         return False
 
-    def __init__(self, options: Any, build_network: BuildNetwork) -> None:
-        """Store the options; a subclass then builds its networks.
-
-        Args:
-            options: The method's keys of [method], an instance of ``Options``.
-            build_network: Function that builds a network, once per network.
-        """
-        super().__init__()
-        self.options = options
-        self.show: dict[str, Tensor] = {}
-        self.health: dict[str, Tensor] = {}
-
     @classmethod
     def halved(cls, options: Any) -> tuple[str, ...]:
         """Return the keys of [training] for batch sizes that must be even.
@@ -144,14 +130,23 @@ class Method(nn.Module):
         """
         return ()
 
+    def __init__(self, options: Any, build_network: BuildNetwork) -> None:
+        """Store the options; a subclass then builds its networks.
+
+        Args:
+            options: The method's keys of [method], an instance of ``Options``.
+            build_network: Function that builds a network, once per network.
+        """
+        super().__init__()
+        self.options = options
+        self.show: dict[str, Tensor] = {}
+        self.health: dict[str, Tensor] = {}
+
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Return the stages of training, in order. A subclass must define this as a property.
-
-        Raises:
-            NotImplementedError: If a subclass does not define it.
-        """
-        raise NotImplementedError
+        """Return the stages of training, in order. The default: those of the options."""
+        stages: tuple[Stage, ...] = self.options.stages
+        return stages
 
     def loss(self, batch: Batch, stage: Stage, step: int) -> Terms | Iterator[Terms]:
         """Return the weighted loss terms of one batch. A subclass must define it.
@@ -172,6 +167,19 @@ class Method(nn.Module):
             NotImplementedError: If a subclass does not define it.
         """
         raise NotImplementedError
+
+    def note(self, batch: Batch, pictures: Notes, health: Notes = dict) -> None:
+        """Keep tensors for pictures and scalars for the journal, if the batch asks for them.
+
+        Args:
+            batch: The batch of this step.
+            pictures: Function that returns images or labels by name; called if ``batch.show``.
+            health: Function that returns scalars by name; called if ``batch.watch``.
+        """
+        if batch.show:
+            self.show |= pictures()
+        if batch.watch:
+            self.health |= health()
 
     def begin(self, stage: Stage) -> None:
         """Prepare a stage, for example copy a student to its teacher. The default does nothing.
@@ -207,15 +215,9 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def learners(self, image: Tensor) -> Mapping[str, Tensor]:
-        """Return the logits of the networks that the optimiser trains. The default: all views.
-
-        Args:
-            image: Images, float (B, C, *S).
-
-        Returns:
-            Logits (B, K, *S) by name, as from :meth:`views`.
-        """
-        return self.views(image)
+        """Return those of :meth:`views` that the optimiser trains: all, or the first."""
+        views = self.views(image)
+        return views if self.peers else dict([next(iter(views.items()))])
 
     def combine(self, views: Mapping[str, Tensor]) -> Tensor:
         """Return the method's prediction from its views. The default: the softmax of their mean.
@@ -227,7 +229,3 @@ class Method(nn.Module):
             Class probabilities, at least float32 (B, K, *S).
         """
         return torch.stack(list(views.values())).mean(0).float().softmax(1)
-
-    def predict(self, image: Tensor) -> Tensor:
-        """Return the class probabilities (B, K, *S) of images (B, C, *S)."""
-        return self.combine(self.views(image))

@@ -137,34 +137,32 @@ class SSNet(Method):
             options.dice
         ]
 
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        return self.options.stages
-
     def loss(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
         x, u = both_images(batch)
         image = torch.cat([x, u])
         weight = self.options.weight(step)
+        yield self.segmentation_terms(image, x, batch, weight)
+        yield {"smoothness": weight * self.smoothness(image, batch)}
+
+    def segmentation_terms(self, image: Tensor, x: Tensor, batch: Batch, weight: float) -> Terms:
+        """Return L_s and w w_c (mean_c L_c(x) + mean_c L_c(u)) of the images x, u."""
         output = self.network(image)
         label = torch.cat([batch.label, output.logits.detach()[len(x) :].argmax(1)])
         contrast = self.separation(output, label, len(x), batch)
         supervised = self.supervised(output.logits[: len(x)], batch.label)
-        if batch.show:
-            self.show["unlabelled prediction"] = label[len(x) :]
-        if batch.watch:
-            self.health |= {
+        self.note(
+            batch,
+            lambda: {"unlabelled prediction": label[len(x) :]},
+            lambda: {
                 "labelled Dice": mean_dice(output.logits[: len(x)], batch.label),
                 "memory fill": self.memory.fill(),
-            }
-            self.health["unlabelled foreground share"] = foreground_share(label[len(x) :])
-        terms = {
+                "unlabelled foreground share": foreground_share(label[len(x) :]),
+            },
+        )
+        return {
             "labelled": supervised,
             "contrast": weight * self.options.contrast_weight * contrast,
         }
-        del output, contrast, supervised  # freed once yielded, before the next passes
-        yield terms
-        del terms
-        yield {"smoothness": weight * self.smoothness(image, batch)}
 
     def supervised(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return L_s. The pooled Dice (LA) covers the foreground alone."""
@@ -186,16 +184,11 @@ class SSNet(Method):
         with torch.no_grad():
             target = self.probabilities(image)
         with frozen_statistics(self.network):
-            direction = adversarial_direction(
+            change = self.options.radius * adversarial_direction(
                 self.probabilities, image, self.divergence, target, noise, self.options.probe
             )
-            if batch.show:
-                self.show["adversarial change"] = (
-                    self.options.radius * direction[len(batch.image) :]
-                )
-            return self.divergence(
-                self.probabilities(image + self.options.radius * direction), target
-            )
+            self.note(batch, lambda: {"adversarial change": change[len(batch.image) :]})
+            return self.divergence(self.probabilities(image + change), target)
 
     def probabilities(self, image: Tensor) -> Tensor:
         return softmax(self.network(image).logits)
@@ -250,12 +243,9 @@ class SSNet(Method):
                 distances.append(
                     weighted_distance(own, memory, scores, self.scores_of_memory(index, memory))
                 )
-        of = (
-            len(distances) - 1
-            if self.options.contrast_mean == "contributing"
-            else len(self.foreground) + 1
-        )
-        return torch.stack(distances).sum() / max(1, of)
+        all_classes = self.options.contrast_mean == "all"
+        count = len(self.foreground) + 1 if all_classes else max(1, len(distances) - 1)
+        return torch.stack(distances).sum() / count
 
     def scores_of_memory(self, index: int, memory: Tensor) -> Tensor:
         """Return sigmoid R_c of the memory (M, 32), or 1: (M,)."""

@@ -42,8 +42,7 @@ class Supervised(Method):
 
     def loss(self, batch: Batch, stage: Stage, step: int) -> Terms:
         logits = self.network(batch.image).logits
-        if batch.show:
-            self.show |= {"prediction": logits.detach().argmax(1)}
+        self.note(batch, lambda: {"prediction": logits.detach().argmax(1)})
         return {"labelled": cross_entropy_dice(logits, batch.label)}
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:

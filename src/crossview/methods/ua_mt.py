@@ -63,10 +63,6 @@ class UAMT(StudentTeacher):
     Options = UAMTOptions
     options: UAMTOptions
 
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        return self.options.stages
-
     def loss(self, batch: Batch, stage: Stage, step: int) -> Terms:
         x, u = both_images(batch)
         images = torch.cat([x, u])
@@ -80,19 +76,19 @@ class UAMT(StudentTeacher):
         certain = (uncertainty < self.threshold(step, classes)).to(target.dtype)
         difference = (softmax(logits[-len(compared) :]) - target).square().sum(1)
         consistency = (certain * difference).sum() / (classes * certain.sum() + 1e-16)
-        if batch.show:
-            shown = {
-                "teacher pseudo-label": target.argmax(1),
-                "uncertainty": uncertainty,
-                "certain": certain,
-            }
-            self.show |= {name: tensor[-len(u) :] for name, tensor in shown.items()}
-        if batch.watch:
-            self.watch_labelled(batch, logits[: len(x)])
-            self.health |= {
+        self.note(
+            batch,
+            lambda: {
+                "teacher pseudo-label": target.argmax(1)[-len(u) :],
+                "uncertainty": uncertainty[-len(u) :],
+                "certain": certain[-len(u) :],
+            },
+            lambda: {
+                **self.labelled_dice(batch, logits[: len(x)]),
                 "teacher pseudo-label share": foreground_share(target.argmax(1)),
                 "certain voxels": certain.mean(),
-            }
+            },
+        )
         return {"labelled": supervised, "consistency": self.options.weight(step) * consistency}
 
     def teach(self, image: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -22,14 +22,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from crossview.core.tensors import Batch
 from crossview.methods.bases import ConsistencyOptions, both_images
 from crossview.methods.blocks.health import foreground_share, mean_dice
-from crossview.methods.blocks.losses import cross_entropy_batch_dice
+from crossview.methods.blocks.losses import cross_entropy_batch_dice, log_softmax
 from crossview.methods.method import BuildNetwork, Method, Stage, Terms
 
 
@@ -58,10 +57,6 @@ class URPC(Method):
         super().__init__(options, build_network)
         self.network = build_network(scales=options.scales)
 
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        return self.options.stages
-
     def loss(self, batch: Batch, stage: Stage, step: int) -> Terms:
         x, u = both_images(batch)
         output = self.network(torch.cat([x, u]))
@@ -73,21 +68,21 @@ class URPC(Method):
             [unlabelled for _, unlabelled in scales], self.options.detach_mean
         )
         pseudo_label = scales[0][1].detach().argmax(1)
-        if batch.show:
-            self.show |= {
+        self.note(
+            batch,
+            lambda: {
                 "unlabelled prediction": pseudo_label,
                 "disagreement of scales": disagreement.mean(0),
-            }
-        if batch.watch:
-            self.health |= {
-                f"scale {k} labelled Dice": mean_dice(labelled, batch.label)
-                for k, (labelled, _) in enumerate(scales)
-            }
-            self.health |= {
-                f"scale {k} disagreement": divergence.mean()
-                for k, divergence in enumerate(disagreement)
-            }
-            self.health["unlabelled foreground share"] = foreground_share(pseudo_label)
+            },
+            lambda: {
+                **{
+                    f"scale {k} labelled Dice": mean_dice(labelled, batch.label)
+                    for k, (labelled, _) in enumerate(scales)
+                },
+                **{f"scale {k} disagreement": v.mean() for k, v in enumerate(disagreement)},
+                "unlabelled foreground share": foreground_share(pseudo_label),
+            },
+        )
         return {"labelled": supervised, "consistency": self.options.weight(step) * consistency}
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
@@ -101,10 +96,7 @@ def rectified_consistency(
 
     Computed with logarithms, so a probability that underflows has a finite loss and gradient.
     """
-    logarithms = [
-        F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), 1)
-        for logits in scales
-    ]
+    logarithms = [log_softmax(logits) for logits in scales]
     log_mean = torch.stack(logarithms).logsumexp(0) - math.log(len(scales))
     log_mean = log_mean.detach() if detach_mean else log_mean
     mean = log_mean.exp()

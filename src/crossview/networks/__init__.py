@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crossview.core.errors import Problem, UserError, nearest, raise_all
+from crossview.core.errors import Problem, fail, nearest, raise_all
 from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
 
@@ -22,20 +22,14 @@ def find(name: str) -> type[VNet] | type[UNet]:
         UserError: If the name is unknown.
     """
     if name not in NETWORKS:
-        raise UserError(
-            Problem(
-                "there is no network with this name",
-                "network.name",
-                found=repr(name),
-                expected=nearest(name, NETWORKS),
-            )
-        )
+        what, hint = "there is no network with this name", nearest(name, NETWORKS)
+        fail(what, "network.name", found=repr(name), expected=hint)
     return NETWORKS[name]
 
 
 def required_multiple(levels: int) -> int:
     """Return 2^(levels-1), of which every side of a patch must be a multiple."""
-    return int(2 ** (levels - 1))
+    return 1 << (levels - 1)
 
 
 def check_patch(patch: Sequence[int], levels: int, dimensions: int) -> None:
@@ -52,15 +46,8 @@ def check_patch(patch: Sequence[int], levels: int, dimensions: int) -> None:
     """
     where = "data.patch"
     if len(patch) != dimensions:
-        sides = "sides" if dimensions > 1 else "side"
-        raise UserError(
-            Problem(
-                "the patch does not fit the network",
-                where,
-                found=str(list(patch)),
-                expected=f"{dimensions} {sides} (a {dimensions}D network)",
-            )
-        )
+        expected = f"{dimensions} sides (a {dimensions}D network)"
+        fail("the patch does not fit the network", where, found=list(patch), expected=expected)
     multiple = required_multiple(levels)
     problems = []
     for axis, side in enumerate(patch):

@@ -52,9 +52,8 @@ def normalised(
 ) -> Tensor:
     """Return leaky_relu(norm(convolution(image)), slope), ReLU if ``slope`` is 0.
 
-    Within :func:`crossview.kernels.own_kernels` the kernels of :mod:`crossview.networks.fused` are
-    used if the weights are float32. They cannot differentiate by the image in evaluation mode;
-    torch does that.
+    Within :func:`crossview.kernels.own_kernels` those kernels are used if the weights are float32.
+    They cannot differentiate by the image in evaluation mode; torch does that.
     """
     kernels = (
         _kernels_for(image)
@@ -64,7 +63,7 @@ def normalised(
     if kernels is None or convolution.bias is None:
         return _activated(norm(convolution(image)), slope)
     features = _without_bias(convolution, image)
-    if kernels.fits(features) and features[:, 0].numel() > 1:
+    if kernels.fits_layers(features) and features[:, 0].numel() > 1:
         result: Tensor = kernels.norm_activation(features, convolution.bias, norm, slope)
         return result
     bias = convolution.bias.to(features.dtype).view(1, -1, *[1] * (features.ndim - 2))
@@ -75,30 +74,19 @@ def _activated(features: Tensor, slope: float) -> Tensor:
     return F.leaky_relu(features, slope, inplace=True) if slope else F.relu(features, inplace=True)
 
 
-def _is_plain(norm: nn.Module) -> bool:
+def _is_plain(norm: Any) -> bool:
     """True for torch's own batch norm of one process, complete and in float32."""
-    if not isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d) or type(norm) not in (
-        nn.BatchNorm2d,
-        nn.BatchNorm3d,
-    ):
+    if type(norm) not in (nn.BatchNorm2d, nn.BatchNorm3d):
         return False
     whole = norm.affine and norm.track_running_stats and norm.momentum is not None
-    return whole and norm.weight.dtype == torch.float32
+    return bool(whole and norm.weight.dtype == torch.float32)
 
 
 def _without_bias(convolution: Any, image: Tensor) -> Tensor:
     if isinstance(convolution, nn.ConvTranspose3d):
         own: Any = convolution
-        return F.conv_transpose3d(
-            image,
-            own.weight,
-            None,
-            own.stride,
-            own.padding,
-            own.output_padding,
-            own.groups,
-            own.dilation,
-        )
+        how = (own.stride, own.padding, own.output_padding, own.groups, own.dilation)
+        return F.conv_transpose3d(image, own.weight, None, *how)
     weight = convolution.weight
     if torch.is_autocast_enabled("cuda"):
         image, weight = _widened(image, weight)
@@ -117,9 +105,9 @@ def _widened(image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _kernels_for(image: Tensor) -> ModuleType | None:
-    """Return crossview.networks.fused if its kernels take this kind of image, else None."""
-    kernels = load("crossview.kernels.check") if wanted(image) else None
-    return kernels if kernels is not None and kernels.fits(image) else None
+    """Return crossview's own kernels if they should be used and take this image, else None."""
+    kernels = load() if wanted(image) else None
+    return kernels if kernels is not None and kernels.fits_layers(image) else None
 
 
 def dropout(features: Tensor, probability: float, training: bool) -> Tensor:

@@ -118,11 +118,10 @@ def from_official_unet(state: Mapping[str, Tensor], shared: bool) -> tuple[State
     if shared:
         keys = official_unet_keys("encoder", "decoder1", transposed=False)
         unused = official_unet_keys("encoder", "decoder2", transposed=True)
-        return _rename(
-            {name: tensor for name, tensor in state.items() if name in keys or name not in unused},
-            keys,
-            keys,
-        )
+        used = {
+            name: tensor for name, tensor in state.items() if name in keys or name not in unused
+        }
+        return _rename(used, keys, keys)
     return _rename(
         state,
         official_unet_keys("encoder1", "decoder1", transposed=False),
@@ -135,25 +134,15 @@ def _rename(state: Mapping[str, Tensor], keys1: Keys, keys2: Keys) -> tuple[Stat
     # Old checkpoints have no counters, and nothing depends on them.
     missing = [name for name in known if name not in state and not name.endswith(_COUNTER)]
     unexpected = [name for name in state if name not in known]
-    problems = []
-    if missing:
-        problems.append(
-            Problem(
-                "these are not the weights of an official CML network: names are missing",
-                "weights",
-                found=_few(sorted(state)),
-                expected=_few(missing),
-            )
+    what = "these are not the weights of an official CML network"
+    problems = [
+        Problem(f"{what}: {why}", "weights", _few(found), _few(expected))
+        for wrong, why, found, expected in (
+            (missing, "names are missing", sorted(state), missing),
+            (unexpected, "some names are unknown", unexpected, list(known)),
         )
-    if unexpected:
-        problems.append(
-            Problem(
-                "these are not the weights of an official CML network: some names are unknown",
-                "weights",
-                found=_few(unexpected),
-                expected=_few(list(known)),
-            )
-        )
+        if wrong
+    ]
     raise_all(problems)
     view1, view2 = (
         {ours: state[theirs] for theirs, ours in keys.items() if theirs in state}

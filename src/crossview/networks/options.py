@@ -1,10 +1,8 @@
-"""Output of every network, and the options that all networks share."""
+"""Options that all networks share."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class NetworkOptions(BaseModel):
@@ -12,22 +10,13 @@ class NetworkOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    scales: int = Field(
-        0,
-        ge=0,
-        le=3,
-        description="auxiliary heads on the coarser levels, fewer if there are fewer levels; "
-        "set by the method that uses them",
+    name: str
+    filters: int = Field(
+        16, ge=1, description="width of the first level, doubled at each further level"
     )
+    levels: int = Field(5, ge=2, le=8, description="resolutions, including the full one")
 
-    @model_serializer(mode="wrap")
-    def _without_heads_nothing_is_written(
-        self, handler: SerializerFunctionWrapHandler
-    ) -> dict[str, Any]:
-        """Omit ``scales`` if it is 0, so that recipes and checkpoints without it still match."""
-        table: dict[str, Any] = handler(self)
-        return (
-            table
-            if self.scales
-            else {key: value for key, value in table.items() if key != "scales"}
-        )
+    @property
+    def widths(self) -> list[int]:
+        """Return the number of features of each level, full resolution first."""
+        return [self.filters * 2**level for level in range(self.levels)]

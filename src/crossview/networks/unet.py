@@ -31,10 +31,6 @@ class UNetOptions(NetworkOptions):
     """Keys of [network] for the U-Net."""
 
     name: Literal["unet"] = "unet"
-    filters: int = Field(
-        16, ge=1, description="width of the first level, doubled at each further level"
-    )
-    levels: int = Field(5, ge=2, le=8, description="resolutions, including the full one")
     dropout: Probability | tuple[Probability, ...] = Field(
         (0.05, 0.1, 0.2, 0.3, 0.5),
         validate_default=True,
@@ -136,17 +132,17 @@ As in URPC (Luo et al., MICCAI 2021).
 class UNet(nn.Module):
     """U-Net for images (B, channels, H, W) whose sides are multiples of 2^(levels-1).
 
-    Its auxiliary heads are 3x3 convolutions on the coarser levels, resized to the nearest pixel. In
-    training they see perturbed features.
+    Its auxiliary heads are 3x3 convolutions on the ``scales`` next coarser levels, fewer if there
+    are fewer levels, resized to the nearest pixel. In training they see perturbed features.
     """
 
     Options: ClassVar[type[UNetOptions]] = UNetOptions
     dimensions: ClassVar[int] = 2
 
-    def __init__(self, options: UNetOptions, channels: int, classes: int) -> None:
+    def __init__(self, options: UNetOptions, channels: int, classes: int, scales: int = 0) -> None:
         super().__init__()
         self.options = options
-        widths = [options.filters * 2**level for level in range(options.levels)]
+        widths = options.widths
         inputs = [channels, *widths[:-1]]
         self.encoder = nn.ModuleList(
             Block(*level) for level in zip(inputs, widths, options.probabilities, strict=True)
@@ -160,8 +156,7 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(Block(2 * width, width) for width in reversed(widths[:-1]))
         self.last = nn.Conv2d(options.filters, classes, kernel_size=3, padding=1)
         self.heads = nn.ModuleList(
-            nn.Conv2d(width, classes, kernel_size=3, padding=1)
-            for width in widths[1 : options.scales + 1]
+            nn.Conv2d(width, classes, kernel_size=3, padding=1) for width in widths[1 : scales + 1]
         )
 
     def forward(self, image: Tensor) -> Output:

@@ -23,10 +23,6 @@ class VNetOptions(NetworkOptions):
     """Keys of [network] for the V-Net."""
 
     name: Literal["vnet"] = "vnet"
-    filters: int = Field(
-        16, ge=1, description="width of the first level, doubled at each further level"
-    )
-    levels: int = Field(5, ge=2, le=8, description="resolutions, including the full one")
     dropout: float = Field(
         0.5,
         ge=0,
@@ -87,17 +83,18 @@ def stage(width: int, level: int) -> nn.Sequential:
 class VNet(nn.Module):
     """V-Net for images (B, channels, X, Y, Z) whose sides are multiples of 2^(levels-1).
 
-    Its auxiliary heads are 1x1x1 convolutions on the coarser levels, resized trilinearly. They are
-    ported from URPC's 3D U-Net (Luo et al., MICCAI 2021), because URPC has published no V-Net.
+    Its auxiliary heads are 1x1x1 convolutions on the ``scales`` next coarser levels, fewer if there
+    are fewer levels, resized trilinearly. They are ported from URPC's 3D U-Net (Luo et al., MICCAI
+    2021), because URPC has published no V-Net.
     """
 
     Options: ClassVar[type[VNetOptions]] = VNetOptions
     dimensions: ClassVar[int] = 3
 
-    def __init__(self, options: VNetOptions, channels: int, classes: int) -> None:
+    def __init__(self, options: VNetOptions, channels: int, classes: int, scales: int = 0) -> None:
         super().__init__()
         self.options = options
-        widths = [options.filters * 2**level for level in range(options.levels)]
+        widths = options.widths
         up = TransposedUp if options.upsample == "transposed" else LinearUp
         self.first = Unit(channels, options.filters)
         self.down = nn.ModuleList(Down(width) for width in widths[:-1])
@@ -110,7 +107,7 @@ class VNet(nn.Module):
         )
         self.last = nn.Conv3d(options.filters, classes, kernel_size=1)
         self.heads = nn.ModuleList(
-            nn.Conv3d(width, classes, kernel_size=1) for width in widths[1 : options.scales + 1]
+            nn.Conv3d(width, classes, kernel_size=1) for width in widths[1 : scales + 1]
         )
 
     def forward(self, image: Tensor) -> Output:

@@ -17,8 +17,9 @@ from crossview import methods, networks
 from crossview.core.errors import Problem, UserError, fail, nearest, raise_all
 from crossview.data import sources
 from crossview.data.sources.source import DataOptions
-from crossview.inference.options import InferenceOptions
+from crossview.inference.options import InferenceOptions, windows_fit
 from crossview.methods.method import Method, MethodOptions, Stage
+from crossview.methods.plugin import checked_stages
 from crossview.recipe.layers import TABLES, Tables, load
 from crossview.training.options import TrainingOptions
 
@@ -51,10 +52,10 @@ class Recipe:
         network_class: Any = networks.find(self.network.name)
         table = self.network.model_dump()
 
-        def build_network(**replaced: Any) -> nn.Module:
+        def build_network(scales: int = 0, **replaced: Any) -> nn.Module:
             options = parse(network_class.Options, {**table, **replaced}, "network")
             network: nn.Module = network_class(
-                options, channels=channels, classes=self.data.classes
+                options, channels=channels, classes=self.data.classes, scales=scales
             )
             return network
 
@@ -64,7 +65,7 @@ class Recipe:
     def stages(self) -> tuple[Stage, ...]:
         """The stages of training, read from a method that holds no memory."""
         with torch.device("meta"):
-            return self.build_method(channels=1).stages
+            return checked_stages(self.build_method(channels=1))
 
     @property
     def uses_unlabelled(self) -> bool:
@@ -151,9 +152,7 @@ def _inference_conflicts(recipe: Recipe) -> list[Problem]:
         found = f"{len(inference.stride)} numbers"
         expected = f"{len(patch)}, one per axis of the patch"
         problems.append(Problem(what, "[inference] stride", found, expected))
-    elif inference.mode == "windows" and not all(
-        1 <= step <= side for step, side in zip(inference.stride, patch, strict=True)
-    ):
+    elif inference.mode == "windows" and not windows_fit(inference.stride, patch):
         what, found = "windows with this stride leave gaps", str(list(inference.stride))
         expected = f"from 1 to the side of the patch: {list(patch)}"
         problems.append(Problem(what, "[inference] stride", found, expected))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from crossview.core.errors import fail
 from crossview.core.files import write_text
 from crossview.core.text import points
-from crossview.evaluation.bootstrap import p_text
+from crossview.evaluation.bootstrap import Difference, p_text
 from crossview.evaluation.compare import Comparison
 from crossview.evaluation.rows import Row
 from crossview.evaluation.tables import left_out, unit
@@ -44,9 +44,10 @@ def write_table(
         return write_text(path, comparison.markdown())
     if path.suffix == ".csv":
         return write_text(path, comparison.csv())
-    section = ComparisonSection.of(comparison)
+    section = ComparisonSection(comparison)
     if path.suffix == ".svg":
-        return write_text(path, standalone(section.plots, title))
+        plots = [plot for plot in (section.means, section.differences) if plot is not None]
+        return write_text(path, standalone(plots, title))
     page = render("comparison.html.j2", title=title, about=about, comparison=section)
     return write_text(path, page)
 
@@ -63,81 +64,111 @@ def check_table_name(path: Path) -> None:
 
 @dataclass(frozen=True)
 class ComparisonSection:
-    """A comparison as a section of a page. The template formats the rows.
+    """A comparison as a section of a page. The template formats its rows."""
 
-    Attributes:
-        rows: By setting, each with its baseline first.
-        unit: The unit of distances.
-        sentences: The differences in words.
-        notes: Sentences below the table.
-        means: The plot of the means; None if none is defined.
-        differences: The plot of the differences; None without any.
-    """
+    comparison: Comparison
 
-    rows: Sequence[Row]
-    unit: str
-    sentences: Sequence[str]
-    notes: Sequence[str]
-    means: Drawing | None
-    differences: Drawing | None
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Rows by setting, each with its baseline first."""
+        rows = self.comparison.rows
+        settings = list(dict.fromkeys(row.setting for row in rows))
+        return sorted(rows, key=lambda row: (settings.index(row.setting), not row.is_baseline))
 
-    @classmethod
-    def of(cls, comparison: Comparison) -> ComparisonSection:
-        """Return the section of a comparison."""
-        settings = list(dict.fromkeys(row.setting for row in comparison.rows))
-        rows = sorted(
-            comparison.rows, key=lambda row: (settings.index(row.setting), not row.is_baseline)
-        )
-        several = len(settings) > 1
-        return cls(
-            rows,
-            unit(rows),
-            _sentences(rows, comparison.baseline or "", several),
-            [*left_out(rows), *comparison.notes],
-            _means(rows, several),
-            _differences(rows, comparison.baseline or "", several),
-        )
+    @cached_property
+    def several_settings(self) -> bool:
+        """True if a row's name needs its setting."""
+        return len({row.setting for row in self.rows}) > 1
 
     @property
-    def plots(self) -> list[Drawing]:
-        """The plots that there is something to draw for."""
-        return [plot for plot in (self.means, self.differences) if plot is not None]
+    def unit(self) -> str:
+        """Unit of distances."""
+        return unit(self.rows)
 
+    @property
+    def notes(self) -> list[str]:
+        """Sentences below the table."""
+        return [*left_out(self.rows), *self.comparison.notes]
 
-def _name(method: str, row: Row, several: bool) -> str:
-    """Return a method's name, with the row's setting if there are several."""
-    return f"{row_name(method)}, {row.setting}" if several else row_name(method)
+    @property
+    def sentences(self) -> list[str]:
+        """Differences in words."""
+        return [self._sentence(row, row.difference) for row in self.rows if row.difference]
 
+    @cached_property
+    def means(self) -> Drawing | None:
+        """Plot of the means; None if none is defined."""
+        drawn = []
+        for row in self.rows:
+            dice, name = row.metrics["dice"], self._name(row)
+            if not math.isnan(dice.mean):
+                seeds = dice.seeds if len(dice.seeds) > 1 else ()
+                hint = f"{name}: {100 * dice.mean:.2f} %"
+                drawn.append(Interval(name, dice.mean, dice.ci95, hint, seeds))
+        if not drawn:
+            return None
+        ends = [end for row in drawn for end in (row.mean, *(row.span or ()), *row.small)]
+        return interval_plot(
+            drawn,
+            overlap_limits(ends),
+            axis="Dice in %",
+            label="mean Dice of each method with its 95 % interval",
+            show=lambda value: f"{100 * value:g}",
+        )
 
-def _sentences(rows: Sequence[Row], baseline: str, several: bool) -> list[str]:
-    """Return the differences in words."""
-    sentences = []
-    for row in rows:
-        dice = row.difference
-        if dice is None:
-            continue
-        name, other = _name(row.method, row, several), _name(baseline, row, several)
+    @cached_property
+    def differences(self) -> Drawing | None:
+        """Plot of the differences, references in grey; None without any."""
+        drawn = []
+        for row in self.rows:
+            if dice := row.difference:
+                span, name = (dice.low, dice.high), self._name(row)
+                mean, low, high = (f"{100 * value:+.2f}" for value in (dice.mean, *span))
+                hint, colour = f"{name}: {mean} ({low} to {high})", 8 if row.reference else 1
+                drawn.append(Interval(name, dice.mean, span, hint, colour=colour))
+        if not drawn:
+            return None
+        ends = [0.0, *(end for row in drawn for end in row.span or ())]
+        room = max(0.005, 0.05 * (max(ends) - min(ends)))
+        baseline = row_name(self.comparison.baseline or "")
+        return interval_plot(
+            drawn,
+            (min(ends) - room, max(ends) + room),
+            letters=max(len(self._name(row)) for row in self.rows),
+            axis=f"Dice against {baseline}, in points",
+            label=f"differences of Dice against {baseline}, with their 95 % intervals",
+            show=lambda value: f"{100 * value:+g}" if abs(value) > 1e-9 else "0",
+            zero=True,
+        )
+
+    def _name(self, row: Row, method: str | None = None) -> str:
+        """Return the name of a row, or of another method in its setting."""
+        name = row_name(row.method if method is None else method)
+        return f"{name}, {row.setting}" if self.several_settings else name
+
+    def _sentence(self, row: Row, dice: Difference) -> str:
         span = f"{points(dice.low)} to {points(dice.high)}"
-        figures = f"{points(dice.mean)} points of Dice, 95 % interval {span}"
-        if row.verdict == "reference":
-            sentences.append(f"{name} (a reference, not a competitor) against {other}: {figures}.")
-        elif row.verdict == "one seed":
-            sentences.append(
-                f"{name} against {other}, one seed, so no verdict: {figures}. "
-                "The interval covers the scans only; other seeds may differ by as much."
-            )
-        elif row.verdict in ("better", "worse"):
-            sentences.append(f"{name} is {row.verdict} than {other}: {figures}{_p(row)}.")
-        else:
-            sentences.append(f"{name} shows no clear difference from {other}: {figures}{_p(row)}.")
-    return sentences
+        return SENTENCES[row.verdict].format(
+            row=self._name(row),
+            baseline=self._name(row, self.comparison.baseline),
+            figures=f"{points(dice.mean)} points of Dice, 95 % interval {span}",
+            p="" if row.p is None else _p(row, dice, row.p),
+        )
 
 
-def _p(row: Row) -> str:
+SENTENCES = {
+    "better": "{row} is better than {baseline}: {figures}{p}.",
+    "worse": "{row} is worse than {baseline}: {figures}{p}.",
+    "no difference shown": "{row} shows no clear difference from {baseline}: {figures}{p}.",
+    "reference": "{row} (a reference, not a competitor) against {baseline}: {figures}.",
+    "one seed": "{row} against {baseline}, one seed, so no verdict: {figures}. "
+    "The interval covers the scans only; other seeds may differ by as much.",
+}
+"""Differences in words, by verdict."""
+
+
+def _p(row: Row, dice: Difference, p: float) -> str:
     """Return the p-value and, if the interval alone would show a difference, why it does not."""
-    dice, p = row.difference, row.p
-    if dice is None or p is None:
-        return ""
     if row.verdict != "no difference shown" or dice.low <= 0 <= dice.high:
         return f", {p_text(p)}"
     if p <= dice.p:
@@ -148,48 +179,4 @@ def _p(row: Row) -> str:
     return (
         f". The interval excludes 0, but it is for one comparison alone ({p_text(dice.p)}). "
         f"Corrected for the number of comparisons: {p_text(p)}"
-    )
-
-
-def _means(rows: Sequence[Row], several: bool) -> Drawing | None:
-    drawn = []
-    for row in rows:
-        dice, name = row.metrics["dice"], _name(row.method, row, several)
-        if not math.isnan(dice.mean):
-            seeds = dice.seeds if len(dice.seeds) > 1 else ()
-            hint = f"{name}: {100 * dice.mean:.2f} %"
-            drawn.append(Interval(name, dice.mean, dice.ci95, hint, seeds))
-    if not drawn:
-        return None
-    return interval_plot(
-        drawn,
-        overlap_limits([end for row in drawn for end in (row.mean, *(row.span or ()), *row.small)]),
-        axis="Dice in %",
-        label="mean Dice of each method with its 95 % interval",
-        show=lambda value: f"{100 * value:g}",
-    )
-
-
-def _differences(rows: Sequence[Row], baseline: str, several: bool) -> Drawing | None:
-    """Draw the differences, references in grey. An interval that crosses zero shows none."""
-    drawn = []
-    for row in rows:
-        if (dice := row.difference) is not None:
-            name = _name(row.method, row, several)
-            mean, low, high = (f"{100 * value:+.2f}" for value in (dice.mean, dice.low, dice.high))
-            hint, colour = f"{name}: {mean} ({low} to {high})", 8 if row.reference else 1
-            drawn.append(Interval(name, dice.mean, (dice.low, dice.high), hint, colour=colour))
-    if not drawn:
-        return None
-    ends = [0.0, *(end for row in drawn for end in row.span or ())]
-    room = max(0.005, 0.05 * (max(ends) - min(ends)))
-    name = row_name(baseline)
-    return interval_plot(
-        drawn,
-        (min(ends) - room, max(ends) + room),
-        letters=max(len(_name(row.method, row, several)) for row in rows),
-        axis=f"Dice against {name}, in points",
-        label=f"differences of Dice against {name}, with their 95 % intervals",
-        show=lambda value: f"{100 * value:+g}" if abs(value) > 1e-9 else "0",
-        zero=True,
     )

@@ -1,51 +1,44 @@
-"""Tolerant reader of run folders: a run may be unfinished, killed or from a later version."""
+"""Content of a report: what a run folder contains, read once, and its cases for the page.
+
+A run may be unfinished, killed or from a later version.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crossview.core.errors import Problem, UserError
-from crossview.core.text import number
+from crossview.core.run_folder import EvaluationFolder, History, RunFolder
+from crossview.core.text import count, number
+from crossview.evaluation.metrics import METRICS
+from crossview.evaluation.scores import OTHER_CLEAN_UP
 from crossview.reporting.words import table
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Journal:
-    """Rows of journal.jsonl, in order."""
+class Score:
+    """A metric over cases: mean, standard deviation and 95 % interval, as far as recorded."""
 
-    rows: tuple[Row, ...] = ()
+    mean: float | None = None
+    sd: float | None = None
+    span: tuple[float, float] | None = None
 
-    def of(self, kind: str) -> list[Row]:
-        return [row for row in self.rows if row.get("kind") == kind]
+    @classmethod
+    def of(cls, entry: Any) -> Score:
+        """Read an entry of summary.json, a plain mean or a table."""
+        if not isinstance(entry, Mapping):
+            return cls(number(entry))
+        ends = entry.get("ci95")
+        low, high = map(number, ends) if isinstance(ends, list) and len(ends) == 2 else (None, None)
+        span = None if low is None or high is None else (low, high)
+        return cls(number(entry.get("mean")), number(entry.get("sd")), span)
 
-    @property
-    def finished(self) -> bool:
-        return any(row.get("kind") == "finished" for row in self.rows)
 
-    @property
-    def total_step(self) -> int:
-        """Optimiser steps done so far."""
-        return max((int(number(row.get("total_step")) or 0) for row in self.rows), default=0)
-
-    @property
-    def seconds(self) -> float | None:
-        """Seconds since the run began, from the last row that records them."""
-        return next(
-            (
-                found
-                for row in reversed(self.rows)
-                if (found := number(row.get("seconds"))) is not None
-            ),
-            None,
-        )
+def scores_of(entry: Any) -> dict[str, Score]:
+    """Return the score of each metric of a table of summary.json; empty where not recorded."""
+    return {metric: Score.of(table(entry).get(metric)) for metric in METRICS}
 
 
 @dataclass
@@ -82,6 +75,30 @@ class Evaluation:
             for index, scores in table(self.summary.get("classes")).items()
         }
 
+    @property
+    def scores(self) -> dict[str, Score]:
+        return scores_of(self.summary.get("mean"))
+
+    @property
+    def views(self) -> dict[str, Mapping[str, Any]]:
+        """Scores of each view, as in summary.json."""
+        views = table(self.summary.get("views"))
+        return {name: table(scores) for name, scores in views.items()}
+
+    @property
+    def empty(self) -> list[Mapping[str, Any]]:
+        """Empty structures, as in summary.json: case, class and kind."""
+        return [table(entry) for entry in self.summary.get("empty") or []]
+
+    @property
+    def unit(self) -> str:
+        return str(self.summary.get("unit") or "voxel")
+
+    @property
+    def counted(self) -> str:
+        """Number of cases in words."""
+        return count(len(self.summary.get("cases") or self.cases), f"{self.split} case")
+
     def pictured(self) -> list[tuple[CaseScores, Path]]:
         """Return the cases that have a picture, with its path."""
         return [
@@ -92,16 +109,20 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class RunFolder:
-    """Parsed contents of a run folder."""
+class RunContent:
+    """What a run folder contained when it was read."""
 
-    path: Path
+    folder: RunFolder
     recipe: Mapping[str, Any]
     recipe_text: str
     environment: Mapping[str, Any]
-    journal: Journal
+    journal: History
     evaluations: tuple[Evaluation, ...]
     batches: tuple[Path, ...]
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
 
     def option(self, section: str, key: str) -> Any:
         return table(self.recipe.get(section)).get(key)
@@ -112,122 +133,51 @@ class RunFolder:
         return "test" if self.option("training", "selection") == "test" else "validation"
 
 
-def read_run(path: Path) -> RunFolder:
+def read_run(path: Path) -> RunContent:
     """Read a run folder.
 
     Raises:
         UserError: If it is not a run folder, or its recipe or a summary cannot be read.
     """
-    if not (path / "recipe.toml").is_file():
-        raise UserError(
-            Problem(
-                "not a run folder",
-                where=str(path),
-                found="no recipe.toml" if path.is_dir() else "no such folder",
-                expected="a folder that crossview train wrote",
-                fix="give the folder that --out named",
-            )
-        )
-    text = (path / "recipe.toml").read_text(encoding="utf-8", errors="replace")
-    try:
-        recipe = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(
-            Problem(
-                "the file is not valid TOML",
-                where=str(path / "recipe.toml"),
-                found=str(error),
-                fix="restore the file",
-            )
-        ) from error
-    environment = path / "environment.json"
-    evaluations = [
-        _read_evaluation(summary.parent)
-        for summary in sorted(path.glob("evaluation/*/summary.json"))
-        if summary.parent.suffix != ".part"
-    ]
-    order = ["test", "validation"]
-    evaluations.sort(
-        key=lambda found: order.index(found.split) if found.split in order else len(order)
-    )
-    return RunFolder(
-        path=path,
-        recipe=recipe,
-        recipe_text=text,
-        environment=_read_json(environment) if environment.is_file() else {},
-        journal=read_journal(path / "journal.jsonl"),
-        evaluations=tuple(evaluations),
-        batches=tuple(sorted(path.glob("pictures/*.png"))),
+    run = RunFolder.require(path)
+    return RunContent(
+        folder=run,
+        recipe=run.tables,
+        recipe_text=run.recipe_text,
+        environment=run.environment,
+        journal=run.journal,
+        evaluations=tuple(_evaluation(found) for found in run.evaluations),
+        batches=run.pictures,
     )
 
 
-def read_journal(path: Path) -> Journal:
-    """Read the journal. Cut or damaged lines are skipped; a missing file reads as empty."""
-    if not path.is_file():
-        return Journal()
-    return Journal(tuple(_journal_rows(path)))
-
-
-def _journal_rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                yield row
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            Problem(
-                "the file is not valid JSON",
-                where=str(path),
-                found=str(error),
-                fix="run crossview evaluate again",
-            )
-        ) from error
-    return table(found)
-
-
-def _read_evaluation(folder: Path) -> Evaluation:
-    file = folder / "cases.csv"
-    cases = _read_cases(file) if file.is_file() else []
+def _evaluation(folder: EvaluationFolder) -> Evaluation:
+    cases = _cases(folder.cases() or ())
     cases.sort(key=lambda case: (2.0 if (dice := case.mean("dice")) is None else dice, case.case))
-    pictures = {picture.stem: picture for picture in sorted(folder.glob("pictures/*.png"))}
-    return Evaluation(folder.name, _read_json(folder / "summary.json"), tuple(cases), pictures)
+    return Evaluation(folder.split, folder.summary(), tuple(cases), folder.pictures)
 
 
-def _read_cases(file: Path) -> list[CaseScores]:
-    """Read cases.csv, which has one row per case, view and class, into one entry per case.
+def _cases(rows: Iterable[Mapping[str, Any]]) -> list[CaseScores]:
+    """Gather the rows of cases.csv, one per case, view and class, into one entry per case.
 
     Only the Dice of single views is kept.
     """
     cases: dict[str, CaseScores] = {}
-    with file.open(encoding="utf-8", errors="replace", newline="") as lines:
-        for row in csv.DictReader(lines):
-            name, index = row.get("case") or "", row.get("class") or ""
-            if not name or index == "mean":
-                continue
-            case = cases.setdefault(name, CaseScores(name, row.get("patient") or ""))
-            if row.get("view") == "other_cleanup":
-                continue
-            if row.get("view"):
-                case.views.setdefault(row["view"], {})[index] = number(row.get("dice"))
-                continue
-            case.classes[index] = {
-                metric: number(row.get(metric))
-                for metric in ("dice", "jaccard", "hd95", "asd", "assd")
-            }
-            if row.get("empty"):
-                case.empty.append((index, row["empty"]))
+    for row in rows:
+        name, index, view = row.get("case") or "", row.get("class") or "", row.get("view")
+        if not name:
+            continue
+        case = cases.setdefault(name, CaseScores(name, row.get("patient") or ""))
+        if view:
+            if view != OTHER_CLEAN_UP:
+                case.views.setdefault(view, {})[index] = number(row.get("dice"))
+            continue
+        case.classes[index] = {metric: number(row.get(metric)) for metric in METRICS}
+        if row.get("empty"):
+            case.empty.append((index, row["empty"]))
     return list(cases.values())
 
 
-def _mean(values: Any) -> float | None:
+def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

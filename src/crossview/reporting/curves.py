@@ -7,8 +7,9 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+from crossview.core.run_folder import Row
 from crossview.core.text import number
-from crossview.reporting.content import Row, RunFolder
+from crossview.reporting.content import RunContent
 from crossview.reporting.svg import Chart, Point, Series, line_chart
 from crossview.reporting.verdict import is_idle
 from crossview.reporting.words import table
@@ -17,7 +18,7 @@ MOST_LINES = 8
 """Number of distinguishable colours."""
 
 
-def training_charts(run: RunFolder) -> list[Chart]:
+def training_charts(run: RunContent) -> list[Chart]:
     """Return the charts that the journal allows, with stages marked; none before the first step."""
     steps, stages = run.journal.of("step"), run.journal.of("stage")
     boundaries = [
@@ -46,7 +47,7 @@ def training_charts(run: RunFolder) -> list[Chart]:
     return charts
 
 
-def _validation(run: RunFolder) -> list[tuple[str, list[Series]]]:
+def _validation(run: RunContent) -> list[tuple[str, list[Series]]]:
     """Return (title, lines) of the charts of Dice in training.
 
     The first has the mean, and each view dashed. The second has each class, if there are several.
@@ -71,7 +72,7 @@ def _validation(run: RunFolder) -> list[tuple[str, list[Series]]]:
     return charts + ([(f"{title}, each class", [mean, *by_class])] if len(by_class) > 1 else [])
 
 
-def _class_names(run: RunFolder) -> Mapping[str, str]:
+def _class_names(run: RunContent) -> Mapping[str, str]:
     """Return the names of the classes as evaluated, or as recorded before training."""
     recorded = enumerate(run.environment.get("class_names") or [])
     return next(
@@ -116,7 +117,7 @@ def _points(rows: list[Row], *keys: str) -> list[Point]:
     return points
 
 
-def speed_sentence(run: RunFolder) -> str:
+def speed_sentence(run: RunContent) -> str:
     """Return a sentence on the speed of training and the share of time spent waiting for data."""
     steps = run.journal.of("step")
     speeds = [speed for _, speed in _points(steps, "samples_per_second")]

@@ -2,127 +2,117 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from crossview.core.text import number
+from crossview.core.run_folder import RunFolder
+from crossview.core.text import count, number
 from crossview.reporting.svg import Chart, short
 from crossview.reporting.words import table
 
 AXES = ("left to right", "back to front", "foot to head")
-
-
 FLAT_AXES = ("downwards", "across")
-
-
 WIDTH, HEIGHT, TOP, BOTTOM = 300, 132, 8, 34
-
-
 BINS = 12
-
-
 LEGEND = (("labelled", 2, False), ("unlabelled", 1, False))
 
 
-def data_sheet(run: Path) -> dict[str, Any] | None:
-    """Return the counts, histograms and (key, value, reason) choices of run/plan.json.
+@dataclass(frozen=True)
+class DataSheet:
+    """The scans in words, histograms of what differs between them, and the plan.
 
-    None if the run was not planned or plan.json cannot be read.
+    Attributes:
+        about: A sentence on the scans.
+        same: Properties that are the same in all scans.
+        charts: A histogram per property that differs.
+        device: The device that was planned for.
+        choices: (key, value, reason) of the plan.
     """
-    try:
-        plan = json.loads((run / "plan.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(plan, dict):
+
+    about: str
+    same: list[str]
+    charts: list[Chart]
+    device: str
+    choices: list[tuple[str, str, str]]
+
+
+def data_sheet(run: RunFolder) -> DataSheet | None:
+    """Return the sheet of plan.json; None if the run was not planned or it cannot be read."""
+    plan = run.plan
+    if not plan:
         return None
     fingerprint = table(plan.get("fingerprint"))
     cases = [case for case in fingerprint.get("cases") or [] if isinstance(case, dict)]
-    choices = [
-        (str(each.get("key")), _value(each.get("value")), str(each.get("reason")))
-        for each in plan.get("choices") or []
-    ]
-    labelled = sum(bool(case.get("labelled")) for case in cases)
+    labelled = [bool(case.get("labelled")) for case in cases]
     channels = int(number(fingerprint.get("channels")) or 1)
     kind = "CT (Hounsfield units)" if fingerprint.get("ct") else "no absolute intensity scale"
-    about = (
-        f"{labelled} labelled and {len(cases) - labelled} unlabelled scans, "
-        f"{channels} channel{'s' if channels != 1 else ''}, {kind}."
+    charts, same = [], []
+    for title, values in _properties(cases, channels):
+        known = {value for value in values if value is not None}
+        if len(known) > 1:
+            charts.append(histogram(title, values, labelled))
+        elif known:
+            same.append(f"{title}: {_value(known.pop())}")
+    return DataSheet(
+        about=f"{sum(labelled)} labelled and {len(cases) - sum(labelled)} unlabelled scans, "
+        f"{count(channels, 'channel')}, {kind}.",
+        same=same,
+        charts=charts,
+        device=str(plan.get("device") or ""),
+        choices=[
+            (str(each.get("key")), _value(each.get("value")), str(each.get("reason")))
+            for each in plan.get("choices") or []
+        ],
     )
-    charts, same = _charts(cases, channels)
-    return {
-        "about": about,
-        "same": same,
-        "device": str(plan.get("device") or ""),
-        "choices": choices,
-        "charts": charts,
-    }
 
 
 def _value(value: Any) -> str:
     """Return a recipe value on one line, with 4 significant digits."""
     if isinstance(value, list):
         return ", ".join(map(_value, value))
-    return (
-        f"{value:.4g}"
-        if isinstance(value, float)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _charts(cases: Sequence[Mapping[str, Any]], channels: int) -> tuple[list[Chart], list[str]]:
-    """Return histograms of what differs between scans, and in words what is the same in all.
+def _properties(
+    cases: Sequence[Mapping[str, Any]], channels: int
+) -> Iterator[tuple[str, list[float | None]]]:
+    """Yield each property with its value per scan.
 
     Per axis: size in voxels and spacing in mm. Per channel: median and 99.5th percentile.
     """
-    count = max((len(case.get("shape") or []) for case in cases), default=0)
-    names = AXES if count == 3 else FLAT_AXES[:count]
-    wanted = [
-        (f"voxels {name}", [_at(case.get("shape"), axis) for case in cases])
-        for axis, name in enumerate(names)
-    ]
-    wanted += [
-        (f"mm per voxel {name}", [_at(case.get("spacing"), axis) for case in cases])
-        for axis, name in enumerate(names)
-    ]
+    axes = max((len(case.get("shape") or []) for case in cases), default=0)
+    for key, unit in (("shape", "voxels"), ("spacing", "mm per voxel")):
+        for axis, name in enumerate(AXES if axes == 3 else FLAT_AXES[:axes]):
+            yield f"{unit} {name}", [_at(case.get(key), axis) for case in cases]
     for channel in range(channels):
         of = f" of channel {channel}" if channels > 1 else ""
-        percentiles = [_at(case.get("percentiles"), channel) for case in cases]
-        wanted += [(f"median intensity{of}", [_at(each, 1) for each in percentiles])]
-        wanted += [(f"99.5th percentile of intensity{of}", [_at(each, 2) for each in percentiles])]
-    marks = [bool(case.get("labelled")) for case in cases]
-    charts, same = [], []
-    for title, values in wanted:
-        known = {found for value in values if (found := number(value)) is not None}
-        if len(known) > 1:
-            charts.append(histogram(title, values, marks))
-        elif known:
-            same.append(f"{title}: {_value(known.pop())}")
-    return charts, same
+        for place, name in ((1, "median intensity"), (2, "99.5th percentile of intensity")):
+            yield f"{name}{of}", [_at(case.get("percentiles"), channel, place) for case in cases]
 
 
-def _at(values: Any, index: int) -> Any:
-    return values[index] if isinstance(values, list) and index < len(values) else None
+def _at(values: Any, *places: int) -> float | None:
+    """Return a number in nested lists; None if there is none."""
+    for place in places:
+        values = values[place] if isinstance(values, list) and place < len(values) else None
+    return number(values)
 
 
-def histogram(title: str, values: Sequence[Any], labelled: Sequence[bool]) -> Chart:
+def histogram(title: str, values: Sequence[float | None], labelled: Sequence[bool]) -> Chart:
     """Return a histogram of a value per scan, labelled scans stacked on the others.
 
     The value axis is logarithmic if the values span a factor of 100 or more.
     """
     known = [
-        (float(found), mark)
-        for value, mark in zip(values, labelled, strict=True)
-        if (found := number(value)) is not None
+        (value, mark) for value, mark in zip(values, labelled, strict=True) if value is not None
     ]
-    low, high = min(value for value, _ in known), max(value for value, _ in known)
+    low, high = min(known)[0], max(known)[0]
     log = low > 0 and high >= 100 * low
     scale, back = (math.log, math.exp) if log else (float, float)
     start, end = scale(low), scale(high)

@@ -9,12 +9,12 @@ from typing import Any
 from markupsafe import Markup
 
 from crossview.core.errors import UserError
-from crossview.core.text import count, duration, number, percent
+from crossview.core.text import duration, number, percent
 from crossview.recipe.layers import TABLES, differences, shipped_methods, shipped_settings
 from crossview.recipe.resolve import resolve
-from crossview.reporting.content import RunFolder
+from crossview.reporting.content import RunContent, Score
 from crossview.reporting.plots import Mark, strip
-from crossview.reporting.results import Score, row_anchor, scores_of
+from crossview.reporting.results import row_anchor
 from crossview.reporting.verdict import is_optimistic, stale_step
 from crossview.reporting.words import SELECTIONS, method_name, table
 from crossview.training.options import MEASURED
@@ -33,7 +33,7 @@ class Headline:
     badges: list[tuple[str, str]]
 
 
-def headline(run: RunFolder) -> Headline:
+def headline(run: RunContent) -> Headline:
     return Headline(
         method=method_name(str(run.option("method", "name") or "?")),
         setting=str(run.recipe.get("setting") or run.option("data", "source") or "own data"),
@@ -42,7 +42,7 @@ def headline(run: RunFolder) -> Headline:
     )
 
 
-def _facts(run: RunFolder) -> list[tuple[str, str]]:
+def _facts(run: RunContent) -> list[tuple[str, str]]:
     steps, seed = run.journal.total_step, run.option("training", "seed")
     device = run.environment.get("device_name") or run.environment.get("device")
     facts = _scan_facts(run)
@@ -57,7 +57,7 @@ def _facts(run: RunFolder) -> list[tuple[str, str]]:
     return facts
 
 
-def _scan_facts(run: RunFolder) -> list[tuple[str, str]]:
+def _scan_facts(run: RunContent) -> list[tuple[str, str]]:
     """Return the scan counts that the run recorded, or the number of labels in its recipe."""
     slices = run.option("data", "source") == "acdc"
     noun = "slices" if slices else "scans"
@@ -78,7 +78,7 @@ def _amount(value: Any) -> int:
     return len(value) if isinstance(value, list) else int(number(value) or 0)
 
 
-def _badges(run: RunFolder) -> list[tuple[str, str]]:
+def _badges(run: RunContent) -> list[tuple[str, str]]:
     selection = str(run.option("training", "selection") or "last")
     if selection == "test" or any(is_optimistic(each.summary) for each in run.evaluations):
         badges = [(f"selected on {selection}, optimistic", "bad")]
@@ -98,7 +98,7 @@ def _badges(run: RunFolder) -> list[tuple[str, str]]:
     return badges + [(text, "warn") for text, holds in warnings.items() if holds]
 
 
-def changed_keys(run: RunFolder) -> list[str]:
+def changed_keys(run: RunContent) -> list[str]:
     """Return the keys, other than the seed, in which a run differs from its named setting.
 
     Only keys that affect the result count. Empty for a recipe planned for the user's own scans, and
@@ -123,7 +123,7 @@ def changed_keys(run: RunFolder) -> list[str]:
     return [key for key in keys if key not in ("seed", *MEASURED)]
 
 
-def planned_steps(run: RunFolder) -> int:
+def planned_steps(run: RunContent) -> int:
     """Return the steps of all stages in the recipe's [method]; 0 if it has none."""
     method = table(run.recipe.get("method"))
     return sum(
@@ -141,21 +141,20 @@ class HeadlineScore:
     strip: Markup | None
 
 
-def headline_score(run: RunFolder) -> HeadlineScore | None:
+def headline_score(run: RunContent) -> HeadlineScore | None:
     if not run.evaluations:
         return None
     evaluation = run.evaluations[0]
-    scores, old = scores_of(evaluation.summary.get("mean")), stale_step(evaluation, run)
-    on = count(len(evaluation.summary.get("cases") or evaluation.cases), f"{evaluation.split} case")
+    old, on = stale_step(evaluation, run), evaluation.counted
     marks = [
-        Mark(dice, f"{case.case}: {percent(dice)} %", f"#{row_anchor(0, index)}")
+        Mark(value, f"{case.case}: {percent(value)} %", f"#{row_anchor(0, index)}")
         for index, case in enumerate(evaluation.cases)
-        if (dice := case.mean("dice")) is not None
+        if (value := case.mean("dice")) is not None
     ]
-    dice = scores["dice"]
+    dice = evaluation.scores["dice"]
     return HeadlineScore(
         on if old is None else f"{on} at step {old:,}; the run has continued since",
-        scores,
-        str(evaluation.summary.get("unit") or "voxel"),
+        evaluation.scores,
+        evaluation.unit,
         strip(marks, dice.mean, dice.span, "Dice of each case") if len(marks) > 1 else None,
     )

@@ -14,14 +14,11 @@ from PIL import Image, features
 BUDGET = 4_800_000
 """Bytes of pictures in a report, before base64 adds a third."""
 
-
 SIZES = ((1500, 84), (1240, 78), (1060, 74), (860, 72))
 """Widths in pixels and qualities. The first that fits is used."""
 
-
 BYTES_A_PIXEL = 0.11
 """Rough size of a case's picture in bytes per pixel. It decides which size is tried first."""
-
 
 SMALLEST = 30_000
 

@@ -7,23 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossview.core.files import write_text
-from crossview.core.plugins import arguments, command
+from crossview.core.plugins import arguments
 from crossview.evaluation.compare import Comparison
 from crossview.reporting.anonymous import without_names
 from crossview.reporting.comparison import ComparisonSection
-from crossview.reporting.content import RunFolder, read_run
+from crossview.reporting.content import RunContent, read_run
 from crossview.reporting.curves import speed_sentence, training_charts
 from crossview.reporting.data_sheet import data_sheet
 from crossview.reporting.headline import headline, headline_score, planned_steps
 from crossview.reporting.images import Embedded, embed
 from crossview.reporting.results import Pictures, Results
 from crossview.reporting.templates import render
-from crossview.reporting.verdict import cautions, result_sentences, unlabelled_effect
+from crossview.reporting.unlabelled import unlabelled_effect
+from crossview.reporting.verdict import cautions, result_sentences
 from crossview.reporting.words import table
 
 BATCH_BUDGET = 1_000_000
-
-
 MOST_BATCHES = 4
 
 
@@ -50,33 +49,33 @@ def write_report(
     Raises:
         UserError: If the folder is not a readable run.
     """
-    folder = read_run(run) if names else without_names(read_run(run))
-    pictures = Pictures.of(folder)
-    results = [Results(each, index, pictures) for index, each in enumerate(folder.evaluations)]
-    plugin = arguments(str(folder.option("method", "name")))
+    content = read_run(run) if names else without_names(read_run(run))
+    pictures = Pictures.of(content)
+    results = [Results(each, index, pictures) for index, each in enumerate(content.evaluations)]
+    plugin = arguments(str(content.option("method", "name")))
     html = render(
         "page.html.j2",
-        run=folder,
-        head=headline(folder),
-        comparison=None if comparison is None else ComparisonSection.of(comparison),
+        run=content,
+        head=headline(content),
+        comparison=None if comparison is None else ComparisonSection(comparison),
         comparison_title=comparison_title,
-        score=headline_score(folder),
-        sentences=result_sentences(folder.evaluations[0]) if folder.evaluations else [],
-        unlabelled=unlabelled_effect(folder, compared=comparison is not None)
-        if folder.journal.rows
+        score=headline_score(content),
+        sentences=result_sentences(content.evaluations[0]) if content.evaluations else [],
+        unlabelled=unlabelled_effect(content, compared=comparison is not None)
+        if content.journal.rows
         else None,
-        cautions=cautions(folder),
-        planned=planned_steps(folder),
+        cautions=cautions(content),
+        planned=planned_steps(content),
         plugin="".join(f" {word}" for word in plugin),
         featured=next((case for each in results for case in each.cases if case.featured), None),
         results=results,
-        data_sheet=data_sheet(run),
-        charts=training_charts(folder),
-        speed=speed_sentence(folder),
-        batches=_batches(folder),
-        notes=_notes(folder),
-        commands=_commands(folder),
-        environment=_environment(folder),
+        data_sheet=data_sheet(content.folder),
+        charts=training_charts(content),
+        speed=speed_sentence(content),
+        batches=_batches(content),
+        notes=_notes(content),
+        commands=_commands(content),
+        environment=_environment(content),
     )
     return write_text(path or run / "report.html", html)
 
@@ -89,7 +88,7 @@ class Batch:
     image: Embedded
 
 
-def _batches(run: RunFolder) -> list[Batch]:
+def _batches(run: RunContent) -> list[Batch]:
     """Return each stage's first picture and the last of all.
 
     Files are named "<stage number>-<stage>-step-<step>".
@@ -107,7 +106,7 @@ def _batch_name(path: Path) -> str:
     return f"stage {stage}, step {int(step):,}" if step.isdecimal() else path.stem
 
 
-def _notes(run: RunFolder) -> list[str]:
+def _notes(run: RunContent) -> list[str]:
     """Return the notes that qualify the numbers of the page, each sentence once."""
     notes: list[object] = []
     for evaluation in run.evaluations:
@@ -119,15 +118,15 @@ def _notes(run: RunFolder) -> list[str]:
     return list(dict.fromkeys(str(note) for note in notes if note))
 
 
-def _commands(run: RunFolder) -> list[str]:
+def _commands(run: RunContent) -> list[str]:
     return [
         str(run.environment.get("command") or "crossview train RECIPE --data DATA --out RUN"),
-        *(command("evaluate", run.path, "--split", each.split) for each in run.evaluations),
+        *(run.folder.command("evaluate", "--split", each.split) for each in run.evaluations),
         f"crossview report {shlex.quote(str(run.path))}",
     ]
 
 
-def _environment(run: RunFolder) -> list[tuple[str, str]]:
+def _environment(run: RunContent) -> list[tuple[str, str]]:
     """Return environment.json without what the page shows elsewhere; lists, tables on one line."""
     shown = []
     for name, value in run.environment.items():

@@ -9,13 +9,13 @@ from html import escape
 
 from markupsafe import Markup
 
-from crossview.reporting.svg import Drawing, Scale, circle, line, text, ticks
+from crossview.reporting.svg import Drawing, Scale, circle, line, text, value_axis
 
 WIDTH, ROW, RIGHT = 1000, 34, 20
 """Width of an interval plot, height of its rows, and its right margin."""
 
 LONGEST = 28
-"""Most letters of a name beside a plot."""
+"""Most letters of a name next to a plot."""
 
 STYLE = """
 text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; fill: #5a6575; }
@@ -48,10 +48,7 @@ def strip(
     width, height, base = 520, 128, 74
     low, high = overlap_limits([mark.value for mark in marks])
     across = Scale(low, high, 16, width - 16)
-    parts = []
-    for value in ticks(low, high, 6):
-        parts.append(line(across(value), across(value), 6, height - 22, "grid"))
-        parts.append(text(across(value), height - 6, f"{100 * value:g}"))
+    parts = value_axis(across, 6, height - 22, lambda value: f"{100 * value:g}", 6)
     radius, piled = 0.0, []
     for radius in (5.0, 4.0, 3.2, 2.4):
         piled = _piled(marks, across, radius)
@@ -95,7 +92,7 @@ class Interval:
     """Row of an interval plot: a large dot with a bar, and small dots below.
 
     Attributes:
-        name: The text beside the row.
+        name: The text next to the row.
         mean: The large dot, a fraction.
         span: The ends of the bar, or None.
         hint: The tooltip of the large dot.
@@ -135,23 +132,26 @@ def interval_plot(
     left = min(260, 24 + 8 * max(letters, *(len(row.name) for row in rows)))
     height = ROW * len(rows) + 48
     across = Scale(*limits, left, WIDTH - RIGHT)
-    parts = [text((left + WIDTH - RIGHT) / 2, height - 5, axis, "axis")]
-    for value in ticks(*limits, 8):
-        parts.append(line(across(value), across(value), 4, height - 40, "grid"))
-        parts.append(text(across(value), height - 24, show(value)))
+    parts = value_axis(across, 4, height - 40, show, 8)
+    parts.append(text((left + WIDTH - RIGHT) / 2, height - 5, axis, "axis"))
     if zero:
         parts.append(line(across(0), across(0), 4, height - 40, "stage zero"))
     for place, row in enumerate(rows):
-        y, colour = 22 + ROW * place, f"c{row.colour}"
+        y = 22 + ROW * place
         name = row.name if len(row.name) <= LONGEST else row.name[: LONGEST - 1] + "…"
         parts.append(text(left - 14, y + 4, name, "name", "end"))
-        if row.span is not None:
-            parts.append(line(across(row.span[0]), across(row.span[1]), y, y, f"interval {colour}"))
-        parts.append(circle(across(row.mean), y, 6, colour, row.hint))
-        parts += [
-            circle(across(value), y + 10, 3, "seed", f"{100 * value:.2f} %") for value in row.small
-        ]
+        parts += _marks(row, across, y)
     return Drawing(WIDTH, height, parts, label)
+
+
+def _marks(row: Interval, across: Scale, y: float) -> list[str]:
+    colour, parts = f"c{row.colour}", []
+    if row.span is not None:
+        parts.append(line(across(row.span[0]), across(row.span[1]), y, y, f"interval {colour}"))
+    parts.append(circle(across(row.mean), y, 6, colour, row.hint))
+    return parts + [
+        circle(across(value), y + 10, 3, "seed", f"{100 * value:.2f} %") for value in row.small
+    ]
 
 
 def standalone(plots: Sequence[Drawing], title: str) -> str:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from crossview.core.text import count, number
+from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.scores import is_the_answer
-from crossview.reporting.content import CaseScores, Evaluation, RunFolder
+from crossview.reporting.content import CaseScores, Evaluation, RunContent, Score, scores_of
 from crossview.reporting.images import BUDGET, Embedded, embed
-from crossview.reporting.words import METRICS, table
+from crossview.reporting.words import table
 
 FEATURED_BUDGET = 420_000
-
 
 KINDS = {
     "missed": "missed",
@@ -24,35 +24,8 @@ KINDS = {
     "both_empty": "absent and correctly not found: not counted",
 }
 
-
 RELEASED = "an empty prediction or label counts as Dice 0 and distance 0, as in released scripts"
-
-
 PENALISED = "a missed structure has the image's diagonal as its HD95"
-
-
-@dataclass(frozen=True)
-class Score:
-    """A metric over cases: mean, standard deviation and 95 % interval, as far as recorded."""
-
-    mean: float | None = None
-    sd: float | None = None
-    span: tuple[float, float] | None = None
-
-    @classmethod
-    def of(cls, entry: Any) -> Score:
-        """Read an entry of summary.json, a plain mean or a table."""
-        if not isinstance(entry, Mapping):
-            return cls(number(entry))
-        ends = entry.get("ci95")
-        low, high = map(number, ends) if isinstance(ends, list) and len(ends) == 2 else (None, None)
-        span = None if low is None or high is None else (low, high)
-        return cls(number(entry.get("mean")), number(entry.get("sd")), span)
-
-
-def scores_of(entry: Any) -> dict[str, Score]:
-    """Return the score of each metric of a table of summary.json; empty where not recorded."""
-    return {metric: Score.of(table(entry).get(metric)) for metric in METRICS}
 
 
 @dataclass(frozen=True)
@@ -73,7 +46,7 @@ class Pictures:
     featured: Path | None = None
 
     @classmethod
-    def of(cls, run: RunFolder) -> Pictures:
+    def of(cls, run: RunContent) -> Pictures:
         """Embed the first evaluation's median case, large, and others that fit, worst first."""
         scored = [
             path
@@ -116,16 +89,8 @@ class Results:
     pictures: Pictures = Pictures()
 
     @property
-    def split(self) -> str:
-        return self.evaluation.split
-
-    @property
     def summary(self) -> Mapping[str, Any]:
         return self.evaluation.summary
-
-    @property
-    def unit(self) -> str:
-        return str(self.summary.get("unit") or "voxel")
 
     @property
     def about(self) -> str:
@@ -144,7 +109,7 @@ class Results:
     @property
     def metrics(self) -> list[str]:
         mean = table(self.summary.get("mean"))
-        return [name for name in ("dice", "jaccard", "hd95", "asd", "assd") if name in mean]
+        return [name for name in METRICS if name in mean]
 
     @property
     def class_names(self) -> dict[str, str]:
@@ -160,7 +125,7 @@ class Results:
             ScoreRow(name, scores_of(classes[index]))
             for index, name in self.evaluation.classes.items()
         ]
-        mean = ScoreRow("mean", scores_of(self.summary.get("mean")), total=True)
+        mean = ScoreRow("mean", self.evaluation.scores, total=True)
         return rows if len(rows) == 1 else [*rows, mean]
 
     @property
@@ -169,10 +134,10 @@ class Results:
 
         None for a method with one network.
         """
-        views = table(self.summary.get("views"))
+        views = self.evaluation.views
         if len(views) < 2:
             return []
-        answers = [name for name, view in views.items() if self._is_answer(view)]
+        answers = [name for name, view in views.items() if is_the_answer(view, self.summary)]
         if len(answers) == 1:
             [answer] = answers
             others = [name for name in views if name != answer]
@@ -181,13 +146,10 @@ class Results:
             others, last = list(views), self._view_row("together", self.summary, total=True)
         return [*(self._view_row(name, views[name]) for name in others), last]
 
-    def _is_answer(self, view: Any) -> bool:
-        return is_the_answer(table(view), self.summary)
-
-    def _view_row(self, name: str, view: Any, total: bool = False) -> ScoreRow:
-        classes = table(table(view).get("classes"))
-        dice = (Score.of(table(classes.get(index)).get("dice")) for index in self.class_names)
-        return ScoreRow(name, scores_of(table(view).get("mean")), tuple(dice), total)
+    def _view_row(self, name: str, view: Mapping[str, Any], total: bool = False) -> ScoreRow:
+        classes = table(view.get("classes"))
+        dice = tuple(scores_of(classes.get(index))["dice"] for index in self.class_names)
+        return ScoreRow(name, scores_of(view.get("mean")), dice, total)
 
     @property
     def rules(self) -> list[ScoreRow]:
@@ -199,8 +161,8 @@ class Results:
         else:
             clean_up = f"clean-up: {other.get('clean_up', 'the other way')}"
         mean = table(self.summary.get("mean"))
-        kinds = [table(entry).get("kind") for entry in self.summary.get("empty") or []]
-        penalised = mean.get("hd95_penalised") if "missed" in kinds else None
+        missed = any(entry.get("kind") == "missed" for entry in self.evaluation.empty)
+        penalised = mean.get("hd95_penalised") if missed else None
         others = {
             clean_up: other.get("mean"),
             RELEASED: table(self.summary.get("released_convention")).get("mean"),
@@ -215,10 +177,9 @@ class Results:
     @property
     def empty(self) -> list[str]:
         """A sentence per empty structure."""
-        entries = [table(entry) for entry in self.summary.get("empty") or []]
         return [
             f"{entry.get('case')}: {self._found(str(entry.get('class')), str(entry.get('kind')))}."
-            for entry in entries
+            for entry in self.evaluation.empty
         ]
 
     def _found(self, index: str, kind: str) -> str:
@@ -228,9 +189,11 @@ class Results:
     @property
     def view_names(self) -> list[str]:
         """Names of the views that are scored per case and are not the result."""
-        views = table(self.summary.get("views"))
+        views = self.evaluation.views
         found = {name for case in self.evaluation.cases for name in case.views}
-        return sorted(name for name in found if not self._is_answer(views.get(name)))
+        return sorted(
+            name for name in found if not is_the_answer(views.get(name, {}), self.summary)
+        )
 
     @cached_property
     def cases(self) -> list[CaseRow]:

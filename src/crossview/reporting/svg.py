@@ -135,6 +135,17 @@ def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
     ]
 
 
+def value_axis(
+    across: Scale, top: float, bottom: float, show: Callable[[float], str], most: int
+) -> list[str]:
+    """Draw at most about ``most`` vertical grid lines, with their values below."""
+    parts = []
+    for value in ticks(across.low, across.high, most):
+        parts.append(line(across(value), across(value), top, bottom, "grid"))
+        parts.append(text(across(value), bottom + 16, show(value)))
+    return parts
+
+
 def line_chart(
     title: str,
     series: Sequence[Series],

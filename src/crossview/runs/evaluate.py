@@ -1,10 +1,11 @@
+"""The verb evaluate: score a run's checkpoint on the test or validation cases."""
+
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from crossview.core.errors import Problem, UserError
-from crossview.core.plugins import command
+from crossview.core.errors import fail
 from crossview.core.progress import Progress
 from crossview.data.case import Case
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
@@ -52,22 +53,20 @@ def evaluate(
     run = run if isinstance(run, Run) else Run.open(run)
     recipe = run.recipe
     if split not in ("test", "validation"):
-        raise UserError(Problem(f"unknown split '{split}'", expected="test or validation"))
+        fail(f"unknown split '{split}'", expected="test or validation")
     root = run.data_root(data)
     splits = find_splits(recipe, root)
     chosen: tuple[Case, ...] = getattr(splits, split)[:cases]
     if not chosen:
-        segment = command("predict", run.path, "SCANS", "--out", "DIR")
+        segment = run.command("predict", "SCANS", "--out", "DIR")
         fix = (
             f"to segment scans: {segment}; "
             f"to score cases, list labelled cases as {split} in split.toml"
         )
-        raise UserError(
-            Problem(
-                f"the data set has no {split} cases",
-                where=str(root or recipe.data.source),
-                fix=fix if splits.raw else "",
-            )
+        fail(
+            f"the data set has no {split} cases",
+            root or recipe.data.source,
+            fix=fix if splits.raw else "",
         )
     where = find_device(device)
     set_kernels(deterministic=False)
@@ -79,10 +78,7 @@ def evaluate(
     summary = evaluate_cases(
         predictor,
         chosen,
-        classes=splits.classes,
-        class_names=splits.class_names,
-        unit=splits.unit,
-        channels=splits.channels,
+        splits,
         preprocessing=preprocessing_of(recipe, splits),
         out=folder,
         header={

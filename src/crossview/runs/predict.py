@@ -1,4 +1,4 @@
-"""Trained models for programs: arrays in, predictions out."""
+"""The verb predict, and trained models for programs: arrays in, predictions out."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import fail
 from crossview.core.progress import Progress
+from crossview.data.io.scan import check_finite
 from crossview.data.preprocess import Preprocessing
-from crossview.inference.files import origin_of, predict_files
+from crossview.inference.files import predict_files
+from crossview.inference.items import ArrayItem
+from crossview.inference.outputs import MapName, Outputs, origin_of
 from crossview.inference.predict import Prediction, Predictor
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.runs.run import Run, make_predictor, stored_precision, trained_method
@@ -66,26 +69,28 @@ def predict(
     recipe = found.recipe
     if flips is not None:
         recipe = resolve(recipe.tables(), [f"inference.flips={str(flips).lower()}"])
+    asked: dict[MapName, bool] = {
+        "probability": probabilities,
+        "disagreement": disagreement,
+        "entropy": entropy,
+    }
+    table = recipe.inference.model_dump(mode="json")
+    outputs = Outputs(
+        Path(out),
+        maps=tuple(name for name, wanted in asked.items() if wanted),
+        resume=resume,
+        overwrite=overwrite,
+        origin=origin_of(recipe.method.name, found.step, found.state["weights"], table),
+    )
     return predict_files(
         make_predictor(recipe, found.method, where, stored_precision(recipe)),
         [Path(each) for each in inputs],
-        Path(out),
+        outputs,
         data=recipe.data,
         channels=found.channels,
-        probabilities=probabilities,
-        disagreement=disagreement,
-        entropy=entropy,
-        resume=resume,
-        overwrite=overwrite,
         progress=progress,
         done=done,
         remark=remark,
-        origin=origin_of(
-            recipe.method.name,
-            found.step,
-            found.state["weights"],
-            recipe.inference.model_dump(mode="json"),
-        ),
     )
 
 
@@ -128,16 +133,9 @@ class Model:
                 required spacing is missing.
         """
         array = self._with_channels(np.asarray(image, dtype=np.float32))
-        if not np.isfinite(array).all():
-            raise UserError(
-                Problem(
-                    "the image contains values that are not numbers",
-                    found="NaN or infinity",
-                    fix="set them to the background's value",
-                )
-            )
+        check_finite(array, "the image", "image")
         prepared = Preprocessing.of(self.recipe.data).image(array, spacing, "the image")
-        (prediction,) = self.predictor.predict([prepared], [array.shape[1:]])
+        ((_, prediction),) = self.predictor.predict([ArrayItem(prepared, array.shape[1:])])
         return prediction
 
     def _with_channels(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -150,9 +148,7 @@ class Model:
         expected = f"{self.channels} channel(s), then {spatial} axes" + (
             ", or the axes alone" if self.channels == 1 else ""
         )
-        raise UserError(
-            Problem("the image has an unexpected shape", found=str(array.shape), expected=expected)
-        )
+        fail("the image has an unexpected shape", found=array.shape, expected=expected)
 
 
 def load(run: Run | Path | str, device: str = "auto") -> Model:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from crossview.core.errors import Problem, UserError, raise_all
+from crossview.core.errors import Problem, raise_all
 from crossview.core.files import nearest_folder
 from crossview.core.progress import Progress
 from crossview.data import sources
 from crossview.data.case import Case, Splits
-from crossview.data.checks.case import check_case
+from crossview.data.checks.case import read_case
 from crossview.data.preprocess import AS_STORED, Preprocessing
 from crossview.data.store import Store
 from crossview.data.stream import Stream
@@ -148,16 +148,13 @@ def scoring_problems(recipe: Recipe, splits: Splits) -> list[Problem]:
     axes = (2, 3) if len(recipe.data.patch) == 2 else (3,)
 
     def problems_of(case: Case) -> list[Problem]:
-        try:
-            image, label = case.read_image(), case.read_label() if case.read_label else None
-        except UserError as error:
-            return list(error.problems)
-        if image.ndim - 1 in axes:
-            return check_case(image, label, case, splits.classes, splits.channels)
+        read = read_case(case, splits.classes, splits.channels)
+        if read.image is None or read.image.ndim - 1 in axes:
+            return read.problems
         what = "the case does not fit the inference mode"
         fitting = " or ".join(map(str, axes))
         expected = f"{fitting}, for inference.mode = {recipe.inference.mode}"
-        return [Problem(what, case.id, f"{image.ndim - 1} axes", expected)]
+        return [Problem(what, case.id, f"{read.image.ndim - 1} axes", expected)]
 
     with ThreadPoolExecutor(4) as pool:
         return [*chain.from_iterable(pool.map(problems_of, scored_cases(recipe, splits)))]

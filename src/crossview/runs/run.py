@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ import torch
 
 from crossview.core import plugins
 from crossview.core.environment import VERSION, environment_now
-from crossview.core.errors import Problem, UserError, raise_all
+from crossview.core.errors import UserError, fail, raise_all
 from crossview.core.files import check_writable, write_text
 from crossview.core.progress import Progress
-from crossview.core.run_folder import Journal, read_journal
+from crossview.core.run_folder import ENVIRONMENT, JOURNAL, PLAN, RECIPE, RunFolder
 from crossview.data.case import Splits
 from crossview.inference.predict import Predictor
 from crossview.methods.method import Method
-from crossview.recipe.layers import Tables, differences, read_tables
+from crossview.recipe.layers import differences
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.runs.lock import LOCK
 from crossview.training import checkpoint
@@ -35,63 +36,24 @@ from crossview.training.options import CHANGEABLE_ON_RESUME, current
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run folder that exists."""
+class Run(RunFolder):
+    """A run folder with its typed recipe, its data and its checkpoints."""
 
-    path: Path
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))  # accepts a str as well
-
-    @staticmethod
-    def open(path: Path | str) -> Run:
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
         """Return the run in ``path``. Raise UserError if it is not a run folder."""
-        run = Run(Path(path))
-        if not (run.path / "recipe.toml").is_file():
-            found = "no such folder" if not run.path.is_dir() else "a folder without recipe.toml"
-            raise UserError(
-                Problem(
-                    "this is not a run folder",
-                    where=str(path),
-                    found=found,
-                    fix="give a folder that crossview train wrote",
-                )
-            )
-        return run
+        return cls.require(path)
 
-    @property
+    @cached_property
     def recipe(self) -> Recipe:
-        path = self.path / "recipe.toml"
-        tables = current(read_tables(path))
+        tables, file = current(self.tables), self.path / RECIPE
         try:
             return resolve(tables)
         except UserError as error:
-            raise UserError(
-                [
-                    replace(each, where=f"{path}: {each.where}".rstrip(": "))
-                    for each in error.problems
-                ]
-            ) from None
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        path = self.path / "environment.json"
-        try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(content, dict):
-                raise ValueError(f"a {type(content).__name__} instead of an object")
-        except (OSError, ValueError) as error:
-            fix = "restore the file, or train again with --overwrite"
-            raise UserError(
-                Problem(
-                    "the run's environment can't be read",
-                    str(path),
-                    str(error),
-                    "the file that crossview train wrote",
-                    fix,
-                )
-            ) from None
-        return content
+            named = [
+                replace(each, where=f"{file}: {each.where}".rstrip(": ")) for each in error.problems
+            ]
+            raise UserError(named) from None
 
     def data_root(self, given: Path | str | None) -> Path | None:
         """Return the folder of the data: the one given, else the one used in training.
@@ -99,28 +61,17 @@ class Run:
         It is None for a source that needs no data. Raise UserError if the folder used in training
         no longer exists.
         """
-        stored = self.environment.get("data")
-        if given is not None or not stored:
-            return None if given is None else Path(given)
-        if not Path(stored).is_dir():
-            fix = "give its new place with --data DATA"
-            raise UserError(
-                Problem(
-                    "the data folder that the run was trained on no longer exists",
-                    stored,
-                    "no such folder",
-                    fix=fix,
-                )
+        stored = self.require_environment().get("data")
+        if given is not None:
+            return Path(given)
+        if stored and not Path(stored).is_dir():
+            fail(
+                "the data folder that the run was trained on no longer exists",
+                stored,
+                found="no such folder",
+                fix="give its new place with --data DATA",
             )
-        return Path(stored)
-
-    @property
-    def journal(self) -> Journal:
-        return Journal(self.path / "journal.jsonl")
-
-    @property
-    def finished(self) -> bool:
-        return any(row["kind"] == "finished" for row in read_journal(self.journal.path))
+        return Path(stored) if stored else None
 
     @property
     def trained(self) -> bool:
@@ -133,15 +84,6 @@ class Run:
             last.exists() and checkpoint.read(last)["position"]["total_step"] > 0
         )
 
-    @property
-    def waited_in_vain(self) -> bool:
-        """True if the networks never became ready, so that no unlabelled scan was used.
-
-        The labelled stage waited for them and took all steps of the run.
-        """
-        looks = [row for row in read_journal(self.journal.path) if row["kind"] == "readiness"]
-        return self.finished and bool(looks) and not looks[-1]["ready"]
-
     def checkpoint(self, name: str | None = None) -> Path:
         """Return a checkpoint's file, by default that of the run's selection policy.
 
@@ -149,23 +91,19 @@ class Run:
         """
         name = name or ("last" if self.recipe.training.selection == "last" else "selected")
         if name not in ("last", "selected"):
-            raise UserError(
-                Problem(
-                    f"there is no checkpoint '{name}'",
-                    where=str(self.path),
-                    expected="last or selected",
-                )
-            )
+            fail(f"there is no checkpoint '{name}'", self.path, expected="last or selected")
         return self.path / "checkpoints" / f"{name}.pt"
 
 
+FOLDERS = ("checkpoints", "pictures")
+
+
 ENTRIES = (
-    "environment.json",
-    "checkpoints",
-    "pictures",
-    "recipe.toml",
-    "plan.json",
-    "journal.jsonl",
+    ENVIRONMENT,
+    *FOLDERS,
+    RECIPE,
+    PLAN,
+    JOURNAL,
     "evaluation",
     "model.pt",
     "report.html",
@@ -181,34 +119,19 @@ def check_free(path: Path, overwrite: bool) -> None:
     try:
         found = {entry.name for entry in path.iterdir()} - {LOCK} if path.exists() else set()
     except OSError as error:
-        raise UserError(
-            Problem(
-                "the run folder can't be created",
-                str(path),
-                error.strerror or str(error),
-                fix="choose another --out",
-            )
-        ) from None
+        why, fix = error.strerror or error, "choose another --out"
+        fail("the run folder can't be created", path, found=why, fix=fix)
     check_writable(path)
     # A run that was killed while its folder was being created.
-    begun = "environment.json" in found and found <= {
-        "environment.json",
-        "checkpoints",
-        "pictures",
-    }
+    begun = ENVIRONMENT in found and found <= {ENVIRONMENT, *FOLDERS}
     if not found or begun:
         return
-    if not {"recipe.toml", "environment.json"} <= found:
-        raise UserError(
-            Problem(
-                "the output folder exists and is not a crossview run",
-                where=str(path),
-                fix="choose another --out",
-            )
-        )
+    if not {RECIPE, ENVIRONMENT} <= found:
+        what = "the output folder exists and is not a crossview run"
+        fail(what, path, fix="choose another --out")
     if not overwrite:
         fix = "resume it with --resume, replace it with --overwrite, or choose another --out"
-        raise UserError(Problem("this folder already contains a run", where=str(path), fix=fix))
+        fail("this folder already contains a run", path, fix=fix)
 
 
 def check_disk(path: Path, method: Method) -> None:
@@ -221,14 +144,12 @@ def check_disk(path: Path, method: Method) -> None:
     there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     free = shutil.disk_usage(there).free
     if free < needed:
-        raise UserError(
-            Problem(
-                "not enough disk space",
-                str(path),
-                f"{free / 2**20:.0f} MiB free",
-                f"at least {needed / 2**20:.0f} MiB",
-                "free disk space, or choose another --out",
-            )
+        fail(
+            "not enough disk space",
+            path,
+            found=f"{free / 2**20:.0f} MiB free",
+            expected=f"at least {needed / 2**20:.0f} MiB",
+            fix="free disk space, or choose another --out",
         )
 
 
@@ -238,16 +159,16 @@ def create(path: Path, recipe: Recipe, about: Mapping[str, Any]) -> Run:
     recipe.toml is deleted first and written last: a folder without it is no run. ``about`` is the
     content of environment.json.
     """
-    for name in sorted(ENTRIES, key=lambda name: name != "recipe.toml"):
+    for name in sorted(ENTRIES, key=lambda name: name != RECIPE):
         old = path / name
         if old.is_dir() and not old.is_symlink():
             shutil.rmtree(old)
         else:
             old.unlink(missing_ok=True)
-    write_text(path / "environment.json", json.dumps(dict(about), indent=1))
-    for folder in ("checkpoints", "pictures"):
+    write_text(path / ENVIRONMENT, json.dumps(dict(about), indent=1))
+    for folder in FOLDERS:
         (path / folder).mkdir()
-    write_text(path / "recipe.toml", recipe.toml())
+    write_text(path / RECIPE, recipe.toml())
     return Run(path)
 
 
@@ -257,25 +178,13 @@ def recipe_on_resume(run: Run, asked: Recipe) -> Recipe:
     Raise UserError for any other difference.
     """
     stored, new = run.recipe.tables(), asked.tables()
-    problems = differences(stored, new)
-    if stored["method"]["name"] != new["method"]["name"]:
-        problems = [
-            Problem(
-                "the run to resume was trained with another method",
-                str(run.path),
-                new["method"]["name"],
-                stored["method"]["name"],
-            )
-        ]
-    raise_all(problems)
-    changed: Tables = {
-        **stored,
-        "training": {
-            **stored["training"],
-            **{key: new["training"][key] for key in CHANGEABLE_ON_RESUME},
-        },
-    }
-    return resolve(changed)
+    method, other = stored["method"]["name"], new["method"]["name"]
+    if method != other:
+        what = "the run to resume was trained with another method"
+        fail(what, run.path, found=other, expected=method)
+    raise_all(differences(stored, new))
+    changed = {key: new["training"][key] for key in CHANGEABLE_ON_RESUME}
+    return resolve({**stored, "training": stored["training"] | changed})
 
 
 def stored_precision(recipe: Recipe) -> Precision:
@@ -284,10 +193,8 @@ def stored_precision(recipe: Recipe) -> Precision:
 
 def other_environment(run: Run, device: torch.device, processes: int = 1) -> list[str]:
     """Return a warning if a run is resumed in another environment than it began in."""
-    then, now = (
-        {"processes": 1, **run.environment},
-        {**environment_now(device), "processes": processes},
-    )
+    then = {"processes": 1, **run.require_environment()}
+    now = {**environment_now(device), "processes": processes}
     keys = ("torch", "threads", "device_name", "processes")
     different = [
         f"{key} {then[key]} then, {now[key]} now" for key in keys if then.get(key) != now[key]
@@ -299,7 +206,7 @@ def other_environment(run: Run, device: torch.device, processes: int = 1) -> lis
 def other_plugin(run: Run) -> list[str]:
     """Return a warning if the plugin's code has changed since the run began."""
     name = run.recipe.method.name
-    change = plugins.changed(name, run.environment)
+    change = plugins.changed(name, run.require_environment())
     return [f"The code of {name} has changed since the run began: {change}."] if change else []
 
 
@@ -313,7 +220,7 @@ def plugin_on_resume(run: Run, writes: bool) -> list[str]:
         return warnings
     if writes:
         about = run.environment | plugins.remembered(run.recipe.method.name)
-        write_text(run.path / "environment.json", json.dumps(about, indent=1))
+        write_text(run.path / ENVIRONMENT, json.dumps(about, indent=1))
     return []
 
 
@@ -339,7 +246,9 @@ def write_model(run: Run, splits: Splits) -> Path:
 class TrainedMethod:
     """A trained method on its device.
 
-    step: the training step of its weights. state: the whole content of its file.
+    Attributes:
+        step: The training step of its weights.
+        state: The whole content of its file.
     """
 
     recipe: Recipe
@@ -362,9 +271,7 @@ def trained_method(run: Run | Path | str, device: torch.device) -> TrainedMethod
         run = run if isinstance(run, Run) else Run.open(run)
         path = model if (model := run.path / "model.pt").exists() else run.checkpoint()
         state, recipe = checkpoint.read(path), run.recipe
-    channels = int(state.get("channels", 1))
-    method, step = load_method(recipe, path, channels, device)
-    return TrainedMethod(recipe, method, channels, step, state)
+    return _loaded(recipe, state, path, int(state.get("channels", 1)), device)
 
 
 def load_method(
@@ -374,17 +281,23 @@ def load_method(
 
     Raise UserError for a checkpoint of another recipe.
     """
-    state = checkpoint.read(path, "cpu")
+    found = _loaded(recipe, checkpoint.read(path), path, channels, device)
+    return found.method, found.step
+
+
+def _loaded(
+    recipe: Recipe, state: Mapping[str, Any], path: Path, channels: int, device: torch.device
+) -> TrainedMethod:
     method = recipe.build_method(channels)
     different = differences(state["recipe"], recipe.tables()) if "recipe" in state else []
     checkpoint.load_weights(method, state, path, different)
     place(method, device, len(recipe.data.patch))
     step = state["position"]["total_step"] if "position" in state else state["step"]
-    return method, step
+    return TrainedMethod(recipe, method, channels, step, state)
 
 
 def recordable(recipe: Recipe, device: torch.device) -> bool:
-    """True if passes are recorded as CUDA graphs: the recipe asks for it, and this is a GPU."""
+    """True if passes are recorded as CUDA graphs: the recipe asks for it and the device can."""
     return recipe.training.compile == "graphs" and device.type == "cuda"
 
 
@@ -397,21 +310,16 @@ def make_predictor(
     *,
     many: bool = False,
 ) -> Predictor:
-    """Return the recipe's predictor. many: for a whole set, so passes are recorded if possible."""
-    options = recipe.inference
-    passes = (
-        Recordings(networks_of(method)).passes
-        if many and recordable(recipe, device)
-        else nullcontext
-    )
+    """Return the predictor that the recipe describes.
+
+    many: True for whole sets: passes are then recorded, if the recipe records them.
+    """
+    recorded = many and recordable(recipe, device)
+    passes = Recordings(networks_of(method)).passes if recorded else nullcontext
     return Predictor(
         method,
-        mode=options.mode,
-        patch=recipe.data.patch,
-        stride=options.stride,
-        largest_component=options.largest_component,
-        batch=options.batch,
-        flips=options.flips,
+        recipe.inference,
+        recipe.data.patch,
         device=device,
         precision=precision,
         progress=progress,

@@ -18,20 +18,20 @@ from torch import Tensor
 from crossview.core.environment import environment_now
 from crossview.core.errors import fail
 from crossview.core.files import write_text
-from crossview.core.plugins import remembered
+from crossview.core.plugins import LOADED, remembered
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
-from crossview.core.run_folder import read_journal
+from crossview.core.run_folder import PLAN
 from crossview.evaluation.evaluate import quick_dice
 from crossview.inference.predict import evaluating
 from crossview.methods.method import Method
-from crossview.methods.plugin import Checked
+from crossview.methods.plugin import check_views
 from crossview.recipe.layers import differences, load
 from crossview.recipe.plan import Plan
 from crossview.recipe.planned import asked_on_resume, resolve_planned
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.reporting.page import write_report
-from crossview.reporting.pictures.case import draw_batch
+from crossview.reporting.pictures.batch import draw_batch
 from crossview.runs.lock import locked
 from crossview.runs.prepare import (
     Prepared,
@@ -131,7 +131,8 @@ def train(
             method = new_method(asked, prepared)
             check_disk(path, method)
             images = prepared.stream.batch(0, 0, unlabelled=False).image
-            try_views(method, images[:1])
+            if asked.method.name in LOADED:
+                try_views(method, images[:1])
             measured, seconds = list[str](), dict[str, float]()
             if not resume:
                 measured, seconds = measure(asked.training, method, images, not world.several)
@@ -143,7 +144,7 @@ def train(
             if not resume and world.first:
                 create(path, settled, about(settled, prepared, seconds, world.size))
                 if plan is not None:
-                    write_text(path / "plan.json", json.dumps(plan.as_json(), indent=1))
+                    write_text(path / PLAN, json.dumps(plan.as_json(), indent=1))
         outcome = train_job(make_job(path, settled, prepared, method, world), resumed, max_steps)
         with world.together():  # the others wait: the launcher may kill all ranks when one exits
             if world.first:
@@ -163,10 +164,9 @@ def new_method(recipe: Recipe, prepared: Prepared) -> Method:
 
 def try_views(method: Method, image: Tensor) -> None:
     """Call a plugin's views once without side effects, so that an error shows before training."""
-    if isinstance(method, Checked):
-        devices = [image.device] if image.is_cuda else []
-        with torch.random.fork_rng(devices), evaluating(method), torch.no_grad():
-            method.views(image)
+    devices = [image.device] if image.is_cuda else []
+    with torch.random.fork_rng(devices), evaluating(method), torch.no_grad():
+        check_views(method, image)
 
 
 def _identity(recipe: Recipe, prepared: Prepared) -> str:
@@ -181,7 +181,7 @@ def resumption(run: Run, recipe: Recipe, prepared: Prepared, world: World) -> Re
     Raises UserError if the training cases are not those that the run began with, or the checkpoint
     is missing or damaged.
     """
-    then = run.environment.get("training_cases", prepared.fingerprint)
+    then = run.require_environment().get("training_cases", prepared.fingerprint)
     if then != prepared.fingerprint:
         splits = prepared.splits
         fail(
@@ -194,7 +194,7 @@ def resumption(run: Run, recipe: Recipe, prepared: Prepared, world: World) -> Re
     changed_plugin = plugin_on_resume(run, writes=world.first)
     last = run.path / "checkpoints" / "last.pt"
     if not last.exists():
-        if any(read_journal(run.journal.path)):  # a checkpoint is written before the first row
+        if run.journal.rows:  # a checkpoint is written before the first row
             fix = "restore it, or train again with --overwrite"
             fail("the run's checkpoint is missing", last, fix=fix)
         return None
@@ -260,4 +260,4 @@ def scorer(
         return None
     predictor = make_predictor(recipe, method, prepared.device, precision)
     preprocessing = preprocessing_of(recipe, splits)
-    return lambda: quick_dice(predictor, cases, splits.classes, splits.channels, preprocessing)
+    return lambda: quick_dice(predictor, cases, splits, preprocessing)

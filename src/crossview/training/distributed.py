@@ -13,15 +13,16 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from crossview.core.errors import Problem, UserError, of_system
+from crossview.core.errors import Problem, UserError, fail, of_system
 from crossview.core.processes import Place, orphaned, place
+from crossview.core.text import count
 from crossview.training.batch_norm import share_batch_norm
 from crossview.training.device import find_device
 
@@ -61,7 +62,7 @@ class World:
         """Return this process's device for ``training.device``. Raise UserError if it has none."""
         device = find_device(name)
         if self.gpus and device.type == "cpu" and name != "cpu":
-            raise _too_few_gpus(1)
+            _too_few_gpus(1)
         return device
 
     @contextmanager
@@ -115,20 +116,16 @@ class Ranks(World):
         if name == "cpu":
             return torch.device("cpu")
         if name not in ("auto", "cuda"):
-            fix = (
-                "use auto: each process takes its own GPU; CUDA_VISIBLE_DEVICES selects among them"
-            )
-            raise UserError(
-                Problem(
-                    "one device cannot serve several processes",
-                    "[training] device",
-                    name,
-                    "auto, cuda or cpu",
-                    fix,
-                )
+            fail(
+                "one device cannot serve several processes",
+                "[training] device",
+                found=name,
+                expected="auto, cuda or cpu",
+                fix="use auto: each process takes its own GPU; "
+                "CUDA_VISIBLE_DEVICES selects among them",
             )
         if self.local_rank >= torch.cuda.device_count():
-            raise _too_few_gpus(self.local_size)
+            _too_few_gpus(self.local_size)
         device = torch.device("cuda", self.local_rank)
         torch.cuda.set_device(device)
         return device
@@ -157,17 +154,12 @@ class Ranks(World):
     def agree(self, what: str, value: object) -> None:
         values = dict.fromkeys(self._gather(str(value)))
         if len(values) > 1:
-            fix = (
-                "give every process the same command, code, data and run folder, "
-                "on a disk that all machines share"
-            )
-            raise UserError(
-                Problem(
-                    f"the processes differ in {what}",
-                    found=" and ".join(values),
-                    expected="the same in all",
-                    fix=fix,
-                )
+            fail(
+                f"the processes differ in {what}",
+                found=" and ".join(values),
+                expected="the same in all",
+                fix="give every process the same command, code, data and run folder, "
+                "on a disk that all machines share",
             )
 
     def signal(self, caught: Sequence[int]) -> int:
@@ -207,11 +199,11 @@ class Ranks(World):
         return dict(zip(numbers, (values / self.size).tolist(), strict=True))
 
 
-def _too_few_gpus(wanted: int) -> UserError:
-    there = torch.cuda.device_count()
-    found = f"{there} GPU{'' if there == 1 else 's'} on this machine"
-    fix = f"use --gpus {there}" if there else "rehearse on the CPU: --set training.device=cpu"
-    return UserError(Problem("fewer GPUs than processes", "--gpus", found, str(wanted), fix))
+def _too_few_gpus(wanted: int) -> NoReturn:
+    gpus = torch.cuda.device_count()
+    found = f"{count(gpus, 'GPU')} on this machine"
+    fix = f"use --gpus {gpus}" if gpus else "rehearse on the CPU: --set training.device=cpu"
+    fail("fewer GPUs than processes", "--gpus", found=found, expected=wanted, fix=fix)
 
 
 def join(gpus: int | None = None) -> World:
@@ -226,9 +218,7 @@ def join(gpus: int | None = None) -> World:
             "start them with crossview train --gpus, "
             "or your own script with torchrun --standalone --nproc-per-node"
         )
-        raise UserError(
-            Problem("the number of processes is different", "gpus", found, str(gpus), fix)
-        )
+        fail("the number of processes is different", "gpus", found=found, expected=gpus, fix=fix)
     if here is None:
         return World(gpus=gpus is not None)
     if not dist.is_initialized():
@@ -246,11 +236,9 @@ def _connect(here: Place) -> None:
             backend, store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT
         )
     except (dist.DistError, RuntimeError, ValueError) as error:
-        found = (str(error).splitlines() or [type(error).__name__])[0]
-        fix = (
-            "set MASTER_ADDR to the machine of the first process, "
-            "and MASTER_PORT to a free port there"
+        fail(
+            "the processes cannot find each other",
+            found=(str(error).splitlines() or [type(error).__name__])[0],
+            fix="set MASTER_ADDR to the machine of the first process, "
+            "and MASTER_PORT to a free port there",
         )
-        raise UserError(
-            Problem("the processes cannot find each other", found=found, fix=fix)
-        ) from None

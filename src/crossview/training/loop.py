@@ -17,7 +17,7 @@ from torch import Tensor
 
 from crossview.core.processes import stop_signals
 from crossview.core.rng import Randomness
-from crossview.core.run_folder import Journal
+from crossview.core.run_folder import JOURNAL, Journal
 from crossview.core.tensors import Batch
 from crossview.data.prefetch import Prefetcher, Request
 from crossview.methods.method import Stage
@@ -78,7 +78,7 @@ class Training:
 
     def __init__(self, job: Job, progress: TrainingProgress) -> None:
         self.job, self.progress, self.world = job, progress, job.world
-        self.journal = Journal(job.folder / "journal.jsonl", writes=self.world.first)
+        self.journal = Journal(job.folder / JOURNAL, writes=self.world.first)
         self.stages, self.steps = job.method.stages, _steps(job)
         self.position = Position()
         self.begun = self.saved = time.monotonic()
@@ -133,6 +133,7 @@ class Training:
         unselected = self.position.best_step == self.position.step
         if self.world.first and job.options.selection != "last" and unselected:
             checkpoint.write(job.selected, state)
+        resumed.checkpoint = {}  # frees its memory
 
     # -- stages ------------------------------------------------------------------------------
 

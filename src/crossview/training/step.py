@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
 from crossview.core.tensors import Batch
-from crossview.methods.method import Method, Stage, Terms
+from crossview.methods.method import Method, Stage
+from crossview.methods.plugin import checked_terms
 
 
 def backpropagate(
@@ -30,8 +31,11 @@ def backpropagate(
 
     Returns:
         The terms of the loss by name, scalars on the batch's device. The loss is their sum.
+
+    Raises:
+        UserError: If what the method returns is not a loss.
     """
-    parts, terms = _parts(method, batch, stage, step), dict[str, Tensor]()
+    parts, terms = checked_terms(method, batch, stage, step), dict[str, Tensor]()
     while True:
         with forward():
             part = next(parts, None)
@@ -40,12 +44,3 @@ def backpropagate(
         torch.stack(list(part.values())).sum().backward()  # type: ignore[no-untyped-call]
         terms |= {name: value.detach() for name, value in part.items()}
         del part  # frees its autograd graph before the next pass
-
-
-def _parts(method: Method, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
-    """Yield the dicts of terms; a loss that returns a single dict is computed here, in forward."""
-    parts = method.loss(batch, stage, step)
-    if isinstance(parts, dict):
-        yield parts
-    else:
-        yield from parts

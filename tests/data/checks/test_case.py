@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crossview.data.checks.case import check_case
+from crossview.data.checks.case import read_case
 
 IMAGE, LABEL = np.zeros((1, 4, 3, 2), np.float32), np.zeros((4, 3, 2), np.uint8)
 
@@ -15,7 +15,7 @@ def with_value(array, value):
 
 
 def check(make_case, image, label):
-    return check_case(image, label, make_case("case", image, label), classes=3, channels=1)
+    return read_case(make_case("case", image, label), classes=3, channels=1).problems
 
 
 @pytest.mark.parametrize("label", [LABEL, LABEL + 2, None])

@@ -1,4 +1,4 @@
-"""The rules over a whole data set: each names the cases that break it, and leaves sound sets alone."""
+"""The rules for a whole data set: each names the cases that break it and accepts sound sets."""
 
 from dataclasses import replace
 

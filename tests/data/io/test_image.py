@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from crossview.core.errors import UserError
-from crossview.data.io.image import image_channels, read_image, read_mask
+from crossview.data.io.image import read_header, read_image, read_label
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 COLOUR = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
@@ -37,7 +37,8 @@ def test_values_are_those_of_the_file(tmp_path, name, array, channels):
     np.testing.assert_array_equal(
         image, array[None] if channels == 1 else np.moveaxis(array, -1, 0)
     )
-    assert image_channels(path) == channels
+    header = read_header(path)
+    assert (header.shape, header.channels) == (array.shape[:2], channels)
 
 
 def test_transparency_is_dropped_and_palettes_are_resolved(tmp_path):
@@ -47,7 +48,7 @@ def test_transparency_is_dropped_and_palettes_are_resolved(tmp_path):
     )
     palette = save(tmp_path / "p.png", GREY, "P")
     assert read_image(palette).shape == (3, 3, 4)
-    assert image_channels(palette) == 3
+    assert read_header(palette).channels == 3
     assert read_image(save(tmp_path / "la.png", GREY, "LA")).shape == (1, 3, 4)
     assert (
         read_image(save(tmp_path / "1.png", GREY > 5)).tolist()
@@ -67,7 +68,7 @@ def test_transparency_is_dropped_and_palettes_are_resolved(tmp_path):
     ],
 )
 def test_grey_values_are_classes_and_255_alone_is_class_1(tmp_path, mask, classes):
-    label = read_mask(save(tmp_path / "m.png", np.array(mask, np.uint8)))
+    label = read_label(save(tmp_path / "m.png", np.array(mask, np.uint8)))
     assert label.dtype == np.uint8
     assert label.tolist() == classes
 
@@ -78,14 +79,14 @@ def test_masks_of_other_kinds(tmp_path):
         ("1.png", binary),
         ("rgb.png", np.repeat(255 * binary[..., None], 3, -1).astype(np.uint8)),
     ):
-        assert read_mask(save(tmp_path / name, array)).tolist() == binary.astype(int).tolist()
+        assert read_label(save(tmp_path / name, array)).tolist() == binary.astype(int).tolist()
     palette = Image.new("P", (4, 3))
     palette.putpalette([0, 0, 0, 200, 30, 0, 0, 90, 0])
     palette.putdata((GREY % 3).ravel().tolist())
     palette.save(tmp_path / "p.png")
-    assert read_mask(tmp_path / "p.png").tolist() == (GREY % 3).tolist()
-    assert read_mask(save(tmp_path / "16.png", GREY.astype(np.uint16))).tolist() == GREY.tolist()
-    assert read_mask(save(tmp_path / "f.tif", GREY.astype(np.float32))).tolist() == GREY.tolist()
+    assert read_label(tmp_path / "p.png").tolist() == (GREY % 3).tolist()
+    assert read_label(save(tmp_path / "16.png", GREY.astype(np.uint16))).tolist() == GREY.tolist()
+    assert read_label(save(tmp_path / "f.tif", GREY.astype(np.float32))).tolist() == GREY.tolist()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_masks_of_other_kinds(tmp_path):
 def test_masks_that_are_none_list_their_values(tmp_path, array, told):
     path = save(tmp_path / "m.tif", array)
     with pytest.raises(UserError) as error:
-        read_mask(path)
+        read_label(path)
     assert told in str(error.value)
     assert str(path) in str(error.value)
 

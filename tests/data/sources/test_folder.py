@@ -185,7 +185,7 @@ ORDERS = st.permutations([0, 1, 2]).map(tuple)
 @given(axes=ORDERS, order=ORDERS, flips=st.tuples(*[st.booleans()] * 3))
 @settings(max_examples=20, deadline=None)
 def test_every_orientation_gives_the_same_case(tmp_path_factory, axes, order, flips):
-    """The same scan stored in any of the 48 ways is the same case; its affine leads to the same places."""
+    """A scan stored in any of the 48 ways is one case; its affine leads to the same places."""
     root = make_folder(tmp_path_factory.mktemp("turned"), labelled=2, unlabelled=0)
     image, label = scan(0)
     as_stored = np.stack([np.argsort(axes), [-1 if flip else 1 for flip in flips]], axis=1)
@@ -260,7 +260,8 @@ def test_patients_stay_together(plain):
     assert ids(found.unused) == ["case02", "case04"]
     assert "are not used for training" in str(found.warnings[0])
     (plain / "split.toml").write_text(
-        'labelled = ["case01", "case02"]\ntest = ["case03"]\n[patient]\ncase03 = "A"\ncase02 = "A"\n'
+        'labelled = ["case01", "case02"]\ntest = ["case03"]\n'
+        '[patient]\ncase03 = "A"\ncase02 = "A"\n'
     )
     with pytest.raises(UserError, match="A: a patient is in two lists"):
         folder.find_cases(plain)

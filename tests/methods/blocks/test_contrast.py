@@ -1,4 +1,4 @@
-"""The memory of features and the weighted distance to it; both equal SS-Net's official ones in tests/methods/test_ss_net."""
+"""Memory of features and weighted distance; test_ss_net compares both with the official ones."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The losses equal the official ones in value and gradient, MONAI's too, and stay finite where those do not."""
+"""Losses equal the official ones and MONAI's, and stay finite where those do not."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,8 @@ def test_equals_monai(classes: int, sides: tuple[int, ...], dtype: torch.dtype) 
     logits = 2 * torch.randn(3, classes, *sides, dtype=dtype)
     label = torch.randint(classes, (3, *sides))
     monai = DiceCELoss(
-        softmax=True, to_onehot_y=True, include_background=True, squared_pred=False, smooth_nr=1e-5, smooth_dr=1e-5, reduction="mean",
+        softmax=True, to_onehot_y=True, include_background=True, squared_pred=False,
+        smooth_nr=1e-5, smooth_dr=1e-5, reduction="mean",
         lambda_dice=0.5, lambda_ce=0.5,
     )  # fmt: skip
     expected, expected_gradient = value_and_gradient(

@@ -1,4 +1,4 @@
-"""The averaged teacher follows its student as the official ones do; noise and entropy are what their equations say."""
+"""The averaged teacher equals the official ones; noise and entropy follow their equations."""
 
 import math
 

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from crossview.reporting.pictures.batch import _rows, batch_picture
+from crossview.core.rng import Randomness
+from crossview.core.tensors import Batch
+from crossview.reporting.pictures.batch import _rows, draw_batch
 from crossview.reporting.pictures.panels import LABEL, PREDICTION
 
 Arrays = dict[str, np.ndarray]
@@ -19,6 +22,16 @@ def batch(samples: int, side: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=(samples, 1, *side)).astype(np.float32) + label[:, None], label
 
 
+def draw(
+    image: np.ndarray, label: np.ndarray, unlabelled: np.ndarray | None, show: Arrays, path: Path
+) -> None:
+    tensors = (
+        None if array is None else torch.from_numpy(array) for array in (image, label, unlabelled)
+    )
+    drawn = Batch(*tensors, Randomness(0))
+    draw_batch(drawn, {name: torch.as_tensor(array) for name, array in show.items()}, path)
+
+
 def size(path: Path) -> tuple[int, int]:
     with Image.open(path) as picture:
         return picture.size
@@ -27,7 +40,7 @@ def size(path: Path) -> tuple[int, int]:
 @pytest.mark.parametrize("side", [(24, 24), (24, 20, 16), (112, 112, 80)])
 def test_one_row_an_entry(tmp_path: Path, side: tuple[int, ...]) -> None:
     image, label = batch(4, side)
-    batch_picture(image, label, None, {}, tmp_path / "labelled.png")
+    draw(image, label, None, {}, tmp_path / "labelled.png")
     show = {
         "labelled mix": image[:2],
         "labelled mix label": label[:2],
@@ -35,7 +48,7 @@ def test_one_row_an_entry(tmp_path: Path, side: tuple[int, ...]) -> None:
         "target view1": label[2:].astype(np.uint8),
         "target view2": label[2:].astype(np.uint8),
     }
-    batch_picture(image, label, image, show, tmp_path / "all.png", title="train")
+    draw(image, label, image, show, tmp_path / "all.png")
     assert size(tmp_path / "labelled.png")[0] == size(tmp_path / "all.png")[0]
     assert size(tmp_path / "all.png")[1] > 4 * size(tmp_path / "labelled.png")[1]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["all.png", "labelled.png"]
@@ -81,7 +94,7 @@ def test_any_name_and_shape_is_survived(tmp_path: Path) -> None:
         "label": label,
         "<script>": image,
     }
-    batch_picture(image, label, image, show, tmp_path / "odd.png")
+    draw(image, label, image, show, tmp_path / "odd.png")
     names = [row.name for row in _rows(image, label, image, show)]
     assert "certainty" in names
     assert "<script>" in names
@@ -92,9 +105,9 @@ def test_any_name_and_shape_is_survived(tmp_path: Path) -> None:
 
 def test_large_batches_are_cut_and_say_so(tmp_path: Path) -> None:
     image, label = batch(24, (8, 8))
-    batch_picture(image, label, None, {}, tmp_path / "many.png")
+    draw(image, label, None, {}, tmp_path / "many.png")
     small, _ = batch(6, (8, 8))
-    batch_picture(small, label[:6], None, {}, tmp_path / "few.png")
+    draw(small, label[:6], None, {}, tmp_path / "few.png")
     assert size(tmp_path / "many.png")[0] == size(tmp_path / "few.png")[0]
     assert size(tmp_path / "many.png")[1] > size(tmp_path / "few.png")[1]
 
@@ -107,9 +120,9 @@ def test_true_labels_are_cool_and_targets_warm(tmp_path: Path) -> None:
             pixels = np.asarray(picture.convert("RGB")).astype(int)[:-40]
         return bool((np.abs(pixels - colour).max(-1) < 10).any())
 
-    batch_picture(image, label, None, {}, tmp_path / "label.png")
+    draw(image, label, None, {}, tmp_path / "label.png")
     assert has(tmp_path / "label.png", LABEL[0])
     assert not has(tmp_path / "label.png", PREDICTION[0])
-    batch_picture(image, label * 0, image, {"target view1": label}, tmp_path / "target.png")
+    draw(image, label * 0, image, {"target view1": label}, tmp_path / "target.png")
     assert has(tmp_path / "target.png", PREDICTION[0])
     assert not has(tmp_path / "target.png", LABEL[0])

@@ -60,7 +60,6 @@ def test_every_shape_fits_the_page(tmp_path: Path, shape: tuple[int, ...], axis:
         view,
         {"view1": view, "view2": label},
         tmp_path / "case.png",
-        "case",
         slice_axis=axis,
     )
     height, width, _ = drawn(tmp_path / "case.png").shape
@@ -79,7 +78,6 @@ def test_colours_say_what_is_missed_and_where_views_differ(tmp_path: Path) -> No
         prediction,
         {"view1": prediction, "view2": label},
         tmp_path / "both.png",
-        "both",
     )
     pixels = drawn(tmp_path / "both.png")
     assert share_of(pixels, LABEL[0]) > 1e-3
@@ -89,7 +87,7 @@ def test_colours_say_what_is_missed_and_where_views_differ(tmp_path: Path) -> No
     ]
     assert all(share_of(pixels, colour) > 3e-3 for colour in tinted)
 
-    case_picture(image, label, label, {"network": label}, tmp_path / "perfect.png", "perfect")
+    case_picture(image, label, label, {"network": label}, tmp_path / "perfect.png")
     pixels = drawn(tmp_path / "perfect.png")
     assert all(share_of(pixels, colour) < 1e-3 for colour in tinted)
 
@@ -97,8 +95,8 @@ def test_colours_say_what_is_missed_and_where_views_differ(tmp_path: Path) -> No
 def test_without_a_label_there_is_no_error_panel(tmp_path: Path) -> None:
     prediction = ball((30, 30), (15, 15), 8)
     image = np.zeros((1, 30, 30), np.float32)
-    case_picture(image, None, prediction, {}, tmp_path / "unlabelled.png", "unlabelled")
-    case_picture(image, prediction, prediction, {}, tmp_path / "labelled.png", "labelled")
+    case_picture(image, None, prediction, {}, tmp_path / "unlabelled.png")
+    case_picture(image, prediction, prediction, {}, tmp_path / "labelled.png")
     assert share_of(drawn(tmp_path / "unlabelled.png"), LABEL[0]) == 0
     assert drawn(tmp_path / "unlabelled.png").shape[1] < drawn(tmp_path / "labelled.png").shape[1]
 
@@ -115,7 +113,6 @@ def test_empty_labels_and_bad_intensities_are_drawn(tmp_path: Path, image: np.nd
         nothing,
         {"a": nothing, "b": nothing},
         tmp_path / "empty.png",
-        "\x00<é>\n" * 100,
     )
     assert drawn(tmp_path / "empty.png").shape[1] <= 1600
 
@@ -137,7 +134,10 @@ def test_an_outline_lies_on_the_edge_and_leaves_the_inside_free() -> None:
 
 
 def test_an_affine_turns_the_front_up_and_the_right_side_to_the_left() -> None:
-    """In RAS voxels the last x index is the patient's right-to-left end: it comes first in a row; anterior and head come first too."""
+    """In RAS voxels the last x index is the patient's right-to-left end.
+
+    It comes first in a row; anterior and head come first too.
+    """
     volume = np.zeros((4, 5, 6))
     volume[3, 4, 5] = 1
     turned = Frame.of(3, -1, np.diag([1.0, 1.0, 1.0, 1.0])).turn(volume)
@@ -180,10 +180,13 @@ def test_turning_does_not_depend_on_how_a_volume_is_stored(
 
 
 def test_slices_are_chosen_by_the_label(tmp_path: Path) -> None:
-    """A large prediction far from the label does not hide what was missed: the outlined slice goes through the label."""
+    """A large prediction far from the label does not hide what was missed.
+
+    The outlined slice goes through the label.
+    """
     label, far = ball((40, 40, 40), (10, 10, 8), 5), ball((40, 40, 40), (28, 28, 30), 9)
     image = np.random.default_rng(0).random((1, 40, 40, 40)).astype(np.float32)
-    case_picture(image, label, far, {}, tmp_path / "far.png", "far")
+    case_picture(image, label, far, {}, tmp_path / "far.png")
     pixels = drawn(tmp_path / "far.png")
     outlined = pixels[:, pixels.shape[1] // 5 : 2 * pixels.shape[1] // 5]
     assert share_of(outlined[:-40], LABEL[0], 40) > 1e-3

@@ -6,6 +6,7 @@ from PIL import Image
 
 from crossview.evaluation.doubt import Suggestion
 from crossview.inference.predict import Prediction
+from crossview.reporting.pictures.panels import Panel, Row, compose
 from crossview.reporting.pictures.suggestions import MARGIN, SIDE, Shown, suggestion_sheet
 
 
@@ -55,3 +56,9 @@ def test_the_slice_where_the_views_disagree_is_drawn(tmp_path):
     ]
     pink = [((picture[..., 0] - picture[..., 1]) > 40)[: SIDE + 60].sum() for picture in tinted]
     assert pink[1] > pink[0] + 1000
+
+
+def test_a_long_and_odd_title_fits_the_sheet():
+    rows = [Row((Panel(np.zeros((40, 40, 3), np.uint8), "caption"),), "\x00<é>\n" * 100)]
+    sheets = [compose(rows, 40, title, margin=200) for title in ("short", "\x00<é>\n" * 100)]
+    assert sheets[0].size == sheets[1].size

@@ -1,4 +1,4 @@
-"""Records of runs, by the command: a table made of them alone, and a suite that trains nothing where they are there."""
+"""Records of runs, by the command: a table of them alone, and a suite that needs no training."""
 
 import csv
 import json
@@ -95,7 +95,7 @@ def test_a_suite_whose_records_are_there_trains_nothing(capsys, copied):
 
 
 def test_a_suite_over_several_machines(capsys, copied):
-    """One run has neither record nor folder: it alone is trained, with the records of the others in the table."""
+    """A run without record or folder is trained; the table holds the records of the others too."""
     before = rows(copied / "out" / "compare.csv")
     shutil.rmtree(copied / "out")
     missing = copied / "records" / "tiny-all-labels-seed2.json"
@@ -176,7 +176,7 @@ def test_a_record_of_another_recipe_is_refused(capsys, copied):
         ),
         (
             lambda file: file.write_text(json.dumps({"recipe": {}, "summary": {}})),
-            "of an older version",
+            "the record is incomplete",
         ),
         (
             lambda file: changed(
@@ -215,7 +215,7 @@ def test_compare_refuses_a_record_without_cases_and_of_another_split(capsys, cop
     code, _, err = crossview(capsys, "compare", file)
     assert (
         code,
-        "of an older version, without the scores of its cases" in err,
+        "no cases" in err,
         "python -m benchmarks.record" in err,
     ) == (2, True, True)
 

@@ -1,7 +1,4 @@
-"""Checks of a case that has been read. They raise nothing; callers collect all problems.
-
-Facts of a case, measured in one reading, for the check of a data set and for the plan.
-"""
+"""One case, read once: its problems, and its facts for the check of a data set and for the plan."""
 
 from __future__ import annotations
 
@@ -9,91 +6,90 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import Problem, UserError
+from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.data.case import Case
-
-
-def check_case(
-    image: NDArray[np.float32],
-    label: NDArray[np.uint8] | None,
-    case: Case,
-    classes: int,
-    channels: int,
-) -> list[Problem]:
-    """Return the problems of an image (C, *S) and its label (*S).
-
-    They concern channels, shapes, NaN or infinite values, and label values outside the classes.
-    """
-    where = f"{case.id} ({case.file})"
-    problems = []
-    if image.ndim not in (3, 4) or image.shape[0] != channels:
-        found, expected = str(image.shape), f"{channels} channel(s), then two or three axes"
-        problems.append(
-            Problem(
-                "the image has an unexpected shape",
-                where,
-                found,
-                expected,
-                "give every case the same channels",
-            )
-        )
-    # The sum is finite unless a value is not (or the sum overflows): one pass, and no array of
-    # booleans for a clean image.
-    with np.errstate(invalid="ignore"):
-        total = image.sum(dtype=np.float64)
-    if not np.isfinite(total) and (bad := int(image.size - np.isfinite(image).sum())):
-        problems.append(
-            Problem(
-                "the image contains values that are not numbers",
-                where,
-                f"{bad} NaN or infinite voxels",
-                "finite values",
-                "repair the image or exclude the case",
-            )
-        )
-    if label is None:
-        return problems
-    if label.shape != image.shape[1:]:
-        found, expected = f"image {image.shape[1:]}, label {label.shape}", "the same shape"
-        problems.append(
-            Problem(
-                "image and label differ in shape",
-                where,
-                found,
-                expected,
-                "use the label that belongs to this image",
-            )
-        )
-    if label.size and int(label.max()) >= classes:
-        values = ", ".join(str(value) for value in np.unique(label))
-        fix = "correct the label file or data.classes"
-        problems.append(
-            Problem(
-                "the label has values outside the classes",
-                where,
-                f"values {values}",
-                f"0 to {classes - 1}",
-                fix,
-            )
-        )
-    return problems
-
+from crossview.data.io.scan import count_not_finite
 
 MOST_FOREGROUND = 10_000
 """Most foreground voxels kept per case: enough for percentiles over a whole data set."""
 
-
 PERCENTILES = (0.5, 50, 99.5)
 
 
-NO_FOREGROUND: NDArray[np.float32] = np.zeros((0, 0), np.float32)
+@dataclass(frozen=True, eq=False)
+class ReadCase:
+    """A case in memory, with all its problems.
+
+    image: (C, *S), None if it cannot be read. label: (*S), None without a readable label.
+    """
+
+    image: NDArray[np.float32] | None
+    label: NDArray[np.uint8] | None
+    problems: list[Problem]
+
+
+def read_case(case: Case, classes: int, channels: int | None = None) -> ReadCase:
+    """Read a case. Problems are collected, not raised.
+
+    Beside those of reading they concern channels, shapes, NaN or infinite values, and label values
+    outside the classes.
+
+    Args:
+        case: The case.
+        classes: Label values from here on are a problem.
+        channels: Number of channels to expect, None for any.
+    """
+    image, problems = _attempt(case.read_image)
+    label, more = _attempt(case.read_label) if case.read_label else (None, [])
+    if image is not None:
+        more += _problems(image, label, case.where, classes, channels or image.shape[0])
+    # A damaged scan makes reading its label fail too.
+    return ReadCase(image, label, list(dict.fromkeys(problems + more)))
+
+
+def _attempt(read: Callable[[], NDArray[Any]]) -> tuple[NDArray[Any] | None, list[Problem]]:
+    try:
+        return read(), []
+    except UserError as error:
+        return None, list(error.problems)
+
+
+def _problems(
+    image: NDArray[np.float32],
+    label: NDArray[np.uint8] | None,
+    where: str,
+    classes: int,
+    channels: int,
+) -> list[Problem]:
+    problems = []
+
+    def note(what: str, found: str, expected: str, fix: str) -> None:
+        problems.append(Problem(what, where, found, expected, fix))
+
+    if image.ndim not in (3, 4) or image.shape[0] != channels:
+        expected = f"{channels} channel(s), then two or three axes"
+        fix = "give every case the same channels"
+        note("the image has an unexpected shape", str(image.shape), expected, fix)
+    if bad := count_not_finite(image):
+        what, found = "the image contains values that are not numbers", f"{bad} NaN or infinite"
+        note(what, f"{found} voxels", "finite values", "repair the image or exclude the case")
+    if label is not None and label.shape != image.shape[1:]:
+        found = f"image {image.shape[1:]}, label {label.shape}"
+        fix = "use the label that belongs to this image"
+        note("image and label differ in shape", found, "the same shape", fix)
+    if label is not None and label.size and int(label.max()) >= classes:
+        found = f"values {', '.join(map(str, np.unique(label)))}"
+        fix = "correct the label file or data.classes"
+        note("the label has values outside the classes", found, f"0 to {classes - 1}", fix)
+    return problems
 
 
 @dataclass(frozen=True)
@@ -104,29 +100,29 @@ class CaseFacts:
 
     Attributes:
         case: The case.
+        problems: Problems that make this case unusable.
         shape: Shape of the image, (C, *S), in the order of ``Case.read_image``.
         spacing: Voxel spacing in mm, one number per axis of S, or None.
         percentiles: Per channel, the 0.5th, 50th and 99.5th percentile of all voxels.
         mean_sd: Per channel, mean and standard deviation of all voxels.
+        extremes: Per channel, the smallest and the largest value of all voxels.
         foreground: (C, n), intensities of at most 10,000 foreground voxels of a labelled case,
             drawn with a fixed seed; (C, 0) for an unlabelled case.
         label_counts: Voxels by class value; {} without a readable label.
         digest: Digest of the image's content, to find duplicates, or "".
-        problems: Problems that make this case unusable.
-        extremes: Per channel, the smallest and the largest value of all voxels.
         label_digest: Digest of the label's content, or "".
     """
 
     case: Case
-    shape: tuple[int, ...]
-    spacing: tuple[float, ...] | None
-    percentiles: tuple[tuple[float, float, float], ...]
-    mean_sd: tuple[tuple[float, float], ...]
-    foreground: NDArray[np.float32]
-    label_counts: dict[int, int]
-    digest: str
-    problems: tuple[Problem, ...]
+    problems: tuple[Problem, ...] = ()
+    shape: tuple[int, ...] = ()
+    spacing: tuple[float, ...] | None = None
+    percentiles: tuple[tuple[float, float, float], ...] = ()
+    mean_sd: tuple[tuple[float, float], ...] = ()
     extremes: tuple[tuple[float, float], ...] = ()
+    foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    label_counts: dict[int, int] = field(default_factory=dict)
+    digest: str = ""
     label_digest: str = ""
 
     @property
@@ -134,12 +130,17 @@ class CaseFacts:
         """Number of channels; 0 if the image could not be read."""
         return self.shape[0] if self.shape else 0
 
+    @property
+    def constant(self) -> bool:
+        """True if every channel has a single value."""
+        return bool(self.extremes) and all(low == high for low, high in self.extremes)
+
 
 def inspect(
     cases: Sequence[Case],
     classes: int | None,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[CaseFacts]:
     """Return the facts of each case, in order, read by threads. Calls ``progress(done, total)``."""
     facts = []
@@ -147,10 +148,9 @@ def inspect(
     # 512 x 512 x 300 voxels.
     pool = ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1))
     try:
-        for done, found in enumerate(
-            pool.map(lambda case: inspect_case(case, classes), cases), start=1
-        ):
-            facts.append(found)
+        found = pool.map(lambda case: inspect_case(case, classes), cases)
+        for done, of_case in enumerate(found, start=1):
+            facts.append(of_case)
             if progress:
                 progress(done, len(cases))
     finally:
@@ -163,49 +163,26 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
 
     classes: Label values from here on are a problem; None accepts every value.
     """
-    image, problems = _attempt(case.read_image)
-    label, label_problems = _attempt(case.read_label) if case.read_label else (None, [])
-    # A damaged scan makes reading its label fail too.
-    problems = list(dict.fromkeys(problems + label_problems))
-    if image is None:
-        return CaseFacts(
-            case,
-            (),
-            None,
-            (),
-            (),
-            NO_FOREGROUND,
-            _counts(label),
-            "",
-            tuple(problems),
-            (),
-            _digest(label),
-        )
-    problems += check_case(image, label, case, classes or 256, image.shape[0])
-    fits = label is not None and label.shape == image.shape[1:]
-    channels = (
-        [channel.ravel() for channel in image] if np.isfinite(image.sum(dtype=np.float64)) else []
+    read = read_case(case, classes or 256)
+    image, label = read.image, read.label
+    of_label = CaseFacts(
+        case, tuple(read.problems), label_counts=_counts(label), label_digest=_digest(label)
     )
-    return CaseFacts(
-        case=case,
-        shape=image.shape if channels else (),
+    if image is None:
+        return of_label
+    finite = bool(np.isfinite(image.sum(dtype=np.float64)))
+    channels = [channel.ravel() for channel in image] if finite else []
+    fits = label is not None and label.shape == image.shape[1:]
+    return replace(
+        of_label,
+        shape=image.shape if finite else (),
         spacing=case.spacing,
         percentiles=tuple(_percentiles(channel) for channel in channels),
         mean_sd=tuple(_mean_sd(channel) for channel in channels),
-        foreground=_foreground(image, label if fits else None),
-        label_counts=_counts(label),
-        digest=_digest(image),
-        problems=tuple(problems),
         extremes=tuple((float(channel.min()), float(channel.max())) for channel in channels),
-        label_digest=_digest(label),
+        foreground=_foreground(image, label if fits else None),
+        digest=_digest(image),
     )
-
-
-def _attempt(read: Callable[[], NDArray[Any]]) -> tuple[NDArray[Any] | None, list[Problem]]:
-    try:
-        return read(), []
-    except UserError as error:
-        return None, list(error.problems)
 
 
 def _percentiles(channel: NDArray[np.float32]) -> tuple[float, float, float]:

@@ -1,23 +1,22 @@
-"""``crossview check``: every problem of a data set, found in one pass, and its content.
-
-The source that reads a folder, and all cases it contains, with every available label.
-"""
+"""``crossview check``: a whole data set, recognised, read once and checked."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import Problem, UserError, fail
+from crossview.core.progress import Progress
 from crossview.data import sources
 from crossview.data.case import Case
 from crossview.data.checks.case import CaseFacts, inspect
-from crossview.data.checks.rules import Facts, Finding, check_set
+from crossview.data.checks.findings import Facts, Finding
+from crossview.data.checks.rules import check_set
 from crossview.data.sources import folder, lists
 from crossview.data.sources.layout import LAYOUT
 
@@ -50,32 +49,31 @@ class Check:
         return tuple(finding for finding in self.findings if finding.severity == "warning")
 
     @property
+    def every(self) -> list[CaseFacts]:
+        return [fact for of_role in self.facts.values() for fact in of_role]
+
+    @property
     def read(self) -> list[CaseFacts]:
-        """Return the facts of the cases whose image could be read."""
-        return [fact for of_role in self.facts.values() for fact in of_role if fact.shape]
+        """The facts of the cases whose image could be read."""
+        return [fact for fact in self.every if fact.shape]
 
     def classes(self) -> list[ClassShare]:
         """Return every class that has a name or occurs."""
-        counts = [
-            fact.label_counts
-            for of_role in self.facts.values()
-            for fact in of_role
-            if fact.label_counts
-        ]
-        total = sum(sum(count.values()) for count in counts) or 1
-        known = max([self.data.classes or 0, *(max(count) + 1 for count in counts)])
+        counts = [fact.label_counts for fact in self.every if fact.label_counts]
         names = self.data.class_names or ("background",)
-        shares = []
-        for value in range(known):
-            voxels = sum(count.get(value, 0) for count in counts)
-            name = names[value] if value < len(names) else f"class {value}"
-            if voxels or value < len(names):
-                shares.append(
-                    ClassShare(
-                        value, name, voxels, voxels / total, sum(value in count for count in counts)
-                    )
-                )
-        return shares
+        known = max([self.data.classes or 0, *(max(count) + 1 for count in counts)])
+        voxels = [sum(count.get(value, 0) for count in counts) for value in range(known)]
+        return [
+            ClassShare(
+                value,
+                names[value] if value < len(names) else f"class {value}",
+                voxels[value],
+                voxels[value] / (sum(voxels) or 1),
+                sum(value in count for count in counts),
+            )
+            for value in range(known)
+            if voxels[value] or value < len(names)
+        ]
 
     def ranges(self) -> dict[str, dict[str, list[float]]]:
         """Return the smallest, median and largest shape, spacing and percentiles over the cases.
@@ -85,9 +83,8 @@ class Check:
         rows: dict[str, list[tuple[float, ...]]] = defaultdict(list)
         axes = {len(fact.shape) - 1 for fact in self.read}
         for fact in self.read:
-            rows["shape" if len(axes) == 1 else f"shape of {len(fact.shape) - 1} axes"].append(
-                fact.shape[1:]
-            )
+            name = "shape" if len(axes) == 1 else f"shape of {len(fact.shape) - 1} axes"
+            rows[name].append(fact.shape[1:])
             if fact.spacing:
                 rows["spacing"].append(fact.spacing)
             for channel, percentiles in enumerate(fact.percentiles):
@@ -132,7 +129,7 @@ def check(
     source: str | None = None,
     *,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Check:
     """Read every case of a data set once and collect all problems. Nothing is written.
 
@@ -178,8 +175,8 @@ class DataSet:
     classes: int | None = None
     class_names: tuple[str, ...] = ()
     channel_names: tuple[str, ...] = ()
-    problems: tuple[Problem, ...] = field(default=())
-    warnings: tuple[Problem, ...] = field(default=())
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
 
 def recognise(root: Path) -> str:
@@ -192,13 +189,11 @@ def whole(source: str, root: Path) -> DataSet:
     """Return every case of a data set with its problems. UserError for a source without files."""
     module: Any = sources.find(source)
     if source == "phantom":
-        raise UserError(
-            Problem(
-                "phantoms are made-up volumes: there are no files to check",
-                "--source",
-                source,
-                ", ".join((*MARKS, "folder")),
-            )
+        fail(
+            "phantoms are made-up volumes: there are no files to check",
+            "--source",
+            found=source,
+            expected=", ".join((*MARKS, "folder")),
         )
     try:
         if source == "folder":
@@ -219,10 +214,7 @@ def _whole_folder(root: Path) -> DataSet:
     return DataSet(
         "folder",
         root,
-        {
-            role: getattr(found, role)
-            for role in ("labelled", "hidden", "unlabelled", "validation", "test", "unused")
-        },
+        found.by_role,
         len(found.class_names) or None,
         found.class_names,
         found.channel_names or (),

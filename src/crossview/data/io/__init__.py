@@ -1,0 +1,161 @@
+"""Formats of scans by suffix, and the files of one scan.
+
+A new format is a file of this folder with the functions of :class:`Format`, and a row of
+``FORMATS``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossview.core.errors import Problem, fail
+from crossview.data.io import h5, image, nifti
+from crossview.data.io.geometry import Header
+from crossview.data.io.scan import Scan
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format: how its scans are read, and how predictions of them are written.
+
+    Attributes:
+        suffixes: In lower case.
+        read: Reads a scan from its files, given the number of channels.
+        write: Writes named arrays of a prediction to one file on the grid of a scan's header, the
+            file completely or not at all.
+        read_header: Reads a file's header.
+        read_label: Reads the classes in a label file, given the file of its scan: uint8 (*S) as
+            stored.
+        flat: True if scans are 2D images.
+        map_suffix: Suffix of the maps of a prediction, "" for that of the scan.
+        published: True for the published layouts: scans are normalised and ordered already, and
+            all arrays of a prediction are in one file.
+    """
+
+    suffixes: tuple[str, ...]
+    read: Callable[[Sequence[Path], int], Scan]
+    write: Callable[[Path, Mapping[str, NDArray[Any]], Header], None]
+    read_header: Callable[[Path], Header]
+    read_label: Callable[[Path, Path], NDArray[np.uint8]]
+    flat: bool = False
+    map_suffix: str = ""
+    published: bool = False
+
+
+FORMATS = (
+    Format(nifti.SUFFIXES, nifti.read, nifti.write, nifti.read_header, nifti.read_label),
+    Format(
+        h5.SUFFIXES,
+        h5.read,
+        h5.write,
+        h5.read_header,
+        lambda path, scan: h5.read_label(path, 2, 3),
+        published=True,
+    ),
+    Format(
+        image.SUFFIXES,
+        image.read,
+        image.write,
+        image.read_header,
+        image.read_label,
+        flat=True,
+        map_suffix=".tif",
+    ),
+)
+
+BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
+"""Formats by suffix. Of two suffixes that fit a name the longer comes first (.nii.gz, .gz)."""
+
+UNPUBLISHED = tuple(suffix for suffix, each in BY_SUFFIX.items() if not each.published)
+"""Suffixes of the scans and labels of a user's own data set."""
+
+CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
+"""The name of a channel's file, without suffix."""
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """The files of one scan: one, or one per channel in order; and its label's file, if any."""
+
+    name: str
+    files: tuple[Path, ...]
+    label: Path | None = None
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the first file, spelled as in its name."""
+        file = self.files[0].name
+        return file[len(split_name(file)[0]) :]
+
+    @property
+    def format(self) -> Format:
+        """Format of the first file."""
+        return BY_SUFFIX[self.suffix.lower()]
+
+    @property
+    def numbered(self) -> bool:
+        """True if its file names end in channel numbers that are not part of its name."""
+        return split_name(self.files[0].name)[0] != self.name
+
+    def read(self, channels: int) -> Scan:
+        """Read the scan as stored.
+
+        UserError if a file is missing, damaged or too large, contains NaN, or the scan does not
+        have ``channels`` channels.
+        """
+        scan = self.format.read(self.files, channels)
+        if len(scan.image) != channels:
+            fail(
+                "the scan has the wrong number of channels",
+                self.files[0],
+                found=len(scan.image),
+                expected=f"{channels}, as in the other scans and the training scans",
+                fix="convert images to grey (1 channel) or colour (3); give other scans as NIfTI",
+            )
+        return scan
+
+
+def split_name(file: str) -> tuple[str, str]:
+    """Return a file's name without suffix, and its lower-case suffix, "" if it is no scan's."""
+    suffix = next((suffix for suffix in BY_SUFFIX if file.lower().endswith(suffix)), "")
+    return file[: len(file) - len(suffix)], suffix
+
+
+def by_channel(
+    files: Iterable[Path],
+) -> tuple[dict[tuple[Path, str, str], dict[int, Path]], list[Path]]:
+    """Group files <case>_0000, <case>_0001, ... of one folder and suffix.
+
+    Returns:
+        Files by channel, by (folder, case, suffix); and the files without a channel number.
+    """
+    groups: dict[tuple[Path, str, str], dict[int, Path]] = defaultdict(dict)
+    others = []
+    for file in files:
+        name, suffix = split_name(file.name)
+        match = CHANNEL.fullmatch(name)
+        if match is None:
+            others.append(file)
+        else:
+            groups[file.parent, match["name"], suffix][int(match["channel"])] = file
+    return groups, others
+
+
+def missing_channels(of_scan: Iterable[int], expected: int, where: str) -> list[Problem]:
+    """Return a problem unless the channels of a scan are 0 to ``expected`` - 1."""
+    wanted = list(range(expected))
+    if sorted(of_scan) == wanted:
+        return []
+    found, needed = (
+        ", ".join(f"_{channel:04d}" for channel in numbers) for numbers in (sorted(of_scan), wanted)
+    )
+    fix = "add the missing files (one per channel), or remove the scan"
+    return [Problem("a scan has missing channels", where, found, needed, fix)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import fail
 
 ROUNDING = 1e-4
 """Largest accepted distance from a whole number: the rounding error of a header's scale factor.
@@ -16,6 +16,7 @@ ROUNDING = 1e-4
 Interpolation leaves larger ones.
 """
 
+NOT_CLASSES = "the label contains values that are not classes"
 
 SHOWN = 8
 
@@ -30,36 +31,27 @@ def class_values(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
         rounded = np.rint(values)
         off = ~(np.abs(values - rounded) <= ROUNDING)  # NaN too
         if off.any():
-            fix = (
-                "resample the label with nearest neighbour and export it again, or use the label "
-                "that belongs to this scan"
-            )
-            found = f"{np.count_nonzero(off):,} voxels with fractions: {listed(values[off])}"
-            raise UserError(
-                Problem(
-                    "the label contains values that are not classes",
-                    str(path),
-                    found,
-                    "whole numbers",
-                    fix,
-                )
+            fail(
+                NOT_CLASSES,
+                path,
+                found=f"{np.count_nonzero(off):,} voxels with fractions: {_listed(values[off])}",
+                expected="whole numbers",
+                fix="resample the label with nearest neighbour and export it again, or use the "
+                "label that belongs to this scan",
             )
         values = rounded
     if values.size and (values.min() < 0 or values.max() > 255):
-        found, fix = f"values {listed(values)}", "number the classes 0 (background), 1, 2, ..."
-        raise UserError(
-            Problem(
-                "the label contains values that are not classes",
-                str(path),
-                found,
-                "whole numbers from 0 to 255",
-                fix,
-            )
+        fail(
+            NOT_CLASSES,
+            path,
+            found=f"values {_listed(values)}",
+            expected="whole numbers from 0 to 255",
+            fix="number the classes 0 (background), 1, 2, ...",
         )
     return values.astype(np.uint8)
 
 
-def listed(values: NDArray[Any]) -> str:
+def _listed(values: NDArray[Any]) -> str:
     """Return the distinct values in order; of many, the first three and the last."""
     distinct = [f"{value:.7g}" for value in np.unique(values)]
     if len(distinct) <= SHOWN:

@@ -2,87 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import fail
+from crossview.core.files import written_whole
+from crossview.data.io.classes import NOT_CLASSES
+from crossview.data.io.geometry import Header
+from crossview.data.io.scan import COPY_AGAIN, LARGEST, Scan, check_finite
 
-LARGEST = 2**30
-"""Voxels. A header that declares more is treated as damaged before memory is allocated."""
+if TYPE_CHECKING:
+    import h5py
+
+SUFFIXES = (".h5",)
 
 
-def read_image(path: Path, dimensions: int) -> NDArray[np.float32]:
+def read_image(path: Path, *axes: int) -> NDArray[np.float32]:
     """Return the image with a channel axis first, float32 (1, *S).
 
-    UserError if it is missing, damaged, or has a wrong key, type or shape.
+    UserError if it is missing, damaged, has a wrong key, type or shape, or a number of spatial
+    axes that is not among ``axes``.
     """
     with _opened(path) as file:
-        data = _dataset(file, path, "image", "fiu", dimensions)
+        data = _dataset(file, path, "image", "fiu", axes)
         return np.asarray(data[()], dtype=np.float32)[None]
 
 
-def read_label(path: Path, dimensions: int) -> NDArray[np.uint8]:
+def read_label(path: Path, *axes: int) -> NDArray[np.uint8]:
     """Return the label, uint8 (*S).
 
     UserError as for the image, and if its shape differs from the image's or a value is outside
     0..255.
     """
     with _opened(path) as file:
-        data = _dataset(file, path, "label", "iub", dimensions)
-        image = _dataset(file, path, "image", "fiu", dimensions)
+        data = _dataset(file, path, "label", "iub", axes)
+        image = _dataset(file, path, "image", "fiu", axes)
         if data.shape != image.shape:
-            raise _unusable(
-                path,
+            fail(
                 "image and label differ in shape",
-                f"image {image.shape}, label {data.shape}",
-                "the same shape",
+                path,
+                found=f"image {image.shape}, label {data.shape}",
+                expected="the same shape",
+                fix=COPY_AGAIN,
             )
         label = data[()]
     if label.min() < 0 or label.max() > 255:
-        raise _unusable(
+        fail(
+            NOT_CLASSES,
             path,
-            "the label contains values that are not classes",
-            f"{label.min()} to {label.max()}",
-            "whole numbers from 0 to 255",
+            found=f"{label.min()} to {label.max()}",
+            expected="whole numbers from 0 to 255",
+            fix=COPY_AGAIN,
         )
     return np.asarray(label, dtype=np.uint8)
 
 
-def _dataset(file: h5py.File, path: Path, key: str, kinds: str, dimensions: int) -> h5py.Dataset:
+def read_header(path: Path) -> Header:
+    """Return the shape of the image. UserError as for :func:`read_image`."""
+    with _opened(path) as file:
+        return Header(_dataset(file, path, "image", "fiu", (2, 3)).shape)
+
+
+def read(files: Sequence[Path], channels: int) -> Scan:
+    """Read a volume or slice to predict. UserError as in :func:`read_image`, and for NaN."""
+    image = read_image(files[0], 2, 3)
+    check_finite(image, files[0])
+    return Scan(image, Header(image.shape[1:]))
+
+
+def write(path: Path, arrays: Mapping[str, NDArray[Any]], header: Header) -> None:
+    """Write the arrays of a prediction to one file, each under its name."""
+    import h5py
+
+    with written_whole(path) as part, h5py.File(part, "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array, compression="gzip", compression_opts=1)
+
+
+def _dataset(
+    file: h5py.File, path: Path, key: str, kinds: str, axes: Sequence[int]
+) -> h5py.Dataset:
     import h5py
 
     data: Any = file.get(key)
     if not isinstance(data, h5py.Dataset):
-        raise _unusable(
-            path,
-            f"array '{key}' is missing",
-            f"keys: {', '.join(file) or 'none'}",
-            "arrays 'image' and 'label'",
-        )
-    if data.dtype.kind not in kinds:
+        what, found = f"array '{key}' is missing", f"keys: {', '.join(file) or 'none'}"
+        expected = "arrays 'image' and 'label'"
+    elif data.dtype.kind not in kinds:
+        what, found = f"array '{key}' has an unsupported type", str(data.dtype)
         expected = "whole numbers" if key == "label" else "numbers"
-        raise _unusable(path, f"array '{key}' has an unsupported type", str(data.dtype), expected)
-    if data.ndim != dimensions or data.size == 0:
-        raise _unusable(
-            path,
-            f"array '{key}' has an unsupported shape",
-            str(data.shape),
-            f"{dimensions} non-empty axes",
-        )
-    if data.size > LARGEST:
-        raise _unusable(
-            path,
-            f"array '{key}' is too large for a scan",
-            str(data.shape),
-            f"at most {LARGEST:,} voxels",
-        )
-    return data
+    elif data.ndim not in axes or data.size == 0:
+        what, found = f"array '{key}' has an unsupported shape", str(data.shape)
+        expected = f"{' or '.join(map(str, axes))} non-empty axes"
+    elif data.size > LARGEST:
+        what, found = f"array '{key}' is too large for a scan", str(data.shape)
+        expected = f"at most {LARGEST:,} voxels"
+    else:
+        return data
+    fail(what, path, found=found, expected=expected, fix=COPY_AGAIN)
 
 
 @contextmanager
@@ -92,24 +114,19 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except FileNotFoundError as error:
-        raise _unusable(path, "the file is missing", "no such file", "an h5 file") from error
-    except (OSError, RuntimeError) as error:
-        raise _unusable(
+    except FileNotFoundError:
+        fail(
+            "the file is missing",
             path,
-            "the file is cut off, damaged or not an h5 file",
-            str(error).strip("'\""),
-            "a complete file",
-        ) from error
-
-
-def _unusable(path: Path, what: str, found: str, expected: str) -> UserError:
-    return UserError(
-        Problem(
-            what,
-            where=str(path),
-            found=found,
-            expected=expected,
-            fix="copy it again from its source",
+            found="no such file",
+            expected="an h5 file",
+            fix=COPY_AGAIN,
         )
-    )
+    except (OSError, RuntimeError) as error:
+        fail(
+            "the file is cut off, damaged or not an h5 file",
+            path,
+            found=str(error).strip("'\""),
+            expected="a complete file",
+            fix=COPY_AGAIN,
+        )

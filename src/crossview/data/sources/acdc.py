@@ -16,7 +16,7 @@ Data: Bernard et al., IEEE TMI 2018. Preprocessing: Luo, SSL4MIS.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from crossview.core.errors import Problem, UserError, raise_all
+from crossview.core.errors import Problem, fail, raise_all
 from crossview.data.case import Case, Splits
 from crossview.data.io.h5 import read_image, read_label
 from crossview.data.sources import lists
@@ -93,10 +93,8 @@ def splits(root: Path | None, options: Options) -> Splits:
     root = lists.existing_root(root, LAYOUT)
     patients, volumes = _checked_lists(root, options)
     names = list(patients)
-    trained, held_out = (
-        names[: options.labelled - options.validation],
-        names[options.labelled - options.validation : options.labelled],
-    )
+    trained = names[: options.labelled - options.validation]
+    held_out = names[len(trained) : options.labelled]
     if options.validation:
         validation = tuple(
             _stacked(root, volume)
@@ -130,36 +128,29 @@ def _checked_lists(
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Return slices by patient, in list order, and the names in each list."""
     names, problems = {}, []
-    for file, pattern in (
-        ("train_slices.list", SLICE),
-        ("val.list", VOLUME),
-        ("test.list", VOLUME),
-    ):
+    slices = (SLICE, _slice_file, "a name such as patient001_frame01_slice_1")
+    volumes = (VOLUME, _volume_file, "a name such as patient001_frame01")
+    for file, (pattern, path_of, example) in {
+        "train_slices.list": slices,
+        "val.list": volumes,
+        "test.list": volumes,
+    }.items():
         listed, found = lists.read_list(root / file)
-        odd = [name for name in listed if not pattern.fullmatch(name)]
-        expected = "patient001_frame01_slice_1" if pattern is SLICE else "patient001_frame01"
+        names[file] = [name for name in listed if pattern.fullmatch(name)]
         problems += found + [
-            Problem(
-                "the name does not fit this layout",
-                where=str(root / file),
-                found=name,
-                expected=f"a name such as {expected}",
-            )
-            for name in odd
+            Problem("the name does not fit this layout", str(root / file), name, example)
+            for name in listed
+            if not pattern.fullmatch(name)
         ]
-        names[file] = [name for name in listed if name not in odd]
-        problems += lists.missing_files(
-            names[file], partial(_slice_file if pattern is SLICE else _volume_file, root), file
-        )
+        problems += lists.missing_files(names[file], partial(path_of, root), file)
     patients: dict[str, list[str]] = {}
     for name in names["train_slices.list"]:
         patients.setdefault(_patient(name), []).append(name)
     by_file = {file: list(dict.fromkeys(map(_patient, listed))) for file, listed in names.items()}
     problems += lists.shared_names(by_file, "patient")
     if patients:
-        problems += lists.too_few(
-            options.labelled, len(patients), "patients", root / "train_slices.list"
-        )
+        where = root / "train_slices.list"
+        problems += lists.too_few(options.labelled, len(patients), "patients", where)
     raise_all(problems)
     return patients, names
 
@@ -177,16 +168,11 @@ def _volume_file(root: Path, name: str) -> Path:
 
 
 def _slice(root: Path, name: str) -> Case:
-    return _case(_slice_file(root, name), name, dimensions=2)
+    return lists.h5_case(_slice_file(root, name), name, _patient(name), dimensions=2)
 
 
 def _volume(root: Path, name: str) -> Case:
-    return _case(_volume_file(root, name), name, dimensions=3)
-
-
-def _case(file: Path, name: str, dimensions: int) -> Case:
-    image, label = partial(read_image, file, dimensions), partial(read_label, file, dimensions)
-    return Case(id=name, patient=_patient(name), file=file, read_image=image, read_label=label)
+    return lists.h5_case(_volume_file(root, name), name, _patient(name))
 
 
 def _by_volume(names: Sequence[str]) -> list[list[str]]:
@@ -202,33 +188,16 @@ def _stacked(root: Path, names: list[str]) -> Case:
     """Return a volume stacked from slices: training patients are published only as slices."""
     volume = names[0].rsplit("_slice_", 1)[0]
     files = [_slice_file(root, name) for name in names]
-    return Case(
-        id=volume,
-        patient=_patient(volume),
-        file=files[0],
-        read_image=partial(_stack_images, files),
-        read_label=partial(_stack_labels, files),
-    )
+    image, label = partial(_stack, read_image, files, 1), partial(_stack, read_label, files, 0)
+    return Case(volume, _patient(volume), files[0], image, label)
 
 
-def _stack_images(files: list[Path]) -> NDArray[np.float32]:
-    return _stack([read_image(file, 2) for file in files], files, axis=1)
-
-
-def _stack_labels(files: list[Path]) -> NDArray[np.uint8]:
-    return _stack([read_label(file, 2) for file in files], files, axis=0)
-
-
-def _stack(slices: list[NDArray[Number]], files: list[Path], axis: int) -> NDArray[Number]:
-    shapes = [part.shape for part in slices]
-    for file, shape in zip(files, shapes, strict=True):
-        if shape != shapes[0]:
-            raise UserError(
-                Problem(
-                    "the slices of one volume differ in shape",
-                    where=str(file),
-                    found=str(shape),
-                    expected=str(shapes[0]),
-                )
-            )
+def _stack(
+    read: Callable[[Path, int], NDArray[Number]], files: list[Path], axis: int
+) -> NDArray[Number]:
+    slices = [read(file, 2) for file in files]
+    for file, part in zip(files, slices, strict=True):
+        if part.shape != slices[0].shape:
+            what = "the slices of one volume differ in shape"
+            fail(what, file, found=part.shape, expected=slices[0].shape)
     return np.stack(slices, axis=axis)

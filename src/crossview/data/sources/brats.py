@@ -11,6 +11,7 @@ The files require registration, so this source was tested on made-up files in th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,14 +21,11 @@ from pydantic import Field
 
 from crossview.core.errors import raise_all
 from crossview.data.case import Case, Splits
-from crossview.data.io.h5 import read_image, read_label
+from crossview.data.io.h5 import read_label
 from crossview.data.sources import lists
 from crossview.data.sources.source import DataOptions
 
 LAYOUT = "a folder with train.txt, val.txt, test.txt and data/<case>.h5"
-
-
-LISTS = ("train.txt", "val.txt", "test.txt")
 
 
 NOTES = (
@@ -62,23 +60,18 @@ def splits(root: Path | None, options: Options) -> Splits:
     UserError with every problem of the lists and every missing file.
     """
     root = lists.existing_root(root, LAYOUT)
-    names, problems = {}, []
-    for file in LISTS:
-        names[file], found = lists.read_list(root / file, separator=",")
-        problems += found + lists.missing_files(names[file], partial(_file, root), file)
-    problems += lists.shared_names(names, "case")
-    train = names["train.txt"]
+    paths = dict.fromkeys(("train.txt", "val.txt", "test.txt"), partial(_file, root))
+    names, problems = lists.read_lists(root, paths, separator=",")
+    train, validation, test = names.values()
     if train:
         problems += lists.too_few(options.labelled, len(train), "cases", root / "train.txt")
     raise_all(problems)
-    cases = [_case(root, name) for name in train]
-    trained = options.labelled - options.validation
-    published = tuple(_case(root, name) for name in names["val.txt"])
+    labelled, unlabelled, held_out = lists.by_role([_case(root, name) for name in train], options)
     return Splits(
-        labelled=tuple(cases[:trained]),
-        unlabelled=tuple(case.without_label() for case in cases[options.labelled :]),
-        validation=tuple(cases[trained : options.labelled]) if options.validation else published,
-        test=tuple(_case(root, name) for name in names["test.txt"]),
+        labelled=labelled,
+        unlabelled=unlabelled,
+        validation=held_out or tuple(_case(root, name) for name in validation),
+        test=tuple(_case(root, name) for name in test),
         classes=options.classes,
         class_names=("background", "whole tumour"),
         notes=NOTES,
@@ -91,13 +84,7 @@ def _file(root: Path, name: str) -> Path:
 
 def _case(root: Path, name: str) -> Case:
     file = _file(root, name)
-    return Case(
-        id=name,
-        patient=name,
-        file=file,
-        read_image=partial(read_image, file, 3),
-        read_label=partial(_whole_tumour, file),
-    )
+    return replace(lists.h5_case(file, name), read_label=partial(_whole_tumour, file))
 
 
 def _whole_tumour(file: Path) -> NDArray[np.uint8]:

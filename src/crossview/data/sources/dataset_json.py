@@ -34,110 +34,86 @@ def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
     """Return the file's content and its problems; both empty if the file is missing."""
     if not path.is_file():
         return DatasetJson(), no_file(path)
+    where, unreadable = str(path), "dataset.json can't be read"
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        return DatasetJson(), [
-            Problem(
-                "dataset.json can't be read",
-                str(path),
-                str(error) or type(error).__name__,
-                "JSON",
-                FIX,
-            )
-        ]
+        found = str(error) or type(error).__name__
+        return DatasetJson(), [Problem(unreadable, where, found, "JSON", FIX)]
     if not isinstance(content, dict):
-        return DatasetJson(), [
-            Problem(
-                "dataset.json can't be read", str(path), type(content).__name__, "an object", FIX
-            )
-        ]
+        found = type(content).__name__
+        return DatasetJson(), [Problem(unreadable, where, found, "an object", FIX)]
     problems: list[Problem] = []
     channels = content.get("channel_names", content.get("modality", {}))
-    channel_names = _numbered_names(channels, path, "channel_names", problems)
+    channel_names = _numbered_names(channels, where, "channel_names", problems)
     labels = content.get("labels", {})
-    class_names = _numbered_names(labels, path, "labels", problems)
+    class_names = _numbered_names(labels, where, "labels", problems)
     if isinstance(labels, dict) and "ignore" in labels:
-        fix = "give these voxels a class, or leave those scans unlabelled"
         problems.append(
             Problem(
                 "an 'ignore' label is not supported",
-                str(path),
+                where,
                 f"ignore = {labels['ignore']}",
                 "classes only",
-                fix,
+                "give these voxels a class, or leave those scans unlabelled",
             )
         )
     if class_names:
         class_names[0] = class_names.get(0, "background")
-    listed = list(_listed_paths(content))
-    for text in listed:
+    images = []
+    for text in _listed_paths(content):
         if _leads_out(text):
-            expected, fix = (
-                "a path inside this folder",
-                "move the scans into this folder, or link them",
-            )
             problems.append(
                 Problem(
-                    "a path points outside the data folder", str(path), repr(text), expected, fix
+                    "a path points outside the data folder",
+                    where,
+                    repr(text),
+                    "a path inside this folder",
+                    "move the scans into this folder, or link them",
                 )
             )
-    images = tuple(
-        text
-        for text in listed
-        if not _leads_out(text) and PurePosixPath(text).as_posix().startswith("images")
-    )
-    return DatasetJson(
-        _dense(channel_names, "channel"), _dense(class_names, "class"), images
-    ), problems
+        elif PurePosixPath(text).as_posix().startswith("images"):
+            images.append(text)
+    names = _dense(channel_names, "channel"), _dense(class_names, "class")
+    return DatasetJson(*names, tuple(images)), problems
 
 
-def _numbered_names(table: Any, path: Path, key: str, problems: list[Problem]) -> dict[int, str]:
+def _numbered_names(table: Any, where: str, key: str, problems: list[Problem]) -> dict[int, str]:
     """Return {number: name} from {"0": "background"} or {"background": 0}.
 
     Regions (lists of classes, nnU-Net 2) are skipped.
     """
     if not isinstance(table, dict):
-        problems.append(
-            Problem(
-                f"'{key}' is not an object", str(path), repr(table)[:80], '{"0": "background", ...}'
-            )
-        )
+        expected = '{"0": "background", ...}'
+        problems.append(Problem(f"'{key}' is not an object", where, repr(table)[:80], expected))
         return {}
     names: dict[int, str] = {}
     for left, right in table.items():
         number, name = (left, right) if str(left).isdecimal() else (right, left)
         if isinstance(number, list):
             continue
-        if (
-            not isinstance(name, str | int)
-            or isinstance(number, bool)
-            or not str(number).isdecimal()
-            or int(number) > 255
-        ):
-            found = f"{left!r}: {right!r}"[:80]
+        is_number = not isinstance(number, bool) and str(number).isdecimal()
+        if not isinstance(name, str | int) or not is_number or int(number) > 255:
             problems.append(
                 Problem(
                     f"'{key}' has an entry that can't be read",
-                    str(path),
-                    found,
+                    where,
+                    f"{left!r}: {right!r}"[:80],
                     "a number from 0 to 255 and a name",
                     FIX,
                 )
             )
         elif int(number) in names:
-            problems.append(
-                Problem(f"'{key}' names a number twice", str(path), str(number), "each number once")
-            )
+            what = f"'{key}' names a number twice"
+            problems.append(Problem(what, where, str(number), "each number once"))
         else:
             names[int(number)] = "".join(sign for sign in str(name) if sign.isprintable())
     return names
 
 
 def _dense(names: dict[int, str], noun: str) -> tuple[str, ...]:
-    return tuple(
-        names.get(number, f"{noun} {number}") for number in range(max(names, default=-1) + 1)
-    )
+    numbers = range(max(names, default=-1) + 1)
+    return tuple(names.get(number, f"{noun} {number}") for number in numbers)
 
 
 def _listed_paths(content: dict[str, Any]) -> Iterator[str]:
@@ -149,11 +125,8 @@ def _listed_paths(content: dict[str, Any]) -> Iterator[str]:
     for entry in entries:
         values = entry.values() if isinstance(entry, dict) else [entry]
         for value in values:
-            yield from (
-                text
-                for text in (value if isinstance(value, list) else [value])
-                if isinstance(text, str)
-            )
+            texts = value if isinstance(value, list) else [value]
+            yield from (text for text in texts if isinstance(text, str))
 
 
 def _leads_out(text: str) -> bool:

@@ -7,7 +7,7 @@ canonical orientation.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,11 @@ from pydantic import Field
 from crossview.core.errors import Problem, UserError, raise_all
 from crossview.core.text import first_few
 from crossview.data.case import Case, Splits
-from crossview.data.io import image, nifti
-from crossview.data.io.nifti import Orientation
+from crossview.data.io import ScanFiles
+from crossview.data.io.geometry import Header
 from crossview.data.sources import lists
 from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
-from crossview.data.sources.layout import LAYOUT, Layout, Scan, find_scans
+from crossview.data.sources.layout import LAYOUT, Layout, find_scans
 from crossview.data.sources.source import DataOptions
 from crossview.data.sources.split_toml import Split, read_split
 
@@ -33,6 +33,8 @@ FEWEST_LABELLED = 2
 
 The methods mix labelled scans with each other, and a single scan does not show how scans differ.
 """
+
+ROLES = ("labelled", "hidden", "unlabelled", "validation", "test", "unused")
 
 
 class Options(DataOptions):
@@ -77,26 +79,18 @@ class FolderCases:
     warnings: tuple[Problem, ...] = ()
 
     @property
-    def cases(self) -> tuple[Case, ...]:
-        return (
-            *self.labelled,
-            *self.hidden,
-            *self.unlabelled,
-            *self.validation,
-            *self.test,
-            *self.unused,
-        )
+    def by_role(self) -> dict[str, tuple[Case, ...]]:
+        return {role: getattr(self, role) for role in ROLES}
 
     @property
     def unit(self) -> str:
-        return "mm" if all(case.spacing is not None for case in self.cases) else "voxel"
+        cases = [case for of_role in self.by_role.values() for case in of_role]
+        return "mm" if all(case.spacing is not None for case in cases) else "voxel"
 
     def names_of(self, classes: int) -> tuple[str, ...]:
         """Return a name per class; "class k" if dataset.json has none."""
-        told = self.class_names or ("background",)
-        return tuple(
-            told[number] if number < len(told) else f"class {number}" for number in range(classes)
-        )
+        known = (self.class_names or ("background",))[:classes]
+        return (*known, *(f"class {number}" for number in range(len(known), classes)))
 
 
 def splits(root: Path | None, options: Options) -> Splits:
@@ -116,15 +110,9 @@ def splits(root: Path | None, options: Options) -> Splits:
         options.labelled, len(used), "labelled cases", f"[data] labelled, {here}"
     )
     if options.validation and cases.validation:
-        found, fix = (
-            f"data.validation = {options.validation} and a list in split.toml",
-            "remove one of the two",
-        )
-        problems.append(
-            Problem(
-                "validation cases are defined twice", str(split_file), found, "one of the two", fix
-            )
-        )
+        what, fix = "validation cases are defined twice", "remove one of the two"
+        found = f"data.validation = {options.validation} and a list in split.toml"
+        problems.append(Problem(what, str(split_file), found, "one of the two", fix))
     if len(trained) < FEWEST_LABELLED:
         problems.append(too_few_labelled(len(trained), here))
     by_role = {"training": (*trained, *unlabelled), "validation": held_out}
@@ -226,8 +214,8 @@ def _roles(layout: Layout, split: Split) -> tuple[dict[str, list[str]], list[Pro
         "test": test,
     }
     used = {name for of_role in roles.values() for name in of_role}
-    told = f"{len(left_out)} scans of validation or test patients are not used for training"
-    warnings = [Problem(told, "split.toml", first_few(left_out))] if left_out else []
+    what = f"{len(left_out)} scans of validation or test patients are not used for training"
+    warnings = [Problem(what, "split.toml", first_few(left_out))] if left_out else []
     return roles | {"unused": [name for name in scans if name not in used]}, warnings
 
 
@@ -247,23 +235,16 @@ def _shared_patients(
     return lists.shared_names(patients, "patient")
 
 
-def _mixed(scans: Mapping[str, Scan], root: Path) -> list[Problem]:
-    kinds = Counter(scan.is_volume for scan in scans.values())
-    if len(kinds) < 2:
+def _mixed(scans: Mapping[str, ScanFiles], root: Path) -> list[Problem]:
+    flat = sum(scan.format.flat for scan in scans.values())
+    if flat in (0, len(scans)):
         return []
-    found = f"{kinds[True]} NIfTI volumes and {kinds[False]} PNG or TIFF images"
-    return [
-        Problem(
-            "volumes and 2D images are mixed",
-            str(root),
-            found,
-            "one of the two",
-            "split them into two data sets",
-        )
-    ]
+    found = f"{len(scans) - flat} NIfTI volumes and {flat} PNG or TIFF images"
+    what, fix = "volumes and 2D images are mixed", "split them into two data sets"
+    return [Problem(what, str(root), found, "one of the two", fix)]
 
 
-def _unlisted(dataset: DatasetJson, scans: Mapping[str, Scan], root: Path) -> list[Problem]:
+def _unlisted(dataset: DatasetJson, scans: Mapping[str, ScanFiles], root: Path) -> list[Problem]:
     """Return a warning if dataset.json lists missing images."""
     files = {file.relative_to(root).as_posix() for scan in scans.values() for file in scan.files}
     numbered = {
@@ -272,89 +253,65 @@ def _unlisted(dataset: DatasetJson, scans: Mapping[str, Scan], root: Path) -> li
         for path in [scan.files[0].relative_to(root).as_posix()]
     }
     missing = [path for path in dataset.images if Path(path).as_posix() not in files | numbered]
-    if not missing:
-        return []
-    return [
-        Problem(
-            f"dataset.json lists {len(missing)} missing images",
-            str(root / "dataset.json"),
-            first_few(missing),
-        )
-    ]
+    what = f"dataset.json lists {len(missing)} missing images"
+    return [Problem(what, str(root / "dataset.json"), first_few(missing))] if missing else []
 
 
 def _cases(
-    scans: Mapping[str, Scan], split: Split, dataset: DatasetJson, axes: Sequence[int]
+    scans: Mapping[str, ScanFiles], split: Split, dataset: DatasetJson, axes: Sequence[int]
 ) -> tuple[int, dict[str, Case]]:
     """Return the number of channels and the cases by name.
 
     Channels: for volumes from dataset.json, else the number that most scans have.
     """
     headers = {name: _header(scan) for name, scan in scans.items()}
-    counts = Counter(header[0] for header in headers.values() if header is not None)
+    counts = Counter(header.channels for header in headers.values() if header is not None)
     channels = max(counts, key=lambda count: (counts[count], -count), default=1)
-    if dataset.channel_names and any(scan.is_volume for scan in scans.values()):
+    if dataset.channel_names and any(not scan.format.flat for scan in scans.values()):
         channels = len(dataset.channel_names)
-    by_name = {}
-    for name, scan in scans.items():
-        header = headers[name]
-        by_name[name] = _case(
-            scan, split.patient(name), channels, header[1] if header else None, tuple(axes)
-        )
-    return channels, by_name
+    return channels, {
+        name: _case(scan, split.patient(name), channels, headers[name], tuple(axes))
+        for name, scan in scans.items()
+    }
 
 
-def _header(scan: Scan) -> tuple[int, nifti.Grid | None] | None:
-    """Return channels and grid; None if unreadable: the case's readers then raise the reason."""
+def _header(scan: ScanFiles) -> Header | None:
+    """Return shape, channels and affine; None if unreadable: reading the case raises the reason."""
     try:
-        if not scan.is_volume:
-            return sum(image.image_channels(file) for file in scan.files), None
-        grid = nifti.read_grid(scan.files[0])
+        if scan.format.flat:  # a file can hold three channels, and one per file the others
+            headers = [scan.format.read_header(file) for file in scan.files]
+            return replace(headers[0], channels=sum(header.channels for header in headers))
+        header = scan.format.read_header(scan.files[0])
     except UserError:
         return None
-    return (grid.channels if len(scan.files) == 1 else len(scan.files)), grid
+    return header if len(scan.files) == 1 else replace(header, channels=len(scan.files))
 
 
 def _case(
-    scan: Scan, patient: str, channels: int, grid: nifti.Grid | None, axes: tuple[int, ...]
+    scan: ScanFiles, patient: str, channels: int, header: Header | None, axes: tuple[int, ...]
 ) -> Case:
-    read_label: Callable[[], NDArray[np.uint8]] | None = None
-    if scan.is_volume:
-        read_image = partial(nifti.read_volume, scan.files, channels, axes)
-        if scan.label is not None:
-            read_label = partial(nifti.read_label, scan.label, scan.files[0], axes)
-    else:
-        read_image = partial(_read_images, scan.files, channels)
-        if scan.label is not None:
-            read_label = partial(image.read_mask, scan.label)
-    case = Case(scan.name, patient, scan.files[0], read_image, read_label)
-    if grid is None:
+    case = Case(
+        scan.name,
+        patient,
+        scan.files[0],
+        partial(_read_image, scan, channels, axes),
+        None if scan.label is None else partial(_read_label, scan, scan.label, axes),
+    )
+    if header is None or header.affine is None:
         return case
-    turn = Orientation.canonical(grid.affine, axes)
+    turn = header.orientation(axes)
     return replace(
-        case, spacing=turn.spacing(grid.affine), affine=turn.affine(grid.affine, grid.shape)
+        case, spacing=turn.spacing(header.affine), affine=turn.affine(header.affine, header.shape)
     )
 
 
-def _read_images(files: Sequence[Path], channels: int) -> NDArray[np.float32]:
-    """Return float32 (C, H, W) from one image file, or from one file per channel."""
-    parts = [image.read_image(file) for file in files]
-    sizes = {part.shape[1:] for part in parts}
-    if len(sizes) > 1:
-        found = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
-        raise UserError(
-            Problem("the channels of an image differ in size", str(files[0]), found, "equal sizes")
-        )
-    whole = np.concatenate(parts)
-    if len(whole) != channels:
-        fix = "save all images in grey or all in colour"
-        raise UserError(
-            Problem(
-                "an image differs in its number of channels",
-                str(files[0]),
-                str(len(whole)),
-                f"{channels}, as in the other images",
-                fix,
-            )
-        )
-    return whole
+def _read_image(scan: ScanFiles, channels: int, axes: tuple[int, ...]) -> NDArray[np.float32]:
+    found = scan.read(channels)
+    # NIfTI is stored x first; C order makes every later pass over the array fast.
+    return np.ascontiguousarray(found.header.orientation(axes).apply(found.image))
+
+
+def _read_label(scan: ScanFiles, label: Path, axes: tuple[int, ...]) -> NDArray[np.uint8]:
+    stored = scan.format.read_label(label, scan.files[0])
+    header = scan.format.read_header(scan.files[0])
+    return np.ascontiguousarray(header.orientation(axes).apply(stored))

@@ -19,8 +19,7 @@ from pathlib import Path
 from pydantic import Field
 
 from crossview.core.errors import raise_all
-from crossview.data.case import Case, Splits
-from crossview.data.io.h5 import read_image, read_label
+from crossview.data.case import Splits
 from crossview.data.sources import lists
 from crossview.data.sources.source import DataOptions
 
@@ -54,21 +53,16 @@ def splits(root: Path | None, options: Options) -> Splits:
     UserError with every problem of the lists and every missing file.
     """
     root = lists.existing_root(root, LAYOUT)
-    train, problems = lists.read_list(root / "train.list")
-    test, test_problems = lists.read_list(root / "test.list")
-    problems += test_problems + lists.shared_names({"train.list": train, "test.list": test}, "case")
-    problems += lists.missing_files(train, partial(_file, root), "train.list")
-    problems += lists.missing_files(test, partial(_file, root), "test.list")
+    path_of = partial(_file, root)
+    names, problems = lists.read_lists(root, {"train.list": path_of, "test.list": path_of})
+    train, test = names.values()
     if train:
         problems += lists.too_few(options.labelled, len(train), "cases", root / "train.list")
     raise_all(problems)
-    cases = [_case(root, name) for name in train]
-    trained = options.labelled - options.validation
+    cases = [lists.h5_case(path_of(name), name) for name in train]
     return Splits(
-        labelled=tuple(cases[:trained]),
-        unlabelled=tuple(case.without_label() for case in cases[options.labelled :]),
-        validation=tuple(cases[trained : options.labelled]),
-        test=tuple(_case(root, name) for name in test),
+        *lists.by_role(cases, options),
+        test=tuple(lists.h5_case(path_of(name), name) for name in test),
         classes=options.classes,
         class_names=("background", "left atrium"),
         notes=NOTES,
@@ -77,14 +71,3 @@ def splits(root: Path | None, options: Options) -> Splits:
 
 def _file(root: Path, name: str) -> Path:
     return root / "2018LA_Seg_Training Set" / name / "mri_norm2.h5"
-
-
-def _case(root: Path, name: str) -> Case:
-    file = _file(root, name)
-    return Case(
-        id=name,
-        patient=name,
-        file=file,
-        read_image=partial(read_image, file, 3),
-        read_label=partial(read_label, file, 3),
-    )

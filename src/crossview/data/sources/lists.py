@@ -1,32 +1,30 @@
-"""List files of published layouts, one case name per line."""
+"""Published layouts: list files with one case name per line, h5 cases, and roles by list order."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import Problem, fail
+from crossview.data.case import Case
+from crossview.data.io.h5 import read_image, read_label
+from crossview.data.sources.source import DataOptions
 
 
 def existing_root(root: Path | None, layout: str) -> Path:
     """Return the data folder. UserError if none is given or it is not a folder."""
     if root is None:
-        raise UserError(
-            Problem(
-                "this source needs a data folder", where="--data", found="none", expected=layout
-            )
-        )
+        fail("this source needs a data folder", "--data", found="none", expected=layout)
     if not root.is_dir():
-        found = "a file" if root.exists() else "no such folder"
-        raise UserError(
-            Problem(
-                "the data folder does not exist",
-                where=str(root),
-                found=found,
-                expected=layout,
-                fix="check the path",
-            )
+        fail(
+            "the data folder does not exist",
+            root,
+            found="a file" if root.exists() else "no such folder",
+            expected=layout,
+            fix="check the path",
         )
     return root
 
@@ -36,15 +34,22 @@ def no_file(path: Path) -> list[Problem]:
     if not (path.exists() or path.is_symlink()):
         return []
     found = "a folder" if path.is_dir() else "a special file" if path.exists() else "a broken link"
-    return [
-        Problem(
-            "not a regular file",
-            str(path),
-            found,
-            "a file, or nothing at this path",
-            "restore or remove it",
-        )
-    ]
+    expected = "a file, or nothing at this path"
+    return [Problem("not a regular file", str(path), found, expected, "restore or remove it")]
+
+
+def read_lists(
+    root: Path, paths: Mapping[str, Callable[[str], Path]], separator: str | None = None
+) -> tuple[dict[str, list[str]], list[Problem]]:
+    """Return the names in several list files, and the problems of lists and listed files.
+
+    paths: by the name of a list file, the path of a case. separator: as in :func:`read_list`.
+    """
+    names, problems = {}, []
+    for file, path_of in paths.items():
+        names[file], found = read_list(root / file, separator)
+        problems += found + missing_files(names[file], path_of, file)
+    return names, problems + shared_names(names, "case")
 
 
 def read_list(path: Path, separator: str | None = None) -> tuple[list[str], list[Problem]]:
@@ -52,53 +57,37 @@ def read_list(path: Path, separator: str | None = None) -> tuple[list[str], list
 
     Names must be single folder or file names. separator: ends the name within its line.
     """
+    where = str(path)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         found = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        return [], [
-            Problem(
-                "the list of cases can't be read",
-                where=str(path),
-                found=found,
-                expected="a text file, one case name per line",
-            )
-        ]
-    names = [
-        name
-        for line in lines
-        if (name := (line.split(separator)[0] if separator else line).strip())
-    ]
-    problems = []
-    if not names:
-        problems.append(
-            Problem(
-                "the list of cases is empty", where=str(path), expected="one case name per line"
-            )
+        expected = "a text file, one case name per line"
+        return [], [Problem("the list of cases can't be read", where, found, expected)]
+    names = [line.split(separator)[0].strip() if separator else line.strip() for line in lines]
+    counts = Counter(name for name in names if name)
+    if not counts:
+        expected = "one case name per line"
+        return [], [Problem("the list of cases is empty", where, expected=expected)]
+    problems = [
+        Problem(
+            "the list contains a path instead of a name",
+            where,
+            repr(name),
+            "a name without '/', '\\' or '..'",
+            "write only the name of the case",
         )
-    for name in dict.fromkeys(names):
-        if not _is_plain(name):
-            fix = "write only the name of the case"
-            problems.append(
-                Problem(
-                    "the list contains a path instead of a name",
-                    where=str(path),
-                    found=repr(name),
-                    expected="a name without '/', '\\' or '..'",
-                    fix=fix,
-                )
-            )
-    for name, count in Counter(names).items():
-        if count > 1:
-            problems.append(
-                Problem(
-                    "a case is listed more than once",
-                    where=str(path),
-                    found=f"{name}, {count} times",
-                    fix="list it once",
-                )
-            )
-    return [name for name in dict.fromkeys(names) if _is_plain(name)], problems
+        for name in counts
+        if not _is_plain(name)
+    ]
+    problems += [
+        Problem(
+            "a case is listed more than once", where, f"{name}, {count} times", fix="list it once"
+        )
+        for name, count in counts.items()
+        if count > 1
+    ]
+    return [name for name in counts if _is_plain(name)], problems
 
 
 def _is_plain(name: str) -> bool:
@@ -107,22 +96,12 @@ def _is_plain(name: str) -> bool:
 
 def shared_names(lists: Mapping[str, Sequence[str]], noun: str) -> list[Problem]:
     """Return a problem per name that is in two lists: it would be tested after training on it."""
-    problems = []
-    files = list(lists)
-    for position, first in enumerate(files):
-        for second in files[position + 1 :]:
-            for name in sorted(set(lists[first]) & set(lists[second])):
-                fix = "remove it from one of them"
-                problems.append(
-                    Problem(
-                        f"a {noun} is in two lists",
-                        where=name,
-                        found=f"{first} and {second}",
-                        expected="one list",
-                        fix=fix,
-                    )
-                )
-    return problems
+    what, fix = f"a {noun} is in two lists", "remove it from one of them"
+    return [
+        Problem(what, name, f"{first} and {second}", "one list", fix)
+        for first, second in combinations(lists, 2)
+        for name in sorted(set(lists[first]) & set(lists[second]))
+    ]
 
 
 def missing_files(
@@ -131,18 +110,16 @@ def missing_files(
     """Return a problem per listed case without a file; one problem for all beyond the first ten."""
     fix = f"restore the file, or remove the case from {list_file}"
     missing = [name for name in names if not path_of(name).is_file()]
-    told, rest = missing[:10], missing[10:]
     problems = [
         Problem("a listed case has no file", name, f"no file {path_of(name)}", "an h5 file", fix)
-        for name in told
+        for name in missing[:10]
     ]
-    if rest:
-        found = f"{len(missing)} of {len(names)} cases have no file"
+    if rest := missing[10:]:
         problems.append(
             Problem(
                 f"{len(rest)} more listed cases have no file",
                 list_file,
-                found,
+                f"{len(missing)} of {len(names)} cases have no file",
                 "an h5 file per case",
                 "check the --data path",
             )
@@ -154,13 +131,30 @@ def too_few(asked: int, there: int, noun: str, where: Path | str) -> list[Proble
     """Return a problem if ``where`` has fewer labelled cases than the recipe asks for."""
     if asked <= there:
         return []
-    fix = f"set data.labelled to {there} or less"
     return [
         Problem(
             "the recipe asks for more labelled cases than the data has",
-            where=str(where),
-            found=f"{there} {noun}",
-            expected=f"at least {asked}",
-            fix=fix,
+            str(where),
+            f"{there} {noun}",
+            f"at least {asked}",
+            f"set data.labelled to {there} or less",
         )
     ]
+
+
+def h5_case(file: Path, name: str, patient: str = "", dimensions: int = 3) -> Case:
+    """Return the case of an h5 file. patient: by default the case itself."""
+    image, label = partial(read_image, file, dimensions), partial(read_label, file, dimensions)
+    return Case(name, patient or name, file, image, label)
+
+
+def by_role(
+    cases: Sequence[Case], options: DataOptions
+) -> tuple[tuple[Case, ...], tuple[Case, ...], tuple[Case, ...]]:
+    """Return labelled, unlabelled and validation cases.
+
+    The first cases of the list keep their labels; the last of these validate.
+    """
+    trained = options.labelled - options.validation
+    unlabelled = tuple(case.without_label() for case in cases[options.labelled :])
+    return tuple(cases[:trained]), unlabelled, tuple(cases[trained : options.labelled])

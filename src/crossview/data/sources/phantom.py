@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.ndimage import gaussian_filter
 
-from crossview.core.errors import Problem, UserError
+from crossview.core.errors import fail
 from crossview.core.rng import Randomness
 from crossview.data.case import Case, Splits
+from crossview.data.sources.lists import by_role
 from crossview.data.sources.source import Augmentation, DataOptions, Sampling
 
 NOTES = (
@@ -91,23 +92,17 @@ def splits(root: Path | None, options: Options) -> Splits:
     UserError if a data folder is given.
     """
     if root is not None:
-        raise UserError(
-            Problem(
-                "phantoms need no data",
-                where="--data",
-                found=str(root),
-                expected="no --data",
-                fix="remove --data",
-            )
+        fail(
+            "phantoms need no data",
+            "--data",
+            found=root,
+            expected="no --data",
+            fix="remove --data",
         )
-    train = [
-        _case(options, "train", number) for number in range(options.labelled + options.unlabelled)
-    ]
-    trained = options.labelled - options.validation
+    number_of_cases = options.labelled + options.unlabelled
+    train = [_case(options, "train", number) for number in range(number_of_cases)]
     return Splits(
-        labelled=tuple(train[:trained]),
-        unlabelled=tuple(case.without_label() for case in train[options.labelled :]),
-        validation=tuple(train[trained : options.labelled]),
+        *by_role(train, options),
         test=tuple(_case(options, "test", number) for number in range(options.test)),
         classes=options.classes,
         class_names=("background", "chamber", "wall")[: options.classes],
@@ -117,16 +112,8 @@ def splits(root: Path | None, options: Options) -> Splits:
 
 def _case(options: Options, split: str, number: int) -> Case:
     name = f"phantom_{split}_{number:03d}"
-    image, label = partial(_image, options, split, number), partial(_label, options, split, number)
-    return Case(id=name, patient=name, file=Path(name), read_image=image, read_label=label)
-
-
-def _image(options: Options, split: str, number: int) -> Volume:
-    return phantom(options, split, number)[0]
-
-
-def _label(options: Options, split: str, number: int) -> NDArray[np.uint8]:
-    return phantom(options, split, number)[1]
+    made = partial(phantom, options, split, number)
+    return Case(name, name, Path(name), lambda: made()[0], lambda: made()[1])
 
 
 def phantom(options: Options, split: str, number: int) -> tuple[Volume, NDArray[np.uint8]]:

@@ -96,11 +96,8 @@ class DataOptions(BaseModel):
     def _consistent(self) -> DataOptions:
         if len(self.patch) not in (2, 3) or min(self.patch) < 1:
             raise ValueError(f"patch: two or three positive numbers, found {list(self.patch)}")
-        if sorted(self.nifti_axes) != [
-            0,
-            1,
-            2,
-        ]:  # three for slices too: a NIfTI file of slices is a stack
+        # Three for slices too: a NIfTI file of slices is a stack.
+        if sorted(self.nifti_axes) != [0, 1, 2]:
             raise ValueError(
                 f"nifti_axes: three numbers, each axis once, such as [0, 1, 2]; found "
                 f"{list(self.nifti_axes)}"

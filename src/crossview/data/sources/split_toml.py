@@ -42,50 +42,41 @@ def read_split(
     """
     if not path.is_file():
         return Split(), no_file(path)
+    where = str(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        return Split(), [
-            Problem(
-                "split.toml can't be read",
-                str(path),
-                str(error),
-                "TOML",
-                "correct or remove the file",
-            )
-        ]
+        fix = "correct or remove the file"
+        return Split(), [Problem("split.toml can't be read", where, str(error), "TOML", fix)]
     known = (*LISTS, "patient")
     problems = [
-        Problem(f"unknown key '{key}'", str(path), fix=nearest(key, known))
+        Problem(f"unknown key '{key}'", where, fix=nearest(key, known))
         for key in content
         if key not in known
     ]
     lists: dict[str, list[str]] = {}
-    for key in LISTS:
-        if key in content:
-            if isinstance(content[key], list) and all(
-                isinstance(name, str) for name in content[key]
-            ):
-                lists[key] = content[key]
-            else:
-                problems.append(
-                    Problem(
-                        f"'{key}' is not a list of names",
-                        str(path),
-                        repr(content[key])[:80],
-                        '["case1", "case2"]',
-                        "write it in this form",
-                    )
+    for key in (key for key in LISTS if key in content):
+        found = content[key]
+        if isinstance(found, list) and all(isinstance(name, str) for name in found):
+            lists[key] = found
+        else:
+            problems.append(
+                Problem(
+                    f"'{key}' is not a list of names",
+                    where,
+                    repr(found)[:80],
+                    '["case1", "case2"]',
+                    "write it in this form",
                 )
+            )
     if "unlabelled" in lists:
         taken = {name for key, listed in lists.items() if key != "unlabelled" for name in listed}
         taken |= set() if "labelled" in lists else set(labelled)
         lists["unlabelled"] = _matching(lists["unlabelled"], names, taken)
-    problems += _wrong_names(lists, path, names, labelled)
-    patients, wrong = _patients(content.get("patient", {}), path, names)
-    return Split(
-        {key: [name for name in listed if name in names] for key, listed in lists.items()}, patients
-    ), problems + wrong
+    problems += _wrong_names(lists, where, names, labelled)
+    patients, wrong = _patients(content.get("patient", {}), where, names)
+    known_lists = {key: [name for name in lists[key] if name in names] for key in lists}
+    return Split(known_lists, patients), problems + wrong
 
 
 def _matching(patterns: list[str], names: Collection[str], taken: Collection[str]) -> list[str]:
@@ -93,89 +84,52 @@ def _matching(patterns: list[str], names: Collection[str], taken: Collection[str
 
     A pattern without a match stays, and is then reported as an unknown case.
     """
-    found = []
+    free, found = [name for name in sorted(names) if name not in taken], []
     for pattern in patterns:
-        is_pattern = any(sign in pattern for sign in "*?[") and pattern not in names
-        matching = (
-            [name for name in sorted(names) if name not in taken and fnmatchcase(name, pattern)]
-            if is_pattern
-            else []
-        )
+        is_pattern = set(pattern) & set("*?[") and pattern not in names
+        matching = [name for name in free if fnmatchcase(name, pattern)] if is_pattern else []
         found += [name for name in matching if name not in found] or [pattern]
     return found
 
 
 def _wrong_names(
-    lists: Mapping[str, list[str]], path: Path, names: Collection[str], labelled: Collection[str]
+    lists: Mapping[str, list[str]], where: str, names: Collection[str], labelled: Collection[str]
 ) -> list[Problem]:
     problems = []
     for name, count in Counter(name for listed in lists.values() for name in listed).items():
         keys = [key for key in LISTS if name in lists.get(key, ())]
+        found, expected, fix = name, "", ""
         if set(name) & set("/\\") or name in (".", ".."):
-            problems.append(
-                Problem(
-                    "the list contains a path instead of a name",
-                    str(path),
-                    repr(name),
-                    "a file name without folder and suffix",
-                )
-            )
+            what, found = "the list contains a path instead of a name", repr(name)
+            expected = "a file name without folder and suffix"
         elif name not in names:
-            problems.append(
-                Problem(
-                    f"'{keys[0]}' lists an unknown case",
-                    str(path),
-                    name,
-                    fix=nearest(name, names) if names else "",
-                )
-            )
+            what, fix = f"'{keys[0]}' lists an unknown case", nearest(name, names) if names else ""
         elif count > 1:
-            problems.append(
-                Problem(
-                    "a case is listed more than once",
-                    str(path),
-                    f"{name} in {' and '.join(keys)}",
-                    "each case once",
-                    "keep it in one list only",
-                )
-            )
+            what, found = "a case is listed more than once", f"{name} in {' and '.join(keys)}"
+            expected, fix = "each case once", "keep it in one list only"
         elif keys[0] != "unlabelled" and name not in labelled:
+            what, expected = f"'{keys[0]}' lists a case without a label", "cases with labels"
             fix = "add its label, or remove it from the list"
-            problems.append(
-                Problem(
-                    f"'{keys[0]}' lists a case without a label",
-                    str(path),
-                    name,
-                    "cases with labels",
-                    fix,
-                )
-            )
+        else:
+            continue
+        problems.append(Problem(what, where, found, expected, fix))
     return problems
 
 
 def _patients(
-    table: Any, path: Path, names: Collection[str]
+    table: Any, where: str, names: Collection[str]
 ) -> tuple[dict[str, str], list[Problem]]:
     """Return the patient of each case.
 
     From ``pattern`` (a regular expression: its first group, else the whole match), or case by case.
     """
     if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
-        return {}, [
-            Problem(
-                "[patient] is not a table of names",
-                str(path),
-                expected='pattern = "(sub-[0-9]+)_.*", or case = "patient"',
-            )
-        ]
+        expected = 'pattern = "(sub-[0-9]+)_.*", or case = "patient"'
+        return {}, [Problem("[patient] is not a table of names", where, expected=expected)]
     named = {name: patient for name, patient in table.items() if name != "pattern"}
+    unknown = "[patient] contains an unknown case"
     problems = [
-        Problem(
-            "[patient] contains an unknown case",
-            str(path),
-            name,
-            fix=nearest(name, names) if names else "",
-        )
+        Problem(unknown, where, name, fix=nearest(name, names) if names else "")
         for name in named
         if name not in names
     ]
@@ -184,31 +138,23 @@ def _patients(
     try:
         pattern = re.compile(table["pattern"])
     except re.error as error:
-        found = f"{table['pattern']}: {error}"
-        return named, [
-            *problems,
-            Problem(
-                "[patient] pattern is not a regular expression",
-                str(path),
-                found,
-                "a pattern such as (sub-[0-9]+)_.*",
-                "correct the pattern",
-            ),
-        ]
+        what, found = (
+            "[patient] pattern is not a regular expression",
+            f"{table['pattern']}: {error}",
+        )
+        expected, fix = "a pattern such as (sub-[0-9]+)_.*", "correct the pattern"
+        return named, [*problems, Problem(what, where, found, expected, fix)]
     matches = {name: pattern.match(name) for name in names if name not in named}
     if without := sorted(name for name, match in matches.items() if match is None):
-        fix = "change the pattern, or add these cases by name"
-        found = f"{len(without)} without a match, the first is {without[0]}"
         problems.append(
             Problem(
                 "[patient] pattern does not match all cases",
-                str(path),
-                found,
+                where,
+                f"{len(without)} without a match, the first is {without[0]}",
                 "a match for each case",
-                fix,
+                "change the pattern, or add these cases by name",
             )
         )
-    by_pattern = {
-        name: match[1 if pattern.groups else 0] or name for name, match in matches.items() if match
-    }
+    group = 1 if pattern.groups else 0
+    by_pattern = {name: match[group] or name for name, match in matches.items() if match}
     return by_pattern | named, problems

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossview.methods.blocks.losses import at_least_float32
+
 
 class ClassMemory(nn.Module):
     """Memory of a few features per foreground class, in buffers that checkpoints contain.
@@ -69,7 +71,5 @@ def weighted_distance(
 
 def _mean_direction(vectors: Tensor, scores: Tensor) -> Tensor:
     """Return sum_i s_i v_i/|v_i| / sum_i s_i, (D,), at least in float32."""
-    vectors, scores = (
-        tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in (vectors, scores)
-    )
+    vectors, scores = at_least_float32(vectors), at_least_float32(scores)
     return (F.normalize(vectors, dim=1, eps=1e-6) * (scores / scores.sum()).unsqueeze(1)).sum(0)

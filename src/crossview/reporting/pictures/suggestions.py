@@ -13,29 +13,22 @@ import numpy as np
 
 from crossview.evaluation.doubt import Suggestion
 from crossview.inference.predict import Prediction
-from crossview.reporting.pictures.frame import Frame, fullest
+from crossview.reporting.pictures.frame import Cut, Frame, fullest
 from crossview.reporting.pictures.panels import (
     DISAGREE,
     LABEL,
     PREDICTION,
     Array,
     Key,
-    Panel,
     Row,
+    class_keys,
     compose,
-    draw_outlines,
-    fill,
-    grey,
     save,
-    shade,
     window,
 )
 
 SIDE = 320
-
-
 MARGIN = 230
-
 
 UNSURE = 0.5
 """Entropy above which voxels are tinted for one network.
@@ -75,20 +68,12 @@ def suggestion_sheet(
     rows, views, classes = [], 0, 2
     for each in shown:
         rows.append(_row(each, slice_axis))
-        views, classes = (
-            max(views, len(_outlined(each.prediction))),
-            len(each.prediction.probability),
-        )
-    save(
-        compose(
-            rows,
-            SIDE,
-            "Label these next",
-            _legend(views, range(1, classes), names or {}),
-            margin=MARGIN,
-        ),
-        path,
-    )
+        views = max(views, len(_outlined(each.prediction)))
+        classes = len(each.prediction.probability)
+    kinds = {"view 1": LABEL, "view 2": PREDICTION} if views > 1 else {"prediction": PREDICTION}
+    tint = Key("views differ" if views > 1 else "unsure", DISAGREE, tint=True)
+    legend = [*class_keys(range(1, classes), names or {}, kinds), tint]
+    save(compose(rows, SIDE, "Label these next", legend, margin=MARGIN), path)
 
 
 def _row(shown: Shown, slice_axis: int) -> Row:
@@ -96,50 +81,23 @@ def _row(shown: Shown, slice_axis: int) -> Row:
     image = frame.turn(np.asarray(shown.image)[0])
     labels = [frame.turn(label) for label in _outlined(shown.prediction)]
     seen = np.logical_or.reduce([label > 0 for label in labels])
-    different = [labels[0] != other for other in labels[1:]]
-    unsure = (
-        np.logical_or.reduce(different)
-        if different
-        else frame.turn(shown.prediction.disagreement) > UNSURE
-    )
+    if len(labels) > 1:
+        unsure = np.logical_or.reduce([labels[0] != other for other in labels[1:]])
+    else:
+        unsure = frame.turn(shown.prediction.disagreement) > UNSURE
+    families = (LABEL, PREDICTION) if len(labels) > 1 else (PREDICTION,)
+    outlines = [(label, family, 1.8) for label, family in zip(labels, families, strict=False)]
     limits = window(image)
-    axes = (0,) if frame.coarse(image.shape) or len(image) == 1 else (0, 1, 2)
     panels = []
-    for axis in axes:
+    for axis in (0,) if frame.coarse(image.shape) or len(image) == 1 else (0, 1, 2):
         index = fullest(unsure, axis, fullest(seen, axis))
-        kept = [other for other in range(3) if other != axis]
-        plane = np.asarray(image.take(index, axis=axis))
-        height, width = (
-            count * frame.spacing[other] for count, other in zip(plane.shape, kept, strict=True)
-        )
-        scale = SIDE / max(height, width)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        pixels = fill(
-            grey(plane, limits, size), np.asarray(unsure.take(index, axis=axis)), DISAGREE, 0.35
-        )
-        for label, family in zip(
-            labels, (LABEL, PREDICTION) if len(labels) > 1 else (PREDICTION,), strict=False
-        ):
-            pixels = draw_outlines(pixels, label.take(index, axis=axis), family, 1.8)
-        panels.append(Panel(pixels, frame.caption(axis, index, image.shape[axis])))
-    told = shown.suggestion
-    return Row(tuple(panels), f"{told.rank}. {told.case} doubt {told.score:.2f}")
+        cut = Cut(axis, index, tints=((unsure, DISAGREE),), outlines=outlines)
+        panels.append(cut.draw(image, frame, SIDE, limits, opacity=0.35))
+    suggestion = shown.suggestion
+    name = f"{suggestion.rank}. {suggestion.case} doubt {suggestion.score:.2f}"
+    return Row(tuple(panels), name)
 
 
 def _outlined(prediction: Prediction) -> list[Array]:
     """Return each peer's label, else the prediction's."""
     return list(prediction.views.values()) if prediction.of_peers else [prediction.label]
-
-
-def _legend(views: int, classes: Iterable[int], names: Mapping[int, str]) -> list[Key]:
-    keys = []
-    for index in classes:
-        name = names.get(index, f"class {index}")
-        if views > 1:
-            keys += [
-                Key(f"{name}: view 1", shade(LABEL, index)),
-                Key(f"{name}: view 2", shade(PREDICTION, index)),
-            ]
-        else:
-            keys.append(Key(f"{name}: prediction", shade(PREDICTION, index)))
-    return [*keys, Key("views differ" if views > 1 else "unsure", DISAGREE, tint=True)]

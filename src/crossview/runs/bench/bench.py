@@ -16,23 +16,23 @@ from pathlib import Path
 
 from crossview.core.errors import STOPS, Problem, Terminated, UserError
 from crossview.core.files import write_text
-from crossview.core.run_folder import read_journal
+from crossview.core.run_folder import ENVIRONMENT, MEMBERSHIP, RECIPE, RunFolder
 from crossview.core.text import duration
 from crossview.evaluation.compare import Comparison, compare
-from crossview.evaluation.finished import MEMBERSHIP, FinishedRun, membership, read_run
+from crossview.evaluation.finished import FinishedRun, membership, read_run
+from crossview.evaluation.record import make_record, write_record
 from crossview.reporting.comparison import write_table
 from crossview.runs.bench.checks import check, shortened
-from crossview.runs.bench.record import record, write_record
 from crossview.runs.bench.runs import Selection, SuiteRun
 from crossview.runs.bench.suite import Suite, load_suite
 from crossview.runs.evaluate import evaluate
 from crossview.runs.lock import LOCK, LockedError, locked
-from crossview.runs.run import Run, check_free
+from crossview.runs.run import check_free
 from crossview.runs.train import train
 
 TABLES = ("compare.csv", "compare.md", "compare.html")
 
-MADE_FIRST = (LOCK, "environment.json", "checkpoints", "pictures", "recipe.toml")
+MADE_FIRST = (LOCK, ENVIRONMENT, "checkpoints", "pictures", RECIPE)
 """Names in a run folder that is still being made."""
 
 Say = Callable[[str], None]
@@ -229,11 +229,11 @@ def run_one(run: SuiteRun, data: Path | None) -> FinishedRun:
     Raises UserError, LockedError if another process works on it, and StoppedError if a signal ended
     its training.
     """
-    if not (run.path / "recipe.toml").exists():
+    if not RunFolder(run.path).exists:
         _clear_half_made(run.path)
         check_free(run.path, overwrite=False)
     with locked(run.path):
-        resume = (run.path / "recipe.toml").exists()
+        resume = RunFolder(run.path).exists
         _, outcome = train(run.recipe.tables(), data, run.path, resume=resume)
         remember(run)  # not if train refused: the folder may then have a different recipe
         if outcome.how == "interrupted":
@@ -259,7 +259,7 @@ def remember(run: SuiteRun) -> None:
 
     "started" marks the training that it is of: a folder that is trained anew is of no suite.
     """
-    content = {**asdict(run.membership), "started": Run(run.path).environment.get("started")}
+    content = {**asdict(run.membership), "started": RunFolder(run.path).environment.get("started")}
     write_text(run.path / MEMBERSHIP, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -269,7 +269,7 @@ def keep_record(run: SuiteRun) -> None:
         return
     with locked(run.path, wait=True):  # another process may be about to write the same record
         if not run.record.exists():
-            write_record(run.record, record(Run(run.path)))
+            write_record(run.record, make_record(RunFolder(run.path)))
 
 
 def _clear_half_made(path: Path) -> None:
@@ -290,9 +290,10 @@ def _state(run: SuiteRun) -> str:
     found = finished(run)
     if found is not None:
         return f"done, Dice {100 * found.mean('dice'):.2f} %"
-    if not (run.path / "recipe.toml").exists():
+    folder = RunFolder(run.path)
+    if not folder.exists:
         return "to do"
-    rows = list(read_journal(run.path / "journal.jsonl"))
-    if any(row["kind"] == "finished" for row in rows):
+    journal = folder.journal
+    if journal.finished:
         return "trained, not tested"
-    return f"started, at step {max((row.get('total_step', 0) for row in rows), default=0):,}"
+    return f"started, at step {journal.total_step:,}"

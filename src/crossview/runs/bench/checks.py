@@ -11,8 +11,9 @@ from crossview.core import plugins
 from crossview.core.errors import Problem, UserError, fail, raise_all
 from crossview.core.text import listed
 from crossview.evaluation.comparable import differing
-from crossview.evaluation.finished import environment, membership, read_record, read_run
-from crossview.recipe.layers import OWNED_BY_METHOD, changes, parse_set, read_tables
+from crossview.evaluation.finished import membership, read_run
+from crossview.evaluation.record import run_or_record
+from crossview.recipe.layers import OWNED_BY_METHOD, changes, parse_set
 from crossview.runs.bench.runs import Selection, SuiteRun
 from crossview.runs.run import Run
 from crossview.training.options import current
@@ -114,7 +115,7 @@ def check_unchanged(runs: Sequence[SuiteRun]) -> None:
             continue
         for change in _changed(run):
             changed.setdefault(change, []).append(run.source)
-        code = plugins.changed(run.row.name, environment(run.source))
+        code = plugins.changed(run.row.name, run_or_record(run.source).environment)
         if code and (run.source != run.path or Run(run.path).trained):
             other_code.setdefault((run.row.name, code), []).append(run.source)
     for (key, now, then), paths in changed.items():
@@ -162,10 +163,7 @@ def _changed(run: SuiteRun) -> list[tuple[str, str, str]]:
     then = membership(run.source)
     if then is None:
         return []  # no run, or one whose recipe is compared when it is resumed
-    if run.source == run.path:
-        stored = read_tables(run.path / "recipe.toml")
-    else:
-        stored = read_record(run.source)["recipe"]
+    stored = run_or_record(run.source).tables
     found = [
         (key, repr(now), repr(old))
         for key, (old, now) in changes(current(stored), run.recipe.tables()).items()

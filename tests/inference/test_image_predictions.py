@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 from PIL import Image
+from tests.helpers.predicting import read_scan, write_scan
 
 from crossview.core.errors import UserError
-from crossview.data.io.image import read_mask
-from crossview.data.preprocess import Preprocessing
-from crossview.inference.flat import read_flat
-from crossview.inference.scan import ReadingOptions, Scan
+from crossview.data.io.image import read_label
 
 
-def reading(channels=1, dimensions=(2, 3)):
-    return ReadingOptions(Preprocessing("z_score"), "canonical", (2, 0, 1), channels, dimensions)
+def read(*files, channels=1, dimensions=(2, 3), name="a"):
+    options = {"normalisation": "z_score", "orientation": "canonical", "nifti_axes": (2, 0, 1)}
+    return read_scan(*files, channels=channels, dimensions=dimensions, name=name, **options)
 
 
 def image_file(path, *shape, dtype=np.uint8):
@@ -25,7 +24,7 @@ def image_file(path, *shape, dtype=np.uint8):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_mask_has_its_images_format_name_and_size(tmp_path, suffix, dtype):
     path, values = image_file(tmp_path / f"a b{suffix}", 7, 5, dtype=dtype)
-    found = read_flat(Scan((path,), path.name), reading())
+    found = read(path, name="a b")
     assert found.shape == values.shape
     np.testing.assert_allclose(found.image[0], (values - values.mean()) / values.std(), atol=1e-5)
     label = np.arange(35, dtype=np.uint8).reshape(7, 5) % 3
@@ -33,10 +32,10 @@ def test_a_mask_has_its_images_format_name_and_size(tmp_path, suffix, dtype):
         np.random.default_rng(1).random((3, 7, 5)).astype(np.float32),
         np.full((7, 5), 0.25, np.float32),
     )
-    found.write(
-        {"label": label, "probability": probability, "disagreement": doubt}, tmp_path / "out"
+    write_scan(
+        found, {"label": label, "probability": probability, "disagreement": doubt}, tmp_path / "out"
     )
-    np.testing.assert_array_equal(read_mask(tmp_path / "out" / path.name), label)
+    np.testing.assert_array_equal(read_label(tmp_path / "out" / path.name), label)
     with Image.open(tmp_path / "out" / "probability" / "a b.tif") as pages:
         assert pages.n_frames == 3
         for page in range(3):
@@ -49,19 +48,19 @@ def test_a_mask_has_its_images_format_name_and_size(tmp_path, suffix, dtype):
 
 def test_colours_are_channels(tmp_path):
     path, values = image_file(tmp_path / "a.png", 6, 5, 3)
-    assert read_flat(Scan((path,), path.name), reading(3)).image.shape == (3, *values.shape[:2])
+    assert read(path, channels=3).image.shape == (3, *values.shape[:2])
     with pytest.raises(UserError, match="wrong number of channels"):
-        read_flat(Scan((path,), path.name), reading(1))
+        read(path, channels=1)
 
 
 def test_channels_in_files_of_their_own(tmp_path):
     files = tuple(image_file(tmp_path / f"a_000{i}.png", 6, 5 + i // 2)[0] for i in range(3))
-    assert read_flat(Scan(files[:2], "a.png"), reading(2)).image.shape == (2, 6, 5)
+    assert read(*files[:2], channels=2).image.shape == (2, 6, 5)
     with pytest.raises(UserError, match="differ in size"):
-        read_flat(Scan(files, "a.png"), reading(3))
+        read(*files, channels=3)
 
 
 def test_a_model_of_volumes_takes_no_image(tmp_path):
     path, _ = image_file(tmp_path / "a.png", 6, 5)
     with pytest.raises(UserError, match="predicts volumes"):
-        read_flat(Scan((path,), path.name), reading(dimensions=(3,)))
+        read(path, dimensions=(3,))

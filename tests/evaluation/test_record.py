@@ -1,4 +1,4 @@
-"""A run's record: scores as columns and back, and what is no record."""
+"""Records of runs: scores as columns and back, and files that are no record."""
 
 import json
 import math
@@ -6,8 +6,8 @@ import math
 import pytest
 
 from crossview.core.errors import UserError
-from crossview.evaluation.finished import as_columns, from_columns, read_record
 from crossview.evaluation.metrics import METRICS, Measures
+from crossview.evaluation.record import Record, as_columns, from_columns
 from crossview.evaluation.scores import Score, summarise
 
 NAN = math.nan
@@ -25,7 +25,7 @@ HEADER = {
 
 
 def scores():
-    """Three cases of two patients, two classes, two views; a missed, a spurious and a doubly empty mask."""
+    """Three cases of two patients, two classes, two views; one empty mask of each kind."""
     dice = {"a": 1 / 3, "b": 2 / 3, "c": 0.987654321}
     empty = {("a", "", 1): "missed", ("b", "", 2): "both_empty", ("c", "view1", 1): "spurious"}
 
@@ -106,7 +106,7 @@ def test_a_table_with_a_hole_is_refused():
         (b"\x80\x02PK", "not a record of a run"),
         ("[1]", "not a record of a run"),
         ('{"unrelated": 1}', "not a record of a run"),
-        ('{"recipe": {}, "summary": {}}', "of an older version, without the scores of its cases"),
+        ('{"recipe": {}, "summary": {}, "format": 1}', "no cases, environment"),
         ('{"recipe": {}, "summary": {}, "cases": {}, "format": 9}', "another format"),
         (
             '{"recipe": {}, "summary": {}, "cases": {}, "format": 1}',
@@ -118,5 +118,5 @@ def test_what_is_no_record(tmp_path, content, told):
     file = tmp_path / "run.json"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=told) as error:
-        read_record(file)
+        _ = Record(file).content
     assert str(file) in str(error.value)

@@ -1,0 +1,147 @@
+"""Scans to predict: found in files and folders, read, and prepared for a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossview.core.errors import Problem, fail
+from crossview.data.io import BY_SUFFIX, ScanFiles, by_channel, missing_channels, split_name
+from crossview.data.io.geometry import Header, Orientation
+from crossview.data.preprocess import Preprocessing
+from crossview.data.sources.lists import no_file
+from crossview.data.sources.source import DataOptions
+
+LA_FILE = "mri_norm2.h5"
+"""File name of every case in the published LA layout; the folder has the name of the case."""
+
+SCANS = f"files {', '.join(BY_SUFFIX)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """A scan to predict, in memory.
+
+    Attributes:
+        scan: Its files.
+        header: Its header, for predictions on the same grid.
+        orientation: The axes of ``image`` in the stored array.
+        image: Network input, float32 (C, *S').
+        shape: *S of the scan itself, in the same orientation.
+    """
+
+    scan: ScanFiles
+    header: Header
+    orientation: Orientation
+    image: NDArray[np.float32]
+    shape: tuple[int, ...]
+
+    def write(self, arrays: Mapping[str, NDArray[Any]], files: Mapping[str, Path]) -> None:
+        """Write the arrays of a prediction to the files of their names, on the scan's own grid.
+
+        "label" is uint8 (*S), "probability" float32 (K, *S), the other maps float32 (*S).
+        """
+        stored = {name: self.orientation.undo(array) for name, array in arrays.items()}
+        for file in dict.fromkeys(files.values()):
+            of_file = {name: stored[name] for name in files if files[name] == file}
+            self.scan.format.write(file, of_file, self.header)
+
+
+def read_input(
+    scan: ScanFiles, data: DataOptions, channels: int, dimensions: Sequence[int]
+) -> Input:
+    """Read a scan and prepare it for a model.
+
+    Scans of the published layouts are normalised and ordered already: of [data] only the spacing
+    concerns them.
+
+    Args:
+        scan: Its files.
+        data: The [data] table of the model.
+        channels: Channels of the model.
+        dimensions: Numbers of spatial axes that the model accepts.
+
+    Raises:
+        UserError: If a file is missing, damaged or too large, contains NaN, or the scan does not
+            fit the model.
+    """
+    stored, where = scan.read(channels), str(scan.files[0])
+    header, axes = stored.header, len(stored.header.shape)
+    if axes not in dimensions:
+        fail(
+            "this model predicts volumes",
+            where,
+            found=f"{axes} axes",
+            expected=f"{' or '.join(map(str, dimensions))} axes",
+            fix="give a volume, or use a model of 2D images",
+        )
+    orientation = header.orientation(data.nifti_axes, data.orientation == "canonical")
+    native = orientation.apply(stored.image)
+    preprocessing = Preprocessing.of(data)
+    if scan.format.published:
+        preprocessing = Preprocessing(spacing=preprocessing.spacing)
+    spacing = None if header.affine is None else orientation.spacing(header.affine)
+    image = preprocessing.image(native, spacing, where)
+    return Input(scan, header, orientation, image, native.shape[1:])
+
+
+def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[ScanFiles], list[Problem]]:
+    """Return the scans in files and folders, each file once, and the problems of the paths.
+
+    From a folder: every .nii, .nii.gz, .h5, .png and .tif, sorted by name, and files of the LA
+    layout up to two folders below. With more than one channel, files <case>_0000.nii.gz,
+    <case>_0001.nii.gz, ... are one scan (the same for images).
+    """
+    files: dict[Path, Path] = {}
+    problems: list[Problem] = []
+    for path in inputs:
+        found, wrong = _scans_in(path) if path.is_dir() else _scan_at(path)
+        files |= {file.absolute(): file for file in found}
+        problems += wrong
+    groups, others = by_channel(files.values()) if channels > 1 else ({}, list(files.values()))
+    scans = [_scan_of(file) for file in others]
+    for (folder, name, suffix), of_scan in groups.items():
+        missing = missing_channels(of_scan, channels, str(folder / f"{name}{suffix}"))
+        problems += missing
+        if not missing:
+            scans.append(ScanFiles(name, tuple(of_scan[channel] for channel in range(channels))))
+    return scans, problems
+
+
+def _scan_of(file: Path) -> ScanFiles:
+    la = file.name == LA_FILE
+    return ScanFiles(file.absolute().parent.name if la else split_name(file.name)[0], (file,))
+
+
+def _scan_at(path: Path) -> tuple[list[Path], list[Problem]]:
+    """Return a path if it is a scan's file, otherwise the problem."""
+    if not path.exists():
+        what, fix = "the file or folder does not exist", "check the path"
+        return [], [Problem(what, str(path), fix=fix)]
+    if not path.is_file() or not split_name(path.name)[1]:
+        what, fix = "the file format is not supported", "convert it to NIfTI"
+        return [], [Problem(what, str(path), path.name, SCANS, fix)]
+    return [path], []
+
+
+def _scans_in(folder: Path) -> tuple[list[Path], list[Problem]]:
+    """Return the scans of a folder, and a problem per path named like a scan that is no file."""
+    entries = sorted(
+        file
+        for file in folder.iterdir()
+        if split_name(file.name)[1] and not file.name.startswith(".")
+    )
+    below = [file for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{LA_FILE}")]
+    files = sorted(file for file in (*entries, *below) if file.is_file())
+    problems = [problem for file in entries if not file.is_file() for problem in no_file(file)]
+    if not files and not problems:
+        names = ("images", "imagesTs", "imagesTr")
+        inside = next((folder / name for name in names if (folder / name).is_dir()), None)
+        fix = f"give the folder with the scans: {inside}" if inside else ""
+        problems.append(Problem("the folder contains no scans", str(folder), "", SCANS, fix))
+    return files, problems

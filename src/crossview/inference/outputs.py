@@ -1,0 +1,154 @@
+"""The files of predictions: their names in the output folder, and the model they come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from crossview.core.errors import Problem, fail
+from crossview.core.files import write_text
+from crossview.core.text import first_few
+from crossview.data.io import ScanFiles
+
+MapName = Literal["probability", "disagreement", "entropy"]
+
+ORIGIN_FILE = "predicted-by.json"
+
+Origin = Mapping[str, Any]
+"""method, step, weights (a digest) and the keys of [inference] that affect the result; as JSON."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The output folder and what is written to it.
+
+    Attributes:
+        folder: The output folder.
+        maps: Maps that are written next to each label.
+        resume: Skip scans whose files all exist; replace incomplete ones.
+        overwrite: Replace existing files.
+        origin: The model of the predictions, recorded in the folder.
+    """
+
+    folder: Path
+    maps: tuple[MapName, ...] = ()
+    resume: bool = False
+    overwrite: bool = False
+    origin: Origin | None = None
+
+    def files(self, scan: ScanFiles) -> dict[str, Path]:
+        """Return the file of each array of a scan's prediction.
+
+        The label is last, so an existing label means that its maps exist too. Maps have separate
+        folders, so the label folder contains only labels; the file of a published layout contains
+        all arrays.
+        """
+        label = self.folder / f"{scan.name}{scan.suffix}"
+        if scan.format.published:
+            return dict.fromkeys([*self.maps, "label"], label)
+        name = f"{scan.name}{scan.format.map_suffix or scan.suffix}"
+        return {each: self.folder / each / name for each in self.maps} | {"label": label}
+
+    def skips(self, scan: ScanFiles) -> bool:
+        """True if the scan is predicted already and ``resume`` keeps its files."""
+        return self.resume and all(file.exists() for file in self.files(scan).values())
+
+    def problems(self, scans: Sequence[ScanFiles]) -> list[Problem]:
+        """Return the problems that prevent writing the predictions of ``scans``."""
+        if self.folder.exists() and not self.folder.is_dir():
+            what, expected = "the output is not a folder", "a folder, new or existing"
+            fix = "choose another --out"
+            return [Problem(what, str(self.folder), "a file", expected, fix)]
+        inputs = {_identity(file) for scan in scans for file in scan.files}
+        owners: dict[Path, ScanFiles] = {}
+        existing: list[Path] = []
+        problems = []
+        for scan in scans:
+            for file in dict.fromkeys(self.files(scan).values()):
+                owner = owners.setdefault(file, scan)
+                if owner is not scan:
+                    what, found = (
+                        "two scans have the same output",
+                        f"{owner.files[0]} and {scan.files[0]}",
+                    )
+                    fix = "predict them to different folders"
+                    problems.append(Problem(what, str(file), found, "different names", fix))
+                elif file.exists() and _identity(file) in inputs:
+                    what = "the prediction would overwrite an input"
+                    problems.append(Problem(what, str(file), fix="choose another --out"))
+                elif file.exists() and not (self.overwrite or self.resume):
+                    existing.append(file)
+        return problems + self._existing(existing)
+
+    def _existing(self, files: Sequence[Path]) -> list[Problem]:
+        if not files:
+            return []
+        what, where = "the prediction already exists", files[0]
+        if len(files) > 1:
+            what, where = f"{len(files)} files of these predictions already exist", self.folder
+        names = first_few([str(file.relative_to(self.folder)) for file in files])
+        fix = (
+            "add --resume to keep them and predict the others, add --overwrite to replace them, or "
+            "choose another --out"
+        )
+        return [Problem(what, str(where), names, fix=fix)]
+
+    def check_origin(self) -> None:
+        """Raise UserError if the folder records a different origin, unless it is overwritten."""
+        noted = self._noted()
+        if self.origin and noted not in (None, self.origin) and not self.overwrite:
+            fail(
+                "this folder already contains predictions of a different model",
+                self.folder,
+                found=_described(noted),
+                expected=_described(self.origin),
+                fix="choose another --out, or add --overwrite to replace the predictions of the "
+                "given scans",
+            )
+
+    def note_origin(self) -> None:
+        """Record the origin in the folder. OSError."""
+        if self.origin and self._noted() != self.origin:
+            write_text(self.folder / ORIGIN_FILE, json.dumps(self.origin, indent=1) + "\n")
+
+    def _noted(self) -> Any:
+        """Return the recorded origin, None if there is none."""
+        try:
+            return json.loads((self.folder / ORIGIN_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    """Return what two paths of one file share."""
+    status = file.stat()
+    return status.st_dev, status.st_ino
+
+
+def origin_of(
+    method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]
+) -> Origin:
+    """Return the origin. weights: of the checkpoint. inference: the recipe's table."""
+    digest = sha256()
+    for name, value in weights.items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    table = {key: value for key, value in inference.items() if key != "batch"}
+    return {"method": method, "step": step, "weights": digest.hexdigest()[:16], "inference": table}
+
+
+def _described(origin: Any) -> str:
+    """Return an origin in words."""
+    if not isinstance(origin, Mapping):
+        return "an unreadable record"
+    model = f"{origin.get('method')}, step {origin.get('step')}, weights {origin.get('weights')}"
+    inference = origin.get("inference")
+    options = inference.items() if isinstance(inference, Mapping) else ()
+    return ", ".join([model, *(f"{key} {value}" for key, value in options)])
