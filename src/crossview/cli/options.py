@@ -63,19 +63,15 @@ def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
     """Return the run folder of ``train``: --out, or the run to resume. Raise UserError if none."""
     if out is not None:
         return out
-    if resume and is_run(recipe):
+    is_run = RunFolder(Path(recipe)).exists
+    if resume and is_run:
         return Path(recipe)
     fix = "add --out runs/NAME"
-    if is_run(recipe):
+    if is_run:
         fix = "add --resume to resume this run, or --out runs/NAME to start a new run of its recipe"
     elif resume:
         fix += ", or replace the recipe by the run folder to resume"
     fail("no run folder is given", "--out", found="none", fix=fix)
-
-
-def is_run(recipe: str | Path) -> bool:
-    """True if the recipe is given as a run folder."""
-    return RunFolder(Path(recipe)).exists
 
 
 def load_plugin(plugin: str | None) -> None:
@@ -94,6 +90,6 @@ def with_plugin(recipe: str, sets: list[str] | None, plugin: str | None) -> list
     load_plugin(plugin)
     sets = sets or []
     named = any(text.split("=")[0].strip() == "method.name" for text in sets)
-    if plugin is None or named or recipe.endswith(".toml") or is_run(recipe):
+    if plugin is None or named or recipe.endswith(".toml") or RunFolder(Path(recipe)).exists:
         return sets
     return [f"method.name={plugin}", *sets]

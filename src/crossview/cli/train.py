@@ -15,7 +15,6 @@ from crossview.cli.options import (
     Sets,
     check_one_of,
     flag,
-    is_run,
     load_plugin,
     run_to_make,
     with_plugin,
@@ -23,6 +22,7 @@ from crossview.cli.options import (
 from crossview.core.errors import UserError
 from crossview.core.plugins import arguments
 from crossview.core.processes import leave, place, speaks
+from crossview.core.run_folder import RunFolder
 from crossview.runs.launch import launch
 
 if TYPE_CHECKING:
@@ -86,7 +86,6 @@ def train(
     folder = run_to_make(recipe, out, resume)
     if gpus is not None and gpus > 1 and place() is None:
         sys.exit(launch(gpus, sys.argv[1:]))
-    from crossview.runs.run import Run
     from crossview.runs.train import train as run_train
 
     def print_plan(plan: Plan) -> None:
@@ -95,7 +94,7 @@ def train(
         print(f"{plan.text()}\n{change}", flush=True)
 
     overrides = with_plugin(recipe, sets, plugin)
-    how = "already finished" if resume and is_run(folder) and Run(folder).finished else "finished"
+    how = "already finished" if resume and RunFolder(folder).finished else "finished"
     with bar("reading cases") as progress:
         run, outcome = run_train(
             recipe,
