@@ -18,7 +18,7 @@ from typing import Any
 
 from crossview.core import plugins
 from crossview.core.errors import Problem, fail, nearest, raise_all
-from crossview.core.run_folder import RECIPE, RunFolder
+from crossview.core.run_folder import RunFolder
 from crossview.training.options import CHANGEABLE_ON_RESUME, MEASURED, current
 
 Tables = dict[str, Any]
@@ -203,8 +203,9 @@ def _own_tables(recipe: str | Path | Mapping[str, Any]) -> Tables:
     if isinstance(recipe, Mapping):
         return _checked(dict(recipe), "the recipe")
     path = Path(recipe)
-    if str(recipe) not in shipped_settings() and RunFolder(path).exists:
-        return current(read_tables(path / RECIPE))
+    run = RunFolder(path)
+    if str(recipe) not in shipped_settings() and run.exists:
+        return current(_checked(run.tables, str(path)))
     return read_tables(path) if path.suffix == ".toml" else {"setting": str(recipe)}
 
 
