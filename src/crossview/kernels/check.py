@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from crossview.core.errors import first_line
 from crossview.kernels import loss
 from crossview.kernels.components import largest_components_there
 from crossview.kernels.loss import cross_entropy_dice
@@ -109,8 +110,7 @@ def works(instead: str, check: Callable[[], None], device: torch.device) -> bool
             torch.manual_seed(0)
             check()
     except Exception as error:  # a missing or broken compiler can fail in any way
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        warnings.warn(f"{instead} used on {device}: {first_line}", stacklevel=2)
+        warnings.warn(f"{instead} used on {device}: {first_line(error)}", stacklevel=2)
         return False
     return True
 

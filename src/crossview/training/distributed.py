@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from crossview.core.errors import Problem, UserError, fail, of_system
+from crossview.core.errors import Problem, UserError, fail, first_line, of_system
 from crossview.core.processes import Place, orphaned, place
 from crossview.core.text import count
 from crossview.training.batch_norm import share_batch_norm
@@ -238,7 +238,7 @@ def _connect(here: Place) -> None:
     except (dist.DistError, RuntimeError, ValueError) as error:
         fail(
             "the processes cannot find each other",
-            found=(str(error).splitlines() or [type(error).__name__])[0],
+            found=first_line(error),
             fix="set MASTER_ADDR to the machine of the first process, "
             "and MASTER_PORT to a free port there",
         )

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crossview.core.errors import first_line
 from crossview.core.tensors import Output
 from crossview.kernels import own_kernels
 from crossview.training.recorded_pass import Recording, parts, rebuilt
@@ -88,7 +89,7 @@ def _reason(error: BaseException) -> str:
     where = "".join(f" ({note})" for note in getattr(error, "__notes__", ())[:1])
     while error.__context__ is not None:
         error = error.__context__
-    return (str(error).strip().splitlines() or [type(error).__name__])[0] + where
+    return first_line(error) + where
 
 
 class Recorder:
