@@ -84,7 +84,7 @@ def compare(views: Sequence[Tensor], classes: int, repeats: int) -> dict[str, An
 
 
 def components_in(views: Sequence[Tensor], classes: int) -> int:
-    """How many components all classes of all samples have."""
+    """Return the number of components of all classes of all samples."""
     import cc3d
 
     arrays = [sample for view in views for sample in view.cpu().numpy()]
@@ -100,7 +100,7 @@ def components_in(views: Sequence[Tensor], classes: int) -> int:
 
 
 def trained(prepared: Any, steps: int) -> list[Tensor]:
-    """What each view says of an unlabelled batch after ``steps`` steps of the labelled stage."""
+    """Return each view's classes of an unlabelled batch after ``steps`` labelled steps."""
     with loop_of(prepared, stage="pretrain") as loop:
         loop.times(steps, warm_up=0)
         method = loop.training.job.method

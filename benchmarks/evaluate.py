@@ -34,7 +34,7 @@ Image = NDArray[np.float32]
 
 
 def parts_of(shape: tuple[int, ...], recipe: Recipe) -> int:
-    """How many windows or slices an image (*S) is predicted in."""
+    """Return the number of windows or slices that an image (*S) is predicted in."""
     if recipe.inference.mode == "slices":
         return shape[0] if len(shape) == 3 else 1
     patch = recipe.data.patch

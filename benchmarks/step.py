@@ -153,7 +153,7 @@ def profiled(loop: Loop, steps: int, warm_up: int, file: Path) -> dict[str, Any]
 
 
 def rows(results: dict[str, Any], loop: Loop) -> list[tuple[Any, ...]]:
-    """What is printed."""
+    """Return the rows to print."""
     step, parts = results["seconds_a_step"], results["parts"]
     lines: list[tuple[Any, ...]] = [
         (

@@ -69,7 +69,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def seconds(work: Callable[[], Any], device: torch.device | None = None) -> float:
-    """How long one call takes, the device's part included."""
+    """Return the seconds of one call, including the work on the device."""
     device = device or torch.device("cpu")
     synchronise(device)
     start = time.perf_counter()

@@ -270,7 +270,7 @@ def contestant(options: argparse.Namespace, device: torch.device) -> None:
 
 
 def rows(results: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """What is printed: each contestant's seconds, then the ratios."""
+    """Return the rows to print: each contestant's seconds, then the ratios."""
     lines: list[tuple[Any, ...]] = [("piece", "what", "median", "least", "largest")]
     for piece, found in results.items():
         for name, value in found.items():

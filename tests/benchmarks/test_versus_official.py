@@ -119,7 +119,7 @@ def test_what_is_old_is_there_only_while_it_runs(official):
 
 
 def worker_states() -> list[str]:
-    """How the system sees each worker: T is stopped."""
+    """Return the state of each worker as the system sees it: T is stopped."""
     return [
         Path(f"/proc/{child.pid}/stat").read_text().split()[2]
         for child in multiprocessing.active_children()

@@ -1,4 +1,4 @@
-"""Which scans to label next: doubt, looks, and the choice among them."""
+"""The scans to label next: doubt, looks, and the choice among them."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""What tests share: made data, small runs, stand-ins and golden numbers."""
+"""Helpers of tests: made data, small runs, stand-ins and golden numbers."""

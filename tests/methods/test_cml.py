@@ -1,4 +1,4 @@
-"""What CML's options do; its equations are tested against the official code in test_cml_golden."""
+"""Effects of CML's options; its equations are tested against the official code in test_cml_golden."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a report says of a user's own scans and of the plan made from them."""
+"""The part of a report on a user's own scans and the plan made from them."""
 
 import json
 

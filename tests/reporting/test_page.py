@@ -22,7 +22,7 @@ VOID = {"meta", "link", "img", "br"}
 
 
 class Page(HTMLParser):
-    """What a browser would see: elements, texts, links, and whether all tags are closed."""
+    """Content of a page as a browser would see it: elements, texts, links, and whether all tags are closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)

@@ -1,4 +1,4 @@
-"""Which predictions are recorded as CUDA graphs, and that they are then what they were."""
+"""Predictions recorded as CUDA graphs: for which runs, and equal to plain ones."""
 
 from contextlib import nullcontext
 

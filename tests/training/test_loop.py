@@ -158,7 +158,7 @@ def test_picture_and_journal_carry_what_a_person_looks_for(tmp_path):
 def test_every_pass_of_training_is_in_the_precision_asked_for(
     tmp_path, monkeypatch, name, precision
 ):
-    """Whether a method returns its terms at once or one after the other."""
+    """A method may return its terms at once or one after the other."""
     seen = []
     plain = VNet.forward
 

@@ -110,7 +110,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class RunContent:
-    """What a run folder contained when it was read."""
+    """Content of a run folder when it was read."""
 
     folder: RunFolder
     recipe: Mapping[str, Any]

@@ -60,7 +60,7 @@ class Recording:
                 return output
 
         stream.wait_stream(torch.cuda.current_stream())
-        with _told("before the recording"), torch.cuda.stream(stream):
+        with _failing("before the recording"), torch.cuda.stream(stream):
             outputs = parts(forward())
             self.given = [torch.zeros_like(outputs[place]) for place in self.taught]
             gradients = _gradients(outputs, self.taught, weights, self.given)
@@ -71,10 +71,10 @@ class Recording:
         torch.cuda.current_stream().wait_stream(stream)
         how = {"pool": pool, "stream": stream, "capture_error_mode": "thread_local"}
         self.forward, self.backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        with _told("in the forward pass"), torch.cuda.graph(self.forward, **how):
+        with _failing("in the forward pass"), torch.cuda.graph(self.forward, **how):
             output = forward()
         if taught:
-            with _told("in the backward pass"), torch.cuda.graph(self.backward, **how):
+            with _failing("in the backward pass"), torch.cuda.graph(self.backward, **how):
                 gradients = _gradients(parts(output), self.taught, reached, self.given)
                 torch._foreach_add_(sums, gradients)
         self.output = rebuilt(output, [part.detach() for part in parts(output)])
@@ -178,7 +178,7 @@ def rebuilt(like: Output, tensors: Sequence[Tensor]) -> Output:
 
 
 @contextmanager
-def _told(where: str) -> Iterator[None]:
+def _failing(where: str) -> Iterator[None]:
     """Add the note ``where`` to an error, to report which part of the recording failed."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""What is wrong with a case: all of it, with the case's name and file."""
+"""Problems of a case: all are reported, with the case's name and file."""
 
 import numpy as np
 import pytest

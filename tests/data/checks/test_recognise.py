@@ -1,4 +1,4 @@
-"""Which source a folder belongs to, and that a check sees all labels that there are."""
+"""The source of a folder is recognised, and a check sees all labels."""
 
 import pytest
 from tests.helpers.made_folder import make_folder
