@@ -1,4 +1,4 @@
-"""Effects of CML's options; its equations are tested against the official code in test_cml_golden."""
+"""Effects of CML's options. Its equations are tested in test_cml_golden."""
 
 import numpy as np
 import pytest

@@ -167,7 +167,7 @@ def test_mild_augmentation_is_of_crops():
 
 
 def corner(share):
-    """Return the place of a structure that fills the corner of a scan up to ``share`` of each side."""
+    """Return places of a structure in the corner of a scan, up to ``share`` of each side."""
     line = np.linspace(0.01, share, 8)
     return {1: np.stack(np.meshgrid(line, line, line), axis=-1).reshape(-1, 3)}
 

@@ -22,7 +22,7 @@ VOID = {"meta", "link", "img", "br"}
 
 
 class Page(HTMLParser):
-    """Content of a page as a browser would see it: elements, texts, links, and whether all tags are closed."""
+    """Content of a page as a browser would see it: elements, texts, links, open tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
