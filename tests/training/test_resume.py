@@ -13,6 +13,7 @@ from tests.helpers.small_run import SMALL, assert_bit_equal, small
 from crossview.core.run_folder import read_journal
 from crossview.runs.run import Run
 from crossview.training import checkpoint
+from crossview.training.loop import Training
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,23 @@ def test_a_run_resumed_at_any_step_is_bit_equal(whole, tmp_path, stopped_after):
     assert [(row["kind"], row["total_step"]) for row in rows] == [
         (row["kind"], row["total_step"]) for row in expected
     ]
+
+
+def test_a_signal_while_a_stage_starts_lets_its_first_step_run(whole, tmp_path, monkeypatch):
+    """So a resume does not start the stage again, from other weights if it selects them."""
+    start, begun = Training.start_stage, []
+
+    def interrupted(training, index, stage):
+        start(training, index, stage)
+        begun.append(index)
+        if begun == [0, 1]:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Training, "start_stage", interrupted)
+    stopped = small(tmp_path / "run")
+    assert stopped.journal.total_step == 4
+    assert_bit_equal(whole, small(tmp_path / "run", resume=True))
+    assert begun == [0, 1]
 
 
 @pytest.mark.parametrize("workers", [0, 3])

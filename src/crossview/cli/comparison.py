@@ -29,7 +29,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
-    """Return the table with its notes; the line above says what all rows share."""
+    """Return the table with its notes, under a line that says what all rows share."""
     rows = comparison.rows
     facts = [_facts(row) for row in rows]
     shared = [texts[0] for texts in zip(*facts, strict=True) if len(set(texts)) == 1]
@@ -64,7 +64,7 @@ def _notes(comparison: Comparison) -> list[str]:
 
 
 def _facts(row: Row) -> list[str]:
-    """Return facts for the line above if all rows share them, and for the method's cell if not."""
+    """Return facts for the line above the table if all rows share them, else for the row's cell."""
     return [
         f"setting {row.setting}",
         f"protocol {row.protocol}" if row.protocol else "",

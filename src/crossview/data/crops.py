@@ -1,3 +1,10 @@
+"""Random crops with turns and flips, on the store's device.
+
+The host draws a *plan* from a numpy generator; the store's device carries it out. An image's
+look-up table is applied to the patch only. The padding is that of the published code of CML, BCP
+and SS-Net.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -81,7 +88,7 @@ def _padding(shape: Sequence[int], patch: Sequence[int], released: bool) -> list
 def _box_before(
     shape: list[int], start: list[int], size: list[int], turns: int, flip: int | None
 ) -> CropPlan:
-    """Return the box of the stored item that the turns and the flip bring to the given box.
+    """Return the box of the stored item that lands on the given box after turns and flip.
 
     ``shape`` is that of the turned item.
     """

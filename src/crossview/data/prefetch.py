@@ -1,3 +1,5 @@
+"""Batches prepared ahead, in threads."""
+
 from __future__ import annotations
 
 import time

@@ -1,8 +1,7 @@
-"""Random crops, turns, flips, rotations and resizing of stored items, on the store's device.
+"""Augmentation of whole slices: turns, flips and rotations, then resizing to the patch.
 
-The host draws a *plan* from a numpy generator; the store's device carries it out. An image's
-look-up table is applied to the patch only. ``crop_released`` and ``resize`` follow the published
-code of CML, BCP and SS-Net.
+The host draws a *plan* from a numpy generator; the store's device carries it out, as the published
+code of CML, BCP and SS-Net does on ACDC.
 """
 
 from __future__ import annotations

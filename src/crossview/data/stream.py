@@ -1,4 +1,4 @@
-"""The batch of step k, a pure function of (seed, stage, k), and its preparation in advance."""
+"""The batch of step k, a pure function of (seed, stage, k)."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Stream:
         return Batch(image=image, label=label, unlabelled=without, rng=randomness, show=show)
 
     def labelled_positions(self, stage: int, step: int) -> list[int]:
-        """Return the positions in the labelled store of the whole batch."""
+        """Return where the whole batch's items are in the labelled store."""
         epoch, chunk = divmod(step, len(self.labelled) // self.labelled_batch)
         order = self._permutation(stage, "labelled order", epoch, len(self.labelled))
         chosen = order[chunk * self.labelled_batch : (chunk + 1) * self.labelled_batch].tolist()

@@ -119,15 +119,15 @@ def interval(values: Floats, patients: Sequence[str]) -> tuple[float, float] | N
 
 
 def over_seeds(runs: Runs) -> Floats:
-    """Return each case's and column's mean over seeds, of the runs that have a value there."""
+    """Average over seeds, per case and column. Runs without a value there are left out."""
     return mean_of_defined(np.stack(runs, axis=-1))
 
 
 def paired(ours: Runs, baseline: Runs, patients: Sequence[str]) -> Difference | None:
     """Return the difference ours - baseline of runs on the same cases.
 
-    Seeds are averaged within a case; a value counts where both sides have it. The interval holds
-    the chance in the patients and, if both sides have several seeds, that in the seeds. The p-value
+    Seeds are averaged within a case; a value counts where both sides have it. The interval covers
+    the variation between patients and, if both sides have several seeds, between seeds. The p-value
     is twice the smaller share of resamples on either side of zero.
 
     Args:

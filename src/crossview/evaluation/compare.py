@@ -205,7 +205,7 @@ def _alike(one: FinishedRun, other: FinishedRun) -> bool:
 def _same_seeds(
     ours: Sequence[FinishedRun], theirs: Sequence[FinishedRun]
 ) -> tuple[Sequence[FinishedRun], Sequence[FinishedRun], str]:
-    """Return the runs of the seeds that both sides have, or all runs without any, and a note."""
+    """Return the runs with seeds that both sides have, and a note. If none is shared: all runs."""
     common = {run.seed for run in ours} & {run.seed for run in theirs}
     if not common:
         return ours, theirs, "no seed in common, so all seeds of both sides are compared."
@@ -218,7 +218,7 @@ def _same_seeds(
 
 
 def _compared(row: Row, ours: Sequence[FinishedRun], theirs: Sequence[FinishedRun]) -> Row:
-    """Return a row with its differences. A row that does not compete gets its verdict too."""
+    """Return a row with its differences. A reference row, which is not tested, gets its verdict."""
     pairs = {
         metric: bootstrap.paired(_values(ours, metric), _values(theirs, metric), ours[0].patients)
         for metric in METRICS

@@ -4,8 +4,8 @@ Components are found by union-find over runs. Each run of one class in a row sta
 parent is the run's first voxel. Runs of neighbouring rows that touch are united by the atomic
 minimum of the larger root's parent (Y. Komura, GPU-based cluster-labeling algorithm without the use
 of conventional iteration, Computer Physics Communications 194, 2015). A parent is never larger than
-its child, so the root of a set is its first voxel in C order, as the host's tie rule
-needs. The result does not depend on the order in which threads run.
+its child, so the root of a set is its first voxel in C order, as the host's tie rule needs. The
+result does not depend on the order in which threads run.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from crossview.methods.method import Method, MethodOptions, Stage, Terms
 PAGE = "docs/how-to/add-a-method.md"
 
 NEEDED = ("stages", "loss", "views")
-"""Members that every method must define."""
+"""Members that every method must define; ``stages`` may be those of its options."""
 
 STAGES = (
     "a property that returns a tuple of stages, "

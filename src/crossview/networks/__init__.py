@@ -15,7 +15,7 @@ def find(name: str) -> type[VNet] | type[UNet]:
     """Return the network with this name.
 
     Returns:
-        A module class with ``Options`` and ``dimensions``, built as
+        A subclass of nn.Module with ``Options`` and ``dimensions``, built as
         ``Network(options, channels, classes)``.
 
     Raises:

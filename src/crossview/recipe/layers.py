@@ -177,7 +177,8 @@ def method_tables(method: str, family: str, variant: str) -> Tables:
 def parse_set(text: str) -> tuple[str, str, Any]:
     """Split a ``--set`` argument "table.key=value" into (table, key, value).
 
-    The value is read as TOML; if that fails, it is text. It must not be changed. Raises UserError.
+    The value is read as TOML; if that fails, it is text. Callers must not modify it. Raises
+    UserError for a text of another form or an unknown table.
     """
     path, equals, value = text.partition("=")
     table, dot, key = path.strip().partition(".")

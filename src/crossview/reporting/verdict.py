@@ -108,7 +108,7 @@ def _stale(evaluation: Evaluation, run: RunContent) -> list[str]:
 
 
 def stale_step(evaluation: Evaluation, run: RunContent) -> int | None:
-    """Return the step of an evaluation of the last checkpoint if the run has continued since."""
+    """Return the step that was evaluated as the last, if the run has trained on since."""
     step, now = number(evaluation.summary.get("step")), run.journal.total_step
     if evaluation.summary.get("checkpoint") != "last" or step is None or not now or step == now:
         return None

@@ -35,7 +35,7 @@ def suggest(
     """Suggest the unlabelled scans to label next, the most uncertain first, no two alike.
 
     Writes ``suggest.json`` and the pictures ``suggest.png``.
-    :mod:`crossview.evaluation.suggest` describes the choice.
+    :mod:`crossview.evaluation.doubt` describes the choice.
 
     Args:
         run: A run, or its folder.

@@ -130,8 +130,8 @@ class Training:
         self.record("resumed", **resumed.changed)
         for text in resumed.warnings:
             self.record("warning", text=text)
-        unselected = self.position.best_step == self.position.step
-        if self.world.first and job.options.selection != "last" and unselected:
+        is_best = self.position.best_step == self.position.step
+        if self.world.first and job.options.selection != "last" and is_best:
             checkpoint.write(job.selected, state)
         resumed.checkpoint = {}  # frees its memory
 
@@ -190,7 +190,8 @@ class Training:
             self.recordings.wait_by(batches.rest)
             window = Window()
             for step in steps:
-                if self.position.ready or stop():
+                # A stage that has started does a step, so that a resume does not start it again.
+                if self.position.ready or (step > steps.start and stop()):
                     break
                 may_end = length.may_end(step + 1)
                 batch = self._marked(next(batches), step, log=may_end)

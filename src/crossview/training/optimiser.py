@@ -1,4 +1,7 @@
-"""SGD that skips steps with a non-finite loss, without waiting for the device."""
+"""The learning rate's schedule, and SGD that skips steps with a non-finite loss.
+
+Skipping does not wait for the device.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One pass of a network as CUDA graphs, forward and backward, replayed in the network's place.
 
-:mod:`crossview.training.recording` decides when passes are recorded.
+:mod:`crossview.training.graphs` decides when passes are recorded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class Recording:
         stream: Any,
         pool: Any,
     ) -> None:
-        """Record a pass. stream: on the image's device, for the recording only. pool: memory."""
+        """Record a pass.
+
+        stream: on the image's device, for the recording only. pool: memory pool of the graphs.
+        """
         self.busy = False
         self.taught = list(taught)
         self.image = image.detach().clone()

@@ -1,4 +1,4 @@
-"""The gradients of one training step."""
+"""The gradients of one training step, shared by the loop and the tests."""
 
 from __future__ import annotations
 

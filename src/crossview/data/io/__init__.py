@@ -72,7 +72,7 @@ FORMATS = (
 )
 
 BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
-"""Formats by suffix. Of two suffixes that fit a name the longer comes first (.nii.gz, .gz)."""
+"""Formats by suffix."""
 
 UNPUBLISHED = tuple(suffix for suffix, each in BY_SUFFIX.items() if not each.published)
 """Suffixes of the scans and labels of a user's own data set."""

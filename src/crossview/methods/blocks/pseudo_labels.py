@@ -19,7 +19,8 @@ def decide(logits: Tensor) -> Tensor:
     """Return the predicted class of each voxel, no gradient.
 
     With two classes, foreground if its softmax probability is >= 0.5. With more, the class of the
-    largest probability, of equal ones the first.
+    largest probability, of equal ones the first. :class:`Predictor` decides by the largest
+    probability alone, so on a tie of two classes it takes the background.
 
     Args:
         logits: (B, K, *S).

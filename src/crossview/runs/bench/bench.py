@@ -68,7 +68,7 @@ class Bench:
 
     @property
     def problems(self) -> list[Problem]:
-        """The problems of failed runs; one of several runs appears once, with their folders."""
+        """Problems of failed runs. A problem that several runs share appears once, with their folders."""
         shared: dict[Problem, list[Path]] = {}
         for run, error in self.failed.items():
             for problem in error.problems:
