@@ -68,7 +68,7 @@ class Bench:
 
     @property
     def problems(self) -> list[Problem]:
-        """Problems of failed runs. A problem that several runs share appears once, with their folders."""
+        """Problems of failed runs. One that several runs share appears once, with their folders."""
         shared: dict[Problem, list[Path]] = {}
         for run, error in self.failed.items():
             for problem in error.problems:
