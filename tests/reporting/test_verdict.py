@@ -9,7 +9,7 @@ import pytest
 from crossview.reporting.content import read_run
 from crossview.reporting.curves import training_charts
 from crossview.reporting.headline import headline, headline_score
-from crossview.reporting.results import Results, ScoreRow
+from crossview.reporting.results import ResultsSection, ScoreRow
 from crossview.reporting.unlabelled import unlabelled_effect
 from crossview.reporting.verdict import cautions, result_sentences
 
@@ -279,7 +279,7 @@ def test_of_a_student_and_its_teacher_the_student_is_the_result(make_run: MakeRu
 
     def rows(name: str) -> list[ScoreRow]:
         run = read_run(make_run(name=name, dice={"a": [0.9]}, views=views))
-        return Results(run.evaluations[0]).view_rows
+        return ResultsSection(run.evaluations[0]).view_rows
 
     assert [(row.name, row.total) for row in rows("one")] == [
         ("teacher", False),

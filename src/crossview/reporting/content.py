@@ -18,7 +18,7 @@ from crossview.reporting.words import table
 
 
 @dataclass(frozen=True)
-class Score:
+class Estimate:
     """A metric over cases: mean, standard deviation and 95 % interval, as far as recorded."""
 
     mean: float | None = None
@@ -26,7 +26,7 @@ class Score:
     span: tuple[float, float] | None = None
 
     @classmethod
-    def of(cls, entry: Any) -> Score:
+    def of(cls, entry: Any) -> Estimate:
         """Read an entry of summary.json, a plain mean or a table."""
         if not isinstance(entry, Mapping):
             return cls(number(entry))
@@ -36,9 +36,9 @@ class Score:
         return cls(number(entry.get("mean")), number(entry.get("sd")), span)
 
 
-def scores_of(entry: Any) -> dict[str, Score]:
+def estimates(entry: Any) -> dict[str, Estimate]:
     """Return the score of each metric of a table of summary.json; empty where not recorded."""
-    return {metric: Score.of(table(entry).get(metric)) for metric in METRICS}
+    return {metric: Estimate.of(table(entry).get(metric)) for metric in METRICS}
 
 
 @dataclass
@@ -76,8 +76,8 @@ class Evaluation:
         }
 
     @property
-    def scores(self) -> dict[str, Score]:
-        return scores_of(self.summary.get("mean"))
+    def scores(self) -> dict[str, Estimate]:
+        return estimates(self.summary.get("mean"))
 
     @property
     def views(self) -> dict[str, Mapping[str, Any]]:

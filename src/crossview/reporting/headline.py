@@ -12,7 +12,7 @@ from crossview.core.errors import UserError
 from crossview.core.text import duration, number, percent
 from crossview.recipe.layers import TABLES, differences, shipped_methods, shipped_settings
 from crossview.recipe.resolve import resolve
-from crossview.reporting.content import RunContent, Score
+from crossview.reporting.content import Estimate, RunContent
 from crossview.reporting.plots import Mark, strip
 from crossview.reporting.results import row_anchor
 from crossview.reporting.verdict import is_optimistic, stale_step
@@ -136,7 +136,7 @@ class HeadlineScore:
     """Mean scores of the first evaluation, its cases in words, and a strip of their Dice."""
 
     on: str
-    scores: Mapping[str, Score]
+    scores: Mapping[str, Estimate]
     unit: str
     strip: Markup | None
 

@@ -16,7 +16,7 @@ from crossview.reporting.curves import speed_sentence, training_charts
 from crossview.reporting.data_sheet import data_sheet
 from crossview.reporting.headline import headline, headline_score, planned_steps
 from crossview.reporting.images import Embedded, embed
-from crossview.reporting.results import Pictures, Results
+from crossview.reporting.results import Pictures, ResultsSection
 from crossview.reporting.templates import render
 from crossview.reporting.unlabelled import unlabelled_effect
 from crossview.reporting.verdict import cautions, result_sentences
@@ -51,7 +51,9 @@ def write_report(
     """
     content = read_run(run) if names else without_names(read_run(run))
     pictures = Pictures.of(content)
-    results = [Results(each, index, pictures) for index, each in enumerate(content.evaluations)]
+    results = [
+        ResultsSection(each, index, pictures) for index, each in enumerate(content.evaluations)
+    ]
     plugin = arguments(str(content.option("method", "name")))
     html = render(
         "page.html.j2",

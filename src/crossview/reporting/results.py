@@ -11,7 +11,7 @@ from typing import Any
 from crossview.core.text import count, number
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.scores import is_the_answer
-from crossview.reporting.content import CaseScores, Evaluation, RunContent, Score, scores_of
+from crossview.reporting.content import CaseScores, Estimate, Evaluation, RunContent, estimates
 from crossview.reporting.images import BUDGET, Embedded, embed
 from crossview.reporting.words import table
 
@@ -33,8 +33,8 @@ class ScoreRow:
     """Row of a table of scores: all metrics, and the Dice of each class."""
 
     name: str
-    scores: Mapping[str, Score]
-    classes: tuple[Score, ...] = ()
+    scores: Mapping[str, Estimate]
+    classes: tuple[Estimate, ...] = ()
     total: bool = False
 
 
@@ -81,7 +81,7 @@ def row_anchor(evaluation: int, case: int) -> str:
 
 
 @dataclass(frozen=True)
-class Results:
+class ResultsSection:
     """Section of an evaluation, the ``index``-th of its run."""
 
     evaluation: Evaluation
@@ -122,7 +122,7 @@ class Results:
         """One row per class, and their mean if there are several."""
         classes = table(self.summary.get("classes"))
         rows = [
-            ScoreRow(name, scores_of(classes[index]))
+            ScoreRow(name, estimates(classes[index]))
             for index, name in self.evaluation.classes.items()
         ]
         mean = ScoreRow("mean", self.evaluation.scores, total=True)
@@ -148,8 +148,8 @@ class Results:
 
     def _view_row(self, name: str, view: Mapping[str, Any], total: bool = False) -> ScoreRow:
         classes = table(view.get("classes"))
-        dice = tuple(scores_of(classes.get(index))["dice"] for index in self.class_names)
-        return ScoreRow(name, scores_of(view.get("mean")), dice, total)
+        dice = tuple(estimates(classes.get(index))["dice"] for index in self.class_names)
+        return ScoreRow(name, estimates(view.get("mean")), dice, total)
 
     @property
     def rules(self) -> list[ScoreRow]:
@@ -170,8 +170,8 @@ class Results:
         }
         reported = f"as reported, clean-up: {self.summary.get('clean_up', 'none')}"
         return [
-            ScoreRow(reported, scores_of(mean)),
-            *(ScoreRow(name, scores_of(scores)) for name, scores in others.items() if scores),
+            ScoreRow(reported, estimates(mean)),
+            *(ScoreRow(name, estimates(scores)) for name, scores in others.items() if scores),
         ]
 
     @property

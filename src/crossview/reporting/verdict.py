@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from crossview.core.text import count, distance, in_text, interval, listed, number
-from crossview.reporting.content import Evaluation, RunContent, Score, scores_of
+from crossview.reporting.content import Estimate, Evaluation, RunContent, estimates
 from crossview.reporting.unlabelled import FOUND, uses_unlabelled
 from crossview.reporting.words import table
 
@@ -143,12 +143,12 @@ def _weak_views(run: RunContent) -> list[str]:
     """Return cautions about views far below the best, as last scored in training or evaluated."""
     rows = [row for row in run.journal.of("validation") if row.get("views")]
     if rows:
-        views = {name: Score.of(view) for name, view in table(rows[-1]["views"]).items()}
+        views = {name: Estimate.of(view) for name, view in table(rows[-1]["views"]).items()}
         where = f"the {run.scored_in_training} cases (last scored in training)"
         stage = str(rows[-1].get("stage"))
     elif run.evaluations:
         views = {
-            name: scores_of(view.get("mean"))["dice"]
+            name: estimates(view.get("mean"))["dice"]
             for name, view in run.evaluations[0].views.items()
         }
         where = f"the {run.evaluations[0].split} cases"
