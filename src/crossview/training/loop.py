@@ -144,7 +144,8 @@ class Training:
                 return
             if index > self.position.stage or self.position.step == 0:
                 self.start_stage(index, self.stages[index])
-            self.run_stage(self.stages[index], stop)
+            # A stage that has started does a step, so that a resume does not start it again.
+            self.run_stage(self.stages[index], lambda: self.position.step > 0 and stop())
 
     def start_stage(self, index: int, stage: Stage) -> None:
         # Networks that the stage waited for keep their weights: an earlier checkpoint may be from
@@ -190,8 +191,7 @@ class Training:
             self.recordings.wait_by(batches.rest)
             window = Window()
             for step in steps:
-                # A stage that has started does a step, so that a resume does not start it again.
-                if self.position.ready or (step > steps.start and stop()):
+                if self.position.ready or stop():
                     break
                 may_end = length.may_end(step + 1)
                 batch = self._marked(next(batches), step, log=may_end)
