@@ -54,19 +54,19 @@ def test_the_columns_that_decide_are_never_shortened(width):
         "better, p = 0.026",
         "HD95",
         "mean_teacher (released)",
-        "(--out FILE)",
+        "--out",
     ):
         assert words in text
     assert "ASD (" not in text
 
 
 def test_few_notes_are_shown_and_the_others_are_counted():
-    notes = tuple(f"Note {number}." for number in range(5))
+    notes = tuple(f"Note {number}." for number in range(6))
     text = of(made_row(), notes=notes)
-    assert "Note 2." in text
-    assert "Note 3." not in text
-    assert "2 more notes: in the .html or .md file (--out FILE)" in text
-    assert "more note" not in of(made_row(), notes=notes[:3])
+    assert "Note 3." in text
+    assert "Note 4." not in text
+    assert "2 more notes: in the report" in text
+    assert "more note" not in of(made_row(), notes=notes[:4])
 
 
 def test_distances_say_how_many_predictions_they_leave_out():

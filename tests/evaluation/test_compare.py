@@ -339,6 +339,14 @@ def test_notes_of_some_runs_name_them(tmp_path):
     assert "Test volumes were cropped around the ground truth." in notes
 
 
+def test_cautions_of_the_data_come_before_what_differs(runs, tmp_path):
+    """So they are among the notes that a terminal shows."""
+    paths = [*runs, made_run(tmp_path / "more", training={"labelled_batch": 2})]
+    notes = compare(paths, mixed=True).notes
+    (caution,) = (place for place, note in enumerate(notes) if "cropped around" in note)
+    assert all("differ in" not in note for note in notes[:caution])
+
+
 def test_notes_say_what_else_differs(runs, tmp_path):
     more = made_run(
         tmp_path / "bcp",

@@ -17,7 +17,7 @@ from crossview.runs.run import Run, trained_method
 
 
 def test_the_memory_for_volumes_is_no_key_any_more():
-    with pytest.raises(UserError, match="always mapped from disk"):
+    with pytest.raises(UserError, match="mapped from disk"):
         resolve("demo", ["training.memory_gb=8"])
 
 

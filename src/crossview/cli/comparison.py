@@ -20,7 +20,7 @@ from crossview.evaluation.tables import (
     spread_parts,
 )
 
-MOST_NOTES = 3
+MOST_NOTES = 4
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -59,7 +59,7 @@ def _notes(comparison: Comparison) -> list[str]:
     """Return the meaning of the numbers, the first notes, and where the rest is."""
     first, others = comparison.notes[:MOST_NOTES], comparison.notes[MOST_NOTES:]
     more = f", {count(len(others), 'more note')}" if others else ""
-    rest = f"Jaccard, ASD, classes, times{more}: in the .html or .md file (--out FILE)."
+    rest = f"Jaccard, ASD, classes, times{more}: in the report, or in a table written by --out."
     return [meaning(comparison.baseline), *left_out(comparison.rows), *first, rest]
 
 

@@ -120,10 +120,11 @@ class RunFolder:
         """Return the run in ``path``. Raise UserError if it is not a run folder."""
         run = cls(Path(path))
         if not run.exists:
+            missing = "a file" if run.path.exists() else "no such folder"
             fail(
                 "this is not a run folder",
                 path,
-                found="a folder without recipe.toml" if run.path.is_dir() else "no such folder",
+                found="a folder without recipe.toml" if run.path.is_dir() else missing,
                 expected="a folder that crossview train wrote",
                 fix="give the folder that --out named",
             )

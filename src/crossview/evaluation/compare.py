@@ -95,7 +95,7 @@ def compare(
         with_rows,
         split,
         base if len(rows) > 1 else None,
-        (*mixtures, *on_seeds, *notes.of_rows(rows), *notes.of_runs(with_rows)),
+        (*mixtures, *on_seeds, *notes.of_runs(with_rows), *notes.of_rows(rows)),
     )
 
 

@@ -82,8 +82,8 @@ class TrainingOptions(BaseModel):
     def _former(cls, table: Any) -> Any:
         if isinstance(table, Mapping) and "memory_gb" in table:
             raise ValueError(
-                "delete the key 'memory_gb': prepared volumes are always mapped from disk, "
-                "and the page cache is their memory"
+                "the key 'memory_gb' no longer exists: remove it; prepared volumes are mapped "
+                "from disk, and the operating system keeps them in memory as long as it can"
             )
         return table
 
