@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.predicting import predictions
 
 from crossview.core.errors import UserError
-from crossview.data.io import nifti
+from crossview.data.io import nifti_file as stored_nifti
 from crossview.data.sources.source import DataOptions
 from crossview.inference.files import predict_files
 from crossview.inference.inputs import find_scans
@@ -271,13 +271,13 @@ def test_a_write_that_fails_leaves_nothing_and_the_others_are_done(predict, tmp_
 def test_an_interruption_leaves_whole_files_only(predict, tmp_path, monkeypatch):
     inputs = [nifti_file(tmp_path / "scans" / f"{name}.nii.gz", values()) for name in "ab"]
 
-    class Interrupted(nifti.gzip.GzipFile):
+    class Interrupted(stored_nifti.gzip.GzipFile):
         def write(self, data):
             if self.fileobj.name.endswith("b.nii.gz.part"):
                 raise KeyboardInterrupt
             return super().write(data)
 
-    monkeypatch.setattr(nifti.gzip, "GzipFile", Interrupted)
+    monkeypatch.setattr(stored_nifti.gzip, "GzipFile", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict(inputs, tmp_path / "out")
     assert everything(tmp_path / "out") == ["a.nii.gz"]
