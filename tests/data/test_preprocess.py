@@ -199,3 +199,25 @@ def test_a_scan_that_would_fill_the_memory_is_refused(monkeypatch):
     monkeypatch.setattr(preprocess, "LARGEST", 1000)
     with pytest.raises(UserError, match="20 x 20 x 20 voxels"):
         Preprocessing(spacing=(0.5, 0.5, 0.5)).shape((10, 10, 10), (1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "found"),
+    [
+        ((64, 64, 32), (5e-4, 5e-4, 2e-3), "1 x 1 x 1 voxels"),  # µm taken for mm
+        ((64, 64, 32), (0.004, 0.005, 2), "1 x 1 x 64 voxels"),
+        ((64, 1, 32), (5e-4, 1, 2e-3), "1 x 1 x 1 voxels"),
+    ],
+)
+def test_a_scan_that_would_collapse_is_refused(shape, spacing, found):
+    with pytest.raises(UserError, match="would be too small") as error:
+        Preprocessing(spacing=(0.5, 1, 1)).shape(shape, spacing, "a.nii")
+    (problem,) = error.value.problems
+    assert problem.where == "a.nii"
+    assert found in problem.found
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 2), (64, 64, 1), (64, 1, 1), (1, 1, 1), (4, 4, 2)])
+def test_few_slices_are_no_collapse(shape):
+    assert Preprocessing(spacing=(1, 1, 5)).shape(shape, (1, 1, 2)) == (*shape[:2], 1)
+    assert Preprocessing(spacing=(2, 2, 2)).shape((2, 2, 2), (1, 1, 1)) == (1, 1, 1)

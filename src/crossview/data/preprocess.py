@@ -42,6 +42,10 @@ CLIPPED = (0.5, 99.5)
 """Percentiles to which "z_score_clipped" clips a scan."""
 
 
+SEVERAL = 8
+"""Voxels of an axis. A scan of which two such axes become one voxel has another unit."""
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """The keys ``normalisation``, ``intensities`` and ``spacing`` of [data], for raw scans.
@@ -112,6 +116,16 @@ class Preprocessing:
                     f"at most {LARGEST:,} voxels",
                     fix,
                 )
+            )
+        if sum(n >= SEVERAL and side <= 1 for n, side in zip(shape, sides, strict=True)) > 1:
+            found = (
+                f"a spacing of {' x '.join(f'{side:g}' for side in spacing)} mm, hence "
+                f"{' x '.join(str(max(1, side)) for side in sides)} voxels once resampled"
+            )
+            fix = "check the voxel spacing and its unit in the scan's header"
+            expected = "more than one voxel along at least two axes"
+            raise UserError(
+                Problem("the resampled scan would be too small", where, found, expected, fix)
             )
         return tuple(max(1, side) for side in sides)
 

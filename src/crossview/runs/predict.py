@@ -18,7 +18,8 @@ from crossview.inference.items import ArrayItem
 from crossview.inference.outputs import MapName, Outputs, origin_of
 from crossview.inference.predict import Prediction, Predictor
 from crossview.recipe.resolve import Recipe, resolve
-from crossview.runs.run import Run, make_predictor, stored_precision, trained_method
+from crossview.runs.run import Run, make_predictor, stored_precision
+from crossview.runs.weights import trained_method
 from crossview.training.device import find_device, set_kernels
 
 
@@ -54,8 +55,8 @@ def predict(
         device: "auto", "cpu", "cuda", "cuda:1" ...
         progress: Called with (done, total).
         done: Called with each file once it is written.
-        remark: Called with a line per prediction that contains only background, and if a map is
-            not what its name says.
+        remark: Called with a line per prediction that contains only background, per folder with
+            images of other formats, and if a map is not what its name says.
 
     Returns:
         The files of the predictions.
@@ -88,6 +89,7 @@ def predict(
         outputs,
         data=recipe.data,
         channels=found.channels,
+        numbered=found.numbered,
         progress=progress,
         done=done,
         remark=remark,

@@ -48,8 +48,8 @@ from crossview.runs.run import (
     other_environment,
     plugin_on_resume,
     recipe_on_resume,
-    write_model,
 )
+from crossview.runs.weights import write_model
 from crossview.training import checkpoint
 from crossview.training.device import Precision, measure, place, set_kernels
 from crossview.training.distributed import World, join
@@ -227,6 +227,8 @@ def about(
         "validation": [case.id for case in splits.validation],
         "test": len(splits.test),
         "class_names": list(splits.class_names),
+        "channels": splits.channels,
+        "numbered": splits.numbered,
         "notes": list(splits.notes),
         **({"precision_seconds": seconds} if seconds else {}),
         **remembered(recipe.method.name),
