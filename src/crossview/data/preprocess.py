@@ -43,7 +43,7 @@ CLIPPED = (0.5, 99.5)
 
 
 SEVERAL = 8
-"""Voxels of an axis. A scan of which two such axes become one voxel has another unit."""
+"""Voxels of an axis. A scan with two such axes that shrink to one voxel is in another unit."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Preprocessing:
                     fix,
                 )
             )
-        if sum(n >= SEVERAL and side <= 1 for n, side in zip(shape, sides, strict=True)) > 1:
+        if collapses(shape, sides):
             found = (
                 f"a spacing of {' x '.join(f'{side:g}' for side in spacing)} mm, hence "
                 f"{' x '.join(str(max(1, side)) for side in sides)} voxels once resampled"
@@ -180,6 +180,11 @@ class Preprocessing:
             low, high, mean, deviation = self.intensities[index]
             return (channel.clip(low, high) - np.float32(mean)) / np.float32(deviation)
         return normalised(channel, self.normalisation)
+
+
+def collapses(shape: Sequence[int], sides: Sequence[float]) -> bool:
+    """True if at least two axes of several voxels in ``shape`` have at most one in ``sides``."""
+    return sum(n >= SEVERAL and side <= 1 for n, side in zip(shape, sides, strict=True)) > 1
 
 
 AS_STORED = Preprocessing()

@@ -97,9 +97,13 @@ class ScanFiles:
 
     @property
     def suffix(self) -> str:
-        """Suffix of the first file, spelled as in its name."""
-        file = self.files[0].name
-        return file[len(split_name(file)[0]) :]
+        """Suffix of the first file as in its name; in lower case if that mixes capitals.
+
+        ITK and nibabel open no file with such a suffix.
+        """
+        name, lower = split_name(self.files[0].name)
+        suffix = self.files[0].name[len(name) :]
+        return suffix if suffix.isupper() else lower
 
     @property
     def format(self) -> Format:

@@ -130,14 +130,11 @@ class Header:
                 for header, file in ((self, one), (other, two))
             )
             fail(f"{what} differ in shape", two, found=found, expected="the same shape", fix=fix)
-        mine, limit = self._affines(), TOLERANCE * self._smallest_side()
-        for here, there in product(mine, other._affines()):
-            turn = Orientation.canonical(np.linalg.inv(here) @ there)
-            if tuple(other.shape[axis] for axis in turn.axes) == self.shape:
-                turned = corners(self.shape, turn.affine(there, other.shape))
-                if _apart(corners(self.shape, here), turned) <= limit:
-                    return turn
-        apart = _nearest(corners(self.shape, mine[0]), corners(other.shape, other._affines()[0]))
+        limit = TOLERANCE * self._smallest_side()
+        with np.errstate(over="ignore", invalid="ignore"):  # a damaged header's origin
+            turn, apart = self._compared(other, limit)
+        if turn is not None:
+            return turn
         fail(
             f"{what} are not aligned in space",
             two,
@@ -145,6 +142,17 @@ class Header:
             expected=f"at most {limit:.2g} mm, a tenth of the smallest voxel side",
             fix=fix,
         )
+
+    def _compared(self, other: Header, limit: float) -> tuple[Orientation | None, float]:
+        """Return how the other's axes come into this storage, or None and the distance in mm."""
+        mine, others = self._affines(), other._affines()
+        for here, there in product(mine, others):
+            turn = Orientation.canonical(np.linalg.inv(here) @ there)
+            if tuple(other.shape[axis] for axis in turn.axes) == self.shape:
+                turned = corners(self.shape, turn.affine(there, other.shape))
+                if _apart(corners(self.shape, here), turned) <= limit:
+                    return turn, 0.0
+        return None, _nearest(corners(self.shape, mine[0]), corners(other.shape, others[0]))
 
     def _affines(self) -> list[NDArray[np.float64]]:
         assert self.affine is not None  # volumes have one

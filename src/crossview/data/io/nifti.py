@@ -17,6 +17,9 @@ from crossview.data.io.scan import Scan, check_finite
 
 SUFFIXES = (".nii.gz", ".nii")
 
+SMALLEST = 1e-12
+"""Side of a voxel in mm, a thousandth of an atom; its inverse is as far beyond the largest."""
+
 FLATTEST = 1e-3
 """Smallest voxel volume, as a share of the product of its sides, of a valid affine."""
 
@@ -29,16 +32,16 @@ def read_header(path: Path) -> Header:
 def _header(file: NiftiFile) -> Header:
     with damage_named(file.path):
         affines, shape = file.affines, file.shape
-    used, *others = affines
-    _check_geometry(affines[used], file.sides, file.path)
-    return Header(
-        (*shape, 1, 1)[:3],
-        shape[3] if len(shape) > 3 else 1,
-        affines[used],
-        file,
-        other_affines={name: affines[name] for name in others if _is_valid(affines[name])},
-        form=used,
-    )
+        used, *others = affines
+        _check_geometry(affines[used], file.sides, file.path)
+        return Header(
+            (*shape, 1, 1)[:3],
+            shape[3] if len(shape) > 3 else 1,
+            affines[used],
+            file,
+            other_affines={name: affines[name] for name in others if _is_valid(affines[name])},
+            form=used,
+        )
 
 
 def read(files: Sequence[Path], channels: int) -> Scan:
@@ -89,11 +92,11 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], header: Header) -> Non
 
 
 def _is_valid(affine: NDArray[np.float64]) -> bool:
-    """True if an affine has three independent directions."""
+    """True if an affine has three independent directions and voxels of a possible size."""
     sides = np.linalg.norm(affine[:3, :3], axis=0)
-    return bool(np.isfinite(affine).all()) and bool(
-        abs(np.linalg.det(affine[:3, :3])) >= FLATTEST * np.prod(sides) > 0
-    )
+    if not np.isfinite(affine).all() or sides.min() < SMALLEST or sides.max() > 1 / SMALLEST:
+        return False
+    return bool(abs(np.linalg.det(affine[:3, :3])) >= FLATTEST * np.prod(sides))
 
 
 def _check_geometry(affine: NDArray[np.float64], written: NDArray[np.float64], path: Path) -> None:
@@ -101,7 +104,7 @@ def _check_geometry(affine: NDArray[np.float64], written: NDArray[np.float64], p
     if _is_valid(affine) and written.min() > 0:
         return
     sides = np.minimum(np.linalg.norm(affine[:3, :3], axis=0), written)
-    in_a_plane = np.isfinite(affine).all() and min(sides) > 0
+    in_a_plane = np.isfinite(affine).all() and SMALLEST <= min(sides) <= max(sides) < 1 / SMALLEST
     spacing = f"voxel spacing {', '.join(f'{side:g}' for side in sides)} mm"
     fail(
         "the header contains an invalid geometry",

@@ -98,7 +98,7 @@ class NiftiFile:
         """
         from nibabel.arrayproxy import ArrayProxy
 
-        with damage_named(self.path), stream(self.path) as voxels, np.errstate(over="ignore"):
+        with damage_named(self.path), stream(self.path) as voxels:
             stored: Any = ArrayProxy(voxels, self.header, mmap=False)  # type: ignore[no-untyped-call]
             values = np.asanyarray(stored, dtype=np.float32)
             while is_zipped(self.path) and voxels.read(1 << 20):
@@ -214,9 +214,13 @@ def stream(path: Path) -> IO[bytes]:
 
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
-    """Turn any error of reading a file into a UserError that names the file."""
+    """Turn any error of reading a file into a UserError that names the file.
+
+    numpy's warnings of numbers that a damaged header holds would be in the way of it.
+    """
     try:
-        yield
+        with np.errstate(all="ignore"):
+            yield
     except (UserError, MemoryError):
         raise
     except FileNotFoundError:
