@@ -220,6 +220,7 @@ def test_one_channel_is_named_as_in_training(tmp_path):
 
 def test_images_of_other_formats_are_named(predict, tmp_path):
     nifti_file(tmp_path / "scans" / "a.nii", values())
+    (tmp_path / "scans" / "h.img").mkdir()
     others = ["b.mha", "c.hdr", "c.img", "d.JPG", "e.dcm", "f.img.gz", ".g.mha"]
     for name in (*others, "notes.txt", "a.json"):
         (tmp_path / "scans" / name).touch()

@@ -141,7 +141,7 @@ def _scans_in(folder: Path, remark: Callable[[str], None]) -> tuple[list[Path], 
     """Return the scans of a folder, and a problem per path named like a scan that is no file."""
     shown = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     entries = [file for file in shown if split_name(file.name)[1]]
-    foreign = [file.name for file in shown if is_foreign(file.name)]
+    foreign = [file.name for file in shown if is_foreign(file.name) and file.is_file()]
     below = [file for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{LA_FILE}")]
     files = sorted(file for file in (*entries, *below) if file.is_file())
     problems = [problem for file in entries if not file.is_file() for problem in no_file(file)]

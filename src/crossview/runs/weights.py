@@ -76,7 +76,8 @@ def trained_method(run: Run | Path | str, device: torch.device) -> TrainedMethod
 
 def _channels_of(weights: Mapping[str, Tensor], recipe: Recipe) -> int:
     """Return the number of input channels of weights whose run does not record it."""
-    of_one = recipe.build_method(1).state_dict()
+    with torch.device("meta"):
+        of_one = recipe.build_method(1).state_dict()
     more = [
         weights[name].shape[1]
         for name, tensor in of_one.items()
