@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from crossview.core.errors import Problem, fail, raise_all
 from crossview.data.case import Case
-from crossview.data.checks.case import CaseFacts
+from crossview.data.checks.case import LOWEST_HU, CaseFacts
 from crossview.data.foreground import places_of, relative
 
-AIR = (-3100.0, -700.0)
-"""Range of a CT's lowest intensity: air is -1000 HU, padding of some scanners down to -3024."""
+AIR = (LOWEST_HU, -700.0)
+"""Range of a CT's lowest intensity, padding far below air aside."""
 
 
 SMALLEST_SPREAD = 1e-3
@@ -123,7 +123,7 @@ def take(
         classes=classes,
         ct=ct,
         ct_told_by=told_by,
-        foreground=_foreground(labelled),
+        foreground=_foreground(labelled, ct),
         pieces=pieces,
         cases=tuple(_row(fact) for fact in facts),
         places=places,
@@ -158,7 +158,7 @@ def _is_ct(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None) -> t
     if channel_names:
         return all(name.strip().upper() == "CT" for name in channel_names), "dataset.json"
     low, high = (
-        np.median([[channel[index] for channel in fact.percentiles] for fact in facts], axis=0)
+        np.median([[channel[index] for channel in fact.hounsfield] for fact in facts], axis=0)
         for index in (0, 2)
     )
     return bool(
@@ -166,8 +166,14 @@ def _is_ct(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None) -> t
     ), "the intensities"
 
 
-def _foreground(labelled: Sequence[CaseFacts]) -> tuple[tuple[float, float, float, float], ...]:
+def _foreground(
+    labelled: Sequence[CaseFacts], ct: bool
+) -> tuple[tuple[float, float, float, float], ...]:
+    """Return ``foreground``. In CT, a label that reaches into padding counts without it."""
     voxels = np.concatenate([fact.foreground for fact in labelled], axis=1)
+    scanned = (voxels >= LOWEST_HU).all(0)
+    if ct and scanned.any():
+        voxels = voxels[:, scanned]
     if not voxels.size:
         return ()
     low, high = np.percentile(voxels, (0.5, 99.5), axis=1)

@@ -26,6 +26,7 @@ from torch import Tensor
 from crossview.core.errors import Problem, UserError
 from crossview.data.case import Case
 from crossview.data.io.scan import LARGEST
+from crossview.data.padding import Box, unpadded
 from crossview.data.sources.source import DataOptions, Normalisation
 
 Image = NDArray[np.float32]
@@ -39,7 +40,7 @@ Spacing = Sequence[float] | None
 
 
 CLIPPED = (0.5, 99.5)
-"""Percentiles to which "z_score_clipped" clips a scan."""
+"""Percentiles to which "z_score_clipped" and "z_score_unpadded" clip a scan."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ class Preprocessing:
         shape = self.shape(image.shape[1:], spacing, where)
         if self.normalisation == "none" and shape == image.shape[1:]:
             return image
-        channels = [self._normalised(channel, index) for index, channel in enumerate(image)]
+        box = unpadded(image) if self.normalisation == "z_score_unpadded" else ()
+        channels = [self._normalised(channel, index, box) for index, channel in enumerate(image)]
         if shape == image.shape[1:]:
             return np.stack(channels)
         return np.stack(
@@ -161,33 +163,44 @@ class Preprocessing:
             spacing=spacing,
         )
 
-    def _normalised(self, channel: Image, index: int) -> Image:
+    def _normalised(self, channel: Image, index: int, box: Box) -> Image:
         if self.normalisation == "foreground":
             low, high, mean, deviation = self.intensities[index]
             return (channel.clip(low, high) - np.float32(mean)) / np.float32(deviation)
-        return normalised(channel, self.normalisation)
+        return normalised(channel, self.normalisation, box)
 
 
 AS_STORED = Preprocessing()
 """Preprocessing of cases that a network sees as they are."""
 
 
-def normalised(channel: Image, normalisation: Normalisation) -> Image:
+def normalised(channel: Image, normalisation: Normalisation, box: Box = ()) -> Image:
     """Return one channel (*S) scaled by its own values.
 
     "z_score" scales to mean 0 and standard deviation 1, "min_max" to 0..1. "z_score_clipped" clips
-    to the 0.5th and 99.5th percentile first. A channel with a single value becomes 0 everywhere.
+    to the 0.5th and 99.5th percentile first, unless these are equal: in a scan that is black but
+    for a few voxels, clipping would remove all there is. "z_score_unpadded" is the same, by the
+    numbers of ``box`` alone. A channel with a single value becomes 0 everywhere.
+
+    Args:
+        channel: The values.
+        normalisation: All but "foreground".
+        box: The part of the channel whose values count; () for all.
     """
     if normalisation == "none":
         return channel
-    if normalisation == "z_score_clipped":
-        low, high = np.percentile(channel, CLIPPED)
-        channel = channel.clip(np.float32(low), np.float32(high))
+    counted = channel[box]
+    if counted.size < channel.size:  # laid out as an unpadded scan: the same sums to the last bit
+        counted = counted.copy(order="K")
+    if normalisation in ("z_score_clipped", "z_score_unpadded"):
+        low, high = (np.float32(end) for end in np.percentile(counted, CLIPPED))
+        if low < high:
+            channel, counted = channel.clip(low, high), counted.clip(low, high)
     if normalisation == "min_max":
-        shift, scale = float(channel.min()), float(channel.max()) - float(channel.min())
+        shift, scale = float(counted.min()), float(counted.max()) - float(counted.min())
     else:
-        shift, scale = float(channel.mean(dtype=np.float64)), float(channel.std(dtype=np.float64))
-    return (channel - np.float32(shift)) / np.float32(scale or 1)
+        shift, scale = float(counted.mean(dtype=np.float64)), float(counted.std(dtype=np.float64))
+    return (channel - np.float32(shift)) / (np.float32(scale) or np.float32(1))
 
 
 def resampled(maps: Tensor, shape: Sequence[int]) -> Tensor:

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossview.core.tensors import Output
-from crossview.networks.layers import Convolution, Convolution3d, normalised, resize, upsample
+from crossview.networks.layers import Convolution, normalised, resize, upsample
 from crossview.networks.options import NetworkOptions
 
 
@@ -42,7 +42,7 @@ class Unit(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, convolution: Convolution | None = None) -> None:
         super().__init__()
-        self.convolution: Convolution = convolution or Convolution3d(inputs, outputs)
+        self.convolution: Convolution = convolution or nn.Conv3d(inputs, outputs, 3, padding=1)
         self.norm = nn.BatchNorm3d(outputs)
 
     def forward(self, image: Tensor) -> Tensor:

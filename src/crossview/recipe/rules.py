@@ -37,7 +37,7 @@ MILD = (
 
 Z_SCORE = (
     "intensities have no absolute scale: each scan is clipped to its 0.5th and 99.5th percentile "
-    "and scaled by its own mean and standard deviation"
+    "and scaled by its own mean and standard deviation, taken without a constant border"
 )
 
 NUMBERS = (
@@ -223,7 +223,7 @@ class _Planner:
             way, basis = "foreground", f"CT, according to {scans.ct_told_by}"
             reason = f"{basis}: all scans are scaled by the labelled foreground"
         else:
-            way, reason = "z_score_clipped", Z_SCORE
+            way, reason = "z_score_unpadded", Z_SCORE
         if self.choose("data.normalisation", way, reason) == "foreground":
             numbers = [list(channel) for channel in scans.foreground]
             self.choose("data.intensities", numbers, NUMBERS)

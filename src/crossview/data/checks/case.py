@@ -23,6 +23,15 @@ MOST_FOREGROUND = 10_000
 
 PERCENTILES = (0.5, 50, 99.5)
 
+LOWEST_HU = -3100.0
+"""Lower limit of Hounsfield units: air is at -1000, and some scanners pad with -3024."""
+
+MOST_FILLERS, FILLED = 3, 0.9
+"""Values below LOWEST_HU fill what was not scanned if at most three hold nine tenths of them.
+
+The others come from interpolation at the edges.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class ReadCase:
@@ -104,6 +113,8 @@ class CaseFacts:
         shape: Shape of the image, (C, *S), in the order of ``Case.read_image``.
         spacing: Voxel spacing in mm, one number per axis of S, or None.
         percentiles: Per channel, the 0.5th, 50th and 99.5th percentile of all voxels.
+        hounsfield: The same if the intensities are Hounsfield units, so without the values far
+            below air that fill what was not scanned.
         mean_sd: Per channel, mean and standard deviation of all voxels.
         extremes: Per channel, the smallest and the largest value of all voxels.
         foreground: (C, n), intensities of at most 10,000 foreground voxels of a labelled case,
@@ -118,6 +129,7 @@ class CaseFacts:
     shape: tuple[int, ...] = ()
     spacing: tuple[float, ...] | None = None
     percentiles: tuple[tuple[float, float, float], ...] = ()
+    hounsfield: tuple[tuple[float, float, float], ...] = ()
     mean_sd: tuple[tuple[float, float], ...] = ()
     extremes: tuple[tuple[float, float], ...] = ()
     foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
@@ -173,11 +185,13 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
     finite = bool(np.isfinite(image.sum(dtype=np.float64)))
     channels = [channel.ravel() for channel in image] if finite else []
     fits = label is not None and label.shape == image.shape[1:]
+    percentiles = tuple(_percentiles(channel) for channel in channels)
     return replace(
         of_label,
         shape=image.shape if finite else (),
         spacing=case.spacing,
-        percentiles=tuple(_percentiles(channel) for channel in channels),
+        percentiles=percentiles,
+        hounsfield=tuple(map(_hounsfield, channels, percentiles)),
         mean_sd=tuple(_mean_sd(channel) for channel in channels),
         extremes=tuple((float(channel.min()), float(channel.max())) for channel in channels),
         foreground=_foreground(image, label if fits else None),
@@ -188,6 +202,20 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
 def _percentiles(channel: NDArray[np.float32]) -> tuple[float, float, float]:
     low, middle, high = np.percentile(channel, PERCENTILES)
     return float(low), float(middle), float(high)
+
+
+def _hounsfield(
+    channel: NDArray[np.float32], percentiles: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """Return the percentiles of a channel without values that fill what was not scanned."""
+    if percentiles[0] >= LOWEST_HU:
+        return percentiles
+    scanned = channel >= LOWEST_HU
+    _, counts = np.unique(channel[~scanned], return_counts=True)
+    fillers = np.sort(counts)[-MOST_FILLERS:].sum()
+    if not scanned.any() or fillers < FILLED * counts.sum():
+        return percentiles
+    return _percentiles(channel[scanned])
 
 
 def _mean_sd(channel: NDArray[np.float32]) -> tuple[float, float]:
