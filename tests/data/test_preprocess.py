@@ -199,3 +199,45 @@ def test_a_scan_that_would_fill_the_memory_is_refused(monkeypatch):
     monkeypatch.setattr(preprocess, "LARGEST", 1000)
     with pytest.raises(UserError, match="20 x 20 x 20 voxels"):
         Preprocessing(spacing=(0.5, 0.5, 0.5)).shape((10, 10, 10), (1, 1, 1))
+
+
+def test_a_scan_without_a_border_is_normalised_as_ever():
+    volume = values(2, 9, 8, 7)
+    found, former = (
+        Preprocessing(way).image(volume, None) for way in ("z_score_unpadded", "z_score_clipped")
+    )
+    np.testing.assert_array_equal(found, former)
+
+
+@pytest.mark.parametrize("shape", [(2, 24, 20), (1, 14, 12, 10)])
+@pytest.mark.parametrize("times", [1.5, 2, 3])
+@pytest.mark.parametrize("value", [0, -32768, 300])
+def test_padding_does_not_change_the_rest(shape, times, value):
+    scan = np.asfortranarray(values(*shape) + 500)  # as a NIfTI file is laid out
+    sides = [round((times - 1) * side) for side in shape[1:]]
+    before = [side // 3 for side in sides]
+    after = [side - first for side, first in zip(sides, before, strict=True)]
+    wide = np.pad(scan, [(0, 0), *zip(before, after, strict=True)], constant_values=value)
+    raw = Preprocessing("z_score_unpadded")
+    found = raw.image(np.asfortranarray(wide), None)
+    box = tuple(slice(a, a + n) for a, n in zip(before, shape[1:], strict=True))
+    np.testing.assert_array_equal(found[:, *box], raw.image(scan, None))
+    assert np.abs(found).max() <= np.abs(found[:, *box]).max()  # the padding has no extreme value
+
+
+@pytest.mark.parametrize("way", ["z_score_clipped", "z_score_unpadded"])
+def test_what_little_a_black_scan_shows_is_kept(way):
+    """40 of 32,000 voxels, 0.125 %: both percentiles are 0."""
+    scan = np.zeros((1, 40, 40, 20), np.float32)
+    scan[0, 5:35:3, 7, 4:16:3] = 100
+    found = Preprocessing(way).image(scan, None)
+    signal = scan > 0
+    assert np.isfinite(found).all()
+    assert found[signal].min() > 2 > 0 >= found[~signal].max()
+
+
+@pytest.mark.parametrize("way", ["z_score", "min_max", "z_score_clipped", "z_score_unpadded"])
+def test_a_spread_too_small_for_its_number_type_is_none(way):
+    scan = np.zeros((8, 8), np.float32)
+    scan[3, 3] = np.float32(1e-45)
+    assert np.isfinite(normalised(scan, way)).all()

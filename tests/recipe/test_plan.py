@@ -208,7 +208,7 @@ def test_ct_has_one_scale_and_everything_else_its_own():
         [[-100.0, 300.0, 80.0, 50.0]],
     )
     found = planned(scans())
-    assert found["data.normalisation"] == "z_score_clipped"
+    assert found["data.normalisation"] == "z_score_unpadded"
     assert "data.intensities" not in found
 
 
@@ -230,3 +230,14 @@ def test_a_labelled_stage_waits_for_its_networks_unless_the_user_says_for_what()
     assert "method.ready_dice" not in {
         choice.key for choice in make_plan(scans(), {}, SUPERVISED, GPU).choices
     }
+
+
+def test_numbers_that_are_not_the_published_ones_have_their_reason():
+    ours = {"training.learning_rate": 0.1, "method.discrepancy_weight": 0.05}
+    given = {"training": {"learning_rate": 0.02}}
+    plan = make_plan(scans(), given, replace(CML, ours=ours), GPU)
+    reasons = {choice.key: (choice.value, choice.reason) for choice in plan.choices}
+    assert "training.learning_rate" not in reasons
+    value, reason = reasons["method.discrepancy_weight"]
+    assert value == 0.05
+    assert "0.2 published for LA" in reason

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from crossview.core.errors import Problem, fail, raise_all
 from crossview.data.case import Case
-from crossview.data.checks.case import LOWEST_HU, CaseFacts
+from crossview.data.checks.case import CaseFacts
+from crossview.data.checks.hounsfield import LOWEST_HU
 from crossview.data.foreground import places_of, relative
 
 AIR = (LOWEST_HU, -700.0)

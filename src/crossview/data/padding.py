@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[slice, ...]
@@ -19,7 +18,7 @@ def unpadded(image: NDArray[Any]) -> Box:
     does an image that would lose everything.
     """
     ends = [[0, side] for side in image.shape[1:]]
-    while any([_trimmed(image, ends, axis) for axis in range(len(ends))]):
+    while any(_trimmed(image, ends, axis) for axis in range(len(ends))):
         pass
     box = tuple(slice(*end) for end in ends)
     if _constant(image[:, *box]):

@@ -19,6 +19,7 @@ from crossview.data.foreground import share_for, shares_met
 from crossview.recipe.layers import with_total_steps
 from crossview.recipe.patch import MOST_LEVELS, SMALLEST_BOTTLENECK, levels_of, patch_of
 from crossview.recipe.plan import GPU, Budget, Choice, Needs, Plan
+from crossview.recipe.reasons import MILD, NUMBERS, OURS, READY, Z_SCORE
 
 THICK = 3.0
 """Minimum ratio of slice thickness to pixel size to segment slices one by one (as in nnU-Net)."""
@@ -29,26 +30,6 @@ CLEARLY = 1.2
 """Minimum ratio of an axis' spacing to the next largest that makes it the slice axis."""
 
 DIRECTIONS = ("left to right", "back to front", "foot to head")
-
-MILD = (
-    "small rotations, scaling, intensity changes and noise; scans share one orientation, so turns "
-    "by 90 degrees would show images that never occur"
-)
-
-Z_SCORE = (
-    "intensities have no absolute scale: each scan is clipped to its 0.5th and 99.5th percentile "
-    "and scaled by its own mean and standard deviation, taken without a constant border"
-)
-
-NUMBERS = (
-    "per channel, 0.5th and 99.5th percentile, mean and standard deviation of the labelled "
-    "foreground"
-)
-
-READY = (
-    "the labelled stage runs on until each network reaches this Dice for each class; "
-    "a network that misses a class would teach the others nothing about it"
-)
 
 READY_DICE = 0.5
 """Dice on labelled crops below which a network has not found a class (docs/explanation/cml.md)."""
@@ -114,6 +95,8 @@ class _Planner:
         self.steps()
         if self.needs.waits:
             self.choose("method.ready_dice", READY_DICE, READY)
+        for key, value in self.needs.ours.items():
+            self.choose(key, value, OURS[key])
         return Plan(tuple(self.choices), scans, self.budget)
 
     def slice_axis(self) -> int:

@@ -16,21 +16,13 @@ from crossview.core.errors import Problem, UserError
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.data.case import Case
+from crossview.data.checks.hounsfield import LOWEST_HU, scanned
 from crossview.data.io.scan import count_not_finite
 
 MOST_FOREGROUND = 10_000
 """Most foreground voxels kept per case: enough for percentiles over a whole data set."""
 
 PERCENTILES = (0.5, 50, 99.5)
-
-LOWEST_HU = -3100.0
-"""Lower limit of Hounsfield units: air is at -1000, and some scanners pad with -3024."""
-
-MOST_FILLERS, FILLED = 3, 0.9
-"""Values below LOWEST_HU fill what was not scanned if at most three hold nine tenths of them.
-
-The others come from interpolation at the edges.
-"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +105,7 @@ class CaseFacts:
         shape: Shape of the image, (C, *S), in the order of ``Case.read_image``.
         spacing: Voxel spacing in mm, one number per axis of S, or None.
         percentiles: Per channel, the 0.5th, 50th and 99.5th percentile of all voxels.
-        hounsfield: The same if the intensities are Hounsfield units, so without the values far
-            below air that fill what was not scanned.
+        hounsfield: The same of a CT, without values far below air that fill what was not scanned.
         mean_sd: Per channel, mean and standard deviation of all voxels.
         extremes: Per channel, the smallest and the largest value of all voxels.
         foreground: (C, n), intensities of at most 10,000 foreground voxels of a labelled case,
@@ -191,7 +182,10 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
         shape=image.shape if finite else (),
         spacing=case.spacing,
         percentiles=percentiles,
-        hounsfield=tuple(map(_hounsfield, channels, percentiles)),
+        hounsfield=tuple(
+            _percentiles(scanned(channel)) if found[0] < LOWEST_HU else found
+            for channel, found in zip(channels, percentiles, strict=True)
+        ),
         mean_sd=tuple(_mean_sd(channel) for channel in channels),
         extremes=tuple((float(channel.min()), float(channel.max())) for channel in channels),
         foreground=_foreground(image, label if fits else None),
@@ -202,20 +196,6 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
 def _percentiles(channel: NDArray[np.float32]) -> tuple[float, float, float]:
     low, middle, high = np.percentile(channel, PERCENTILES)
     return float(low), float(middle), float(high)
-
-
-def _hounsfield(
-    channel: NDArray[np.float32], percentiles: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    """Return the percentiles of a channel without values that fill what was not scanned."""
-    if percentiles[0] >= LOWEST_HU:
-        return percentiles
-    scanned = channel >= LOWEST_HU
-    _, counts = np.unique(channel[~scanned], return_counts=True)
-    fillers = np.sort(counts)[-MOST_FILLERS:].sum()
-    if not scanned.any() or fillers < FILLED * counts.sum():
-        return percentiles
-    return _percentiles(channel[scanned])
 
 
 def _mean_sd(channel: NDArray[np.float32]) -> tuple[float, float]:
