@@ -14,7 +14,7 @@ Dice 0.925 and 0.948 (voxels 1.25 times as large), 0.840 and 0.890 (twice as lar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +33,9 @@ Image = NDArray[np.float32]
 
 
 Label = NDArray[np.uint8]
+
+
+Shape = tuple[int, ...]
 
 
 Spacing = Sequence[float] | None
@@ -147,19 +150,35 @@ class Preprocessing:
         return resampled_label(label, self.shape(label.shape, spacing, where))
 
     def case(self, case: Case) -> Case:
-        """Return the case as the network sees it, still read on demand."""
+        """Return the case as a network is trained on it, still read on demand.
+
+        With "z_score_unpadded" that is the scan without its constant border.
+        """
         where, read_label = case.where, case.read_label
         spacing = case.spacing
         if spacing is not None and len(spacing) == len(self.spacing):
             spacing = tuple(
                 target or side for target, side in zip(self.spacing, spacing, strict=True)
             )
+        seen: dict[Shape, Box] = {}  # the part of the image that training sees
+
+        def image() -> Image:
+            whole = self.image(case.read_image(), case.spacing, where)
+            if self.normalisation != "z_score_unpadded":
+                return whole
+            seen[whole.shape[1:]] = box = unpadded(whole)
+            return whole[:, *box]
+
+        def label(read: Callable[[], Label]) -> Label:
+            whole = self.label(read(), case.spacing, where)
+            if self.normalisation == "z_score_unpadded" and not seen:
+                image()
+            return whole[seen.get(whole.shape, ())]  # a label of another shape is told elsewhere
+
         return replace(
             case,
-            read_image=lambda: self.image(case.read_image(), case.spacing, where),
-            read_label=None
-            if read_label is None
-            else lambda: self.label(read_label(), case.spacing, where),
+            read_image=image,
+            read_label=None if read_label is None else lambda: label(read_label),
             spacing=spacing,
         )
 

@@ -20,6 +20,7 @@ from crossview.inference.doubt import background, normalised_entropy, uncertaint
 from crossview.inference.items import AnyItem
 from crossview.inference.options import InferenceOptions, windows_fit
 from crossview.inference.windows import Parts, Slices, SliceWindows, Windows, run_batches
+from crossview.inference.within import within
 from crossview.methods.blocks.components import largest_components
 from crossview.methods.blocks.pseudo_labels import first_largest
 from crossview.methods.method import Method
@@ -103,6 +104,7 @@ class Predictor:
         precision: Of the forward passes.
         progress: Called after each batch with the windows or slices done and those known.
         passes: A context around the forward passes of each batch, for example to record them.
+        inside: True to predict an image without its constant border, which is background.
 
     Raises:
         UserError: If patch and stride leave voxels uncovered.
@@ -118,6 +120,7 @@ class Predictor:
         precision: Literal["float32", "bf16"] = "float32",
         progress: Progress | None = None,
         passes: Callable[[], AbstractContextManager[None]] = nullcontext,
+        inside: bool = False,
     ) -> None:
         if options.mode == "windows" and not windows_fit(options.stride, patch):
             fail(
@@ -136,7 +139,7 @@ class Predictor:
         self.method, self.options, self.patch = method.to(device), options, tuple(patch)
         self.flips = ((), (2,), (3,), (2, 3)) if options.flips else ((),)
         self.device, self.precision = device, precision
-        self.progress, self.passes = progress, passes
+        self.progress, self.passes, self.inside = progress, passes, inside
         self._views: tuple[str, ...] = ()
 
     @property
@@ -184,6 +187,9 @@ class Predictor:
                 f"image of shape {image.shape} does not fit {self.options.mode} of {self.patch}; "
                 "channels come first"
             )
+        return within(image, self._parts_of) if self.inside else self._parts_of(image)
+
+    def _parts_of(self, image: NDArray[np.float32]) -> Parts:
         tensor = torch.tensor(np.ascontiguousarray(image, dtype=np.float32), device=self.device)
         if self.options.mode == "slices":
             return Slices(tensor, self.patch)
