@@ -124,6 +124,15 @@ def test_edges_blurred_by_resampling_do_not_hide_a_filler():
     assert found.ct
 
 
+@pytest.mark.parametrize(("row", "labelled"), [(2, False), (0, True)])
+def test_a_label_in_the_constant_border_is_noted(row, labelled):
+    scan, there = image(), np.zeros((8, 8, 6), np.uint8)
+    scan[:, :2] = 7
+    there[row, 3, 3] = 1
+    found = fingerprint(case("a", scan, there), case("b", image(1)))
+    assert found.border_labelled is labelled
+
+
 def test_named_classes_count_though_they_never_occur():
     assert (
         fingerprint(case("a", image(), label()), class_names=("background", "x", "y", "z")).classes

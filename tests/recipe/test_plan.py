@@ -241,3 +241,23 @@ def test_numbers_that_are_not_the_published_ones_have_their_reason():
     value, reason = reasons["method.discrepancy_weight"]
     assert value == 0.05
     assert "0.2 published for LA" in reason
+
+
+@pytest.mark.parametrize(
+    ("steps", "few"),
+    [
+        ({}, False),
+        ({"train_steps": 563}, False),  # 188 more for the labelled stage
+        ({"train_steps": 561}, True),
+        ({"pretrain_steps": 125, "train_steps": 375}, True),
+    ],
+)
+def test_few_steps_have_a_caution(steps, few):
+    plan = make_plan(scans(), {"method": steps}, CML, CPU)
+    (reason,) = [choice.reason for choice in plan.choices if choice.key == "method.ready_dice"]
+    assert ("steps in all are few (a plan for a CPU has 1,500)" in reason) is few
+
+
+def test_a_border_that_is_labelled_is_no_padding():
+    assert planned(scans())["data.normalisation"] == "z_score_unpadded"
+    assert planned(scans(border_labelled=True))["data.normalisation"] == "z_score_clipped"

@@ -43,6 +43,8 @@ class Fingerprint:
             the labelled foreground; () if the foreground has a single value.
         pieces: By class, the smallest share of the largest component in any labelled case.
         cases: Rows for reports.
+        border_labelled: True if foreground is labelled in the constant border of a scan, which then
+            is no padding.
         places: Per labelled case, by class, some voxels (n, axes) in units of the scan's sides.
     """
 
@@ -56,6 +58,7 @@ class Fingerprint:
     foreground: tuple[tuple[float, float, float, float], ...]
     pieces: dict[int, float]
     cases: tuple[dict[str, Any], ...] = ()
+    border_labelled: bool = False
     places: tuple[dict[int, NDArray[np.float64]], ...] = field(
         default=(), compare=False, repr=False
     )
@@ -127,6 +130,7 @@ def take(
         foreground=_foreground(labelled, ct),
         pieces=pieces,
         cases=tuple(_row(fact) for fact in facts),
+        border_labelled=any(fact.border_labelled for fact in labelled),
         places=places,
     )
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from crossview.core.tensors import Output
 from crossview.networks.layers import Convolution, normalised, resize, upsample
 from crossview.networks.options import NetworkOptions
+from crossview.networks.safe_convolution import Convolution3d
 
 
 class VNetOptions(NetworkOptions):
@@ -42,7 +43,7 @@ class Unit(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, convolution: Convolution | None = None) -> None:
         super().__init__()
-        self.convolution: Convolution = convolution or nn.Conv3d(inputs, outputs, 3, padding=1)
+        self.convolution: Convolution = convolution or Convolution3d(inputs, outputs)
         self.norm = nn.BatchNorm3d(outputs)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -7,7 +7,14 @@ MILD = (
 
 Z_SCORE = (
     "intensities have no absolute scale: each scan is clipped to its 0.5th and 99.5th percentile "
-    "and scaled by its own mean and standard deviation, taken without a constant border"
+    "and scaled by its own mean and standard deviation"
+)
+
+UNPADDED = ", all without its constant border, which is neither trained on nor predicted"
+
+WHOLE = (
+    "; with its constant border, if it has one, because in a labelled scan foreground is labelled "
+    "there"
 )
 
 NUMBERS = (
@@ -18,6 +25,11 @@ NUMBERS = (
 READY = (
     "the labelled stage runs on until each network reaches this Dice for each class; "
     "a network that misses a class would teach the others nothing about it"
+)
+
+FEW_STEPS = (
+    "the labelled stage may take most of them, and pseudo-labels of networks that have just found "
+    "a class may do harm, so compare with method.name=supervised (docs/explanation/cml.md)"
 )
 
 OURS = {

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from crossview.core.errors import fail
 from crossview.methods.method import Method
 from crossview.networks import NETWORKS
+from crossview.networks.safe_convolution import SafeConvolutions
 from crossview.training.options import TrainingOptions
-from crossview.training.safe_convolution import SafeConvolutions
 
 Precision = Literal["float32", "bf16"]
 

@@ -18,6 +18,7 @@ from crossview.core.rng import Randomness
 from crossview.data.case import Case
 from crossview.data.checks.hounsfield import LOWEST_HU, scanned
 from crossview.data.io.scan import count_not_finite
+from crossview.data.padding import unpadded
 
 MOST_FOREGROUND = 10_000
 """Most foreground voxels kept per case: enough for percentiles over a whole data set."""
@@ -111,6 +112,7 @@ class CaseFacts:
         foreground: (C, n), intensities of at most 10,000 foreground voxels of a labelled case,
             drawn with a fixed seed; (C, 0) for an unlabelled case.
         label_counts: Voxels by class value; {} without a readable label.
+        border_labelled: True if foreground is labelled in the image's constant border.
         digest: Digest of the image's content, to find duplicates, or "".
         label_digest: Digest of the label's content, or "".
     """
@@ -125,6 +127,7 @@ class CaseFacts:
     extremes: tuple[tuple[float, float], ...] = ()
     foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     label_counts: dict[int, int] = field(default_factory=dict)
+    border_labelled: bool = False
     digest: str = ""
     label_digest: str = ""
 
@@ -189,6 +192,7 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
         mean_sd=tuple(_mean_sd(channel) for channel in channels),
         extremes=tuple((float(channel.min()), float(channel.max())) for channel in channels),
         foreground=_foreground(image, label if fits else None),
+        border_labelled=label is not None and fits and finite and _border_labelled(image, label),
         digest=_digest(image),
     )
 
@@ -226,6 +230,11 @@ def _foreground(image: NDArray[np.float32], label: NDArray[np.uint8] | None) -> 
     if len(places) > MOST_FOREGROUND:
         places = Randomness(0).host("foreground").choice(places, MOST_FOREGROUND, replace=False)
     return image.reshape(image.shape[0], -1)[:, places]
+
+
+def _border_labelled(image: NDArray[np.float32], label: NDArray[np.uint8]) -> bool:
+    inside = label[unpadded(image)]
+    return inside.size < label.size and bool(np.count_nonzero(inside) < np.count_nonzero(label))
 
 
 def _digest(array: NDArray[Any] | None) -> str:
