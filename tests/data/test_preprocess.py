@@ -218,11 +218,39 @@ def test_padding_does_not_change_the_rest(shape, times, value):
     before = [side // 3 for side in sides]
     after = [side - first for side, first in zip(sides, before, strict=True)]
     wide = np.pad(scan, [(0, 0), *zip(before, after, strict=True)], constant_values=value)
-    raw = Preprocessing("z_score_unpadded")
-    found = raw.image(np.asfortranarray(wide), None)
     box = tuple(slice(a, a + n) for a, n in zip(before, shape[1:], strict=True))
-    np.testing.assert_array_equal(found[:, *box], raw.image(scan, None))
-    assert np.abs(found).max() <= np.abs(found[:, *box]).max()  # the padding has no extreme value
+    for spacing in ((), (0.8,) * len(box)):
+        raw = Preprocessing("z_score_unpadded", spacing=spacing)
+        found = raw.image(np.asfortranarray(wide), (1,) * len(box))
+        np.testing.assert_array_equal(found, raw.image(scan, (1,) * len(box)))
+        assert raw.box(wide) == box
+
+
+@pytest.mark.parametrize("first", ["image", "label"])
+def test_training_sees_image_and_label_without_padding(make_case, first):
+    image, label = values(1, 6, 5, 4), ball(6, 5, 4)
+    widths = [(2, 3), (0, 4), (1, 0)]
+    case = make_case("a", np.pad(image, [(0, 0), *widths]), np.pad(label, widths))
+    raw = Preprocessing("z_score_unpadded", spacing=(2, 1, 1))
+    found, plain = (
+        raw.case(replace(each, spacing=(1, 1, 1))) for each in (case, make_case("b", image, label))
+    )
+    if first == "label":
+        found.read_label()
+    np.testing.assert_array_equal(found.read_image(), plain.read_image())
+    np.testing.assert_array_equal(found.read_label(), plain.read_label())
+    whole = Preprocessing("z_score_clipped").case(case)
+    assert whole.read_image().shape[1:] == whole.read_label().shape == (11, 9, 5)
+
+
+def test_a_label_of_another_shape_is_not_cut_to_fit(make_case):
+    case = make_case("a", np.pad(values(1, 6, 5, 4), 2), ball(6, 5, 4))
+    found = Preprocessing("z_score_unpadded").case(case)
+    assert found.read_label().shape == (6, 5, 4)
+    other = make_case(
+        "a", np.pad(values(1, 6, 5, 4), [(0, 0), (2, 2), (2, 2), (2, 2)]), ball(12, 12, 12)
+    )
+    assert Preprocessing("z_score_unpadded").case(other).read_label().shape == (12, 12, 12)
 
 
 @pytest.mark.parametrize("way", ["z_score_clipped", "z_score_unpadded"])
@@ -230,8 +258,8 @@ def test_what_little_a_black_scan_shows_is_kept(way):
     """40 of 32,000 voxels, 0.125 %: both percentiles are 0."""
     scan = np.zeros((1, 40, 40, 20), np.float32)
     scan[0, 5:35:3, 7, 4:16:3] = 100
-    found = Preprocessing(way).image(scan, None)
-    signal = scan > 0
+    raw = Preprocessing(way)
+    found, signal = raw.image(scan, None), scan[:, *raw.box(scan)] > 0
     assert np.isfinite(found).all()
     assert found[signal].min() > 2 > 0 >= found[~signal].max()
 

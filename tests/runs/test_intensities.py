@@ -73,8 +73,10 @@ def some_padded(tmp_path_factory):
     return root
 
 
-def test_padding_changes_no_prediction(capsys, tmp_path, some_padded):
-    run = trained(capsys, some_padded, tmp_path / "run", "data.patch=[16,16,16]")
+@pytest.mark.parametrize("spacing", ["[1.0, 1.0, 1.0]", "[1.2, 1.1, 0.9]"])
+def test_padding_changes_no_prediction(capsys, tmp_path, some_padded, spacing):
+    keys = ("data.patch=[16,16,16]", f"data.spacing={spacing}")
+    run = trained(capsys, some_padded, tmp_path / "run", *keys)
     plan = json.loads((run / "plan.json").read_text())
     assert {"z_score_unpadded"} == {
         choice["value"] for choice in plan["choices"] if choice["key"] == "data.normalisation"

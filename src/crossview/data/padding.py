@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 Box = tuple[slice, ...]
+"""A part of an array, one slice per axis; () for all of it."""
 
 
 def unpadded(image: NDArray[Any]) -> Box:
@@ -24,6 +26,11 @@ def unpadded(image: NDArray[Any]) -> Box:
     if _constant(image[:, *box]):
         return tuple(slice(0, side) for side in image.shape[1:])
     return box
+
+
+def sides(box: Box, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of the part ``box`` of an array of ``shape``."""
+    return tuple(part.stop - part.start for part in box) or tuple(shape)
 
 
 def _trimmed(image: NDArray[Any], ends: list[list[int]], axis: int) -> bool:

@@ -119,8 +119,12 @@ class Preprocessing:
             )
         return tuple(max(1, side) for side in sides)
 
+    def box(self, image: Image) -> Box:
+        """Return the part of a stored image (C, *S) that the network sees; () for all of it."""
+        return unpadded(image) if self.normalisation == "z_score_unpadded" else ()
+
     def image(self, image: Image, spacing: Spacing, where: str = "") -> Image:
-        """Return a stored image (C, *S) as the network sees it, float32 (C, *S')."""
+        """Return a stored image (C, *S), its :meth:`box`, as the network sees it: (C, *S')."""
         if self.intensities and len(self.intensities) != len(image):
             found = f"{len(image)} channels"
             raise UserError(
@@ -131,11 +135,13 @@ class Preprocessing:
                     str(len(self.intensities)),
                 )
             )
+        part = image[:, *self.box(image)]
+        if part.size < image.size:  # laid out as an unpadded scan: the same sums to the last bit
+            image = part.copy(order="K")
         shape = self.shape(image.shape[1:], spacing, where)
         if self.normalisation == "none" and shape == image.shape[1:]:
             return image
-        box = unpadded(image) if self.normalisation == "z_score_unpadded" else ()
-        channels = [self._normalised(channel, index, box) for index, channel in enumerate(image)]
+        channels = [self._normalised(channel, index) for index, channel in enumerate(image)]
         if shape == image.shape[1:]:
             return np.stack(channels)
         return np.stack(
@@ -160,20 +166,19 @@ class Preprocessing:
             spacing = tuple(
                 target or side for target, side in zip(self.spacing, spacing, strict=True)
             )
-        seen: dict[Shape, Box] = {}  # the part of the image that training sees
+        seen: dict[Shape, Box] = {}
 
         def image() -> Image:
-            whole = self.image(case.read_image(), case.spacing, where)
-            if self.normalisation != "z_score_unpadded":
-                return whole
-            seen[whole.shape[1:]] = box = unpadded(whole)
-            return whole[:, *box]
+            stored = case.read_image()
+            seen[stored.shape[1:]] = self.box(stored)
+            return self.image(stored, case.spacing, where)
 
         def label(read: Callable[[], Label]) -> Label:
-            whole = self.label(read(), case.spacing, where)
-            if self.normalisation == "z_score_unpadded" and not seen:
+            stored = read()
+            if not seen and self.normalisation == "z_score_unpadded":
                 image()
-            return whole[seen.get(whole.shape, ())]  # a label of another shape is told elsewhere
+            # A label of another shape than its image stays whole, and is reported as such.
+            return self.label(stored[seen.get(stored.shape, ())], case.spacing, where)
 
         return replace(
             case,
@@ -182,43 +187,35 @@ class Preprocessing:
             spacing=spacing,
         )
 
-    def _normalised(self, channel: Image, index: int, box: Box) -> Image:
+    def _normalised(self, channel: Image, index: int) -> Image:
         if self.normalisation == "foreground":
             low, high, mean, deviation = self.intensities[index]
             return (channel.clip(low, high) - np.float32(mean)) / np.float32(deviation)
-        return normalised(channel, self.normalisation, box)
+        return normalised(channel, self.normalisation)
 
 
 AS_STORED = Preprocessing()
 """Preprocessing of cases that a network sees as they are."""
 
 
-def normalised(channel: Image, normalisation: Normalisation, box: Box = ()) -> Image:
+def normalised(channel: Image, normalisation: Normalisation) -> Image:
     """Return one channel (*S) scaled by its own values.
 
-    "z_score" scales to mean 0 and standard deviation 1, "min_max" to 0..1. "z_score_clipped" clips
-    to the 0.5th and 99.5th percentile first, unless these are equal: in a scan that is black but
-    for a few voxels, clipping would remove all there is. "z_score_unpadded" is the same, by the
-    numbers of ``box`` alone. A channel with a single value becomes 0 everywhere.
-
-    Args:
-        channel: The values.
-        normalisation: All but "foreground".
-        box: The part of the channel whose values count; () for all.
+    "z_score" scales to mean 0 and standard deviation 1, "min_max" to 0..1. "z_score_clipped" and
+    "z_score_unpadded" clip to the 0.5th and 99.5th percentile first, unless these are equal: in a
+    scan that is black but for a few voxels, clipping would remove all there is. A channel with a
+    single value becomes 0 everywhere.
     """
     if normalisation == "none":
         return channel
-    counted = channel[box]
-    if counted.size < channel.size:  # laid out as an unpadded scan: the same sums to the last bit
-        counted = counted.copy(order="K")
     if normalisation in ("z_score_clipped", "z_score_unpadded"):
-        low, high = (np.float32(end) for end in np.percentile(counted, CLIPPED))
+        low, high = (np.float32(end) for end in np.percentile(channel, CLIPPED))
         if low < high:
-            channel, counted = channel.clip(low, high), counted.clip(low, high)
+            channel = channel.clip(low, high)
     if normalisation == "min_max":
-        shift, scale = float(counted.min()), float(counted.max()) - float(counted.min())
+        shift, scale = float(channel.min()), float(channel.max()) - float(channel.min())
     else:
-        shift, scale = float(counted.mean(dtype=np.float64)), float(counted.std(dtype=np.float64))
+        shift, scale = float(channel.mean(dtype=np.float64)), float(channel.std(dtype=np.float64))
     return (channel - np.float32(shift)) / (np.float32(scale) or np.float32(1))
 
 

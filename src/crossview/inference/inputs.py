@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from crossview.core.errors import Problem, fail
 from crossview.data.io import BY_SUFFIX, ScanFiles, by_channel, missing_channels, split_name
 from crossview.data.io.geometry import Header, Orientation
+from crossview.data.padding import Box
 from crossview.data.preprocess import Preprocessing
 from crossview.data.sources.lists import no_file
 from crossview.data.sources.source import DataOptions
@@ -33,6 +34,7 @@ class Input:
         orientation: The axes of ``image`` in the stored array.
         image: Network input, float32 (C, *S').
         shape: *S of the scan itself, in the same orientation.
+        box: The part of the scan that ``image`` shows, () for all.
     """
 
     scan: ScanFiles
@@ -40,6 +42,7 @@ class Input:
     orientation: Orientation
     image: NDArray[np.float32]
     shape: tuple[int, ...]
+    box: Box = ()
 
     def write(self, arrays: Mapping[str, NDArray[Any]], files: Mapping[str, Path]) -> None:
         """Write the arrays of a prediction to the files of their names, on the scan's own grid.
@@ -87,7 +90,7 @@ def read_input(
         preprocessing = Preprocessing(spacing=preprocessing.spacing)
     spacing = None if header.affine is None else orientation.spacing(header.affine)
     image = preprocessing.image(native, spacing, where)
-    return Input(scan, header, orientation, image, native.shape[1:])
+    return Input(scan, header, orientation, image, native.shape[1:], preprocessing.box(native))
 
 
 def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[ScanFiles], list[Problem]]:

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from crossview.core.errors import fail
 from crossview.core.progress import Progress
+from crossview.data.padding import Box, sides
 from crossview.data.preprocess import resampled
 from crossview.inference.doubt import background, normalised_entropy, uncertainty
 from crossview.inference.items import AnyItem
 from crossview.inference.options import InferenceOptions, windows_fit
 from crossview.inference.windows import Parts, Slices, SliceWindows, Windows, run_batches
-from crossview.inference.within import within
 from crossview.methods.blocks.components import largest_components
 from crossview.methods.blocks.pseudo_labels import first_largest
 from crossview.methods.method import Method
@@ -104,7 +104,6 @@ class Predictor:
         precision: Of the forward passes.
         progress: Called after each batch with the windows or slices done and those known.
         passes: A context around the forward passes of each batch, for example to record them.
-        inside: True to predict an image without its constant border, which is background.
 
     Raises:
         UserError: If patch and stride leave voxels uncovered.
@@ -120,7 +119,6 @@ class Predictor:
         precision: Literal["float32", "bf16"] = "float32",
         progress: Progress | None = None,
         passes: Callable[[], AbstractContextManager[None]] = nullcontext,
-        inside: bool = False,
     ) -> None:
         if options.mode == "windows" and not windows_fit(options.stride, patch):
             fail(
@@ -139,7 +137,7 @@ class Predictor:
         self.method, self.options, self.patch = method.to(device), options, tuple(patch)
         self.flips = ((), (2,), (3,), (2, 3)) if options.flips else ((),)
         self.device, self.precision = device, precision
-        self.progress, self.passes, self.inside = progress, passes, inside
+        self.progress, self.passes = progress, passes
         self._views: tuple[str, ...] = ()
 
     @property
@@ -156,7 +154,7 @@ class Predictor:
 
         Yields:
             Each item with its prediction. Probabilities are resampled to *S before the class is
-            chosen.
+            chosen. Outside of an item's box all is background.
 
         Raises:
             ValueError: If an image has the wrong number of axes or an empty one.
@@ -178,7 +176,7 @@ class Predictor:
             return maps
 
         maps = run_batches(map(parts, items), network, self.options.batch)
-        raw = ((item, self._raw(of_item, item.shape)) for item, of_item in maps)
+        raw = ((item, self._raw(of_item, item.shape, item.box)) for item, of_item in maps)
         yield from map_ahead(lambda each: (each[0], self._clean(each[1])), raw)
 
     def _parts(self, image: NDArray[np.float32]) -> Parts:
@@ -187,9 +185,6 @@ class Predictor:
                 f"image of shape {image.shape} does not fit {self.options.mode} of {self.patch}; "
                 "channels come first"
             )
-        return within(image, self._parts_of) if self.inside else self._parts_of(image)
-
-    def _parts_of(self, image: NDArray[np.float32]) -> Parts:
         tensor = torch.tensor(np.ascontiguousarray(image, dtype=np.float32), device=self.device)
         if self.options.mode == "slices":
             return Slices(tensor, self.patch)
@@ -225,8 +220,10 @@ class Predictor:
         probabilities += [views[name].softmax(1) for name in self._views]
         return torch.stack([probability[:, 1:] for probability in probabilities], dim=1)
 
-    def _raw(self, maps: Tensor, shape: Sequence[int]) -> _Raw:
+    def _raw(self, maps: Tensor, shape: Sequence[int], box: Box) -> _Raw:
         """Return arrays on the grid ``shape`` in host memory from maps (1 + views, K-1, *S).
+
+        box: The part of the grid that the maps show.
 
         Works slab by slab and view by view to limit the memory of large scans. The uncertainty is
         computed on the maps' own grid and then resampled.
@@ -236,7 +233,7 @@ class Predictor:
         )
         labels, probability = [], None
         for foreground in maps:
-            on_grid = _on_grid(foreground, shape)
+            on_grid = _on_grid(foreground, shape, box)
             rest = background(on_grid)
             labels.append(first_largest([rest, *on_grid]).cpu())
             if probability is None:
@@ -245,7 +242,9 @@ class Predictor:
             del on_grid, rest
         assert probability is not None  # maps contain at least the combination
         return _Raw(
-            torch.stack(labels).numpy(), probability.numpy(), resampled(spread, shape).cpu().numpy()
+            torch.stack(labels).numpy(),
+            probability.numpy(),
+            _on_grid(spread[None], shape, box)[0].cpu().numpy(),
         )
 
     def _clean(self, raw: _Raw) -> Prediction:
@@ -262,13 +261,17 @@ class Predictor:
         )
 
 
-def _on_grid(foreground: Tensor, shape: Sequence[int]) -> Tensor:
-    """Resample maps (K-1, *S') class by class; return ``foreground`` if the shape is equal."""
-    if tuple(shape) == foreground.shape[1:]:
-        return foreground
-    result = foreground.new_empty((len(foreground), *shape))
-    for index in range(len(foreground)):
-        result[index : index + 1] = resampled(foreground[index : index + 1], shape)
+def _on_grid(maps: Tensor, shape: Sequence[int], box: Box) -> Tensor:
+    """Resample maps (K, *S') one by one to the part ``box`` of ``shape``; the rest is 0.
+
+    Returns ``maps`` if the shape is equal.
+    """
+    if sides(box, shape) == tuple(shape) == maps.shape[1:]:
+        return maps
+    result = maps.new_zeros((len(maps), *shape))
+    part = result[(slice(None), *box)]
+    for index in range(len(maps)):
+        part[index : index + 1] = resampled(maps[index : index + 1], sides(box, shape))
     return result
 
 

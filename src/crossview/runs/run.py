@@ -324,5 +324,4 @@ def make_predictor(
         precision=precision,
         progress=progress,
         passes=passes,
-        inside=recipe.data.normalisation == "z_score_unpadded",
     )
