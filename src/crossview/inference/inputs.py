@@ -14,6 +14,7 @@ from crossview.core.errors import Problem, fail
 from crossview.core.text import first_few
 from crossview.data.io import BY_SUFFIX, ScanFiles, group_scans, is_foreign, split_name
 from crossview.data.io.geometry import Header, Orientation
+from crossview.data.padding import Box
 from crossview.data.preprocess import Preprocessing
 from crossview.data.sources.lists import no_file
 from crossview.data.sources.source import DataOptions
@@ -36,6 +37,7 @@ class Input:
         orientation: The axes of ``image`` in the stored array.
         image: Network input, float32 (C, *S').
         shape: *S of the scan itself, in the same orientation.
+        box: The part of the scan that ``image`` shows, () for all.
     """
 
     scan: ScanFiles
@@ -43,6 +45,7 @@ class Input:
     orientation: Orientation
     image: NDArray[np.float32]
     shape: tuple[int, ...]
+    box: Box = ()
 
     def write(self, arrays: Mapping[str, NDArray[Any]], files: Mapping[str, Path]) -> None:
         """Write the arrays of a prediction to the files of their names, on the scan's own grid.
@@ -90,7 +93,7 @@ def read_input(
         preprocessing = Preprocessing(spacing=preprocessing.spacing)
     spacing = None if header.affine is None else orientation.spacing(header.affine)
     image = preprocessing.image(native, spacing, where)
-    return Input(scan, header, orientation, image, native.shape[1:])
+    return Input(scan, header, orientation, image, native.shape[1:], preprocessing.box(native))
 
 
 def find_scans(

@@ -136,8 +136,10 @@ class Model:
         """
         array = self._with_channels(np.asarray(image, dtype=np.float32))
         check_finite(array, "the image", "image")
-        prepared = Preprocessing.of(self.recipe.data).image(array, spacing, "the image")
-        ((_, prediction),) = self.predictor.predict([ArrayItem(prepared, array.shape[1:])])
+        preprocessing = Preprocessing.of(self.recipe.data)
+        prepared = preprocessing.image(array, spacing, "the image")
+        item = ArrayItem(prepared, array.shape[1:], preprocessing.box(array))
+        ((_, prediction),) = self.predictor.predict([item])
         return prediction
 
     def _with_channels(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
