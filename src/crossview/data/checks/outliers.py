@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.findings import Finding, about
+from crossview.data.checks.together import implausible
 from crossview.data.io.scan import LARGEST
 
 SPACING_FACTOR = 3
@@ -46,6 +47,7 @@ def spacing(every: Sequence[CaseFacts]) -> list[Finding]:
     if len(known) < FEWEST_COMPARED:
         return []
     far = np.any([_outliers(axis, SPACING_FACTOR) for axis in sides.T], axis=0)
+    far &= ~np.array([*map(implausible, known)])
     usual = _sides(np.median(sides, axis=0))
     return about(
         "warning",
