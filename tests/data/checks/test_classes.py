@@ -5,7 +5,9 @@ import pytest
 from scipy import ndimage
 from tests.helpers.made_folder import make_folder, scan, write_nifti, write_picture
 
+from crossview.core.errors import UserError
 from crossview.data.checks.dataset import check
+from crossview.recipe.planned import resolve_planned
 
 
 def with_class_3(root, name):
@@ -61,6 +63,8 @@ def test_masks_with_grey_edges_are_one_error(tmp_path, named):
     assert "p0 (" in finding.problem.found
     assert "mask > 127" in finding.problem.fix
     assert finding.cases == ("p0", "p1", "p2")
+    with pytest.raises(UserError, match="3 labels are masks with grey edges"):
+        resolve_planned("folder", ["method.name=supervised"], tmp_path)
 
 
 def test_masks_of_0_and_255_keep_their_own_error(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crossview.data.checks.likeness import agreement, alike, likeness, without_margin
+from crossview.data.checks.likeness import alike, in_one_order, likeness, reversed_share, without_margin
 
 RANDOM = np.random.default_rng(0)
 
@@ -42,7 +42,8 @@ def test_a_monotone_change_of_intensities_is_seen_through(change, shape):
     image = scan(shape=shape)
     again = change(image).astype(np.float32)
     assert not np.array_equal(again, image)
-    assert agreement(likeness(image).signs[0], likeness(again).signs[0]) == 1
+    one, other = likeness(image).ranks[0], likeness(again).ranks[0]
+    assert (reversed_share(one, other), in_one_order(one, other)) == (0, True)
     assert alike([likeness(image), likeness(scan(1, shape)), likeness(again)]) == [(0, 2)]
 
 
@@ -68,6 +69,24 @@ def test_an_added_slice_and_lost_ones_are_seen_through():
 
 def test_scans_of_one_shape_with_other_noise_are_not_alike():
     assert alike([likeness(scan(seed)) for seed in range(6)]) == []
+
+
+def test_of_noise_half_of_the_neighbours_are_reversed():
+    one, other = (
+        likeness(np.random.default_rng(seed).normal(size=(1, 90, 90)).astype(np.float32)).ranks[0]
+        for seed in range(2)
+    )
+    assert reversed_share(one, other) == pytest.approx(0.5, abs=0.05)
+    assert not in_one_order(one, other)
+
+
+def test_smooth_scans_without_noise_that_differ_in_a_spot_are_not_alike():
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 32)] * 3, indexing="ij"))
+    smooth = -(grid**2).sum(0)[None].astype(np.float32)
+    spots = [smooth.copy() for _ in range(4)]
+    for number, spot in enumerate(spots):
+        spot[0, 6 * number : 6 * number + 5, 10:15, 8:13] += 1
+    assert alike([likeness(image) for image in spots]) == []
 
 
 def test_flat_and_tiny_images_are_not_compared():

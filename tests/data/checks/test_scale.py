@@ -38,7 +38,7 @@ def padded(image, value):
 
 @pytest.mark.parametrize("value", [-8192, -9999, -32768])
 def test_padding_far_below_all_measured_values(tmp_path, value):
-    images = [padded(ct(0), value), ct(1), padded(ct(2), value)]
+    images = [padded(ct(0), value), ct(1), padded(ct(2), value), *map(ct, range(3, 6))]
     (warning,) = check(folder(tmp_path, images)).findings
     assert warning.severity == "warning"
     assert warning.problem.what == "2 scans are padded with a value far below all others"

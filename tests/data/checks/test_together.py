@@ -1,4 +1,4 @@
-"""What all scans of a set must share: channels, axes, a spacing, its unit; and channels' names."""
+"""What all scans of a set must share: channels, axes, a a spacing and its unit."""
 
 import numpy as np
 import pytest
@@ -56,28 +56,3 @@ def test_one_scan_in_metres_is_told_once(sound, facts):
     finding = only(check_set(sound, 3, "root"))
     assert finding.cases == ("scan20",)
     assert "scan20 (0.001 x 0.001 x 0.002 mm)" in finding.problem.found
-
-
-def channels(root, labels=(0,), scans=3):
-    for number in range(scans):
-        for channel in range(2):
-            image, label = scan(2 * number + channel)
-            write_nifti(root / f"images/x{number}_{channel:04}.nii.gz", image)
-            if channel in labels:
-                write_nifti(root / f"labels/x{number}_{channel:04}.nii.gz", label)
-    return root
-
-
-def test_labels_named_as_a_channel(tmp_path):
-    findings = check(channels(tmp_path)).findings
-    told = [each for each in findings if "channels of other scans" in each.problem.what]
-    warning = only(told)
-    assert warning.severity == "warning"
-    assert warning.problem.what == "3 scans may be channels of other scans"
-    assert warning.problem.found == "x0_0001, x1_0001, x2_0001"
-
-
-@pytest.mark.parametrize("change", [{"labels": (0, 1)}, {"labels": (1,)}])
-def test_numbered_scans_with_labels_are_scans(tmp_path, change):
-    findings = check(channels(tmp_path, **change)).findings
-    assert not [each for each in findings if "channels of other scans" in each.problem.what]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
 
 import numpy as np
 
@@ -15,6 +17,10 @@ from crossview.data.grid import resampled_side, usual_grid
 
 NARROWER = 1.1
 """Minimum ratio of voxels lost along an axis by which a class can vanish."""
+
+
+SURE = 10_000
+"""Voxels, by volume, with which a class is taken to survive: only a sheet or a web would not."""
 
 
 def usual_grid_of(facts: Facts) -> tuple[float, ...]:
@@ -56,12 +62,13 @@ def on_grid(facts: Facts, spacing: Sequence[float]) -> list[Finding]:
         expected=f"at least one voxel along each axis at {target} mm",
         fix="check the voxel spacing in the headers, and its unit",
     )
-    left = {
-        fact.case.id: _left(fact, spacing)
-        for fact in facts.get("labelled", ())
-        if fact in every and fact not in collapsed and not fact.problems
-    }
-    return findings + _lost(facts.get("labelled", ()), left, target)
+    labelled = facts.get("labelled", ())
+    sound = [fact for fact in every if fact not in collapsed and not fact.problems]
+    training = [fact for fact in sound if fact in labelled]
+    with ThreadPoolExecutor(4) as pool:
+        left = pool.map(lambda fact: _left(fact, spacing), training)
+        by_case = dict(zip((fact.case.id for fact in training), left, strict=True))
+    return findings + _lost(labelled, by_case, target)
 
 
 def _collapses(fact: CaseFacts, spacing: Sequence[float]) -> bool:
@@ -114,12 +121,17 @@ def _lost(
 
 
 def _left(fact: CaseFacts, spacing: Sequence[float]) -> set[int]:
-    """Return the values of a label on the grid. The label is read again only if it shrinks."""
+    """Return the values of a label on the grid.
+
+    The label is read again only if it shrinks and a class is left with few voxels by its volume.
+    """
     stored, sides = fact.shape[1:], fact.spacing or ()
     shape = tuple(map(resampled_side, stored, sides, spacing))
     shrinks = any(side > NARROWER * new for side, new in zip(stored, shape, strict=True))
     every = {*fact.label_counts}
-    if not shrinks or len(every) < 2 or fact.case.read_label is None:
+    fewest = min((count for value, count in fact.label_counts.items() if value), default=0)
+    few = 0 < fewest * prod(shape) / prod(stored) < SURE
+    if not shrinks or not few or fact.case.read_label is None:
         return every
     from crossview.data.preprocess import resampled_label  # torch is slow to import
 

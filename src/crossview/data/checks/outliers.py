@@ -84,7 +84,8 @@ def intensity(every: Sequence[CaseFacts]) -> list[Finding]:
     findings = []
     known = [fact for fact in every if fact.percentiles and not fact.constant]
     for channel in range(max((fact.channels for fact in known), default=0)):
-        having = [fact for fact in known if fact.channels > channel]
+        # A scan with a fill has a finding of its own.
+        having = [fact for fact in known if fact.channels > channel and not fact.fills[channel]]
         findings += _other_range(having, channel) + _single_values(having, channel)
     return findings
 

@@ -10,7 +10,7 @@ from crossview.data.checks.findings import Facts, Finding, about
 from crossview.data.checks.leaks import duplicates, patients
 from crossview.data.checks.outliers import intensity, spacing, too_large
 from crossview.data.checks.scale import filled, little_signal, other_scale
-from crossview.data.checks.together import channels_as_scans, same_kind, unit
+from crossview.data.checks.together import same_kind, unit
 from crossview.data.sources.folder import FEWEST_LABELLED, too_few_labelled
 
 
@@ -32,7 +32,6 @@ def check_set(facts: Facts, classes: int | None, where: str) -> list[Finding]:
     findings += classes_of_set(facts, classes, where)
     findings += duplicates(facts, where)
     findings += patients(facts)
-    findings += channels_as_scans(facts, where)
     findings += same_kind(facts)
     for rule in (
         _constant,

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 
-from crossview.core.errors import Problem
-from crossview.core.text import count, first_few
+from crossview.core.text import count
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.findings import Facts, Finding, about
 
 EXTENT = (2.0, 5000.0)
 """Plausible range of a scan's longest side in mm; a scan of 25 cm has 0.25 in metres."""
-
-_CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
 TRAINING = ("labelled", "hidden", "unlabelled")
@@ -77,36 +73,3 @@ def unit(every: Sequence[CaseFacts]) -> list[Finding]:
         fix="store voxel sides in mm (0.001 instead of 1 are metres, 1000 micrometres); ignore "
         "this for microscopy",
     )
-
-
-def channels_as_scans(facts: Facts, where: str) -> list[Finding]:
-    """Find channels that are taken for scans of their own because the labels bear a channel too.
-
-    So it is if x_0000 has a label x_0000, and x_0001 has none, for every x.
-    """
-    labels: dict[str, dict[str, bool]] = defaultdict(dict)
-    for of_role in facts.values():
-        for fact in of_role:
-            match = _CHANNEL.fullmatch(fact.case.id)
-            if match is None:
-                return []
-            labels[match[1]][match[2]] = fact.case.labelled
-    kinds = {tuple(sorted(numbers)) for numbers in labels.values()}
-    expected = tuple(f"{number:04}" for number in range(len(min(kinds, default=()))))
-    unlabelled = [
-        f"{name}_{number}"
-        for name, numbers in labels.items()
-        for number, labelled in numbers.items()
-        if number != "0000" and not labelled
-    ]
-    others = sum(len(numbers) - 1 for numbers in labels.values())
-    if len(labels) < 2 or kinds != {expected} or not others or len(unlabelled) < others:
-        return []
-    problem = Problem(
-        f"{count(others, 'scan')} may be channels of other scans",
-        where,
-        first_few(unlabelled),
-        "labels without a channel's number: x.nii.gz for x_0000 and x_0001",
-        "rename the labels; ignore this if every file is a scan of its own",
-    )
-    return [Finding("warning", problem, tuple(unlabelled))]
