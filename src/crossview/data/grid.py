@@ -19,6 +19,10 @@ CLEARLY = 1.2
 """Minimum ratio of an axis' spacing to the next largest that makes it the slice axis."""
 
 
+SEVERAL = 8
+"""Voxels of an axis. A scan of which two such axes become one voxel has another unit."""
+
+
 def median(rows: Sequence[Sequence[float]]) -> list[float]:
     """Return the median of each column."""
     return [float(value) for value in np.median(np.array(rows, dtype=np.float64), axis=0)]
@@ -64,3 +68,9 @@ def usual_grid(
 def resampled_side(side: int, spacing: float, target: float) -> int:
     """Return the voxels along an axis once it is resampled; a target of 0 keeps it."""
     return max(1, round(side * spacing / (target or spacing)))
+
+
+def collapses(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> bool:
+    """Return True if two axes or more of several voxels become a single one."""
+    sides = map(resampled_side, shape, spacing, target)
+    return sum(n >= SEVERAL and side == 1 for n, side in zip(shape, sides, strict=True)) > 1

@@ -74,10 +74,15 @@ def test_training_looks_at_its_own_spacing(root):
 def test_a_scan_that_collapses(root):
     write(root, "dot", (24, 24, 20), (0.002, 0.002, 0.002), {1: box(6, 6, 6, side=8)})
     (error,) = check(root).errors
-    assert (
-        error.problem.what == "1 scan has a side of less than one voxel once resampled for training"
-    )
+    what = "1 scan shrinks to a single voxel along two axes or more once resampled for training"
+    assert error.problem.what == what
     assert error.problem.found == "dot (24 x 24 x 20 voxels of 0.002 x 0.002 x 0.002 mm)"
+
+
+def test_a_thin_scan_does_not_collapse(root):
+    """Few thin slices become one voxel along one axis, which is no wrong unit."""
+    write(root, "thin", (80, 80, 2), (0.6, 0.6, 0.4), {1: (slice(20, 60), slice(20, 60))})
+    assert not [each for each in check(root).findings if "once resampled" in each.problem.what]
 
 
 def test_thick_slices_stay_as_they_are(tmp_path):

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from crossview.data.checks.likeness import alike, in_one_order, likeness, reversed_share, without_margin
+from crossview.data.checks.likeness import (
+    alike,
+    in_one_order,
+    likeness,
+    reversed_share,
+    without_margin,
+)
 
 RANDOM = np.random.default_rng(0)
 

@@ -1,4 +1,4 @@
-"""What all scans of a set must share: channels, axes, a a spacing and its unit."""
+"""What all scans of a set must share: channels, axes, a spacing and its unit."""
 
 import numpy as np
 import pytest

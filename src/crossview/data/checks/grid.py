@@ -13,7 +13,8 @@ from crossview.core.text import first_few
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.findings import Facts, Finding, about
 from crossview.data.checks.together import TRAINING
-from crossview.data.grid import resampled_side, usual_grid
+from crossview.data.grid import collapses, resampled_side, usual_grid
+from crossview.data.io.scan import LARGEST
 
 NARROWER = 1.1
 """Minimum ratio of voxels lost along an axis by which a class can vanish."""
@@ -53,13 +54,13 @@ def on_grid(facts: Facts, spacing: Sequence[float]) -> list[Finding]:
     findings = about(
         "error",
         collapsed,
-        "scan has|scans have",
-        "a side of less than one voxel once resampled for training",
+        "scan shrinks|scans shrink",
+        "to a single voxel along two axes or more once resampled for training",
         shown=lambda fact: (
             f"{' x '.join(map(str, fact.shape[1:]))} voxels of "
             f"{' x '.join(f'{side:.3g}' for side in fact.spacing or ())} mm"
         ),
-        expected=f"at least one voxel along each axis at {target} mm",
+        expected=f"more than one voxel along at least two axes at {target} mm",
         fix="check the voxel spacing in the headers, and its unit",
     )
     labelled = facts.get("labelled", ())
@@ -72,10 +73,7 @@ def on_grid(facts: Facts, spacing: Sequence[float]) -> list[Finding]:
 
 
 def _collapses(fact: CaseFacts, spacing: Sequence[float]) -> bool:
-    return any(
-        voxels * side < target / 2
-        for voxels, side, target in zip(fact.shape[1:], fact.spacing or (), spacing, strict=True)
-    )
+    return collapses(fact.shape[1:], fact.spacing or (), spacing)
 
 
 def _lost(
@@ -130,7 +128,7 @@ def _left(fact: CaseFacts, spacing: Sequence[float]) -> set[int]:
     shrinks = any(side > NARROWER * new for side, new in zip(stored, shape, strict=True))
     every = {*fact.label_counts}
     fewest = min((count for value, count in fact.label_counts.items() if value), default=0)
-    few = 0 < fewest * prod(shape) / prod(stored) < SURE
+    few = 0 < fewest * prod(shape) / prod(stored) < SURE and prod(shape) <= LARGEST
     if not shrinks or not few or fact.case.read_label is None:
         return every
     from crossview.data.preprocess import resampled_label  # torch is slow to import

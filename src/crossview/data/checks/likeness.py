@@ -98,9 +98,7 @@ def _ranks(image: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Return ranks (2, PAIRS) of values; equal ones share a rank. Places scale with the sides."""
     draw = Randomness(0).host("likeness")
     axes = draw.integers(1, image.ndim, PAIRS)
-    at = [
-        np.minimum((draw.random(PAIRS) * side).astype(np.intp), side - 1) for side in image.shape
-    ]
+    at = [np.minimum((draw.random(PAIRS) * side).astype(np.intp), side - 1) for side in image.shape]
     beside = [
         np.where(axes == axis, (place + 1) % side, place)
         for axis, (place, side) in enumerate(zip(at, image.shape, strict=True))
