@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossview.core.errors import Problem, UserError
 from crossview.data.case import Case
 from crossview.data.checks.case import inspect
 from crossview.data.fingerprint import largest_share, take
@@ -33,7 +32,7 @@ def label(*shape):
 
 
 def fingerprint(*cases, channel_names=None, class_names=()):
-    return take(inspect(cases, None), channel_names, class_names, "data")
+    return take(inspect(cases, None), channel_names, class_names)
 
 
 def test_what_is_measured():
@@ -147,37 +146,3 @@ def test_the_largest_piece(size, share):
     mask[8, 4 : 4 + size] = True
     assert largest_share(mask) == pytest.approx(share)
     assert largest_share(np.repeat(mask[..., None], 3, axis=-1)) == pytest.approx(share)
-
-
-def test_every_problem_of_every_case_is_told():
-    def damaged():
-        raise UserError(Problem("cut off", "b.nii"))
-
-    bad = Case("b", "b", Path("b.nii"), damaged, spacing=(1, 1, 1))
-    with pytest.raises(UserError) as caught:
-        fingerprint(case("a", image(), label(5, 8, 6)), bad)
-    assert [problem.what for problem in caught.value.problems] == [
-        "image and label differ in shape",
-        "cut off",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("other", "told"),
-    [
-        (case("b", image(shape=(2, 8, 8, 6))), "1 and 2"),
-        (case("b", image(shape=(1, 8, 8)), spacing=(1, 1)), "2 and 3"),
-        (
-            case("b", image(), spacing=None),
-            "voxel spacing: given in some files and missing in others",
-        ),
-    ],
-)
-def test_scans_of_different_kinds_are_refused(other, told):
-    with pytest.raises(UserError, match=told):
-        fingerprint(case("a", image(), label()), other)
-
-
-def test_labels_of_background_only_are_refused():
-    with pytest.raises(UserError, match="background only"):
-        fingerprint(case("a", image(), np.zeros((8, 8, 6), np.uint8)))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.helpers.command import crossview
-from tests.helpers.made_folder import make_folder, write_nifti
+from tests.helpers.made_folder import make_folder, scan, write_nifti
 
 from crossview.core.errors import UserError
 from crossview.recipe.layers import layers
@@ -530,3 +530,23 @@ def test_what_check_calls_an_error_is_one_for_training_too(capsys, tmp_path):
     code, _, err = crossview(capsys, "train", "folder", "--data", root, "--out", tmp_path / "run")
     assert (code, "the label values are not consecutive class numbers" in err) == (2, True), err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("empty labels", "every label contains background only"),
+        ("a channel more", "the scan has an unexpected shape"),
+    ],
+)
+def test_each_fault_of_a_set_is_told_once(tmp_path, change, told):
+    root = make_folder(tmp_path)
+    image, label = scan(3)
+    if change == "empty labels":
+        for file in (root / "labels").iterdir():
+            write_nifti(file, np.zeros_like(label))
+    else:
+        write_nifti(root / "images/case03.nii.gz", np.stack([image, image + 1], axis=-1))
+    with pytest.raises(UserError) as caught:
+        resolve_planned("folder", ["method.name=supervised"], root)
+    assert [problem.what for problem in caught.value.problems] == [told]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, fail, raise_all
 from crossview.data.case import Case
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.hounsfield import LOWEST_HU
@@ -89,34 +88,18 @@ def take(
     facts: Sequence[CaseFacts],
     channel_names: Sequence[str] | None,
     class_names: Sequence[str],
-    where: str,
 ) -> Fingerprint:
     """Return the fingerprint of training cases.
 
     Labels are read once more, to measure their components and note foreground positions.
 
     Args:
-        facts: Facts of the cases, labelled ones first.
+        facts: Facts of the cases, labelled ones first, in which ``check_set`` found no error.
         channel_names: Names from the data set, or None.
         class_names: Names from the data set; may be empty.
-        where: The data set, for messages.
-
-    Raises:
-        UserError: With every problem of every case; for labels with background only; for scans
-            that differ in channels or axes or of which only some have a voxel spacing.
     """
-    raise_all([problem for fact in facts for problem in fact.problems])
-    raise_all(_mixed(facts, where))
     labelled = [fact for fact in facts if fact.case.labelled]
     classes = max(len(class_names), 1 + max(max(fact.label_counts, default=0) for fact in labelled))
-    if classes < 2:
-        fail(
-            "the labels contain background only",
-            where,
-            found="no value above 0 in any label",
-            expected="class 1 in at least one label",
-            fix="label the structures to segment with 1, 2, ...",
-        )
     ct, told_by = _is_ct(facts, channel_names)
     pieces, places = _labels((fact.case for fact in labelled), classes)
     return Fingerprint(
@@ -133,29 +116,6 @@ def take(
         border_labelled=any(fact.border_labelled for fact in labelled),
         places=places,
     )
-
-
-def _mixed(facts: Sequence[CaseFacts], where: str) -> list[Problem]:
-    """Return a problem for each property that all cases must share and do not."""
-    fix = "split them into separate data sets (crossview check DATA reports each scan)"
-    differing = {
-        "numbers of channels": {str(fact.channels) for fact in facts},
-        "numbers of axes": {str(len(fact.shape) - 1) for fact in facts},
-        "voxel spacing": {
-            "missing in others" if fact.spacing is None else "given in some files" for fact in facts
-        },
-    }
-    return [
-        Problem(
-            "the scans cannot be trained on together",
-            where,
-            f"{what}: {' and '.join(sorted(values))}",
-            "the same for all scans",
-            fix,
-        )
-        for what, values in differing.items()
-        if len(values) > 1
-    ]
 
 
 def _is_ct(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None) -> tuple[bool, str]:

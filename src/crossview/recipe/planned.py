@@ -16,6 +16,8 @@ from crossview.core.progress import Progress
 from crossview.data import fingerprint
 from crossview.data.case import Splits
 from crossview.data.checks.case import inspect
+from crossview.data.checks.findings import Facts, Finding
+from crossview.data.checks.grid import on_grid
 from crossview.data.checks.rules import check_set
 from crossview.data.sources import folder
 from crossview.recipe.layers import STEP_KEYS, Layers, Tables, layers, merged
@@ -70,15 +72,30 @@ def resolve_planned(
     if not open_keys(read):
         return typed(read.tables), None
     provisional = typed(merged(_stand_in(read.own), read.tables))
-    found = _fingerprint(provisional, read.own, data, progress)
+    found, facts = _fingerprint(provisional, read.own, data, progress)
     gpu = find_device(provisional.training.device).type == "cuda"
     plan = make_plan(found, read.own, _needs(provisional, read.shipped), GPU if gpu else CPU)
-    return typed(merged(read.tables, plan.tables())), plan
+    planned = typed(merged(read.tables, plan.tables()))
+    _raise_errors(on_grid(facts, _canonical(planned)))
+    return planned, plan
+
+
+def _canonical(recipe: Recipe) -> tuple[float, ...]:
+    """Return the recipe's voxel spacing along the axes right, front, head."""
+    spacing = tuple(recipe.data.spacing)
+    if len(spacing) != 3:
+        return spacing
+    order = recipe.data.model_dump()["nifti_axes"]
+    return tuple(spacing[order.index(axis)] for axis in range(3))
+
+
+def _raise_errors(findings: Sequence[Finding]) -> None:
+    raise_all([finding.problem for finding in findings if finding.severity == "error"])
 
 
 def _fingerprint(
     recipe: Recipe, own: Tables, data: Path | None, progress: Progress | None
-) -> fingerprint.Fingerprint:
+) -> tuple[fingerprint.Fingerprint, Facts]:
     """Read and check every training scan. Raise UserError with the problems of the data."""
     cases = folder.find_cases(data)
     options = folder.Options(**{**recipe.data.model_dump(), "nifti_axes": (0, 1, 2)})
@@ -90,9 +107,8 @@ def _fingerprint(
     facts = inspect((*splits.labelled, *splits.unlabelled), classes, progress=progress)
     begin = len(splits.labelled)
     roles = {"labelled": facts[:begin], "unlabelled": facts[begin:]}
-    findings = check_set(roles, classes, str(data))
-    raise_all([finding.problem for finding in findings if finding.severity == "error"])
-    return fingerprint.take(facts, cases.channel_names, cases.class_names, str(data))
+    _raise_errors(check_set(roles, classes, str(data)))
+    return fingerprint.take(facts, cases.channel_names, cases.class_names), roles
 
 
 def unlabelled_problems(recipe: Recipe, splits: Splits) -> list[Problem]:
