@@ -77,6 +77,12 @@ BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
 UNPUBLISHED = tuple(suffix for suffix, each in BY_SUFFIX.items() if not each.published)
 """Suffixes of the scans and labels of a user's own data set."""
 
+FOREIGN = (
+    *(".hdr", ".img", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgh", ".mgz", ".mnc", ".dcm", ".ima"),
+    *(".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", ".npz"),
+)
+"""Suffixes of images in formats that are not read."""
+
 CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
 """The name of a channel's file, without suffix."""
 
@@ -127,6 +133,11 @@ def split_name(file: str) -> tuple[str, str]:
     """Return a file's name without suffix, and its lower-case suffix, "" if it is no scan's."""
     suffix = next((suffix for suffix in BY_SUFFIX if file.lower().endswith(suffix)), "")
     return file[: len(file) - len(suffix)], suffix
+
+
+def is_foreign(file: str) -> bool:
+    """True if a file's name is that of an image in a format that is not read."""
+    return file.lower().removesuffix(".gz").endswith(FOREIGN)
 
 
 def by_channel(

@@ -164,7 +164,7 @@ def survey(
     """
     root = lists.existing_root(root, LAYOUT)
     dataset, problems = read_dataset_json(root / "dataset.json")
-    layout = find_scans(root)
+    layout = find_scans(root, len(dataset.channel_names))
     scans = layout.train | layout.test
     labelled = {name for name, scan in scans.items() if scan.label is not None}
     split, wrong = read_split(root / "split.toml", scans, labelled)
