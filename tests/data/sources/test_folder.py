@@ -301,7 +301,7 @@ def test_all_faults_are_told_at_once(plain):
             "case99",
             "without a label",
             "unknown key 'validatoin'",
-            "did you mean validation?",
+            "did you mean validation",
         ),
     ):
         assert part in text, part
