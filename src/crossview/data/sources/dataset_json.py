@@ -6,7 +6,7 @@ The formats of the Medical Segmentation Decathlon and of nnU-Net (versions 1 and
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -31,6 +31,18 @@ class DatasetJson:
     class_names: tuple[str, ...] = ()
     label_values: tuple[int, ...] = ()
     images: tuple[str, ...] = ()
+
+    def names_of(self, values: Sequence[int]) -> tuple[str, ...]:
+        """Return the names of the classes whose values in label files are these.
+
+        values: () if label files hold class numbers.
+        """
+        if tuple(values) == self.label_values:
+            return self.class_names
+        stated = dict(zip(self.label_values or range(256), self.class_names, strict=False))
+        if values:
+            return tuple(stated.get(value, f"class {k}") for k, value in enumerate(values))
+        return _dense(stated, "class")
 
 
 def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
