@@ -170,7 +170,7 @@ def _write(item: Input, prediction: Prediction, out: Outputs) -> Written | Probl
         return Problem(what, where, fix=fix)
     try:
         out.note_origin()
-        item.write({name: getattr(prediction, name) for name in files}, files)
+        item.write(out.arrays(prediction, files), files)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EFBIG)
         fix = FIXES[errno.ENOSPC] if full else "choose another folder"

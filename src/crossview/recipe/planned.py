@@ -7,6 +7,7 @@ Only source ``folder`` leaves keys open. A recipe with all keys, such as one pri
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from crossview.data.checks.grid import on_grid
 from crossview.data.checks.rules import check_set
 from crossview.data.sources import folder
 from crossview.recipe.layers import STEP_KEYS, Layers, Tables, layers, merged
-from crossview.recipe.plan import CPU, GPU, Needs, Plan
+from crossview.recipe.plan import CPU, GPU, Choice, Needs, Plan
 from crossview.recipe.reasons import OURS
 from crossview.recipe.resolve import Recipe, typed
 from crossview.recipe.rules import make_plan
@@ -71,10 +72,12 @@ def resolve_planned(
     read = layers(recipe, overrides)
     if not open_keys(read):
         return typed(read.tables), None
+    read, values = _with_label_values(read, data)
     provisional = typed(merged(_stand_in(read.own), read.tables))
     found, facts = _fingerprint(provisional, read.own, data, progress)
     gpu = find_device(provisional.training.device).type == "cuda"
     plan = make_plan(found, read.own, _needs(provisional, read.shipped), GPU if gpu else CPU)
+    plan = replace(plan, choices=(*values, *plan.choices))
     planned = typed(merged(read.tables, plan.tables()))
     _raise_errors(on_grid(facts, _canonical(planned)))
     return planned, plan
@@ -93,11 +96,25 @@ def _raise_errors(findings: Sequence[Finding]) -> None:
     raise_all([finding.problem for finding in findings if finding.severity == "error"])
 
 
+def _with_label_values(recipe: Layers, data: Path | None) -> tuple[Layers, list[Choice]]:
+    """Return the layers with the label values of dataset.json, and their place in the plan."""
+    values = folder.stated_values(data)
+    if not values or "label_values" in recipe.own.get("data", {}):
+        return recipe, []
+    reason = (
+        "dataset.json states these values for the classes in the label files; predicted files hold "
+        "them too"
+    )
+    shipped = merged(recipe.shipped, {"data": {"label_values": list(values)}})
+    choice = Choice("data.label_values", list(values), reason)
+    return replace(recipe, shipped=shipped), [choice]
+
+
 def _fingerprint(
     recipe: Recipe, own: Tables, data: Path | None, progress: Progress | None
 ) -> tuple[fingerprint.Fingerprint, Facts]:
     """Read and check every training scan. Raise UserError with the problems of the data."""
-    cases = folder.find_cases(data)
+    cases = folder.find_cases(data, label_values=recipe.data.model_dump()["label_values"])
     options = folder.Options(**{**recipe.data.model_dump(), "nifti_axes": (0, 1, 2)})
     splits = folder.splits(data, options)
     raise_all(unlabelled_problems(recipe, splits))

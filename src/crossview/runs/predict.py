@@ -82,6 +82,7 @@ def predict(
         resume=resume,
         overwrite=overwrite,
         origin=origin_of(recipe.method.name, found.step, found.state["weights"], table),
+        label_values=getattr(recipe.data, "label_values", ()),
     )
     return predict_files(
         make_predictor(recipe, found.method, where, stored_precision(recipe)),
