@@ -7,6 +7,7 @@ Only source ``folder`` leaves keys open. A recipe with all keys, such as one pri
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,9 @@ def _fingerprint(
     recipe: Recipe, own: Tables, data: Path | None, progress: Progress | None
 ) -> fingerprint.Fingerprint:
     """Read and check every training scan. Raise UserError with the problems of the data."""
-    cases = folder.find_cases(data)
-    options = folder.Options(**{**recipe.data.model_dump(), "nifti_axes": (0, 1, 2)})
+    cases = folder.find_cases(data, colour=own.get("data", {}).get("colour"))
+    chosen = {"nifti_axes": (0, 1, 2), "colour": cases.colour}
+    options = folder.Options(**{**recipe.data.model_dump(), **chosen})
     splits = folder.splits(data, options)
     raise_all(unlabelled_problems(recipe, splits))
     classes = (
@@ -91,7 +93,8 @@ def _fingerprint(
     roles = {"labelled": facts[:begin], "unlabelled": facts[begin:]}
     findings = check_set(roles, classes, str(data))
     raise_all([finding.problem for finding in findings if finding.severity == "error"])
-    return fingerprint.take(facts, cases.channel_names, cases.class_names, str(data))
+    found = fingerprint.take(facts, cases.channel_names, cases.class_names, str(data))
+    return replace(found, colour=cases.colour)
 
 
 def unlabelled_problems(recipe: Recipe, splits: Splits) -> list[Problem]:

@@ -45,6 +45,8 @@ NUMBERS = (
     "foreground"
 )
 
+GREY = "the images stored in colour have three equal channels"
+
 READY = (
     "the labelled stage runs on until each network reaches this Dice for each class; "
     "a network that misses a class would teach the others nothing about it"
@@ -99,6 +101,8 @@ class _Planner:
         scans = self.scans
         highest = f"the background is class 0 and the highest class is {scans.classes - 1}"
         self.choose("data.classes", scans.classes, highest)
+        if scans.colour == "grey":
+            self.choose("data.colour", "grey", GREY)
         flat, why = self.flatness()
         stacks = flat and scans.axes == 3
         self.choose("network.name", "unet" if flat else "vnet", why)

@@ -17,6 +17,7 @@ from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.data.case import Case
 from crossview.data.io.scan import count_not_finite
+from crossview.data.io.storage import Storage
 
 MOST_FOREGROUND = 10_000
 """Most foreground voxels kept per case: enough for percentiles over a whole data set."""
@@ -111,6 +112,8 @@ class CaseFacts:
         label_counts: Voxels by class value; {} without a readable label.
         digest: Digest of the image's content, to find duplicates, or "".
         label_digest: Digest of the label's content, or "".
+        storage: How the image's file stores its pixels, None for a format without such facts.
+        label_storage: Likewise for the label's file.
     """
 
     case: Case
@@ -124,6 +127,8 @@ class CaseFacts:
     label_counts: dict[int, int] = field(default_factory=dict)
     digest: str = ""
     label_digest: str = ""
+    storage: Storage | None = None
+    label_storage: Storage | None = None
 
     @property
     def channels(self) -> int:
@@ -170,6 +175,7 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
     )
     if image is None:
         return of_label
+    storage, label_storage = case.read_storage() if case.read_storage else (None, None)
     finite = bool(np.isfinite(image.sum(dtype=np.float64)))
     channels = [channel.ravel() for channel in image] if finite else []
     fits = label is not None and label.shape == image.shape[1:]
@@ -182,6 +188,8 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
         extremes=tuple((float(channel.min()), float(channel.max())) for channel in channels),
         foreground=_foreground(image, label if fits else None),
         digest=_digest(image),
+        storage=storage,
+        label_storage=label_storage,
     )
 
 

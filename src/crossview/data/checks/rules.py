@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from crossview.core.errors import Problem
 from crossview.core.text import first_few
+from crossview.data.checks import storage
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.findings import Facts, Finding, Severity, about
 from crossview.data.checks.outliers import intensity, spacing, too_large
@@ -37,6 +38,7 @@ def check_set(facts: Facts, classes: int | None, where: str) -> list[Finding]:
     findings += _patients(facts)
     for rule in (_background_only, _constant, _channels, spacing, too_large, intensity):
         findings += rule(every)
+    findings += storage.findings(every, where)
     return sorted(findings, key=lambda finding: finding.severity)
 
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from crossview.core.errors import Problem, UserError, raise_all
+from crossview.core.errors import Problem, raise_all
 from crossview.core.text import first_few
 from crossview.data.case import Case, Splits
 from crossview.data.io import ScanFiles
@@ -25,6 +22,7 @@ from crossview.data.io.geometry import Header
 from crossview.data.sources import lists
 from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
 from crossview.data.sources.layout import LAYOUT, Layout, find_scans
+from crossview.data.sources.scans import Colour, make_case, read_headers
 from crossview.data.sources.source import DataOptions
 from crossview.data.sources.split_toml import Split, read_split
 
@@ -53,6 +51,11 @@ class Options(DataOptions):
         description="NIfTI axes towards right, front and head (from the affine), in the order of "
         "nifti_axes.",
     )
+    colour: Colour = Field(
+        default="stored",
+        description="PNG and TIFF images in colour. stored: three channels. grey: one channel; the "
+        "three channels of every image must be equal.",
+    )
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,9 @@ class FolderCases:
     split.toml lists as unlabelled. unlabelled: without labels. unused: scans without a role, such
     as those of imagesTs without labels. channels: of every case. channel_names: from dataset.json
     ("MRI", "CT", "T1"), or None. class_names: from dataset.json, background first, or (). unit: of
-    distances, "mm" if every case has a spacing, else "voxel". warnings: problems that do not
-    prevent training.
+    distances, "mm" if every case has a spacing, else "voxel". colour: of the images, "grey" if each
+    that is stored in colour has three equal channels. warnings: problems that do not prevent
+    training.
     """
 
     labelled: tuple[Case, ...] = ()
@@ -76,6 +80,7 @@ class FolderCases:
     channels: int = 1
     channel_names: tuple[str, ...] | None = None
     class_names: tuple[str, ...] = ()
+    colour: Colour = "stored"
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -100,7 +105,7 @@ def splits(root: Path | None, options: Options) -> Splits:
     ``options.nifti_axes``; (C, H, W) for PNG and TIFF. UserError with every problem of names,
     dataset.json and split.toml, and for too few labelled cases.
     """
-    cases = find_cases(root, options.nifti_axes)
+    cases = find_cases(root, options.nifti_axes, options.colour)
     split_file, here = Path(root or "") / "split.toml", str(root)
     used = cases.labelled[: options.labelled or None]
     begin = max(0, len(used) - options.validation)
@@ -144,20 +149,25 @@ def too_few_labelled(count: int, where: str) -> Problem:
     )
 
 
-def find_cases(root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2)) -> FolderCases:
+def find_cases(
+    root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2), colour: Colour | None = None
+) -> FolderCases:
     """Return the cases of a folder, reading headers only.
 
-    UserError with every problem of names, dataset.json and split.toml.
+    ``colour``: None looks into images stored in colour, too. UserError with every problem of names,
+    dataset.json and split.toml.
     """
-    cases, problems = survey(root, nifti_axes)
+    cases, problems = survey(root, nifti_axes, colour)
     raise_all(problems)
     return cases
 
 
 def survey(
-    root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2)
+    root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2), colour: Colour | None = None
 ) -> tuple[FolderCases, list[Problem]]:
     """Return the cases of a folder, and the problems of names, dataset.json and split.toml.
+
+    colour: How to read images stored in colour; None decides it over the set.
 
     Cases with damaged files are included; reading them raises UserError. UserError if the folder
     does not exist.
@@ -170,7 +180,12 @@ def survey(
     split, wrong = read_split(root / "split.toml", scans, labelled)
     problems += layout.problems + wrong + _mixed(scans, root)
     roles, left_out = _roles(layout, split)
-    channels, by_name = _cases(scans, split, dataset, nifti_axes)
+    headers, colour = read_headers(scans, colour)
+    channels = _channels(scans, headers, dataset)
+    by_name = {
+        name: make_case(scan, split.patient(name), channels, headers[name], tuple(nifti_axes))
+        for name, scan in scans.items()
+    }
     problems += _shared_patients(roles, by_name)
     names = dataset.channel_names
     cases = FolderCases(
@@ -178,6 +193,7 @@ def survey(
         channels=channels,
         channel_names=names if names and len(names) == channels else None,
         class_names=dataset.class_names,
+        colour=colour,
         warnings=(*layout.warnings, *_unlisted(dataset, scans, root), *left_out),
     )
     return cases, problems
@@ -257,61 +273,11 @@ def _unlisted(dataset: DatasetJson, scans: Mapping[str, ScanFiles], root: Path) 
     return [Problem(what, str(root / "dataset.json"), first_few(missing))] if missing else []
 
 
-def _cases(
-    scans: Mapping[str, ScanFiles], split: Split, dataset: DatasetJson, axes: Sequence[int]
-) -> tuple[int, dict[str, Case]]:
-    """Return the number of channels and the cases by name.
-
-    Channels: for volumes from dataset.json, else the number that most scans have.
-    """
-    headers = {name: _header(scan) for name, scan in scans.items()}
-    counts = Counter(header.channels for header in headers.values() if header is not None)
-    channels = max(counts, key=lambda count: (counts[count], -count), default=1)
+def _channels(
+    scans: Mapping[str, ScanFiles], headers: Mapping[str, Header | None], dataset: DatasetJson
+) -> int:
+    """Return the number of channels: for volumes from dataset.json, else that of most scans."""
     if dataset.channel_names and any(not scan.format.flat for scan in scans.values()):
-        channels = len(dataset.channel_names)
-    return channels, {
-        name: _case(scan, split.patient(name), channels, headers[name], tuple(axes))
-        for name, scan in scans.items()
-    }
-
-
-def _header(scan: ScanFiles) -> Header | None:
-    """Return shape, channels and affine; None if unreadable: reading the case raises the reason."""
-    try:
-        if scan.format.flat:  # a file can hold three channels, and one per file the others
-            headers = [scan.format.read_header(file) for file in scan.files]
-            return replace(headers[0], channels=sum(header.channels for header in headers))
-        header = scan.format.read_header(scan.files[0])
-    except UserError:
-        return None
-    return header if len(scan.files) == 1 else replace(header, channels=len(scan.files))
-
-
-def _case(
-    scan: ScanFiles, patient: str, channels: int, header: Header | None, axes: tuple[int, ...]
-) -> Case:
-    case = Case(
-        scan.name,
-        patient,
-        scan.files[0],
-        partial(_read_image, scan, channels, axes),
-        None if scan.label is None else partial(_read_label, scan, scan.label, axes),
-    )
-    if header is None or header.affine is None:
-        return case
-    turn = header.orientation(axes)
-    return replace(
-        case, spacing=turn.spacing(header.affine), affine=turn.affine(header.affine, header.shape)
-    )
-
-
-def _read_image(scan: ScanFiles, channels: int, axes: tuple[int, ...]) -> NDArray[np.float32]:
-    found = scan.read(channels)
-    # NIfTI is stored x first; C order makes every later pass over the array fast.
-    return np.ascontiguousarray(found.header.orientation(axes).apply(found.image))
-
-
-def _read_label(scan: ScanFiles, label: Path, axes: tuple[int, ...]) -> NDArray[np.uint8]:
-    stored = scan.format.read_label(label, scan.files[0])
-    header = scan.format.read_header(scan.files[0])
-    return np.ascontiguousarray(header.orientation(axes).apply(stored))
+        return len(dataset.channel_names)
+    counts = Counter(header.channels for header in headers.values() if header is not None)
+    return max(counts, key=lambda count: (counts[count], -count), default=1)

@@ -1,0 +1,120 @@
+"""The scans of a user's folder as cases: headers are read now, images and labels on demand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossview.core.errors import UserError
+from crossview.data.case import Case
+from crossview.data.io import ScanFiles
+from crossview.data.io.geometry import Header
+from crossview.data.io.storage import Storage
+
+Colour = Literal["stored", "grey"]
+
+
+def read_headers(
+    scans: Mapping[str, ScanFiles], colour: Colour | None
+) -> tuple[dict[str, Header | None], Colour]:
+    """Return the headers by name, None if unreadable, and how to read images stored in colour.
+
+    ``colour``: how to read them; None decides it over the set by their pixels.
+    """
+    headers = {name: _header(scan) for name, scan in scans.items()}
+    files = {name: len(scan.files) for name, scan in scans.items() if scan.format.flat}
+    coloured = [
+        name for name in files if (header := headers[name]) and header.channels > files[name]
+    ]
+    if colour is None:
+        colour = "grey" if _all_grey([scans[name] for name in coloured]) else "stored"
+    if colour == "grey":
+        for name in coloured:
+            header = headers[name]
+            assert header is not None
+            headers[name] = replace(header, channels=files[name])
+    return headers, colour
+
+
+def _all_grey(scans: Sequence[ScanFiles]) -> bool:
+    """Return True if in every file the three channels are equal. Unreadable files don't count."""
+    files = [(scan, file) for scan in scans for file in scan.files]
+    if not files or not _grey(files[0]):  # of a set in colour usually the first one shows it
+        return False
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+    try:
+        return all(pool.map(_grey, files[1:]))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _grey(of_scan: tuple[ScanFiles, Path]) -> bool:
+    scan, file = of_scan
+    try:
+        return scan.format.equal_channels(file)
+    except UserError:
+        return True
+
+
+def _header(scan: ScanFiles) -> Header | None:
+    """Return shape, channels and affine; None if unreadable: reading the case raises the reason."""
+    try:
+        if scan.format.flat:  # a file can hold three channels, and one per file the others
+            headers = [scan.format.read_header(file) for file in scan.files]
+            return replace(headers[0], channels=sum(header.channels for header in headers))
+        header = scan.format.read_header(scan.files[0])
+    except UserError:
+        return None
+    return header if len(scan.files) == 1 else replace(header, channels=len(scan.files))
+
+
+def make_case(
+    scan: ScanFiles, patient: str, channels: int, header: Header | None, axes: tuple[int, ...]
+) -> Case:
+    """Return the case of a scan, with its axes in the order ``axes``. header: None: unreadable."""
+    case = Case(
+        scan.name,
+        patient,
+        scan.files[0],
+        partial(_read_image, scan, channels, axes),
+        None if scan.label is None else partial(_read_label, scan, scan.label, axes),
+        read_storage=partial(_read_storage, scan) if scan.format.flat else None,
+    )
+    if header is None or header.affine is None:
+        return case
+    turn = header.orientation(axes)
+    return replace(
+        case, spacing=turn.spacing(header.affine), affine=turn.affine(header.affine, header.shape)
+    )
+
+
+def _read_image(scan: ScanFiles, channels: int, axes: tuple[int, ...]) -> NDArray[np.float32]:
+    found = scan.read(channels)
+    # NIfTI is stored x first; C order makes every later pass over the array fast.
+    return np.ascontiguousarray(found.header.orientation(axes).apply(found.image))
+
+
+def _read_label(scan: ScanFiles, label: Path, axes: tuple[int, ...]) -> NDArray[np.uint8]:
+    stored = scan.format.read_label(label, scan.files[0])
+    header = scan.format.read_header(scan.files[0])
+    return np.ascontiguousarray(header.orientation(axes).apply(stored))
+
+
+def _read_storage(scan: ScanFiles) -> tuple[Storage | None, Storage | None]:
+    """Return how the first file of an image and its label's store their pixels."""
+
+    def of(file: Path | None) -> Storage | None:
+        try:
+            return None if file is None else scan.format.read_header(file).storage
+        except UserError:  # reading the image or the label raises the reason
+            return None
+
+    return of(scan.files[0]), of(scan.label)
