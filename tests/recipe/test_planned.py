@@ -14,6 +14,7 @@ from tests.helpers.made_folder import make_folder, write_nifti
 from crossview.core.errors import UserError
 from crossview.recipe.layers import layers
 from crossview.recipe.planned import asked_on_resume, open_keys, resolve_planned
+from crossview.recipe.reasons import OURS
 from crossview.recipe.resolve import resolve
 from crossview.runs.prepare import find_splits, scored_cases
 from crossview.runs.run import Run
@@ -176,6 +177,26 @@ def test_a_planned_recipe_is_printed_to_edit_and_then_nothing_is_planned(capsys,
     assert not (tmp_path / "run" / "plan.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("method", "keys"),
+    [
+        ("cml", ["training.learning_rate", "method.discrepancy_weight"]),
+        ("supervised", ["training.learning_rate"]),
+    ],
+)
+def test_shipped_numbers_that_are_not_published_have_reasons(capsys, data, method, keys):
+    code, out, err = crossview(
+        capsys, "recipe", "folder", "--data", data, *sets(f"method.name={method}", *SMALL)
+    )
+    assert code == 0, err
+    recipe, plan = resolve_planned("folder", [f"method.name={method}", *SMALL], data)
+    assert plan is not None
+    told = {choice.key: choice for choice in plan.choices}
+    assert [key for key in OURS if key in told] == keys
+    assert (told["training.learning_rate"].value, recipe.training.learning_rate) == (0.1, 0.1)
+    assert "#   training.learning_rate = 0.1\n#       ten times the published 0.01" in out
+
+
 def test_on_resume_the_stored_recipe_rules(capsys, tmp_path, data):
     run = tmp_path / "run"
     command = ("train", "folder", "--data", data, "--out", run, *sets(*TINY))
@@ -319,6 +340,7 @@ def test_another_method_plans_its_own_batch_and_steps(tmp_path, data):
     assert {choice.key for choice in plan.choices} == {
         "training.labelled_batch",
         "training.unlabelled_batch",
+        "training.learning_rate",
         "method.steps",
     }
 

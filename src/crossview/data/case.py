@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crossview.data.io import is_numbered
 from crossview.data.io.storage import Storage
 
 
@@ -48,6 +49,11 @@ class Case:
     def labelled(self) -> bool:
         return self.read_label is not None
 
+    @property
+    def numbered(self) -> bool:
+        """True if the file has the case's name and a channel number, <case>_0000."""
+        return is_numbered(self.file, self.id)
+
     def without_label(self) -> Case:
         """Return the case without access to its label, for the unlabelled stream."""
         return replace(self, read_label=None)
@@ -76,3 +82,8 @@ class Splits:
     """True if images are read as stored and must be resampled and normalised as in [data]."""
     notes: tuple[str, ...] = ()
     """Sentences for every result, e.g. that test volumes were cropped around the ground truth."""
+
+    @property
+    def numbered(self) -> bool:
+        """True if the names of the scans' files end in channel numbers."""
+        return any(case.numbered for case in self.labelled)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from crossview.core.errors import Problem, fail, raise_all
 from crossview.data.case import Case
 from crossview.data.checks.case import CaseFacts
+from crossview.data.checks.hounsfield import LOWEST_HU
 from crossview.data.foreground import places_of, relative
 
-AIR = (-3100.0, -700.0)
-"""Range of a CT's lowest intensity: air is -1000 HU, padding of some scanners down to -3024."""
+AIR = (LOWEST_HU, -700.0)
+"""Range of a CT's lowest intensity, padding far below air aside."""
 
 
 SMALLEST_SPREAD = 1e-3
@@ -43,6 +44,8 @@ class Fingerprint:
             the labelled foreground; () if the foreground has a single value.
         pieces: By class, the smallest share of the largest component in any labelled case.
         cases: Rows for reports.
+        border_labelled: True if foreground is labelled in the constant border of a scan, which then
+            is no padding.
         places: Per labelled case, by class, some voxels (n, axes) in units of the scan's sides.
     """
 
@@ -57,6 +60,7 @@ class Fingerprint:
     pieces: dict[int, float]
     colour: str = "stored"
     cases: tuple[dict[str, Any], ...] = ()
+    border_labelled: bool = False
     places: tuple[dict[int, NDArray[np.float64]], ...] = field(
         default=(), compare=False, repr=False
     )
@@ -126,9 +130,10 @@ def take(
         classes=classes,
         ct=ct,
         ct_told_by=told_by,
-        foreground=_foreground(labelled),
+        foreground=_foreground(labelled, ct),
         pieces=pieces,
         cases=tuple(_row(fact) for fact in facts),
+        border_labelled=any(fact.border_labelled for fact in labelled),
         places=places,
     )
 
@@ -161,7 +166,7 @@ def _is_ct(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None) -> t
     if channel_names:
         return all(name.strip().upper() == "CT" for name in channel_names), "dataset.json"
     low, high = (
-        np.median([[channel[index] for channel in fact.percentiles] for fact in facts], axis=0)
+        np.median([[channel[index] for channel in fact.hounsfield] for fact in facts], axis=0)
         for index in (0, 2)
     )
     return bool(
@@ -169,8 +174,14 @@ def _is_ct(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None) -> t
     ), "the intensities"
 
 
-def _foreground(labelled: Sequence[CaseFacts]) -> tuple[tuple[float, float, float, float], ...]:
+def _foreground(
+    labelled: Sequence[CaseFacts], ct: bool
+) -> tuple[tuple[float, float, float, float], ...]:
+    """Return ``foreground``. In CT, a label that reaches into padding counts without it."""
     voxels = np.concatenate([fact.foreground for fact in labelled], axis=1)
+    scanned = (voxels >= LOWEST_HU).all(0)
+    if ct and scanned.any():
+        voxels = voxels[:, scanned]
     if not voxels.size:
         return ()
     low, high = np.percentile(voxels, (0.5, 99.5), axis=1)

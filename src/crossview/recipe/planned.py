@@ -21,6 +21,7 @@ from crossview.data.checks.rules import check_set
 from crossview.data.sources import folder
 from crossview.recipe.layers import STEP_KEYS, Layers, Tables, layers, merged
 from crossview.recipe.plan import CPU, GPU, Needs, Plan
+from crossview.recipe.reasons import OURS
 from crossview.recipe.resolve import Recipe, typed
 from crossview.recipe.rules import make_plan
 from crossview.training.device import find_device
@@ -134,7 +135,20 @@ def _needs(recipe: Recipe, shipped: Tables) -> Needs:
         even=bool(method.halved(recipe.method)),
         cleans="largest_component" in keys,
         waits="ready_dice" in keys and len(stages) > 1 and not stages[0].unlabelled,
+        ours=_ours(shipped),
     )
+
+
+def _ours(shipped: Tables) -> dict[str, float]:
+    """Return the shipped values of setting "folder" for which :data:`OURS` gives a reason."""
+    if shipped.get("setting") != "folder":
+        return {}
+    found = {}
+    for name in OURS:
+        table, _, key = name.partition(".")
+        if key in shipped.get(table, {}):
+            found[name] = shipped[table][key]
+    return found
 
 
 FITTING_SIDE = 4096

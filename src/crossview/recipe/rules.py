@@ -19,6 +19,17 @@ from crossview.data.foreground import share_for, shares_met
 from crossview.recipe.layers import with_total_steps
 from crossview.recipe.patch import MOST_LEVELS, SMALLEST_BOTTLENECK, levels_of, patch_of
 from crossview.recipe.plan import GPU, Budget, Choice, Needs, Plan
+from crossview.recipe.reasons import (
+    FEW_STEPS,
+    GREY,
+    MILD,
+    NUMBERS,
+    OURS,
+    READY,
+    UNPADDED,
+    WHOLE,
+    Z_SCORE,
+)
 
 THICK = 3.0
 """Minimum ratio of slice thickness to pixel size to segment slices one by one (as in nnU-Net)."""
@@ -29,28 +40,6 @@ CLEARLY = 1.2
 """Minimum ratio of an axis' spacing to the next largest that makes it the slice axis."""
 
 DIRECTIONS = ("left to right", "back to front", "foot to head")
-
-MILD = (
-    "small rotations, scaling, intensity changes and noise; scans share one orientation, so turns "
-    "by 90 degrees would show images that never occur"
-)
-
-Z_SCORE = (
-    "intensities have no absolute scale: each scan is clipped to its 0.5th and 99.5th percentile "
-    "and scaled by its own mean and standard deviation"
-)
-
-NUMBERS = (
-    "per channel, 0.5th and 99.5th percentile, mean and standard deviation of the labelled "
-    "foreground"
-)
-
-GREY = "the images stored in colour have three equal channels"
-
-READY = (
-    "the labelled stage runs on until each network reaches this Dice for each class; "
-    "a network that misses a class would teach the others nothing about it"
-)
 
 READY_DICE = 0.5
 """Dice on labelled crops below which a network has not found a class (docs/explanation/cml.md)."""
@@ -117,7 +106,9 @@ class _Planner:
         self.clean_up(stacks)
         self.steps()
         if self.needs.waits:
-            self.choose("method.ready_dice", READY_DICE, READY)
+            self.choose("method.ready_dice", READY_DICE, READY + self.few_steps())
+        for key, value in self.needs.ours.items():
+            self.choose(key, value, OURS[key])
         return Plan(tuple(self.choices), scans, self.budget)
 
     def slice_axis(self) -> int:
@@ -227,7 +218,9 @@ class _Planner:
             way, basis = "foreground", f"CT, according to {scans.ct_told_by}"
             reason = f"{basis}: all scans are scaled by the labelled foreground"
         else:
-            way, reason = "z_score_clipped", Z_SCORE
+            padded = not scans.border_labelled
+            way, reason = ("z_score_unpadded", UNPADDED) if padded else ("z_score_clipped", WHOLE)
+            reason = Z_SCORE + reason
         if self.choose("data.normalisation", way, reason) == "foreground":
             numbers = [list(channel) for channel in scans.foreground]
             self.choose("data.intensities", numbers, NUMBERS)
@@ -295,6 +288,18 @@ class _Planner:
         shares = with_total_steps({"method": left}, max(total, len(left)))["method"]
         for key, steps in shares.items():
             self.choose(f"method.{key}", steps, reason)
+
+    def few_steps(self) -> str:
+        """Return a caution for a run of less than half of the device's steps, else ""."""
+        chosen = {choice.key: choice.value for choice in self.choices}
+        keys = [f"method.{key}" for key in self.needs.steps]
+        total = sum(chosen.get(key, self.get(key)) for key in keys)
+        if 2 * total >= self.budget.steps:
+            return ""
+        return (
+            f". {total:,} steps in all are few (a plan for a {self.budget.name} has "
+            f"{self.budget.steps:,}): {FEW_STEPS}"
+        )
 
 
 def _resampled(side: int, spacing: float, target: float) -> int:

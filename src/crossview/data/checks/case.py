@@ -16,8 +16,10 @@ from crossview.core.errors import Problem, UserError
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.data.case import Case
+from crossview.data.checks.hounsfield import LOWEST_HU, scanned
 from crossview.data.io.scan import count_not_finite
 from crossview.data.io.storage import Storage
+from crossview.data.padding import unpadded
 
 MOST_FOREGROUND = 10_000
 """Most foreground voxels kept per case: enough for percentiles over a whole data set."""
@@ -105,11 +107,13 @@ class CaseFacts:
         shape: Shape of the image, (C, *S), in the order of ``Case.read_image``.
         spacing: Voxel spacing in mm, one number per axis of S, or None.
         percentiles: Per channel, the 0.5th, 50th and 99.5th percentile of all voxels.
+        hounsfield: The same of a CT, without values far below air that fill what was not scanned.
         mean_sd: Per channel, mean and standard deviation of all voxels.
         extremes: Per channel, the smallest and the largest value of all voxels.
         foreground: (C, n), intensities of at most 10,000 foreground voxels of a labelled case,
             drawn with a fixed seed; (C, 0) for an unlabelled case.
         label_counts: Voxels by class value; {} without a readable label.
+        border_labelled: True if foreground is labelled in the image's constant border.
         digest: Digest of the image's content, to find duplicates, or "".
         label_digest: Digest of the label's content, or "".
         storage: How the image's file stores its pixels, None for a format without such facts.
@@ -121,10 +125,12 @@ class CaseFacts:
     shape: tuple[int, ...] = ()
     spacing: tuple[float, ...] | None = None
     percentiles: tuple[tuple[float, float, float], ...] = ()
+    hounsfield: tuple[tuple[float, float, float], ...] = ()
     mean_sd: tuple[tuple[float, float], ...] = ()
     extremes: tuple[tuple[float, float], ...] = ()
     foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     label_counts: dict[int, int] = field(default_factory=dict)
+    border_labelled: bool = False
     digest: str = ""
     label_digest: str = ""
     storage: Storage | None = None
@@ -179,14 +185,20 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
     finite = bool(np.isfinite(image.sum(dtype=np.float64)))
     channels = [channel.ravel() for channel in image] if finite else []
     fits = label is not None and label.shape == image.shape[1:]
+    percentiles = tuple(_percentiles(channel) for channel in channels)
     return replace(
         of_label,
         shape=image.shape if finite else (),
         spacing=case.spacing,
-        percentiles=tuple(_percentiles(channel) for channel in channels),
+        percentiles=percentiles,
+        hounsfield=tuple(
+            _percentiles(scanned(channel)) if found[0] < LOWEST_HU else found
+            for channel, found in zip(channels, percentiles, strict=True)
+        ),
         mean_sd=tuple(_mean_sd(channel) for channel in channels),
         extremes=tuple((float(channel.min()), float(channel.max())) for channel in channels),
         foreground=_foreground(image, label if fits else None),
+        border_labelled=label is not None and fits and finite and _border_labelled(image, label),
         digest=_digest(image),
         storage=storage,
         label_storage=label_storage,
@@ -226,6 +238,11 @@ def _foreground(image: NDArray[np.float32], label: NDArray[np.uint8] | None) -> 
     if len(places) > MOST_FOREGROUND:
         places = Randomness(0).host("foreground").choice(places, MOST_FOREGROUND, replace=False)
     return image.reshape(image.shape[0], -1)[:, places]
+
+
+def _border_labelled(image: NDArray[np.float32], label: NDArray[np.uint8]) -> bool:
+    inside = label[unpadded(image)]
+    return inside.size < label.size and bool(np.count_nonzero(inside) < np.count_nonzero(label))
 
 
 def _digest(array: NDArray[Any] | None) -> str:
