@@ -497,6 +497,41 @@ def test_images_come_back_as_masks_of_their_format(capsys, tmp_path):
         assert set(np.unique(np.asarray(mask))) <= {0, 1}
 
 
+def test_grey_images_saved_in_colour_train_and_predict_as_one_channel(capsys, tmp_path):
+    data, run = tmp_path / "data", tmp_path / "run"
+    for folder in ("images", "labels"):
+        (data / folder).mkdir(parents=True)
+    for number in range(4):
+        mask = np.zeros((20, 22), np.uint8)
+        mask[5:12, 6 + number : 15] = 255
+        noise = np.random.default_rng(number).normal(0, 5, mask.shape)
+        image = Image.fromarray((60 + mask // 3 + noise).astype(np.uint8))
+        image.convert("RGB" if number else "L").save(data / "images" / f"{number}.png")
+        if number < 3:
+            Image.fromarray(mask).save(data / "labels" / f"{number}.png")
+    keys = (
+        "network.filters=2",
+        "method.pretrain_steps=1",
+        "method.train_steps=1",
+        "training.precision=float32",
+    )
+    code, _, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))
+    assert code == 0, err
+    planned = json.loads((run / "plan.json").read_text())
+    assert planned["fingerprint"]["channels"] == 1
+    (choice,) = [each for each in planned["choices"] if each["key"] == "data.colour"]
+    assert (choice["value"], Run.open(run).recipe.data.colour) == ("grey", "grey")
+    with Image.open(data / "images" / "3.png") as image:
+        image.convert("L").save(data / "grey.png")
+    outputs = []
+    for file in (data / "images" / "3.png", data / "grey.png"):
+        code, _, err = crossview(capsys, "predict", run, file, "--out", tmp_path / "out")
+        assert code == 0, err
+        with Image.open(tmp_path / "out" / file.name) as mask:
+            outputs.append(np.asarray(mask))
+    np.testing.assert_array_equal(*outputs)
+
+
 def test_without_test_cases_the_next_step_is_to_predict(capsys, tmp_path):
     data, run = make_folder(tmp_path / "scans"), tmp_path / "run"
     keys = (

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.data.io import is_numbered
+from crossview.data.io.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Case:
         read_label: Returns the label, uint8 (*S); None for an unlabelled case.
         spacing: Voxel spacing in mm in array order, or None if the file format stores none.
         affine: Voxel-to-world matrix (4, 4), or None.
+        read_storage: Returns how the files of image and label store their pixels, None for a
+            format or a label without such facts; None if no file of the case has any.
     """
 
     id: str
@@ -35,6 +38,7 @@ class Case:
     read_label: Callable[[], NDArray[np.uint8]] | None = None
     spacing: tuple[float, ...] | None = None
     affine: NDArray[np.float64] | None = None
+    read_storage: Callable[[], tuple[Storage | None, Storage | None]] | None = None
 
     @property
     def where(self) -> str:

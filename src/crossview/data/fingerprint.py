@@ -38,6 +38,7 @@ class Fingerprint:
         classes: Number of classes, background included.
         ct: True if intensities are Hounsfield units.
         ct_told_by: Origin of ``ct``: "dataset.json" or "the intensities".
+        colour: "grey" if images stored in colour are grey (data.colour), else "stored".
         foreground: Per channel, (0.5th percentile, 99.5th percentile, mean, standard deviation) of
             the labelled foreground; () if the foreground has a single value.
         pieces: By class, the smallest share of the largest component in any labelled case.
@@ -56,6 +57,7 @@ class Fingerprint:
     ct_told_by: str
     foreground: tuple[tuple[float, float, float, float], ...]
     pieces: dict[int, float]
+    colour: str = "stored"
     cases: tuple[dict[str, Any], ...] = ()
     border_labelled: bool = False
     places: tuple[dict[int, NDArray[np.float64]], ...] = field(
@@ -73,6 +75,7 @@ class Fingerprint:
             "labelled": self.labelled,
             "unlabelled": len(self.shapes) - self.labelled,
             "channels": self.channels,
+            "colour": self.colour,
             "classes": self.classes,
             "ct": self.ct,
             "ct_told_by": self.ct_told_by,

@@ -114,8 +114,10 @@ def _fingerprint(
     recipe: Recipe, own: Tables, data: Path | None, progress: Progress | None
 ) -> tuple[fingerprint.Fingerprint, Facts]:
     """Read and check every training scan. Raise UserError with the problems of the data."""
-    cases = folder.find_cases(data, label_values=recipe.data.model_dump()["label_values"])
-    options = folder.Options(**{**recipe.data.model_dump(), "nifti_axes": (0, 1, 2)})
+    values = recipe.data.model_dump()["label_values"]
+    cases = folder.find_cases(data, label_values=values, colour=own.get("data", {}).get("colour"))
+    chosen = {"nifti_axes": (0, 1, 2), "colour": cases.colour}
+    options = folder.Options(**{**recipe.data.model_dump(), **chosen})
     splits = folder.splits(data, options)
     raise_all(unlabelled_problems(recipe, splits))
     classes = (
@@ -125,7 +127,8 @@ def _fingerprint(
     begin = len(splits.labelled)
     roles = {"labelled": facts[:begin], "unlabelled": facts[begin:]}
     _raise_errors(check_set(roles, classes, str(data)))
-    return fingerprint.take(facts, cases.channel_names, cases.class_names), roles
+    found = fingerprint.take(facts, cases.channel_names, cases.class_names)
+    return replace(found, colour=cases.colour), roles
 
 
 def unlabelled_problems(recipe: Recipe, splits: Splits) -> list[Problem]:

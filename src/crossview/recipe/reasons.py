@@ -22,6 +22,8 @@ NUMBERS = (
     "foreground"
 )
 
+GREY = "the images stored in colour have three equal channels"
+
 READY = (
     "the labelled stage runs on until each network reaches this Dice for each class; "
     "a network that misses a class would teach the others nothing about it"

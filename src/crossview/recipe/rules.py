@@ -18,7 +18,17 @@ from crossview.data.grid import FEWEST_SLICES, THICK, median, resampled_side, sl
 from crossview.recipe.layers import with_total_steps
 from crossview.recipe.patch import MOST_LEVELS, SMALLEST_BOTTLENECK, levels_of, patch_of
 from crossview.recipe.plan import GPU, Budget, Choice, Needs, Plan
-from crossview.recipe.reasons import FEW_STEPS, MILD, NUMBERS, OURS, READY, UNPADDED, WHOLE, Z_SCORE
+from crossview.recipe.reasons import (
+    FEW_STEPS,
+    GREY,
+    MILD,
+    NUMBERS,
+    OURS,
+    READY,
+    UNPADDED,
+    WHOLE,
+    Z_SCORE,
+)
 
 DIRECTIONS = ("left to right", "back to front", "foot to head")
 
@@ -71,6 +81,8 @@ class _Planner:
         scans = self.scans
         highest = f"the background is class 0 and the highest class is {scans.classes - 1}"
         self.choose("data.classes", scans.classes, highest)
+        if scans.colour == "grey":
+            self.choose("data.colour", "grey", GREY)
         flat, why = self.flatness()
         stacks = flat and scans.axes == 3
         self.choose("network.name", "unet" if flat else "vnet", why)

@@ -60,7 +60,7 @@ def test_a_missing_channel_is_named():
 
 
 def test_a_scan_of_another_number_of_channels_is_refused(tmp_path):
-    Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)).save(tmp_path / "a.png")
     scan = ScanFiles("a", (tmp_path / "a.png",))
     assert scan.read(3).image.shape == (3, 4, 5)
     with pytest.raises(UserError, match="wrong number of channels"):

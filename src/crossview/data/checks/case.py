@@ -21,6 +21,7 @@ from crossview.data.checks.grey_edges import has_grey_edges
 from crossview.data.checks.hounsfield import LOWEST_HU, scanned
 from crossview.data.checks.likeness import NONE, Likeness, likeness
 from crossview.data.io.scan import count_not_finite
+from crossview.data.io.storage import Storage
 from crossview.data.padding import unpadded
 
 MOST_FOREGROUND = 10_000
@@ -125,6 +126,8 @@ class CaseFacts:
         label_digest: Digest of the label's content, or "".
         grey_edges: True if the label is a mask with grey edges, not a map of classes.
         likeness: Signatures of the image, to find it saved in another way.
+        storage: How the image's file stores its pixels, None for a format without such facts.
+        label_storage: Likewise for the label's file.
     """
 
     case: Case
@@ -144,6 +147,8 @@ class CaseFacts:
     label_digest: str = ""
     grey_edges: bool = False
     likeness: Likeness = NONE
+    storage: Storage | None = None
+    label_storage: Storage | None = None
 
     @property
     def channels(self) -> int:
@@ -197,6 +202,7 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
     )
     if image is None:
         return of_label
+    storage, label_storage = case.read_storage() if case.read_storage else (None, None)
     finite = bool(np.isfinite(image.sum(dtype=np.float64)))
     channels = [channel.ravel() for channel in image] if finite else []
     fits = label is not None and label.shape == image.shape[1:]
@@ -218,6 +224,8 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
         border_labelled=label is not None and fits and finite and _border_labelled(image, label),
         digest=_digest(image),
         likeness=likeness(image) if finite else NONE,
+        storage=storage,
+        label_storage=label_storage,
     )
 
 

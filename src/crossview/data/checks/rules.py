@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crossview.data.checks import storage
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.classes import classes_of_set
 from crossview.data.checks.findings import Facts, Finding, about
@@ -44,6 +45,7 @@ def check_set(facts: Facts, classes: int | None, where: str) -> list[Finding]:
         other_scale,
     ):
         findings += rule(every)
+    findings += storage.findings(every, where)
     return sorted(findings, key=lambda finding: finding.severity)
 
 

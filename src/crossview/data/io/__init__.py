@@ -34,6 +34,7 @@ class Format:
         read_header: Reads a file's header.
         read_label: Reads the classes in a label file, given the file of its scan: uint8 (*S) as
             stored.
+        equal_channels: True if an image has one channel, or three equal ones that stand for one.
         flat: True if scans are 2D images.
         map_suffix: Suffix of the maps of a prediction, "" for that of the scan.
         published: True for the published layouts: scans are normalised and ordered already, and
@@ -45,6 +46,7 @@ class Format:
     write: Callable[[Path, Mapping[str, NDArray[Any]], Header], None]
     read_header: Callable[[Path], Header]
     read_label: Callable[[Path, Path], NDArray[np.uint8]]
+    equal_channels: Callable[[Path], bool] = lambda path: True
     flat: bool = False
     map_suffix: str = ""
     published: bool = False
@@ -66,6 +68,7 @@ FORMATS = (
         image.write,
         image.read_header,
         image.read_label,
+        image.equal_channels,
         flat=True,
         map_suffix=".tif",
     ),

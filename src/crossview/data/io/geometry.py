@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import fail
+from crossview.data.io.storage import Storage
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -100,6 +101,7 @@ class Header:
         channels: Number of channels.
         affine: Voxel-to-world matrix (4, 4) in mm, None if the format stores none.
         native: The format's own header, from which predictions on the same grid are written.
+        storage: How a PNG or TIFF file stores its pixels, else None.
         other_affines: Further matrices of the same header, by name, that other programs follow.
         form: Name of ``affine`` among them.
     """
@@ -108,6 +110,7 @@ class Header:
     channels: int = 1
     affine: NDArray[np.float64] | None = None
     native: Any = field(default=None, repr=False)
+    storage: Storage | None = None
     other_affines: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
     form: str = ""
 
