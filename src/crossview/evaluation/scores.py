@@ -25,6 +25,7 @@ from crossview.core.files import write_text
 from crossview.core.run_folder import CASES, SUMMARY, EvaluationFolder
 from crossview.evaluation import bootstrap
 from crossview.evaluation.metrics import METRICS, Empty, Measures
+from crossview.evaluation.patients import of_patients, only_first
 
 FORMAT = 1
 
@@ -101,15 +102,19 @@ def summarise(
         by_view.setdefault(score.view, []).append(score)
     combined = by_view[COMBINED]
     cases = list(dict.fromkeys(score.case for score in combined))
+    tables = {name: table(combined, list(map(int, names)), STATISTICS[name]) for name in METRICS}
+    patients = tables["dice"][1]
     optimistic = header["selection"] in ("test", header["split"])  # also in the scored cases
     notes = [f"selected on {header['selection']}, optimistic"] if optimistic else []
     if header.get("partial"):
-        notes.append(f"only the first {len(cases)} cases were scored")
+        notes.append(only_first(len(cases)))
     summary: Summary = {
         "format": FORMAT,
         **{key: value for key, value in header.items() if key != "notes"},
         "unit": unit,
         "cases": cases,
+        "patients": len(set(patients)),
+        "by_patient": of_patients({name: values for name, (values, _) in tables.items()}, patients),
         **_group(combined, names),
         "empty": [
             {"case": score.case, "class": str(score.label_class), "kind": score.measures.empty}

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from crossview.core.run_folder import EvaluationFolder, History, RunFolder
-from crossview.core.text import count, number
+from crossview.core.text import number
 from crossview.evaluation.metrics import METRICS
+from crossview.evaluation.patients import cases_of, worst_first
 from crossview.evaluation.scores import OTHER_CLEAN_UP
 from crossview.reporting.words import table
 
@@ -95,9 +96,23 @@ class Evaluation:
         return str(self.summary.get("unit") or "voxel")
 
     @property
+    def patients(self) -> int:
+        """Number of patients; a case without a patient is one of its own."""
+        return len({case.patient or case.case for case in self.cases})
+
+    @property
+    def by_patient(self) -> list[Mapping[str, Any]]:
+        """Scores of each patient, worst first; none if every case is a patient of its own."""
+        rows = map(table, self.summary.get("by_patient") or [])
+        return worst_first(
+            [row for row in rows if {"patient", "cases", *METRICS[:4]} <= row.keys()]
+        )
+
+    @property
     def counted(self) -> str:
-        """Number of cases in words."""
-        return count(len(self.summary.get("cases") or self.cases), f"{self.split} case")
+        """Number of cases in words, with that of their patients if it differs."""
+        cases = len(self.summary.get("cases") or self.cases)
+        return cases_of(cases, self.patients or cases, f"{self.split} case")
 
     def pictured(self) -> list[tuple[CaseScores, Path]]:
         """Return the cases that have a picture, with its path."""

@@ -136,6 +136,7 @@ class HeadlineScore:
     """Mean scores of the first evaluation, its cases in words, and a strip of their Dice."""
 
     on: str
+    patients: int
     scores: Mapping[str, Estimate]
     unit: str
     strip: Markup | None
@@ -154,6 +155,7 @@ def headline_score(run: RunContent) -> HeadlineScore | None:
     dice = evaluation.scores["dice"]
     return HeadlineScore(
         on if old is None else f"{on} at step {old:,}; the run has continued since",
+        evaluation.patients,
         evaluation.scores,
         evaluation.unit,
         strip(marks, dice.mean, dice.span, "Dice of each case") if len(marks) > 1 else None,
