@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crossview.evaluation.patients import caution, cases_of, of_patients, only_first, worst_first
+from crossview.evaluation.patients import cases_of, caution, of_patients, only_first, worst_first
 
 
 def test_a_patient_has_the_mean_over_its_cases_then_over_classes():
