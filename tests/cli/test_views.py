@@ -2,7 +2,8 @@
 
 from rich.console import Console
 
-from crossview.cli.views import summary_table
+from crossview.cli.views import suggestion_table, summary_table
+from crossview.evaluation.doubt import Suggestion
 
 
 def mean(dice):
@@ -71,3 +72,19 @@ def test_cases_that_are_patients_of_their_own_have_no_second_table():
     assert "a on test: 1 case, " in text
     assert "(1 case)" not in text
     assert "patient  " not in text
+
+
+def test_suggestions_have_whole_names_and_their_order_explained():
+    name = "hospital_a_" * 9 + "end"
+    made = [
+        Suggestion(rank, case, "", score, place, 40, "", 0.0)
+        for rank, case, score, place in ((1, name, 1.0, 1), (2, "b", 0.15, 6), (3, "c", 1.0, 2))
+    ]
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(suggestion_table(made))
+    text = captured.get()
+    assert name in "".join(line.split("  ")[0].strip() for line in text.splitlines())
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    flat = " ".join(text.split())
+    assert "among the 9 most doubtful scans" in flat  # 3 x 3, more than a fifth of 40

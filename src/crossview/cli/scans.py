@@ -22,6 +22,7 @@ from crossview.cli.options import (
     load_plugin,
 )
 from crossview.core.errors import STOPS
+from crossview.core.text import count as number_of
 
 
 def check(
@@ -171,6 +172,9 @@ def suggest(
     load_plugin(plugin)
     with bar("predicting") as progress:
         found = run_suggest(run, data, count=count, out=out, device=device, progress=progress)
+    if len(found) < count:
+        scans = number_of(len(found), "unlabelled scan")
+        say(f"remark: the data set has only {scans}; all are listed")
     if as_json:
         print(json.dumps([vars(each) for each in found], indent=1))
         return

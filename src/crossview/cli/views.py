@@ -14,7 +14,7 @@ from rich.text import Text
 from crossview.core.text import NOTHING, count, distance, first_few, interval, percent
 from crossview.data.checks.dataset import Check
 from crossview.data.checks.findings import Finding
-from crossview.evaluation.doubt import Suggestion
+from crossview.evaluation.doubt import Suggestion, pool_size
 from crossview.evaluation.patients import cases_of, caution, worst_first
 from crossview.evaluation.scores import is_the_answer
 
@@ -45,10 +45,13 @@ ALL_LABELLED = (
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table without frames: names on the left, numbers on the right. Text is literal."""
+    """Return a table without frames: names on the left, numbers on the right.
+
+    Text is literal, and a name that is too long for its column goes on in the next line.
+    """
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for place, column in enumerate(columns):
-        made.add_column(Text(column), justify="right" if place else "left")
+        made.add_column(Text(column), justify="right" if place else "left", overflow="fold")
     for row in rows:
         made.add_row(*map(Text, row))
     return made
@@ -60,10 +63,18 @@ def suggestion_table(suggestions: Sequence[Suggestion]) -> RenderableType:
         (f"{each.rank} {each.case}", f"{each.score:.2f}", f"{each.place} of {each.of}")
         for each in suggestions
     ]
-    note = "Doubt: 0 if the run is certain, 1 if its views agree on nothing."
+    notes = ["Doubt: 0 if the run is certain, 1 if its views agree on nothing."]
     if all(each.score > FULL for each in suggestions):
-        note += " All are fully doubtful: a run that finds nothing in scans can't rank them."
-    return Group(table(("label these next", "doubt", "rank by doubt"), rows), Text(note, "dim"))
+        notes.append("All are fully doubtful: a run that finds nothing in scans can't rank them.")
+    if len(suggestions) > 1:
+        pool = pool_size(len(suggestions), suggestions[0].of)
+        notes.append(
+            "The first is the most doubtful. Each other is, among the "
+            f"{pool:,} most doubtful scans, the one that looks least like the labelled scans and "
+            "those listed before it: doubt need not fall from row to row."
+        )
+    found = table(("label these next", "doubt", "rank by doubt"), rows)
+    return Group(found, *(Text(note, "dim") for note in notes))
 
 
 def summary_table(summary: dict[str, Any]) -> RenderableType:

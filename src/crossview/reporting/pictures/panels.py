@@ -42,6 +42,9 @@ LINE = 30
 TEXT = 15
 """Size of letters."""
 
+NAME_LINE = 20
+"""Height of a line of a row's name."""
+
 
 def shade(family: Sequence[Colour], index: int) -> Colour:
     """Return the colour of a class, counted from 1; colours repeat after the last one."""
@@ -227,8 +230,9 @@ def compose(
 
 def _draw_row(sheet: Image.Image, row: Row, margin: int, top: int, side: int) -> None:
     pen = ImageDraw.Draw(sheet)
-    for line, text in enumerate(_wrap(row.name, margin - 2 * GAP)):
-        pen.text((GAP + 2, top + 8 + 20 * line), text, fill=INK, font=font(TEXT))
+    lines = _wrap(row.name, margin - 2 * GAP)
+    for line, text in enumerate(lines[: row.height // NAME_LINE]):
+        pen.text((GAP + 2, top + 8 + NAME_LINE * line), text, fill=INK, font=font(TEXT))
     for column, panel in enumerate(row.panels):
         left = margin + GAP + column * (side + GAP)
         if panel.caption:
@@ -239,15 +243,19 @@ def _draw_row(sheet: Image.Image, row: Row, margin: int, top: int, side: int) ->
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    """Return the words of a name in at most four lines of at most ``width`` pixels."""
+    """Return the words of a name in lines of at most ``width`` pixels; long words are broken."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and font(TEXT).getlength(longer) <= width:
             lines[-1] = longer
-        else:
-            lines.append(shorten(word, width))
-    return lines[:4]
+            continue
+        lines.append("")
+        for letter in word:
+            if lines[-1] and font(TEXT).getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter if letter.isprintable() else " "
+    return lines
 
 
 def _flow(legend: Sequence[Key], width: int) -> list[list[tuple[int, Key]]]:

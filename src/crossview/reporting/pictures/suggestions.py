@@ -56,7 +56,7 @@ def suggestion_sheet(
 ) -> None:
     """Draw the suggested scans, one per row.
 
-    A row shows the name and the doubt, then slices with each view's outline; voxels where the views
+    A row shows the name, the doubt and its rank, then slices with each view's outline; voxels where the views
     differ are tinted.
 
     Args:
@@ -94,7 +94,8 @@ def _row(shown: Shown, slice_axis: int) -> Row:
         cut = Cut(axis, index, tints=((unsure, DISAGREE),), outlines=outlines)
         panels.append(cut.draw(image, frame, SIDE, limits, opacity=0.35))
     suggestion = shown.suggestion
-    name = f"{suggestion.rank}. {suggestion.case} doubt {suggestion.score:.2f}"
+    doubt = f"doubt {suggestion.score:.2f} (rank {suggestion.place} of {suggestion.of})"
+    name = f"{suggestion.rank}. {suggestion.case} {doubt}"
     return Row(tuple(panels), name)
 
 
