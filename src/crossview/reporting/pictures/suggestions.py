@@ -56,8 +56,8 @@ def suggestion_sheet(
 ) -> None:
     """Draw the suggested scans, one per row.
 
-    A row shows the name, the doubt and its rank, then slices with each view's outline; voxels where the views
-    differ are tinted.
+    A row shows the name, the doubt and its rank, then slices with each view's outline; voxels where
+    the views differ are tinted.
 
     Args:
         shown: At least one scan.
