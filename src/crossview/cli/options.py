@@ -50,6 +50,16 @@ Sets = Annotated[
     ),
 ]
 
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        min=1,
+        help="Steps of the whole run; the stages and the schedule are scaled to it. "
+        "By default the recipe's.",
+    ),
+]
+
 Split = Annotated[str, typer.Option("--split", help="test or validation.")]
 
 
