@@ -32,7 +32,7 @@ from crossview.recipe.plan import Plan
 from crossview.recipe.planned import asked_on_resume, resolve_planned
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.reporting.page import write_report
-from crossview.reporting.pictures.batch import draw_batch
+from crossview.reporting.pictures.batch import batch_drawer
 from crossview.runs.lock import locked
 from crossview.runs.prepare import (
     Prepared,
@@ -251,7 +251,7 @@ def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, wor
         world=world,
     )
     if world.first:
-        job.draw = draw_batch
+        job.draw = batch_drawer(recipe, prepared.splits)
         job.score = scorer(recipe, prepared, method, job.precision)
     return job
 

@@ -202,18 +202,24 @@ def _write(
 
 
 def compose(
-    rows: Sequence[Row], side: int, title: str = "", legend: Sequence[Key] = (), margin: int = 0
+    rows: Sequence[Row],
+    side: int,
+    title: str = "",
+    legend: Sequence[Key] = (),
+    margin: int = 0,
+    note: str = "",
 ) -> Image.Image:
     """Return a sheet of panels in rows.
 
-    Each panel is in a square of ``side`` pixels; the title is above, the legend below, and row
-    names are at the left.
+    Each panel is in a square of ``side`` pixels; the title is above, the legend and a note are
+    below, and row names are at the left.
     """
     columns = max(len(row.panels) for row in rows)
     width = margin + columns * (side + GAP) + GAP
     top = 44 if title else GAP
     lines = _flow(legend, width - 2 * GAP)
-    below = LINE * len(lines) + 6 if lines else 0
+    notes = _wrap(note, width - 2 * GAP)
+    below = LINE * len(lines) + NAME_LINE * len(notes) + 6 if lines or notes else 0
     height = top + sum(row.height + GAP for row in rows) + below
     sheet = Image.new("RGB", (width, height), GROUND)
     pen = ImageDraw.Draw(sheet)
@@ -225,6 +231,9 @@ def compose(
     for line in lines:
         _draw_legend(pen, line, top, width - 2 * GAP)
         top += LINE
+    for text in notes:
+        pen.text((GAP + 2, top), text, fill=DIM, font=font(TEXT))
+        top += NAME_LINE
     return sheet
 
 
