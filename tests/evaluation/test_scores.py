@@ -18,6 +18,7 @@ from crossview.evaluation.scores import (
     Score,
     read_cases,
     read_summary,
+    shown_unit,
     summarise,
     write,
 )
@@ -250,3 +251,11 @@ def test_cases_of_one_patient_are_counted_and_scored_together():
     ]
     assert [each["dice"] for each in found["by_patient"]] == pytest.approx([0.8, 0.6])
     assert summary_of(scores({"a": [good(0.9)]}))["by_patient"] == []
+
+
+def test_distances_in_images_count_pixels():
+    found = summary_of(scores({"a": [good(0.9)]}), dimensions=2)
+    assert (found["unit"], shown_unit(found)) == ("voxel", "pixel")
+    assert "Distances in pixel," in found["convention"]
+    assert shown_unit({**found, "unit": "mm"}) == "mm"
+    assert shown_unit(summary_of(scores({"a": [good(0.9)]}), dimensions=3)) == "voxel"

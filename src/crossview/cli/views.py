@@ -16,7 +16,7 @@ from crossview.data.checks.dataset import Check
 from crossview.data.checks.findings import Finding
 from crossview.evaluation.doubt import Suggestion, pool_size
 from crossview.evaluation.patients import cases_of, caution, worst_first
-from crossview.evaluation.scores import is_the_answer
+from crossview.evaluation.scores import is_the_answer, shown_unit
 
 FULL = 0.999
 """Doubt above which a scan counts as fully doubtful."""
@@ -82,7 +82,7 @@ def summary_table(summary: dict[str, Any]) -> RenderableType:
 
     A view that is the method's answer itself gets no row.
     """
-    classes, unit, cases = summary["classes"], summary["unit"], len(summary["cases"])
+    classes, unit, cases = summary["classes"], shown_unit(summary), len(summary["cases"])
     rows = [_scores(scores["name"], scores, cases) for scores in classes.values()]
     rows += [_scores("mean", summary["mean"], cases)] if len(classes) > 1 else []
     rows += [
@@ -108,7 +108,7 @@ def summary_table(summary: dict[str, Any]) -> RenderableType:
 
 def _by_patient(summary: dict[str, Any]) -> list[RenderableType]:
     """Return a table with a row per patient, the worst first; none if cases are patients."""
-    patients, unit = worst_first(summary["by_patient"]), summary["unit"]
+    patients, unit = worst_first(summary["by_patient"]), shown_unit(summary)
     if not patients:
         return []
     columns = ("patient", "cases", "Dice %", "Jaccard %", f"HD95 {unit}", f"ASD {unit}")
@@ -206,7 +206,8 @@ def _classes(check: Check) -> RenderableType:
         )
         for share in check.classes()
     )
-    return table(("class", "share of voxels", "in cases"), rows)
+    flat = all(len(fact.shape) == 3 for fact in check.read)  # one axis is of channels
+    return table(("class", f"share of {'pixels' if flat else 'voxels'}", "in cases"), rows)
 
 
 def _finding(alike: Sequence[Finding], root: str) -> RenderableType:

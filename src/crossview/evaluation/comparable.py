@@ -139,7 +139,10 @@ _POLICY: Traits = {
 }
 
 
-_UNIT: Traits = {"unit of distances": lambda run: (run.unit, run.unit)}
+_UNIT: Traits = {
+    # Earlier versions called pixels voxels.
+    "unit of distances": lambda run: (run.unit.replace("pixel", "voxel"), run.unit)
+}
 
 
 _SCORED_ON: Traits = {

@@ -52,7 +52,8 @@ Value = Callable[[Measures], float]
 class Header(TypedDict):
     """Facts about the run in a summary, besides its scores.
 
-    clean_up: of the combined prediction. partial: True if the split holds more cases.
+    clean_up: of the combined prediction. partial: True if the split holds more cases. dimensions: 2
+    for images, 3 for volumes.
     """
 
     split: str
@@ -65,6 +66,7 @@ class Header(TypedDict):
     seed: int
     clean_up: str
     partial: NotRequired[bool]
+    dimensions: NotRequired[int]
     notes: NotRequired[Sequence[str]]
 
 
@@ -121,7 +123,7 @@ def summarise(
             for score in combined
             if score.measures.empty
         ],
-        "convention": convention(unit),
+        "convention": convention(shown_unit({"unit": unit, **header})),
         "released_convention": _released(combined, names),
         "views": {
             view: _group(of_view, names)
@@ -138,6 +140,12 @@ def summarise(
             **_group(by_view[OTHER_CLEAN_UP], names),
         }
     return summary
+
+
+def shown_unit(summary: Mapping[str, Any]) -> str:
+    """Return the unit of a summary's distances in words: "voxel" is "pixel" for images."""
+    unit = str(summary.get("unit") or "voxel")
+    return "pixel" if unit == "voxel" and summary.get("dimensions") == 2 else unit
 
 
 def convention(unit: str) -> str:

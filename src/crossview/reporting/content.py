@@ -14,7 +14,7 @@ from crossview.core.run_folder import EvaluationFolder, History, RunFolder
 from crossview.core.text import number
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.patients import cases_of, worst_first
-from crossview.evaluation.scores import OTHER_CLEAN_UP
+from crossview.evaluation.scores import OTHER_CLEAN_UP, shown_unit
 from crossview.reporting.words import table
 
 
@@ -93,7 +93,12 @@ class Evaluation:
 
     @property
     def unit(self) -> str:
-        return str(self.summary.get("unit") or "voxel")
+        return shown_unit(self.summary)
+
+    @property
+    def flat(self) -> bool:
+        """True if the cases are images, not volumes."""
+        return self.summary.get("dimensions") == 2
 
     @property
     def patients(self) -> int:

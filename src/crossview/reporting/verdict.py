@@ -52,7 +52,7 @@ def result_sentences(evaluation: Evaluation) -> list[str]:
         half = f"Half of the cases reach {in_text(middle)} or more"
         sentences.append(f"{half}; the worst, {worst.case}, has {in_text(lowest)}.")
     if hd95.mean is not None:
-        unit = evaluation.unit.replace("voxel", "voxels")
+        unit = evaluation.unit.replace("xel", "xels")
         sentences.append(
             "HD95, the 95th percentile of the surface distances, "
             f"is {distance(hd95.mean)} {unit} on average."
@@ -184,8 +184,10 @@ def _dead_views(run: RunContent) -> list[str]:
             found = number(value)
             if ("share" in name or "foreground" in name) and found is not None:
                 shares.setdefault(name, []).append(found)
+    patch = run.option("data", "patch")
+    what = "pixels" if isinstance(patch, list) and len(patch) == 2 else "voxels"
     return [
-        f"{name} is {100 * share:.3f} % of the voxels at the end: "
+        f"{name} is {100 * share:.3f} % of the {what} at the end: "
         "this network finds almost nothing in the unlabelled scans."
         for name, values in shares.items()
         if (share := fmean(values)) < DEAD_SHARE
