@@ -21,6 +21,7 @@ from crossview.cli.options import (
     flag,
     load_plugin,
 )
+from crossview.core.busy import worker
 from crossview.core.errors import STOPS
 from crossview.core.text import count as number_of
 
@@ -83,7 +84,9 @@ def evaluate(
     remarks = other_plugin(Run(run))
     if not Run(run).finished:
         resume = Run(run).command("train", "--resume")
-        remarks.append(f"the run is unfinished; resume it with {resume}")
+        by = worker(run)
+        how = f"is still training ({by})" if by else f"is unfinished; resume it with {resume}"
+        remarks.append(f"the run {how}")
     for text in remarks:
         say(f"remark: {text}")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crossview.core.busy import worker
 from crossview.core.run_folder import EvaluationFolder, History, RunFolder
 from crossview.core.text import number
 from crossview.evaluation.metrics import METRICS
@@ -139,6 +140,8 @@ class RunContent:
     journal: History
     evaluations: tuple[Evaluation, ...]
     batches: tuple[Path, ...]
+    training_by: str = ""
+    """The process that trains the run at this moment, "" for none."""
 
     @property
     def path(self) -> Path:
@@ -168,6 +171,7 @@ def read_run(path: Path) -> RunContent:
         journal=run.journal,
         evaluations=tuple(_evaluation(found) for found in run.evaluations),
         batches=run.pictures,
+        training_by="" if run.finished else worker(path),
     )
 
 

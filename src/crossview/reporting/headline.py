@@ -91,7 +91,8 @@ def _badges(run: RunContent) -> list[tuple[str, str]]:
     keys = ", ".join(changed) if len(changed) <= MOST_KEYS else f"{len(changed)} keys"
     warnings = {
         "partial evaluation": any(each.summary.get("partial") for each in run.evaluations),
-        "unfinished": not run.journal.finished,
+        "still training": bool(run.training_by),
+        "unfinished": not run.journal.finished and not run.training_by,
         "as released, with its known defects": run.option("method", "variant") == "released",
         f"changed from {run.recipe.get('setting')}: {keys}": changed,
     }

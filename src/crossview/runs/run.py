@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from crossview.core import plugins
+from crossview.core.busy import LOCK, worker
 from crossview.core.environment import VERSION, environment_now
 from crossview.core.errors import UserError, fail, raise_all
 from crossview.core.files import check_writable, write_text
@@ -28,7 +29,6 @@ from crossview.inference.predict import Predictor
 from crossview.methods.method import Method
 from crossview.recipe.layers import differences
 from crossview.recipe.resolve import Recipe, resolve
-from crossview.runs.lock import LOCK
 from crossview.training import checkpoint
 from crossview.training.device import Precision, networks_of, place
 from crossview.training.graphs import Recordings
@@ -129,6 +129,9 @@ def check_free(path: Path, overwrite: bool) -> None:
     if not {RECIPE, ENVIRONMENT} <= found:
         what = "the output folder exists and is not a crossview run"
         fail(what, path, fix="choose another --out")
+    if not overwrite and (by := worker(path)):
+        fix = "wait until it has finished, or choose another --out"
+        fail("a run is training in this folder", path, found=by, fix=fix)
     if not overwrite:
         fix = "resume it with --resume, replace it with --overwrite, or choose another --out"
         fail("this folder already contains a run", path, fix=fix)
