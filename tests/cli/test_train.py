@@ -41,3 +41,51 @@ def test_steps_given_twice_or_too_few_write_nothing(capsys, tmp_path):
         assert code == 2
         assert "--steps" in err
         assert not run.exists()
+
+
+def test_an_unknown_recipe_is_told_with_the_missing_out(capsys):
+    code, _, err = crossview(capsys, "train", "nosuch")
+    assert code == 2
+    assert "there is no recipe 'nosuch'" in err
+    assert "no run folder is given" in err
+    assert "no recipe" not in crossview(capsys, "train", "demo")[2]
+
+
+def test_a_changed_key_is_named_once(capsys, tmp_path):
+    run = tmp_path / "run"
+    crossview(capsys, "train", "demo", "--out", run, *TINY, "--max-steps", 1)
+    _, _, err = crossview(capsys, "train", run, "--resume", *sets("training.learning_rate=0.3"))
+    assert err.startswith("error: [training] learning_rate: the value differs from the resumed")
+    assert err.count("learning_rate") == 1
+
+
+def test_an_out_that_is_a_file_is_told_in_the_same_words(capsys, tmp_path):
+    run, file = tmp_path / "run", tmp_path / "file"
+    train = ("train", "demo", "--out")
+    assert crossview(capsys, *train, run, *TINY, "--steps", 2)[0] == 0
+    file.touch()
+    commands = (
+        (*train, file, *TINY),
+        ("predict", run, tmp_path, "--out", file),
+        ("suggest", run, "--out", file),
+        ("bench", "demo", "--out", file),
+        ("demo", "--out", file),
+    )
+    for command in commands:
+        code, _, err = crossview(capsys, *command)
+        assert (code, "the output folder can't be created" in err) == (2, True), (command, err)
+        assert f"{file} is a file" in err
+        assert "permission" not in err
+
+
+def test_a_fix_names_the_option_that_was_given(capsys, tmp_path):
+    run = tmp_path / "run"
+    changed = sets("data.augmentation=none", "inference.largest_component=false")
+    assert crossview(capsys, "train", "demo", "--out", run, *TINY, *changed, "--steps", 2)[0] == 0
+    err = crossview(capsys, "predict", run, tmp_path, "--out", tmp_path / "p", "--flips")[2]
+    assert "--flips: the model never sees mirror images" in err
+    assert "leave out --flips" in err
+    assert "inference.flips" not in err
+    for verb in ("evaluate", "suggest"):
+        err = crossview(capsys, verb, run, "--device", "cuda:7")[2]
+        assert "--device: unknown device 'cuda:7'" in err

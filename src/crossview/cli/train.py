@@ -47,7 +47,7 @@ def demo(
     from crossview.runs.bench.demo import demo as run_demo
 
     result = run_demo(out, seeds=seeds, steps=steps, say=say)
-    print_comparison(result.comparison)
+    print_comparison(result.comparison, rest="in the report")
     print(f"report: {result.report}\ntable:  {result.csv}")
 
 
@@ -185,7 +185,7 @@ def _print_bench(result: Bench, out: Path) -> None:
     from crossview.cli.comparison import print_comparison
 
     if result.comparison is not None:
-        print_comparison(result.comparison)
+        print_comparison(result.comparison, rest="in compare.html")
         print(f"table: {out}/compare.csv, compare.md, compare.html")
     if result.elsewhere:
         print(f"left to another process: {len(result.elsewhere)} of {len(result.runs)} runs")

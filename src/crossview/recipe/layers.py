@@ -300,6 +300,6 @@ def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[Probl
     problems = []
     for name, (old, value) in changes(stored, new).items():
         table, _, key = name.partition(".")
-        what = f"'{key}' differs from the resumed run"
+        what = "the value differs from the resumed run's"
         problems.append(Problem(what, f"[{table}] {key}", repr(value), repr(old), fix))
     return problems

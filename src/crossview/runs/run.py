@@ -116,12 +116,12 @@ def check_free(path: Path, overwrite: bool) -> None:
 
     A folder with anything else in it belongs to somebody and is left alone.
     """
+    check_writable(path)
     try:
         found = {entry.name for entry in path.iterdir()} - {LOCK} if path.exists() else set()
     except OSError as error:
         why, fix = error.strerror or error, "choose another --out"
-        fail("the run folder can't be created", path, found=why, fix=fix)
-    check_writable(path)
+        fail("the output folder can't be read", path, found=why, fix=fix)
     # A run that was killed while its folder was being created.
     begun = ENVIRONMENT in found and found <= {ENVIRONMENT, *FOLDERS}
     if not found or begun:
