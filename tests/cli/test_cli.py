@@ -380,7 +380,7 @@ CPS = ["train", "demo", "--out", "RUN", *sets("method.name=cps"), "--set"]
         (["train", "demo", "--out", "RUN", *sets("training.labelled_batch=3")], "an even number"),
         ([*BCP, "training.unlabelled_batch=5"], "an even number"),
         ([*CPS, "training.unlabelled_batch=3", *sets("method.cutmix=true")], "an even number"),
-        (["train", "demo", "--out", "RUN", *sets("data.patch=[12,12,9]")], "a multiple of 4"),
+        (["train", "demo", "--out", "RUN", *sets("data.patch=[12,12,9]")], "multiples of 4"),
         (["bench", "phantm", "--out", "RUN"], "did you mean phantom"),
         (["compare", "RUN"], "not a run folder"),
         (["list", "things"], "no list of 'things'"),

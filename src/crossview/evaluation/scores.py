@@ -144,7 +144,7 @@ def summarise(
 
 def shown_unit(summary: Mapping[str, Any]) -> str:
     """Return the unit of a summary's distances in words: "voxel" is "pixel" for images."""
-    unit = str(summary.get("unit") or "voxel")
+    unit = str(summary["unit"])
     return "pixel" if unit == "voxel" and summary.get("dimensions") == 2 else unit
 
 
