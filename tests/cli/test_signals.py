@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM before a verb works: while modules are imported."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,13 @@ def test_an_import_that_is_interrupted_ends_the_command_quietly(tmp_path, module
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "crossview", "train", "demo", "--out", tmp_path / "run"]
     done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        # a job in the background, which these tests may be, ignores Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert (done.returncode, done.stderr) == (code, "")
     assert not Path(tmp_path / "run").exists()

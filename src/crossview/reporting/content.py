@@ -94,7 +94,7 @@ class Evaluation:
 
     @property
     def unit(self) -> str:
-        return shown_unit(self.summary)
+        return shown_unit({**self.summary, "unit": self.summary.get("unit") or "voxel"})
 
     @property
     def flat(self) -> bool:
