@@ -11,6 +11,7 @@ from crossview.data.case import Case
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.case import case_drawer
+from crossview.runs import trained
 from crossview.runs.prepare import find_splits, preprocessing_of
 from crossview.runs.run import Run, load_method, make_predictor, other_plugin, stored_precision
 from crossview.training.device import find_device, set_kernels
@@ -48,7 +49,8 @@ def evaluate(
         The content of ``summary.json``.
 
     Raises:
-        UserError: If the split is unknown or has no cases, or a file cannot be read.
+        UserError: If the split is unknown or has no cases, a case was trained on with its label,
+            or a file cannot be read.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     recipe = run.recipe
@@ -68,6 +70,7 @@ def evaluate(
             root or recipe.data.source,
             fix=fix if splits.raw else "",
         )
+    unseen, seen = trained.unseen(run, chosen, splits, split, root)
     where = find_device(device)
     set_kernels(deterministic=False)
     path = run.checkpoint(checkpoint_name)
@@ -77,7 +80,7 @@ def evaluate(
     predictor = make_predictor(recipe, method, where, precision, progress, many=True)
     summary = evaluate_cases(
         predictor,
-        chosen,
+        unseen,
         splits,
         preprocessing=preprocessing_of(recipe, splits),
         out=folder,
@@ -93,6 +96,8 @@ def evaluate(
             "clean_up": "largest component" if recipe.inference.largest_component else "none",
             "notes": [
                 *splits.notes,
+                *seen,
+                *trained.changed_data(run),
                 *other_plugin(run),
                 *([WAITED_IN_VAIN] if run.waited_in_vain else []),
             ],
