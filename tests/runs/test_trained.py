@@ -97,7 +97,6 @@ def test_cases_that_selected_the_checkpoint_are_noted(here, tmp_path):
     out = tmp_path / "selected"
     selects = [*SMALL, "training.selection=validation", "training.evaluate_every=1"]
     crossview.train("folder", here / "scans", out, overrides=selects)
-    assert crossview.evaluate(out, split="validation")["notes"] == []
     split(here, 'test = ["case03"]')
     (note,) = crossview.evaluate(out)["notes"]
     assert note == "Used to select the checkpoint: 1 of 1 test cases, case03."
@@ -152,3 +151,10 @@ def test_a_run_of_an_earlier_version_resumes_and_remembers_from_then_on(here):
     write_nifti(here / "scans/images/case01.nii.gz", np.full((7, 6, 5), 3, np.int16) + scan(1)[1])
     assert resumed(here) == []
     assert len(json.loads((here / "stopped" / TRAINING_CASES).read_text())) == 7
+
+
+def test_a_run_folder_with_the_name_of_a_setting_resumes_its_own_recipe(here, monkeypatch):
+    monkeypatch.chdir(here)
+    (here / "stopped").rename("demo")
+    run, outcome = crossview.train("demo", None, "demo", resume=True)
+    assert (run.recipe.setting, outcome.how) == ("folder", "finished")

@@ -56,6 +56,7 @@ from crossview.training.device import Precision, measure, place, set_kernels
 from crossview.training.distributed import World, join
 from crossview.training.job import Job, Outcome, Resumed, Score
 from crossview.training.loop import train as train_job
+from crossview.training.options import current
 
 Tell = Callable[[Plan], None]
 
@@ -101,6 +102,8 @@ def train(
         LockedError: If another process works in the folder.
     """
     path, world = Path(out), join(gpus)
+    if resume and isinstance(recipe, str | Path) and Path(recipe) == path:
+        recipe = current(Run.open(path).tables)  # a folder "demo" is meant, not the shipped setting
     with ExitStack() as held:
         with world.together():  # a mistake in one process is raised in all
             device = load(recipe, overrides).get("training", {}).get("device", "auto")
