@@ -36,6 +36,7 @@ def predict_files(
     *,
     data: DataOptions,
     channels: int,
+    numbered: bool = False,
     progress: Progress | None = None,
     done: Callable[[Path], None] = lambda _: None,
     remark: Callable[[str], None] = lambda _: None,
@@ -51,10 +52,12 @@ def predict_files(
         out: The output folder and what is written to it.
         data: The [data] table of the run.
         channels: Channels of the model.
+        numbered: True if the model was trained on files <case>_0000: predictions are named <case>.
         progress: Called with (scans done, all scans).
         done: Called with each label's file after it is written.
         remark: Called with a line per label that is all background: the contrast or orientation may
-            be wrong, which the file alone does not show.
+            be wrong, which the file alone does not show. And per folder with images of other
+            formats.
 
     Returns:
         The label files, in the order of the scans.
@@ -66,7 +69,7 @@ def predict_files(
             with every scan that could not be read, predicted or written.
     """
     out.check_origin()
-    scans, problems = find_scans(inputs, channels)
+    scans, problems = find_scans(inputs, channels, numbered, remark)
     raise_all(out.problems(scans))
     scans = [scan for scan in scans if not out.skips(scan)]
     check_writable(out.folder)

@@ -20,7 +20,7 @@ from crossview.data.io import ScanFiles
 from crossview.data.sources import lists, roles
 from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
 from crossview.data.sources.layout import LAYOUT, find_scans
-from crossview.data.sources.scans import cases_of
+from crossview.data.sources.scans import Colour, cases_of
 from crossview.data.sources.source import DataOptions
 from crossview.data.sources.split_toml import read_split
 
@@ -62,6 +62,11 @@ class Options(DataOptions):
         description="NIfTI axes towards right, front and head (from the affine), in the order of "
         "nifti_axes.",
     )
+    colour: Colour = Field(
+        default="stored",
+        description="PNG and TIFF images in colour. stored: three channels. grey: one channel; the "
+        "three channels of every image must be equal.",
+    )
 
     @field_validator("label_values")
     @classmethod
@@ -82,8 +87,9 @@ class FolderCases:
     split.toml lists as unlabelled. unlabelled: without labels. unused: scans without a role, such
     as those of imagesTs without labels. channels: of every case. channel_names: from dataset.json
     ("MRI", "CT", "T1"), or None. class_names: from dataset.json, background first, or (). unit: of
-    distances, "mm" if every case has a spacing, else "voxel". warnings: problems that do not
-    prevent training.
+    distances, "mm" if every case has a spacing, else "voxel". colour: of the images, "grey" if each
+    that is stored in colour has three equal channels. warnings: problems that do not prevent
+    training.
     """
 
     labelled: tuple[Case, ...] = ()
@@ -95,6 +101,7 @@ class FolderCases:
     channels: int = 1
     channel_names: tuple[str, ...] | None = None
     class_names: tuple[str, ...] = ()
+    colour: Colour = "stored"
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -119,7 +126,7 @@ def splits(root: Path | None, options: Options) -> Splits:
     ``options.nifti_axes``; (C, H, W) for PNG and TIFF. UserError with every problem of names,
     dataset.json and split.toml, and for too few labelled cases.
     """
-    cases = find_cases(root, options.nifti_axes, options.label_values)
+    cases = find_cases(root, options.nifti_axes, options.label_values, options.colour)
     split_file, here = Path(root or "") / "split.toml", str(root)
     used = cases.labelled[: options.labelled or None]
     held_out = _last_patients(used, options.validation)
@@ -210,12 +217,14 @@ def find_cases(
     root: Path | None,
     nifti_axes: Sequence[int] = (0, 1, 2),
     label_values: Sequence[int] | None = None,
+    colour: Colour | None = None,
 ) -> FolderCases:
     """Return the cases of a folder, reading headers only, as :func:`survey` does.
 
-    UserError with every problem of names, dataset.json and split.toml.
+    ``colour``: None looks into images stored in colour, too. UserError with every problem of names,
+    dataset.json and split.toml.
     """
-    cases, problems = survey(root, nifti_axes, label_values)
+    cases, problems = survey(root, nifti_axes, label_values, colour)
     raise_all(problems)
     return cases
 
@@ -224,11 +233,12 @@ def survey(
     root: Path | None,
     nifti_axes: Sequence[int] = (0, 1, 2),
     label_values: Sequence[int] | None = None,
+    colour: Colour | None = None,
 ) -> tuple[FolderCases, list[Problem]]:
     """Return the cases of a folder, and the problems of names, dataset.json and split.toml.
 
     label_values: of the classes in label files, () if they are class numbers; by default those of
-    dataset.json.
+    dataset.json. colour: How to read images stored in colour; None decides it over the set.
 
     Cases with damaged files are included; reading them raises UserError. UserError if the folder
     does not exist.
@@ -242,7 +252,7 @@ def survey(
     problems += layout.problems + wrong + _mixed(scans, root)
     by_role, left_out = roles.assign(layout, split)
     values = dataset.label_values if label_values is None else tuple(label_values)
-    channels, by_name = cases_of(scans, split, dataset, nifti_axes, values)
+    channels, colour, by_name = cases_of(scans, split, dataset, nifti_axes, values, colour)
     problems += roles.shared_patients(by_role, by_name)
     names = dataset.channel_names
     cases = FolderCases(
@@ -250,6 +260,7 @@ def survey(
         channels=channels,
         channel_names=names if names and len(names) == channels else None,
         class_names=dataset.names_of(values),
+        colour=colour,
         warnings=(*layout.warnings, *_unlisted(dataset, scans, root), *left_out),
     )
     return cases, problems

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +19,11 @@ from crossview.core.text import first_few
 from crossview.data.case import Case
 from crossview.data.io import ScanFiles
 from crossview.data.io.geometry import Header
+from crossview.data.io.storage import Storage
 from crossview.data.sources.dataset_json import DatasetJson
 from crossview.data.sources.split_toml import Split
+
+Colour = Literal["stored", "grey"]
 
 
 def cases_of(
@@ -26,21 +32,68 @@ def cases_of(
     dataset: DatasetJson,
     axes: Sequence[int],
     values: Sequence[int],
-) -> tuple[int, dict[str, Case]]:
-    """Return the number of channels and the cases by name.
+    colour: Colour | None,
+) -> tuple[int, Colour, dict[str, Case]]:
+    """Return the number of channels, how to read images stored in colour, and the cases by name.
 
     Channels: for volumes from dataset.json, else the number that most scans have. values: of the
-    classes in label files; () if they are class numbers.
+    classes in label files; () if they are class numbers. colour: None decides it over the set by
+    the pixels.
     """
-    headers = {name: _header(scan) for name, scan in scans.items()}
+    headers, colour = _headers(scans, colour)
     counts = Counter(header.channels for header in headers.values() if header is not None)
     channels = max(counts, key=lambda count: (counts[count], -count), default=1)
     if dataset.channel_names and any(not scan.format.flat for scan in scans.values()):
         channels = len(dataset.channel_names)
-    return channels, {
-        name: _case(scan, split.patient(name), channels, headers[name], tuple(axes), tuple(values))
-        for name, scan in scans.items()
-    }
+    return (
+        channels,
+        colour,
+        {
+            name: _case(
+                scan, split.patient(name), channels, headers[name], tuple(axes), tuple(values)
+            )
+            for name, scan in scans.items()
+        },
+    )
+
+
+def _headers(
+    scans: Mapping[str, ScanFiles], colour: Colour | None
+) -> tuple[dict[str, Header | None], Colour]:
+    """Return the headers by name, None if unreadable, and how to read images stored in colour."""
+    headers = {name: _header(scan) for name, scan in scans.items()}
+    files = {name: len(scan.files) for name, scan in scans.items() if scan.format.flat}
+    coloured = [
+        name for name in files if (header := headers[name]) and header.channels > files[name]
+    ]
+    if colour is None:
+        colour = "grey" if _all_grey([scans[name] for name in coloured]) else "stored"
+    if colour == "grey":
+        for name in coloured:
+            header = headers[name]
+            assert header is not None
+            headers[name] = replace(header, channels=files[name])
+    return headers, colour
+
+
+def _all_grey(scans: Sequence[ScanFiles]) -> bool:
+    """Return True if in every file the three channels are equal. Unreadable files don't count."""
+    files = [(scan, file) for scan in scans for file in scan.files]
+    if not files or not _grey(files[0]):  # of a set in colour usually the first one shows it
+        return False
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+    try:
+        return all(pool.map(_grey, files[1:]))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _grey(of_scan: tuple[ScanFiles, Path]) -> bool:
+    scan, file = of_scan
+    try:
+        return scan.format.equal_channels(file)
+    except UserError:
+        return True
 
 
 def _header(scan: ScanFiles) -> Header | None:
@@ -69,6 +122,7 @@ def _case(
         scan.files[0],
         partial(_read_image, scan, channels, axes),
         None if scan.label is None else partial(_read_label, scan, scan.label, axes, values),
+        read_storage=partial(_read_storage, scan) if scan.format.flat else None,
     )
     if header is None or header.affine is None:
         return case
@@ -116,3 +170,15 @@ def _classes(
             fix="correct the label, or state a class for each value in dataset.json",
         )
     return table[stored]
+
+
+def _read_storage(scan: ScanFiles) -> tuple[Storage | None, Storage | None]:
+    """Return how the first file of an image and its label's store their pixels."""
+
+    def of(file: Path | None) -> Storage | None:
+        try:
+            return None if file is None else scan.format.read_header(file).storage
+        except UserError:  # reading the image or the label raises the reason
+            return None
+
+    return of(scan.files[0]), of(scan.label)
