@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from crossview.core.errors import FIXES, Problem, UserError, raise_all
-from crossview.core.files import check_writable
 from crossview.core.progress import Progress
 from crossview.data.io import ScanFiles
 from crossview.data.sources.source import DataOptions
@@ -72,7 +71,6 @@ def predict_files(
     scans, problems = find_scans(inputs, channels, numbered, remark)
     raise_all(out.problems(scans))
     scans = [scan for scan in scans if not out.skips(scan)]
-    check_writable(out.folder)
     out.take_over(scans)
     in_memory: list[Input] = []
 

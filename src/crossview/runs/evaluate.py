@@ -72,7 +72,7 @@ def evaluate(
             fix=fix if splits.raw else "",
         )
     unseen, seen = trained.unseen(run, chosen, splits, split, root)
-    where = find_device(device)
+    where = find_device(device, "--device")
     set_kernels(deterministic=False)
     path = run.checkpoint(checkpoint_name)
     method, step = load_method(recipe, path, splits.channels, where)
