@@ -64,7 +64,7 @@ class TrainingOptions(BaseModel):
         "auto: graphs on a GPU if the method allows it, one process trains "
         "and deterministic is false, else false",
     )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
+    device: str = Field("auto", description="auto (CUDA, else CPU), cpu, cuda, cuda:1 ..., mps")
     deterministic: bool = Field(
         False, description="use deterministic kernels on CUDA too; this costs speed"
     )
