@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.helpers.blocks import whole_maps
 
 from crossview.inference import windows
-from crossview.inference.windows import Windows, run_batches, window_starts
+from crossview.inference.windows import Windows, window_starts
 
 
 @st.composite
@@ -58,7 +59,7 @@ def images(draw):
 @given(images())
 def test_the_mean_of_unchanged_windows_is_the_image(case):
     image, patch, stride = case
-    ((_, found),) = run_batches([(0, Windows(image, patch, stride))], lambda batch: batch, batch=3)
+    ((_, found),) = whole_maps([(0, Windows(image, patch, stride))], lambda batch: batch, batch=3)
     assert found.shape == image.shape
     torch.testing.assert_close(found, image)
 
@@ -66,7 +67,7 @@ def test_the_mean_of_unchanged_windows_is_the_image(case):
 def test_every_voxel_weighs_its_windows_equally():
     image = torch.zeros(1, 7)
     answers = iter([torch.tensor([[1.0, 1, 1, 1]]), torch.tensor([[4.0, 4, 4, 4]])])
-    ((_, found),) = run_batches(
+    ((_, found),) = whole_maps(
         [(0, Windows(image, [4], [3]))], lambda batch: next(answers)[None], batch=1
     )
     assert found.tolist() == [[1, 1, 1, 2.5, 4, 4, 4]]
@@ -90,7 +91,7 @@ def test_batches_are_full_shared_between_images_and_results_come_in_order(batch)
         sizes.append(len(stack))
         return stack[:, None]
 
-    results = list(run_batches(enumerate(parts), network, batch))
+    results = list(whole_maps(enumerate(parts), network, batch))
     windows_in_all = sum(len(part) for part in parts)
     assert sizes[:-1] == [batch] * (
         windows_in_all // batch if windows_in_all % batch else windows_in_all // batch - 1
@@ -109,14 +110,14 @@ def test_an_image_is_not_asked_for_before_it_is_needed_and_comes_back_as_soon_as
             asked.append(number)
             yield number, Windows(torch.zeros(1, 4), [2], [2])
 
-    results = run_batches(parts(), lambda batch: batch, batch=2)
+    results = whole_maps(parts(), lambda batch: batch, batch=2)
     for number in range(4):
         assert next(results)[0] == number
         assert asked == list(range(number + 1))
 
 
 def test_no_image_gives_no_result():
-    assert list(run_batches([], lambda batch: batch, batch=2)) == []
+    assert list(whole_maps([], lambda batch: batch, batch=2)) == []
 
 
 def test_maps_too_large_for_a_gpu_are_summed_in_the_computers_memory(monkeypatch):

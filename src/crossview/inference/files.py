@@ -15,9 +15,10 @@ from crossview.core.files import check_writable
 from crossview.core.progress import Progress
 from crossview.data.io import ScanFiles
 from crossview.data.sources.source import DataOptions
+from crossview.inference.assembly import Segmentation, Wanted
 from crossview.inference.inputs import Input, find_scans, read_input
 from crossview.inference.outputs import Outputs
-from crossview.inference.predict import Prediction, Predictor, map_ahead
+from crossview.inference.predict import Predictor, map_ahead
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,16 @@ def predict_files(
             else:
                 problems.extend(answer.problems)
 
-    def write(predicted: tuple[Input, Prediction]) -> Written | Problem:
+    def write(predicted: tuple[Input, Segmentation]) -> Written | Problem:
         in_memory.remove(predicted[0])
-        return _write(*predicted, out)
+        return _write(*predicted, out, predictor.of_peers())
+
+    wanted = Wanted(out.maps, views=False, folder=out.folder)
 
     written: list[Path] = []
     reading = readable()
     try:
-        for number, answer in enumerate(map_ahead(write, predictor.predict(reading)), 1):
+        for number, answer in enumerate(map_ahead(write, predictor.segment(reading, wanted)), 1):
             if isinstance(answer, Problem):
                 problems.append(answer)
             else:
@@ -158,7 +161,9 @@ def _too_large(scan: ScanFiles) -> Problem:
     return Problem("the scan needs too much memory", str(scan.files[0]), found, fix=fix)
 
 
-def _write(item: Input, prediction: Prediction, out: Outputs) -> Written | Problem:
+def _write(
+    item: Input, prediction: Segmentation, out: Outputs, of_peers: bool
+) -> Written | Problem:
     """Write the files of a prediction, or return the problem that prevents it."""
     files, where = out.files(item.scan), str(item.scan.files[0])
     if not prediction.finite:
@@ -167,10 +172,10 @@ def _write(item: Input, prediction: Prediction, out: Outputs) -> Written | Probl
         return Problem(what, where, fix=fix)
     try:
         out.note_origin()
-        item.write({name: getattr(prediction, name) for name in files}, files)
+        item.write({"label": prediction.label} | dict(prediction.maps), files)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EFBIG)
         fix = FIXES[errno.ENOSPC] if full else "choose another folder"
         found = f"{files['label']}: {error.strerror or error}"
         return Problem("the prediction can't be written", where, found, fix=fix)
-    return Written(files["label"], not prediction.label.any(), prediction.of_peers)
+    return Written(files["label"], not prediction.label.any(), of_peers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from crossview.core.errors import Problem, fail
 from crossview.data.io import BY_SUFFIX, ScanFiles, by_channel, missing_channels, split_name
 from crossview.data.io.geometry import Header, Orientation
+from crossview.data.io.volumes import Stored, Volumes
 from crossview.data.preprocess import Preprocessing
 from crossview.data.sources.lists import no_file
 from crossview.data.sources.source import DataOptions
@@ -41,12 +41,16 @@ class Input:
     image: NDArray[np.float32]
     shape: tuple[int, ...]
 
-    def write(self, arrays: Mapping[str, NDArray[Any]], files: Mapping[str, Path]) -> None:
+    def write(self, arrays: Mapping[str, Stored], files: Mapping[str, Path]) -> None:
         """Write the arrays of a prediction to the files of their names, on the scan's own grid.
 
         "label" is uint8 (*S), "probability" float32 (K, *S), the other maps float32 (*S).
         """
-        stored = {name: self.orientation.undo(array) for name, array in arrays.items()}
+        undo = self.orientation.undo
+        stored: dict[str, Stored] = {
+            name: array.turned(undo) if isinstance(array, Volumes) else undo(array)
+            for name, array in arrays.items()
+        }
         for file in dict.fromkeys(files.values()):
             of_file = {name: stored[name] for name in files if files[name] == file}
             self.scan.format.write(file, of_file, self.header)
@@ -86,7 +90,8 @@ def read_input(
     if scan.format.published:
         preprocessing = Preprocessing(spacing=preprocessing.spacing)
     spacing = None if header.affine is None else orientation.spacing(header.affine)
-    image = preprocessing.image(native, spacing, where)
+    # In the network's order at once: a view of the stored array would keep both in memory.
+    image = np.ascontiguousarray(preprocessing.image(native, spacing, where))
     return Input(scan, header, orientation, image, native.shape[1:])
 
 

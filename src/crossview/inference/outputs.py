@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +16,7 @@ from crossview.core.errors import Problem, fail
 from crossview.core.files import write_text
 from crossview.core.text import first_few
 from crossview.data.io import ScanFiles
-
-MapName = Literal["probability", "disagreement", "entropy"]
+from crossview.inference.assembly import MapName
 
 ORIGIN_FILE = "predicted-by.json"
 
@@ -140,7 +139,11 @@ def origin_of(
     for name, value in weights.items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    table = {key: value for key, value in inference.items() if key != "batch"}
+    # Equal windows are what folders of earlier versions record by saying nothing.
+    silent = {"batch": inference.get("batch"), "window": "uniform"}
+    table = {
+        key: value for key, value in inference.items() if key not in silent or value != silent[key]
+    }
     return {"method": method, "step": step, "weights": digest.hexdigest()[:16], "inference": table}
 
 

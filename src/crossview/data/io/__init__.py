@@ -20,6 +20,7 @@ from crossview.core.errors import Problem, fail
 from crossview.data.io import h5, image, nifti
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import Scan
+from crossview.data.io.volumes import Stored
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Format:
 
     suffixes: tuple[str, ...]
     read: Callable[[Sequence[Path], int], Scan]
-    write: Callable[[Path, Mapping[str, NDArray[Any]], Header], None]
+    write: Callable[[Path, Mapping[str, Stored], Header], None]
     read_header: Callable[[Path], Header]
     read_label: Callable[[Path, Path], NDArray[np.uint8]]
     flat: bool = False

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from crossview.core.errors import Problem, UserError, fail, raise_all
 from crossview.core.files import written_whole
 from crossview.data.io.classes import class_values
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import COPY_AGAIN, LARGEST, Scan, check_finite, first_line
+from crossview.data.io.volumes import Stored, volumes_of
 
 SUFFIXES = (".nii.gz", ".nii")
 
@@ -89,22 +90,11 @@ def read_label(path: Path, scan: Path) -> NDArray[np.uint8]:
     return classes
 
 
-def write(path: Path, arrays: Mapping[str, NDArray[Any]], header: Header) -> None:
+def write(path: Path, arrays: Mapping[str, Stored], header: Header) -> None:
     """Write one array (X, Y, Z) or (K, X, Y, Z) with the geometry, units and version of a scan."""
-    from nibabel.fileholders import FileHolder
-
     (array,) = arrays.values()
-    written = header.native.header.copy()
-    written.extensions.clear()
-    written.set_data_offset(0)
-    written.set_data_dtype(array.dtype)
-    for field, value in RESET.items():
-        written[field] = value
-    written["pixdim"][4:] = 1
-    # The first three axes of NIfTI are space, so the classes of a map come fourth. Without an
-    # affine, nibabel keeps the header's geometry: both forms and their codes.
-    space = array if array.ndim == 3 else np.moveaxis(array, 0, -1)
-    image = type(header.native)(space, None, written)
+    # The first three axes of NIfTI are space, so the classes of a map come fourth.
+    shape = (*header.shape, *array.shape[:-3])
     with written_whole(path) as part, part.open("wb") as raw:
         packed = (
             gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0)
@@ -112,8 +102,30 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], header: Header) -> Non
             else nullcontext(raw)
         )
         with packed as stream:
-            holder = FileHolder(fileobj=stream)
-            image.to_file_map({"header": holder, "image": holder})
+            written = _header_for(header, shape, array.dtype)
+            written.write_to(stream)
+            kind = written.get_data_dtype()
+            # Plane by plane in the file's order, x fastest: no second copy of a large map.
+            for volume in volumes_of(array):
+                for plane in np.moveaxis(volume, -1, 0):
+                    stream.write(plane.astype(kind, copy=False).tobytes(order="F"))
+
+
+def _header_for(header: Header, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+    """Return the header of a prediction of ``shape`` on the grid of a scan."""
+    written = header.native.header.copy()
+    written.extensions.clear()
+    written.set_data_offset(0)
+    written.set_data_dtype(dtype)
+    for field, value in RESET.items():
+        written[field] = value
+    written["pixdim"][4:] = 1
+    # Without an affine, nibabel keeps the header's geometry: both forms and their codes.
+    nothing = np.broadcast_to(np.zeros((), dtype), shape)
+    image = type(header.native)(nothing, None, written)
+    image.update_header()
+    image.header.set_slope_inter(1, 0)
+    return image.header
 
 
 def _opened(path: Path) -> Nifti1Image:
