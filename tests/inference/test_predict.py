@@ -281,7 +281,8 @@ def test_the_context_for_passes_is_around_each_batch(convolution, predictor):
             predictor(method, passes=passes, batch=5), [np.zeros((1, 8, 8, 12), np.float32)] * 2
         )
     )
-    assert inside == ["in", 5, "out", "in", 3, "out"]
+    assert [each for each in inside if isinstance(each, str)] == ["in", "out"] * 2
+    assert sum(each for each in inside if isinstance(each, int)) == 8
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 6), (1, 1, 8, 8, 6), (1, 0, 8, 6)])

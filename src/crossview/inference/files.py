@@ -17,6 +17,7 @@ from crossview.data.io import ScanFiles
 from crossview.data.sources.source import DataOptions
 from crossview.inference.assembly import Segmentation, Wanted
 from crossview.inference.inputs import Input, find_scans, read_input
+from crossview.inference.memory import memory_problems
 from crossview.inference.outputs import Outputs
 from crossview.inference.predict import Predictor, map_ahead
 
@@ -63,13 +64,15 @@ def predict_files(
     Raises:
         UserError: Before anything is written, if the folder contains predictions of a different
             origin (unless ``overwrite``), or an output would replace an input, another output or an
-            existing file (unless ``overwrite`` or ``resume``). At the end, after all other scans,
+            existing file (unless ``overwrite`` or ``resume``), or a scan needs more memory than
+            there is. At the end, after all other scans,
             with every scan that could not be read, predicted or written.
     """
     out.check_origin()
     scans, problems = find_scans(inputs, channels)
     raise_all(out.problems(scans))
     scans = [scan for scan in scans if not out.skips(scan)]
+    raise_all(memory_problems(scans, data, channels))
     check_writable(out.folder)
     in_memory: list[Input] = []
 

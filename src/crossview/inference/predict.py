@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -19,7 +19,7 @@ from crossview.inference.assembly import SLAB, Assembly, Segmentation, Wanted
 from crossview.inference.doubt import normalised_entropy
 from crossview.inference.items import AnyItem
 from crossview.inference.options import InferenceOptions, windows_fit
-from crossview.inference.threads import BatchThreads
+from crossview.inference.threads import BatchThreads, one_thread, without_threads
 from crossview.inference.windows import Parts, Slices, SliceWindows, Windows, run_batches
 from crossview.methods.method import Method
 
@@ -184,16 +184,18 @@ class Predictor:
                 self.progress(done, total)
             return maps
 
-        def complete() -> Iterator[tuple[AnyItem, Assembly]]:
-            for (item, assembly), block in run_batches(
-                map(parts, items), network, self.options.batch
-            ):
-                assembly.add(block)
-                if assembly.complete:
-                    yield item, assembly
+        def assemble(
+            found: tuple[tuple[AnyItem, Assembly], Tensor],
+        ) -> tuple[AnyItem, Segmentation] | None:
+            (item, assembly), block = found
+            assembly.add(block)
+            if not assembly.complete:
+                return None
+            return item, assembly.result(self.options.largest_component)
 
-        largest = self.options.largest_component
-        yield from map_ahead(lambda each: (each[0], each[1].result(largest)), complete())
+        blocks = run_batches(map(parts, items), network, self.options.batch)
+        assembled = (found for found in map_ahead(assemble, blocks) if found is not None)
+        yield from without_threads(assembled) if self.device.type == "cpu" else assembled
 
     def _parts(self, image: NDArray[np.float32]) -> Parts:
         if image.ndim - 1 not in self.dimensions or 0 in image.shape:
@@ -268,9 +270,10 @@ Result = TypeVar("Result")
 def map_ahead(function: Callable[[Source], Result], items: Iterable[Source]) -> Iterator[Result]:
     """Yield ``map(function, items)``; ``function`` runs in a thread, one item ahead of the results.
 
-    An error is raised in place of its item's result.
+    An error is raised in place of its item's result. The thread uses one thread of torch's: the
+    others belong to the forward passes.
     """
-    with ThreadPoolExecutor(max_workers=1) as thread:
+    with one_thread() as thread:
         running: Future[Result] | None = None
         for item in items:
             finished, running = running, thread.submit(function, item)
