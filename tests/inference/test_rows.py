@@ -20,13 +20,16 @@ def test_blocks_resample_as_the_whole(axis, shape):
 
 
 @pytest.mark.parametrize("axis", [0, 2])
-def test_an_assembly_of_blocks_on_disk_is_that_of_the_whole_in_memory(axis, tmp_path, monkeypatch):
+@pytest.mark.parametrize("box", [(), (slice(2, 9), slice(0, 12), slice(1, 8))])
+def test_an_assembly_of_blocks_on_disk_is_that_of_the_whole_in_memory(
+    axis, box, tmp_path, monkeypatch
+):
     monkeypatch.setattr("crossview.inference.assembly.IN_MEMORY", 0)
     maps = torch.rand(3, 2, 9, 8, 7, generator=torch.Generator().manual_seed(1)) / 2
     names, shape = ("probability", "disagreement", "entropy"), (9, 12, 10)
     results = []
     for blocks, folder in (([maps], None), (maps.split(2, dim=axis + 2), tmp_path)):
-        assembly = Assembly((9, 8, 7), shape, axis, Wanted(names, folder=folder), peers=True)
+        assembly = Assembly((9, 8, 7), shape, axis, Wanted(names, folder=folder), True, box)
         for block in blocks:
             assert not assembly.complete
             assembly.add(block)
@@ -38,4 +41,7 @@ def test_an_assembly_of_blocks_on_disk_is_that_of_the_whole_in_memory(axis, tmp_
     for name in names:
         assert on_disk.maps[name].shape == whole.maps[name].shape
         np.testing.assert_allclose(np.asarray(on_disk.maps[name]), whole.maps[name], atol=3e-6)
+    np.testing.assert_allclose(on_disk.maps["probability"].__array__().sum(0), 1, atol=1e-5)
+    if box:
+        assert not on_disk.labels[:, :2].any()
     assert not list(tmp_path.iterdir())

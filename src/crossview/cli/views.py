@@ -113,7 +113,8 @@ def _empty(each: dict[str, Any], classes: dict[str, Any]) -> str:
 def checked(check: Check) -> RenderableType:
     """Return the summary tables and the findings, laid out for 80 columns or more."""
     parts: list[RenderableType] = [Text(_title(check), "bold")]
-    parts += [_cases(check), _ranges(check)] if check.facts else []
+    parts += [_cases(check)] if check.every else []
+    parts += [_ranges(check)] if check.read else []
     parts += [_classes(check)] if check.classes() else []
     for _, alike in groupby(sorted(check.findings, key=_kind), key=_kind):
         parts.append(_finding(list(alike), str(check.data.root)))

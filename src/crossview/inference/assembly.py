@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossview.data.io.volumes import Volumes
+from crossview.data.padding import Box, sides
 from crossview.inference.doubt import background, normalised_entropy, uncertainty
 from crossview.inference.rows import RowResampling
 from crossview.methods.blocks.components import largest_components
@@ -83,12 +84,21 @@ class Assembly:
         axis: Axis along which the rows come.
         wanted: The parts of the prediction that are computed.
         peers: True if the views are networks trained next to each other.
+        box: The part of the grid that the maps show; the rest is background.
     """
 
     def __init__(
-        self, there: Sequence[int], shape: Sequence[int], axis: int, wanted: Wanted, peers: bool
+        self,
+        there: Sequence[int],
+        shape: Sequence[int],
+        axis: int,
+        wanted: Wanted,
+        peers: bool,
+        box: Box = (),
     ) -> None:
-        self.there, self.shape, self.axis = tuple(there), tuple(shape), axis
+        self.box, self.whole = box, tuple(shape)
+        shape = sides(box, shape)
+        self.there, self.shape, self.axis = tuple(there), shape, axis
         self.wanted, self.peers = wanted, peers
         self.grids: list[RowResampling] = []
         self.spread = RowResampling(there, shape, axis)
@@ -137,7 +147,29 @@ class Assembly:
         if largest_component or both:
             cleaned = largest_components(labels if largest_component else labels[:1], self.classes)
             labels, others = (cleaned, labels) if largest_component else (labels, cleaned)
-        return Segmentation(labels, others if both else labels[:0], self.maps, self.finite)
+        others = others if both else labels[:0]
+        if self.shape == self.whole:
+            return Segmentation(labels, others, self.maps, self.finite)
+        maps = {name: self._framed_map(name, values) for name, values in self.maps.items()}
+        return Segmentation(self._framed(labels), self._framed(others), maps, self.finite)
+
+    def _framed(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return an array (..., *box) on the whole grid; the rest is 0."""
+        framed = np.zeros((*values.shape[: -len(self.whole)], *self.whole), values.dtype)
+        place: Any = (..., *self.box)
+        framed[place] = values
+        return framed
+
+    def _framed_map(self, name: str, values: Map) -> Map:
+        """Return a map on the whole grid: outside the box, the background is certain."""
+        if isinstance(values, Volumes):
+            return values.framed(self.whole, self.box, name == "probability")
+        framed = self._framed(values)
+        if name == "probability":
+            outside = np.ones(self.whole, np.float32)
+            outside[self.box] = 0
+            framed[0] += outside
+        return framed
 
     def _put_of_classes(self, rest: Tensor, foreground: Tensor) -> None:
         """Add rows to the maps that are made of all classes' probabilities on the wanted grid."""

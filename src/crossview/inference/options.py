@@ -26,7 +26,7 @@ class InferenceOptions(BaseModel):
     )
     largest_component: bool = Field(True, description="keep the largest component of each class")
     batch: int = Field(
-        4, ge=1, description="windows or slices per forward pass; does not affect the result"
+        4, ge=1, description="windows or slices per forward pass; changes results by rounding alone"
     )
     flips: bool = Field(
         False,

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,8 @@ from crossview.core.errors import Problem, fail
 from crossview.core.files import write_text
 from crossview.core.text import first_few
 from crossview.data.io import ScanFiles
-from crossview.inference.assembly import MapName
+from crossview.data.io.volumes import Stored
+from crossview.inference.assembly import MapName, Segmentation
 
 ORIGIN_FILE = "predicted-by.json"
 
@@ -34,6 +36,7 @@ class Outputs:
         resume: Skip scans whose files all exist; replace incomplete ones.
         overwrite: Replace existing files.
         origin: The model of the predictions, recorded in the folder.
+        label_values: The values of the classes in label files; () for class numbers.
     """
 
     folder: Path
@@ -41,6 +44,14 @@ class Outputs:
     resume: bool = False
     overwrite: bool = False
     origin: Origin | None = None
+    label_values: tuple[int, ...] = ()
+
+    def arrays(self, prediction: Segmentation) -> dict[str, Stored]:
+        """Return the arrays of a prediction that are written, by name."""
+        label = prediction.label
+        if self.label_values:
+            label = np.array(self.label_values, np.uint8)[label]
+        return {**prediction.maps, "label": label}
 
     def files(self, scan: ScanFiles) -> dict[str, Path]:
         """Return the file of each array of a scan's prediction.

@@ -137,7 +137,7 @@ class Predictor:
 
         Yields:
             Each item with its prediction. Probabilities are resampled to *S before the class is
-            chosen.
+            chosen. Outside of an item's box all is background.
 
         Raises:
             ValueError: If an image has the wrong number of axes or an empty one.
@@ -173,7 +173,7 @@ class Predictor:
             taken_apart = self._parts(image)
             total += len(taken_apart)
             axis, peers = taken_apart.axis, self.method.peers
-            assembly = Assembly(image.shape[1:], item.shape, axis, wanted, peers)
+            assembly = Assembly(image.shape[1:], item.shape, axis, wanted, peers, item.box)
             return (item, assembly), taken_apart
 
         def network(image: Tensor) -> Tensor:

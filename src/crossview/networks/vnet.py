@@ -15,8 +15,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossview.core.tensors import Output
-from crossview.networks.layers import Convolution, Convolution3d, normalised, resize, upsample
+from crossview.networks.layers import Convolution, normalised, resize, upsample
 from crossview.networks.options import NetworkOptions
+from crossview.networks.safe_convolution import Convolution3d
 
 
 class VNetOptions(NetworkOptions):

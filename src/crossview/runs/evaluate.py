@@ -12,7 +12,8 @@ from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.case import case_drawer
 from crossview.runs.prepare import find_splits, preprocessing_of
-from crossview.runs.run import Run, load_method, make_predictor, other_plugin, stored_precision
+from crossview.runs.run import Run, make_predictor, other_plugin, stored_precision
+from crossview.runs.weights import load_method
 from crossview.training.device import find_device, set_kernels
 
 WAITED_IN_VAIN = (

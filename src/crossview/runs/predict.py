@@ -19,7 +19,8 @@ from crossview.inference.items import ArrayItem
 from crossview.inference.outputs import Outputs, origin_of
 from crossview.inference.predict import Prediction, Predictor
 from crossview.recipe.resolve import Recipe, resolve
-from crossview.runs.run import Run, make_predictor, stored_precision, trained_method
+from crossview.runs.run import Run, make_predictor, stored_precision
+from crossview.runs.weights import trained_method
 from crossview.training.device import find_device, set_kernels
 
 
@@ -55,8 +56,8 @@ def predict(
         device: "auto", "cpu", "cuda", "cuda:1" ...
         progress: Called with (done, total).
         done: Called with each file once it is written.
-        remark: Called with a line per prediction that contains only background, and if a map is
-            not what its name says.
+        remark: Called with a line per prediction that contains only background, per folder with
+            images of other formats, and if a map is not what its name says.
 
     Returns:
         The files of the predictions.
@@ -82,6 +83,7 @@ def predict(
         resume=resume,
         overwrite=overwrite,
         origin=origin_of(recipe.method.name, found.step, found.state["weights"], table),
+        label_values=getattr(recipe.data, "label_values", ()),
     )
     return predict_files(
         make_predictor(recipe, found.method, where, stored_precision(recipe)),
@@ -89,6 +91,7 @@ def predict(
         outputs,
         data=recipe.data,
         channels=found.channels,
+        numbered=found.numbered,
         progress=progress,
         done=done,
         remark=remark,
@@ -135,8 +138,10 @@ class Model:
         """
         array = self._with_channels(np.asarray(image, dtype=np.float32))
         check_finite(array, "the image", "image")
-        prepared = Preprocessing.of(self.recipe.data).image(array, spacing, "the image")
-        ((_, prediction),) = self.predictor.predict([ArrayItem(prepared, array.shape[1:])])
+        preprocessing = Preprocessing.of(self.recipe.data)
+        prepared = preprocessing.image(array, spacing, "the image")
+        item = ArrayItem(prepared, array.shape[1:], preprocessing.box(array))
+        ((_, prediction),) = self.predictor.predict([item])
         return prediction
 
     def _with_channels(self, array: NDArray[np.float32]) -> NDArray[np.float32]:

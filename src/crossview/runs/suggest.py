@@ -19,7 +19,8 @@ from crossview.inference.items import CaseItem
 from crossview.inference.predict import Prediction
 from crossview.reporting.pictures.suggestions import Shown, suggestion_sheet
 from crossview.runs.prepare import find_splits, preprocessing_of
-from crossview.runs.run import Run, load_method, make_predictor, stored_precision
+from crossview.runs.run import Run, make_predictor, stored_precision
+from crossview.runs.weights import load_method
 from crossview.training.device import find_device, set_kernels
 
 

@@ -33,6 +33,7 @@ from crossview.recipe.resolve import Recipe, resolve
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.batch import draw_batch
 from crossview.runs.lock import locked
+from crossview.runs.precision import earlier_choice
 from crossview.runs.prepare import (
     Prepared,
     prepare,
@@ -48,8 +49,8 @@ from crossview.runs.run import (
     other_environment,
     plugin_on_resume,
     recipe_on_resume,
-    write_model,
 )
+from crossview.runs.weights import write_model
 from crossview.training import checkpoint
 from crossview.training.device import Precision, measure, place, set_kernels
 from crossview.training.distributed import World, join
@@ -133,16 +134,16 @@ def train(
             images = prepared.stream.batch(0, 0, unlabelled=False).image
             if asked.method.name in LOADED:
                 try_views(method, images[:1])
-            measured, seconds = list[str](), dict[str, float]()
+            measured, timed = list[str](), dict[str, Any]()
             if not resume:
-                measured, seconds = measure(asked.training, method, images, not world.several)
+                measured, timed = _measured(path, asked, prepared, method, images, world)
         settled = resolve(asked.tables(), world.from_first(measured))
         world.agree("torch, the recipe or the training cases", _identity(settled, prepared))
         world.share_batch_norm(method, prepared.device)
         with world.together():
             resumed = resumption(Run(path), settled, prepared, world) if resume else None
             if not resume and world.first:
-                create(path, settled, about(settled, prepared, seconds, world.size))
+                create(path, settled, about(settled, prepared, timed, world.size))
                 if plan is not None:
                     write_text(path / PLAN, json.dumps(plan.as_json(), indent=1))
         outcome = train_job(make_job(path, settled, prepared, method, world), resumed, max_steps)
@@ -160,6 +161,30 @@ def new_method(recipe: Recipe, prepared: Prepared) -> Method:
     method = recipe.build_method(prepared.splits.channels)
     place(method, prepared.device, len(recipe.data.patch))
     return method
+
+
+def _measured(
+    path: Path,
+    recipe: Recipe,
+    prepared: Prepared,
+    method: Method,
+    images: Tensor,
+    world: World,
+) -> tuple[list[str], dict[str, Any]]:
+    """Return the measured keys as --set texts, and the origin of the precision for the record."""
+    device_name = environment_now(prepared.device)["device_name"]
+    precision, earlier = earlier_choice(path, recipe, device_name, _data(prepared))
+    options = recipe.training
+    if earlier:
+        options = options.model_copy(update={"precision": precision})
+    measured, seconds = measure(options, method, images, not world.several)
+    origin = {"precision_of": earlier, "precision_seconds": seconds}
+    return measured, {key: value for key, value in origin.items() if value}
+
+
+def _data(prepared: Prepared) -> str:
+    """Return the data folder as environment.json has it."""
+    return str(prepared.data.absolute()) if prepared.data else ""
 
 
 def try_views(method: Method, image: Tensor) -> None:
@@ -210,9 +235,9 @@ def resumption(run: Run, recipe: Recipe, prepared: Prepared, world: World) -> Re
 
 
 def about(
-    recipe: Recipe, prepared: Prepared, seconds: Mapping[str, float], processes: int
+    recipe: Recipe, prepared: Prepared, timed: Mapping[str, Any], processes: int
 ) -> dict[str, Any]:
-    """Return the content of a run's environment.json. seconds: measured, by precision."""
+    """Return the content of a run's environment.json. timed: the origin of a measured precision."""
     splits, unlabelled = prepared.splits, prepared.stream.unlabelled
     by_command = Path(sys.argv[0]).stem in ("crossview", "__main__")
     return {
@@ -220,15 +245,17 @@ def about(
         "command": shlex.join(["crossview", *sys.argv[1:]]) if by_command else "",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "processes": processes,
-        "data": str(prepared.data.absolute()) if prepared.data else "",
+        "data": _data(prepared),
         "labelled": [case.id for case in splits.labelled],
         "unlabelled": 0 if unlabelled is None else len(unlabelled),
         "training_cases": prepared.fingerprint,
         "validation": [case.id for case in splits.validation],
         "test": len(splits.test),
         "class_names": list(splits.class_names),
+        "channels": splits.channels,
+        "numbered": splits.numbered,
         "notes": list(splits.notes),
-        **({"precision_seconds": seconds} if seconds else {}),
+        **timed,
         **remembered(recipe.method.name),
     }
 

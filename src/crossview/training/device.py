@@ -7,8 +7,8 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Literal, get_args
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from crossview.core.errors import fail
 from crossview.methods.method import Method
 from crossview.networks import NETWORKS
+from crossview.networks.safe_convolution import SafeConvolutions
 from crossview.training.options import TrainingOptions
 
 Precision = Literal["float32", "bf16"]
@@ -88,9 +89,15 @@ def keep_freed_memory() -> bool:
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """Return the context of forward passes: bfloat16 autocast for "bf16", none for "float32"."""
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext() if precision == "float32" else _bfloat16(device)
+
+
+@contextmanager
+def _bfloat16(device: torch.device) -> Iterator[None]:
+    """Within this context, compute in bfloat16 what is computed rightly in it."""
+    safe = SafeConvolutions() if device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, dtype=torch.bfloat16), safe:
+        yield
 
 
 def networks_of(method: nn.Module) -> list[nn.Module]:

@@ -25,7 +25,8 @@ class Volumes:
     def __init__(self, shape: Sequence[int], axis: int, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.shape, self.ndim = tuple(shape), len(shape)
-        self.axis = axis
+        self.axis, self.first = axis, 0.0
+        self.box: tuple[slice, ...] = (slice(None),) * 3
         self.parts: list[tuple[int, tuple[int, ...]]] = []  # place in the file, shape (K, *rows)
         self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed with the last view)
         self.turn: Callable[[Array], Array] = lambda volume: volume
@@ -42,11 +43,22 @@ class Volumes:
         view.__dict__ |= self.__dict__ | {"turn": turn}
         return view
 
+    def framed(self, shape: Sequence[int], box: tuple[slice, ...], first: float) -> Volumes:
+        """Return the same volumes on a larger grid *S, of which they are the part ``box``.
+
+        The rest is ``first`` in the first volume and 0 in the others.
+        """
+        view = object.__new__(Volumes)
+        whole = (*self.shape[:-3], *shape)
+        view.__dict__ |= self.__dict__ | {"shape": whole, "box": box, "first": first}
+        return view
+
     def __iter__(self) -> Iterator[Array]:
         """Yield the volumes (*S) in order."""
         sides = self.shape[-3:]
         for index in range(self.shape[0] if self.ndim == 4 else 1):
-            volume, row = np.empty(sides, self.dtype), 0
+            whole = np.full(sides, 0 if index else self.first, self.dtype)
+            volume, row = whole[self.box], 0
             for start, shape in self.parts:
                 part = np.empty(shape[1:], self.dtype)
                 self.file.seek(start + index * part.nbytes)
@@ -54,7 +66,7 @@ class Volumes:
                 rows = part.shape[self.axis]
                 volume[(slice(None),) * self.axis + (slice(row, row + rows),)] = part
                 row += rows
-            yield self.turn(volume)
+            yield self.turn(whole)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         """Return everything in memory."""
