@@ -303,7 +303,7 @@ def test_an_input_is_never_overwritten(predict, tmp_path, link):
 def test_an_output_that_is_a_file_is_refused(predict, tmp_path):
     path = nifti_file(tmp_path / "a.nii", values())
     (told,) = problems_of(predict, [path], path)
-    assert "not a folder" in told.what
+    assert "is a file" in told.found
 
 
 def test_a_write_that_fails_leaves_nothing_and_the_others_are_done(predict, tmp_path, monkeypatch):

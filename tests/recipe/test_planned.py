@@ -377,7 +377,7 @@ def test_a_single_validation_case_is_scored_only_if_it_selects(data, texts, scor
     [
         (["data.pach=[8,8,8]"], "did you mean patch"),
         (["data.patch=large"], "'patch'"),
-        (["data.patch=[10,8,8]", "network.levels=3"], "use 8 or 12"),
+        (["data.patch=[10,8,8]", "network.levels=3"], r"use \[8, 8, 8\] or \[12, 8, 8\]"),
         (["training.labelled_batch=3"], "even"),
         (["network.name=unet", "data.patch=[8,8,8]"], "2D network"),
     ],

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from crossview.core.errors import FIXES, Problem, UserError, raise_all
-from crossview.core.files import check_writable
 from crossview.core.progress import Progress
 from crossview.data.io import ScanFiles
 from crossview.data.sources.source import DataOptions
@@ -76,7 +75,6 @@ def predict_files(
     raise_all(out.problems(scans))
     scans = [scan for scan in scans if not out.skips(scan)]
     raise_all(memory_problems(scans, data, channels))
-    check_writable(out.folder)
     in_memory: list[Input] = []
 
     def readable() -> Generator[Input]:

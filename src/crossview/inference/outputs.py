@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from crossview.core.errors import Problem, fail
-from crossview.core.files import write_text
+from crossview.core.files import check_writable, write_text
 from crossview.core.text import first_few
 from crossview.data.io import ScanFiles
 from crossview.data.io.volumes import Stored
@@ -71,11 +71,11 @@ class Outputs:
         return self.resume and all(file.exists() for file in self.files(scan).values())
 
     def problems(self, scans: Sequence[ScanFiles]) -> list[Problem]:
-        """Return the problems that prevent writing the predictions of ``scans``."""
-        if self.folder.exists() and not self.folder.is_dir():
-            what, expected = "the output is not a folder", "a folder, new or existing"
-            fix = "choose another --out"
-            return [Problem(what, str(self.folder), "a file", expected, fix)]
+        """Return the problems that prevent writing the predictions of ``scans``.
+
+        Raises UserError if the folder cannot be written to.
+        """
+        check_writable(self.folder)
         inputs = {_identity(file) for scan in scans for file in scan.files}
         owners: dict[Path, ScanFiles] = {}
         existing: list[Path] = []

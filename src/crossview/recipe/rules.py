@@ -138,7 +138,7 @@ class _Planner:
                 [tuple(row[axis] for axis in order) for row in rows] for rows in (shapes, spacings)
             )
         if not spacings:
-            reason = "the files store no voxel spacing: images are used as they are"
+            reason = "the files store no spacing: images are used as they are"
             self.choose("data.spacing", [], reason)
             return shapes, order
         target = [float(f"{side:.4g}") for side in median(spacings)]

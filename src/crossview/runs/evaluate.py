@@ -69,7 +69,7 @@ def evaluate(
             root or recipe.data.source,
             fix=fix if splits.raw else "",
         )
-    where = find_device(device)
+    where = find_device(device, "--device")
     set_kernels(deterministic=False)
     path = run.checkpoint(checkpoint_name)
     method, step = load_method(recipe, path, splits.channels, where)

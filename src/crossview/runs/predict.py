@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossview.core.errors import fail
+from crossview.core.errors import UserError, fail
 from crossview.core.progress import Progress
 from crossview.data.io.scan import check_finite
 from crossview.data.preprocess import Preprocessing
@@ -65,12 +65,12 @@ def predict(
     Raises:
         UserError: If files could not be predicted. It names all of them; the others are written.
     """
-    where = find_device(device)
+    where = find_device(device, "--device")
     set_kernels(deterministic=False)
     found = trained_method(run, where)
     recipe = found.recipe
     if flips is not None:
-        recipe = resolve(recipe.tables(), [f"inference.flips={str(flips).lower()}"])
+        recipe = _with_flips(recipe, flips)
     asked: dict[MapName, bool] = {
         "probability": probabilities,
         "disagreement": disagreement,
@@ -96,6 +96,21 @@ def predict(
         done=done,
         remark=remark,
     )
+
+
+def _with_flips(recipe: Recipe, flips: bool) -> Recipe:
+    """Return the recipe with mirror averaging on or off. Raise UserError if it does not fit."""
+    try:
+        return resolve(recipe.tables(), [f"inference.flips={str(flips).lower()}"])
+    except UserError as error:
+        raise UserError(
+            replace(problem, where="--flips", fix=problem.fix.replace(OFF, "leave out --flips"))
+            for problem in error.problems
+        ) from None
+
+
+OFF = "set inference.flips=false"
+"""Beginning of the fix that a recipe's check gives; the option has its own."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +185,7 @@ def load(run: Run | Path | str, device: str = "auto") -> Model:
     Raises:
         UserError: If the model cannot be read or the device does not exist.
     """
-    where = find_device(device)
+    where = find_device(device, "--device")
     set_kernels(deterministic=False)
     found = trained_method(run, where)
     found.method.eval()

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from crossview.core import plugins
+from crossview.core.busy import LOCK, worker
 from crossview.core.environment import environment_now
 from crossview.core.errors import UserError, fail, raise_all
 from crossview.core.files import check_writable, write_text
@@ -27,7 +28,6 @@ from crossview.inference.predict import Predictor
 from crossview.methods.method import Method
 from crossview.recipe.layers import differences
 from crossview.recipe.resolve import Recipe, resolve
-from crossview.runs.lock import LOCK
 from crossview.training import checkpoint
 from crossview.training.device import Precision, networks_of
 from crossview.training.graphs import Recordings
@@ -115,12 +115,12 @@ def check_free(path: Path, overwrite: bool) -> None:
 
     A folder with anything else in it belongs to somebody and is left alone.
     """
+    check_writable(path)
     try:
         found = {entry.name for entry in path.iterdir()} - {LOCK} if path.exists() else set()
     except OSError as error:
         why, fix = error.strerror or error, "choose another --out"
-        fail("the run folder can't be created", path, found=why, fix=fix)
-    check_writable(path)
+        fail("the output folder can't be read", path, found=why, fix=fix)
     # A run that was killed while its folder was being created.
     begun = ENVIRONMENT in found and found <= {ENVIRONMENT, *FOLDERS}
     if not found or begun:
@@ -128,6 +128,9 @@ def check_free(path: Path, overwrite: bool) -> None:
     if not {RECIPE, ENVIRONMENT} <= found:
         what = "the output folder exists and is not a crossview run"
         fail(what, path, fix="choose another --out")
+    if not overwrite and (by := worker(path)):
+        fix = "wait until it has finished, or choose another --out"
+        fail("a run is training in this folder", path, found=by, fix=fix)
     if not overwrite:
         fix = "resume it with --resume, replace it with --overwrite, or choose another --out"
         fail("this folder already contains a run", path, fix=fix)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from crossview.core.errors import fail
-from crossview.core.files import write_text
+from crossview.core.files import check_writable, write_text
 from crossview.core.progress import Progress
 from crossview.data.case import Case
 from crossview.evaluation.doubt import Doubt, Suggestion, choose, describe, doubt
@@ -55,6 +55,8 @@ def suggest(
     run = run if isinstance(run, Run) else Run.open(run)
     if count < 1:
         fail("the number of scans is too small", "-n", found=count, expected="1 or more")
+    folder = Path(out) if out is not None else run.path / "suggest"
+    check_writable(folder)
     recipe, root = run.recipe, run.data_root(data)
     splits = find_splits(recipe, root)
     if not splits.unlabelled:
@@ -63,7 +65,7 @@ def suggest(
             root or recipe.data.source,
             fix="add scans without labels",
         )
-    where = find_device(device)
+    where = find_device(device, "--device")
     set_kernels(deterministic=False)
     method, _ = load_method(recipe, run.checkpoint(None), splits.channels, where)
     predictor = make_predictor(recipe, method, where, stored_precision(recipe), progress)
@@ -84,7 +86,6 @@ def suggest(
     chosen = choose(found, labelled, count)
     cases = {case.id: case for case in splits.unlabelled}
     shown = predicted([cases[each.case] for each in chosen])
-    folder = Path(out) if out is not None else run.path / "suggest"
     folder.mkdir(parents=True, exist_ok=True)
     suggestion_sheet(
         (

@@ -27,11 +27,12 @@ from crossview.inference.predict import evaluating
 from crossview.methods.method import Method
 from crossview.methods.plugin import check_views
 from crossview.recipe.layers import differences, load
+from crossview.recipe.length import over_steps
 from crossview.recipe.plan import Plan
 from crossview.recipe.planned import asked_on_resume, resolve_planned
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.reporting.page import write_report
-from crossview.reporting.pictures.batch import draw_batch
+from crossview.reporting.pictures.batch import batch_drawer
 from crossview.runs.lock import locked
 from crossview.runs.precision import earlier_choice
 from crossview.runs.prepare import (
@@ -68,6 +69,7 @@ def train(
     overrides: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
+    steps: int | None = None,
     max_steps: int | None = None,
     gpus: int | None = None,
     progress: Progress | None = None,
@@ -88,7 +90,10 @@ def train(
         resume: Continue the run in ``out`` from its last checkpoint. Nothing is planned: the run's
             own recipe has every key.
         overwrite: Replace a run in ``out``.
-        max_steps: Pause after this many optimiser steps, counted from the start of the run.
+        steps: Number of optimiser steps of the whole run, by which its stages and its schedule are
+            scaled. Default: those of the recipe.
+        max_steps: Pause after this many optimiser steps, counted from the start of the run. The
+            schedule stays that of the whole run.
         gpus: The expected number of processes. Default: not checked.
         progress: Called with (done, total) while scans are read.
         tell: Called with the plan, if one is made.
@@ -103,6 +108,8 @@ def train(
     path, world = Path(out), join(gpus)
     with ExitStack() as held:
         with world.together():  # a mistake in one process is raised in all
+            if steps is not None:
+                overrides = [*overrides, *over_steps(recipe, overrides, steps)]
             device = load(recipe, overrides).get("training", {}).get("device", "auto")
             world.device(str(device))  # raised before scans are read
             if resume:
@@ -120,8 +127,7 @@ def train(
                 run = Run.open(path)
                 asked = recipe_on_resume(run, asked_on_resume(run.recipe, recipe, overrides))
                 if Run(path).finished and (path / "model.pt").exists():
-                    steps = sum(stage.steps for stage in asked.stages)
-                    return Run(path), Outcome("finished", steps)
+                    return Run(path), Outcome("finished", sum(each.steps for each in asked.stages))
             else:
                 check_free(path, overwrite)  # again, now that no other process can write
                 asked, plan = resolve_planned(recipe, overrides, root, progress)
@@ -272,7 +278,7 @@ def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, wor
         world=world,
     )
     if world.first:
-        job.draw = draw_batch
+        job.draw = batch_drawer(recipe, prepared.splits)
         job.score = scorer(recipe, prepared, method, job.precision)
     return job
 

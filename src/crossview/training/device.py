@@ -32,8 +32,11 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Parameters of mallopt(3), as in glibc's malloc.h."""
 
 
-def find_device(name: str) -> torch.device:
-    """Return a device; "auto" is the first GPU, else the CPU. Raise UserError if there is none."""
+def find_device(name: str, where: str = "[training] device") -> torch.device:
+    """Return a device; "auto" is the first GPU, else the CPU. Raise UserError if there is none.
+
+    where: the key or option that names the device.
+    """
     gpus = torch.cuda.device_count()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -44,7 +47,7 @@ def find_device(name: str) -> torch.device:
     if device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < gpus):
         return device
     here = ", ".join(["auto", "cpu", *(f"cuda:{number}" for number in range(gpus))])
-    fail(f"unknown device '{name}'", "[training] device", expected=here)
+    fail(f"unknown device '{name}'", where, expected=here)
 
 
 def place(module: nn.Module, device: torch.device, dimensions: int) -> None:
