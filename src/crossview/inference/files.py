@@ -75,6 +75,7 @@ def predict_files(
     raise_all(out.problems(scans))
     scans = [scan for scan in scans if not out.skips(scan)]
     raise_all(memory_problems(scans, data, channels))
+    out.take_over(scans)
     in_memory: list[Input] = []
 
     def readable() -> Generator[Input]:
@@ -175,7 +176,7 @@ def _write(
         fix = "check the scan's intensities, and the run's loss: the weights may be damaged"
         return Problem(what, where, fix=fix)
     try:
-        out.note_origin()
+        out.note_origin(files["label"])
         item.write(out.arrays(prediction), files)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EFBIG)

@@ -16,7 +16,8 @@ from crossview.data.preprocess import Preprocessing
 from crossview.inference.assembly import MapName
 from crossview.inference.files import predict_files
 from crossview.inference.items import ArrayItem
-from crossview.inference.outputs import Outputs, origin_of
+from crossview.inference.origin import origin_of
+from crossview.inference.outputs import Outputs
 from crossview.inference.predict import Prediction, Predictor
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.runs.run import Run, make_predictor, stored_precision
