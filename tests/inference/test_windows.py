@@ -73,6 +73,47 @@ def test_every_voxel_weighs_its_windows_equally():
     assert found.tolist() == [[1, 1, 1, 2.5, 4, 4, 4]]
 
 
+def test_a_gaussian_window_counts_less_towards_its_edge():
+    answers = iter([torch.ones(1, 4), torch.full((1, 4), 4.0)])
+    parts = Windows(torch.zeros(1, 6), [4], [2], "gaussian")
+    ((_, found),) = whole_maps([(0, parts)], lambda batch: next(answers)[None], batch=1)
+    # An eighth of 4 voxels is half a voxel: places 0.5 and 1.5 from the centre weigh exp(-0.5) and
+    # exp(-4.5), so in the overlap the farther window has e^-4 of the nearer one's weight.
+    share = math.exp(-4) / (1 + math.exp(-4))
+    expected = [1, 1, 1 + 3 * share, 4 - 3 * share, 4, 4]
+    torch.testing.assert_close(found, torch.tensor([expected]))
+
+
+@settings(deadline=None)
+@given(images(), st.integers(1, 400))
+def test_gaussian_means_by_the_formula_in_blocks_of_any_size(case, block):
+    image, patch, stride = case
+    image = torch.nn.functional.pad(
+        image, [width for side in reversed(image.shape[1:]) for width in (0, max(0, 6 - side))]
+    )
+    total, weights = np.zeros(image.shape), np.zeros(image.shape[1:])
+    axes = [window_starts(*axis) for axis in zip(image.shape[1:], patch, stride, strict=True)]
+    places = np.indices(patch).reshape(len(patch), *patch)
+    squares = sum(
+        ((place - (side - 1) / 2) / (side / 8)) ** 2
+        for place, side in zip(places, patch, strict=True)
+    )
+    window = np.exp(-squares / 2)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(windows, "BLOCK", block)
+        patched.setattr(windows, "LARGE", block)
+        parts = Windows(image, patch, stride, "gaussian")
+        answers = np.random.default_rng(block).random((len(parts), *patch)).astype(np.float32)
+        stack = iter(torch.tensor(answers))
+        ((_, found),) = whole_maps([(0, parts)], lambda batch: next(stack)[None, None], batch=1)
+    for corner, answer in zip(parts.corners, answers, strict=True):
+        place = tuple(slice(start, start + side) for start, side in zip(corner, patch, strict=True))
+        total[0][place] += window * answer
+        weights[place] += window
+    assert sorted(parts.corners) == list(itertools.product(*axes))
+    np.testing.assert_allclose(found[0], total[0] / weights, rtol=2e-5)
+
+
 def test_a_small_image_is_padded_with_zeros_the_smaller_half_in_front():
     parts = Windows(torch.ones(1, 3, 6), [6, 4], [6, 4])
     padded = torch.zeros(1, 6, 6)
