@@ -51,7 +51,7 @@ from crossview.runs.run import (
     write_model,
 )
 from crossview.training import checkpoint
-from crossview.training.device import Precision, measure, place, set_kernels
+from crossview.training.device import Precision, Seconds, measure, place, set_kernels
 from crossview.training.distributed import World, join
 from crossview.training.job import Job, Outcome, Resumed, Score
 from crossview.training.loop import train as train_job
@@ -130,12 +130,12 @@ def train(
             prepared = prepare(asked, root, progress, world=world, out=path)
             method = new_method(asked, prepared)
             check_disk(path, method)
-            images = prepared.stream.batch(0, 0, unlabelled=False).image
+            first = prepared.stream.batch(0, 0, unlabelled=method.stages[0].unlabelled)
             if asked.method.name in LOADED:
-                try_views(method, images[:1])
-            measured, seconds = list[str](), dict[str, float]()
+                try_views(method, first.image[:1])
+            measured, seconds = list[str](), dict[str, Seconds]()
             if not resume:
-                measured, seconds = measure(asked.training, method, images, not world.several)
+                measured, seconds = measure(asked.training, method, first, not world.several)
         settled = resolve(asked.tables(), world.from_first(measured))
         world.agree("torch, the recipe or the training cases", _identity(settled, prepared))
         world.share_batch_norm(method, prepared.device)
@@ -210,9 +210,9 @@ def resumption(run: Run, recipe: Recipe, prepared: Prepared, world: World) -> Re
 
 
 def about(
-    recipe: Recipe, prepared: Prepared, seconds: Mapping[str, float], processes: int
+    recipe: Recipe, prepared: Prepared, seconds: Mapping[str, Seconds], processes: int
 ) -> dict[str, Any]:
-    """Return the content of a run's environment.json. seconds: measured, by precision."""
+    """Return the content of a run's environment.json. seconds: measured, by key of [training]."""
     splits, unlabelled = prepared.splits, prepared.stream.unlabelled
     by_command = Path(sys.argv[0]).stem in ("crossview", "__main__")
     return {
@@ -228,7 +228,7 @@ def about(
         "test": len(splits.test),
         "class_names": list(splits.class_names),
         "notes": list(splits.notes),
-        **({"precision_seconds": seconds} if seconds else {}),
+        **{f"{key}_seconds": found for key, found in seconds.items()},
         **remembered(recipe.method.name),
     }
 

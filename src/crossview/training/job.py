@@ -31,7 +31,7 @@ class Job:
         folder: The run folder, which exists.
         method: The method, on the stream's device.
         stream: The batches.
-        options: The table [training], measured: without "auto" in precision and compile.
+        options: The table [training], measured: without "auto" in MEASURED.
         recipe: All tables of the recipe, which checkpoints contain.
         class_names: Names of all classes, for messages.
         world: The processes that train together; only the first writes.
@@ -62,6 +62,12 @@ class Job:
         """True if passes are recorded as CUDA graphs and replayed."""
         on_gpu = self.device.type == "cuda"
         return self.options.compile == "graphs" and on_gpu and not self.world.several
+
+    @property
+    def parallel(self) -> bool:
+        """True if independent networks run at the same time."""
+        on_cpu = self.device.type == "cpu"
+        return self.options.parallel == "views" and on_cpu and not self.world.several
 
     @property
     def last(self) -> Path:
