@@ -108,10 +108,8 @@ def loop_of(prepared: Prepared, *, stage: str = "", precision: str = "") -> Iter
         with TrainingProgress(0, stream=io.StringIO()) as progress:
             training = Training(job, progress)
             training.start_stage(index, training.stages[index])
-            try:
+            with job.passes():
                 yield Loop(recipe, prepared, training, training.stages[index], index, job.precision)
-            finally:
-                training.close()
 
 
 class Ended(BaseException):

@@ -83,7 +83,7 @@ def test_the_choice_and_its_seconds_are_recorded(tmp_path, two_threads):
 
 @pytest.mark.parametrize(
     ("off", "views", "chosen"),
-    [(0.125, 0.09375, "views"), (0.125, 0.109375, "off"), (0.125, 0.1875, "off")],
+    [(0.25, 0.175, "views"), (0.25, 0.2125, "off"), (0.25, 0.35, "off")],
 )
 @pytest.mark.parametrize("busy", [(), (3, 4, 5), (2, 4, 6)])
 def test_views_are_chosen_if_they_are_faster_by_a_fifth(monkeypatch, off, views, chosen, busy):

@@ -193,4 +193,5 @@ class CML(Method):
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
         if self.view2 is None:
             return {"view1": self.view1(image).logits}
-        return {"view1": self.view1(image).logits, "view2": self.view2(image).logits}
+        first, second = self.both(image)
+        return {"view1": first.logits, "view2": second.logits}

@@ -123,7 +123,8 @@ class CPS(Method):
         return h1, h2
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
-        return {"network1": self.network1(image).logits, "network2": self.network2(image).logits}
+        first, second = self.both(image)
+        return {"network1": first, "network2": second}
 
     def combine(self, views: Mapping[str, Tensor]) -> Tensor:
         return (

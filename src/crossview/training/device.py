@@ -7,8 +7,8 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Literal, get_args
 
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from crossview.core.errors import fail
 from crossview.core.tensors import Batch
-from crossview.methods.blocks.parallel import InThreads, Together, in_turn
+from crossview.methods.blocks.parallel import InThreads, in_turn
 from crossview.methods.method import Method
 from crossview.networks import NETWORKS
 from crossview.training.options import TrainingOptions
 from crossview.training.step import backpropagate
 
 Precision = Literal["float32", "bf16"]
-Parallel = Literal["views", "off"]
+Parallel = Literal["off", "views"]
 Seconds = dict[str, float]
 """Seconds of each candidate of a measured key."""
 
@@ -189,21 +189,28 @@ def choose_parallel(
     buffers and gradients are left unchanged.
     """
     before = {name: value.clone() for name, value in method.state_dict().items()}
-    stage, threads = method.stages[0], InThreads(method.passes_at_once)
-    ways: dict[Parallel, Together] = {"off": in_turn, "views": threads}
+    stage, forward = method.stages[0], partial(autocast, batch.image.device, precision)
 
     def one_step(way: Parallel) -> None:
-        method.together = ways[way]
-        backpropagate(method, batch, stage, 0, partial(autocast, batch.image.device, precision))
+        with at_once(method) if way == "views" else nullcontext():
+            backpropagate(method, batch, stage, 0, forward)
 
-    try:
-        seconds = seconds_in_turn({way: partial(one_step, way) for way in ways}, PATIENCE)
-    finally:
-        method.together = in_turn
-        threads.close()
+    ways: tuple[Parallel, ...] = get_args(Parallel)
+    seconds = seconds_in_turn({way: partial(one_step, way) for way in ways}, PATIENCE)
     method.load_state_dict(before)
     method.zero_grad(set_to_none=True)
     return ("views" if seconds["views"] < 0.8 * seconds["off"] else "off"), seconds
+
+
+@contextmanager
+def at_once(method: Method) -> Iterator[None]:
+    """Run independent networks of ``method`` at the same time."""
+    threads = method.together = InThreads(method.passes_at_once)
+    try:
+        yield
+    finally:
+        method.together = in_turn
+        threads.close()
 
 
 def choose_precision(network: nn.Module, image: Tensor) -> tuple[Precision, dict[str, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from crossview.core.tensors import Batch
 from crossview.data.stream import Stream
 from crossview.methods.method import Method
 from crossview.training.checkpoint import Position
-from crossview.training.device import Precision
+from crossview.training.device import Precision, at_once
 from crossview.training.distributed import ALONE, World
 from crossview.training.options import TrainingOptions
 
@@ -63,11 +64,11 @@ class Job:
         on_gpu = self.device.type == "cuda"
         return self.options.compile == "graphs" and on_gpu and not self.world.several
 
-    @property
-    def parallel(self) -> bool:
-        """True if independent networks run at the same time."""
-        on_cpu = self.device.type == "cpu"
-        return self.options.parallel == "views" and on_cpu and not self.world.several
+    def passes(self) -> AbstractContextManager[None]:
+        """Return the context of training: independent networks may run at the same time."""
+        on_cpu = self.device.type == "cpu" and not self.world.several
+        parallel = self.options.parallel == "views" and on_cpu
+        return at_once(self.method) if parallel else nullcontext()
 
     @property
     def last(self) -> Path:

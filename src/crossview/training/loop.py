@@ -20,7 +20,6 @@ from crossview.core.rng import Randomness
 from crossview.core.run_folder import JOURNAL, Journal
 from crossview.core.tensors import Batch
 from crossview.data.prefetch import Prefetcher, Request
-from crossview.methods.blocks.parallel import InThreads, in_turn
 from crossview.methods.method import Stage
 from crossview.training import checkpoint
 from crossview.training.checkpoint import Position
@@ -43,6 +42,7 @@ def train(job: Job, resumed: Resumed | None = None, max_steps: int | None = None
     with (
         TrainingProgress(_steps(job), begin, silent=not world.first) as progress,
         stop_signals(once=world.several) as caught,
+        job.passes(),
     ):
         training = Training(job, progress)
         signal = 0
@@ -60,7 +60,7 @@ def train(job: Job, resumed: Resumed | None = None, max_steps: int | None = None
         try:
             training.run_stages(stop)
         finally:
-            training.close()
+            training.recordings.close()
         training.save()
         done = training.position.total_step
         if done == training.steps:
@@ -85,8 +85,6 @@ class Training:
         self.begun = self.saved = time.monotonic()
         self.divergence = Divergence()
         self.recordings = Recordings(networks_of(job.method) if job.recorded else ())
-        self.threads = InThreads(job.method.passes_at_once) if job.parallel else None
-        job.method.together = self.threads or in_turn
         self._new_optimiser()
 
     def _new_optimiser(self, state: dict[str, Any] | None = None) -> None:
@@ -94,13 +92,6 @@ class Training:
         if state is not None:
             self.optimiser.load_state_dict(state)
         self.guard = Guard(self.job.method, self.optimiser)
-
-    def close(self) -> None:
-        """End recordings and threads; the method runs plainly again."""
-        self.recordings.close()
-        if self.threads is not None:
-            self.threads.close()
-        self.job.method.together = in_turn
 
     def seconds(self) -> float:
         """Return the seconds of training since the run began, including those before a resume."""

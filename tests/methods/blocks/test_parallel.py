@@ -120,12 +120,13 @@ def test_an_error_of_a_pass_is_raised(threads):
         threads(partial(one, torch.randn(1, 1, 8, 8, 8)), partial(other, torch.randn(1, 1, 8)))
 
 
-def test_torchs_threads_are_divided_among_the_passes_and_kept_elsewhere(monkeypatch):
+def test_torchs_threads_are_divided_among_the_passes_and_given_back():
     before, found = torch.get_num_threads(), []
     torch.set_num_threads(4)
     try:
         made = InThreads(2)
         assert made.each(lambda _: torch.get_num_threads(), range(4)) == [2] * 4
+        assert torch.get_num_threads() == 2
         made.close()
         later = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
         later.start()

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Barrier
 from typing import Any
 
 import torch
@@ -35,25 +34,17 @@ def in_turn(*passes: Pass) -> tuple[Output, ...]:
 class InThreads:
     """Runs up to ``count`` passes at the same time on the CPU, and their backward passes too.
 
-    The passes must share no weights and no buffers. The threads of torch are divided among them.
+    The passes must share no weights and no buffers. Until :meth:`close`, each pass has its share of
+    torch's threads, and so has the caller: threads of the caller would wait for each other too.
     Grad mode and autocast are those of the caller. Dropout of each pass comes from a generator
     seeded by a draw of torch's own, so the result does not depend on which thread is faster.
     Gradients of the outputs reach the weights by ``backward()`` alone, not by ``autograd.grad``.
     """
 
     def __init__(self, count: int) -> None:
-        threads = torch.get_num_threads()
+        self._before = torch.get_num_threads()
+        torch.set_num_threads(max(1, self._before // count))  # new threads begin with it too
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="pass")
-        started, each = Barrier(count), max(1, threads // count)
-
-        def start() -> None:
-            torch.set_num_threads(each)
-            torch.get_num_threads()  # a thread takes the last number set anywhere at first use: now
-            started.wait()
-
-        for future in [self._pool.submit(start) for _ in range(count)]:
-            future.result()
-        torch.set_num_threads(threads)
 
     def __call__(self, *passes: Pass) -> tuple[Output, ...]:
         """Run passes at the same time, and return their outputs."""
@@ -80,8 +71,9 @@ class InThreads:
         return list(self._pool.map(work, *arguments))
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and give the caller back its own."""
         self._pool.shutdown()
+        torch.set_num_threads(self._before)
 
 
 def _run(gradient: bool, autocast: bool, dtype: torch.dtype, run: Pass, seed: int) -> Output:
