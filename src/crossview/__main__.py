@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from crossview.cli import main
+from crossview.core.processes import end_on_signals
 
-main()
+
+def main() -> None:
+    """Run the command. Ctrl-C is heeded before the command itself is imported."""
+    end_on_signals()
+    from crossview.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

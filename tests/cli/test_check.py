@@ -56,6 +56,18 @@ def test_a_sound_folder(run, sound):
     ):
         assert part in out
     assert max(len(line) for line in out.splitlines()) <= 80
+    assert not [line for line in out.splitlines() if line.endswith(" ")]
+
+
+@pytest.mark.parametrize("folder", [".", "images"])
+def test_an_empty_folder_has_no_tables(run, tmp_path, folder):
+    (tmp_path / "scans" / folder).mkdir(parents=True)
+    code, out, _ = run(tmp_path / "scans")
+    title, empty, problem, *rest = out.splitlines()
+    assert code == 2
+    assert (title, empty) == ("scans: source folder, 0 cases, 0 channels", "")
+    assert problem.startswith("error: the folder ")
+    assert rest[-1] == "1 error, 0 warnings. Fix the errors before training."
 
 
 def test_every_fault_is_reported_at_once(run, faulty):

@@ -14,22 +14,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from tests.helpers.command import crossview, sets
+from tests.helpers.command import SMALL, crossview, sets
 from tests.helpers.made_folder import write_nifti
 
 from crossview import cli
 from crossview.networks import NETWORKS
 from crossview.training import checkpoint
 
-SMALL = (
-    "data.size=16",
-    "data.patch=[8,8,8]",
-    "data.test=2",
-    "data.unlabelled=4",
-    "network.filters=2",
-    "network.levels=2",
-    "training.precision=float32",
-)
 TINY = sets(*SMALL, "method.pretrain_steps=1", "method.train_steps=2")
 
 
@@ -389,7 +380,7 @@ CPS = ["train", "demo", "--out", "RUN", *sets("method.name=cps"), "--set"]
         (["train", "demo", "--out", "RUN", *sets("training.labelled_batch=3")], "an even number"),
         ([*BCP, "training.unlabelled_batch=5"], "an even number"),
         ([*CPS, "training.unlabelled_batch=3", *sets("method.cutmix=true")], "an even number"),
-        (["train", "demo", "--out", "RUN", *sets("data.patch=[12,12,9]")], "a multiple of 4"),
+        (["train", "demo", "--out", "RUN", *sets("data.patch=[12,12,9]")], "multiples of 4"),
         (["bench", "phantm", "--out", "RUN"], "did you mean phantom"),
         (["compare", "RUN"], "not a run folder"),
         (["list", "things"], "no list of 'things'"),

@@ -16,12 +16,30 @@ from crossview.evaluation.rows import Row
 
 def shown(comparison: Comparison, width: int) -> str:
     console = Console(width=width, file=io.StringIO())
-    console.print(comparison_table(comparison))
+    console.print(comparison_table(comparison, width))
     return console.file.getvalue()
 
 
 def of(*rows: Row, notes: tuple[str, ...] = ()) -> str:
     return shown(made_comparison(*rows, notes=notes), 200)
+
+
+def test_empty_predictions_are_told_at_any_width():
+    rows = (made_row(empty={"missed": 3}), made_row("cml", empty={}))
+    narrow, wide = (shown(made_comparison(*rows), width) for width in (48, 160))
+    of_all = rows[0].predictions
+    told = f"Empty predictions: supervised: missed 3 of {of_all}."
+    assert told in " ".join(narrow.split())
+    assert f"missed 3 of {of_all}" in wide
+    assert "Empty predictions:" not in wide
+    assert "Empty" in wide.splitlines()[3]
+
+
+def test_the_rest_is_where_the_command_puts_it():
+    console = Console(width=60, file=io.StringIO())
+    console.print(comparison_table(made_comparison(made_row()), 30, "in the report"))
+    assert "Jaccard, ASD, Training: in the report." in console.file.getvalue()
+    assert "--out" not in console.file.getvalue()
 
 
 def test_markup_in_names_stays_text():
@@ -31,7 +49,8 @@ def test_markup_in_names_stays_text():
 def test_the_line_above_says_once_what_is_the_same_in_every_row():
     rows = [made_row(steps=17000), against_baseline(0.01, 0.03, steps=17000)]
     assert of(*rows).count("17,000 steps") == 1
-    assert of(*rows).startswith("test cases, setting demo, 17,000 steps, 2 seeds")
+    above = "test cases, setting demo, 17,000 steps, 2 seeds, selection last"
+    assert of(*rows).startswith(above)
     bcp = against_baseline(0.01, 0.03, "bcp", steps=9000)
     assert of(*rows, bcp).count("17,000 steps") == 2
     assert "9,000 steps" in of(*rows, bcp)
@@ -54,10 +73,13 @@ def test_the_columns_that_decide_are_never_shortened(width):
         "better, p = 0.026",
         "HD95",
         "mean_teacher (released)",
-        "--out",
     ):
         assert words in text
-    assert "ASD (" not in text
+    headings, last = " ".join(text.splitlines()[2:4]), text.splitlines()[-1]
+    assert "Empty" in headings
+    for name in ("Jaccard", "ASD", "Training"):
+        assert (name in headings) != (name in last)
+    assert width < 160 or "Training" in headings
 
 
 def test_few_notes_are_shown_and_the_others_are_counted():
@@ -65,7 +87,7 @@ def test_few_notes_are_shown_and_the_others_are_counted():
     text = of(made_row(), notes=notes)
     assert "Note 3." in text
     assert "Note 4." not in text
-    assert "2 more notes: in the report" in text
+    assert "2 more notes: in a table written by --out" in text
     assert "more note" not in of(made_row(), notes=notes[:4])
 
 

@@ -46,6 +46,17 @@ def test_unlabelled_scans_are_named_and_drawn(capsys, trained, method):
         assert sheet.height > 3 * 300
 
 
+def test_more_than_there_are(capsys, trained):
+    code, out, err = crossview(capsys, "suggest", trained / "cml", "-n", 99)
+    assert code == 0
+    assert "the data set has only 5 unlabelled scans; all are listed" in err
+    assert sum(f"case{number:02}" in out for number in range(2, 7)) == 5
+    assert "doubt need not fall from row to row" in " ".join(out.split())
+    _, out, err = crossview(capsys, "suggest", trained / "cml", "-n", 99, "--json")
+    assert len(json.loads(out)) == 5
+    assert "only" not in crossview(capsys, "suggest", trained / "cml", "-n", 5)[2]
+
+
 def test_for_programs_and_into_another_folder(capsys, trained, tmp_path):
     code, out, _ = crossview(
         capsys, "suggest", trained / "cml", "-n", 1, "--json", "--out", tmp_path / "next"

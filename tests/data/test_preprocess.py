@@ -199,3 +199,95 @@ def test_a_scan_that_would_fill_the_memory_is_refused(monkeypatch):
     monkeypatch.setattr(preprocess, "LARGEST", 1000)
     with pytest.raises(UserError, match="20 x 20 x 20 voxels"):
         Preprocessing(spacing=(0.5, 0.5, 0.5)).shape((10, 10, 10), (1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "found"),
+    [
+        ((64, 64, 32), (5e-4, 5e-4, 2e-3), "1 x 1 x 1 voxels"),  # µm taken for mm
+        ((64, 64, 32), (0.004, 0.005, 2), "1 x 1 x 64 voxels"),
+        ((64, 1, 32), (5e-4, 1, 2e-3), "1 x 1 x 1 voxels"),
+    ],
+)
+def test_a_scan_that_would_collapse_is_refused(shape, spacing, found):
+    with pytest.raises(UserError, match="would be too small") as error:
+        Preprocessing(spacing=(0.5, 1, 1)).shape(shape, spacing, "a.nii")
+    (problem,) = error.value.problems
+    assert problem.where == "a.nii"
+    assert found in problem.found
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 2), (64, 64, 1), (64, 1, 1), (1, 1, 1), (4, 4, 2)])
+def test_few_slices_are_no_collapse(shape):
+    assert Preprocessing(spacing=(1, 1, 5)).shape(shape, (1, 1, 2)) == (*shape[:2], 1)
+    assert Preprocessing(spacing=(2, 2, 2)).shape((2, 2, 2), (1, 1, 1)) == (1, 1, 1)
+
+
+def test_a_scan_without_a_border_is_normalised_as_ever():
+    volume = values(2, 9, 8, 7)
+    found, former = (
+        Preprocessing(way).image(volume, None) for way in ("z_score_unpadded", "z_score_clipped")
+    )
+    np.testing.assert_array_equal(found, former)
+
+
+@pytest.mark.parametrize("shape", [(2, 24, 20), (1, 14, 12, 10)])
+@pytest.mark.parametrize("times", [1.5, 2, 3])
+@pytest.mark.parametrize("value", [0, -32768, 300])
+def test_padding_does_not_change_the_rest(shape, times, value):
+    scan = np.asfortranarray(values(*shape) + 500)  # as a NIfTI file is laid out
+    sides = [round((times - 1) * side) for side in shape[1:]]
+    before = [side // 3 for side in sides]
+    after = [side - first for side, first in zip(sides, before, strict=True)]
+    wide = np.pad(scan, [(0, 0), *zip(before, after, strict=True)], constant_values=value)
+    box = tuple(slice(a, a + n) for a, n in zip(before, shape[1:], strict=True))
+    for spacing in ((), (0.8,) * len(box)):
+        raw = Preprocessing("z_score_unpadded", spacing=spacing)
+        found = raw.image(np.asfortranarray(wide), (1,) * len(box))
+        np.testing.assert_array_equal(found, raw.image(scan, (1,) * len(box)))
+        assert raw.box(wide) == box
+
+
+@pytest.mark.parametrize("first", ["image", "label"])
+def test_training_sees_image_and_label_without_padding(make_case, first):
+    image, label = values(1, 6, 5, 4), ball(6, 5, 4)
+    widths = [(2, 3), (0, 4), (1, 0)]
+    case = make_case("a", np.pad(image, [(0, 0), *widths]), np.pad(label, widths))
+    raw = Preprocessing("z_score_unpadded", spacing=(2, 1, 1))
+    found, plain = (
+        raw.case(replace(each, spacing=(1, 1, 1))) for each in (case, make_case("b", image, label))
+    )
+    if first == "label":
+        found.read_label()
+    np.testing.assert_array_equal(found.read_image(), plain.read_image())
+    np.testing.assert_array_equal(found.read_label(), plain.read_label())
+    whole = Preprocessing("z_score_clipped").case(case)
+    assert whole.read_image().shape[1:] == whole.read_label().shape == (11, 9, 5)
+
+
+def test_a_label_of_another_shape_is_not_cut_to_fit(make_case):
+    case = make_case("a", np.pad(values(1, 6, 5, 4), 2), ball(6, 5, 4))
+    found = Preprocessing("z_score_unpadded").case(case)
+    assert found.read_label().shape == (6, 5, 4)
+    other = make_case(
+        "a", np.pad(values(1, 6, 5, 4), [(0, 0), (2, 2), (2, 2), (2, 2)]), ball(12, 12, 12)
+    )
+    assert Preprocessing("z_score_unpadded").case(other).read_label().shape == (12, 12, 12)
+
+
+@pytest.mark.parametrize("way", ["z_score_clipped", "z_score_unpadded"])
+def test_what_little_a_black_scan_shows_is_kept(way):
+    """40 of 32,000 voxels, 0.125 %: both percentiles are 0."""
+    scan = np.zeros((1, 40, 40, 20), np.float32)
+    scan[0, 5:35:3, 7, 4:16:3] = 100
+    raw = Preprocessing(way)
+    found, signal = raw.image(scan, None), scan[:, *raw.box(scan)] > 0
+    assert np.isfinite(found).all()
+    assert found[signal].min() > 2 > 0 >= found[~signal].max()
+
+
+@pytest.mark.parametrize("way", ["z_score", "min_max", "z_score_clipped", "z_score_unpadded"])
+def test_a_spread_too_small_for_its_number_type_is_none(way):
+    scan = np.zeros((8, 8), np.float32)
+    scan[3, 3] = np.float32(1e-45)
+    assert np.isfinite(normalised(scan, way)).all()

@@ -364,7 +364,7 @@ def test_notes_say_what_else_differs(runs, tmp_path):
     )
     assert "bf16, float32" in notes
     assert "Fewer than 3 seeds, so the spread over seeds is uncertain: bcp." in notes
-    assert "Only 6 patients" in notes
+    assert "Intervals over only 6 patients" in notes
     assert notes.count("cropped around the ground truth") == 1
 
 

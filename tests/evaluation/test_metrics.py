@@ -17,7 +17,7 @@ from medpy.metric import binary as medpy
 from scipy import ndimage
 from tests.helpers.golden_numbers import load
 
-from crossview.evaluation.metrics import Measures, distances, measure, overlap, surface
+from crossview.evaluation.metrics import Measures, distances, measure, overlap, points, surface
 
 GOLDEN = load("metrics")
 GOLDEN_CASES = sorted(key.removesuffix("_values") for key in GOLDEN if key.endswith("_values"))
@@ -119,7 +119,7 @@ PREDICTIONS = {
 
 @pytest.mark.parametrize("spacing", [None, (0.7, 1.9, 5.0)])
 @pytest.mark.parametrize("prediction", PREDICTIONS.values(), ids=PREDICTIONS)
-def test_every_way_to_the_nearest_voxel_is_exact(prediction, spacing):
+def test_distances_of_near_far_and_many_voxels_are_exact(prediction, spacing):
     assert_equal_to_medpy(prediction, TRUTH, spacing)
     assert_equal_to_medpy(TRUTH, prediction, spacing)
 
@@ -127,9 +127,9 @@ def test_every_way_to_the_nearest_voxel_is_exact(prediction, spacing):
 def test_distances_come_in_array_order():
     origin, target = PREDICTIONS["a few voxels far away"], PREDICTIONS["near"]
     expected = ndimage.distance_transform_edt(~target, sampling=(1.0, 2.0, 3.0))[origin]
-    np.testing.assert_allclose(
-        distances(origin, target, np.array([1.0, 2.0, 3.0])), expected, rtol=1e-13
-    )
+    sides = np.array([1.0, 2.0, 3.0])
+    found = distances(points(origin, sides), points(target, sides))
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
 
 
 def test_surface_is_the_mask_without_its_erosion():

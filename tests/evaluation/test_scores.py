@@ -18,6 +18,7 @@ from crossview.evaluation.scores import (
     Score,
     read_cases,
     read_summary,
+    shown_unit,
     summarise,
     write,
 )
@@ -235,3 +236,26 @@ def test_reading_what_is_not_there_or_broken(tmp_path):
         (tmp_path / "cases.csv").write_text(text)
         with pytest.raises(UserError, match=r"cases\.csv"):
             read_cases(folder)
+
+
+def test_cases_of_one_patient_are_counted_and_scored_together():
+    made = [
+        Score(case, patient, "", 1, good(dice))
+        for case, patient, dice in (("a1", "a", 0.9), ("a2", "a", 0.7), ("b1", "b", 0.6))
+    ]
+    found = summary_of(made)
+    assert found["patients"] == 2
+    assert [(each["patient"], each["cases"]) for each in found["by_patient"]] == [
+        ("a", 2),
+        ("b", 1),
+    ]
+    assert [each["dice"] for each in found["by_patient"]] == pytest.approx([0.8, 0.6])
+    assert summary_of(scores({"a": [good(0.9)]}))["by_patient"] == []
+
+
+def test_distances_in_images_count_pixels():
+    found = summary_of(scores({"a": [good(0.9)]}), dimensions=2)
+    assert (found["unit"], shown_unit(found)) == ("voxel", "pixel")
+    assert "Distances in pixel," in found["convention"]
+    assert shown_unit({**found, "unit": "mm"}) == "mm"
+    assert shown_unit(summary_of(scores({"a": [good(0.9)]}), dimensions=3)) == "voxel"

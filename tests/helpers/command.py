@@ -4,6 +4,17 @@ import sys
 
 from crossview import cli
 
+SMALL = (
+    "data.size=16",
+    "data.patch=[8,8,8]",
+    "data.test=2",
+    "data.unlabelled=4",
+    "network.filters=2",
+    "network.levels=2",
+    "training.precision=float32",
+)
+"""Keys of recipe "demo" that make a run of a second."""
+
 
 def sets(*texts: str) -> list[str]:
     """Return the arguments that set keys of a recipe."""

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.helpers.command import SMALL, sets
+
 from crossview.core.plugins import LOADED
 
 NAME = "own:Own"
@@ -31,19 +33,7 @@ class Own(Method):
     def views(self, image):
         return {"network": self.network(image).logits}
 """
-SMALL = (
-    "data.size=16",
-    "data.patch=[8,8,8]",
-    "data.test=2",
-    "data.unlabelled=4",
-    "network.filters=2",
-    "network.levels=2",
-)
-TINY = [
-    word
-    for key in (*SMALL, "training.precision=float32", "training.log_every=1")
-    for word in ("--set", key)
-]
+TINY = sets(*SMALL, "training.log_every=1")
 
 
 def forget() -> None:

@@ -7,10 +7,11 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
+from tests.helpers.made_folder import write_picture
 from tests.helpers.predicting import predictions
 
 from crossview.core.errors import UserError
-from crossview.data.io import nifti
+from crossview.data.io import nifti_file as stored_nifti
 from crossview.data.sources.source import DataOptions
 from crossview.inference.files import predict_files
 from crossview.inference.inputs import find_scans
@@ -172,13 +173,66 @@ def test_channels_in_files_of_their_own_are_one_scan(tmp_path):
     for name in names:
         (tmp_path / name).touch()
     scans, (incomplete,) = find_scans([tmp_path], 2)
-    assert [(scan.name, len(scan.files)) for scan in scans] == [("b", 1), ("a", 2)]
+    assert [(scan.name, len(scan.files)) for scan in scans] == [("a", 2), ("b", 1)]
     assert "c.nii.gz" in incomplete.where
     assert (incomplete.found, incomplete.expected) == ("_0001", "_0000, _0001")
     scans, problems = find_scans([tmp_path], 1)
     # A number may be part of a name where there is one channel.
     assert [f"{scan.name}{scan.suffix}" for scan in scans] == names
     assert problems == []
+
+
+def names_in(folder, channels, numbered=False):
+    scans, problems = find_scans([folder], channels, numbered)
+    return {scan.name: len(scan.files) for scan in scans}, [problem.found for problem in problems]
+
+
+def test_the_header_decides_if_a_number_is_a_channel(tmp_path):
+    both = np.stack([values(), values(1)], -1)
+    nifti_file(tmp_path / "one" / "amos_0000.nii.gz", both)
+    assert names_in(tmp_path / "one", 2) == ({"amos_0000": 1}, [])
+    assert names_in(tmp_path / "one", 2, numbered=True) == ({"amos": 1}, [])
+    nifti_file(tmp_path / "one" / "amos_0001.nii.gz", both)
+    assert names_in(tmp_path / "one", 2) == ({"amos_0000": 1, "amos_0001": 1}, [])
+    for channel in range(2):
+        nifti_file(tmp_path / "apart" / f"amos_000{channel}.nii.gz", both[..., channel])
+    for numbered in (False, True):
+        assert names_in(tmp_path / "apart", 2, numbered) == ({"amos": 2}, [])
+    assert names_in(tmp_path / "apart", 3) == ({}, ["_0000, _0001"])
+    nifti_file(tmp_path / "apart" / "amos_0001.nii.gz", both)
+    assert names_in(tmp_path / "apart", 2) == ({"amos_0001": 1}, ["_0000"])
+    assert names_in(tmp_path / "apart", 3) == ({"amos": 2}, [])
+
+
+def test_the_pixels_of_a_colour_image_are_its_channels(tmp_path):
+    for number in range(2):
+        write_picture(tmp_path / f"frame_000{number}.png", np.zeros((4, 5, 3), np.uint8))
+    assert names_in(tmp_path, 3) == ({"frame_0000": 1, "frame_0001": 1}, [])
+
+
+def test_one_channel_is_named_as_in_training(tmp_path):
+    for name in ("p7_0000", "p8", "p9_0001", "q_0000", "q_0001"):
+        nifti_file(tmp_path / f"{name}.nii.gz", values())
+    assert list(names_in(tmp_path, 1)[0]) == ["p7_0000", "p8", "p9_0001", "q_0000", "q_0001"]
+    # Two numbers of one channel: they count cases, not channels.
+    assert list(names_in(tmp_path, 1, True)[0]) == ["p7", "p8", "p9_0001", "q_0000", "q_0001"]
+
+
+def test_images_of_other_formats_are_named(predict, tmp_path):
+    nifti_file(tmp_path / "scans" / "a.nii", values())
+    (tmp_path / "scans" / "h.img").mkdir()
+    others = ["b.mha", "c.hdr", "c.img", "d.JPG", "e.dcm", "f.img.gz", ".g.mha"]
+    for name in (*others, "notes.txt", "a.json"):
+        (tmp_path / "scans" / name).touch()
+    remarks = []
+    predict([tmp_path / "scans"], tmp_path / "out", remark=remarks.append)
+    (line,) = remarks
+    assert line.startswith(f"{tmp_path / 'scans'}: 6 files are skipped (b.mha, c.hdr, ")
+    assert "convert volumes to NIfTI" in line
+    (tmp_path / "scans" / "a.nii").unlink()
+    (problem,) = problems_of(predict, [tmp_path / "scans"], tmp_path / "none")
+    assert problem.found.startswith("6 in other formats: b.mha")
+    assert "convert" in problem.fix
 
 
 def test_a_file_given_twice_is_predicted_once(predict, tmp_path, monkeypatch):
@@ -249,7 +303,7 @@ def test_an_input_is_never_overwritten(predict, tmp_path, link):
 def test_an_output_that_is_a_file_is_refused(predict, tmp_path):
     path = nifti_file(tmp_path / "a.nii", values())
     (told,) = problems_of(predict, [path], path)
-    assert "not a folder" in told.what
+    assert "is a file" in told.found
 
 
 def test_a_write_that_fails_leaves_nothing_and_the_others_are_done(predict, tmp_path, monkeypatch):
@@ -271,13 +325,13 @@ def test_a_write_that_fails_leaves_nothing_and_the_others_are_done(predict, tmp_
 def test_an_interruption_leaves_whole_files_only(predict, tmp_path, monkeypatch):
     inputs = [nifti_file(tmp_path / "scans" / f"{name}.nii.gz", values()) for name in "ab"]
 
-    class Interrupted(nifti.gzip.GzipFile):
+    class Interrupted(stored_nifti.gzip.GzipFile):
         def write(self, data):
             if self.fileobj.name.endswith("b.nii.gz.part"):
                 raise KeyboardInterrupt
             return super().write(data)
 
-    monkeypatch.setattr(nifti.gzip, "GzipFile", Interrupted)
+    monkeypatch.setattr(stored_nifti.gzip, "GzipFile", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict(inputs, tmp_path / "out")
     assert everything(tmp_path / "out") == ["a.nii.gz"]

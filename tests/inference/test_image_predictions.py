@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from tests.helpers.predicting import read_scan, write_scan
 
 from crossview.core.errors import UserError
 from crossview.data.io.image import read_label
+
+KINDS = ("probability", "disagreement")
 
 
 def read(*files, channels=1, dimensions=(2, 3), name="a"):
@@ -43,6 +46,12 @@ def test_a_mask_has_its_images_format_name_and_size(tmp_path, suffix, dtype):
             np.testing.assert_array_equal(np.asarray(pages), probability[page])
     with Image.open(tmp_path / "out" / "disagreement" / "a b.tif") as page:
         np.testing.assert_array_equal(np.asarray(page), doubt)
+    # Another reader finds the same numbers.
+    maps = [tifffile.imread(tmp_path / "out" / kind / "a b.tif") for kind in KINDS]
+    np.testing.assert_array_equal(maps[0], probability)
+    np.testing.assert_array_equal(maps[1], doubt)
+    if suffix != ".png":
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / path.name), label)
     assert not list(tmp_path.rglob("*.part"))
 
 
@@ -51,6 +60,18 @@ def test_colours_are_channels(tmp_path):
     assert read(path, channels=3).image.shape == (3, *values.shape[:2])
     with pytest.raises(UserError, match="wrong number of channels"):
         read(path, channels=1)
+
+
+def test_a_grey_image_saved_in_colour_fits_a_model_of_one_channel(tmp_path):
+    path, values = image_file(tmp_path / "a.png", 6, 5)
+    Image.fromarray(values).convert("RGB").save(tmp_path / "rgb.png")
+    Image.fromarray(values).convert("RGB").save(tmp_path / "rgb.tif", compression="tiff_lzw")
+    expected = read(path).image
+    for name in ("rgb.png", "rgb.tif"):
+        np.testing.assert_array_equal(read(tmp_path / name).image, expected)
+        assert read(tmp_path / name, channels=3).image.shape == (3, 6, 5)
+    pair = read(path, tmp_path / "rgb.png", channels=2)
+    np.testing.assert_array_equal(pair.image, np.concatenate([expected, expected]))
 
 
 def test_channels_in_files_of_their_own(tmp_path):

@@ -208,7 +208,7 @@ def test_ct_has_one_scale_and_everything_else_its_own():
         [[-100.0, 300.0, 80.0, 50.0]],
     )
     found = planned(scans())
-    assert found["data.normalisation"] == "z_score_clipped"
+    assert found["data.normalisation"] == "z_score_unpadded"
     assert "data.intensities" not in found
 
 
@@ -230,3 +230,34 @@ def test_a_labelled_stage_waits_for_its_networks_unless_the_user_says_for_what()
     assert "method.ready_dice" not in {
         choice.key for choice in make_plan(scans(), {}, SUPERVISED, GPU).choices
     }
+
+
+def test_numbers_that_are_not_the_published_ones_have_their_reason():
+    ours = {"training.learning_rate": 0.1, "method.discrepancy_weight": 0.05}
+    given = {"training": {"learning_rate": 0.02}}
+    plan = make_plan(scans(), given, replace(CML, ours=ours), GPU)
+    reasons = {choice.key: (choice.value, choice.reason) for choice in plan.choices}
+    assert "training.learning_rate" not in reasons
+    value, reason = reasons["method.discrepancy_weight"]
+    assert value == 0.05
+    assert "0.2 published for LA" in reason
+
+
+@pytest.mark.parametrize(
+    ("steps", "few"),
+    [
+        ({}, False),
+        ({"train_steps": 563}, False),  # 188 more for the labelled stage
+        ({"train_steps": 561}, True),
+        ({"pretrain_steps": 125, "train_steps": 375}, True),
+    ],
+)
+def test_few_steps_have_a_caution(steps, few):
+    plan = make_plan(scans(), {"method": steps}, CML, CPU)
+    (reason,) = [choice.reason for choice in plan.choices if choice.key == "method.ready_dice"]
+    assert ("steps in all are few (a plan for a CPU has 1,500)" in reason) is few
+
+
+def test_a_border_that_is_labelled_is_no_padding():
+    assert planned(scans())["data.normalisation"] == "z_score_unpadded"
+    assert planned(scans(border_labelled=True))["data.normalisation"] == "z_score_clipped"

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.helpers.command import crossview
-from tests.helpers.made_folder import make_folder, write_nifti
+from tests.helpers.made_folder import make_folder, scan, write_nifti
 
 from crossview.core.errors import UserError
 from crossview.recipe.layers import layers
 from crossview.recipe.planned import asked_on_resume, open_keys, resolve_planned
+from crossview.recipe.reasons import OURS
 from crossview.recipe.resolve import resolve
 from crossview.runs.prepare import find_splits, scored_cases
 from crossview.runs.run import Run
@@ -176,6 +177,26 @@ def test_a_planned_recipe_is_printed_to_edit_and_then_nothing_is_planned(capsys,
     assert not (tmp_path / "run" / "plan.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("method", "keys"),
+    [
+        ("cml", ["training.learning_rate", "method.discrepancy_weight"]),
+        ("supervised", ["training.learning_rate"]),
+    ],
+)
+def test_shipped_numbers_that_are_not_published_have_reasons(capsys, data, method, keys):
+    code, out, err = crossview(
+        capsys, "recipe", "folder", "--data", data, *sets(f"method.name={method}", *SMALL)
+    )
+    assert code == 0, err
+    recipe, plan = resolve_planned("folder", [f"method.name={method}", *SMALL], data)
+    assert plan is not None
+    told = {choice.key: choice for choice in plan.choices}
+    assert [key for key in OURS if key in told] == keys
+    assert (told["training.learning_rate"].value, recipe.training.learning_rate) == (0.1, 0.1)
+    assert "#   training.learning_rate = 0.1\n#       ten times the published 0.01" in out
+
+
 def test_on_resume_the_stored_recipe_rules(capsys, tmp_path, data):
     run = tmp_path / "run"
     command = ("train", "folder", "--data", data, "--out", run, *sets(*TINY))
@@ -319,6 +340,7 @@ def test_another_method_plans_its_own_batch_and_steps(tmp_path, data):
     assert {choice.key for choice in plan.choices} == {
         "training.labelled_batch",
         "training.unlabelled_batch",
+        "training.learning_rate",
         "method.steps",
     }
 
@@ -355,7 +377,7 @@ def test_a_single_validation_case_is_scored_only_if_it_selects(data, texts, scor
     [
         (["data.pach=[8,8,8]"], "did you mean patch"),
         (["data.patch=large"], "'patch'"),
-        (["data.patch=[10,8,8]", "network.levels=3"], "use 8 or 12"),
+        (["data.patch=[10,8,8]", "network.levels=3"], r"use \[8, 8, 8\] or \[12, 8, 8\]"),
         (["training.labelled_batch=3"], "even"),
         (["network.name=unet", "data.patch=[8,8,8]"], "2D network"),
     ],
@@ -475,6 +497,41 @@ def test_images_come_back_as_masks_of_their_format(capsys, tmp_path):
         assert set(np.unique(np.asarray(mask))) <= {0, 1}
 
 
+def test_grey_images_saved_in_colour_train_and_predict_as_one_channel(capsys, tmp_path):
+    data, run = tmp_path / "data", tmp_path / "run"
+    for folder in ("images", "labels"):
+        (data / folder).mkdir(parents=True)
+    for number in range(4):
+        mask = np.zeros((20, 22), np.uint8)
+        mask[5:12, 6 + number : 15] = 255
+        noise = np.random.default_rng(number).normal(0, 5, mask.shape)
+        image = Image.fromarray((60 + mask // 3 + noise).astype(np.uint8))
+        image.convert("RGB" if number else "L").save(data / "images" / f"{number}.png")
+        if number < 3:
+            Image.fromarray(mask).save(data / "labels" / f"{number}.png")
+    keys = (
+        "network.filters=2",
+        "method.pretrain_steps=1",
+        "method.train_steps=1",
+        "training.precision=float32",
+    )
+    code, _, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))
+    assert code == 0, err
+    planned = json.loads((run / "plan.json").read_text())
+    assert planned["fingerprint"]["channels"] == 1
+    (choice,) = [each for each in planned["choices"] if each["key"] == "data.colour"]
+    assert (choice["value"], Run.open(run).recipe.data.colour) == ("grey", "grey")
+    with Image.open(data / "images" / "3.png") as image:
+        image.convert("L").save(data / "grey.png")
+    outputs = []
+    for file in (data / "images" / "3.png", data / "grey.png"):
+        code, _, err = crossview(capsys, "predict", run, file, "--out", tmp_path / "out")
+        assert code == 0, err
+        with Image.open(tmp_path / "out" / file.name) as mask:
+            outputs.append(np.asarray(mask))
+    np.testing.assert_array_equal(*outputs)
+
+
 def test_without_test_cases_the_next_step_is_to_predict(capsys, tmp_path):
     data, run = make_folder(tmp_path / "scans"), tmp_path / "run"
     keys = (
@@ -508,3 +565,23 @@ def test_what_check_calls_an_error_is_one_for_training_too(capsys, tmp_path):
     code, _, err = crossview(capsys, "train", "folder", "--data", root, "--out", tmp_path / "run")
     assert (code, "the label values are not consecutive class numbers" in err) == (2, True), err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("empty labels", "every label contains background only"),
+        ("a channel more", "the scan has an unexpected shape"),
+    ],
+)
+def test_each_fault_of_a_set_is_told_once(tmp_path, change, told):
+    root = make_folder(tmp_path)
+    image, label = scan(3)
+    if change == "empty labels":
+        for file in (root / "labels").iterdir():
+            write_nifti(file, np.zeros_like(label))
+    else:
+        write_nifti(root / "images/case03.nii.gz", np.stack([image, image + 1], axis=-1))
+    with pytest.raises(UserError) as caught:
+        resolve_planned("folder", ["method.name=supervised"], root)
+    assert [problem.what for problem in caught.value.problems] == [told]

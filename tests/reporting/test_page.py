@@ -404,3 +404,25 @@ def test_the_report_is_replaced_whole(make_run: MakeRun, monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="disk full"):
         write_report(run)
     assert (run / "report.html").read_text(encoding="utf-8") == first
+
+
+def test_patients_with_several_cases_have_a_table_of_their_own(make_run: MakeRun) -> None:
+    dice = {"annika_ED": [0.9], "annika_ES": [0.7], "beatrix_ED": [0.5], "beatrix_ES": [0.3]}
+    rows = [
+        {"patient": name, "cases": 2, "dice": mean, "jaccard": 0.5, "hd95": 1.0, "asd": None}
+        for name, mean in (("annika", 0.8), ("beatrix", 0.4))
+    ]
+    run = make_run(dice=dice, by_patient=rows)
+    cases = run / "evaluation" / "test" / "cases.csv"
+    lines = [line.split(",") for line in cases.read_text().splitlines()]
+    for line in lines[1:]:
+        line[1] = line[0].partition("_")[0]
+    cases.write_text("\n".join(map(",".join, lines)))
+    text = page_of(run).text
+    assert "Mean Dice on 4 test cases of 2 patients" in text
+    assert "over 2 patients" in text
+    assert "Each patient, worst first" in text
+    assert text.index("beatrix 2 40.00") < text.index("annika 2 80.00")
+    hidden = write_report(run, names=False).read_text()
+    assert "annika" not in hidden
+    assert "beatrix" not in hidden

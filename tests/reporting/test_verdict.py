@@ -263,7 +263,11 @@ def test_failures_are_counted_and_named(make_run: MakeRun) -> None:
     text = " ".join(result_sentences(run.evaluations[0])).replace("\u00a0", " ")
     assert "In 1 case a structure was missed altogether: b." in text
     assert "In 1 case a structure was found where there is none: a." in text
-    assert "On 3 test cases the mean Dice is 90.36 % (95 % interval 88.90 to 91.60)." in text
+    assert (
+        "On 3 test cases the mean Dice is 90.36 % (95 % interval 88.90 to 91.60 over 3 patients)."
+        in (text)
+    )
+    assert "Intervals over only 3 patients are rough" in text
     assert "Half of the cases reach 80.00 % or more; the worst, b, has 0.00 %." in text
 
 

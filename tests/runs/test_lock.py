@@ -12,7 +12,8 @@ from tests.cli.test_cli import TINY
 from tests.helpers.command import crossview
 from tests.helpers.tiny_suite import suite_file
 
-from crossview.runs.lock import LOCK, LockedError, locked
+from crossview.core.busy import LOCK, worker
+from crossview.runs.lock import LockedError, locked
 
 HOLDER = """
 import sys, time
@@ -54,6 +55,37 @@ def test_another_process_is_named_and_its_end_frees_the_folder(holder, tmp_path)
     with locked(tmp_path):
         assert f"process {os.getpid()} on " in (tmp_path / LOCK).read_text()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_live_run_is_not_told_to_be_resumed(holder, capsys, tmp_path):
+    run = tmp_path / "run"
+    train = ("train", "demo", "--out", run, *TINY)
+    assert crossview(capsys, *train, "--max-steps", 1)[0] == 0
+    stopped = (run / "report.html").read_text()
+    assert "To resume it" in stopped
+    process = holder(run)
+    assert crossview(capsys, "report", run)[0] == 0
+    page = (run / "report.html").read_text()
+    assert f"still training (process {process.pid} on " in page
+    assert "at step 1 of 3 when this page was written" in page
+    assert "resume" not in page.partition("<h2>How to read")[0]
+    err = crossview(capsys, "evaluate", run, "--cases", 1)[2]
+    assert f"the run is still training (process {process.pid} on " in err
+    assert "resume" not in err
+    for command in (("compare", run), train):
+        code, _, err = crossview(capsys, *command)
+        assert code == 2
+        assert "wait until it has finished" in err
+        assert "resume" not in err
+    process.kill()
+    process.communicate()
+    assert worker(run) == "", "a killed process leaves its file, which says nothing"
+    assert "resume" in crossview(capsys, "compare", run)[2]
+
+
+def test_the_own_work_is_no_other_process(tmp_path):
+    with locked(tmp_path):
+        assert worker(tmp_path) == ""
 
 
 def test_a_thread_that_holds_it_may_ask_again_and_another_may_not(tmp_path):

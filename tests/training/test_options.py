@@ -13,7 +13,8 @@ from tests.helpers.small_run import assert_bit_equal, small
 from crossview.core.errors import UserError
 from crossview.recipe.resolve import resolve
 from crossview.runs.evaluate import evaluate
-from crossview.runs.run import Run, trained_method
+from crossview.runs.run import Run
+from crossview.runs.weights import trained_method
 
 
 def test_the_memory_for_volumes_is_no_key_any_more():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import signal
 import sys
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ from crossview.cli import scans, show, train
 from crossview.cli.console import print_errors
 from crossview.cli.options import flag
 from crossview.core.errors import Terminated, UserError, fail, of_system
-from crossview.core.processes import leave, place, share_cores
+from crossview.core.processes import end_on_signals, leave, place, share_cores
 
 VERBS = (
     train.demo,
@@ -62,10 +61,6 @@ def options(
         fail(what, found=found, expected="one", fix=fix)
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise Terminated
-
-
 def main() -> None:
     """Run the command.
 
@@ -75,8 +70,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that the terminal's encoding lacks must not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")
-    with suppress(ValueError):  # not the main thread
-        signal.signal(signal.SIGTERM, _terminate)
+    end_on_signals()
     try:
         app()
     except BrokenPipeError:  # the reader of the output, such as head or less, has closed

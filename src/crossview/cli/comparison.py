@@ -1,6 +1,8 @@
-"""Comparison in the terminal: the columns and notes that decide, and where the rest is."""
+"""Comparison in the terminal: the columns and notes that decide, others that fit, and the rest."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -9,11 +11,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from crossview.core.text import count
+from crossview.core.text import count, duration
 from crossview.evaluation.compare import Comparison
 from crossview.evaluation.rows import Row
 from crossview.evaluation.tables import (
     difference_parts,
+    empty_parts,
     left_out,
     meaning,
     metric_names,
@@ -22,14 +25,48 @@ from crossview.evaluation.tables import (
 
 MOST_NOTES = 4
 
-
-def print_comparison(comparison: Comparison) -> None:
-    """Print a comparison. It fits 80 columns."""
-    Console().print(comparison_table(comparison))
+MEASURED = 500
+"""Columns of a terminal on which a table is measured: more than any table needs."""
 
 
-def comparison_table(comparison: Comparison) -> RenderableType:
+BY_OUT = "in a table written by --out"
+
+
+def print_comparison(comparison: Comparison, rest: str = BY_OUT) -> None:
+    """Print a comparison. It fits 80 columns, and a wide terminal gets more of them.
+
+    rest: where the columns are that have no room.
+    """
+    console = Console()
+    console.print(comparison_table(comparison, console.width, rest))
+
+
+def comparison_table(comparison: Comparison, width: int, rest: str = BY_OUT) -> RenderableType:
     """Return the table with its notes, under a line that says what all rows share."""
+    more = dict(_more(comparison.rows))
+    for shown in range(len(more), -1, -1):  # as many further columns as fit
+        table, above = _table(comparison, dict(list(more.items())[:shown]))
+        if not shown or Console(width=MEASURED).measure(table).maximum <= width:
+            break
+    missing = [heading.partition(" ")[0] for heading in list(more)[shown:]]
+    below = (
+        Padding(Text(note, style="dim"), (0, 0, 0, 1)) for note in _notes(comparison, missing, rest)
+    )
+    return Group(Text(above), table, *below)
+
+
+def _more(rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the further columns, the most telling first: heading and cells."""
+    names = metric_names(rows)
+    yield "Empty", ["\n".join(empty_parts(row)) for row in rows]
+    for metric in ("jaccard", "asd"):
+        cells = [spread_parts(row.metrics[metric], metric) for row in rows]
+        yield names[metric], ["\n".join(parts[:1]) for parts in cells]
+    yield "Training", [duration(row.seconds) for row in rows]
+
+
+def _table(comparison: Comparison, more: Mapping[str, Sequence[str]]) -> tuple[Table, str]:
+    """Return the table with further columns, and the line above it."""
     rows = comparison.rows
     facts = [_facts(row) for row in rows]
     shared = [texts[0] for texts in zip(*facts, strict=True) if len(set(texts)) == 1]
@@ -41,7 +78,10 @@ def comparison_table(comparison: Comparison) -> RenderableType:
         table.add_column(escape(heading.replace(" (", "\n(")), no_wrap=True)
     if comparison.baseline is not None:
         table.add_column(escape(f"Dice against\n{comparison.baseline}"))
-    for row, own in zip(rows, facts, strict=True):
+    for heading in more:
+        table.add_column(escape(heading.replace(" (", "\n(")), no_wrap=True)
+    fixed = len(table.columns) - len(more)
+    for place, (row, own) in enumerate(zip(rows, facts, strict=True)):
         apart = [text for text in own if text and text not in shared]
         hd95_parts = spread_parts(row.metrics["hd95"], "hd95")
         cells = (
@@ -50,17 +90,36 @@ def comparison_table(comparison: Comparison) -> RenderableType:
             [part for part in hd95_parts if part[0] != "["],
             _difference(row),
         )
-        table.add_row(*(escape("\n".join(lines)) for lines in cells[: len(table.columns)]))
-    below = (Padding(Text(note, style="dim"), (0, 0, 0, 1)) for note in _notes(comparison))
-    return Group(Text(above), table, *below)
+        texts = [
+            *("\n".join(lines) for lines in cells[:fixed]),
+            *(each[place] for each in more.values()),
+        ]
+        table.add_row(*map(escape, texts))
+    return table, above
 
 
-def _notes(comparison: Comparison) -> list[str]:
-    """Return the meaning of the numbers, the first notes, and where the rest is."""
+def _notes(comparison: Comparison, missing: Sequence[str], rest: str) -> list[str]:
+    """Return the meaning of the numbers, the first notes, and where the rest is.
+
+    Empty predictions are named here if their column has no room.
+    """
     first, others = comparison.notes[:MOST_NOTES], comparison.notes[MOST_NOTES:]
-    more = f", {count(len(others), 'more note')}" if others else ""
-    rest = f"Jaccard, ASD, classes, times{more}: in the report, or in a table written by --out."
-    return [meaning(comparison.baseline), *left_out(comparison.rows), *first, rest]
+    notes = [count(len(others), "more note")] if others else []
+    there = [name for name in missing if name != "Empty"]
+    several = ["classes"] if any(len(row.classes) > 1 for row in comparison.rows) else []
+    elsewhere = [*there, *several, *notes]
+    empty = [
+        f"{row.method}: {', '.join(parts)}"
+        for row in comparison.rows
+        if (parts := empty_parts(row)) != ["none"]
+    ]
+    return [
+        meaning(comparison.baseline),
+        *([f"Empty predictions: {'; '.join(empty)}."] if empty and "Empty" in missing else []),
+        *left_out(comparison.rows),
+        *first,
+        *([f"{', '.join(elsewhere)}: {rest}."] if elsewhere else []),
+    ]
 
 
 def _facts(row: Row) -> list[str]:
@@ -70,7 +129,9 @@ def _facts(row: Row) -> list[str]:
         f"protocol {row.protocol}" if row.protocol else "",
         f"{row.steps:,} steps",
         count(len(row.seeds), "seed"),
-        "" if row.selection == "last" else f"selected on {row.selection}",
+        "selection last"
+        if row.selection == "last"
+        else f"selected on {row.selection} ({row.checkpoint})",
         "scored in part" if any(run.partial for run in row.runs) else "",
     ]
 

@@ -46,10 +46,14 @@ def bar(what: str) -> Iterator[Progress]:
 
 
 def print_result(result: RenderableType) -> None:
-    """Print a result to standard output."""
+    """Print a result to standard output, without the spaces that rich puts at the ends of lines."""
     from rich.console import Console
 
-    Console().print(result)
+    console = Console()
+    with console.capture() as captured:
+        console.print(result)
+    for line in captured.get().splitlines():
+        print(line.rstrip(" "))
 
 
 def say(text: str) -> None:

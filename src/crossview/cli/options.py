@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crossview.core.errors import fail
+from crossview.core.errors import Problem, UserError, fail
 from crossview.core.run_folder import RunFolder
 
 
@@ -50,6 +50,16 @@ Sets = Annotated[
     ),
 ]
 
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        min=1,
+        help="Steps of the whole run; the stages and the schedule are scaled to it. "
+        "By default the recipe's.",
+    ),
+]
+
 Split = Annotated[str, typer.Option("--split", help="test or validation.")]
 
 
@@ -60,7 +70,10 @@ def check_one_of(resume: bool, overwrite: bool) -> None:
 
 
 def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
-    """Return the run folder of ``train``: --out, or the run to resume. Raise UserError if none."""
+    """Return the run folder of ``train``: --out, or the run to resume.
+
+    Raises UserError if none is given, and says so if there is no such recipe either.
+    """
     if out is not None:
         return out
     is_run = RunFolder(Path(recipe)).exists
@@ -71,7 +84,14 @@ def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
         fix = "add --resume to resume this run, or --out runs/NAME to start a new run of its recipe"
     elif resume:
         fix += ", or replace the recipe by the run folder to resume"
-    fail("no run folder is given", "--out", found="none", fix=fix)
+    from crossview.recipe.layers import load
+
+    problems = [Problem("no run folder is given", "--out", "none", fix=fix)]
+    try:
+        load(recipe)
+    except UserError as error:
+        problems = [*error.problems, *problems]
+    raise UserError(problems)
 
 
 def load_plugin(plugin: str | None) -> None:

@@ -21,7 +21,9 @@ from crossview.cli.options import (
     flag,
     load_plugin,
 )
+from crossview.core.busy import worker
 from crossview.core.errors import STOPS
+from crossview.core.text import count as number_of
 
 
 def check(
@@ -82,7 +84,9 @@ def evaluate(
     remarks = other_plugin(Run(run))
     if not Run(run).finished:
         resume = Run(run).command("train", "--resume")
-        remarks.append(f"the run is unfinished; resume it with {resume}")
+        by = worker(run)
+        how = f"is still training ({by})" if by else f"is unfinished; resume it with {resume}"
+        remarks.append(f"the run {how}")
     for text in remarks:
         say(f"remark: {text}")
 
@@ -171,6 +175,9 @@ def suggest(
     load_plugin(plugin)
     with bar("predicting") as progress:
         found = run_suggest(run, data, count=count, out=out, device=device, progress=progress)
+    if len(found) < count:
+        scans = number_of(len(found), "unlabelled scan")
+        say(f"remark: the data set has only {scans}; all are listed")
     if as_json:
         print(json.dumps([vars(each) for each in found], indent=1))
         return

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from crossview.cli.console import bar
-from crossview.cli.options import Data, Json, Plugin, RunPath, Sets, Split, flag, with_plugin
+from crossview.cli.options import Data, Json, Plugin, RunPath, Sets, Split, Steps, flag, with_plugin
 from crossview.core.errors import fail, nearest
 
 
@@ -65,13 +65,18 @@ def recipe(
     ],
     data: Data = None,
     sets: Sets = None,
+    steps: Steps = None,
     plugin: Plugin = None,
 ) -> None:
     """Print a recipe with every key resolved, to edit and train. --data plans 'folder'."""
+    from crossview.recipe.length import over_steps
     from crossview.recipe.planned import commented, resolve_planned
 
+    overrides = with_plugin(name, sets, plugin)
+    if steps is not None:
+        overrides += over_steps(name, overrides, steps)
     with bar("reading cases") as progress:
-        resolved, plan = resolve_planned(name, with_plugin(name, sets, plugin), data, progress)
+        resolved, plan = resolve_planned(name, overrides, data, progress)
     print(commented(resolved, plan), end="")
 
 

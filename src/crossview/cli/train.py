@@ -13,6 +13,7 @@ from crossview.cli.options import (
     Data,
     Plugin,
     Sets,
+    Steps,
     check_one_of,
     flag,
     load_plugin,
@@ -46,7 +47,7 @@ def demo(
     from crossview.runs.bench.demo import demo as run_demo
 
     result = run_demo(out, seeds=seeds, steps=steps, say=say)
-    print_comparison(result.comparison)
+    print_comparison(result.comparison, rest="in the report")
     print(f"report: {result.report}\ntable:  {result.csv}")
 
 
@@ -67,13 +68,18 @@ def train(
     ] = None,
     data: Data = None,
     sets: Sets = None,
+    steps: Steps = None,
     resume: Annotated[bool, flag("--resume", "Resume the run in this folder.")] = False,
     overwrite: Annotated[
         bool, flag("--overwrite", "Delete the run in this folder and start over.")
     ] = False,
     max_steps: Annotated[
         int | None,
-        typer.Option(min=0, help="Save and stop once the run has done this many steps."),
+        typer.Option(
+            min=0,
+            help="Save and stop once the run has done this many steps of its schedule, "
+            "to be resumed. It does not shorten the schedule: --steps does.",
+        ),
     ] = None,
     gpus: Annotated[
         int | None,
@@ -103,6 +109,7 @@ def train(
             overrides=overrides,
             resume=resume,
             overwrite=overwrite,
+            steps=steps,
             max_steps=max_steps,
             gpus=gpus,
             progress=progress,
@@ -178,7 +185,7 @@ def _print_bench(result: Bench, out: Path) -> None:
     from crossview.cli.comparison import print_comparison
 
     if result.comparison is not None:
-        print_comparison(result.comparison)
+        print_comparison(result.comparison, rest="in compare.html")
         print(f"table: {out}/compare.csv, compare.md, compare.html")
     if result.elsewhere:
         print(f"left to another process: {len(result.elsewhere)} of {len(result.runs)} runs")

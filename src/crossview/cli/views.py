@@ -14,8 +14,9 @@ from rich.text import Text
 from crossview.core.text import NOTHING, count, distance, first_few, interval, percent
 from crossview.data.checks.dataset import Check
 from crossview.data.checks.findings import Finding
-from crossview.evaluation.doubt import Suggestion
-from crossview.evaluation.scores import is_the_answer
+from crossview.evaluation.doubt import Suggestion, pool_size
+from crossview.evaluation.patients import cases_of, caution, worst_first
+from crossview.evaluation.scores import is_the_answer, shown_unit
 
 FULL = 0.999
 """Doubt above which a scan counts as fully doubtful."""
@@ -24,7 +25,7 @@ MOST_NAMED = 5
 """Empty predictions to name if there are many."""
 
 MOST_SHOWN = 10
-"""Findings of one kind that are listed individually."""
+"""Findings of one kind, and patients, that are listed individually."""
 
 COLOURS = {"error": "bold red", "warning": "bold yellow"}
 
@@ -44,10 +45,13 @@ ALL_LABELLED = (
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table without frames: names on the left, numbers on the right. Text is literal."""
+    """Return a table without frames: names on the left, numbers on the right.
+
+    Text is literal, and a name that is too long for its column goes on in the next line.
+    """
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for place, column in enumerate(columns):
-        made.add_column(Text(column), justify="right" if place else "left")
+        made.add_column(Text(column), justify="right" if place else "left", overflow="fold")
     for row in rows:
         made.add_row(*map(Text, row))
     return made
@@ -59,10 +63,18 @@ def suggestion_table(suggestions: Sequence[Suggestion]) -> RenderableType:
         (f"{each.rank} {each.case}", f"{each.score:.2f}", f"{each.place} of {each.of}")
         for each in suggestions
     ]
-    note = "Doubt: 0 if the run is certain, 1 if its views agree on nothing."
+    notes = ["Doubt: 0 if the run is certain, 1 if its views agree on nothing."]
     if all(each.score > FULL for each in suggestions):
-        note += " All are fully doubtful: a run that finds nothing in scans can't rank them."
-    return Group(table(("label these next", "doubt", "rank by doubt"), rows), Text(note, "dim"))
+        notes.append("All are fully doubtful: a run that finds nothing in scans can't rank them.")
+    if len(suggestions) > 1:
+        pool = pool_size(len(suggestions), suggestions[0].of)
+        notes.append(
+            "The first is the most doubtful. Each other is, among the "
+            f"{pool:,} most doubtful scans, the one that looks least like the labelled scans and "
+            "those listed before it: doubt need not fall from row to row."
+        )
+    found = table(("label these next", "doubt", "rank by doubt"), rows)
+    return Group(found, *(Text(note, "dim") for note in notes))
 
 
 def summary_table(summary: dict[str, Any]) -> RenderableType:
@@ -70,34 +82,59 @@ def summary_table(summary: dict[str, Any]) -> RenderableType:
 
     A view that is the method's answer itself gets no row.
     """
-    classes, unit = summary["classes"], summary["unit"]
-    rows = [_scores(scores["name"], scores) for scores in classes.values()]
-    rows += [_scores("mean", summary["mean"])] if len(classes) > 1 else []
+    classes, unit, cases = summary["classes"], shown_unit(summary), len(summary["cases"])
+    rows = [_scores(scores["name"], scores, cases) for scores in classes.values()]
+    rows += [_scores("mean", summary["mean"], cases)] if len(classes) > 1 else []
     rows += [
-        _scores(f"{name} alone", view["mean"])
+        _scores(f"{name} alone", view["mean"], cases)
         for name, view in summary["views"].items()
         if not is_the_answer(view, summary)
     ]
     title = (
-        f"{summary['method']} on {summary['split']}: {count(len(summary['cases']), 'case')}, "
+        f"{summary['method']} on {summary['split']}: {cases_of(cases, summary['patients'])}, "
         f"checkpoint {summary['checkpoint']} (step {summary['step']})"
     )
     columns = ("", "Dice %", "95% interval", "Jaccard %", f"HD95 {unit}", f"ASD {unit}")
-    notes = []
+    parts = [table(columns, rows), *_by_patient(summary)]
+    over = count(summary["patients"], "patient")
+    notes = [caution(summary["patients"]) or f"Intervals are over {over}."]
     if summary["optimistic"]:
         notes.append(f"selected on {summary['selection']}, optimistic")
     if summary["empty"]:
         empty = first_few([_empty(each, classes) for each in summary["empty"]], MOST_NAMED)
         notes.append(f"{len(summary['empty'])} empty: {empty}")
-    return Group(Text(title, "bold"), table(columns, rows), *(Text(note, "dim") for note in notes))
+    return Group(Text(title, "bold"), *parts, *(Text(note, "dim") for note in notes))
 
 
-def _scores(name: str, scores: dict[str, Any]) -> tuple[str, ...]:
+def _by_patient(summary: dict[str, Any]) -> list[RenderableType]:
+    """Return a table with a row per patient, the worst first; none if cases are patients."""
+    patients, unit = worst_first(summary["by_patient"]), shown_unit(summary)
+    if not patients:
+        return []
+    columns = ("patient", "cases", "Dice %", "Jaccard %", f"HD95 {unit}", f"ASD {unit}")
+    rows = [
+        (
+            each["patient"],
+            str(each["cases"]),
+            *(percent(each[metric]) for metric in ("dice", "jaccard")),
+            *(distance(each[metric]) for metric in ("hd95", "asd")),
+        )
+        for each in patients[:MOST_SHOWN]
+    ]
+    more = len(patients) - MOST_SHOWN
+    rest = [Text(f"and {count(more, 'patient')} more in the report", "dim")] if more > 0 else []
+    return [Text(), table(columns, rows), *rest]
+
+
+def _scores(name: str, scores: dict[str, Any], cases: int) -> tuple[str, ...]:
+    """Return the cells of a row; the interval says so if it rests on fewer than all cases."""
     means = {metric: scores[metric]["mean"] for metric in ("dice", "jaccard", "hd95", "asd")}
+    span = interval(*(scores["dice"].get("ci95") or (None, None))) or NOTHING
+    counted = scores["dice"]["n"]
     return (
         name,
         percent(means["dice"]),
-        interval(*(scores["dice"].get("ci95") or (None, None))) or NOTHING,
+        span if counted == cases else f"{span} ({count(counted, 'case')})",
         percent(means["jaccard"]),
         distance(means["hd95"]),
         distance(means["asd"]),
@@ -113,7 +150,8 @@ def _empty(each: dict[str, Any], classes: dict[str, Any]) -> str:
 def checked(check: Check) -> RenderableType:
     """Return the summary tables and the findings, laid out for 80 columns or more."""
     parts: list[RenderableType] = [Text(_title(check), "bold")]
-    parts += [_cases(check), _ranges(check)] if check.facts else []
+    parts += [_cases(check)] if check.every else []
+    parts += [_ranges(check)] if check.read else []
     parts += [_classes(check)] if check.classes() else []
     for _, alike in groupby(sorted(check.findings, key=_kind), key=_kind):
         parts.append(_finding(list(alike), str(check.data.root)))
@@ -169,7 +207,8 @@ def _classes(check: Check) -> RenderableType:
         )
         for share in check.classes()
     )
-    return table(("class", "share of voxels", "in cases"), rows)
+    flat = all(len(fact.shape) == 3 for fact in check.read)  # one axis is of channels
+    return table(("class", f"share of {'pixels' if flat else 'voxels'}", "in cases"), rows)
 
 
 def _finding(alike: Sequence[Finding], root: str) -> RenderableType:

@@ -53,13 +53,13 @@ def check_writable(folder: Path) -> None:
     """
     path = folder.absolute()
     there = next(each for each in (path, *path.parents) if each.exists() or each.is_symlink())
-    fix = "choose another --out, or give yourself write permission there"
     if not there.is_dir():
         what, expected = "the output folder can't be created", "a new or existing folder"
         found = f"{there} is {'a file' if there.exists() else 'a broken link'}"
-        fail(what, folder, found=found, expected=expected, fix=fix)
+        fail(what, folder, found=found, expected=expected, fix="choose another --out")
     if not os.access(there, os.W_OK | os.X_OK):
         what, expected = "the output folder can't be written to", "a writable folder"
+        fix = "choose another --out, or give yourself write permission there"
         fail(what, folder, found=f"{there} is read-only", expected=expected, fix=fix)
 
 

@@ -7,11 +7,12 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import FrameType
 from typing import NoReturn
 
-from crossview.core.errors import fail
+from crossview.core.errors import Terminated, fail
 
 LAUNCHER = "CROSSVIEW_LAUNCHER"
 """Environment variable with the id of the process that started this one for ``--gpus``."""
@@ -107,6 +108,27 @@ def orphaned() -> bool:
     """True if the process that started this one for ``--gpus`` has ended."""
     parent = str(os.getppid())
     return os.environ.get(LAUNCHER, parent) != parent
+
+
+def end_on_signals() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt and SIGTERM raise Terminated, except during an import.
+
+    An exception would leave the imported module half made, and libraries that catch it fail in
+    other ways (numpy: RecursionError). Nothing is being written then, so the process just ends.
+    A signal that the process was started to ignore stays ignored.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            with suppress(ValueError):  # not the main thread
+                signal.signal(number, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(128 + number)
+        frame = frame.f_back
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
 @contextmanager

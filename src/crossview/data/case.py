@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crossview.data.io import is_numbered
+from crossview.data.io.storage import Storage
+
 
 @dataclass(frozen=True)
 class Case:
@@ -24,6 +27,8 @@ class Case:
         read_label: Returns the label, uint8 (*S); None for an unlabelled case.
         spacing: Voxel spacing in mm in array order, or None if the file format stores none.
         affine: Voxel-to-world matrix (4, 4), or None.
+        read_storage: Returns how the files of image and label store their pixels, None for a
+            format or a label without such facts; None if no file of the case has any.
     """
 
     id: str
@@ -33,6 +38,7 @@ class Case:
     read_label: Callable[[], NDArray[np.uint8]] | None = None
     spacing: tuple[float, ...] | None = None
     affine: NDArray[np.float64] | None = None
+    read_storage: Callable[[], tuple[Storage | None, Storage | None]] | None = None
 
     @property
     def where(self) -> str:
@@ -42,6 +48,11 @@ class Case:
     @property
     def labelled(self) -> bool:
         return self.read_label is not None
+
+    @property
+    def numbered(self) -> bool:
+        """True if the file has the case's name and a channel number, <case>_0000."""
+        return is_numbered(self.file, self.id)
 
     def without_label(self) -> Case:
         """Return the case without access to its label, for the unlabelled stream."""
@@ -71,3 +82,8 @@ class Splits:
     """True if images are read as stored and must be resampled and normalised as in [data]."""
     notes: tuple[str, ...] = ()
     """Sentences for every result, e.g. that test volumes were cropped around the ground truth."""
+
+    @property
+    def numbered(self) -> bool:
+        """True if the names of the scans' files end in channel numbers."""
+        return any(case.numbered for case in self.labelled)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, fail, raise_all
 from crossview.data.case import Case
 from crossview.data.checks.case import CaseFacts
+from crossview.data.checks.hounsfield import LOWEST_HU
 from crossview.data.foreground import places_of, relative
 
-AIR = (-3100.0, -700.0)
-"""Range of a CT's lowest intensity: air is -1000 HU, padding of some scanners down to -3024."""
+AIR = (LOWEST_HU, -700.0)
+"""Range of a CT's lowest intensity, padding far below air aside."""
 
 
 SMALLEST_SPREAD = 1e-3
@@ -38,10 +38,13 @@ class Fingerprint:
         classes: Number of classes, background included.
         ct: True if intensities are Hounsfield units.
         ct_told_by: Origin of ``ct``: "dataset.json" or "the intensities".
+        colour: "grey" if images stored in colour are grey (data.colour), else "stored".
         foreground: Per channel, (0.5th percentile, 99.5th percentile, mean, standard deviation) of
             the labelled foreground; () if the foreground has a single value.
         pieces: By class, the smallest share of the largest component in any labelled case.
         cases: Rows for reports.
+        border_labelled: True if foreground is labelled in the constant border of a scan, which then
+            is no padding.
         places: Per labelled case, by class, some voxels (n, axes) in units of the scan's sides.
     """
 
@@ -54,7 +57,9 @@ class Fingerprint:
     ct_told_by: str
     foreground: tuple[tuple[float, float, float, float], ...]
     pieces: dict[int, float]
+    colour: str = "stored"
     cases: tuple[dict[str, Any], ...] = ()
+    border_labelled: bool = False
     places: tuple[dict[int, NDArray[np.float64]], ...] = field(
         default=(), compare=False, repr=False
     )
@@ -70,6 +75,7 @@ class Fingerprint:
             "labelled": self.labelled,
             "unlabelled": len(self.shapes) - self.labelled,
             "channels": self.channels,
+            "colour": self.colour,
             "classes": self.classes,
             "ct": self.ct,
             "ct_told_by": self.ct_told_by,
@@ -85,34 +91,18 @@ def take(
     facts: Sequence[CaseFacts],
     channel_names: Sequence[str] | None,
     class_names: Sequence[str],
-    where: str,
 ) -> Fingerprint:
     """Return the fingerprint of training cases.
 
     Labels are read once more, to measure their components and note foreground positions.
 
     Args:
-        facts: Facts of the cases, labelled ones first.
+        facts: Facts of the cases, labelled ones first, in which ``check_set`` found no error.
         channel_names: Names from the data set, or None.
         class_names: Names from the data set; may be empty.
-        where: The data set, for messages.
-
-    Raises:
-        UserError: With every problem of every case; for labels with background only; for scans
-            that differ in channels or axes or of which only some have a voxel spacing.
     """
-    raise_all([problem for fact in facts for problem in fact.problems])
-    raise_all(_mixed(facts, where))
     labelled = [fact for fact in facts if fact.case.labelled]
     classes = max(len(class_names), 1 + max(max(fact.label_counts, default=0) for fact in labelled))
-    if classes < 2:
-        fail(
-            "the labels contain background only",
-            where,
-            found="no value above 0 in any label",
-            expected="class 1 in at least one label",
-            fix="label the structures to segment with 1, 2, ...",
-        )
     ct, told_by = _is_ct(facts, channel_names)
     pieces, places = _labels((fact.case for fact in labelled), classes)
     return Fingerprint(
@@ -123,34 +113,12 @@ def take(
         classes=classes,
         ct=ct,
         ct_told_by=told_by,
-        foreground=_foreground(labelled),
+        foreground=_foreground(labelled, ct),
         pieces=pieces,
         cases=tuple(_row(fact) for fact in facts),
+        border_labelled=any(fact.border_labelled for fact in labelled),
         places=places,
     )
-
-
-def _mixed(facts: Sequence[CaseFacts], where: str) -> list[Problem]:
-    """Return a problem for each property that all cases must share and do not."""
-    fix = "split them into separate data sets (crossview check DATA reports each scan)"
-    differing = {
-        "numbers of channels": {str(fact.channels) for fact in facts},
-        "numbers of axes": {str(len(fact.shape) - 1) for fact in facts},
-        "voxel spacing": {
-            "missing in others" if fact.spacing is None else "given in some files" for fact in facts
-        },
-    }
-    return [
-        Problem(
-            "the scans cannot be trained on together",
-            where,
-            f"{what}: {' and '.join(sorted(values))}",
-            "the same for all scans",
-            fix,
-        )
-        for what, values in differing.items()
-        if len(values) > 1
-    ]
 
 
 def _is_ct(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None) -> tuple[bool, str]:
@@ -158,7 +126,7 @@ def _is_ct(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None) -> t
     if channel_names:
         return all(name.strip().upper() == "CT" for name in channel_names), "dataset.json"
     low, high = (
-        np.median([[channel[index] for channel in fact.percentiles] for fact in facts], axis=0)
+        np.median([[channel[index] for channel in fact.hounsfield] for fact in facts], axis=0)
         for index in (0, 2)
     )
     return bool(
@@ -166,8 +134,14 @@ def _is_ct(facts: Sequence[CaseFacts], channel_names: Sequence[str] | None) -> t
     ), "the intensities"
 
 
-def _foreground(labelled: Sequence[CaseFacts]) -> tuple[tuple[float, float, float, float], ...]:
+def _foreground(
+    labelled: Sequence[CaseFacts], ct: bool
+) -> tuple[tuple[float, float, float, float], ...]:
+    """Return ``foreground``. In CT, a label that reaches into padding counts without it."""
     voxels = np.concatenate([fact.foreground for fact in labelled], axis=1)
+    scanned = (voxels >= LOWEST_HU).all(0)
+    if ct and scanned.any():
+        voxels = voxels[:, scanned]
     if not voxels.size:
         return ()
     low, high = np.percentile(voxels, (0.5, 99.5), axis=1)

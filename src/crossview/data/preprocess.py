@@ -14,7 +14,7 @@ Dice 0.925 and 0.948 (voxels 1.25 times as large), 0.840 and 0.890 (twice as lar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from torch import Tensor
 from crossview.core.errors import Problem, UserError
 from crossview.data.case import Case
 from crossview.data.io.scan import LARGEST
+from crossview.data.padding import Box, unpadded
 from crossview.data.sources.source import DataOptions, Normalisation
 
 Image = NDArray[np.float32]
@@ -34,12 +35,19 @@ Image = NDArray[np.float32]
 Label = NDArray[np.uint8]
 
 
+Shape = tuple[int, ...]
+
+
 Spacing = Sequence[float] | None
 """Voxel spacing in mm, one number per axis; None if a file has none."""
 
 
 CLIPPED = (0.5, 99.5)
-"""Percentiles to which "z_score_clipped" clips a scan."""
+"""Percentiles to which "z_score_clipped" and "z_score_unpadded" clip a scan."""
+
+
+SEVERAL = 8
+"""Voxels of an axis. A scan with two such axes that shrink to one voxel is in another unit."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +121,24 @@ class Preprocessing:
                     fix,
                 )
             )
+        if collapses(shape, sides):
+            found = (
+                f"a spacing of {' x '.join(f'{side:g}' for side in spacing)} mm, hence "
+                f"{' x '.join(str(max(1, side)) for side in sides)} voxels once resampled"
+            )
+            fix = "check the voxel spacing and its unit in the scan's header"
+            expected = "more than one voxel along at least two axes"
+            raise UserError(
+                Problem("the resampled scan would be too small", where, found, expected, fix)
+            )
         return tuple(max(1, side) for side in sides)
 
+    def box(self, image: Image) -> Box:
+        """Return the part of a stored image (C, *S) that the network sees; () for all of it."""
+        return unpadded(image) if self.normalisation == "z_score_unpadded" else ()
+
     def image(self, image: Image, spacing: Spacing, where: str = "") -> Image:
-        """Return a stored image (C, *S) as the network sees it, float32 (C, *S')."""
+        """Return a stored image (C, *S), its :meth:`box`, as the network sees it: (C, *S')."""
         if self.intensities and len(self.intensities) != len(image):
             found = f"{len(image)} channels"
             raise UserError(
@@ -127,6 +149,9 @@ class Preprocessing:
                     str(len(self.intensities)),
                 )
             )
+        part = image[:, *self.box(image)]
+        if part.size < image.size:  # laid out as an unpadded scan: the same sums to the last bit
+            image = part.copy(order="K")
         shape = self.shape(image.shape[1:], spacing, where)
         if self.normalisation == "none" and shape == image.shape[1:]:
             return image
@@ -145,19 +170,34 @@ class Preprocessing:
         return resampled_label(label, self.shape(label.shape, spacing, where))
 
     def case(self, case: Case) -> Case:
-        """Return the case as the network sees it, still read on demand."""
+        """Return the case as a network is trained on it, still read on demand.
+
+        With "z_score_unpadded" that is the scan without its constant border.
+        """
         where, read_label = case.where, case.read_label
         spacing = case.spacing
         if spacing is not None and len(spacing) == len(self.spacing):
             spacing = tuple(
                 target or side for target, side in zip(self.spacing, spacing, strict=True)
             )
+        seen: dict[Shape, Box] = {}
+
+        def image() -> Image:
+            stored = case.read_image()
+            seen[stored.shape[1:]] = self.box(stored)
+            return self.image(stored, case.spacing, where)
+
+        def label(read: Callable[[], Label]) -> Label:
+            stored = read()
+            if not seen and self.normalisation == "z_score_unpadded":
+                image()
+            # A label of another shape than its image stays whole, and is reported as such.
+            return self.label(stored[seen.get(stored.shape, ())], case.spacing, where)
+
         return replace(
             case,
-            read_image=lambda: self.image(case.read_image(), case.spacing, where),
-            read_label=None
-            if read_label is None
-            else lambda: self.label(read_label(), case.spacing, where),
+            read_image=image,
+            read_label=None if read_label is None else lambda: label(read_label),
             spacing=spacing,
         )
 
@@ -168,6 +208,11 @@ class Preprocessing:
         return normalised(channel, self.normalisation)
 
 
+def collapses(shape: Sequence[int], sides: Sequence[float]) -> bool:
+    """True if at least two axes of several voxels in ``shape`` have at most one in ``sides``."""
+    return sum(n >= SEVERAL and side <= 1 for n, side in zip(shape, sides, strict=True)) > 1
+
+
 AS_STORED = Preprocessing()
 """Preprocessing of cases that a network sees as they are."""
 
@@ -175,19 +220,22 @@ AS_STORED = Preprocessing()
 def normalised(channel: Image, normalisation: Normalisation) -> Image:
     """Return one channel (*S) scaled by its own values.
 
-    "z_score" scales to mean 0 and standard deviation 1, "min_max" to 0..1. "z_score_clipped" clips
-    to the 0.5th and 99.5th percentile first. A channel with a single value becomes 0 everywhere.
+    "z_score" scales to mean 0 and standard deviation 1, "min_max" to 0..1. "z_score_clipped" and
+    "z_score_unpadded" clip to the 0.5th and 99.5th percentile first, unless these are equal: in a
+    scan that is black but for a few voxels, clipping would remove all there is. A channel with a
+    single value becomes 0 everywhere.
     """
     if normalisation == "none":
         return channel
-    if normalisation == "z_score_clipped":
-        low, high = np.percentile(channel, CLIPPED)
-        channel = channel.clip(np.float32(low), np.float32(high))
+    if normalisation in ("z_score_clipped", "z_score_unpadded"):
+        low, high = (np.float32(end) for end in np.percentile(channel, CLIPPED))
+        if low < high:
+            channel = channel.clip(low, high)
     if normalisation == "min_max":
         shift, scale = float(channel.min()), float(channel.max()) - float(channel.min())
     else:
         shift, scale = float(channel.mean(dtype=np.float64)), float(channel.std(dtype=np.float64))
-    return (channel - np.float32(shift)) / np.float32(scale or 1)
+    return (channel - np.float32(shift)) / (np.float32(scale) or np.float32(1))
 
 
 def resampled(maps: Tensor, shape: Sequence[int]) -> Tensor:

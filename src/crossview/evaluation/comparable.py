@@ -12,6 +12,7 @@ from crossview.core.errors import Problem
 from crossview.core.run_folder import RunFolder
 from crossview.evaluation.bootstrap import mean_of_defined
 from crossview.evaluation.finished import FinishedRun
+from crossview.evaluation.patients import only_first
 
 ROUNDING = 2e-6
 """Effect that the six decimals of a record can have on the relation of Jaccard to Dice."""
@@ -64,12 +65,12 @@ def problems(runs: Runs, rows: Sequence[Runs], mixed: bool) -> list[Problem]:
             for row in rows
             for mixture in _mixtures(row, {**_SCORED_ON, **_UNIT}, "the runs")
         ]
-    fix = "compare runs that agree, or show these in one table with --mixed (mixed=True)"
+    fix = "compare runs that agree, or show these in one table with --mixed"
     found += [
         Problem(
             "the evaluation is partial",
             str(run.path),
-            f"only the first {len(run.cases)} cases were scored",
+            only_first(len(run.cases)),
             "all cases of the split",
             RunFolder(run.path).command("evaluate"),
         )
@@ -138,7 +139,10 @@ _POLICY: Traits = {
 }
 
 
-_UNIT: Traits = {"unit of distances": lambda run: (run.unit, run.unit)}
+_UNIT: Traits = {
+    # Earlier versions called pixels voxels.
+    "unit of distances": lambda run: (run.unit.replace("pixel", "voxel"), run.unit)
+}
 
 
 _SCORED_ON: Traits = {

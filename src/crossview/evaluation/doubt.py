@@ -156,7 +156,7 @@ def choose(
         count: Number of scans to choose.
     """
     ranked = sorted(found, key=lambda each: -each.score)
-    pool = ranked[: max(3 * count, round(POOL * len(ranked)))]
+    pool = ranked[: pool_size(count, len(ranked))]
     places = {id(each): place for place, each in enumerate(ranked, 1)}
     known = list(labelled)
     chosen: list[Suggestion] = []
@@ -179,6 +179,11 @@ def choose(
         )
         known.append((case.id, taken.descriptor))
     return chosen
+
+
+def pool_size(count: int, of: int) -> int:
+    """Return the number of scans, the most doubtful ``of`` all, from which ``count`` are chosen."""
+    return min(of, max(3 * count, round(POOL * of)))
 
 
 def _nearest(descriptor: Array, known: Sequence[tuple[str, Array]]) -> tuple[str, float]:

@@ -83,11 +83,12 @@ def evaluate(
     started = time.perf_counter()
     if splits.unit == "mm":
         raise_all([_no_spacing(case) for case in cases if case.spacing is None])
-    notes = list(header.get("notes", ()))
+    notes, dimensions = list(header.get("notes", ())), 3
     scores: list[Future[list[Score]]] = []
     workers = max(1, min(8, (os.cpu_count() or 1) - 1))
     with _replaced_whole(out) as folder, ThreadPoolExecutor(workers) as pool:
         for item, label, prediction in predicted(predictor, cases, splits, preprocessing):
+            dimensions = label.ndim
             # Without the probabilities: they are several times as large.
             labels = {COMBINED: prediction.label, OTHER_CLEAN_UP: prediction.other}
             labels |= prediction.views
@@ -108,7 +109,7 @@ def evaluate(
             found,
             class_names=splits.class_names,
             unit=splits.unit,
-            header={**header, "notes": notes},
+            header={**header, "notes": notes, "dimensions": dimensions},
             seconds=time.perf_counter() - started,
         )
         if folder is not None:

@@ -15,7 +15,7 @@ from crossview.core.run_folder import RunFolder
 from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.record import Results, run_or_record
-from crossview.evaluation.scores import COMBINED, STATISTICS, Score, table
+from crossview.evaluation.scores import COMBINED, STATISTICS, Score, shown_unit, table
 
 NOT_IDENTITY = frozenset(
     {
@@ -182,7 +182,7 @@ def _typed(path: Path, results: Results) -> FinishedRun:
         seconds=results.seconds,
         selection=str(summary["selection"]),
         checkpoint=str(summary["checkpoint"]),
-        unit=str(summary["unit"]),
+        unit=shown_unit(summary),
         precision=str(recipe["training"].get("precision", "")),
         identity={key: value for key, value in identity(recipe).items() if key != idle},
         class_names=tuple(classes.values()),

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from crossview.core.text import count
 from crossview.evaluation import comparable
 from crossview.evaluation.finished import FinishedRun
+from crossview.evaluation.patients import caution
 from crossview.evaluation.rows import Row
 
 SIGNIFICANT = 0.05
 
 ENOUGH_SEEDS = 3
-
-ENOUGH_PATIENTS = 10
 
 PROTOCOLS = {
     "equal": "Protocol equal: all methods use the same number of steps, batch, learning rate, "
@@ -86,10 +85,8 @@ def _few_seeds(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _few_patients(rows: Sequence[Row]) -> Iterator[str]:
-    fewest = min(row.patients for row in rows)
-    if fewest < ENOUGH_PATIENTS:
-        few = count(fewest, "patient")
-        yield f"Only {few}: bootstrap intervals are rough and tend to be too narrow."
+    if text := caution(min(row.patients for row in rows)):
+        yield text
 
 
 def _differing_keys(rows: Sequence[Row]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from crossview.core.busy import worker
 from crossview.core.errors import UserError, fail
 from crossview.core.files import write_text
 from crossview.core.run_folder import RunFolder, Table
@@ -163,6 +164,9 @@ class Results:
     def _of_folder(cls, run: RunFolder, split: str) -> Results:
         recipe, journal, evaluation = run.tables, run.journal, run.evaluation(split)
         if journal.end is None:
+            if by := worker(run.path):
+                what, found = "the run is still training", f"{by}, at step {journal.total_step:,}"
+                fail(what, run.path, found=found, fix="wait until it has finished")
             fail(
                 "the run is not finished",
                 run.path,

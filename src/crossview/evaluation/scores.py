@@ -25,6 +25,7 @@ from crossview.core.files import write_text
 from crossview.core.run_folder import CASES, SUMMARY, EvaluationFolder
 from crossview.evaluation import bootstrap
 from crossview.evaluation.metrics import METRICS, Empty, Measures
+from crossview.evaluation.patients import of_patients, only_first
 
 FORMAT = 1
 
@@ -51,7 +52,8 @@ Value = Callable[[Measures], float]
 class Header(TypedDict):
     """Facts about the run in a summary, besides its scores.
 
-    clean_up: of the combined prediction. partial: True if the split holds more cases.
+    clean_up: of the combined prediction. partial: True if the split holds more cases. dimensions: 2
+    for images, 3 for volumes.
     """
 
     split: str
@@ -64,6 +66,7 @@ class Header(TypedDict):
     seed: int
     clean_up: str
     partial: NotRequired[bool]
+    dimensions: NotRequired[int]
     notes: NotRequired[Sequence[str]]
 
 
@@ -101,22 +104,26 @@ def summarise(
         by_view.setdefault(score.view, []).append(score)
     combined = by_view[COMBINED]
     cases = list(dict.fromkeys(score.case for score in combined))
+    tables = {name: table(combined, list(map(int, names)), STATISTICS[name]) for name in METRICS}
+    patients = tables["dice"][1]
     optimistic = header["selection"] in ("test", header["split"])  # also in the scored cases
     notes = [f"selected on {header['selection']}, optimistic"] if optimistic else []
     if header.get("partial"):
-        notes.append(f"only the first {len(cases)} cases were scored")
+        notes.append(only_first(len(cases)))
     summary: Summary = {
         "format": FORMAT,
         **{key: value for key, value in header.items() if key != "notes"},
         "unit": unit,
         "cases": cases,
+        "patients": len(set(patients)),
+        "by_patient": of_patients({name: values for name, (values, _) in tables.items()}, patients),
         **_group(combined, names),
         "empty": [
             {"case": score.case, "class": str(score.label_class), "kind": score.measures.empty}
             for score in combined
             if score.measures.empty
         ],
-        "convention": convention(unit),
+        "convention": convention(shown_unit({"unit": unit, **header})),
         "released_convention": _released(combined, names),
         "views": {
             view: _group(of_view, names)
@@ -133,6 +140,12 @@ def summarise(
             **_group(by_view[OTHER_CLEAN_UP], names),
         }
     return summary
+
+
+def shown_unit(summary: Mapping[str, Any]) -> str:
+    """Return the unit of a summary's distances in words: "voxel" is "pixel" for images."""
+    unit = str(summary["unit"])
+    return "pixel" if unit == "voxel" and summary.get("dimensions") == 2 else unit
 
 
 def convention(unit: str) -> str:

@@ -97,7 +97,7 @@ def markdown(rows: Sequence[Row], baseline: str | None, notes: Sequence[str]) ->
         f"Dice against {baseline}" if baseline else "Difference": [
             " ".join(difference_parts(row)) for row in rows
         ],
-        "Empty": [_empty(row) for row in rows],
+        "Empty": [", ".join(empty_parts(row)) for row in rows],
         "Selection": [_selection(row) for row in rows],
         "Training": [duration(row.seconds) for row in rows],
     }
@@ -118,12 +118,12 @@ def markdown(rows: Sequence[Row], baseline: str | None, notes: Sequence[str]) ->
     return "\n\n".join(parts) + "\n"
 
 
-def _empty(row: Row) -> str:
-    counts = [
+def empty_parts(row: Row) -> list[str]:
+    """Return "missed 3 of 40" for each kind of empty mask, ["none"] for none."""
+    return [
         f"{kind.replace('_', ' ')} {count} of {row.predictions}"
         for kind, count in row.empty.items()
-    ]
-    return ", ".join(counts) or "none"
+    ] or ["none"]
 
 
 def _selection(row: Row) -> str:

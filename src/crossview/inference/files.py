@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from crossview.core.errors import FIXES, Problem, UserError, raise_all
-from crossview.core.files import check_writable
 from crossview.core.progress import Progress
 from crossview.data.io import ScanFiles
 from crossview.data.sources.source import DataOptions
@@ -36,6 +35,7 @@ def predict_files(
     *,
     data: DataOptions,
     channels: int,
+    numbered: bool = False,
     progress: Progress | None = None,
     done: Callable[[Path], None] = lambda _: None,
     remark: Callable[[str], None] = lambda _: None,
@@ -51,10 +51,12 @@ def predict_files(
         out: The output folder and what is written to it.
         data: The [data] table of the run.
         channels: Channels of the model.
+        numbered: True if the model was trained on files <case>_0000: predictions are named <case>.
         progress: Called with (scans done, all scans).
         done: Called with each label's file after it is written.
         remark: Called with a line per label that is all background: the contrast or orientation may
-            be wrong, which the file alone does not show.
+            be wrong, which the file alone does not show. And per folder with images of other
+            formats.
 
     Returns:
         The label files, in the order of the scans.
@@ -66,10 +68,9 @@ def predict_files(
             with every scan that could not be read, predicted or written.
     """
     out.check_origin()
-    scans, problems = find_scans(inputs, channels)
+    scans, problems = find_scans(inputs, channels, numbered, remark)
     raise_all(out.problems(scans))
     scans = [scan for scan in scans if not out.skips(scan)]
-    check_writable(out.folder)
     in_memory: list[Input] = []
 
     def readable() -> Generator[Input]:
@@ -167,7 +168,7 @@ def _write(item: Input, prediction: Prediction, out: Outputs) -> Written | Probl
         return Problem(what, where, fix=fix)
     try:
         out.note_origin()
-        item.write({name: getattr(prediction, name) for name in files}, files)
+        item.write(out.arrays(prediction, files), files)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EFBIG)
         fix = FIXES[errno.ENOSPC] if full else "choose another folder"

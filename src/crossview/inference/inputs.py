@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import Problem, fail
-from crossview.data.io import BY_SUFFIX, ScanFiles, by_channel, missing_channels, split_name
+from crossview.core.text import first_few
+from crossview.data.io import BY_SUFFIX, ScanFiles, group_scans, is_foreign, split_name
 from crossview.data.io.geometry import Header, Orientation
+from crossview.data.padding import Box
 from crossview.data.preprocess import Preprocessing
 from crossview.data.sources.lists import no_file
 from crossview.data.sources.source import DataOptions
 
 LA_FILE = "mri_norm2.h5"
 """File name of every case in the published LA layout; the folder has the name of the case."""
+
+CONVERT = "convert volumes to NIfTI, and 2D images to PNG or TIFF"
 
 SCANS = f"files {', '.join(BY_SUFFIX)}"
 
@@ -33,6 +37,7 @@ class Input:
         orientation: The axes of ``image`` in the stored array.
         image: Network input, float32 (C, *S').
         shape: *S of the scan itself, in the same orientation.
+        box: The part of the scan that ``image`` shows, () for all.
     """
 
     scan: ScanFiles
@@ -40,6 +45,7 @@ class Input:
     orientation: Orientation
     image: NDArray[np.float32]
     shape: tuple[int, ...]
+    box: Box = ()
 
     def write(self, arrays: Mapping[str, NDArray[Any]], files: Mapping[str, Path]) -> None:
         """Write the arrays of a prediction to the files of their names, on the scan's own grid.
@@ -87,35 +93,40 @@ def read_input(
         preprocessing = Preprocessing(spacing=preprocessing.spacing)
     spacing = None if header.affine is None else orientation.spacing(header.affine)
     image = preprocessing.image(native, spacing, where)
-    return Input(scan, header, orientation, image, native.shape[1:])
+    return Input(scan, header, orientation, image, native.shape[1:], preprocessing.box(native))
 
 
-def find_scans(inputs: Sequence[Path], channels: int) -> tuple[list[ScanFiles], list[Problem]]:
+def find_scans(
+    inputs: Sequence[Path],
+    channels: int,
+    numbered: bool = False,
+    remark: Callable[[str], None] = lambda _: None,
+) -> tuple[list[ScanFiles], list[Problem]]:
     """Return the scans in files and folders, each file once, and the problems of the paths.
 
     From a folder: every .nii, .nii.gz, .h5, .png and .tif, sorted by name, and files of the LA
-    layout up to two folders below. With more than one channel, files <case>_0000.nii.gz,
-    <case>_0001.nii.gz, ... are one scan (the same for images).
+    layout up to two folders below.
+
+    Args:
+        inputs: Files and folders.
+        channels: Channels of the model.
+        numbered: True if the model was trained on files <case>_0000; see :func:`group_scans`.
+        remark: Called with a line per folder that holds images of other formats.
     """
     files: dict[Path, Path] = {}
     problems: list[Problem] = []
     for path in inputs:
-        found, wrong = _scans_in(path) if path.is_dir() else _scan_at(path)
+        found, wrong = _scans_in(path, remark) if path.is_dir() else _scan_at(path)
         files |= {file.absolute(): file for file in found}
         problems += wrong
-    groups, others = by_channel(files.values()) if channels > 1 else ({}, list(files.values()))
-    scans = [_scan_of(file) for file in others]
-    for (folder, name, suffix), of_scan in groups.items():
-        missing = missing_channels(of_scan, channels, str(folder / f"{name}{suffix}"))
-        problems += missing
-        if not missing:
-            scans.append(ScanFiles(name, tuple(of_scan[channel] for channel in range(channels))))
-    return scans, problems
+    scans, incomplete = group_scans(files.values(), channels, numbered)
+    return [_named(scan) for scan in scans], problems + incomplete
 
 
-def _scan_of(file: Path) -> ScanFiles:
-    la = file.name == LA_FILE
-    return ScanFiles(file.absolute().parent.name if la else split_name(file.name)[0], (file,))
+def _named(scan: ScanFiles) -> ScanFiles:
+    """Return the scan, named by its folder in the LA layout."""
+    (first, *_) = scan.files
+    return replace(scan, name=first.absolute().parent.name) if first.name == LA_FILE else scan
 
 
 def _scan_at(path: Path) -> tuple[list[Path], list[Problem]]:
@@ -124,18 +135,16 @@ def _scan_at(path: Path) -> tuple[list[Path], list[Problem]]:
         what, fix = "the file or folder does not exist", "check the path"
         return [], [Problem(what, str(path), fix=fix)]
     if not path.is_file() or not split_name(path.name)[1]:
-        what, fix = "the file format is not supported", "convert it to NIfTI"
-        return [], [Problem(what, str(path), path.name, SCANS, fix)]
+        what = "the file format is not supported"
+        return [], [Problem(what, str(path), path.name, SCANS, CONVERT)]
     return [path], []
 
 
-def _scans_in(folder: Path) -> tuple[list[Path], list[Problem]]:
+def _scans_in(folder: Path, remark: Callable[[str], None]) -> tuple[list[Path], list[Problem]]:
     """Return the scans of a folder, and a problem per path named like a scan that is no file."""
-    entries = sorted(
-        file
-        for file in folder.iterdir()
-        if split_name(file.name)[1] and not file.name.startswith(".")
-    )
+    shown = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+    entries = [file for file in shown if split_name(file.name)[1]]
+    foreign = [file.name for file in shown if is_foreign(file.name) and file.is_file()]
     below = [file for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{LA_FILE}")]
     files = sorted(file for file in (*entries, *below) if file.is_file())
     problems = [problem for file in entries if not file.is_file() for problem in no_file(file)]
@@ -143,5 +152,10 @@ def _scans_in(folder: Path) -> tuple[list[Path], list[Problem]]:
         names = ("images", "imagesTs", "imagesTr")
         inside = next((folder / name for name in names if (folder / name).is_dir()), None)
         fix = f"give the folder with the scans: {inside}" if inside else ""
-        problems.append(Problem("the folder contains no scans", str(folder), "", SCANS, fix))
+        found = f"{len(foreign)} in other formats: {first_few(foreign)}" if foreign else ""
+        what = "the folder contains no scans"
+        problems.append(Problem(what, str(folder), found, SCANS, CONVERT if foreign else fix))
+    elif foreign:
+        skipped = "1 file is" if len(foreign) == 1 else f"{len(foreign)} files are"
+        remark(f"{folder}: {skipped} skipped ({first_few(foreign)}): {CONVERT}")
     return files, problems

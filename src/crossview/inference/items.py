@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.data.case import Case
+from crossview.data.padding import Box
 from crossview.data.preprocess import Preprocessing
 
 
@@ -26,6 +27,11 @@ class Item(Protocol):
         """Shape *S of the grid that the prediction is wanted on."""
         ...
 
+    @property
+    def box(self) -> Box:
+        """Part of that grid that the image shows, () for all; the rest is background."""
+        ...
+
 
 AnyItem = TypeVar("AnyItem", bound=Item)
 
@@ -36,6 +42,7 @@ class ArrayItem:
 
     image: NDArray[np.float32]
     shape: Sequence[int]
+    box: Box = ()
 
     @classmethod
     def on_own_grid(cls, image: NDArray[np.float32]) -> ArrayItem:
@@ -61,3 +68,7 @@ class CaseItem:
     @property
     def shape(self) -> Sequence[int]:
         return self.stored.shape[1:]
+
+    @property
+    def box(self) -> Box:
+        return self.preprocessing.box(self.stored)

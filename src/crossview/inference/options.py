@@ -21,7 +21,7 @@ class InferenceOptions(BaseModel):
     stride: tuple[int, ...] = Field((18, 18, 4), description="step of the windows along each axis")
     largest_component: bool = Field(True, description="keep the largest component of each class")
     batch: int = Field(
-        4, ge=1, description="windows or slices per forward pass; does not affect the result"
+        4, ge=1, description="windows or slices per forward pass; changes results by rounding alone"
     )
     flips: bool = Field(
         False,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from crossview.core.errors import Problem, fail
-from crossview.core.files import write_text
+from crossview.core.files import check_writable, write_text
 from crossview.core.text import first_few
 from crossview.data.io import ScanFiles
+from crossview.inference.predict import Prediction
 
 MapName = Literal["probability", "disagreement", "entropy"]
 
@@ -35,6 +38,7 @@ class Outputs:
         resume: Skip scans whose files all exist; replace incomplete ones.
         overwrite: Replace existing files.
         origin: The model of the predictions, recorded in the folder.
+        label_values: The values of the classes in label files; () for class numbers.
     """
 
     folder: Path
@@ -42,6 +46,14 @@ class Outputs:
     resume: bool = False
     overwrite: bool = False
     origin: Origin | None = None
+    label_values: tuple[int, ...] = ()
+
+    def arrays(self, prediction: Prediction, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a prediction that are written, by name."""
+        arrays = {name: getattr(prediction, name) for name in names}
+        if self.label_values:
+            arrays["label"] = np.array(self.label_values, np.uint8)[arrays["label"]]
+        return arrays
 
     def files(self, scan: ScanFiles) -> dict[str, Path]:
         """Return the file of each array of a scan's prediction.
@@ -61,11 +73,11 @@ class Outputs:
         return self.resume and all(file.exists() for file in self.files(scan).values())
 
     def problems(self, scans: Sequence[ScanFiles]) -> list[Problem]:
-        """Return the problems that prevent writing the predictions of ``scans``."""
-        if self.folder.exists() and not self.folder.is_dir():
-            what, expected = "the output is not a folder", "a folder, new or existing"
-            fix = "choose another --out"
-            return [Problem(what, str(self.folder), "a file", expected, fix)]
+        """Return the problems that prevent writing the predictions of ``scans``.
+
+        Raises UserError if the folder cannot be written to.
+        """
+        check_writable(self.folder)
         inputs = {_identity(file) for scan in scans for file in scan.files}
         owners: dict[Path, ScanFiles] = {}
         existing: list[Path] = []

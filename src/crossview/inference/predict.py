@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from crossview.core.errors import fail
 from crossview.core.progress import Progress
+from crossview.data.padding import Box, sides
 from crossview.data.preprocess import resampled
 from crossview.inference.doubt import background, normalised_entropy, uncertainty
 from crossview.inference.items import AnyItem
@@ -153,7 +154,7 @@ class Predictor:
 
         Yields:
             Each item with its prediction. Probabilities are resampled to *S before the class is
-            chosen.
+            chosen. Outside of an item's box all is background.
 
         Raises:
             ValueError: If an image has the wrong number of axes or an empty one.
@@ -175,7 +176,7 @@ class Predictor:
             return maps
 
         maps = run_batches(map(parts, items), network, self.options.batch)
-        raw = ((item, self._raw(of_item, item.shape)) for item, of_item in maps)
+        raw = ((item, self._raw(of_item, item.shape, item.box)) for item, of_item in maps)
         yield from map_ahead(lambda each: (each[0], self._clean(each[1])), raw)
 
     def _parts(self, image: NDArray[np.float32]) -> Parts:
@@ -219,8 +220,10 @@ class Predictor:
         probabilities += [views[name].softmax(1) for name in self._views]
         return torch.stack([probability[:, 1:] for probability in probabilities], dim=1)
 
-    def _raw(self, maps: Tensor, shape: Sequence[int]) -> _Raw:
+    def _raw(self, maps: Tensor, shape: Sequence[int], box: Box) -> _Raw:
         """Return arrays on the grid ``shape`` in host memory from maps (1 + views, K-1, *S).
+
+        box: The part of the grid that the maps show.
 
         Works slab by slab and view by view to limit the memory of large scans. The uncertainty is
         computed on the maps' own grid and then resampled.
@@ -230,7 +233,7 @@ class Predictor:
         )
         labels, probability = [], None
         for foreground in maps:
-            on_grid = _on_grid(foreground, shape)
+            on_grid = _on_grid(foreground, shape, box)
             rest = background(on_grid)
             labels.append(first_largest([rest, *on_grid]).cpu())
             if probability is None:
@@ -239,7 +242,9 @@ class Predictor:
             del on_grid, rest
         assert probability is not None  # maps contain at least the combination
         return _Raw(
-            torch.stack(labels).numpy(), probability.numpy(), resampled(spread, shape).cpu().numpy()
+            torch.stack(labels).numpy(),
+            probability.numpy(),
+            _on_grid(spread[None], shape, box)[0].cpu().numpy(),
         )
 
     def _clean(self, raw: _Raw) -> Prediction:
@@ -256,13 +261,17 @@ class Predictor:
         )
 
 
-def _on_grid(foreground: Tensor, shape: Sequence[int]) -> Tensor:
-    """Resample maps (K-1, *S') class by class; return ``foreground`` if the shape is equal."""
-    if tuple(shape) == foreground.shape[1:]:
-        return foreground
-    result = foreground.new_empty((len(foreground), *shape))
-    for index in range(len(foreground)):
-        result[index : index + 1] = resampled(foreground[index : index + 1], shape)
+def _on_grid(maps: Tensor, shape: Sequence[int], box: Box) -> Tensor:
+    """Resample maps (K, *S') one by one to the part ``box`` of ``shape``; the rest is 0.
+
+    Returns ``maps`` if the shape is equal.
+    """
+    if sides(box, shape) == tuple(shape) == maps.shape[1:]:
+        return maps
+    result = maps.new_zeros((len(maps), *shape))
+    part = result[(slice(None), *box)]
+    for index in range(len(maps)):
+        part[index : index + 1] = resampled(maps[index : index + 1], sides(box, shape))
     return result
 
 

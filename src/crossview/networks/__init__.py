@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crossview.core.errors import Problem, fail, nearest, raise_all
+from crossview.core.errors import fail, nearest
 from crossview.networks.unet import UNet
 from crossview.networks.vnet import VNet
 
@@ -42,27 +42,23 @@ def check_patch(patch: Sequence[int], levels: int, dimensions: int) -> None:
 
     Raises:
         UserError: If the patch has another number of sides, or a side is not a multiple of
-            2^(levels-1); with all problems.
+            2^(levels-1).
     """
     where = "data.patch"
     if len(patch) != dimensions:
         expected = f"{dimensions} sides (a {dimensions}D network)"
         fail("the patch does not fit the network", where, found=list(patch), expected=expected)
     multiple = required_multiple(levels)
-    problems = []
-    for axis, side in enumerate(patch):
-        if side < multiple or side % multiple:
-            smaller = side // multiple * multiple
-            # A bottleneck of one voxel per side is refused elsewhere.
-            least = max(smaller + multiple, 2 * multiple)
-            choices = f"{smaller} or {least}" if smaller >= 2 * multiple else str(least)
-            problems.append(
-                Problem(
-                    f"side {axis} of the patch does not fit the network",
-                    where,
-                    found=str(side),
-                    expected=f"a multiple of {multiple} (2^(levels-1), with {levels} levels)",
-                    fix=f"use {choices}, or reduce network.levels",
-                )
-            )
-    raise_all(problems)
+    if all(side >= multiple and side % multiple == 0 for side in patch):
+        return
+    # A bottleneck of one voxel per side is refused elsewhere.
+    larger = [max(-(-side // multiple), 2) * multiple for side in patch]
+    smaller = [max(side // multiple, 2) * multiple for side in patch]
+    choices = " or ".join(map(str, dict.fromkeys(map(tuple, (smaller, larger)))))
+    fail(
+        "the patch does not fit the network",
+        where,
+        found=list(patch),
+        expected=f"sides that are multiples of {multiple} (2^(levels-1), with {levels} levels)",
+        fix=f"use {choices.replace('(', '[').replace(')', ']')}, or reduce network.levels",
+    )

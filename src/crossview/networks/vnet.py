@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from crossview.core.tensors import Output
 from crossview.networks.dropout import channel_dropout
-from crossview.networks.layers import Convolution, Convolution3d, normalised, resize, upsample
+from crossview.networks.layers import Convolution, normalised, resize, upsample
 from crossview.networks.options import NetworkOptions
+from crossview.networks.safe_convolution import Convolution3d
 
 
 class VNetOptions(NetworkOptions):

@@ -19,6 +19,7 @@ from typing import Any
 from crossview.core import plugins
 from crossview.core.errors import Problem, fail, nearest, raise_all
 from crossview.core.run_folder import RunFolder
+from crossview.core.text import count
 from crossview.training.options import CHANGEABLE_ON_RESUME, MEASURED, current
 
 Tables = dict[str, Any]
@@ -251,7 +252,7 @@ def _checked(tables: Tables, where: str) -> Tables:
     return tables
 
 
-def with_total_steps(tables: Mapping[str, Any], total: int) -> Tables:
+def with_total_steps(tables: Mapping[str, Any], total: int, where: str = "[method]") -> Tables:
     """Return the tables with the stages' steps scaled in proportion, so that they sum to ``total``.
 
     A stage of 0 steps keeps 0; any other gets at least one. Raises UserError if the method has no
@@ -262,9 +263,11 @@ def with_total_steps(tables: Mapping[str, Any], total: int) -> Tables:
     if not steps or total < len(steps):
         fail(
             "cannot divide the steps among the stages",
-            "[method]",
-            found=f"{total} steps for {len(steps)} stages",
-            expected=f"{', '.join(STEP_KEYS)} above 0",
+            where,
+            found=f"{count(total, 'step')} for {count(len(steps), 'stage')}",
+            expected=f"{len(steps)} steps or more"
+            if steps
+            else f"a method with {' or '.join(STEP_KEYS)} above 0",
             fix=plugins.how_to_load(str(method.get("name"))),
         )
     shares, left, of = {}, total, sum(steps.values())
@@ -297,6 +300,6 @@ def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[Probl
     problems = []
     for name, (old, value) in changes(stored, new).items():
         table, _, key = name.partition(".")
-        what = f"'{key}' differs from the resumed run"
+        what = "the value differs from the resumed run's"
         problems.append(Problem(what, f"[{table}] {key}", repr(value), repr(old), fix))
     return problems

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from crossview.data.fingerprint import Fingerprint
@@ -50,6 +50,7 @@ class Needs:
         even: True if it mixes the halves of a batch.
         cleans: True if it has the key ``largest_component``.
         waits: True if its labelled stage can wait (``ready_dice``).
+        ours: Shipped values of setting "folder" that differ from the published ones, by key.
     """
 
     steps: Mapping[str, int]
@@ -57,6 +58,7 @@ class Needs:
     even: bool
     cleans: bool
     waits: bool = False
+    ours: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

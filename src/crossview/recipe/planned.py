@@ -7,6 +7,7 @@ Only source ``folder`` leaves keys open. A recipe with all keys, such as one pri
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from crossview.core.progress import Progress
 from crossview.data import fingerprint
 from crossview.data.case import Splits
 from crossview.data.checks.case import inspect
+from crossview.data.checks.findings import Facts, Finding
+from crossview.data.checks.grid import on_grid
 from crossview.data.checks.rules import check_set
 from crossview.data.sources import folder
 from crossview.recipe.layers import STEP_KEYS, Layers, Tables, layers, merged
-from crossview.recipe.plan import CPU, GPU, Needs, Plan
+from crossview.recipe.plan import CPU, GPU, Choice, Needs, Plan
+from crossview.recipe.reasons import OURS
 from crossview.recipe.resolve import Recipe, typed
 from crossview.recipe.rules import make_plan
 from crossview.training.device import find_device
@@ -68,19 +72,52 @@ def resolve_planned(
     read = layers(recipe, overrides)
     if not open_keys(read):
         return typed(read.tables), None
+    read, values = _with_label_values(read, data)
     provisional = typed(merged(_stand_in(read.own), read.tables))
-    found = _fingerprint(provisional, read.own, data, progress)
+    found, facts = _fingerprint(provisional, read.own, data, progress)
     gpu = find_device(provisional.training.device).type == "cuda"
     plan = make_plan(found, read.own, _needs(provisional, read.shipped), GPU if gpu else CPU)
-    return typed(merged(read.tables, plan.tables())), plan
+    plan = replace(plan, choices=(*values, *plan.choices))
+    planned = typed(merged(read.tables, plan.tables()))
+    _raise_errors(on_grid(facts, _canonical(planned)))
+    return planned, plan
+
+
+def _canonical(recipe: Recipe) -> tuple[float, ...]:
+    """Return the recipe's voxel spacing along the axes right, front, head."""
+    spacing = tuple(recipe.data.spacing)
+    if len(spacing) != 3:
+        return spacing
+    order = recipe.data.model_dump()["nifti_axes"]
+    return tuple(spacing[order.index(axis)] for axis in range(3))
+
+
+def _raise_errors(findings: Sequence[Finding]) -> None:
+    raise_all([finding.problem for finding in findings if finding.severity == "error"])
+
+
+def _with_label_values(recipe: Layers, data: Path | None) -> tuple[Layers, list[Choice]]:
+    """Return the layers with the label values of dataset.json, and their place in the plan."""
+    values = folder.stated_values(data)
+    if not values or "label_values" in recipe.own.get("data", {}):
+        return recipe, []
+    reason = (
+        "dataset.json states these values for the classes in the label files; predicted files hold "
+        "them too"
+    )
+    shipped = merged(recipe.shipped, {"data": {"label_values": list(values)}})
+    choice = Choice("data.label_values", list(values), reason)
+    return replace(recipe, shipped=shipped), [choice]
 
 
 def _fingerprint(
     recipe: Recipe, own: Tables, data: Path | None, progress: Progress | None
-) -> fingerprint.Fingerprint:
+) -> tuple[fingerprint.Fingerprint, Facts]:
     """Read and check every training scan. Raise UserError with the problems of the data."""
-    cases = folder.find_cases(data)
-    options = folder.Options(**{**recipe.data.model_dump(), "nifti_axes": (0, 1, 2)})
+    values = recipe.data.model_dump()["label_values"]
+    cases = folder.find_cases(data, label_values=values, colour=own.get("data", {}).get("colour"))
+    chosen = {"nifti_axes": (0, 1, 2), "colour": cases.colour}
+    options = folder.Options(**{**recipe.data.model_dump(), **chosen})
     splits = folder.splits(data, options)
     raise_all(unlabelled_problems(recipe, splits))
     classes = (
@@ -89,9 +126,9 @@ def _fingerprint(
     facts = inspect((*splits.labelled, *splits.unlabelled), classes, progress=progress)
     begin = len(splits.labelled)
     roles = {"labelled": facts[:begin], "unlabelled": facts[begin:]}
-    findings = check_set(roles, classes, str(data))
-    raise_all([finding.problem for finding in findings if finding.severity == "error"])
-    return fingerprint.take(facts, cases.channel_names, cases.class_names, str(data))
+    _raise_errors(check_set(roles, classes, str(data)))
+    found = fingerprint.take(facts, cases.channel_names, cases.class_names)
+    return replace(found, colour=cases.colour), roles
 
 
 def unlabelled_problems(recipe: Recipe, splits: Splits) -> list[Problem]:
@@ -131,7 +168,20 @@ def _needs(recipe: Recipe, shipped: Tables) -> Needs:
         even=bool(method.halved(recipe.method)),
         cleans="largest_component" in keys,
         waits="ready_dice" in keys and len(stages) > 1 and not stages[0].unlabelled,
+        ours=_ours(shipped),
     )
+
+
+def _ours(shipped: Tables) -> dict[str, float]:
+    """Return the shipped values of setting "folder" for which :data:`OURS` gives a reason."""
+    if shipped.get("setting") != "folder":
+        return {}
+    found = {}
+    for name in OURS:
+        table, _, key = name.partition(".")
+        if key in shipped.get(table, {}):
+            found[name] = shipped[table][key]
+    return found
 
 
 FITTING_SIDE = 4096

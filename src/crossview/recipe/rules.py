@@ -12,43 +12,25 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from crossview.data.fingerprint import Fingerprint
 from crossview.data.foreground import share_for, shares_met
+from crossview.data.grid import FEWEST_SLICES, THICK, median, resampled_side, slice_axis
 from crossview.recipe.layers import with_total_steps
 from crossview.recipe.patch import MOST_LEVELS, SMALLEST_BOTTLENECK, levels_of, patch_of
 from crossview.recipe.plan import GPU, Budget, Choice, Needs, Plan
-
-THICK = 3.0
-"""Minimum ratio of slice thickness to pixel size to segment slices one by one (as in nnU-Net)."""
-
-FEWEST_SLICES = 16
-
-CLEARLY = 1.2
-"""Minimum ratio of an axis' spacing to the next largest that makes it the slice axis."""
+from crossview.recipe.reasons import (
+    FEW_STEPS,
+    GREY,
+    MILD,
+    NUMBERS,
+    OURS,
+    READY,
+    UNPADDED,
+    WHOLE,
+    Z_SCORE,
+)
 
 DIRECTIONS = ("left to right", "back to front", "foot to head")
-
-MILD = (
-    "small rotations, scaling, intensity changes and noise; scans share one orientation, so turns "
-    "by 90 degrees would show images that never occur"
-)
-
-Z_SCORE = (
-    "intensities have no absolute scale: each scan is clipped to its 0.5th and 99.5th percentile "
-    "and scaled by its own mean and standard deviation"
-)
-
-NUMBERS = (
-    "per channel, 0.5th and 99.5th percentile, mean and standard deviation of the labelled "
-    "foreground"
-)
-
-READY = (
-    "the labelled stage runs on until each network reaches this Dice for each class; "
-    "a network that misses a class would teach the others nothing about it"
-)
 
 READY_DICE = 0.5
 """Dice on labelled crops below which a network has not found a class (docs/explanation/cml.md)."""
@@ -79,8 +61,8 @@ class _Planner:
     ) -> None:
         self.scans, self.given, self.needs, self.budget = fingerprint, given, needs, budget
         self.choices: list[Choice] = []
-        self.shape = _median(fingerprint.shapes)
-        self.spacing = _median(fingerprint.spacings) if fingerprint.spacings else []
+        self.shape = median(fingerprint.shapes)
+        self.spacing = median(fingerprint.spacings) if fingerprint.spacings else []
 
     def get(self, key: str) -> Any:
         """Return the value that the user gave, or None."""
@@ -99,6 +81,8 @@ class _Planner:
         scans = self.scans
         highest = f"the background is class 0 and the highest class is {scans.classes - 1}"
         self.choose("data.classes", scans.classes, highest)
+        if scans.colour == "grey":
+            self.choose("data.colour", "grey", GREY)
         flat, why = self.flatness()
         stacks = flat and scans.axes == 3
         self.choose("network.name", "unet" if flat else "vnet", why)
@@ -113,17 +97,10 @@ class _Planner:
         self.clean_up(stacks)
         self.steps()
         if self.needs.waits:
-            self.choose("method.ready_dice", READY_DICE, READY)
+            self.choose("method.ready_dice", READY_DICE, READY + self.few_steps())
+        for key, value in self.needs.ours.items():
+            self.choose(key, value, OURS[key])
         return Plan(tuple(self.choices), scans, self.budget)
-
-    def slice_axis(self) -> int:
-        """Return the axis of the thickest voxels, else of few voxels, else foot to head."""
-        if self.spacing:
-            *_, second, thickest = sorted(self.spacing)
-            if thickest > CLEARLY * second:
-                return self.spacing.index(thickest)
-        fewest = min(self.shape)
-        return self.shape.index(fewest) if fewest < FEWEST_SLICES else 2
 
     def flatness(self) -> tuple[bool, str]:
         """Return True if slices are segmented instead of volumes, and the reason."""
@@ -134,7 +111,7 @@ class _Planner:
             return len(patch) == 2, f"your patch has {len(patch)} sides"
         if network is not None:
             return network == "unet", ""
-        axis = self.slice_axis()
+        axis = slice_axis(self.shape, self.spacing)
         spacing = self.spacing or [1.0, 1.0, 1.0]
         slices, thick = round(self.shape[axis]), spacing[axis]
         pixel = max(side for other, side in enumerate(spacing) if other != axis)
@@ -152,7 +129,7 @@ class _Planner:
         shapes, spacings = list(self.scans.shapes), list(self.scans.spacings)
         order: Any = list(range(self.scans.axes))
         if self.scans.axes == 3:
-            axis = self.slice_axis()
+            axis = slice_axis(self.shape, self.spacing)
             others = [other for other in range(3) if other != axis]
             place, order = ("first", [axis, *others]) if flat else ("last", [*others, axis])
             reason = f"the slice axis ({DIRECTIONS[axis]}) comes {place}"
@@ -161,10 +138,10 @@ class _Planner:
                 [tuple(row[axis] for axis in order) for row in rows] for rows in (shapes, spacings)
             )
         if not spacings:
-            reason = "the files store no voxel spacing: images are used as they are"
+            reason = "the files store no spacing: images are used as they are"
             self.choose("data.spacing", [], reason)
             return shapes, order
-        target = [float(f"{side:.4g}") for side in _median(spacings)]
+        target = [float(f"{side:.4g}") for side in median(spacings)]
         reason = f"the median of {len(spacings)} training scans; every scan is resampled to it"
         if flat and self.scans.axes == 3:
             target[0], reason = 0.0, reason + ", except along the slice axis (0)"
@@ -172,7 +149,7 @@ class _Planner:
         if not target:
             return shapes, order
         return [
-            tuple(_resampled(*axis) for axis in zip(*scan, target, strict=True))
+            tuple(resampled_side(*axis) for axis in zip(*scan, target, strict=True))
             for scan in zip(shapes, spacings, strict=True)
         ], order
 
@@ -185,12 +162,12 @@ class _Planner:
             reason = f"the most that your patch allows, up to {MOST_LEVELS}"
             self.choose("network.levels", levels_of(patch), reason)
         else:
-            median = [round(side) for side in _median([s[-2:] if flat else s for s in shapes])]
+            usual = [round(side) for side in median([s[-2:] if flat else s for s in shapes])]
             asked = self.get("network.levels")
             possible = range(MOST_LEVELS, 1, -1) if asked is None else [asked]
-            patch, levels = patch_of(median, most, possible)
-            size = f"the median scan has {' x '.join(map(str, median))} {unit}"
-            if prod(median) > most:
+            patch, levels = patch_of(usual, most, possible)
+            size = f"the median scan has {' x '.join(map(str, usual))} {unit}"
+            if prod(usual) > most:
                 size += f"; a {budget.name} handles at most {most:,} {unit} in reasonable time"
             multiple = 2 ** (levels - 1)
             self.choose("data.patch", patch, f"{size}; sides are multiples of {multiple}")
@@ -223,7 +200,9 @@ class _Planner:
             way, basis = "foreground", f"CT, according to {scans.ct_told_by}"
             reason = f"{basis}: all scans are scaled by the labelled foreground"
         else:
-            way, reason = "z_score_clipped", Z_SCORE
+            padded = not scans.border_labelled
+            way, reason = ("z_score_unpadded", UNPADDED) if padded else ("z_score_clipped", WHOLE)
+            reason = Z_SCORE + reason
         if self.choose("data.normalisation", way, reason) == "foreground":
             numbers = [list(channel) for channel in scans.foreground]
             self.choose("data.intensities", numbers, NUMBERS)
@@ -292,11 +271,14 @@ class _Planner:
         for key, steps in shares.items():
             self.choose(f"method.{key}", steps, reason)
 
-
-def _resampled(side: int, spacing: float, target: float) -> int:
-    """Return the voxels along an axis once it is resampled; a target of 0 keeps it."""
-    return max(1, round(side * spacing / (target or spacing)))
-
-
-def _median(rows: Sequence[Sequence[float]]) -> list[float]:
-    return [float(value) for value in np.median(np.array(rows, dtype=np.float64), axis=0)]
+    def few_steps(self) -> str:
+        """Return a caution for a run of less than half of the device's steps, else ""."""
+        chosen = {choice.key: choice.value for choice in self.choices}
+        keys = [f"method.{key}" for key in self.needs.steps]
+        total = sum(chosen.get(key, self.get(key)) for key in keys)
+        if 2 * total >= self.budget.steps:
+            return ""
+        return (
+            f". {total:,} steps in all are few (a plan for a {self.budget.name} has "
+            f"{self.budget.steps:,}): {FEW_STEPS}"
+        )

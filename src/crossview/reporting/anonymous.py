@@ -24,6 +24,7 @@ def without_names(run: RunContent) -> RunContent:
     hide = _replacer(codes)
     return replace(
         run,
+        training_by=run.training_by and "another process",
         environment={k: hide(value) for k, value in run.environment.items() if k not in HIDDEN},
         journal=History(tuple(hide(row) for row in run.journal.rows)),
         evaluations=tuple(

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crossview.core.busy import worker
 from crossview.core.run_folder import EvaluationFolder, History, RunFolder
-from crossview.core.text import count, number
+from crossview.core.text import number
 from crossview.evaluation.metrics import METRICS
-from crossview.evaluation.scores import OTHER_CLEAN_UP
+from crossview.evaluation.patients import cases_of, worst_first
+from crossview.evaluation.scores import OTHER_CLEAN_UP, shown_unit
 from crossview.reporting.words import table
 
 
@@ -92,12 +94,31 @@ class Evaluation:
 
     @property
     def unit(self) -> str:
-        return str(self.summary.get("unit") or "voxel")
+        return shown_unit({**self.summary, "unit": self.summary.get("unit") or "voxel"})
+
+    @property
+    def flat(self) -> bool:
+        """True if the cases are images, not volumes."""
+        return self.summary.get("dimensions") == 2
+
+    @property
+    def patients(self) -> int:
+        """Number of patients; a case without a patient is one of its own."""
+        return len({case.patient or case.case for case in self.cases})
+
+    @property
+    def by_patient(self) -> list[Mapping[str, Any]]:
+        """Scores of each patient, worst first; none if every case is a patient of its own."""
+        rows = map(table, self.summary.get("by_patient") or [])
+        return worst_first(
+            [row for row in rows if {"patient", "cases", *METRICS[:4]} <= row.keys()]
+        )
 
     @property
     def counted(self) -> str:
-        """Number of cases in words."""
-        return count(len(self.summary.get("cases") or self.cases), f"{self.split} case")
+        """Number of cases in words, with that of their patients if it differs."""
+        cases = len(self.summary.get("cases") or self.cases)
+        return cases_of(cases, self.patients or cases, f"{self.split} case")
 
     def pictured(self) -> list[tuple[CaseScores, Path]]:
         """Return the cases that have a picture, with its path."""
@@ -119,6 +140,8 @@ class RunContent:
     journal: History
     evaluations: tuple[Evaluation, ...]
     batches: tuple[Path, ...]
+    training_by: str = ""
+    """The process that trains the run at this moment, "" for none."""
 
     @property
     def path(self) -> Path:
@@ -148,6 +171,7 @@ def read_run(path: Path) -> RunContent:
         journal=run.journal,
         evaluations=tuple(_evaluation(found) for found in run.evaluations),
         batches=run.pictures,
+        training_by="" if run.finished else worker(path),
     )
 
 

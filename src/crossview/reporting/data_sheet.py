@@ -85,10 +85,11 @@ def _properties(
 ) -> Iterator[tuple[str, list[float | None]]]:
     """Yield each property with its value per scan.
 
-    Per axis: size in voxels and spacing in mm. Per channel: median and 99.5th percentile.
+    Per axis: size in voxels or pixels and spacing in mm. Per channel: median and 99.5th percentile.
     """
     axes = max((len(case.get("shape") or []) for case in cases), default=0)
-    for key, unit in (("shape", "voxels"), ("spacing", "mm per voxel")):
+    element = "pixel" if axes == 2 else "voxel"
+    for key, unit in (("shape", f"{element}s"), ("spacing", f"mm per {element}")):
         for axis, name in enumerate(AXES if axes == 3 else FLAT_AXES[:axes]):
             yield f"{unit} {name}", [_at(case.get(key), axis) for case in cases]
     for channel in range(channels):

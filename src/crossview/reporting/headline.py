@@ -91,7 +91,8 @@ def _badges(run: RunContent) -> list[tuple[str, str]]:
     keys = ", ".join(changed) if len(changed) <= MOST_KEYS else f"{len(changed)} keys"
     warnings = {
         "partial evaluation": any(each.summary.get("partial") for each in run.evaluations),
-        "unfinished": not run.journal.finished,
+        "still training": bool(run.training_by),
+        "unfinished": not run.journal.finished and not run.training_by,
         "as released, with its known defects": run.option("method", "variant") == "released",
         f"changed from {run.recipe.get('setting')}: {keys}": changed,
     }
@@ -136,6 +137,7 @@ class HeadlineScore:
     """Mean scores of the first evaluation, its cases in words, and a strip of their Dice."""
 
     on: str
+    patients: int
     scores: Mapping[str, Estimate]
     unit: str
     strip: Markup | None
@@ -154,6 +156,7 @@ def headline_score(run: RunContent) -> HeadlineScore | None:
     dice = evaluation.scores["dice"]
     return HeadlineScore(
         on if old is None else f"{on} at step {old:,}; the run has continued since",
+        evaluation.patients,
         evaluation.scores,
         evaluation.unit,
         strip(marks, dice.mean, dice.span, "Dice of each case") if len(marks) > 1 else None,

@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from crossview.core.text import count, number
+from crossview.core.text import number
 from crossview.evaluation.metrics import METRICS
+from crossview.evaluation.patients import cases_of
 from crossview.evaluation.scores import is_the_answer
 from crossview.reporting.content import CaseScores, Estimate, Evaluation, RunContent, estimates
 from crossview.reporting.images import BUDGET, Embedded, embed
@@ -103,7 +104,8 @@ class ResultsSection:
         if self.summary.get("clean_up"):
             parts.append(f"clean-up: {self.summary['clean_up']}")
         if self.summary.get("cases"):
-            parts.append(count(len(self.summary["cases"]), "case"))
+            cases = len(self.summary["cases"])
+            parts.append(cases_of(cases, self.evaluation.patients or cases))
         return "; ".join(parts) + "."
 
     @property

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from crossview.core.text import count, distance, in_text, interval, listed, number
+from crossview.evaluation.patients import caution
 from crossview.reporting.content import Estimate, Evaluation, RunContent, estimates
 from crossview.reporting.unlabelled import FOUND, uses_unlabelled
 from crossview.reporting.words import table
@@ -40,8 +41,10 @@ FAILURES = {
 def result_sentences(evaluation: Evaluation) -> list[str]:
     """Return sentences on the mean, worst case, distance and failures of an evaluation."""
     dice, hd95 = evaluation.scores["dice"], evaluation.scores["hd95"]
-    within = f" (95 % interval {interval(*dice.span)})" if dice.span else ""
+    over = f" over {count(evaluation.patients, 'patient')}" if evaluation.patients else ""
+    within = f" (95 % interval {interval(*dice.span)}{over})" if dice.span else ""
     sentences = [f"On {evaluation.counted} the mean Dice is {in_text(dice.mean)}{within}."]
+    sentences += [caution(evaluation.patients)] if dice.span and evaluation.patients else []
     means = [(case, case.mean("dice")) for case in evaluation.cases]
     scored = [(case, mean) for case, mean in means if mean is not None]
     if len(scored) > 1 and scored[-1][1]:
@@ -49,12 +52,12 @@ def result_sentences(evaluation: Evaluation) -> list[str]:
         half = f"Half of the cases reach {in_text(middle)} or more"
         sentences.append(f"{half}; the worst, {worst.case}, has {in_text(lowest)}.")
     if hd95.mean is not None:
-        unit = evaluation.unit.replace("voxel", "voxels")
+        unit = evaluation.unit.replace("xel", "xels")
         sentences.append(
             "HD95, the 95th percentile of the surface distances, "
             f"is {distance(hd95.mean)} {unit} on average."
         )
-    return sentences + _failures(evaluation.empty)
+    return list(filter(None, sentences)) + _failures(evaluation.empty)
 
 
 def _failures(entries: list[Mapping[str, Any]]) -> list[str]:
@@ -181,8 +184,10 @@ def _dead_views(run: RunContent) -> list[str]:
             found = number(value)
             if ("share" in name or "foreground" in name) and found is not None:
                 shares.setdefault(name, []).append(found)
+    patch = run.option("data", "patch")
+    what = "pixels" if isinstance(patch, list) and len(patch) == 2 else "voxels"
     return [
-        f"{name} is {100 * share:.3f} % of the voxels at the end: "
+        f"{name} is {100 * share:.3f} % of the {what} at the end: "
         "this network finds almost nothing in the unlabelled scans."
         for name, values in shares.items()
         if (share := fmean(values)) < DEAD_SHARE

@@ -12,7 +12,8 @@ from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.case import case_drawer
 from crossview.runs.prepare import find_splits, preprocessing_of
-from crossview.runs.run import Run, load_method, make_predictor, other_plugin, stored_precision
+from crossview.runs.run import Run, make_predictor, other_plugin, stored_precision
+from crossview.runs.weights import load_method
 from crossview.training.device import find_device, set_kernels
 
 WAITED_IN_VAIN = (
@@ -68,7 +69,7 @@ def evaluate(
             root or recipe.data.source,
             fix=fix if splits.raw else "",
         )
-    where = find_device(device)
+    where = find_device(device, "--device")
     set_kernels(deterministic=False)
     path = run.checkpoint(checkpoint_name)
     method, step = load_method(recipe, path, splits.channels, where)

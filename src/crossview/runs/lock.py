@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from crossview.core.busy import LOCK, this_process
 from crossview.core.errors import Problem, UserError
 
 try:
     import fcntl
 except ImportError:  # Windows has no flock, so nothing is locked there
     fcntl = None  # type: ignore[assignment]
-
-LOCK = "lock"
-"""Name of the file that marks a folder as in use; it is removed when the work is done."""
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 """Errors of a file system without locks."""
@@ -57,7 +54,7 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
     file = _lock_file(folder, wait)
     try:
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.write(this_process())
         file.flush()
         _HELD.add(key)
         yield

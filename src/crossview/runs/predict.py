@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossview.core.errors import fail
+from crossview.core.errors import UserError, fail
 from crossview.core.progress import Progress
 from crossview.data.io.scan import check_finite
 from crossview.data.preprocess import Preprocessing
@@ -18,7 +18,8 @@ from crossview.inference.items import ArrayItem
 from crossview.inference.outputs import MapName, Outputs, origin_of
 from crossview.inference.predict import Prediction, Predictor
 from crossview.recipe.resolve import Recipe, resolve
-from crossview.runs.run import Run, make_predictor, stored_precision, trained_method
+from crossview.runs.run import Run, make_predictor, stored_precision
+from crossview.runs.weights import trained_method
 from crossview.training.device import find_device, set_kernels
 
 
@@ -54,8 +55,8 @@ def predict(
         device: "auto", "cpu", "cuda", "cuda:1" ...
         progress: Called with (done, total).
         done: Called with each file once it is written.
-        remark: Called with a line per prediction that contains only background, and if a map is
-            not what its name says.
+        remark: Called with a line per prediction that contains only background, per folder with
+            images of other formats, and if a map is not what its name says.
 
     Returns:
         The files of the predictions.
@@ -63,12 +64,12 @@ def predict(
     Raises:
         UserError: If files could not be predicted. It names all of them; the others are written.
     """
-    where = find_device(device)
+    where = find_device(device, "--device")
     set_kernels(deterministic=False)
     found = trained_method(run, where)
     recipe = found.recipe
     if flips is not None:
-        recipe = resolve(recipe.tables(), [f"inference.flips={str(flips).lower()}"])
+        recipe = _with_flips(recipe, flips)
     asked: dict[MapName, bool] = {
         "probability": probabilities,
         "disagreement": disagreement,
@@ -81,6 +82,7 @@ def predict(
         resume=resume,
         overwrite=overwrite,
         origin=origin_of(recipe.method.name, found.step, found.state["weights"], table),
+        label_values=getattr(recipe.data, "label_values", ()),
     )
     return predict_files(
         make_predictor(recipe, found.method, where, stored_precision(recipe)),
@@ -88,10 +90,26 @@ def predict(
         outputs,
         data=recipe.data,
         channels=found.channels,
+        numbered=found.numbered,
         progress=progress,
         done=done,
         remark=remark,
     )
+
+
+def _with_flips(recipe: Recipe, flips: bool) -> Recipe:
+    """Return the recipe with mirror averaging on or off. Raise UserError if it does not fit."""
+    try:
+        return resolve(recipe.tables(), [f"inference.flips={str(flips).lower()}"])
+    except UserError as error:
+        raise UserError(
+            replace(problem, where="--flips", fix=problem.fix.replace(OFF, "leave out --flips"))
+            for problem in error.problems
+        ) from None
+
+
+OFF = "set inference.flips=false"
+"""Beginning of the fix that a recipe's check gives; the option has its own."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +152,10 @@ class Model:
         """
         array = self._with_channels(np.asarray(image, dtype=np.float32))
         check_finite(array, "the image", "image")
-        prepared = Preprocessing.of(self.recipe.data).image(array, spacing, "the image")
-        ((_, prediction),) = self.predictor.predict([ArrayItem(prepared, array.shape[1:])])
+        preprocessing = Preprocessing.of(self.recipe.data)
+        prepared = preprocessing.image(array, spacing, "the image")
+        item = ArrayItem(prepared, array.shape[1:], preprocessing.box(array))
+        ((_, prediction),) = self.predictor.predict([item])
         return prediction
 
     def _with_channels(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -164,7 +184,7 @@ def load(run: Run | Path | str, device: str = "auto") -> Model:
     Raises:
         UserError: If the model cannot be read or the device does not exist.
     """
-    where = find_device(device)
+    where = find_device(device, "--device")
     set_kernels(deterministic=False)
     found = trained_method(run, where)
     found.method.eval()

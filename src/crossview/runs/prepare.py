@@ -138,7 +138,7 @@ def selection_problems(recipe: Recipe, splits: Splits) -> list[Problem]:
     by = recipe.training.selection
     if by == "last" or (splits.test if by == "test" else splits.validation):
         return []
-    fix = "set data.validation=2 to use two labelled cases, or set training.selection=last"
+    fix = "set data.validation=2 to hold out two labelled patients, or set training.selection=last"
     what = f"no {by} cases to select the checkpoint by"
     return [Problem(what, where="[training] selection", fix=fix)]
 

@@ -18,19 +18,18 @@ from typing import Any
 import torch
 
 from crossview.core import plugins
-from crossview.core.environment import VERSION, environment_now
+from crossview.core.busy import LOCK, worker
+from crossview.core.environment import environment_now
 from crossview.core.errors import UserError, fail, raise_all
 from crossview.core.files import check_writable, write_text
 from crossview.core.progress import Progress
 from crossview.core.run_folder import ENVIRONMENT, JOURNAL, PLAN, RECIPE, RunFolder
-from crossview.data.case import Splits
 from crossview.inference.predict import Predictor
 from crossview.methods.method import Method
 from crossview.recipe.layers import differences
 from crossview.recipe.resolve import Recipe, resolve
-from crossview.runs.lock import LOCK
 from crossview.training import checkpoint
-from crossview.training.device import Precision, networks_of, place
+from crossview.training.device import Precision, networks_of
 from crossview.training.graphs import Recordings
 from crossview.training.options import CHANGEABLE_ON_RESUME, current
 
@@ -116,12 +115,12 @@ def check_free(path: Path, overwrite: bool) -> None:
 
     A folder with anything else in it belongs to somebody and is left alone.
     """
+    check_writable(path)
     try:
         found = {entry.name for entry in path.iterdir()} - {LOCK} if path.exists() else set()
     except OSError as error:
         why, fix = error.strerror or error, "choose another --out"
-        fail("the run folder can't be created", path, found=why, fix=fix)
-    check_writable(path)
+        fail("the output folder can't be read", path, found=why, fix=fix)
     # A run that was killed while its folder was being created.
     begun = ENVIRONMENT in found and found <= {ENVIRONMENT, *FOLDERS}
     if not found or begun:
@@ -129,6 +128,9 @@ def check_free(path: Path, overwrite: bool) -> None:
     if not {RECIPE, ENVIRONMENT} <= found:
         what = "the output folder exists and is not a crossview run"
         fail(what, path, fix="choose another --out")
+    if not overwrite and (by := worker(path)):
+        fix = "wait until it has finished, or choose another --out"
+        fail("a run is training in this folder", path, found=by, fix=fix)
     if not overwrite:
         fix = "resume it with --resume, replace it with --overwrite, or choose another --out"
         fail("this folder already contains a run", path, fix=fix)
@@ -222,78 +224,6 @@ def plugin_on_resume(run: Run, writes: bool) -> list[str]:
         about = run.environment | plugins.remembered(run.recipe.method.name)
         write_text(run.path / ENVIRONMENT, json.dumps(about, indent=1))
     return []
-
-
-def write_model(run: Run, splits: Splits) -> Path:
-    """Write model.pt, the file to share: weights, recipe, classes, all that ``predict`` needs."""
-    state = checkpoint.read(run.checkpoint())
-    content = {
-        "weights": state["weights"],
-        "recipe": run.recipe.tables(),
-        "classes": splits.classes,
-        "class_names": list(splits.class_names),
-        "channels": splits.channels,
-        "notes": list(splits.notes),
-        "step": state["position"]["total_step"],
-        "crossview": VERSION,
-    }
-    path = run.path / "model.pt"
-    checkpoint.write(path, content)
-    return path
-
-
-@dataclass(frozen=True)
-class TrainedMethod:
-    """A trained method on its device.
-
-    Attributes:
-        step: The training step of its weights.
-        state: The whole content of its file.
-    """
-
-    recipe: Recipe
-    method: Method
-    channels: int
-    step: int
-    state: Mapping[str, Any]
-
-
-def trained_method(run: Run | Path | str, device: torch.device) -> TrainedMethod:
-    """Return the method of a model.pt, or of a run folder.
-
-    A run folder's model.pt is preferred to its checkpoint. Raise UserError if none can be read.
-    """
-    if not isinstance(run, Run) and Path(run).is_file():
-        path = Path(run)
-        state = checkpoint.read(path)
-        recipe = resolve(state.get("recipe", {}))
-    else:
-        run = run if isinstance(run, Run) else Run.open(run)
-        path = model if (model := run.path / "model.pt").exists() else run.checkpoint()
-        state, recipe = checkpoint.read(path), run.recipe
-    return _loaded(recipe, state, path, int(state.get("channels", 1)), device)
-
-
-def load_method(
-    recipe: Recipe, path: Path, channels: int, device: torch.device
-) -> tuple[Method, int]:
-    """Return the method with a checkpoint's weights, and the step of these weights.
-
-    Raise UserError for a checkpoint of another recipe.
-    """
-    found = _loaded(recipe, checkpoint.read(path), path, channels, device)
-    return found.method, found.step
-
-
-def _loaded(
-    recipe: Recipe, state: Mapping[str, Any], path: Path, channels: int, device: torch.device
-) -> TrainedMethod:
-    method = recipe.build_method(channels)
-    different = differences(state["recipe"], recipe.tables()) if "recipe" in state else []
-    checkpoint.load_weights(method, state, path, different)
-    place(method, device, len(recipe.data.patch))
-    step = state["position"]["total_step"] if "position" in state else state["step"]
-    return TrainedMethod(recipe, method, channels, step, state)
 
 
 def recordable(recipe: Recipe, device: torch.device) -> bool:

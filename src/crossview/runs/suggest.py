@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from crossview.core.errors import fail
-from crossview.core.files import write_text
+from crossview.core.files import check_writable, write_text
 from crossview.core.progress import Progress
 from crossview.data.case import Case
 from crossview.evaluation.doubt import Doubt, Suggestion, choose, describe, doubt
@@ -19,7 +19,8 @@ from crossview.inference.items import CaseItem
 from crossview.inference.predict import Prediction
 from crossview.reporting.pictures.suggestions import Shown, suggestion_sheet
 from crossview.runs.prepare import find_splits, preprocessing_of
-from crossview.runs.run import Run, load_method, make_predictor, stored_precision
+from crossview.runs.run import Run, make_predictor, stored_precision
+from crossview.runs.weights import load_method
 from crossview.training.device import find_device, set_kernels
 
 
@@ -54,6 +55,8 @@ def suggest(
     run = run if isinstance(run, Run) else Run.open(run)
     if count < 1:
         fail("the number of scans is too small", "-n", found=count, expected="1 or more")
+    folder = Path(out) if out is not None else run.path / "suggest"
+    check_writable(folder)
     recipe, root = run.recipe, run.data_root(data)
     splits = find_splits(recipe, root)
     if not splits.unlabelled:
@@ -62,7 +65,7 @@ def suggest(
             root or recipe.data.source,
             fix="add scans without labels",
         )
-    where = find_device(device)
+    where = find_device(device, "--device")
     set_kernels(deterministic=False)
     method, _ = load_method(recipe, run.checkpoint(None), splits.channels, where)
     predictor = make_predictor(recipe, method, where, stored_precision(recipe), progress)
@@ -83,7 +86,6 @@ def suggest(
     chosen = choose(found, labelled, count)
     cases = {case.id: case for case in splits.unlabelled}
     shown = predicted([cases[each.case] for each in chosen])
-    folder = Path(out) if out is not None else run.path / "suggest"
     folder.mkdir(parents=True, exist_ok=True)
     suggestion_sheet(
         (

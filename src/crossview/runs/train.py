@@ -22,17 +22,20 @@ from crossview.core.plugins import LOADED, remembered
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.core.run_folder import PLAN
+from crossview.core.tensors import Batch
 from crossview.evaluation.evaluate import quick_dice
 from crossview.inference.predict import evaluating
 from crossview.methods.method import Method
 from crossview.methods.plugin import check_views
 from crossview.recipe.layers import differences, load
+from crossview.recipe.length import over_steps
 from crossview.recipe.plan import Plan
 from crossview.recipe.planned import asked_on_resume, resolve_planned
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.reporting.page import write_report
-from crossview.reporting.pictures.batch import draw_batch
+from crossview.reporting.pictures.batch import batch_drawer
 from crossview.runs.lock import locked
+from crossview.runs.precision import earlier_choice
 from crossview.runs.prepare import (
     Prepared,
     prepare,
@@ -48,10 +51,10 @@ from crossview.runs.run import (
     other_environment,
     plugin_on_resume,
     recipe_on_resume,
-    write_model,
 )
+from crossview.runs.weights import write_model
 from crossview.training import checkpoint
-from crossview.training.device import Precision, Seconds, measure, place, set_kernels
+from crossview.training.device import Precision, measure, place, set_kernels
 from crossview.training.distributed import World, join
 from crossview.training.job import Job, Outcome, Resumed, Score
 from crossview.training.loop import train as train_job
@@ -67,6 +70,7 @@ def train(
     overrides: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
+    steps: int | None = None,
     max_steps: int | None = None,
     gpus: int | None = None,
     progress: Progress | None = None,
@@ -87,7 +91,10 @@ def train(
         resume: Continue the run in ``out`` from its last checkpoint. Nothing is planned: the run's
             own recipe has every key.
         overwrite: Replace a run in ``out``.
-        max_steps: Pause after this many optimiser steps, counted from the start of the run.
+        steps: Number of optimiser steps of the whole run, by which its stages and its schedule are
+            scaled. Default: those of the recipe.
+        max_steps: Pause after this many optimiser steps, counted from the start of the run. The
+            schedule stays that of the whole run.
         gpus: The expected number of processes. Default: not checked.
         progress: Called with (done, total) while scans are read.
         tell: Called with the plan, if one is made.
@@ -102,6 +109,8 @@ def train(
     path, world = Path(out), join(gpus)
     with ExitStack() as held:
         with world.together():  # a mistake in one process is raised in all
+            if steps is not None:
+                overrides = [*overrides, *over_steps(recipe, overrides, steps)]
             device = load(recipe, overrides).get("training", {}).get("device", "auto")
             world.device(str(device))  # raised before scans are read
             if resume:
@@ -119,8 +128,7 @@ def train(
                 run = Run.open(path)
                 asked = recipe_on_resume(run, asked_on_resume(run.recipe, recipe, overrides))
                 if Run(path).finished and (path / "model.pt").exists():
-                    steps = sum(stage.steps for stage in asked.stages)
-                    return Run(path), Outcome("finished", steps)
+                    return Run(path), Outcome("finished", sum(each.steps for each in asked.stages))
             else:
                 check_free(path, overwrite)  # again, now that no other process can write
                 asked, plan = resolve_planned(recipe, overrides, root, progress)
@@ -133,16 +141,16 @@ def train(
             first = prepared.stream.batch(0, 0, unlabelled=method.stages[0].unlabelled)
             if asked.method.name in LOADED:
                 try_views(method, first.image[:1])
-            measured, seconds = list[str](), dict[str, Seconds]()
+            measured, timed = list[str](), dict[str, Any]()
             if not resume:
-                measured, seconds = measure(asked.training, method, first, not world.several)
+                measured, timed = _measured(path, asked, prepared, method, first, world)
         settled = resolve(asked.tables(), world.from_first(measured))
         world.agree("torch, the recipe or the training cases", _identity(settled, prepared))
         world.share_batch_norm(method, prepared.device)
         with world.together():
             resumed = resumption(Run(path), settled, prepared, world) if resume else None
             if not resume and world.first:
-                create(path, settled, about(settled, prepared, seconds, world.size))
+                create(path, settled, about(settled, prepared, timed, world.size))
                 if plan is not None:
                     write_text(path / PLAN, json.dumps(plan.as_json(), indent=1))
         outcome = train_job(make_job(path, settled, prepared, method, world), resumed, max_steps)
@@ -160,6 +168,30 @@ def new_method(recipe: Recipe, prepared: Prepared) -> Method:
     method = recipe.build_method(prepared.splits.channels)
     place(method, prepared.device, len(recipe.data.patch))
     return method
+
+
+def _measured(
+    path: Path,
+    recipe: Recipe,
+    prepared: Prepared,
+    method: Method,
+    batch: Batch,
+    world: World,
+) -> tuple[list[str], dict[str, Any]]:
+    """Return the measured keys as --set texts, and the origin of their values for the record."""
+    device_name = environment_now(prepared.device)["device_name"]
+    precision, earlier = earlier_choice(path, recipe, device_name, _data(prepared))
+    options = recipe.training
+    if earlier:
+        options = options.model_copy(update={"precision": precision})
+    measured, seconds = measure(options, method, batch, not world.several)
+    origin = {"precision_of": earlier} if earlier else {}
+    return measured, origin | {f"{key}_seconds": found for key, found in seconds.items()}
+
+
+def _data(prepared: Prepared) -> str:
+    """Return the data folder as environment.json has it."""
+    return str(prepared.data.absolute()) if prepared.data else ""
 
 
 def try_views(method: Method, image: Tensor) -> None:
@@ -210,9 +242,9 @@ def resumption(run: Run, recipe: Recipe, prepared: Prepared, world: World) -> Re
 
 
 def about(
-    recipe: Recipe, prepared: Prepared, seconds: Mapping[str, Seconds], processes: int
+    recipe: Recipe, prepared: Prepared, timed: Mapping[str, Any], processes: int
 ) -> dict[str, Any]:
-    """Return the content of a run's environment.json. seconds: measured, by key of [training]."""
+    """Return the content of a run's environment.json. timed: the origin of measured keys."""
     splits, unlabelled = prepared.splits, prepared.stream.unlabelled
     by_command = Path(sys.argv[0]).stem in ("crossview", "__main__")
     return {
@@ -220,15 +252,17 @@ def about(
         "command": shlex.join(["crossview", *sys.argv[1:]]) if by_command else "",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "processes": processes,
-        "data": str(prepared.data.absolute()) if prepared.data else "",
+        "data": _data(prepared),
         "labelled": [case.id for case in splits.labelled],
         "unlabelled": 0 if unlabelled is None else len(unlabelled),
         "training_cases": prepared.fingerprint,
         "validation": [case.id for case in splits.validation],
         "test": len(splits.test),
         "class_names": list(splits.class_names),
+        "channels": splits.channels,
+        "numbered": splits.numbered,
         "notes": list(splits.notes),
-        **{f"{key}_seconds": found for key, found in seconds.items()},
+        **timed,
         **remembered(recipe.method.name),
     }
 
@@ -245,7 +279,7 @@ def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, wor
         world=world,
     )
     if world.first:
-        job.draw = draw_batch
+        job.draw = batch_drawer(recipe, prepared.splits)
         job.score = scorer(recipe, prepared, method, job.precision)
     return job
 

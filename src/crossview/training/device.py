@@ -20,6 +20,7 @@ from crossview.core.tensors import Batch
 from crossview.methods.blocks.parallel import InThreads, in_turn
 from crossview.methods.method import Method
 from crossview.networks import NETWORKS
+from crossview.networks.safe_convolution import SafeConvolutions
 from crossview.training.options import TrainingOptions
 from crossview.training.step import backpropagate
 
@@ -41,8 +42,11 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Parameters of mallopt(3), as in glibc's malloc.h."""
 
 
-def find_device(name: str) -> torch.device:
-    """Return a device; "auto" is the first GPU, else the CPU. Raise UserError if there is none."""
+def find_device(name: str, where: str = "[training] device") -> torch.device:
+    """Return a device; "auto" is the first GPU, else the CPU. Raise UserError if there is none.
+
+    where: the key or option that names the device.
+    """
     gpus = torch.cuda.device_count()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -53,7 +57,7 @@ def find_device(name: str) -> torch.device:
     if device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < gpus):
         return device
     here = ", ".join(["auto", "cpu", *(f"cuda:{number}" for number in range(gpus))])
-    fail(f"unknown device '{name}'", "[training] device", expected=here)
+    fail(f"unknown device '{name}'", where, expected=here)
 
 
 def place(module: nn.Module, device: torch.device, dimensions: int) -> None:
@@ -98,9 +102,15 @@ def keep_freed_memory() -> bool:
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """Return the context of forward passes: bfloat16 autocast for "bf16", none for "float32"."""
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext() if precision == "float32" else _bfloat16(device)
+
+
+@contextmanager
+def _bfloat16(device: torch.device) -> Iterator[None]:
+    """Within this context, compute in bfloat16 what is computed rightly in it."""
+    safe = SafeConvolutions() if device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, dtype=torch.bfloat16), safe:
+        yield
 
 
 def networks_of(method: nn.Module) -> list[nn.Module]:

@@ -40,7 +40,7 @@ def train(job: Job, resumed: Resumed | None = None, max_steps: int | None = None
     world, begin = job.world, resumed.position.total_step if resumed else 0
     world.agree("the checkpoint to resume from", f"step {begin}")
     with (
-        TrainingProgress(_steps(job), begin, silent=not world.first) as progress,
+        TrainingProgress(job.method.stages, job.options, begin, silent=not world.first) as progress,
         stop_signals(once=world.several) as caught,
         job.passes(),
     ):
@@ -199,7 +199,7 @@ class Training:
                 window.add(self.step(batch, stage, step), batch)
                 total = self.position.total_step + 1
                 self.position = replace(self.position, step=step + 1, total_step=total)
-                self.progress.advance(total, stage.name)
+                self.progress.advance(total, index)
                 if batch.watch:
                     self.log(stage, window, batches.waited)
                     window = Window(waited=batches.waited)

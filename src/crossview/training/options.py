@@ -54,7 +54,9 @@ class TrainingOptions(BaseModel):
         "the first batch of each stage is always drawn",
     )
     precision: Literal["auto", "float32", "bf16"] = Field(
-        "auto", description="auto: the faster one in a quick measurement"
+        "auto",
+        description="auto: the faster one in a quick measurement, or the choice of an earlier run "
+        "next to this one with the same data, device, patch and network",
     )
     compile: Literal["auto", "graphs", False] = Field(
         "auto",

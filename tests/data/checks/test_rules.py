@@ -6,31 +6,7 @@ import numpy as np
 import pytest
 
 from crossview.data.checks.case import inspect_case
-from crossview.data.checks.rules import check_set, patient_in
-
-SPACING = (1.0, 1.0, 2.0)
-
-
-@pytest.fixture
-def facts(make_case):
-    """Facts of sound cases, labelled ones first; keyword arguments replace what was measured."""
-
-    def make(number, labelled=True, name=None, image=None, label=None, spacing=SPACING):
-        random = np.random.default_rng(number)
-        classes = random.integers(0, 3, (6, 5, 4)).astype(np.uint8) if label is None else label
-        values = random.normal(100, 10, (1, 6, 5, 4)).astype(np.float32) if image is None else image
-        case = make_case(name or f"scan{number}", values, classes if labelled else None)
-        return inspect_case(replace(case, spacing=spacing), None)
-
-    return make
-
-
-@pytest.fixture
-def sound(facts):
-    return {
-        "labelled": [facts(number) for number in range(4)],
-        "unlabelled": [facts(number, labelled=False) for number in range(4, 9)],
-    }
+from crossview.data.checks.rules import check_set
 
 
 def test_a_sound_set_has_no_findings(sound):
@@ -187,7 +163,8 @@ def test_intensities_of_another_range(sound, facts, image, named):
 def test_single_voxels_far_outside(make_case, sound):
     image = np.random.default_rng(1).normal(100, 10, (1, 20, 20, 20)).astype(np.float32)
     image[0, 3, 3, 3] = 1.7e6
-    sound["unlabelled"].append(inspect_case(make_case("spike", image), None))
+    case = replace(make_case("spike", image), spacing=(1.0, 1.0, 2.0))
+    sound["unlabelled"].append(inspect_case(case, None))
     finding = only(check_set(sound, 3, "root"))
     assert finding.cases == ("spike",)
     assert "1700000" in finding.problem.found
@@ -199,19 +176,3 @@ def test_names_that_tell_a_patient(sound, facts):
     finding = only(check_set(sound, 3, "root"))
     assert finding.severity == "warning"
     assert finding.cases == ("sub-07_ses-1", "sub-07_ses-2")
-
-
-@pytest.mark.parametrize(
-    ("name", "patient"),
-    [
-        ("sub-07_ses-2_T1w", "sub-07"),
-        ("patient012_frame01", "patient012"),
-        ("B4_left", "B4"),
-        ("B4-visit2_left", "B4"),
-        ("hippocampus_001", "hippocampus_001"),
-        ("case12", "case12"),
-        ("left", "left"),
-    ],
-)
-def test_patients_in_names(name, patient):
-    assert patient_in(name) == patient

@@ -29,6 +29,12 @@ def test_a_scan_keeps_the_spelling_of_its_suffix_and_knows_its_format():
     assert (scan.suffix, scan.format, scan.numbered) == (".NII.GZ", FORMATS[0], True)
 
 
+@pytest.mark.parametrize("file", ["a.Nii.gz", "a.nii.GZ", "a.nii.gz"])
+def test_mixed_capitals_of_a_suffix_are_not_kept(file):
+    scan = ScanFiles("a", (Path(file),))
+    assert (scan.suffix, scan.format, scan.numbered) == (".nii.gz", FORMATS[0], False)
+
+
 def test_channels_are_grouped_by_folder_case_and_suffix():
     names = (
         "x/a_0001.nii",
@@ -54,7 +60,7 @@ def test_a_missing_channel_is_named():
 
 
 def test_a_scan_of_another_number_of_channels_is_refused(tmp_path):
-    Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)).save(tmp_path / "a.png")
     scan = ScanFiles("a", (tmp_path / "a.png",))
     assert scan.read(3).image.shape == (3, 4, 5)
     with pytest.raises(UserError, match="wrong number of channels"):

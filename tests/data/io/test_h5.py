@@ -100,3 +100,44 @@ def test_damaged_compressed_data(tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError, match="the file is cut off, damaged or not an h5 file"):
         read_image(path, 3)
+
+
+def rewritten(path, old, new):
+    content = path.read_bytes()
+    assert content.count(old) >= 1
+    path.write_bytes(content.replace(old, new))
+
+
+def test_a_float_type_that_is_none_is_damage(tmp_path, write_h5):
+    path = write_h5(tmp_path / "a.h5", IMAGE, LABEL)
+    # The layout of float32 in a header: size 4, precision 32, exponent at 23 ... bias 127.
+    exact = bytes([32, 0, 23, 8, 0, 23, 127, 0, 0, 0])
+    rewritten(path, exact, bytes([32, 0, 23, 8, 0, 23, 255, 255, 255, 255]))
+    with pytest.raises(UserError, match="the file is cut off, damaged or not an h5 file"):
+        read_image(path, 3)
+
+
+def test_a_damaged_header_of_an_array_is_damage(tmp_path, write_h5):
+    path = write_h5(tmp_path / "a.h5", IMAGE, LABEL)
+    with h5py.File(path) as file:
+        at = h5py.h5o.get_info(file["image"].id).addr
+    content = bytearray(path.read_bytes())
+    content[at] = 99  # version of the object header
+    path.write_bytes(content)
+    for read in (read_image, read_label):
+        with pytest.raises(UserError, match="the file is cut off, damaged or not an h5 file"):
+            read(path, 3)
+
+
+def test_a_chunk_without_bytes_is_damage(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="earliest") as file:
+        data = np.random.default_rng(0).random(IMAGE.shape, np.float32)
+        stored = file.create_dataset("image", data=data, compression="gzip").id
+        size = stored.get_chunk_info(0).size
+        assert size > 0
+    content = path.read_bytes()
+    begin = content.index(size.to_bytes(4, "little") + bytes(4))  # in the index of chunks
+    path.write_bytes(content[:begin] + bytes(4) + content[begin + 4 :])
+    with pytest.raises(UserError, match="a chunk of 0 bytes"):
+        read_image(path, 3)

@@ -28,16 +28,11 @@ def read(tmp_path, content):
             ("background", "liver", "tumour"),
         ),
         (
-            {"labels": {"0": "background", "4": "far"}},
+            {"labels": {"0": "background", "1": "a", "2": "b", "4": "far"}},
             (),
-            ("background", "class 1", "class 2", "class 3", "far"),
+            ("background", "a", "b", "class 3", "far"),
         ),
         ({"labels": {"1": "only"}}, (), ("background", "only")),
-        (
-            {"labels": {"background": 0, "whole": [1, 2], "core": 2}},
-            (),
-            ("background", "class 1", "core"),
-        ),
         ({"labels": {"0": "background", "1": "red\x1b[31m"}}, (), ("background", "red[31m")),
         ({}, (), ()),
     ],
@@ -46,6 +41,39 @@ def test_names_of_channels_and_classes(tmp_path, content, channels, classes):
     found, problems = read(tmp_path, content)
     assert not problems
     assert (found.channel_names, found.class_names) == (channels, classes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "values", "classes"),
+    [
+        ({"nodule": 255}, (0, 255), ("background", "nodule")),
+        ({"bg": 0, "a": 2, "b": 5}, (0, 2, 5), ("bg", "a", "b")),
+        ({"bg": 0, "a": 1, "b": 2}, (), ("bg", "a", "b")),
+        ({"bg": 0, "a": 2}, (), ("bg", "class 1", "a")),  # a gap: class 1 may have no voxel yet
+        ({"bg": 0}, (), ("bg",)),
+    ],
+)
+def test_values_that_are_no_class_numbers_are_values_of_classes(tmp_path, labels, values, classes):
+    found, problems = read(tmp_path, {"labels": labels})
+    assert not problems
+    assert (found.label_values, found.class_names) == (values, classes)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{"background": 0, "Ignore": 3}, {"background": 0, " IGNORE": 3}, {"0": "bg", "3": "ignore"}],
+)
+def test_ignore_is_known_in_any_spelling(tmp_path, labels):
+    _, problems = read(tmp_path, {"labels": labels})
+    assert problems.count("an 'ignore' label is not supported") == 1
+
+
+def test_regions_are_refused_by_name(tmp_path):
+    labels = {"background": 0, "whole": [1, 2], "core": [2], "tip": 3}
+    _, problems = read(tmp_path, {"labels": labels, "regions_class_order": [1, 2, 3]})
+    assert "regions (classes made of several label values) are not supported" in problems
+    assert "whole = [1, 2], core = [2]" in problems
+    assert 'fix:      name each label value instead of the regions, such as "oedema": 1' in problems
 
 
 def test_no_file_tells_nothing(tmp_path):

@@ -267,11 +267,17 @@ def test_patients_stay_together(plain):
         folder.find_cases(plain)
 
 
-def test_validation_by_number_must_not_part_a_patient(plain):
-    (plain / "split.toml").write_text('[patient]\ncase02 = "A"\ncase03 = "A"\n')
-    with pytest.raises(UserError, match="A: a patient is in two lists"):
-        folder.splits(plain, options(validation=1))
-    assert ids(folder.splits(plain, options(validation=2)).validation) == ["case02", "case03"]
+def test_validation_by_number_counts_patients(plain):
+    (plain / "split.toml").write_text('[patient]\ncase02 = "A"\ncase03 = "A"\ncase05 = "A"\n')
+    found = folder.splits(plain, options(validation=1))
+    assert ids(found.validation) == ["case02", "case03"]
+    assert ids(found.labelled) == ["case00", "case01"]
+    assert ids(found.unlabelled) == ["case04", "case06"]  # case05 is of the validation patient
+    assert found.notes == ("1 scan of the validation patients is not used for training: case05.",)
+    with pytest.raises(UserError) as error:
+        folder.splits(plain, options(validation=2))
+    assert "data.validation = 2 keeps case01, case02, case03" in problems_of(error)
+    assert "two lists" not in problems_of(error)
 
 
 def test_all_faults_are_told_at_once(plain):
@@ -301,7 +307,7 @@ def test_all_faults_are_told_at_once(plain):
             "case99",
             "without a label",
             "unknown key 'validatoin'",
-            "did you mean validation?",
+            "did you mean validation",
         ),
     ):
         assert part in text, part

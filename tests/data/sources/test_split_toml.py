@@ -39,6 +39,75 @@ def test_patterns_stand_for_cases_of_no_other_list(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "lists"),
+    [
+        ('test = ["p1_*"]', {"test": ["p1_a", "p1_b"]}),
+        ('test = ["p*"]', {"test": ["p1_a", "p1_b", "p2_a"]}),  # p3_a has no label
+        ('validation = ["p2*", "p1_a"]', {"validation": ["p2_a", "p1_a"]}),
+        ('test = ["p1_*"]\nlabelled = ["*"]', {"test": ["p1_a", "p1_b"], "labelled": ["p2_a"]}),
+        ('labelled = ["p1_*"]\nunlabelled = ["p*"]', {"unlabelled": ["p2_a", "p3_a"]}),
+    ],
+)
+def test_every_list_takes_patterns(tmp_path, text, lists):
+    split, problems = read(tmp_path, text)
+    assert not problems
+    assert {key: split.names(key) for key in lists} == lists
+
+
+OF_PATIENT = '\n[patient]\npattern = "(p[0-9]).*|x"'
+
+
+@pytest.mark.parametrize(
+    ("text", "lists"),
+    [
+        ('test_patients = ["p1"]', {"test": ["p1_a", "p1_b"], "labelled": None}),
+        (
+            'test = ["p1_a"]\ntest_patients = ["p[12]"]',
+            {"test": ["p1_a", "p1_b", "p2_a"]},
+        ),
+        (
+            'validation_patients = ["p2"]\nunlabelled = ["*"]\nlabelled = ["p1*"]',
+            {"validation": ["p2_a"], "unlabelled": ["p3_a", "x"], "labelled": ["p1_a", "p1_b"]},
+        ),
+        # The other scan of a test patient is not what a pattern of training stands for.
+        ('test = ["p1_a"]\nlabelled = ["*"]', {"test": ["p1_a"], "labelled": ["p2_a"]}),
+    ],
+)
+def test_patients_can_be_held_out_whole(tmp_path, text, lists):
+    split, problems = read(tmp_path, text + OF_PATIENT)
+    assert not problems
+    assert {key: split.names(key) for key in lists} == lists
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('test_patients = ["p9"]' + OF_PATIENT, "'test_patients' lists an unknown patient"),
+        ('test_patients = ["p9"]', "[patient] must say whose the cases are"),
+        ('test_patients = ["p3"]' + OF_PATIENT, "lists a patient without a labelled case"),
+        ('test_patients = ["p1"]\nvalidation = ["p1_a"]' + OF_PATIENT, "validation and test"),
+        ('test = ["q*"]', "'test' lists an unknown case"),
+        ('test_patients = "p1"', "'test_patients' is not a list of names"),
+    ],
+)
+def test_faults_of_patterns_and_patients_are_named(tmp_path, text, told):
+    _, problems = read(tmp_path, text)
+    assert told in problems
+
+
+def test_long_lists_of_names_are_shortened(tmp_path):
+    names = [f"case{number:03d}" for number in range(356)]
+    path = tmp_path / "split.toml"
+    wrong = ", ".join(f'"scan{number}"' for number in range(40))
+    path.write_text(f'test = [{wrong}]\nvalidation = ["?"]\n', encoding="utf-8")
+    text = "\n".join(map(str, read_split(path, names, names)[1]))
+    assert "'test' lists an unknown case (40 of them)" in text
+    assert "scan8, scan9 and 30 more" in text
+    assert "the cases are case000, case001" in text
+    assert len(text) < 1000
+
+
+@pytest.mark.parametrize(
     ("table", "patients"),
     [
         ('pattern = "(p[0-9])_.*|x"', ["p1", "p1", "p2", "p3", "x"]),

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from crossview.core.tensors import Output, parts
 from crossview.methods.blocks.parallel import InThreads, in_turn
@@ -52,6 +53,20 @@ def test_outputs_statistics_and_gradients_are_those_of_passes_in_turn(threads, p
         )
     assert len(found[0]) == len(found[1])
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(*found, strict=True))
+
+
+def test_a_convolution_that_bfloat16_gets_wrong_is_safe_in_a_thread_too(threads):
+    """A network of a plugin, whose layers are torch's own."""
+    image, weight = torch.randn(2, 1, 2, 8, 8), torch.randn(4, 1, 3, 3, 3)
+
+    def run():
+        features = F.conv3d(image, weight, padding=1)
+        return Output(features, features, features)
+
+    with autocast(CPU, "bf16"):
+        found = [together(run, run)[0].logits for together in (in_turn, threads)]
+    assert [each.dtype for each in found] == [torch.float32] * 2
+    assert torch.equal(*found)
 
 
 def test_dropout_does_not_depend_on_which_thread_is_faster(threads):

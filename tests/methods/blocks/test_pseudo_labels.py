@@ -72,6 +72,12 @@ def test_of_equal_components_the_first_in_c_order_wins(layout: str) -> None:
     assert np.argwhere(largest_components(label, 2)).tolist() == [[0, 0, 5, 5]]
 
 
+def test_of_two_equal_halves_the_first_wins() -> None:
+    label = np.zeros((1, 301, 12), np.uint8)
+    label[0, :150], label[0, 151:] = 1, 1
+    np.testing.assert_array_equal(np.flatnonzero(largest_components(label, 2)), np.arange(1800))
+
+
 def test_two_classes_tie_to_the_foreground_and_more_to_the_first() -> None:
     assert decide(torch.zeros(1, 2, 1, 1)).item() == 1
     assert decide(torch.zeros(1, 3, 1, 1)).item() == 0

@@ -1,6 +1,7 @@
 """Pictures of batches: whatever a method shows is drawn, whatever it is called."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from PIL import Image
 
 from crossview.core.rng import Randomness
 from crossview.core.tensors import Batch
-from crossview.reporting.pictures.batch import _rows, draw_batch
+from crossview.data.case import Case
+from crossview.reporting.pictures.batch import TURNED, _rows, batch_drawer, draw_batch
+from crossview.reporting.pictures.frame import RADIOLOGICAL, Frame
 from crossview.reporting.pictures.panels import LABEL, PREDICTION
 
 Arrays = dict[str, np.ndarray]
@@ -29,7 +32,8 @@ def draw(
         None if array is None else torch.from_numpy(array) for array in (image, label, unlabelled)
     )
     drawn = Batch(*tensors, Randomness(0))
-    draw_batch(drawn, {name: torch.as_tensor(array) for name, array in show.items()}, path)
+    frame = Frame.of(image.ndim - 2, -1, None)
+    draw_batch(drawn, {name: torch.as_tensor(array) for name, array in show.items()}, path, frame)
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -126,3 +130,44 @@ def test_true_labels_are_cool_and_targets_warm(tmp_path: Path) -> None:
     draw(image, label * 0, image, {"target view1": label}, tmp_path / "target.png")
     assert has(tmp_path / "target.png", PREDICTION[0])
     assert not has(tmp_path / "target.png", LABEL[0])
+
+
+def drawn_as(monkeypatch, *, patch, affine, augmentation="mild") -> tuple[Frame, str]:
+    """Return frame and note of the batches of a recipe whose scans have an affine, or none."""
+    found = []
+    monkeypatch.setattr(
+        "crossview.reporting.pictures.batch.draw_batch",
+        lambda batch, show, path, frame, note: found.append((frame, note)),
+    )
+    case = Case("a", "a", Path("a"), lambda: None, affine=affine)
+    splits = SimpleNamespace(labelled=(case,), unlabelled=(case,))
+    data = SimpleNamespace(patch=patch, spacing=(), augmentation=augmentation)
+    batch_drawer(SimpleNamespace(data=data), splits)(None, {}, Path())
+    return found[0]
+
+
+def test_a_batch_is_drawn_as_the_pictures_of_cases_are(monkeypatch) -> None:
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])
+    frame, note = drawn_as(monkeypatch, patch=(4, 5, 6), affine=affine)
+    volume = np.random.default_rng(0).random((4, 5, 6))
+    np.testing.assert_array_equal(frame.turn(volume), Frame.of(3, -1, affine).turn(volume))
+    assert (frame.ends, note) == ((("S", "I"), ("A", "P"), ("R", "L")), RADIOLOGICAL)
+    assert drawn_as(monkeypatch, patch=(4, 5, 6), affine=None)[0].ends == ()
+
+
+def test_slices_of_volumes_are_turned_as_their_volumes(monkeypatch) -> None:
+    """Axes towards head, front and right: a slice's rows begin at the back, its columns left."""
+    affine = np.array([[0, 0, 1.0, 0], [0, 1, 0, 0], [8, 0, 0, 0], [0, 0, 0, 1]])
+    frame, _ = drawn_as(monkeypatch, patch=(5, 6), affine=affine)
+    plane = np.random.default_rng(0).random((5, 6))
+    np.testing.assert_array_equal(frame.turn(plane)[0], plane[::-1, ::-1])
+    assert frame.ends[1:] == (("A", "P"), ("R", "L"))
+    isotropic = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    assert drawn_as(monkeypatch, patch=(5, 6), affine=isotropic)[0].planes[0] == "sagittal"
+
+
+def test_batches_that_are_mirrored_at_random_have_no_letters(monkeypatch) -> None:
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])
+    how = {"patch": (4, 5, 6), "affine": affine, "augmentation": "rot90_flip"}
+    frame, note = drawn_as(monkeypatch, **how)
+    assert (frame.ends, note) == ((), TURNED)

@@ -6,7 +6,7 @@ from PIL import Image
 
 from crossview.evaluation.doubt import Suggestion
 from crossview.inference.predict import Prediction
-from crossview.reporting.pictures.panels import Panel, Row, compose
+from crossview.reporting.pictures.panels import Panel, Row, _wrap, compose
 from crossview.reporting.pictures.suggestions import MARGIN, SIDE, Shown, suggestion_sheet
 
 
@@ -56,6 +56,17 @@ def test_the_slice_where_the_views_disagree_is_drawn(tmp_path):
     ]
     pink = [((picture[..., 0] - picture[..., 1]) > 40)[: SIDE + 60].sum() for picture in tinted]
     assert pink[1] > pink[0] + 1000
+
+
+def test_a_name_is_shown_to_its_last_letter():
+    """A name of one word without a space, as exports have it, is broken and not cut."""
+    made = [
+        compose([Row((Panel(np.zeros((320, 320, 3), np.uint8)),), name)], 320, margin=MARGIN)
+        for name in ("1. " + "hospital_a_" * 6 + end for end in "xy")
+    ]
+    assert made[0].tobytes() != made[1].tobytes()
+    assert _wrap("1. " + "w" * 40, 100)[0] == "1."
+    assert "".join(_wrap("w" * 40, 100)) == "w" * 40
 
 
 def test_a_long_and_odd_title_fits_the_sheet():

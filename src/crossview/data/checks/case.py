@@ -16,12 +16,20 @@ from crossview.core.errors import Problem, UserError
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.data.case import Case
+from crossview.data.checks.fill import Fill, fill_of
+from crossview.data.checks.grey_edges import has_grey_edges
+from crossview.data.checks.hounsfield import LOWEST_HU, scanned
+from crossview.data.checks.likeness import NONE, Likeness, likeness
 from crossview.data.io.scan import count_not_finite
+from crossview.data.io.storage import Storage
+from crossview.data.padding import unpadded
 
 MOST_FOREGROUND = 10_000
 """Most foreground voxels kept per case: enough for percentiles over a whole data set."""
 
 PERCENTILES = (0.5, 50, 99.5)
+
+NO_CLASSES = "the label has values outside the classes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +96,7 @@ def _problems(
     if label is not None and label.size and int(label.max()) >= classes:
         found = f"values {', '.join(map(str, np.unique(label)))}"
         fix = "correct the label file or data.classes"
-        note("the label has values outside the classes", found, f"0 to {classes - 1}", fix)
+        note(NO_CLASSES, found, f"0 to {classes - 1}", fix)
     return problems
 
 
@@ -104,13 +112,22 @@ class CaseFacts:
         shape: Shape of the image, (C, *S), in the order of ``Case.read_image``.
         spacing: Voxel spacing in mm, one number per axis of S, or None.
         percentiles: Per channel, the 0.5th, 50th and 99.5th percentile of all voxels.
+        hounsfield: The same of a CT, without values far below air that fill what was not scanned.
         mean_sd: Per channel, mean and standard deviation of all voxels.
         extremes: Per channel, the smallest and the largest value of all voxels.
+        fills: Per channel, the value that fills the scan's margin if it lies far below the rest.
+        signal: Per channel, the share of voxels that differ from the 0.5th percentile if the 99.5th
+            is the same; else 1.
         foreground: (C, n), intensities of at most 10,000 foreground voxels of a labelled case,
             drawn with a fixed seed; (C, 0) for an unlabelled case.
         label_counts: Voxels by class value; {} without a readable label.
+        border_labelled: True if foreground is labelled in the image's constant border.
         digest: Digest of the image's content, to find duplicates, or "".
         label_digest: Digest of the label's content, or "".
+        grey_edges: True if the label is a mask with grey edges, not a map of classes.
+        likeness: Signatures of the image, to find it saved in another way.
+        storage: How the image's file stores its pixels, None for a format without such facts.
+        label_storage: Likewise for the label's file.
     """
 
     case: Case
@@ -118,12 +135,20 @@ class CaseFacts:
     shape: tuple[int, ...] = ()
     spacing: tuple[float, ...] | None = None
     percentiles: tuple[tuple[float, float, float], ...] = ()
+    hounsfield: tuple[tuple[float, float, float], ...] = ()
     mean_sd: tuple[tuple[float, float], ...] = ()
     extremes: tuple[tuple[float, float], ...] = ()
+    fills: tuple[Fill | None, ...] = ()
+    signal: tuple[float, ...] = ()
     foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     label_counts: dict[int, int] = field(default_factory=dict)
+    border_labelled: bool = False
     digest: str = ""
     label_digest: str = ""
+    grey_edges: bool = False
+    likeness: Likeness = NONE
+    storage: Storage | None = None
+    label_storage: Storage | None = None
 
     @property
     def channels(self) -> int:
@@ -165,29 +190,53 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
     """
     read = read_case(case, classes or 256)
     image, label = read.image, read.label
+    counts = _counts(label)
+    grey = label is not None and has_grey_edges(label, counts)
     of_label = CaseFacts(
-        case, tuple(read.problems), label_counts=_counts(label), label_digest=_digest(label)
+        case,
+        # Grey edges are told once for all cases, in their own words.
+        tuple(problem for problem in read.problems if not (grey and problem.what == NO_CLASSES)),
+        label_counts=counts,
+        label_digest=_digest(label),
+        grey_edges=grey,
     )
     if image is None:
         return of_label
+    storage, label_storage = case.read_storage() if case.read_storage else (None, None)
     finite = bool(np.isfinite(image.sum(dtype=np.float64)))
     channels = [channel.ravel() for channel in image] if finite else []
     fits = label is not None and label.shape == image.shape[1:]
+    percentiles = tuple(_percentiles(channel) for channel in channels)
     return replace(
         of_label,
         shape=image.shape if finite else (),
         spacing=case.spacing,
-        percentiles=tuple(_percentiles(channel) for channel in channels),
+        percentiles=percentiles,
+        hounsfield=tuple(
+            _percentiles(scanned(channel)) if found[0] < LOWEST_HU else found
+            for channel, found in zip(channels, percentiles, strict=True)
+        ),
         mean_sd=tuple(_mean_sd(channel) for channel in channels),
         extremes=tuple((float(channel.min()), float(channel.max())) for channel in channels),
+        fills=tuple(fill_of(channel) for channel in channels),
+        signal=tuple(map(_signal, channels, percentiles)),
         foreground=_foreground(image, label if fits else None),
+        border_labelled=label is not None and fits and finite and _border_labelled(image, label),
         digest=_digest(image),
+        likeness=likeness(image) if finite else NONE,
+        storage=storage,
+        label_storage=label_storage,
     )
 
 
 def _percentiles(channel: NDArray[np.float32]) -> tuple[float, float, float]:
     low, middle, high = np.percentile(channel, PERCENTILES)
     return float(low), float(middle), float(high)
+
+
+def _signal(channel: NDArray[np.float32], percentiles: tuple[float, float, float]) -> float:
+    low, _, high = percentiles
+    return 1.0 if low < high else float(np.count_nonzero(channel != low) / channel.size)
 
 
 def _mean_sd(channel: NDArray[np.float32]) -> tuple[float, float]:
@@ -218,6 +267,11 @@ def _foreground(image: NDArray[np.float32], label: NDArray[np.uint8] | None) -> 
     if len(places) > MOST_FOREGROUND:
         places = Randomness(0).host("foreground").choice(places, MOST_FOREGROUND, replace=False)
     return image.reshape(image.shape[0], -1)[:, places]
+
+
+def _border_labelled(image: NDArray[np.float32], label: NDArray[np.uint8]) -> bool:
+    inside = label[unpadded(image)]
+    return inside.size < label.size and bool(np.count_nonzero(inside) < np.count_nonzero(label))
 
 
 def _digest(array: NDArray[Any] | None) -> str:

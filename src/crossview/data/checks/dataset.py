@@ -16,6 +16,7 @@ from crossview.data import sources
 from crossview.data.case import Case
 from crossview.data.checks.case import CaseFacts, inspect
 from crossview.data.checks.findings import Facts, Finding
+from crossview.data.checks.grid import on_grid, usual_grid_of
 from crossview.data.checks.rules import check_set
 from crossview.data.sources import folder, lists
 from crossview.data.sources.layout import LAYOUT
@@ -152,6 +153,8 @@ def check(
     facts = {role: [next(read) for _ in of_role] for role, of_role in found.cases.items()}
     findings = [Finding("error", problem) for problem in found.problems]
     findings += check_set(facts, found.classes, str(root))
+    if found.source == "folder":  # published sets are not resampled
+        findings += on_grid(facts, usual_grid_of(facts))
     findings += [Finding("warning", problem) for problem in found.warnings]
     return Check(found, facts, tuple(sorted(findings, key=lambda finding: finding.severity)))
 

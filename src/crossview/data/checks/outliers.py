@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.findings import Finding, about
+from crossview.data.checks.together import implausible
 from crossview.data.io.scan import LARGEST
 
 SPACING_FACTOR = 3
@@ -46,6 +47,7 @@ def spacing(every: Sequence[CaseFacts]) -> list[Finding]:
     if len(known) < FEWEST_COMPARED:
         return []
     far = np.any([_outliers(axis, SPACING_FACTOR) for axis in sides.T], axis=0)
+    far &= ~np.array([*map(implausible, known)])
     usual = _sides(np.median(sides, axis=0))
     return about(
         "warning",
@@ -82,7 +84,8 @@ def intensity(every: Sequence[CaseFacts]) -> list[Finding]:
     findings = []
     known = [fact for fact in every if fact.percentiles and not fact.constant]
     for channel in range(max((fact.channels for fact in known), default=0)):
-        having = [fact for fact in known if fact.channels > channel]
+        # A scan with a fill has a finding of its own.
+        having = [fact for fact in known if fact.channels > channel and not fact.fills[channel]]
         findings += _other_range(having, channel) + _single_values(having, channel)
     return findings
 

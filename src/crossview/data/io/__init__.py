@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, fail
+from crossview.core.errors import Problem, UserError, fail
 from crossview.data.io import h5, image, nifti
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import Scan
@@ -34,6 +34,7 @@ class Format:
         read_header: Reads a file's header.
         read_label: Reads the classes in a label file, given the file of its scan: uint8 (*S) as
             stored.
+        equal_channels: True if an image has one channel, or three equal ones that stand for one.
         flat: True if scans are 2D images.
         map_suffix: Suffix of the maps of a prediction, "" for that of the scan.
         published: True for the published layouts: scans are normalised and ordered already, and
@@ -45,6 +46,7 @@ class Format:
     write: Callable[[Path, Mapping[str, NDArray[Any]], Header], None]
     read_header: Callable[[Path], Header]
     read_label: Callable[[Path, Path], NDArray[np.uint8]]
+    equal_channels: Callable[[Path], bool] = lambda path: True
     flat: bool = False
     map_suffix: str = ""
     published: bool = False
@@ -66,6 +68,7 @@ FORMATS = (
         image.write,
         image.read_header,
         image.read_label,
+        image.equal_channels,
         flat=True,
         map_suffix=".tif",
     ),
@@ -76,6 +79,12 @@ BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
 
 UNPUBLISHED = tuple(suffix for suffix, each in BY_SUFFIX.items() if not each.published)
 """Suffixes of the scans and labels of a user's own data set."""
+
+FOREIGN = (
+    *(".hdr", ".img", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgh", ".mgz", ".mnc", ".dcm", ".ima"),
+    *(".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", ".npz"),
+)
+"""Suffixes of images in formats that are not read."""
 
 CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
 """The name of a channel's file, without suffix."""
@@ -91,9 +100,13 @@ class ScanFiles:
 
     @property
     def suffix(self) -> str:
-        """Suffix of the first file, spelled as in its name."""
-        file = self.files[0].name
-        return file[len(split_name(file)[0]) :]
+        """Suffix of the first file as in its name; in lower case if that mixes capitals.
+
+        ITK and nibabel open no file with such a suffix.
+        """
+        name, lower = split_name(self.files[0].name)
+        suffix = self.files[0].name[len(name) :]
+        return suffix if suffix.isupper() else lower
 
     @property
     def format(self) -> Format:
@@ -127,6 +140,56 @@ def split_name(file: str) -> tuple[str, str]:
     """Return a file's name without suffix, and its lower-case suffix, "" if it is no scan's."""
     suffix = next((suffix for suffix in BY_SUFFIX if file.lower().endswith(suffix)), "")
     return file[: len(file) - len(suffix)], suffix
+
+
+def is_foreign(file: str) -> bool:
+    """True if a file's name is that of an image in a format that is not read."""
+    return file.lower().removesuffix(".gz").endswith(FOREIGN)
+
+
+def is_numbered(file: Path, name: str) -> bool:
+    """True if a file's name is that of its scan with a channel number, <name>_0000."""
+    match = CHANNEL.fullmatch(split_name(file.name)[0])
+    return match is not None and match["name"] == name
+
+
+def group_scans(
+    files: Iterable[Path], channels: int, numbered: bool
+) -> tuple[list[ScanFiles], list[Problem]]:
+    """Return the scans in files, in their order, and the problems of incomplete ones.
+
+    The headers decide what a number at the end of a name is. Files <case>_0000, <case>_0001, ...
+    that have ``channels`` channels together are one scan, named <case>. A file that has them alone
+    is a scan named in full, number included; without it if the scans that a model was trained on
+    are ``numbered`` and no file of another number belongs to the case.
+    """
+    place = {file: number for number, file in enumerate(files)}
+    groups, others = by_channel(place)
+    scans, problems = [_scan(file) for file in others], list[Problem]()
+    for (folder, name, suffix), of_case in groups.items():
+        # Reading one channel per file needs no header.
+        counts = {number: _channels(of_case[number], channels) for number in sorted(of_case)}
+        whole = list(counts) == list(range(len(counts))) and sum(counts.values()) == channels
+        if whole and (numbered or len(counts) > 1):
+            scans.append(ScanFiles(name, tuple(of_case[number] for number in counts)))
+            continue
+        scans += [_scan(of_case[number]) for number in counts if counts[number] == channels]
+        parts = [number for number in counts if counts[number] != channels]
+        if parts:
+            problems += missing_channels(parts, channels, str(folder / f"{name}{suffix}"))
+    return sorted(scans, key=lambda scan: place[scan.files[0]]), problems
+
+
+def _scan(file: Path) -> ScanFiles:
+    return ScanFiles(split_name(file.name)[0], (file,))
+
+
+def _channels(file: Path, channels: int) -> int:
+    """Return the number of channels in a file; 1 if it can't be read, or a model has one."""
+    try:
+        return BY_SUFFIX[split_name(file.name)[1]].read_header(file).channels if channels > 1 else 1
+    except UserError:
+        return 1
 
 
 def by_channel(

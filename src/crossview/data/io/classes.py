@@ -11,25 +11,33 @@ from numpy.typing import NDArray
 from crossview.core.errors import fail
 
 ROUNDING = 1e-4
-"""Largest accepted distance from a whole number: the rounding error of a header's scale factor.
+"""Largest accepted distance from a whole number where values are stored as they are.
 
 Interpolation leaves larger ones.
 """
+
+COARSEST = 0.5
+"""Step of stored values from which on a whole number can't be told from a fraction."""
 
 NOT_CLASSES = "the label contains values that are not classes"
 
 SHOWN = 8
 
 
-def class_values(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
-    """Return the classes as uint8. UserError, listing values, for fractions or outside 0..255."""
+def class_values(values: NDArray[Any], path: Path, step: float = 0) -> NDArray[np.uint8]:
+    """Return the classes as uint8. UserError, listing values, for fractions or outside 0..255.
+
+    step: of the stored numbers, where a header scales them. A class is then stored as the nearest
+    multiple, up to half a step away.
+    """
     with np.errstate(invalid="ignore"):
         classes = values.astype(np.uint8)
     if (classes == values).all():  # the usual case, and fast
         return classes
     if values.dtype.kind == "f":
         rounded = np.rint(values)
-        off = ~(np.abs(values - rounded) <= ROUNDING)  # NaN too
+        accepted = ROUNDING + (step / 2 if step < COARSEST else 0)
+        off = ~(np.abs(values - rounded) <= accepted)  # NaN too
         if off.any():
             fail(
                 NOT_CLASSES,

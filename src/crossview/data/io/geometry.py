@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import fail
+from crossview.data.io.storage import Storage
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -100,12 +101,18 @@ class Header:
         channels: Number of channels.
         affine: Voxel-to-world matrix (4, 4) in mm, None if the format stores none.
         native: The format's own header, from which predictions on the same grid are written.
+        storage: How a PNG or TIFF file stores its pixels, else None.
+        other_affines: Further matrices of the same header, by name, that other programs follow.
+        form: Name of ``affine`` among them.
     """
 
     shape: tuple[int, ...]
     channels: int = 1
     affine: NDArray[np.float64] | None = None
     native: Any = field(default=None, repr=False)
+    storage: Storage | None = None
+    other_affines: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    form: str = ""
 
     def orientation(self, order: Sequence[int], canonical: bool = True) -> Orientation:
         """Return the orientation for a model with the axes ``order``; as stored without affine."""
@@ -113,32 +120,76 @@ class Header:
             return Orientation(tuple(range(len(self.shape))), (False,) * len(self.shape))
         return Orientation.canonical(self.affine, order) if canonical else Orientation(tuple(order))
 
-    def check_same_grid(self, other: Header, one: Path, two: Path, what: str, fix: str) -> None:
-        """Raise UserError at ``two`` if the grid of a volume differs from another's.
+    def turn_of(self, other: Header, one: Path, two: Path, what: str, fix: str) -> Orientation:
+        """Return the axes of another volume that bring its array into this one's storage.
 
-        Grids differ in shape, or in any corner by more than a tenth of the smallest voxel side.
+        Both are on one grid if some matrix of each places every voxel at a voxel of the other, in
+        whatever order and direction the axes are stored: corners apart by at most a tenth of the
+        smallest voxel side. Raise UserError at ``two`` for different grids.
         """
-        if self.shape != other.shape:
+        if sorted(self.shape) != sorted(other.shape):
             found = ", ".join(
                 f"{file.parent.name}/{file.name} {' x '.join(map(str, header.shape))}"
                 for header, file in ((self, one), (other, two))
             )
             fail(f"{what} differ in shape", two, found=found, expected="the same shape", fix=fix)
-        assert self.affine is not None and other.affine is not None  # noqa: PT018
-        limit = TOLERANCE * float(np.linalg.norm(self.affine[:3, :3], axis=0).min())
-        apart = float(np.linalg.norm(self.corners() - other.corners(), axis=1).max())
-        if apart > limit:
-            fail(
-                f"{what} are not aligned in space",
-                two,
-                found=f"corners up to {apart:.3g} mm apart",
-                expected=f"at most {limit:.2g} mm, a tenth of the smallest voxel side",
-                fix=fix,
-            )
+        limit = TOLERANCE * self._smallest_side()
+        with np.errstate(over="ignore", invalid="ignore"):  # a damaged header's origin
+            turn, apart = self._compared(other, limit)
+        if turn is not None:
+            return turn
+        fail(
+            f"{what} are not aligned in space",
+            two,
+            found=f"corners up to {apart:.3g} mm apart" + self._doubt(one) + other._doubt(two),
+            expected=f"at most {limit:.2g} mm, a tenth of the smallest voxel side",
+            fix=fix,
+        )
 
-    def corners(self) -> NDArray[np.float64]:
-        """Return the corners of a volume, (8, 3), in mm."""
+    def _compared(self, other: Header, limit: float) -> tuple[Orientation | None, float]:
+        """Return how the other's axes come into this storage, or None and the distance in mm."""
+        mine, others = self._affines(), other._affines()
+        for here, there in product(mine, others):
+            turn = Orientation.canonical(np.linalg.inv(here) @ there)
+            if tuple(other.shape[axis] for axis in turn.axes) == self.shape:
+                turned = corners(self.shape, turn.affine(there, other.shape))
+                if _apart(corners(self.shape, here), turned) <= limit:
+                    return turn, 0.0
+        return None, _nearest(corners(self.shape, mine[0]), corners(other.shape, others[0]))
+
+    def _affines(self) -> list[NDArray[np.float64]]:
         assert self.affine is not None  # volumes have one
-        ends = np.array(list(product(*((0, side - 1) for side in self.shape))), dtype=np.float64)
-        corners: NDArray[np.float64] = ends @ self.affine[:3, :3].T + self.affine[:3, 3]
-        return corners
+        return [self.affine, *self.other_affines.values()]
+
+    def _smallest_side(self) -> float:
+        return float(np.linalg.norm(self._affines()[0][:3, :3], axis=0).min())
+
+    def _doubt(self, file: Path) -> str:
+        """Return a remark for messages if the header's matrices differ."""
+        for name, affine in self.other_affines.items():
+            apart = _apart(*(corners(self.shape, each) for each in (self._affines()[0], affine)))
+            if apart > TOLERANCE * self._smallest_side():
+                if self.form == "no form":
+                    return f"; {file.name} stores no place in space (sform and qform code 0)"
+                return (
+                    f"; in {file.name} {self.form} and {name} are up to {apart:.3g} mm apart, and "
+                    f"neither fits"
+                )
+        return ""
+
+
+def corners(shape: Sequence[int], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the corners of a volume, (8, 3), in mm."""
+    ends = np.array(list(product(*((0, side - 1) for side in shape))), dtype=np.float64)
+    placed: NDArray[np.float64] = ends @ affine[:3, :3].T + affine[:3, 3]
+    return placed
+
+
+def _apart(one: NDArray[np.float64], two: NDArray[np.float64]) -> float:
+    """Return the largest distance of corners, each from its own counterpart."""
+    return float(np.linalg.norm(one - two, axis=1).max())
+
+
+def _nearest(one: NDArray[np.float64], two: NDArray[np.float64]) -> float:
+    """Return the largest distance of a corner from the nearest corner of the other volume."""
+    return float(np.linalg.norm(one[:, None] - two, axis=2).min(axis=1).max())

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import fail
+from crossview.core.errors import UserError, fail
 from crossview.core.files import written_whole
 from crossview.data.io.classes import NOT_CLASSES
 from crossview.data.io.geometry import Header
-from crossview.data.io.scan import COPY_AGAIN, LARGEST, Scan, check_finite
+from crossview.data.io.scan import COPY_AGAIN, LARGEST, Scan, check_finite, first_line
 
 if TYPE_CHECKING:
     import h5py
@@ -89,7 +89,8 @@ def _dataset(
 ) -> h5py.Dataset:
     import h5py
 
-    data: Any = file.get(key)
+    # get() answers None for a damaged array too.
+    data: Any = file[key] if key in tuple(file) else None
     if not isinstance(data, h5py.Dataset):
         what, found = f"array '{key}' is missing", f"keys: {', '.join(file) or 'none'}"
         expected = "arrays 'image' and 'label'"
@@ -102,9 +103,19 @@ def _dataset(
     elif data.size > LARGEST:
         what, found = f"array '{key}' is too large for a scan", str(data.shape)
         expected = f"at most {LARGEST:,} voxels"
+    elif data.chunks and not _has_whole_chunks(data):
+        what, found = f"array '{key}' is damaged", "a chunk of 0 bytes"
+        expected = "a complete file"
     else:
         return data
     fail(what, path, found=found, expected=expected, fix=COPY_AGAIN)
+
+
+def _has_whole_chunks(data: h5py.Dataset) -> bool:
+    """True if every stored chunk has a size; the library crashes on one of 0 bytes."""
+    sizes: list[int] = []
+    data.id.chunk_iter(lambda chunk: sizes.append(chunk.size))
+    return all(sizes)
 
 
 @contextmanager
@@ -122,11 +133,13 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             expected="an h5 file",
             fix=COPY_AGAIN,
         )
-    except (OSError, RuntimeError) as error:
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # h5py raises a dozen error types for damaged files
         fail(
             "the file is cut off, damaged or not an h5 file",
             path,
-            found=str(error).strip("'\""),
+            found=first_line(error),
             expected="a complete file",
             fix=COPY_AGAIN,
         )

@@ -1,49 +1,45 @@
-"""2D images and their masks in PNG and TIFF files: microscopy, dermatology, endoscopy, X-ray."""
+"""2D images and their masks in PNG and TIFF files: microscopy, dermatology, endoscopy, X-ray.
+
+Values are those that the file stores, in all bits, for training and prediction alike. Tags that
+say how to show an image change nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import UserError, fail
 from crossview.core.files import written_whole
+from crossview.data.io import png, tiff
 from crossview.data.io.classes import class_values
 from crossview.data.io.geometry import Header
-from crossview.data.io.scan import COPY_AGAIN, LARGEST, Scan, check_finite, first_line
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from crossview.data.io.pixels import Pixels
+from crossview.data.io.scan import COPY_AGAIN, Scan, check_finite, first_line
 
 SUFFIXES = (".png", ".tif", ".tiff")
 
-GREY = ("1", "L", "I", "F", "I;16", "I;16L", "I;16B")
-
-COLOUR = {"LA": "L", "La": "L", "P": "RGB", "PA": "RGB", "RGB": "RGB", "RGBA": "RGB", "RGBX": "RGB"}
-"""Target modes of images that are converted: drops transparency and resolves palettes."""
-
-Result = TypeVar("Result")
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 
 def read_header(path: Path) -> Header:
-    """Return size and number of channels, 1 or 3. UserError as for :func:`read_image`."""
-    return _opened(
-        path,
-        lambda image: Header(
-            (image.height, image.width), 3 if COLOUR.get(image.mode) == "RGB" else 1
-        ),
-    )
+    """Return size, number of channels, 1 or 3, and storage. UserError as for `read_image`."""
+    pixels = _read(path, load=False)
+    return Header(pixels.shape, 3 if pixels.colour else 1, storage=pixels.storage)
 
 
 def read(files: Sequence[Path], channels: int) -> Scan:
     """Read an image from one file, or from one file per channel.
 
+    If there are as many files as channels, colour files whose three channels are equal are grey.
     UserError as for :func:`read_image`, and if the files differ in size.
     """
-    parts = [read_image(file) for file in files]
+    single = channels == len(files)
+    parts = [read_image(file, single) for file in files]
     if len({part.shape[1:] for part in parts}) > 1:
         found = ", ".join(f"{part.shape[2]} x {part.shape[1]}" for part in parts)
         fail(
@@ -57,39 +53,56 @@ def read(files: Sequence[Path], channels: int) -> Scan:
     return Scan(image, Header(image.shape[1:], len(image)))
 
 
-def read_image(path: Path) -> NDArray[np.float32]:
+def read_image(path: Path, grey: bool = False) -> NDArray[np.float32]:
     """Return the stored values, float32 (C, H, W): one channel for grey, three for colour.
 
-    Transparency is dropped. UserError if the file is missing, damaged, too large, has several
-    pages, a colour model other than grey and RGB, or NaN.
+    Entries of a palette become its colours. Transparency is dropped.
+
+    Args:
+        path: The file.
+        grey: True to return one channel of a colour image whose three channels are equal.
+
+    Raises:
+        UserError: If the file is missing, damaged, too large, or has several images, a colour
+            model other than grey and RGB, or NaN.
     """
-    values = _opened(
-        path,
-        lambda image: np.asarray(
-            image if image.mode in GREY else image.convert(COLOUR[image.mode]), np.float32
-        ),
-    )
-    check_finite(values, path)
-    return values[None] if values.ndim == 2 else np.ascontiguousarray(np.moveaxis(values, -1, 0))
+    pixels = _read(path)
+    one = pixels.as_grey() if grey else None
+    values = pixels.shown() if one is None else one
+    channels = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
+    with np.errstate(over="ignore"):
+        image = channels.astype(np.float32, order="C")
+    if values.dtype.kind == "f":
+        check_finite(image, path)
+    return image
+
+
+def equal_channels(path: Path) -> bool:
+    """Return True if an image has one channel or three equal ones. UserError as `read_image`."""
+    return _read(path).as_grey() is not None
 
 
 def read_label(path: Path, scan: Path | None = None) -> NDArray[np.uint8]:
     """Return the classes of a mask, uint8 (H, W).
 
-    Grey values and palette entries are class values; if only 0 and 255 occur, 255 is class 1.
-    UserError as for an image, and for a mask in colour or with values that are not classes.
+    Grey values and palette entries are class values; if only 0 and 255 occur, 255 is class 1. A
+    palette of black and white counts by its colours.
+
+    UserError as for an image, and for a mask in colour, with values that are not classes, or whose
+    opacity shows another shape than its colours.
     """
-    values = _opened(path, _grey)
-    if values.ndim == 3:
-        if np.ptp(values[..., :3], axis=-1).any():
-            fail(
-                "the mask is in colour",
-                path,
-                found="pixels that are not grey",
-                expected="a grey image",
-                fix="save it as a grey image: 0 and 255 for one class, 0, 1, 2, ... for several",
-            )
-        values = values[..., 0]
+    pixels = _read(path)
+    values = _classes_of_palette(pixels, path) if pixels.storage.palette else pixels.as_grey()
+    if values is None:
+        fail(
+            "the mask is in colour",
+            path,
+            found="pixels that are not grey",
+            expected="a grey image",
+            fix="save it as a grey image: 0 and 255 for one class, 0, 1, 2, ... for several",
+        )
+    if pixels.alpha is not None:
+        _check_opacity(values, pixels.alpha, path)
     binary = bool(values.any()) and bool(np.isin(values, (0, 255)).all())
     return class_values(values == 255 if binary else values, path)
 
@@ -105,22 +118,14 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], header: Header) -> Non
         first.save(part, kind, **({"save_all": True, "append_images": others} if others else {}))
 
 
-def _grey(image: Image) -> NDArray[Any]:
-    """Return (H, W), or (H, W, 3) for colour. A palette yields its entry numbers, not colours."""
-    return np.asarray(
-        image
-        if image.mode in GREY or image.mode in ("P", "RGB")
-        else image.convert(COLOUR[image.mode])
-    )
-
-
-def _opened(path: Path, use: Callable[[Image], Result]) -> Result:
-    from PIL import Image
-
+def _read(path: Path, load: bool = True) -> Pixels:
     try:
-        with Image.open(path) as image:
-            _check(image, path)
-            return use(image)
+        with path.open("rb") as file:
+            head = file.read(png.HEAD)
+            file.seek(0)
+            if head[:4] in tiff.SIGNATURES:
+                return tiff.read(file, path, load)
+            return png.read(file, head, path, load)
     except FileNotFoundError:
         fail(
             "the file is missing",
@@ -131,7 +136,7 @@ def _opened(path: Path, use: Callable[[Image], Result]) -> Result:
         )
     except UserError:
         raise
-    except Exception as error:  # Pillow raises a dozen error types for damaged files
+    except Exception as error:  # the libraries raise a dozen error types for damaged files
         fail(
             "the image is cut off, damaged or not a PNG or TIFF file",
             path,
@@ -141,30 +146,37 @@ def _opened(path: Path, use: Callable[[Image], Result]) -> Result:
         )
 
 
-def _check(image: Image, path: Path) -> None:
-    """Raise UserError for several pages, too many pixels or an unsupported colour model."""
-    pages = getattr(image, "n_frames", 1)
-    if pages > 1:
+def _classes_of_palette(pixels: Pixels, path: Path) -> NDArray[Any]:
+    """Return the entry numbers; 0 and 255 if black and white are all that the palette has.
+
+    Programs that store two greys as a palette put them in any order.
+    """
+    entries, colours = pixels.stored(), {*pixels.storage.palette}
+    if colours == {WHITE}:
         fail(
-            "the file contains several images",
+            "the palette of the mask has no colour but white",
             path,
-            found=f"{pages} pages",
-            expected="one page",
-            fix="save each page as a separate image, or the stack as NIfTI",
+            found="only white pixels: all background or all structure",
+            expected="grey values, or a palette with every class of the data set",
+            fix="save the mask as a grey image: 0 for the background, 255 for the structure",
         )
-    if image.width * image.height > LARGEST:
-        fail(
-            "the image is too large",
-            path,
-            found=f"{image.width} x {image.height} pixels",
-            expected=f"at most {LARGEST:,} pixels",
-            fix="crop the image, or check its header",
-        )
-    if image.mode not in GREY and image.mode not in COLOUR:
-        fail(
-            "the colour model is not supported",
-            path,
-            found=image.mode,
-            expected="grey or RGB",
-            fix="convert the image",
-        )
+    if colours != {BLACK, WHITE} or len(np.unique(entries)) > 2:
+        return entries
+    shown: NDArray[Any] = pixels.shown()[..., 0]
+    return shown
+
+
+def _check_opacity(values: NDArray[Any], alpha: NDArray[Any], path: Path) -> None:
+    """Raise UserError unless the mask is equally opaque everywhere, or just where it is not 0."""
+    if (alpha == alpha.flat[0]).all():
+        return
+    visible = alpha > 0
+    if (alpha[visible] == alpha.max()).all() and ((values > 0) == visible).all():
+        return
+    fail(
+        "the mask has transparent pixels, which show another shape than its colours",
+        path,
+        found=f"{np.count_nonzero(visible):,} visible pixels, {np.count_nonzero(values):,} above 0",
+        expected="a grey image without transparency",
+        fix="save it without transparency (alpha): 0 for the background, 255 for the structure",
+    )

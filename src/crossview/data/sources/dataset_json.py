@@ -6,12 +6,13 @@ The formats of the Medical Segmentation Decathlon and of nnU-Net (versions 1 and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from crossview.core.errors import Problem
+from crossview.core.text import first_few
 from crossview.data.sources.lists import no_file
 
 FIX = "correct the file, or remove it: classes then have no names"
@@ -21,13 +22,27 @@ FIX = "correct the file, or remove it: classes then have no names"
 class DatasetJson:
     """The content of dataset.json; () for what it does not state.
 
-    class_names: background first, "class k" for numbers without a name. images: the listed image
-    paths, relative to the file's folder and inside it.
+    class_names: background first, "class k" for numbers without a name. label_values: the value of
+    each class in the label files, if that is not the class's number; ``class_names`` are then of
+    these values only. images: the listed image paths, relative to the file's folder and inside it.
     """
 
     channel_names: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
+    label_values: tuple[int, ...] = ()
     images: tuple[str, ...] = ()
+
+    def names_of(self, values: Sequence[int]) -> tuple[str, ...]:
+        """Return the names of the classes whose values in label files are these.
+
+        values: () if label files hold class numbers.
+        """
+        if tuple(values) == self.label_values:
+            return self.class_names
+        stated = dict(zip(self.label_values or range(256), self.class_names, strict=False))
+        if values:
+            return tuple(stated.get(value, f"class {k}") for k, value in enumerate(values))
+        return _dense(stated, "class")
 
 
 def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
@@ -47,19 +62,11 @@ def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
     channels = content.get("channel_names", content.get("modality", {}))
     channel_names = _numbered_names(channels, where, "channel_names", problems)
     labels = content.get("labels", {})
+    problems += _unsupported(labels, where)
     class_names = _numbered_names(labels, where, "labels", problems)
-    if isinstance(labels, dict) and "ignore" in labels:
-        problems.append(
-            Problem(
-                "an 'ignore' label is not supported",
-                where,
-                f"ignore = {labels['ignore']}",
-                "classes only",
-                "give these voxels a class, or leave those scans unlabelled",
-            )
-        )
     if class_names:
         class_names[0] = class_names.get(0, "background")
+    values = tuple(sorted(class_names)) if _are_no_numbers(class_names) else ()
     images = []
     for text in _listed_paths(content):
         if _leads_out(text):
@@ -74,14 +81,54 @@ def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
             )
         elif PurePosixPath(text).as_posix().startswith("images"):
             images.append(text)
-    names = _dense(channel_names, "channel"), _dense(class_names, "class")
-    return DatasetJson(*names, tuple(images)), problems
+    of_classes = tuple(class_names[value] for value in values) or _dense(class_names, "class")
+    names = _dense(channel_names, "channel"), of_classes
+    return DatasetJson(*names, values, tuple(images)), problems
+
+
+def _are_no_numbers(names: Collection[int]) -> bool:
+    """True if stated label values can't be class numbers: more are left out than stated.
+
+    So 0 and 255 are the values of two classes, but 0, 1, 2 and 4 are class numbers with a gap.
+    """
+    return max(names, default=0) + 1 - len(names) > len(names) - 1
+
+
+def _unsupported(labels: Any, where: str) -> list[Problem]:
+    """Return the problems of nnU-Net's ignore label and regions."""
+    if not isinstance(labels, dict):
+        return []
+    problems = [
+        Problem(
+            "an 'ignore' label is not supported",
+            where,
+            f"{left} = {right}",
+            "classes only",
+            "give these voxels a class, or leave those scans unlabelled",
+        )
+        for left, right in labels.items()
+        if "ignore" in (str(each).strip().casefold() for each in (left, right))
+    ]
+    regions = {name: values for name, values in labels.items() if isinstance(values, list)}
+    if regions:
+        shown = [f"{name} = {values}"[:80] for name, values in regions.items()]
+        problems.append(
+            Problem(
+                "regions (classes made of several label values) are not supported",
+                where,
+                first_few(shown),
+                "one number per class",
+                'name each label value instead of the regions, such as "oedema": 1, "core": 2; in '
+                "the predictions a region is the union of its classes",
+            )
+        )
+    return problems
 
 
 def _numbered_names(table: Any, where: str, key: str, problems: list[Problem]) -> dict[int, str]:
     """Return {number: name} from {"0": "background"} or {"background": 0}.
 
-    Regions (lists of classes, nnU-Net 2) are skipped.
+    Regions (lists of classes, nnU-Net 2) are skipped: they are a problem of their own.
     """
     if not isinstance(table, dict):
         expected = '{"0": "background", ...}'
@@ -90,7 +137,7 @@ def _numbered_names(table: Any, where: str, key: str, problems: list[Problem]) -
     names: dict[int, str] = {}
     for left, right in table.items():
         number, name = (left, right) if str(left).isdecimal() else (right, left)
-        if isinstance(number, list):
+        if isinstance(number, list) and key == "labels":
             continue
         is_number = not isinstance(number, bool) and str(number).isdecimal()
         if not isinstance(name, str | int) or not is_number or int(number) > 255:

@@ -6,27 +6,23 @@ canonical orientation.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from crossview.core.errors import Problem, UserError, raise_all
-from crossview.core.text import first_few
+from crossview.core.errors import Problem, raise_all
+from crossview.core.text import count, first_few, listed
 from crossview.data.case import Case, Splits
 from crossview.data.io import ScanFiles
-from crossview.data.io.geometry import Header
-from crossview.data.sources import lists
+from crossview.data.sources import lists, roles
 from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
-from crossview.data.sources.layout import LAYOUT, Layout, find_scans
+from crossview.data.sources.layout import LAYOUT, find_scans
+from crossview.data.sources.scans import Colour, cases_of
 from crossview.data.sources.source import DataOptions
-from crossview.data.sources.split_toml import Split, read_split
+from crossview.data.sources.split_toml import read_split
 
 FEWEST_LABELLED = 2
 """Fewest labelled training cases.
@@ -48,11 +44,39 @@ class Options(DataOptions):
         "`labelled` in split.toml, else by name); the other labels are hidden and their scans "
         "used as unlabelled.",
     )
+    validation: int = Field(
+        default=0,
+        ge=0,
+        description="n: the labelled cases of the last n patients are used for validation instead "
+        "of training, and their other scans not at all. Each case is a patient of its own unless "
+        "split.toml says whose it is.",
+    )
+    label_values: tuple[int, ...] = Field(
+        default=(),
+        description="The values of the classes in label files, the background's first, where they "
+        "are not 0, 1, 2, ...: [0, 255] for masks whose one class is 255. Predicted files hold "
+        "these values too. Planned from `labels` in dataset.json. Empty: values are class numbers.",
+    )
     orientation: Literal["canonical"] = Field(
         default="canonical",
         description="NIfTI axes towards right, front and head (from the affine), in the order of "
         "nifti_axes.",
     )
+    colour: Colour = Field(
+        default="stored",
+        description="PNG and TIFF images in colour. stored: three channels. grey: one channel; the "
+        "three channels of every image must be equal.",
+    )
+
+    @field_validator("label_values")
+    @classmethod
+    def _ascending(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        if values and (list(values) != sorted(set(values)) or values[0] != 0 or values[-1] > 255):
+            raise ValueError(
+                f"label_values: numbers from 0 to 255 in ascending order, 0 (background) first; "
+                f"found {list(values)}"
+            )
+        return values
 
 
 @dataclass(frozen=True)
@@ -63,8 +87,9 @@ class FolderCases:
     split.toml lists as unlabelled. unlabelled: without labels. unused: scans without a role, such
     as those of imagesTs without labels. channels: of every case. channel_names: from dataset.json
     ("MRI", "CT", "T1"), or None. class_names: from dataset.json, background first, or (). unit: of
-    distances, "mm" if every case has a spacing, else "voxel". warnings: problems that do not
-    prevent training.
+    distances, "mm" if every case has a spacing, else "voxel". colour: of the images, "grey" if each
+    that is stored in colour has three equal channels. warnings: problems that do not prevent
+    training.
     """
 
     labelled: tuple[Case, ...] = ()
@@ -76,6 +101,7 @@ class FolderCases:
     channels: int = 1
     channel_names: tuple[str, ...] | None = None
     class_names: tuple[str, ...] = ()
+    colour: Colour = "stored"
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -100,12 +126,14 @@ def splits(root: Path | None, options: Options) -> Splits:
     ``options.nifti_axes``; (C, H, W) for PNG and TIFF. UserError with every problem of names,
     dataset.json and split.toml, and for too few labelled cases.
     """
-    cases = find_cases(root, options.nifti_axes)
+    cases = find_cases(root, options.nifti_axes, options.label_values, options.colour)
     split_file, here = Path(root or "") / "split.toml", str(root)
     used = cases.labelled[: options.labelled or None]
-    begin = max(0, len(used) - options.validation)
-    trained, held_out = used[:begin], used[begin:]
-    unlabelled = (*cases.unlabelled, *cases.hidden, *cases.labelled[len(used) :])
+    held_out = _last_patients(used, options.validation)
+    patients = {case.patient for case in held_out}
+    trained = tuple(case for case in used if case.patient not in patients)
+    others = (*cases.unlabelled, *cases.hidden, *cases.labelled[len(used) :])
+    unlabelled = tuple(case for case in others if case.patient not in patients)
     problems = lists.too_few(
         options.labelled, len(used), "labelled cases", f"[data] labelled, {here}"
     )
@@ -114,11 +142,7 @@ def splits(root: Path | None, options: Options) -> Splits:
         found = f"data.validation = {options.validation} and a list in split.toml"
         problems.append(Problem(what, str(split_file), found, "one of the two", fix))
     if len(trained) < FEWEST_LABELLED:
-        problems.append(too_few_labelled(len(trained), here))
-    by_role = {"training": (*trained, *unlabelled), "validation": held_out}
-    problems += lists.shared_names(
-        {role: [case.patient for case in of_role] for role, of_role in by_role.items()}, "patient"
-    )
+        problems.append(too_few_labelled(len(trained), here, held_out))
     raise_all(problems)
     return Splits(
         labelled=trained,
@@ -130,109 +154,115 @@ def splits(root: Path | None, options: Options) -> Splits:
         channels=cases.channels,
         unit=cases.unit,
         raw=True,
+        notes=(
+            *_left_out(others, patients),
+            *values_note(options.label_values, cases.names_of(options.classes)),
+        ),
     )
 
 
-def too_few_labelled(count: int, where: str) -> Problem:
-    """Return the problem of a data set that is too small to train on."""
+def stated_values(root: Path | None) -> tuple[int, ...]:
+    """Return the label values that dataset.json states; () if they are class numbers."""
+    return () if root is None else read_dataset_json(root / "dataset.json")[0].label_values
+
+
+def values_note(values: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+    """Return a note on label values that are not class numbers; () if they are."""
+    if not values:
+        return ()
+    pairs = zip(values[1:], names[1:], strict=False)
+    of_class = [
+        f"{value} is class {number} ({name})" for number, (value, name) in enumerate(pairs, 1)
+    ]
+    return (f"In the label files {listed(of_class)}; predicted files hold these values too.",)
+
+
+def _last_patients(cases: Sequence[Case], number: int) -> tuple[Case, ...]:
+    """Return the cases of the last ``number`` patients, in their order."""
+    patients = list(dict.fromkeys(case.patient for case in reversed(cases)))[:number]
+    return tuple(case for case in cases if case.patient in patients)
+
+
+def _left_out(others: Sequence[Case], patients: Collection[str]) -> tuple[str, ...]:
+    """Return a note if scans without a label are of patients held out by ``data.validation``."""
+    left_out = [case.id for case in others if case.patient in patients]
+    if not left_out:
+        return ()
+    scans = count(len(left_out), "scan")
+    verb = "is" if len(left_out) == 1 else "are"
+    names = first_few(left_out)
+    return (f"{scans} of the validation patients {verb} not used for training: {names}.",)
+
+
+def too_few_labelled(count: int, where: str, held_out: Sequence[Case] = ()) -> Problem:
+    """Return the problem of a data set that is too small to train on.
+
+    held_out: the cases that ``data.validation`` keeps for validation.
+    """
+    found = str(count)
+    if held_out:
+        patients = len({case.patient for case in held_out})
+        found += f"; data.validation = {patients} keeps {first_few([case.id for case in held_out])}"
     fix = (
         "label more scans (a label has its scan's name), raise data.labelled or lower "
         "data.validation"
     )
     return Problem(
-        "too few labelled cases to train on", where, str(count), f"at least {FEWEST_LABELLED}", fix
+        "too few labelled cases to train on", where, found, f"at least {FEWEST_LABELLED}", fix
     )
 
 
-def find_cases(root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2)) -> FolderCases:
-    """Return the cases of a folder, reading headers only.
+def find_cases(
+    root: Path | None,
+    nifti_axes: Sequence[int] = (0, 1, 2),
+    label_values: Sequence[int] | None = None,
+    colour: Colour | None = None,
+) -> FolderCases:
+    """Return the cases of a folder, reading headers only, as :func:`survey` does.
 
-    UserError with every problem of names, dataset.json and split.toml.
+    ``colour``: None looks into images stored in colour, too. UserError with every problem of names,
+    dataset.json and split.toml.
     """
-    cases, problems = survey(root, nifti_axes)
+    cases, problems = survey(root, nifti_axes, label_values, colour)
     raise_all(problems)
     return cases
 
 
 def survey(
-    root: Path | None, nifti_axes: Sequence[int] = (0, 1, 2)
+    root: Path | None,
+    nifti_axes: Sequence[int] = (0, 1, 2),
+    label_values: Sequence[int] | None = None,
+    colour: Colour | None = None,
 ) -> tuple[FolderCases, list[Problem]]:
     """Return the cases of a folder, and the problems of names, dataset.json and split.toml.
+
+    label_values: of the classes in label files, () if they are class numbers; by default those of
+    dataset.json. colour: How to read images stored in colour; None decides it over the set.
 
     Cases with damaged files are included; reading them raises UserError. UserError if the folder
     does not exist.
     """
     root = lists.existing_root(root, LAYOUT)
     dataset, problems = read_dataset_json(root / "dataset.json")
-    layout = find_scans(root)
+    layout = find_scans(root, len(dataset.channel_names))
     scans = layout.train | layout.test
     labelled = {name for name, scan in scans.items() if scan.label is not None}
     split, wrong = read_split(root / "split.toml", scans, labelled)
     problems += layout.problems + wrong + _mixed(scans, root)
-    roles, left_out = _roles(layout, split)
-    channels, by_name = _cases(scans, split, dataset, nifti_axes)
-    problems += _shared_patients(roles, by_name)
+    by_role, left_out = roles.assign(layout, split)
+    values = dataset.label_values if label_values is None else tuple(label_values)
+    channels, colour, by_name = cases_of(scans, split, dataset, nifti_axes, values, colour)
+    problems += roles.shared_patients(by_role, by_name)
     names = dataset.channel_names
     cases = FolderCases(
-        **{role: tuple(by_name[name] for name in names) for role, names in roles.items()},
+        **{role: tuple(by_name[name] for name in names) for role, names in by_role.items()},
         channels=channels,
         channel_names=names if names and len(names) == channels else None,
-        class_names=dataset.class_names,
+        class_names=dataset.names_of(values),
+        colour=colour,
         warnings=(*layout.warnings, *_unlisted(dataset, scans, root), *left_out),
     )
     return cases, problems
-
-
-def _roles(layout: Layout, split: Split) -> tuple[dict[str, list[str]], list[Problem]]:
-    """Return names by role, and warnings.
-
-    A scan in no list is used according to its label, but never for training if its patient is in
-    validation or test.
-    """
-    scans = layout.train | layout.test
-    listed = {name for names in split.lists.values() for name in names}
-    test = [
-        *(split.names("test") or ()),
-        *(name for name, scan in layout.test.items() if scan.label and name not in listed),
-    ]
-    validation = split.names("validation") or []
-    held_out = {split.patient(name) for name in (*validation, *test)}
-    free = [name for name in layout.train if name not in listed]
-    left_out = [name for name in free if split.patient(name) in held_out]
-    free = [name for name in free if split.patient(name) not in held_out]
-    labelled, unlabelled = split.names("labelled"), split.names("unlabelled")
-    if labelled is None:
-        labelled = [name for name in free if scans[name].label]
-        free = [name for name in free if not scans[name].label]
-    if unlabelled is None:
-        unlabelled = free
-    roles = {
-        "labelled": labelled,
-        "hidden": [name for name in unlabelled if scans[name].label],
-        "unlabelled": [name for name in unlabelled if not scans[name].label],
-        "validation": validation,
-        "test": test,
-    }
-    used = {name for of_role in roles.values() for name in of_role}
-    what = f"{len(left_out)} scans of validation or test patients are not used for training"
-    warnings = [Problem(what, "split.toml", first_few(left_out))] if left_out else []
-    return roles | {"unused": [name for name in scans if name not in used]}, warnings
-
-
-def _shared_patients(
-    roles: Mapping[str, Iterable[str]], by_name: Mapping[str, Case]
-) -> list[Problem]:
-    """Return a problem per patient that is in more than one of training, validation and test."""
-    parts = {
-        "training": ("labelled", "hidden", "unlabelled"),
-        "validation": ("validation",),
-        "test": ("test",),
-    }
-    patients = {
-        part: [by_name[name].patient for role in of_part for name in roles[role]]
-        for part, of_part in parts.items()
-    }
-    return lists.shared_names(patients, "patient")
 
 
 def _mixed(scans: Mapping[str, ScanFiles], root: Path) -> list[Problem]:
@@ -255,63 +285,3 @@ def _unlisted(dataset: DatasetJson, scans: Mapping[str, ScanFiles], root: Path) 
     missing = [path for path in dataset.images if Path(path).as_posix() not in files | numbered]
     what = f"dataset.json lists {len(missing)} missing images"
     return [Problem(what, str(root / "dataset.json"), first_few(missing))] if missing else []
-
-
-def _cases(
-    scans: Mapping[str, ScanFiles], split: Split, dataset: DatasetJson, axes: Sequence[int]
-) -> tuple[int, dict[str, Case]]:
-    """Return the number of channels and the cases by name.
-
-    Channels: for volumes from dataset.json, else the number that most scans have.
-    """
-    headers = {name: _header(scan) for name, scan in scans.items()}
-    counts = Counter(header.channels for header in headers.values() if header is not None)
-    channels = max(counts, key=lambda count: (counts[count], -count), default=1)
-    if dataset.channel_names and any(not scan.format.flat for scan in scans.values()):
-        channels = len(dataset.channel_names)
-    return channels, {
-        name: _case(scan, split.patient(name), channels, headers[name], tuple(axes))
-        for name, scan in scans.items()
-    }
-
-
-def _header(scan: ScanFiles) -> Header | None:
-    """Return shape, channels and affine; None if unreadable: reading the case raises the reason."""
-    try:
-        if scan.format.flat:  # a file can hold three channels, and one per file the others
-            headers = [scan.format.read_header(file) for file in scan.files]
-            return replace(headers[0], channels=sum(header.channels for header in headers))
-        header = scan.format.read_header(scan.files[0])
-    except UserError:
-        return None
-    return header if len(scan.files) == 1 else replace(header, channels=len(scan.files))
-
-
-def _case(
-    scan: ScanFiles, patient: str, channels: int, header: Header | None, axes: tuple[int, ...]
-) -> Case:
-    case = Case(
-        scan.name,
-        patient,
-        scan.files[0],
-        partial(_read_image, scan, channels, axes),
-        None if scan.label is None else partial(_read_label, scan, scan.label, axes),
-    )
-    if header is None or header.affine is None:
-        return case
-    turn = header.orientation(axes)
-    return replace(
-        case, spacing=turn.spacing(header.affine), affine=turn.affine(header.affine, header.shape)
-    )
-
-
-def _read_image(scan: ScanFiles, channels: int, axes: tuple[int, ...]) -> NDArray[np.float32]:
-    found = scan.read(channels)
-    # NIfTI is stored x first; C order makes every later pass over the array fast.
-    return np.ascontiguousarray(found.header.orientation(axes).apply(found.image))
-
-
-def _read_label(scan: ScanFiles, label: Path, axes: tuple[int, ...]) -> NDArray[np.uint8]:
-    stored = scan.format.read_label(label, scan.files[0])
-    header = scan.format.read_header(scan.files[0])
-    return np.ascontiguousarray(header.orientation(axes).apply(stored))

@@ -15,24 +15,27 @@ from crossview.core.errors import Problem
 from crossview.core.text import MOST_LISTED, first_few
 from crossview.data.io import (
     BY_SUFFIX,
-    CHANNEL,
     UNPUBLISHED,
     ScanFiles,
     by_channel,
     missing_channels,
     split_name,
 )
+from crossview.data.sources import numbering
 from crossview.data.sources.lists import no_file
+from crossview.data.sources.unread import SCANS, Unread, unread
 
 LAYOUT = "a folder with images/ and labels/, or with imagesTr/, labelsTr/ and imagesTs/"
-
-SCANS = f"files {', '.join(UNPUBLISHED)}"
 
 
 @dataclass
 class Layout:
-    """The scans of a folder by name, those of imagesTs in ``test``, with problems of the names."""
+    """The scans of a folder by name, those of imagesTs in ``test``, with problems of the names.
 
+    channels: the number that dataset.json states, 0 if it states none.
+    """
+
+    channels: int = 0
     train: dict[str, ScanFiles] = field(default_factory=dict)
     test: dict[str, ScanFiles] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -45,9 +48,12 @@ class Layout:
         self.problems.append(Problem(what, str(where), found, expected, fix))
 
 
-def find_scans(root: Path) -> Layout:
-    """Return the scans of a folder and the problems of their names."""
-    layout = Layout()
+def find_scans(root: Path, channels: int = 0) -> Layout:
+    """Return the scans of a folder and the problems of their names.
+
+    channels: the number that dataset.json states, 0 if it states none.
+    """
+    layout = Layout(channels)
     images, images_tr = root / "images", root / "imagesTr"
     if images.is_dir() and images_tr.is_dir():
         layout.note(
@@ -77,10 +83,11 @@ def find_scans(root: Path) -> Layout:
             fix="rename one of them",
         )
     if not layout.train and not layout.problems:
+        folder = images if images.is_dir() else images_tr
         layout.note(
             "the folder contains no scans",
-            images if images.is_dir() else images_tr,
-            found="none",
+            folder,
+            found=first_few(sorted(path.name for path in _entries(folder, layout))) or "no files",
             expected=SCANS,
             fix="copy the scans there",
         )
@@ -109,13 +116,23 @@ def _scans(
     numbered: True if names end in a channel number; None decides from the names.
     """
     _note_misnamed(labels_folder, layout)
-    files, labels = _by_name(images_folder, layout), _by_name(labels_folder, layout)
-    if _numbered(files, labels) if numbered is None else numbered:
+    files, other_images = _by_name(images_folder, layout)
+    labels, other_labels = _by_name(labels_folder, layout)
+    if numbering.numbered(files, labels) if numbered is None else numbered:
         scans = _by_case(files, layout)
     else:
+        layout.warnings += numbering.doubtful(files, labels, labels_folder, layout.channels)
         scans = {name: ScanFiles(name, (file,)) for name, file in files.items()}
     _note_alike(scans, images_folder, layout)
-    if orphans := [name for name in labels if name not in scans]:
+    missing = other_images.of_scans(scans, labels)
+    for other, problems in (
+        (other_images, missing),
+        (other_labels, other_labels.of_labels(scans, labels)),
+    ):
+        layout.problems += problems
+        layout.warnings += [] if problems else other.warnings()
+    orphans = [name for name in labels if name not in scans and name not in other_images.names]
+    if orphans and (scans or not missing):
         _note_orphans(orphans, scans, labels_folder, layout)
     for name, label in labels.items():
         if name not in scans:
@@ -156,8 +173,11 @@ def _note_misnamed(folder: Path, layout: Layout) -> None:
                 )
 
 
-def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
-    """Return a folder's scans by name without suffix, sorted; skip hidden files (macOS '._')."""
+def _by_name(folder: Path, layout: Layout) -> tuple[dict[str, Path], Unread]:
+    """Return a folder's scans by name without suffix, sorted, and its other entries.
+
+    Hidden files (macOS '._') are skipped.
+    """
     files: dict[str, Path] = {}
     odd = []
     for path in sorted(_entries(folder, layout)):
@@ -173,7 +193,7 @@ def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
                 fix="rename the file",
             )
         elif suffix not in UNPUBLISHED or not name:
-            odd.append(path.name)
+            odd.append(path)
         elif not path.is_file():
             layout.problems += no_file(path)
         elif name in files:
@@ -186,12 +206,7 @@ def _by_name(folder: Path, layout: Layout) -> dict[str, Path]:
             )
         else:
             files[name] = path
-    if odd:
-        what = f"{len(odd)} entries are not scans and are skipped"
-        if len(odd) == 1:
-            what = "1 entry is not a scan and is skipped"
-        layout.warnings.append(Problem(what, str(folder), first_few(odd), SCANS))
-    return files
+    return files, unread(folder, odd)
 
 
 def _entries(folder: Path, layout: Layout) -> list[Path]:
@@ -210,22 +225,6 @@ def _entries(folder: Path, layout: Layout) -> list[Path]:
         found = error.strerror or str(error)
         layout.note("the folder can't be read", folder, found=found, fix="change its permissions")
         return []
-
-
-def _numbered(files: Mapping[str, Path], labels: Mapping[str, Path]) -> bool:
-    """True if file names end in a channel number.
-
-    Decided from the labels, which have none; without labels, all names must end in _0000 to _0009.
-    """
-    matches = [CHANNEL.fullmatch(name) for name in files]
-    cases = {match["name"] for match in matches if match}
-    if labels:
-        return sum(name in cases for name in labels) > sum(name in files for name in labels)
-    return (
-        bool(files)
-        and all(match and int(match["channel"]) < 10 for match in matches)
-        and all(f"{name}_0000" in files for name in cases)
-    )
 
 
 def _by_case(files: Mapping[str, Path], layout: Layout) -> dict[str, ScanFiles]:

@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 from crossview.core.errors import Problem, fail
+from crossview.core.text import MOST_LISTED
 from crossview.data.case import Case
 from crossview.data.io.h5 import read_image, read_label
 from crossview.data.sources.source import DataOptions
@@ -96,12 +97,17 @@ def _is_plain(name: str) -> bool:
 
 def shared_names(lists: Mapping[str, Sequence[str]], noun: str) -> list[Problem]:
     """Return a problem per name that is in two lists: it would be tested after training on it."""
-    what, fix = f"a {noun} is in two lists", "remove it from one of them"
-    return [
-        Problem(what, name, f"{first} and {second}", "one list", fix)
-        for first, second in combinations(lists, 2)
-        for name in sorted(set(lists[first]) & set(lists[second]))
-    ]
+    fix, problems = "remove it from one of them", []
+    for first, second in combinations(lists, 2):
+        shared, both = sorted(set(lists[first]) & set(lists[second])), f"{first} and {second}"
+        problems += [
+            Problem(f"a {noun} is in two lists", name, both, "one list", fix)
+            for name in shared[:MOST_LISTED]
+        ]
+        if rest := shared[MOST_LISTED:]:
+            what = f"{len(rest)} more {noun}s are in two lists"
+            problems.append(Problem(what, "", both, "one list", fix))
+    return problems
 
 
 def missing_files(

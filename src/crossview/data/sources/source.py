@@ -15,7 +15,9 @@ Sampling = Literal["crop", "crop_released", "resize"]
 Augmentation = Literal["none", "rot90_flip", "rot90_flip_or_rotate", "mild"]
 
 
-Normalisation = Literal["none", "z_score", "min_max", "z_score_clipped", "foreground"]
+Normalisation = Literal[
+    "none", "z_score", "min_max", "z_score_clipped", "z_score_unpadded", "foreground"
+]
 
 
 Orientation = Literal["stored", "canonical"]
@@ -67,8 +69,9 @@ class DataOptions(BaseModel):
         description="Normalisation of intensities, of predicted files and of training cases that "
         "are stored raw (the published h5 files are normalised already). z_score: mean 0 and "
         "standard deviation 1. z_score_clipped: clipped to the scan's own 0.5th to 99.5th "
-        "percentile, then z_score. min_max: to 0..1. foreground: clipped and standardised by the "
-        "fixed numbers of `intensities`, for CT.",
+        "percentile, then z_score. z_score_unpadded: the same, with numbers of the scan without "
+        "its constant border, so padding changes nothing. min_max: to 0..1. foreground: clipped "
+        "and standardised by the fixed numbers of `intensities`, for CT.",
     )
     intensities: tuple[tuple[float, float, float, float], ...] = Field(
         default=(),

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from crossview.core.errors import Problem, nearest
+from crossview.core.text import first_few
 from crossview.data.sources.lists import no_file
 
 LISTS = ("labelled", "validation", "test", "unlabelled")
+
+HELD_OUT = ("validation", "test")
+
+PATIENTS = "_patients"
+
+KEYS = (*LISTS, *(key + PATIENTS for key in HELD_OUT), "patient")
 
 
 @dataclass
@@ -36,9 +44,12 @@ def read_split(
 ) -> tuple[Split, list[Problem]]:
     """Return the split and its problems; an empty split if there is no such file.
 
-    names: of all cases. labelled: names of cases with labels. The list ``unlabelled`` may contain
-    patterns ("site2_*"), which match names in no other list. Without a list ``labelled``, all cases
-    with labels are labelled.
+    Every list may contain patterns ("site2_*"). Those of ``test`` and ``validation`` match cases
+    with labels; ``test_patients`` and ``validation_patients`` add all such cases of a patient.
+    Patterns of ``labelled``, and then of ``unlabelled``, match what is left, without the scans of
+    test and validation patients. Without a list ``labelled``, all cases with labels are labelled.
+
+    names: of all cases. labelled: names of cases with labels.
     """
     if not path.is_file():
         return Split(), no_file(path)
@@ -48,43 +59,102 @@ def read_split(
     except (OSError, ValueError, RecursionError) as error:
         fix = "correct or remove the file"
         return Split(), [Problem("split.toml can't be read", where, str(error), "TOML", fix)]
-    known = (*LISTS, "patient")
     problems = [
-        Problem(f"unknown key '{key}'", where, fix=nearest(key, known))
+        Problem(f"unknown key '{key}'", where, fix=nearest(key, KEYS))
         for key in content
-        if key not in known
+        if key not in KEYS
     ]
-    lists: dict[str, list[str]] = {}
-    for key in (key for key in LISTS if key in content):
-        found = content[key]
-        if isinstance(found, list) and all(isinstance(name, str) for name in found):
-            lists[key] = found
-        else:
-            problems.append(
-                Problem(
-                    f"'{key}' is not a list of names",
-                    where,
-                    repr(found)[:80],
-                    '["case1", "case2"]',
-                    "write it in this form",
-                )
-            )
-    if "unlabelled" in lists:
-        taken = {name for key, listed in lists.items() if key != "unlabelled" for name in listed}
-        taken |= set() if "labelled" in lists else set(labelled)
-        lists["unlabelled"] = _matching(lists["unlabelled"], names, taken)
-    problems += _wrong_names(lists, where, names, labelled)
-    patients, wrong = _patients(content.get("patient", {}), where, names)
-    known_lists = {key: [name for name in lists[key] if name in names] for key in lists}
-    return Split(known_lists, patients), problems + wrong
+    patients, wrong_patients = _patients(content.get("patient", {}), where, names)
+    found, wrong = _lists(content, where)
+    lists, unknown = _Filling(found, Split({}, patients), where, names, labelled).fill()
+    problems += [*wrong, *unknown, *_wrong_names(lists, where, names, labelled), *wrong_patients]
+    known = {key: [name for name in lists[key] if name in names] for key in lists}
+    return Split(known, patients), problems
 
 
-def _matching(patterns: list[str], names: Collection[str], taken: Collection[str]) -> list[str]:
-    """Replace patterns by the names they match.
+def _lists(content: Mapping[str, Any], where: str) -> tuple[dict[str, list[str]], list[Problem]]:
+    """Return the lists of names in the file, and a problem per key that is none."""
+    keys = [key for key in KEYS if key in content and key != "patient"]
+    right = {key for key in keys if _is_list_of_names(content[key])}
+    problems = [
+        Problem(
+            f"'{key}' is not a list of names",
+            where,
+            repr(content[key])[:80],
+            '["case1", "case2"]',
+            "write it in this form",
+        )
+        for key in keys
+        if key not in right
+    ]
+    return {key: content[key] for key in keys if key in right}, problems
 
-    A pattern without a match stays, and is then reported as an unknown case.
+
+def _is_list_of_names(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(name, str) for name in found)
+
+
+@dataclass
+class _Filling:
+    """The lists of a file, with its patterns and patients replaced by names of cases."""
+
+    found: Mapping[str, list[str]]
+    split: Split
+    where: str
+    names: Collection[str]
+    labelled: Collection[str]
+
+    def fill(self) -> tuple[dict[str, list[str]], list[Problem]]:
+        """Return the names per list, and the problems of patients.
+
+        A pattern without a match stays, and is then reported as an unknown case.
+        """
+        lists: dict[str, list[str]] = {}
+        problems: list[Problem] = []
+        with_label = [name for name in sorted(self.names) if name in set(self.labelled)]
+        for key in HELD_OUT:
+            if key in self.found or key + PATIENTS in self.found:
+                lists[key] = _matching(self.found.get(key, []), self.names, with_label)
+                of_patients, wrong = self._of_patients(key + PATIENTS, with_label)
+                lists[key] += [name for name in of_patients if name not in lists[key]]
+                problems += wrong
+        held_out = {self.split.patient(name) for listed in lists.values() for name in listed}
+        free = [name for name in sorted(self.names) if self.split.patient(name) not in held_out]
+        fixed = {name for key in ("labelled", "unlabelled") for name in self.found.get(key, ())}
+        if "labelled" in self.found:
+            left = [name for name in free if name in set(with_label) - fixed]
+            lists["labelled"] = _matching(self.found["labelled"], self.names, left)
+        if "unlabelled" in self.found:
+            taken = set(lists.get("labelled", with_label)) | fixed
+            left = [name for name in free if name not in taken]
+            lists["unlabelled"] = _matching(self.found["unlabelled"], self.names, left)
+        return lists, problems
+
+    def _of_patients(self, key: str, with_label: Sequence[str]) -> tuple[list[str], list[Problem]]:
+        """Return the labelled cases of the patients in a list, and the problems of the list."""
+        known = sorted({self.split.patient(name) for name in self.names})
+        wanted = _matching(self.found.get(key, []), known, known)
+        cases: dict[str, list[str]] = {patient: [] for patient in wanted}
+        for name in with_label:
+            cases.get(self.split.patient(name), []).append(name)
+        unknown = [patient for patient in wanted if patient not in known]
+        empty = [patient for patient in wanted if patient in known and not cases[patient]]
+        fix = _known(unknown, known, "patients")
+        if not self.split.patients:
+            fix = '[patient] must say whose the cases are, such as pattern = "(sub-[0-9]+)_.*"'
+        problems = [*_listed(f"'{key}' lists", "an unknown patient", unknown, self.where, fix=fix)]
+        what = "a patient without a labelled case"
+        fix = "add a label, or remove the patient from the list"
+        problems += _listed(f"'{key}' lists", what, empty, self.where, fix=fix)
+        return [name for of_patient in cases.values() for name in of_patient], problems
+
+
+def _matching(patterns: list[str], names: Collection[str], free: Sequence[str]) -> list[str]:
+    """Replace patterns by the names in ``free`` that they match; a name stands for itself.
+
+    A pattern without a match stays.
     """
-    free, found = [name for name in sorted(names) if name not in taken], []
+    found: list[str] = []
     for pattern in patterns:
         is_pattern = set(pattern) & set("*?[") and pattern not in names
         matching = [name for name in free if fnmatchcase(name, pattern)] if is_pattern else []
@@ -95,25 +165,54 @@ def _matching(patterns: list[str], names: Collection[str], taken: Collection[str
 def _wrong_names(
     lists: Mapping[str, list[str]], where: str, names: Collection[str], labelled: Collection[str]
 ) -> list[Problem]:
-    problems = []
-    for name, count in Counter(name for listed in lists.values() for name in listed).items():
+    """Return the problems of the names in the lists, one per kind and list."""
+    paths, unknown, twice = [], defaultdict[str, list[str]](list), []
+    without = defaultdict[str, list[str]](list)
+    for name, number in Counter(name for listed in lists.values() for name in listed).items():
         keys = [key for key in LISTS if name in lists.get(key, ())]
-        found, expected, fix = name, "", ""
         if set(name) & set("/\\") or name in (".", ".."):
-            what, found = "the list contains a path instead of a name", repr(name)
-            expected = "a file name without folder and suffix"
+            paths.append(repr(name))
         elif name not in names:
-            what, fix = f"'{keys[0]}' lists an unknown case", nearest(name, names) if names else ""
-        elif count > 1:
-            what, found = "a case is listed more than once", f"{name} in {' and '.join(keys)}"
-            expected, fix = "each case once", "keep it in one list only"
+            unknown[keys[0]].append(name)
+        elif number > 1:
+            twice.append(f"{name} in {' and '.join(keys)}")
         elif keys[0] != "unlabelled" and name not in labelled:
-            what, expected = f"'{keys[0]}' lists a case without a label", "cases with labels"
-            fix = "add its label, or remove it from the list"
-        else:
-            continue
-        problems.append(Problem(what, where, found, expected, fix))
+            without[keys[0]].append(name)
+    expected = "a file name without folder and suffix"
+    problems = _listed("the list contains", "a path instead of a name", paths, where, expected)
+    for key, of_list in unknown.items():
+        fix = _known(of_list, names, "cases")
+        problems += _listed(f"'{key}' lists", "an unknown case", of_list, where, fix=fix)
+    what, fix = "a case is listed more than once", "keep it in one list only"
+    problems += [Problem(what, where, first_few(twice), "each case once", fix)] if twice else []
+    fix = "add its label, or remove it from the list"
+    for key, of_list in without.items():
+        what, expected = "a case without a label", "cases with labels"
+        problems += _listed(f"'{key}' lists", what, of_list, where, expected, fix)
     return problems
+
+
+def _listed(
+    begin: str, what: str, names: Sequence[str], where: str, expected: str = "", fix: str = ""
+) -> list[Problem]:
+    """Return one problem for all names, none if there are none."""
+    if not names:
+        return []
+    text = f"{begin} {what}" + ("" if len(names) == 1 else f" ({len(names)} of them)")
+    return [Problem(text, where, first_few(names), expected, fix)]
+
+
+def _known(wrong: Sequence[str], names: Collection[str], noun: str) -> str:
+    """Return a hint for unknown names: the closest to the first, or the first of those there are.
+
+    "" if all is right, or there are no names.
+    """
+    if not wrong or not names:
+        return ""
+    close = get_close_matches(wrong[0], sorted(names), n=3)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"the {noun} are {first_few(sorted(names))}"
 
 
 def _patients(
@@ -127,12 +226,9 @@ def _patients(
         expected = 'pattern = "(sub-[0-9]+)_.*", or case = "patient"'
         return {}, [Problem("[patient] is not a table of names", where, expected=expected)]
     named = {name: patient for name, patient in table.items() if name != "pattern"}
-    unknown = "[patient] contains an unknown case"
-    problems = [
-        Problem(unknown, where, name, fix=nearest(name, names) if names else "")
-        for name in named
-        if name not in names
-    ]
+    unknown = [name for name in named if name not in names]
+    fix = _known(unknown, names, "cases")
+    problems = _listed("[patient] contains", "an unknown case", unknown, where, fix=fix)
     if "pattern" not in table:
         return named, problems
     try:

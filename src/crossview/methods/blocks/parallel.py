@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from crossview.core.tensors import Output, parts, rebuilt
 from crossview.networks.dropout import drawing_from
+from crossview.networks.safe_convolution import SafeConvolutions
 
 Pass = Callable[[], Output]
 """Function that runs a network once."""
@@ -82,6 +84,7 @@ def _run(gradient: bool, autocast: bool, dtype: torch.dtype, run: Pass, seed: in
     with (
         torch.set_grad_enabled(gradient),
         torch.autocast("cpu", dtype, autocast),
+        SafeConvolutions() if autocast else nullcontext(),
         drawing_from(generator),
     ):
         return run()

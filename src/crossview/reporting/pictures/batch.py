@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from crossview.core.tensors import Batch
+from crossview.data.case import Splits
+from crossview.recipe.resolve import Recipe
 from crossview.reporting.pictures.frame import Cut, Frame, fullest
 from crossview.reporting.pictures.panels import (
     LABEL,
@@ -29,7 +31,38 @@ SIDE = 160
 COLUMNS = 6
 
 
-def draw_batch(batch: Batch, show: Mapping[str, Tensor], path: Path) -> None:
+TURNED = "Batches are turned and mirrored at random: the sides of the patient are not marked"
+
+
+def batch_drawer(
+    recipe: Recipe, splits: Splits
+) -> Callable[[Batch, Mapping[str, Tensor], Path], None]:
+    """Return a function that draws a batch in the orientation of the pictures of cases."""
+    scans = (*splits.labelled, *splits.unlabelled)
+    affine, flat = scans[0].affine, len(recipe.data.patch) == 2
+    if affine is not None and all(scan.affine is not None for scan in scans):
+        # Scans are read in one orientation, and resampled to one spacing where the recipe has it.
+        sides = np.linalg.norm(affine[:3, :3], axis=0)
+        wanted = np.array(recipe.data.spacing if len(recipe.data.spacing) == 3 else sides)
+        affine = affine.copy()
+        affine[:3, :3] *= np.where(wanted > 0, wanted, sides) / sides
+        frame = Frame.of(3 - flat, -1, affine, sliced=flat)
+    else:
+        frame = Frame.of(3 - flat, -1, None)
+    note = frame.note
+    if recipe.data.augmentation.startswith("rot90_flip"):
+        note = TURNED if note else ""
+        frame = replace(frame, ends=())
+
+    def draw(batch: Batch, show: Mapping[str, Tensor], path: Path) -> None:
+        draw_batch(batch, show, path, frame, note)
+
+    return draw
+
+
+def draw_batch(
+    batch: Batch, show: Mapping[str, Tensor], path: Path, frame: Frame, note: str = ""
+) -> None:
     """Draw a training batch: its images, and one named row per entry of the method's ``show``.
 
     Labels are drawn as outlines on the image they belong to: "X label" on "X", a target on the
@@ -39,6 +72,8 @@ def draw_batch(batch: Batch, show: Mapping[str, Tensor], path: Path) -> None:
         batch: The batch.
         show: By name, images (B, C, *S), real-valued maps (B, *S), or whole-number labels (B, *S).
         path: The PNG to write.
+        frame: The orientation to draw in.
+        note: A sentence below the legend.
     """
     rows = _rows(
         _array(batch.image),
@@ -46,7 +81,6 @@ def draw_batch(batch: Batch, show: Mapping[str, Tensor], path: Path) -> None:
         None if batch.unlabelled is None else _array(batch.unlabelled),
         {name: _array(tensor) for name, tensor in show.items()},
     )
-    frame = Frame.of(batch.image.ndim - 2, -1, None)
     drawn = [Row(tuple(row.panels(frame)), row.name) for row in rows]
     largest = max(len(row.base) for row in rows)
     title = f"showing {COLUMNS} of {largest} samples per row" if largest > COLUMNS else ""
@@ -57,7 +91,7 @@ def draw_batch(batch: Batch, show: Mapping[str, Tensor], path: Path) -> None:
         for kind, family in {"label": LABEL, "pseudo-label or target": PREDICTION}.items()
         for index in range(1, classes + 1)
     ]
-    save(compose(drawn, SIDE, title, keys, margin=150), path)
+    save(compose(drawn, SIDE, title, keys, margin=150, note=note), path)
 
 
 def _array(tensor: Tensor) -> Array:

@@ -77,7 +77,7 @@ def case_picture(
     limits = window(scan.image[region])
     panels = [cut.draw(scan.image, frame, side, limits, region=region) for cut in cuts]
     rows = [Row(tuple(panels[start : start + columns])) for start in range(0, len(panels), columns)]
-    save(compose(rows, side, legend=scan.legend(names or {})), path)
+    save(compose(rows, side, legend=scan.legend(names or {}), note=frame.note), path)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crossview.reporting.pictures.letters import ENDS, mark
 from crossview.reporting.pictures.panels import (
     Array,
     Colour,
@@ -24,18 +25,43 @@ A volume whose slice axis is shorter than this is shown by three slices, else by
 """
 
 
+RADIOLOGICAL = (
+    "As radiologists view it: the patient's right (R) is at the left, front (A) and head (S) are up"
+)
+
+UNORIENTED = "No orientation is stored: the patient's left, right, front and back are not known"
+
+
 @dataclass(frozen=True)
 class Frame:
-    """Orientation of a volume for display: its axes become (slice, row, column)."""
+    """Orientation of a volume for display: its axes become (slice, row, column).
+
+    ends: letters of the first and last index of each display axis, such as "R" and "L"; () if the
+    orientation is not known.
+    """
 
     order: tuple[int, ...]
     flipped: tuple[bool, ...]
     spacing: tuple[float, ...]
     planes: tuple[str, ...]
+    ends: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, dimensions: int, slice_axis: int, affine: Array | None) -> Frame:
-        if dimensions == 2:
+    def of(
+        cls, dimensions: int, slice_axis: int, affine: Array | None, sliced: bool = False
+    ) -> Frame:
+        """Return the frame of an image.
+
+        Volumes are shown as radiologists view them: the patient's right at the left, front and
+        head up.
+
+        Args:
+            dimensions: 2 or 3.
+            slice_axis: The axis along which slices are counted, if there is no affine.
+            affine: 4x4 voxel-to-world matrix (RAS), if known; for a slice, that of its volume.
+            sliced: True for slices along axis 0 of volumes with this affine.
+        """
+        if dimensions == 2 and (affine is None or not sliced):
             return cls((0, 1), (False, False), (1.0, 1.0, 1.0), ("slice", "", ""))
         if affine is None and slice_axis % 3 != 2:
             order = (slice_axis % 3, *(axis for axis in range(3) if axis != slice_axis % 3))
@@ -56,6 +82,8 @@ class Frame:
         axes = _nearest_axes(world / sides)
         by_world = tuple(float(sides[axis]) for axis in axes)
         thick = int(np.argmax(by_world)) if max(by_world) >= 2.5 * min(by_world) else 2
+        if sliced:
+            thick = axes.index(0)
         across = {0: (0, 2, 1), 1: (1, 2, 0), 2: (2, 1, 0)}[thick]
         flipped = tuple(bool(world[direction, axes[direction]] > 0) for direction in across)
         names = ("sagittal", "coronal", "axial") if affine is not None else ("x", "y", "z")
@@ -64,11 +92,22 @@ class Frame:
             flipped,
             tuple(by_world[d] for d in across),
             tuple(names[d] for d in across),
+            () if affine is None else tuple(ENDS[d] for d in across),
         )
+
+    @property
+    def note(self) -> str:
+        """How a sheet of this frame is to be read; "" for an image that is drawn as it is."""
+        if self.ends:
+            return RADIOLOGICAL
+        return UNORIENTED if len(self.order) == 3 else ""
 
     def turn(self, array: Array) -> Array:
         """Return (*S) as (slices, rows, columns); a 2D image has one slice."""
-        turned = np.transpose(np.asarray(array), self.order)
+        array = np.asarray(array)
+        if array.ndim < len(self.order):
+            array = array[None]  # a slice of a volume
+        turned = np.transpose(array, self.order)
         turned = np.flip(turned, tuple(axis for axis, flip in enumerate(self.flipped) if flip))
         return turned if turned.ndim == 3 else turned[None]
 
@@ -133,6 +172,8 @@ class Cut:
             pixels = fill(pixels, plane(mask), colour, opacity)
         for classes, family, thickness in self.outlines:
             pixels = draw_outlines(pixels, plane(classes), family, thickness)
+        if frame.ends:
+            pixels = mark(pixels, frame.ends[rows], frame.ends[columns])
         where = frame.caption(self.axis, self.index, image.shape[self.axis])
         return Panel(pixels, "  ".join(part for part in (self.name, where) if part))
 

@@ -42,6 +42,9 @@ LINE = 30
 TEXT = 15
 """Size of letters."""
 
+NAME_LINE = 20
+"""Height of a line of a row's name."""
+
 
 def shade(family: Sequence[Colour], index: int) -> Colour:
     """Return the colour of a class, counted from 1; colours repeat after the last one."""
@@ -199,18 +202,24 @@ def _write(
 
 
 def compose(
-    rows: Sequence[Row], side: int, title: str = "", legend: Sequence[Key] = (), margin: int = 0
+    rows: Sequence[Row],
+    side: int,
+    title: str = "",
+    legend: Sequence[Key] = (),
+    margin: int = 0,
+    note: str = "",
 ) -> Image.Image:
     """Return a sheet of panels in rows.
 
-    Each panel is in a square of ``side`` pixels; the title is above, the legend below, and row
-    names are at the left.
+    Each panel is in a square of ``side`` pixels; the title is above, the legend and a note are
+    below, and row names are at the left.
     """
     columns = max(len(row.panels) for row in rows)
     width = margin + columns * (side + GAP) + GAP
     top = 44 if title else GAP
     lines = _flow(legend, width - 2 * GAP)
-    below = LINE * len(lines) + 6 if lines else 0
+    notes = _wrap(note, width - 2 * GAP)
+    below = LINE * len(lines) + NAME_LINE * len(notes) + 6 if lines or notes else 0
     height = top + sum(row.height + GAP for row in rows) + below
     sheet = Image.new("RGB", (width, height), GROUND)
     pen = ImageDraw.Draw(sheet)
@@ -222,13 +231,17 @@ def compose(
     for line in lines:
         _draw_legend(pen, line, top, width - 2 * GAP)
         top += LINE
+    for text in notes:
+        pen.text((GAP + 2, top), text, fill=DIM, font=font(TEXT))
+        top += NAME_LINE
     return sheet
 
 
 def _draw_row(sheet: Image.Image, row: Row, margin: int, top: int, side: int) -> None:
     pen = ImageDraw.Draw(sheet)
-    for line, text in enumerate(_wrap(row.name, margin - 2 * GAP)):
-        pen.text((GAP + 2, top + 8 + 20 * line), text, fill=INK, font=font(TEXT))
+    lines = _wrap(row.name, margin - 2 * GAP)
+    for line, text in enumerate(lines[: row.height // NAME_LINE]):
+        pen.text((GAP + 2, top + 8 + NAME_LINE * line), text, fill=INK, font=font(TEXT))
     for column, panel in enumerate(row.panels):
         left = margin + GAP + column * (side + GAP)
         if panel.caption:
@@ -239,15 +252,19 @@ def _draw_row(sheet: Image.Image, row: Row, margin: int, top: int, side: int) ->
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    """Return the words of a name in at most four lines of at most ``width`` pixels."""
+    """Return the words of a name in lines of at most ``width`` pixels; long words are broken."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and font(TEXT).getlength(longer) <= width:
             lines[-1] = longer
-        else:
-            lines.append(shorten(word, width))
-    return lines[:4]
+            continue
+        lines.append("")
+        for letter in word:
+            if lines[-1] and font(TEXT).getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter if letter.isprintable() else " "
+    return lines
 
 
 def _flow(legend: Sequence[Key], width: int) -> list[list[tuple[int, Key]]]:

@@ -56,8 +56,8 @@ def suggestion_sheet(
 ) -> None:
     """Draw the suggested scans, one per row.
 
-    A row shows the name and the doubt, then slices with each view's outline; voxels where the views
-    differ are tinted.
+    A row shows the name, the doubt and its rank, then slices with each view's outline; voxels where
+    the views differ are tinted.
 
     Args:
         shown: At least one scan.
@@ -65,19 +65,25 @@ def suggestion_sheet(
         slice_axis: The axis of S along which slices are counted.
         names: Classes by index, for the legend.
     """
-    rows, views, classes = [], 0, 2
+    rows, views, classes, notes = [], 0, 2, dict[str, None]()
     for each in shown:
+        notes[_frame(each, slice_axis).note] = None
         rows.append(_row(each, slice_axis))
         views = max(views, len(_outlined(each.prediction)))
         classes = len(each.prediction.probability)
     kinds = {"view 1": LABEL, "view 2": PREDICTION} if views > 1 else {"prediction": PREDICTION}
     tint = Key("views differ" if views > 1 else "unsure", DISAGREE, tint=True)
     legend = [*class_keys(range(1, classes), names or {}, kinds), tint]
-    save(compose(rows, SIDE, "Label these next", legend, margin=MARGIN), path)
+    note = ". ".join(filter(None, notes))
+    save(compose(rows, SIDE, "Label these next", legend, margin=MARGIN, note=note), path)
+
+
+def _frame(shown: Shown, slice_axis: int) -> Frame:
+    return Frame.of(shown.image.ndim - 1, slice_axis, shown.affine)
 
 
 def _row(shown: Shown, slice_axis: int) -> Row:
-    frame = Frame.of(shown.image.ndim - 1, slice_axis, shown.affine)
+    frame = _frame(shown, slice_axis)
     image = frame.turn(np.asarray(shown.image)[0])
     labels = [frame.turn(label) for label in _outlined(shown.prediction)]
     seen = np.logical_or.reduce([label > 0 for label in labels])
@@ -94,7 +100,8 @@ def _row(shown: Shown, slice_axis: int) -> Row:
         cut = Cut(axis, index, tints=((unsure, DISAGREE),), outlines=outlines)
         panels.append(cut.draw(image, frame, SIDE, limits, opacity=0.35))
     suggestion = shown.suggestion
-    name = f"{suggestion.rank}. {suggestion.case} doubt {suggestion.score:.2f}"
+    doubt = f"doubt {suggestion.score:.2f} (rank {suggestion.place} of {suggestion.of})"
+    name = f"{suggestion.rank}. {suggestion.case} {doubt}"
     return Row(tuple(panels), name)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from crossview.core.busy import LOCK, worker
 from crossview.core.errors import STOPS, Problem, Terminated, UserError
 from crossview.core.files import write_text
 from crossview.core.run_folder import ENVIRONMENT, MEMBERSHIP, RECIPE, RunFolder
@@ -26,7 +27,7 @@ from crossview.runs.bench.checks import check, shortened
 from crossview.runs.bench.runs import Selection, SuiteRun
 from crossview.runs.bench.suite import Suite, load_suite
 from crossview.runs.evaluate import evaluate
-from crossview.runs.lock import LOCK, LockedError, locked
+from crossview.runs.lock import LockedError, locked
 from crossview.runs.run import check_free
 from crossview.runs.train import train
 
@@ -296,4 +297,5 @@ def _state(run: SuiteRun) -> str:
     journal = folder.journal
     if journal.finished:
         return "trained, not tested"
-    return f"started, at step {journal.total_step:,}"
+    at = f"at step {journal.total_step:,}"
+    return f"training now, {at}" if worker(run.path) else f"started, {at}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from crossview.core import plugins
 from crossview.core.errors import Problem, UserError, fail, raise_all
+from crossview.core.files import check_writable
 from crossview.core.text import listed
 from crossview.evaluation.comparable import differing
 from crossview.evaluation.finished import membership, read_run
@@ -32,6 +33,7 @@ MOST_LISTED = 3
 def check(selection: Selection) -> None:
     """Raise UserError if the selection cannot be run as the suite asks. Nothing is written."""
     runs = selection.runs
+    check_writable(selection.out)
     if selection.data is not None and not selection.data.exists():
         fail("the data folder does not exist", selection.data)
     check_recipes(runs)

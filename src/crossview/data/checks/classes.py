@@ -1,0 +1,124 @@
+"""Rules for the classes of all labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crossview.core.errors import Problem
+from crossview.core.text import first_few
+from crossview.data.checks.case import CaseFacts
+from crossview.data.checks.findings import Facts, Finding, Severity, about
+
+
+def classes_of_set(facts: Facts, classes: int | None, where: str) -> list[Finding]:
+    """Find label values that are no classes, and classes that training does not show.
+
+    classes: Number of classes if the source or dataset.json states it, else None.
+    """
+    every = [fact for of_role in facts.values() for fact in of_role]
+    grey = [fact for fact in every if fact.grey_edges]
+    if grey:  # their values are no classes, so nothing can be said of classes
+        return _grey_edges(grey)
+    labelled = facts.get("labelled", ())
+    values = sorted({value for fact in labelled for value in fact.label_counts})
+    if not values:
+        return []
+    known = max(classes or 0, values[-1] + 1)
+    if any(values):
+        found = [*_gaps(values, known, classes, where), *_unknown(facts, known)]
+    else:
+        found = _finding(
+            "error",
+            "every label contains background only",
+            where,
+            "value 0 only",
+            "at least one foreground class",
+            "check how the labels were exported",
+        )
+    return [*found, *background_only(every)]
+
+
+def _grey_edges(odd: Sequence[CaseFacts]) -> list[Finding]:
+    return about(
+        "error",
+        odd,
+        "label is a mask|labels are masks",
+        "with grey edges, not a map of classes (interpolated, or once saved as JPEG)",
+        shown=lambda fact: (
+            f"{len(fact.label_counts)} values from {min(fact.label_counts)} to "
+            f"{max(fact.label_counts)}"
+        ),
+        expected="whole classes: 0 (background), 1, 2, ...",
+        fix="threshold them, for example label = (mask > 127), resample masks with nearest "
+        "neighbour and never save them as JPEG",
+    )
+
+
+def _finding(severity: Severity, *parts: str) -> list[Finding]:
+    return [Finding(severity, Problem(*parts))]
+
+
+def _gaps(values: Sequence[int], known: int, classes: int | None, where: str) -> list[Finding]:
+    """Find classes that never occur in the training labels.
+
+    Label values with more gaps than classes are probably not class numbers: an error.
+    """
+    present = [value for value in values if value]
+    missing = sorted({*range(1, known)} - {*values})
+    found = f"values {', '.join(map(str, values))}"
+    if len(missing) > len(present) and classes is None:
+        return _finding(
+            "error",
+            "the label values are not consecutive class numbers",
+            where,
+            found,
+            f"0 to {len(present)}",
+            "number the classes 0 (background), 1, 2, ... in every label",
+        )
+    if not missing:
+        return []
+    never = f"es {', '.join(map(str, missing))} never occur"
+    if len(missing) == 1:
+        never = f" {missing[0]} never occurs"
+    return _finding(
+        "warning",
+        f"class{never} in the training labels",
+        where,
+        found,
+        "every class",
+        "label a case that shows it, or number the classes without gaps",
+    )
+
+
+def _unknown(facts: Facts, known: int) -> list[Finding]:
+    """Find held-out labels with classes that a run trained on this set would not have.
+
+    known: Number of classes of the run.
+    """
+
+    def unknown(fact: CaseFacts) -> list[str]:
+        return [str(value) for value in fact.label_counts if value >= known]
+
+    held_out = [*facts.get("validation", ()), *facts.get("test", ())]
+    return about(
+        "error",
+        [fact for fact in held_out if unknown(fact) and not fact.problems],
+        "label of validation or test has|labels of validation or test have",
+        "classes that no training label shows: they could not be scored",
+        shown=lambda fact: first_few(unknown(fact)),
+        expected=f"classes 0 to {known - 1}, as in training",
+        fix="move a case that shows the class to training, correct the label, or name every class "
+        "in dataset.json",
+    )
+
+
+def background_only(every: Sequence[CaseFacts]) -> list[Finding]:
+    """Find labels without foreground."""
+    return about(
+        "warning",
+        [fact for fact in every if set(fact.label_counts) == {0}],
+        "label contains|labels contain",
+        "background only",
+        fix="ignore this if these scans do not show the structure; delete the label file of a scan "
+        "that nobody has labelled",
+    )

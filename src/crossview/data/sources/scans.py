@@ -1,0 +1,184 @@
+"""Cases of a user's scans: headers are read at once, images and labels when they are needed."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossview.core.errors import UserError, fail
+from crossview.core.text import first_few
+from crossview.data.case import Case
+from crossview.data.io import ScanFiles
+from crossview.data.io.geometry import Header
+from crossview.data.io.storage import Storage
+from crossview.data.sources.dataset_json import DatasetJson
+from crossview.data.sources.split_toml import Split
+
+Colour = Literal["stored", "grey"]
+
+
+def cases_of(
+    scans: Mapping[str, ScanFiles],
+    split: Split,
+    dataset: DatasetJson,
+    axes: Sequence[int],
+    values: Sequence[int],
+    colour: Colour | None,
+) -> tuple[int, Colour, dict[str, Case]]:
+    """Return the number of channels, how to read images stored in colour, and the cases by name.
+
+    Channels: for volumes from dataset.json, else the number that most scans have. values: of the
+    classes in label files; () if they are class numbers. colour: None decides it over the set by
+    the pixels.
+    """
+    headers, colour = _headers(scans, colour)
+    counts = Counter(header.channels for header in headers.values() if header is not None)
+    channels = max(counts, key=lambda count: (counts[count], -count), default=1)
+    if dataset.channel_names and any(not scan.format.flat for scan in scans.values()):
+        channels = len(dataset.channel_names)
+    return (
+        channels,
+        colour,
+        {
+            name: _case(
+                scan, split.patient(name), channels, headers[name], tuple(axes), tuple(values)
+            )
+            for name, scan in scans.items()
+        },
+    )
+
+
+def _headers(
+    scans: Mapping[str, ScanFiles], colour: Colour | None
+) -> tuple[dict[str, Header | None], Colour]:
+    """Return the headers by name, None if unreadable, and how to read images stored in colour."""
+    headers = {name: _header(scan) for name, scan in scans.items()}
+    files = {name: len(scan.files) for name, scan in scans.items() if scan.format.flat}
+    coloured = [
+        name for name in files if (header := headers[name]) and header.channels > files[name]
+    ]
+    if colour is None:
+        colour = "grey" if _all_grey([scans[name] for name in coloured]) else "stored"
+    if colour == "grey":
+        for name in coloured:
+            header = headers[name]
+            assert header is not None
+            headers[name] = replace(header, channels=files[name])
+    return headers, colour
+
+
+def _all_grey(scans: Sequence[ScanFiles]) -> bool:
+    """Return True if in every file the three channels are equal. Unreadable files don't count."""
+    files = [(scan, file) for scan in scans for file in scan.files]
+    if not files or not _grey(files[0]):  # of a set in colour usually the first one shows it
+        return False
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+    try:
+        return all(pool.map(_grey, files[1:]))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _grey(of_scan: tuple[ScanFiles, Path]) -> bool:
+    scan, file = of_scan
+    try:
+        return scan.format.equal_channels(file)
+    except UserError:
+        return True
+
+
+def _header(scan: ScanFiles) -> Header | None:
+    """Return shape, channels and affine; None if unreadable: reading the case raises the reason."""
+    try:
+        if scan.format.flat:  # a file can hold three channels, and one per file the others
+            headers = [scan.format.read_header(file) for file in scan.files]
+            return replace(headers[0], channels=sum(header.channels for header in headers))
+        header = scan.format.read_header(scan.files[0])
+    except UserError:
+        return None
+    return header if len(scan.files) == 1 else replace(header, channels=len(scan.files))
+
+
+def _case(
+    scan: ScanFiles,
+    patient: str,
+    channels: int,
+    header: Header | None,
+    axes: tuple[int, ...],
+    values: tuple[int, ...],
+) -> Case:
+    case = Case(
+        scan.name,
+        patient,
+        scan.files[0],
+        partial(_read_image, scan, channels, axes),
+        None if scan.label is None else partial(_read_label, scan, scan.label, axes, values),
+        read_storage=partial(_read_storage, scan) if scan.format.flat else None,
+    )
+    if header is None or header.affine is None:
+        return case
+    turn = header.orientation(axes)
+    return replace(
+        case, spacing=turn.spacing(header.affine), affine=turn.affine(header.affine, header.shape)
+    )
+
+
+def _read_image(scan: ScanFiles, channels: int, axes: tuple[int, ...]) -> NDArray[np.float32]:
+    found = scan.read(channels)
+    # NIfTI is stored x first; C order makes every later pass over the array fast.
+    return np.ascontiguousarray(found.header.orientation(axes).apply(found.image))
+
+
+def _read_label(
+    scan: ScanFiles, label: Path, axes: tuple[int, ...], values: tuple[int, ...]
+) -> NDArray[np.uint8]:
+    stored = scan.format.read_label(label, scan.files[0])
+    if values:
+        stored = _classes(stored, values, label, masks=scan.format.flat)
+    header = scan.format.read_header(scan.files[0])
+    return np.ascontiguousarray(header.orientation(axes).apply(stored))
+
+
+def _classes(
+    stored: NDArray[np.uint8], values: tuple[int, ...], path: Path, masks: bool
+) -> NDArray[np.uint8]:
+    """Return class numbers for the values in a label file. UserError for any other value.
+
+    masks: 0 and 255 may have been read as 0 and 1, as in every mask that holds only these.
+    """
+    table, known = np.zeros(256, np.uint8), np.zeros(256, bool)
+    table[list(values)], known[list(values)] = range(len(values)), True
+    if masks and values == (0, 255):
+        table[1], known[1] = 1, True
+    if not known[stored].all():
+        others = [str(value) for value in np.unique(stored[~known[stored]])]
+        fail(
+            "the label contains values without a class",
+            path,
+            found=f"values {first_few(others)}",
+            expected=f"the values {', '.join(map(str, values))} only, as 'labels' in dataset.json "
+            "and data.label_values state",
+            fix="correct the label, or state a class for each value in dataset.json",
+        )
+    return table[stored]
+
+
+def _read_storage(scan: ScanFiles) -> tuple[Storage | None, Storage | None]:
+    """Return how the first file of an image and its label's store their pixels."""
+
+    def of(file: Path | None) -> Storage | None:
+        try:
+            return None if file is None else scan.format.read_header(file).storage
+        except UserError:  # reading the image or the label raises the reason
+            return None
+
+    return of(scan.files[0]), of(scan.label)

@@ -1,0 +1,54 @@
+"""--steps: a recipe over another number of steps."""
+
+import pytest
+
+from crossview.core.errors import UserError
+from crossview.recipe.layers import shipped_methods
+from crossview.recipe.length import over_steps
+from crossview.recipe.resolve import resolve
+from crossview.training.optimiser import learning_rate
+
+
+def shortened(recipe, total, *sets):
+    return resolve(recipe, [*sets, *over_steps(recipe, sets, total)])
+
+
+@pytest.mark.parametrize("method", shipped_methods())
+@pytest.mark.parametrize("setting", ["la-8", "acdc-7", "demo"])
+def test_every_method_has_the_steps_asked_for(setting, method):
+    recipe = shortened(setting, 50, f"method.name={method}")
+    assert sum(stage.steps for stage in recipe.stages) == 50
+
+
+def test_the_schedule_goes_with_the_steps():
+    """A tenth of LA: 200 + 1,500 steps, drops after 200 + 250 k."""
+    recipe, whole = shortened("la-8", 1700), resolve("la-8")
+    assert (recipe.method.pretrain_steps, recipe.method.train_steps) == (200, 1500)
+    assert (recipe.training.decay_after, recipe.training.decay_every) == (200, 250)
+    for step in range(0, 1700, 50):
+        assert learning_rate(recipe.training, step, 1700) == learning_rate(
+            whole.training, 10 * step, 17000
+        )
+
+
+def test_steps_between_updates_are_scaled_and_stay_above_zero():
+    sets = ["method.name=mean_teacher", "method.variant=released"]
+    recipe = shortened("acdc-7", 300, *sets)  # of 30,000
+    assert recipe.method.ramp_every == 2  # of 150
+    assert recipe.method.consistency_after == 10  # of 1,000
+    assert shortened("acdc-7", 30, *sets).method.ramp_every == 1
+
+
+def test_a_key_that_is_set_keeps_its_value():
+    assert shortened("la-8", 1700, "training.decay_every=99").training.decay_every == 99
+
+
+def test_the_same_number_changes_nothing():
+    assert shortened("la-8", 17000) == resolve("la-8")
+
+
+def test_steps_given_twice_or_too_few():
+    with pytest.raises(UserError, match="given twice"):
+        over_steps("demo", ["method.train_steps=3"], 100)
+    with pytest.raises(UserError, match=r"--steps: cannot divide(?s:.*)1 step for 2 stages"):
+        over_steps("demo", [], 1)
