@@ -105,7 +105,7 @@ def loop_of(prepared: Prepared, *, stage: str = "", precision: str = "") -> Iter
     recipe = resolve(recipe.tables(), measure(asked, method, first)[0])
     with tempfile.TemporaryDirectory() as folder:
         job = Job(Path(folder), method, prepared.stream, recipe.training, recipe.tables())
-        with TrainingProgress(0, stream=io.StringIO()) as progress:
+        with TrainingProgress(method.stages, recipe.training, stream=io.StringIO()) as progress:
             training = Training(job, progress)
             training.start_stage(index, training.stages[index])
             with job.passes():

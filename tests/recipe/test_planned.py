@@ -30,6 +30,12 @@ TURNS = (
 )
 SMALL = ("network.filters=2", "training.precision=float32", "data.patch=[16,16,16]")
 TINY = (*SMALL, "method.pretrain_steps=1", "method.train_steps=2")
+TINY_IMAGES = (
+    "network.filters=2",
+    "method.pretrain_steps=1",
+    "method.train_steps=1",
+    "training.precision=float32",
+)
 
 
 def sets(*texts) -> list[str]:
@@ -481,13 +487,9 @@ def test_images_come_back_as_masks_of_their_format(capsys, tmp_path):
         )
         if number < 3:
             Image.fromarray(mask).save(data / "labels" / f"{number}.png")
-    keys = (
-        "network.filters=2",
-        "method.pretrain_steps=1",
-        "method.train_steps=1",
-        "training.precision=float32",
+    code, _, err = crossview(
+        capsys, "train", "folder", "--data", data, "--out", run, *sets(*TINY_IMAGES)
     )
-    code, _, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))
     assert code == 0, err
     assert Run.open(run).recipe.data.spacing == ()
     code, _, err = crossview(capsys, "predict", run, data / "images", "--out", tmp_path / "out")
@@ -509,13 +511,9 @@ def test_grey_images_saved_in_colour_train_and_predict_as_one_channel(capsys, tm
         image.convert("RGB" if number else "L").save(data / "images" / f"{number}.png")
         if number < 3:
             Image.fromarray(mask).save(data / "labels" / f"{number}.png")
-    keys = (
-        "network.filters=2",
-        "method.pretrain_steps=1",
-        "method.train_steps=1",
-        "training.precision=float32",
+    code, _, err = crossview(
+        capsys, "train", "folder", "--data", data, "--out", run, *sets(*TINY_IMAGES)
     )
-    code, _, err = crossview(capsys, "train", "folder", "--data", data, "--out", run, *sets(*keys))
     assert code == 0, err
     planned = json.loads((run / "plan.json").read_text())
     assert planned["fingerprint"]["channels"] == 1

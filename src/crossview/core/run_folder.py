@@ -2,7 +2,8 @@
 
 recipe.toml is the recipe, resolved; environment.json what the run was made with; journal.jsonl a
 JSON object per line, appended while the run trains; plan.json the plan of a recipe for a user's own
-scans; bench.json the place of the run in a suite; evaluation/<split>/ the scores of a split.
+scans; training-cases.json the cases trained on; bench.json the run's place in a suite;
+evaluation/<split>/ the scores of a split.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ RECIPE = "recipe.toml"
 ENVIRONMENT = "environment.json"
 JOURNAL = "journal.jsonl"
 PLAN = "plan.json"
+TRAINING_CASES = "training-cases.json"
 MEMBERSHIP = "bench.json"
 SUMMARY = "summary.json"
 CASES = "cases.csv"
@@ -105,9 +107,8 @@ class EvaluationFolder:
 class RunFolder:
     """The files of a run.
 
-    Missing or damaged optional files read as empty. What training, evaluation and comparison depend
-    on raises UserError: ``tables``, ``require_environment`` and the scores of a split. The recipe
-    is read once; files that change while a run trains are read again at each access.
+    Missing or damaged optional files read as empty. ``tables``, ``require_environment`` and the
+    scores of a split raise UserError. The recipe is read once; other files at each access.
     """
 
     path: Path
@@ -167,11 +168,13 @@ class RunFolder:
         return _optional(self.path / PLAN)
 
     @property
-    def place(self) -> Table:
-        """Place in a suite, {} for a run of no suite.
+    def training_cases(self) -> Table:
+        """The cases trained on, by name; {} for a run of an earlier version."""
+        return _optional(self.path / TRAINING_CASES)
 
-        It is also {} for a folder that has been trained anew since (--overwrite).
-        """
+    @property
+    def place(self) -> Table:
+        """Place in a suite; {} for a run of none, or one trained anew since (--overwrite)."""
         content = _optional(self.path / MEMBERSHIP)
         return content if content.get("started") == self.environment.get("started") else {}
 

@@ -82,6 +82,8 @@ class Splits:
     """True if images are read as stored and must be resampled and normalised as in [data]."""
     notes: tuple[str, ...] = ()
     """Sentences for every result, e.g. that test volumes were cropped around the ground truth."""
+    unused: tuple[Case, ...] = ()
+    """Cases without a role, such as other scans of test patients."""
 
     @property
     def numbered(self) -> bool:

@@ -71,6 +71,7 @@ def predict_files(
     scans, problems = find_scans(inputs, channels, numbered, remark)
     raise_all(out.problems(scans))
     scans = [scan for scan in scans if not out.skips(scan)]
+    out.take_over(scans)
     in_memory: list[Input] = []
 
     def readable() -> Generator[Input]:
@@ -167,7 +168,7 @@ def _write(item: Input, prediction: Prediction, out: Outputs) -> Written | Probl
         fix = "check the scan's intensities, and the run's loss: the weights may be damaged"
         return Problem(what, where, fix=fix)
     try:
-        out.note_origin()
+        out.note_origin(files["label"])
         item.write(out.arrays(prediction, files), files)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EFBIG)

@@ -1,31 +1,23 @@
-"""The files of predictions: their names in the output folder, and the model they come from."""
+"""The files of predictions: their names in the output folder, and what may be written there."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from crossview.core.errors import Problem, fail
-from crossview.core.files import check_writable, write_text
+from crossview.core.files import check_writable
 from crossview.core.text import first_few
-from crossview.data.io import ScanFiles
+from crossview.data.io import ScanFiles, split_name
+from crossview.inference.origin import Origin, Record, described
 from crossview.inference.predict import Prediction
 
 MapName = Literal["probability", "disagreement", "entropy"]
-
-ORIGIN_FILE = "predicted-by.json"
-
-Origin = Mapping[str, Any]
-"""method, step, weights (a digest) and the keys of [inference] that affect the result; as JSON."""
 
 
 @dataclass(frozen=True)
@@ -114,53 +106,41 @@ class Outputs:
 
     def check_origin(self) -> None:
         """Raise UserError if the folder records a different origin, unless it is overwritten."""
-        noted = self._noted()
-        if self.origin and noted not in (None, self.origin) and not self.overwrite:
+        record = Record.read(self.folder)
+        if self.origin and record.main not in (None, self.origin) and not self.overwrite:
             fail(
                 "this folder already contains predictions of a different model",
                 self.folder,
-                found=_described(noted),
-                expected=_described(self.origin),
+                found=described(record.main),
+                expected=described(self.origin),
                 fix="choose another --out, or add --overwrite to replace the predictions of the "
                 "given scans",
             )
 
-    def note_origin(self) -> None:
-        """Record the origin in the folder. OSError."""
-        if self.origin and self._noted() != self.origin:
-            write_text(self.folder / ORIGIN_FILE, json.dumps(self.origin, indent=1) + "\n")
+    def take_over(self, scans: Sequence[ScanFiles]) -> None:
+        """Record this model as the folder's if it will replace all predictions there. OSError.
 
-    def _noted(self) -> Any:
-        """Return the recorded origin, None if there is none."""
-        try:
-            return json.loads((self.folder / ORIGIN_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+        Each prediction is the other model's until it is written.
+        """
+        record = Record.read(self.folder)
+        if self.origin is None or record.main in (None, self.origin):
+            return
+        new = {self.files(scan)["label"].name for scan in scans}
+        files = [file.name for file in self.folder.iterdir() if file.is_file()]
+        old = {name for name in files if split_name(name)[1]}
+        if old <= new:
+            record.lead(self.origin, old).write(self.folder)
+
+    def note_origin(self, label: Path) -> None:
+        """Record the model of a label's file in the folder. OSError."""
+        if self.origin is None:
+            return
+        record = Record.read(self.folder)
+        if record.of(label.name) != self.origin:
+            record.assign(label.name, self.origin).write(self.folder)
 
 
 def _identity(file: Path) -> tuple[int, int]:
     """Return what two paths of one file share."""
     status = file.stat()
     return status.st_dev, status.st_ino
-
-
-def origin_of(
-    method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]
-) -> Origin:
-    """Return the origin. weights: of the checkpoint. inference: the recipe's table."""
-    digest = sha256()
-    for name, value in weights.items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    table = {key: value for key, value in inference.items() if key != "batch"}
-    return {"method": method, "step": step, "weights": digest.hexdigest()[:16], "inference": table}
-
-
-def _described(origin: Any) -> str:
-    """Return an origin in words."""
-    if not isinstance(origin, Mapping):
-        return "an unreadable record"
-    model = f"{origin.get('method')}, step {origin.get('step')}, weights {origin.get('weights')}"
-    inference = origin.get("inference")
-    options = inference.items() if isinstance(inference, Mapping) else ()
-    return ", ".join([model, *(f"{key} {value}" for key, value in options)])

@@ -11,6 +11,7 @@ from crossview.data.case import Case
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.case import case_drawer
+from crossview.runs import trained
 from crossview.runs.prepare import find_splits, preprocessing_of
 from crossview.runs.run import Run, make_predictor, other_plugin, stored_precision
 from crossview.runs.weights import load_method
@@ -49,7 +50,8 @@ def evaluate(
         The content of ``summary.json``.
 
     Raises:
-        UserError: If the split is unknown or has no cases, or a file cannot be read.
+        UserError: If the split is unknown or has no cases, a case was trained on with its label,
+            or a file cannot be read.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     recipe = run.recipe
@@ -69,6 +71,7 @@ def evaluate(
             root or recipe.data.source,
             fix=fix if splits.raw else "",
         )
+    unseen, seen = trained.unseen(run, chosen, splits, split, root)
     where = find_device(device, "--device")
     set_kernels(deterministic=False)
     path = run.checkpoint(checkpoint_name)
@@ -78,7 +81,7 @@ def evaluate(
     predictor = make_predictor(recipe, method, where, precision, progress, many=True)
     summary = evaluate_cases(
         predictor,
-        chosen,
+        unseen,
         splits,
         preprocessing=preprocessing_of(recipe, splits),
         out=folder,
@@ -94,6 +97,8 @@ def evaluate(
             "clean_up": "largest component" if recipe.inference.largest_component else "none",
             "notes": [
                 *splits.notes,
+                *seen,
+                *trained.changed_data(run),
                 *other_plugin(run),
                 *([WAITED_IN_VAIN] if run.waited_in_vain else []),
             ],

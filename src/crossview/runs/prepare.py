@@ -18,6 +18,7 @@ from crossview.core.progress import Progress
 from crossview.data import sources
 from crossview.data.case import Case, Splits
 from crossview.data.checks.case import read_case
+from crossview.data.contents import Contents
 from crossview.data.preprocess import AS_STORED, Preprocessing
 from crossview.data.store import Store
 from crossview.data.stream import Stream
@@ -29,12 +30,16 @@ from crossview.training.distributed import ALONE, World
 
 @dataclass(frozen=True)
 class Prepared:
-    """The checked recipe, data and batches of a training run. data: the folder, if any."""
+    """The checked recipe, data and batches of a training run.
+
+    data: the folder, if any. contents: digests of the training cases, taken as they were read.
+    """
 
     recipe: Recipe
     splits: Splits
     stream: Stream
     data: Path | None
+    contents: Contents
 
     @property
     def device(self) -> torch.device:
@@ -73,11 +78,11 @@ def prepare(
     raise_all([problem for check in CHECKS for problem in check(recipe, splits)])
     unlabelled = splits.unlabelled if recipe.uses_unlabelled else ()
     total = len(splits.labelled) + len(unlabelled)
-    preprocessing = preprocessing_of(recipe, splits)
+    preprocessing, contents = preprocessing_of(recipe, splits), Contents()
 
     def store(cases: Sequence[Case], before: int) -> Store:
         return Store(
-            [preprocessing.case(case) for case in cases],
+            [preprocessing.case(contents.watched(case)) for case in cases],
             classes=splits.classes,
             channels=splits.channels,
             slices=splits.raw and len(recipe.data.patch) == 2,
@@ -102,7 +107,7 @@ def prepare(
         rank=world.rank,
         ranks=world.size,
     )
-    return Prepared(recipe, splits, stream, data)
+    return Prepared(recipe, splits, stream, data, contents)
 
 
 def sharing_problems(recipe: Recipe, world: World) -> list[Problem]:

@@ -34,6 +34,7 @@ from crossview.recipe.planned import asked_on_resume, resolve_planned
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.batch import batch_drawer
+from crossview.runs import trained
 from crossview.runs.lock import locked
 from crossview.runs.precision import earlier_choice
 from crossview.runs.prepare import (
@@ -58,6 +59,7 @@ from crossview.training.device import Precision, measure, place, set_kernels
 from crossview.training.distributed import World, join
 from crossview.training.job import Job, Outcome, Resumed, Score
 from crossview.training.loop import train as train_job
+from crossview.training.options import current
 
 Tell = Callable[[Plan], None]
 
@@ -109,6 +111,8 @@ def train(
     path, world = Path(out), join(gpus)
     with ExitStack() as held:
         with world.together():  # a mistake in one process is raised in all
+            if resume and isinstance(recipe, str | Path) and Path(recipe) == path:
+                recipe = current(Run.open(path).tables)  # not the shipped setting of this name
             if steps is not None:
                 overrides = [*overrides, *over_steps(recipe, overrides, steps)]
             device = load(recipe, overrides).get("training", {}).get("device", "auto")
@@ -151,6 +155,7 @@ def train(
             resumed = resumption(Run(path), settled, prepared, world) if resume else None
             if not resume and world.first:
                 create(path, settled, about(settled, prepared, timed, world.size))
+                trained.write(Run(path), trained.of_training(prepared))
                 if plan is not None:
                     write_text(path / PLAN, json.dumps(plan.as_json(), indent=1))
         outcome = train_job(make_job(path, settled, prepared, method, world), resumed, max_steps)
@@ -229,15 +234,20 @@ def resumption(run: Run, recipe: Recipe, prepared: Prepared, world: World) -> Re
         if run.journal.rows:  # a checkpoint is written before the first row
             fix = "restore it, or train again with --overwrite"
             fail("the run's checkpoint is missing", last, fix=fix)
+        trained.on_resume(run, prepared, begun=False, writes=world.first)
         return None
     state, old = checkpoint.read(last), run.recipe.training.model_dump()
+    begun = state["position"]["total_step"] > 0
+    changed_data = trained.on_resume(run, prepared, begun=begun, writes=world.first)
     device, new = environment_now(prepared.device)["device_name"], recipe.training.model_dump()
     return Resumed(
         state,
         different=differences(state.get("recipe", {}), recipe.tables()),
         changed={"device_name": device}
         | {key: value for key, value in new.items() if value != old[key]},
-        warnings=other_environment(run, prepared.device, world.size) + changed_plugin,
+        warnings=other_environment(run, prepared.device, world.size)
+        + changed_data
+        + changed_plugin,
     )
 
 

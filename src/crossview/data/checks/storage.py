@@ -41,8 +41,7 @@ def _unlike(
     """Warn of images whose property is not that of most."""
 
     def value(fact: CaseFacts) -> Hashable:
-        assert fact.storage is not None
-        return property_of(fact.storage)
+        return property_of(fact.storage) if fact.storage else None
 
     counts = Counter(map(value, images))
     if len(counts) < 2:

@@ -154,6 +154,7 @@ def splits(root: Path | None, options: Options) -> Splits:
         channels=cases.channels,
         unit=cases.unit,
         raw=True,
+        unused=cases.unused,
         notes=(
             *_left_out(others, patients),
             *values_note(options.label_values, cases.names_of(options.classes)),

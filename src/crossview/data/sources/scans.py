@@ -63,15 +63,15 @@ def _headers(
     """Return the headers by name, None if unreadable, and how to read images stored in colour."""
     headers = {name: _header(scan) for name, scan in scans.items()}
     files = {name: len(scan.files) for name, scan in scans.items() if scan.format.flat}
-    coloured = [
-        name for name in files if (header := headers[name]) and header.channels > files[name]
-    ]
+    coloured = {
+        name: header
+        for name in files
+        if (header := headers[name]) is not None and header.channels > files[name]
+    }
     if colour is None:
         colour = "grey" if _all_grey([scans[name] for name in coloured]) else "stored"
     if colour == "grey":
-        for name in coloured:
-            header = headers[name]
-            assert header is not None
+        for name, header in coloured.items():
             headers[name] = replace(header, channels=files[name])
     return headers, colour
 

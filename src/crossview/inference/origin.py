@@ -1,0 +1,123 @@
+"""predicted-by.json: the model of each prediction in a folder.
+
+The keys of the file itself are of the folder's first model. ``other_models`` lists models that
+replaced single predictions later, each with its ``files``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crossview.core.files import write_text
+
+ORIGIN_FILE = "predicted-by.json"
+
+OTHERS = "other_models"
+
+Origin = Mapping[str, Any]
+"""method, step, weights (a digest) and the keys of [inference] that affect the result; as JSON."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The models of the predictions in a folder.
+
+    Attributes:
+        main: The model of every file that is not another's; None if nothing is recorded.
+        others: Other models, each with the names of its files.
+    """
+
+    main: Any = None
+    others: tuple[tuple[Origin, frozenset[str]], ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> Record:
+        """Return the record of a folder, without models if there is none that can be read."""
+        try:
+            content = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return cls()
+        if not isinstance(content, dict) or not isinstance(content.get(OTHERS, []), list):
+            return cls(content)
+        others = [
+            ({key: value for key, value in each.items() if key != "files"}, _names(each))
+            for each in content.pop(OTHERS, [])
+            if isinstance(each, dict)
+        ]
+        return cls(content, tuple(others))
+
+    def of(self, file: str) -> Any:
+        """Return the model of a file."""
+        return next((origin for origin, files in self.others if file in files), self.main)
+
+    def assign(self, file: str, origin: Origin) -> Record:
+        """Return the record with a file of this model."""
+        others = [(model, files - {file}) for model, files in self.others]
+        if self.main is None:
+            return Record(origin, _kept(others))
+        if origin == self.main:
+            return Record(self.main, _kept(others))
+        for index, (model, files) in enumerate(others):
+            if model == origin:
+                others[index] = model, files | {file}
+                return Record(self.main, _kept(others))
+        return Record(self.main, (*_kept(others), (origin, frozenset({file}))))
+
+    def lead(self, origin: Origin, files: Collection[str]) -> Record:
+        """Return the record with this main model; ``files`` keep theirs until they are assigned."""
+        record = Record(origin)
+        for file in sorted(files):
+            model = self.of(file)
+            record = record.assign(file, model if isinstance(model, Mapping) else UNKNOWN)
+        return record
+
+    def write(self, folder: Path) -> None:
+        """Write the record into its folder. OSError."""
+        others = [{**origin, "files": sorted(files)} for origin, files in self.others]
+        main = self.main if isinstance(self.main, Mapping) else UNKNOWN
+        content = {**main, **({OTHERS: others} if others else {})}
+        write_text(folder / ORIGIN_FILE, json.dumps(content, indent=1) + "\n")
+
+
+UNKNOWN: Origin = {"method": "unknown"}
+
+
+def _names(model: Mapping[str, Any]) -> frozenset[str]:
+    files = model.get("files")
+    return frozenset(map(str, files)) if isinstance(files, list) else frozenset()
+
+
+def _kept(
+    others: Collection[tuple[Origin, frozenset[str]]],
+) -> tuple[tuple[Origin, frozenset[str]], ...]:
+    return tuple((origin, files) for origin, files in others if files)
+
+
+def origin_of(
+    method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]
+) -> Origin:
+    """Return the origin. weights: of the checkpoint. inference: the recipe's table."""
+    digest = sha256()
+    for name, value in weights.items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    table = {key: value for key, value in inference.items() if key != "batch"}
+    return {"method": method, "step": step, "weights": digest.hexdigest()[:16], "inference": table}
+
+
+def described(origin: Any) -> str:
+    """Return an origin in words."""
+    if not isinstance(origin, Mapping):
+        return "an unreadable record"
+    model = f"{origin.get('method')}, step {origin.get('step')}, weights {origin.get('weights')}"
+    inference = origin.get("inference")
+    options = inference.items() if isinstance(inference, Mapping) else ()
+    return ", ".join([model, *(f"{key} {value}" for key, value in options)])
