@@ -69,7 +69,7 @@ def test_a_run_made_before_the_key_is_resumed_with_networks_in_turn(tmp_path):
     content = torch.load(last, weights_only=True)
     del content["recipe"]["training"]["parallel"]
     torch.save(content, last)
-    with pytest.raises(UserError, match="'parallel' differs"):
+    with pytest.raises(UserError, match="parallel: the value differs"):
         small(tmp_path / "run", VIEWS, resume=True)
     assert_bit_equal(whole, small(tmp_path / "run", resume=True))
 
