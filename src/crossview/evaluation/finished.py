@@ -25,6 +25,7 @@ NOT_IDENTITY = frozenset(
         "training.device",
         "training.precision",
         "training.compile",
+        "training.parallel",
         "training.deterministic",
         "training.workers",
         "training.memory_gb",
