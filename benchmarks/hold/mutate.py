@@ -41,7 +41,7 @@ def mutate(folder: Path, files: int, seed: int, only: str = "") -> dict[str, Any
         count = max(1, round(files * example.share / shares))
         for start in range(0, count, BATCH):
             numbers = range(start, min(start + BATCH, count))
-            kinds[example.kind].add(read_batch(example, place, seed + index, numbers))
+            kinds[example.kind].add(read_batch(example, place, 1000 * seed + index, numbers))
         say(f"{example.kind}: {kinds[example.kind].files} files")
     results: dict[str, Any] = {kind: vars(tally) for kind, tally in sorted(kinds.items())}
     if not only:
