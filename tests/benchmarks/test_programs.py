@@ -1,13 +1,18 @@
 """Every program of benchmarks/ on tiny shapes: it runs, and says what is true of them."""
 
+from pathlib import Path
+
+import nibabel
 import numpy as np
 import pytest
 from benchmarks.components import by_scikit_image
 from benchmarks.evaluate import cut, parts_of
+from benchmarks.memory import command, write_scan
 from benchmarks.metrics import KINDS, bad, plausible
 from benchmarks.startup import process
 from tests.helpers.small_shapes import SMALL_2D, SMALL_3D
 
+import crossview
 from crossview.core.errors import UserError
 from crossview.evaluation.metrics import overlap
 from crossview.methods import METHODS
@@ -166,3 +171,27 @@ def test_startup(program):
     )
     with pytest.raises(UserError, match="failed"):
         process("-c", "raise SystemExit(3)")
+
+
+@pytest.mark.slow
+def test_memory(program, tmp_path):
+    for number in range(4):
+        scan = write_scan(tmp_path / "many", f"scan{number}", (24, 20, 16), 3, 1.0)
+        label = scan.parents[1] / "labels" / scan.name
+        for file, folder in ((scan, "imagesTr"), (label, "labelsTr")):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            nibabel.save(nibabel.load(file), tmp_path / folder / f"{scan.stem}.nii.gz")
+    source = Path(crossview.__file__).parents[1]
+    words = ["--shape", 24, 20, 16, "--patch", 8, "--classes", 3, "--cases", 5]
+    words += ["--many", tmp_path / "imagesTr", "--against", source]
+    found = program("memory", *words)
+    assert len(found) == 4
+    for work, of_work in found.items():
+        for version in ("ours", "theirs"):
+            # The import of torch alone takes more.
+            assert 0.15 < of_work[version]["peak_gb"]["median"] < 3, work
+            first = of_work[version].get("first_label_seconds", {"median": 0})["median"]
+            assert first <= of_work[version]["seconds"]["median"]
+    assert found["4 scans"]["ours"]["first_label_seconds"]["median"] > 0
+    with pytest.raises(UserError, match="failed"):
+        command(source, "predict", tmp_path, tmp_path)

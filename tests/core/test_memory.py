@@ -1,8 +1,12 @@
-"""Memory that is available, by the machine and by the limits of control groups."""
+"""Memory that is available, by the machine and by the limits of groups, and memory given back."""
+
+import gc
+import platform
+from pathlib import Path
 
 import pytest
 
-from crossview.core.memory import available_memory
+from crossview.core.memory import available_memory, give_back
 
 
 def write(root, files):
@@ -39,3 +43,18 @@ FIRST = {
 def test_the_least_of_machine_and_groups_is_available(tmp_path, files, expected):
     write(tmp_path, files)
     assert available_memory(tmp_path) == expected
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps freed memory")
+def test_freed_memory_goes_back_to_the_system():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    kept = [bytes(10_000) for _ in range(4000)]
+    between = kept[::8]  # 40 MB, of which every eighth piece stays: no end of the heap is free
+    del kept
+    gc.collect()
+    before = resident()
+    give_back()
+    assert len(between) == 500
+    assert before - resident() > 10_000_000 / 4096

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crossview.core.errors import fail
+from crossview.core.memory import give_back
 from crossview.core.progress import Progress
 from crossview.inference.assembly import SLAB, Assembly, Segmentation, Wanted
 from crossview.inference.doubt import normalised_entropy
 from crossview.inference.items import AnyItem
 from crossview.inference.options import InferenceOptions, windows_fit
 from crossview.inference.threads import BatchThreads, one_thread, without_threads
-from crossview.inference.windows import Parts, Slices, SliceWindows, Windows, run_batches
+from crossview.inference.windows import BLOCK, Parts, Slices, SliceWindows, Windows, run_batches
 from crossview.methods.method import Method
 
 Label = NDArray[np.uint8]
@@ -176,7 +177,7 @@ class Predictor:
             assembly = Assembly(image.shape[1:], item.shape, axis, wanted, peers, item.box)
             return (item, assembly), taken_apart
 
-        def network(image: Tensor) -> Tensor:
+        def network(image: Tensor) -> Iterable[Tensor]:
             nonlocal done
             maps = self._maps(image, wanted.of_views(self.method.peers))
             done += len(image)
@@ -189,6 +190,8 @@ class Predictor:
         ) -> tuple[AnyItem, Segmentation] | None:
             (item, assembly), block = found
             assembly.add(block)
+            if block.numel() >= BLOCK // 2:
+                give_back()
             if not assembly.complete:
                 return None
             return item, assembly.result(self.options.largest_component)
@@ -211,8 +214,8 @@ class Predictor:
             tensor, self.patch, self.options.stride, self.options.window
         )
 
-    def _maps(self, image: Tensor, of_views: bool) -> Tensor:
-        """Return foreground probabilities (B, 1 + views, K-1, *patch) of a batch.
+    def _maps(self, image: Tensor, of_views: bool) -> Iterable[Tensor]:
+        """Return foreground probabilities (1 + views, K-1, *patch) of each sample of a batch.
 
         The combination comes first; a single view is not repeated, and no view is computed unless
         ``of_views``. Probabilities sum to one, so the background needs neither memory nor time.
@@ -239,11 +242,16 @@ class Predictor:
         ):
             views = self.method.views(image.contiguous(memory_format=layout))
         views = {name: logits.float() for name, logits in views.items()}
-        probabilities = [self.method.combine(views)]
         self._views = tuple(views) if len(views) > 1 else ()
-        if of_views:
-            probabilities += [views[name].softmax(1) for name in self._views]
-        return torch.stack([probability[:, 1:] for probability in probabilities], dim=1)
+        decided = self._views if of_views else ()
+        combined = self.method.combine(views)[:, 1:]
+        maps = combined.new_empty((len(combined), 1 + len(decided), *combined.shape[1:]))
+        maps[:, 0] = combined
+        del combined
+        for index, name in enumerate(decided, 1):
+            # With many classes each of these is large, so it is freed before the next is made.
+            maps[:, index] = views.pop(name).softmax(1)[:, 1:]
+        return maps
 
     def of_peers(self) -> bool:
         """True if there are peer views, known once an item has been predicted."""

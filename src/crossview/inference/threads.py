@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from typing import TypeVar
 
 import torch
@@ -29,8 +30,8 @@ class BatchThreads:
         self.workers = min(self.threads, batch // 2) if device.type == "cpu" else 1
         self.pool = ThreadPoolExecutor(self.workers) if self.workers > 1 else None
 
-    def map(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-        """Return ``function(batch)`` for a function of each sample alone."""
+    def map(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Iterable[Tensor]:
+        """Return ``function(batch)``, sample by sample, for a function of each sample alone."""
         parts = max(1, min(self.workers, len(batch) // 2))
 
         def work(part: Tensor) -> Tensor:
@@ -39,7 +40,9 @@ class BatchThreads:
 
         if self.pool is None or parts == 1:
             return work(batch)
-        return torch.cat(list(self.pool.map(work, batch.tensor_split(parts))))
+        # Not one tensor: with many classes that would be a second copy of large maps.
+        done = list(self.pool.map(work, batch.tensor_split(parts)))
+        return chain.from_iterable(done)
 
 
 @contextmanager

@@ -227,21 +227,28 @@ def zeros_beside(maps: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def run_batches(
-    images: Iterable[tuple[Item, Parts]], network: Callable[[Tensor], Tensor], batch: int
+    images: Iterable[tuple[Item, Parts]], network: Callable[[Tensor], Iterable[Tensor]], batch: int
 ) -> Iterator[tuple[Item, Tensor]]:
     """Yield each item with the blocks of its maps, in order, as soon as a block is complete.
 
-    ``network`` maps (B, C, *patch) to (B, ..., *patch). Every batch except the last contains
+    ``network`` maps (B, C, *patch) to B maps (..., *patch). Every batch except the last contains
     ``batch`` parts, of one or several images. An image is requested only when its first part is
     about to run.
     """
     parts = ((item, image, index) for item, image in images for index in range(len(image)))
     while chunk := list(itertools.islice(parts, batch)):
-        maps = network(torch.stack([image.cut(index) for _, image, index in chunk]))
-        for (item, image, index), part in zip(chunk, maps, strict=True):
-            image.add(index, part)
-            for block in image.finished(index):
-                yield item, block
+        yield from _run_batch(chunk, network)
+
+
+def _run_batch(
+    chunk: Sequence[tuple[Item, Parts, int]], network: Callable[[Tensor], Iterable[Tensor]]
+) -> Iterator[tuple[Item, Tensor]]:
+    """Yield the blocks that one batch completes. Its maps are freed before the next batch runs."""
+    maps = network(torch.stack([image.cut(index) for _, image, index in chunk]))
+    for (item, image, index), part in zip(chunk, maps, strict=True):
+        image.add(index, part)
+        for block in image.finished(index):
+            yield item, block
 
 
 class Slices:
