@@ -36,7 +36,7 @@ def test_what_varies_is_drawn_and_what_does_not_is_said(tmp_path):
     (tmp_path / "plan.json").write_text(
         json.dumps(plan([case(True, 20), case(False, 30), case(False, 36)]))
     )
-    sheet = data_sheet(RunFolder(tmp_path))
+    sheet = data_sheet(RunFolder(tmp_path).plan)
     assert (
         sheet.about == "1 labelled and 2 unlabelled scans, 1 channel, no absolute intensity scale."
     )
@@ -54,7 +54,7 @@ def test_what_varies_is_drawn_and_what_does_not_is_said(tmp_path):
 def test_a_run_without_a_plan_has_no_sheet(tmp_path, content):
     if content is not None:
         (tmp_path / "plan.json").write_text(content)
-    assert data_sheet(RunFolder(tmp_path)) is None
+    assert data_sheet(RunFolder(tmp_path).plan) is None
 
 
 def test_a_histogram_counts_every_scan_once():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from crossview.core import text
 from crossview.core.run_folder import History
 from crossview.reporting.content import RunContent
 
@@ -17,13 +18,15 @@ HIDDEN = ("data", "command")
 def without_names(run: RunContent) -> RunContent:
     """Return the run with each case and patient name replaced by "case 1", "case 2", ...
 
-    A name is replaced wherever it is a whole word; the numbers follow the alphabet. Data paths and
+    A name is replaced wherever it is a whole word; the numbers follow the alphabet. Paths and
     the command line are removed. Pictures are kept: they contain no names.
     """
     codes = {name: f"case {place}" for place, name in enumerate(sorted(set(_names(run))), 1)}
     hide = _replacer(codes)
     return replace(
         run,
+        shown_as="RUN",
+        plan=hide(dict(run.plan)),
         training_by=run.training_by and "another process",
         environment={k: hide(value) for k, value in run.environment.items() if k not in HIDDEN},
         journal=History(tuple(hide(row) for row in run.journal.rows)),
@@ -49,6 +52,9 @@ def _names(run: RunContent) -> Iterable[str]:
     for key in ("labelled", "validation"):
         found = run.environment.get(key)
         yield from (str(name) for name in found) if isinstance(found, list) else ()
+    for name, case in run.folder.training_cases.items():
+        yield name
+        yield str(text.table(case).get("patient") or name)
     for evaluation in run.evaluations:
         yield from (str(name) for name in evaluation.summary.get("cases") or [])
         for case in evaluation.cases:

@@ -5,6 +5,7 @@ A run may be unfinished, killed or from a later version.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,12 +140,20 @@ class RunContent:
     journal: History
     evaluations: tuple[Evaluation, ...]
     batches: tuple[Path, ...]
+    plan: Mapping[str, Any] = field(default_factory=dict)
     training_by: str = ""
     """The process that trains the run at this moment, "" for none."""
+    shown_as: str = ""
+    """The run's folder in commands, "" for its path."""
 
     @property
     def path(self) -> Path:
         return self.folder.path
+
+    def command(self, verb: str, *more: str) -> str:
+        """Return a command on the run, as the page shows it."""
+        found, path = self.folder.command(verb, *more), shlex.quote(str(self.path))
+        return found.replace(path, self.shown_as, 1) if self.shown_as else found
 
     def option(self, section: str, key: str) -> Any:
         return table(self.recipe.get(section)).get(key)
@@ -170,6 +179,7 @@ def read_run(path: Path) -> RunContent:
         journal=run.journal,
         evaluations=tuple(_evaluation(found) for found in run.evaluations),
         batches=run.pictures,
+        plan=run.plan,
         training_by="" if run.finished else worker(path),
     )
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from crossview.core.run_folder import RunFolder
 from crossview.core.text import count, number, table
 from crossview.reporting.svg import Chart, short
 
@@ -40,9 +39,8 @@ class DataSheet:
     choices: list[tuple[str, str, str]]
 
 
-def data_sheet(run: RunFolder) -> DataSheet | None:
+def data_sheet(plan: Mapping[str, Any]) -> DataSheet | None:
     """Return the sheet of plan.json; None if the run was not planned or it cannot be read."""
-    plan = run.plan
     if not plan:
         return None
     fingerprint = table(plan.get("fingerprint"))

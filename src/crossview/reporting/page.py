@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +70,7 @@ def write_report(
         plugin="".join(f" {word}" for word in plugin),
         featured=next((case for each in results for case in each.cases if case.featured), None),
         results=results,
-        data_sheet=data_sheet(content.folder),
+        data_sheet=data_sheet(content.plan),
         charts=training_charts(content),
         speed=speed_sentence(content),
         batches=_batches(content),
@@ -123,8 +122,8 @@ def _notes(run: RunContent) -> list[str]:
 def _commands(run: RunContent) -> list[str]:
     return [
         str(run.environment.get("command") or "crossview train RECIPE --data DATA --out RUN"),
-        *(run.folder.command("evaluate", "--split", each.split) for each in run.evaluations),
-        f"crossview report {shlex.quote(str(run.path))}",
+        *(run.command("evaluate", "--split", each.split) for each in run.evaluations),
+        run.command("report"),
     ]
 
 

@@ -105,7 +105,7 @@ def _stale(evaluation: Evaluation, run: RunContent) -> list[str]:
     return [
         f"The {evaluation.split} scores are from step {step:,}, "
         f"but the run is now at step {run.journal.total_step:,}: "
-        f"evaluate it again ({run.folder.command('evaluate', '--split', evaluation.split)})."
+        f"evaluate it again ({run.command('evaluate', '--split', evaluation.split)})."
     ]
 
 

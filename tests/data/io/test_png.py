@@ -139,3 +139,14 @@ def test_an_image_of_more_pixels_than_pillow_opens_by_itself_is_no_damage(tmp_pa
 def test_a_jpeg_with_the_name_of_a_png_is_read(tmp_path):
     Image.fromarray(np.full((8, 8), 77, np.uint8)).save(tmp_path / "a.png", "JPEG")
     assert (read_image(tmp_path / "a.png") == 77).all()
+
+
+def test_an_image_larger_than_its_bytes_can_hold_is_refused_before_it_takes_memory(tmp_path):
+    path = tmp_path / "a.png"
+    rows, side = [b"\0" * 8] * 8, 30_000
+    content = png(path, rows, 8, 8, 0).read_bytes()
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    path.write_bytes(content[:8] + chunk(b"IHDR", header) + content[33:])
+    assert read_header(path).shape == (side, side)
+    with pytest.raises(UserError, match="cannot hold an image of 900,000,000 bytes"):
+        read_image(path)

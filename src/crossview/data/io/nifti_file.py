@@ -27,8 +27,14 @@ DEFLATE_LIMIT = 1032
 MILLIMETRES = {1: 1e3, 3: 1e-3}
 """Millimetres per unit, for the codes of ``xyzt_units`` that are neither mm nor unknown."""
 
-RESET = {"cal_min": 0, "cal_max": 0, "intent_code": 0, "intent_name": b"", "descrip": b"crossview"}
-"""Header fields that describe a scan's intensities, with their values for a prediction."""
+RESET = {
+    **{"cal_min": 0, "cal_max": 0, "intent_code": 0, "intent_name": b"", "descrip": b"crossview"},
+    **{"aux_file": b""},
+}
+"""Header fields that describe a scan's intensities or bear free text, as a prediction has them."""
+
+OLD_TEXT = ("db_name", "data_type")
+"""Fields of free text that NIfTI-1 keeps for older programs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +165,8 @@ class NiftiFile:
         written.set_data_dtype(dtype)
         for field, value in RESET.items():
             written[field] = value
+        for field in set(OLD_TEXT) & set(written.keys()):
+            written[field] = b""
         written["pixdim"][4:] = 1
         # Without an affine, nibabel keeps the header's geometry: both forms and their codes.
         image = self.image_class(np.broadcast_to(np.zeros((), dtype), shape), None, written)

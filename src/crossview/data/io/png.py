@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -35,6 +36,9 @@ CHANNELS = {
 }
 """Channels of Pillow's modes: L grey, P entries of a palette, A opacity."""
 
+DEFLATED = 1032
+"""Most bytes that one byte of deflate can stand for."""
+
 OF_PNG = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 """Channels by the colour type in a PNG file's header."""
 
@@ -61,6 +65,8 @@ def read(file: IO[bytes], head: bytes, path: Path, load: bool) -> Pixels:
         refuse_colours(path, image.mode)
     bits = head[24] if is_png else 1 if image.mode == "1" else 8
     channels = OF_PNG[head[25]] if is_png else CHANNELS[image.mode]
+    if is_png and load:
+        _check_length(file, image.width * image.height * bits * len(channels) // 8)
     palette = _palette(image) if channels == "P" else ()
     storage = Storage("8-bit" if palette else f"{bits}-bit", palette=palette)
     pixels = Pixels(shape, channels[:3] in ("P", "RGB"), storage)
@@ -76,6 +82,15 @@ def _opened(file: IO[bytes], is_png: bool) -> Image:
     from PIL import Image
 
     return Image.open(file, formats=("JPEG", "BMP"))
+
+
+def _check_length(file: IO[bytes], stored: int) -> None:
+    """Raise ValueError if a file is too short for ``stored`` bytes, before they are allocated."""
+    at = file.tell()
+    length = file.seek(0, os.SEEK_END)
+    file.seek(at)
+    if stored > DEFLATED * length:
+        raise ValueError(f"{length:,} bytes cannot hold an image of {stored:,} bytes")
 
 
 def _palette(image: Image) -> Colours:
