@@ -27,6 +27,7 @@ _VERBS = {
     "view": "crossview.runs.view.view",
     "Run": "crossview.runs.run",
     "demo": "crossview.runs.bench.demo",
+    "trial": "crossview.runs.bench.trial",
     "compare": "crossview.evaluation.compare",
     "bench": "crossview.runs.bench.bench",
     "UserError": "crossview.core.errors",
