@@ -60,6 +60,9 @@ def test_the_worst_cases_of_a_run_come_first(trained):
         assert names(server) == worst_first
         assert server.gallery.order == "worst Dice first"
         layers = [layer["name"] for layer in opened(server, 0)["layers"]]
+        told = server.gallery.waiting
+        assert (told.index, told.done) == (0, told.total)
+        assert told.total > 0
     assert layers == [
         *("scan", "label", "prediction", "errors", "view1", "view2", "entropy", "disagreement")
     ]

@@ -107,6 +107,8 @@ def test_the_page_shows_a_case_and_goes_on(page):
     ready(page, 1)
     drawn = canvas(page)
     assert near(drawn, (200, 20, 20)) > 10_000  # the image keeps its colours
+    assert "column 6" in page.run("document.getElementById('where').innerText")
+    assert "row 4" in page.run("document.getElementById('where').innerText")
     # Row 4 and column 6 of 20 and 30: at the top, at the left.
     marked = ((drawn[..., 0] > 240) & (drawn[..., 1] > 130)).nonzero()
     red = (near_mask(drawn, (200, 20, 20))).nonzero()

@@ -63,6 +63,14 @@ def test_all_listed_addresses_are_answered(server):
     assert volume[344:348] == b"n+1\0"
 
 
+def test_the_page_is_told_how_far_a_prediction_is(server):
+    server.gallery.opened(0)
+    server.gallery.waiting.start(0)
+    server.gallery.waiting(3, 8)
+    told = json.loads(ask(server, f"/{server.token}/progress.json")[2])
+    assert told == {"index": 0, "done": 3, "total": 8}
+
+
 def test_a_case_that_cannot_be_read_says_why(server):
     assert "the file is damaged" in json.loads(ask(server, f"/{server.token}/1.json")[2])["error"]
     assert ask(server, f"/{server.token}/1/0.nii")[0] == 404

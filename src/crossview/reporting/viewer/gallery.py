@@ -29,6 +29,21 @@ class Listed:
     details: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass
+class Waiting:
+    """How far the case is that was opened last: its index, windows done, and all its windows."""
+
+    index: int = -1
+    done: int = 0
+    total: int = 0
+
+    def start(self, index: int) -> None:
+        self.index, self.done, self.total = index, 0, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+
+
 @dataclass(frozen=True)
 class Gallery:
     """Cases in the order in which they are shown, and the headings of the page.
@@ -40,6 +55,7 @@ class Gallery:
     about: str
     order: str
     cases: Sequence[Listed]
+    waiting: Waiting = field(default_factory=Waiting)
     _opened: dict[int, Opened] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -64,5 +80,6 @@ class Gallery:
         """Return a case, opened on the first call. UserError if it can't be read or predicted."""
         with self._lock:
             if index not in self._opened:
+                self.waiting.start(index)
                 self._opened[index] = self.cases[index].open()
             return self._opened[index]

@@ -86,6 +86,7 @@ class Opened:
             "oriented": self.grid.oriented,
             "flat": self.grid.flat,
             "fine": self.grid.fine,
+            "step": max(self.grid.steps),
             "note": self.grid.note,
         }
 

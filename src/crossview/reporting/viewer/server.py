@@ -29,7 +29,7 @@ NAMES = {HOST, "localhost"}
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
 
 STATIC = {"": "viewer.html"} | {
-    name: name for name in ("viewer.css", "viewer.js", "layers.js", "niivue.umd.js")
+    name: name for name in ("viewer.css", "viewer.js", "panel.js", "layers.js", "niivue.umd.js")
 }
 """Shipped files by the last part of their address."""
 
@@ -98,6 +98,8 @@ class Server(ThreadingHTTPServer):
             return TYPES[name[name.rindex(".") :]], shipped(name)
         if rest == "gallery.json":
             return _json(self.gallery.facts())
+        if rest == "progress.json":
+            return _json(vars(self.gallery.waiting))
         return self._of_case(rest)
 
     def _of_case(self, rest: str) -> Answer | None:

@@ -14,7 +14,7 @@ from crossview.evaluation.patients import cases_of
 from crossview.inference.items import CaseItem
 from crossview.inference.predict import Predictor
 from crossview.reporting.content import CaseScores, read_run
-from crossview.reporting.viewer.gallery import Gallery, Listed
+from crossview.reporting.viewer.gallery import Gallery, Listed, Waiting
 from crossview.reporting.viewer.grid import Grid
 from crossview.reporting.viewer.layers import Opened, opened
 from crossview.reporting.words import method_name
@@ -103,8 +103,9 @@ def gallery_of_run(
     where = find_device(device, "--device")
     set_kernels(deterministic=False)
     method, step = load_method(recipe, path, splits.channels, where)
+    waiting = Waiting()
     opener = Opener(
-        make_predictor(recipe, method, where, stored_precision(recipe)),
+        make_predictor(recipe, method, where, stored_precision(recipe), waiting),
         preprocessing_of(recipe, splits),
         splits,
         0 if len(recipe.data.patch) == 2 else -1,
@@ -117,6 +118,7 @@ def gallery_of_run(
         about=f"{counted}, {path.stem} weights (step {step:,})",
         order=ORDERS[order],
         cases=listed,
+        waiting=waiting,
     )
 
 

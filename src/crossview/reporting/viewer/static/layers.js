@@ -1,8 +1,6 @@
 // Cases and their layers: fetched from the server, and turned into NiiVue's volumes.
 "use strict";
 
-const CORNERS = [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]];
-
 // Return a case with the NIfTI files of its layers. The server predicts it first where needed.
 async function fetchCase(index) {
   const facts = await (await fetch(`${index}.json`)).json();
@@ -32,7 +30,8 @@ class Cases {
   }
 
   keepAround(index) {
-    for (const other of [...this.kept.keys()]) if (Math.abs(other - index) > 1) this.kept.delete(other);
+    for (const other of [...this.kept.keys()])
+      if (Math.abs(other - index) > 1) this.kept.delete(other);
     if (index + 1 < this.count) this.get(index + 1).catch(() => {});
   }
 }
@@ -42,8 +41,8 @@ function rgb(colour) {
 }
 
 // Return a layer as NiiVue's volume. Classes and maps become colours here, so that each class has
-// the colour of the report, and an outline is one voxel wide in every plane.
-async function volumeOf(layer, file, settings) {
+// the colour of the report, and outlines are one voxel wide.
+async function volumeOf(layer, file, settings, across) {
   const volume = await niivue.NVImage.loadFromUrl({
     url: file.slice(0),
     name: `${layer.name}.nii`,
@@ -53,7 +52,7 @@ async function volumeOf(layer, file, settings) {
   });
   if (layer.kind !== "scan") {
     volume.values = volume.img;
-    paint(volume, layer, settings.outline);
+    paint(volume, layer, settings.outline, across);
   }
   volume.opacity = settings.on ? settings.opacity : 0;
   return volume;
@@ -62,11 +61,15 @@ async function volumeOf(layer, file, settings) {
 const RGBA = 2304;
 
 // Colour the volume of a layer, and tell NiiVue that it holds colours.
-function paint(volume, layer, outline) {
+// across: the axis of space that the only plane shown is perpendicular to; -1 for all planes.
+function paint(volume, layer, outline, across) {
   const colours = new Uint8Array(volume.values.length * 4);
   const table = layer.kind === "map" ? ramp(layer.keys[0][2]) : palette(layer.keys);
   const words = new Uint32Array(colours.buffer);
-  const seen = layer.kind === "classes" && outline ? edges(volume.values, volume.hdr.dims) : volume.values;
+  const seen =
+    layer.kind === "classes" && outline
+      ? edges(volume.values, volume.hdr.dims, axesOf(volume, across))
+      : volume.values;
   for (let voxel = 0; voxel < words.length; voxel++) words[voxel] = table[seen[voxel]];
   volume.img = colours;
   volume.hdr.datatypeCode = RGBA;
@@ -75,7 +78,7 @@ function paint(volume, layer, outline) {
 
 // Colours by value as 32-bit words, red in the lowest byte, as in the memory of all usual machines.
 function word([red, green, blue], alpha) {
-  return (alpha << 24 | blue << 16 | green << 8 | red) >>> 0;
+  return ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
 function palette(keys) {
@@ -86,14 +89,24 @@ function palette(keys) {
 
 // The opacity rises with the root, so that small values show too.
 function ramp(colour) {
-  return Uint32Array.from({ length: 256 }, (_, value) => word(rgb(colour), Math.round(255 * Math.sqrt(value / 255))));
+  return Uint32Array.from({ length: 256 }, (_, value) =>
+    word(rgb(colour), Math.round(255 * Math.sqrt(value / 255))),
+  );
 }
 
-// Return the classes where a neighbour within a plane is another class, else 0. The edge of the
-// volume counts as a neighbour of the same class.
-function edges(values, dims) {
+// Return the axes of the array along which neighbours are compared. In a single plane those across
+// it are not: a face that lies in the plane would fill it.
+function axesOf(volume, across) {
+  const left = across < 0 ? -1 : Math.abs(volume.permRAS[across]) - 1;
+  return [0, 1, 2].filter((axis) => axis !== left);
+}
+
+// Return the classes where a neighbour along one of the axes is another class, else 0. The edge of
+// the volume counts as a neighbour of the same class.
+function edges(values, dims, axes) {
   const [, width, height, depth] = dims;
-  const sides = [width, height, depth], strides = [1, width, width * height];
+  const sides = [width, height, depth],
+    strides = [1, width, width * height];
   const found = new Uint8Array(values.length);
   const at = [0, 0, 0];
   for (let voxel = 0; voxel < values.length; voxel++) {
@@ -102,7 +115,7 @@ function edges(values, dims) {
       at[0] = voxel % width;
       at[1] = Math.floor(voxel / width) % height;
       at[2] = Math.floor(voxel / strides[2]);
-      for (let axis = 0; axis < 3 && !found[voxel]; axis++) {
+      for (const axis of axes) {
         const before = at[axis] > 0 && values[voxel - strides[axis]] !== value;
         const after = at[axis] < sides[axis] - 1 && values[voxel + strides[axis]] !== value;
         if (before || after) found[voxel] = value;
