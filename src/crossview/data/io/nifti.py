@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,14 +127,3 @@ def _values(file: NiftiFile, channels: int, noun: str = "scan") -> NDArray[np.fl
     values = file.values().reshape((*file.shape, 1)[:4])
     check_finite(values, file.path, noun)
     return np.moveaxis(values, -1, 0)
-
-
-def in_memory(array: NDArray[Any], affine: NDArray[np.float64]) -> bytes:
-    """Return an uncompressed NIfTI file of an array (X, Y, Z), or (X, Y, Z, 3) uint8 for RGB."""
-    from nibabel.nifti1 import Nifti1Image
-
-    if array.ndim == 4:
-        colour = np.dtype([(name, np.uint8) for name in "RGB"])
-        array = np.ascontiguousarray(array).view(colour)[..., 0]
-    made: Any = Nifti1Image(array, affine)  # type: ignore[no-untyped-call]
-    return bytes(made.to_bytes())

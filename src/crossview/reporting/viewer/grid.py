@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
-from crossview.data.io.nifti import in_memory
+from crossview.data.io.nifti_bytes import in_memory
 from crossview.reporting.pictures.frame import RADIOLOGICAL, UNORIENTED
 from crossview.reporting.pictures.panels import Array
 
