@@ -85,6 +85,7 @@ wheel: $(installed)
 	$(python) -c "$$share_packages" > "$$(build/clean/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
 	$(pip) --python build/clean/bin/python install --quiet --no-deps --no-index build/wheel/crossview-*.whl
 	cd build/clean && bin/python -I -c 'import crossview, pathlib; pathlib.Path(crossview.__file__).resolve().relative_to(pathlib.Path.cwd())'
+	cd build/clean && bin/python -I -c 'from crossview.reporting.viewer.server import STATIC, shipped; [shipped(name) for name in STATIC.values()]'
 	cd build/clean && bin/crossview list recipes
 	cd build/clean && bin/crossview recipe la-8 > la-8.toml && test -s la-8.toml
 

@@ -24,6 +24,7 @@ _VERBS = {
     "load_plugin": "crossview.methods.plugin:load",
     "report": "crossview.runs.report",
     "suggest": "crossview.runs.suggest",
+    "view": "crossview.runs.view.view",
     "Run": "crossview.runs.run",
     "demo": "crossview.runs.bench.demo",
     "trial": "crossview.runs.bench.trial",

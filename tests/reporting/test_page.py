@@ -185,6 +185,12 @@ def test_markup_in_names_is_text(make_run: MakeRun, evaluation_writer: Callable[
     assert page.text.count("alert(1)") > 15
 
 
+def test_the_command_that_shows_the_cases_can_be_copied(make_run: MakeRun) -> None:
+    run = make_run(dice={"a": [0.8], "b": [0.9]})
+    assert f"crossview view {run} --split test" in page_of(run).text
+    assert "crossview view" not in page_of(make_run(name="unscored")).text
+
+
 def test_the_worst_case_comes_first(make_run: MakeRun) -> None:
     run = make_run(
         dice={"good": [0.95], "missed": [0.0], "fair": [0.8], "bad": [0.4]},

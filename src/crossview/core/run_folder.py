@@ -179,6 +179,15 @@ class RunFolder:
         return content if content.get("started") == self.environment.get("started") else {}
 
     @property
+    def doubts(self) -> dict[str, float]:
+        """Doubt of each unlabelled scan, as suggest last found it; {} before."""
+        stored = _optional(self.path / "suggest" / "suggest.json").get("doubt")
+        scores = stored if isinstance(stored, dict) else {}
+        return {
+            str(case): doubt for case, text in scores.items() if (doubt := number(text)) is not None
+        }
+
+    @property
     def journal(self) -> History:
         """Rows of the journal. A line that a kill cut short is dropped."""
         return History(read_journal(self.path / JOURNAL))
