@@ -72,6 +72,11 @@ def unplaced(dataset, number):
     del dataset.ImagePositionPatient
 
 
+def film(dataset, number):
+    dataset.NumberOfFrames = 2
+    dataset.PixelData *= 2
+
+
 def lame(dataset, number):
     if number == 2:
         dataset.ImagePositionPatient = [1, 2]
@@ -99,6 +104,7 @@ def flat(dataset, number):
         (spacings, "differ in spacing", "0.7 x 0.7 in 1"),
         (frames, "differ in frames of reference", "2 frames of reference"),
         (unplaced, "have no place in space", "000.dcm (MR)"),
+        (film, "have no place in space", "000.dcm (MR)"),
         (lame, "damaged", "ImagePositionPatient holds 2 numbers instead of 3"),
         (coloured, "in colour", "several samples"),
         (flat, "the orientation of the slices is invalid", "not at right angles"),

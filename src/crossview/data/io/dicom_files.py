@@ -221,7 +221,10 @@ def slices_of(path: Path) -> list[Slice]:
 
 
 def _is_placed(tags: Any) -> bool:
-    return "ImagePositionPatient" in tags or "PerFrameFunctionalGroupsSequence" in tags
+    """True if each image of a file has a place in space. A film's frames share one, or none."""
+    if "PerFrameFunctionalGroupsSequence" in tags:
+        return True
+    return "ImagePositionPatient" in tags and int(tags.get("NumberOfFrames") or 1) == 1
 
 
 def _fail_several(path: Path, series: Sequence[Sequence[tuple[str, Any]]]) -> None:
