@@ -7,6 +7,10 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+from crossview.data.io import dicom, volume
+from crossview.data.io.geometry import Header
+from crossview.data.io.scan import Scan
+
 PATIENT = {
     "PatientName": "Secret^Person",
     "PatientID": "SECRET-4711",
@@ -31,6 +35,15 @@ OBLIQUE = straightened(
     )
 )
 """Voxels of about 0.5 x 0.7 x 2 mm towards left, back and head, the third along the normal."""
+
+
+def read(*paths: Path) -> Scan:
+    """Return a scan of one series per channel."""
+    return volume.read(dicom.opened, paths, len(paths))
+
+
+def read_header(path: Path) -> Header:
+    return dicom.opened(path).header
 
 
 def write_series(

@@ -9,11 +9,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
-from tests.helpers.dicom import OBLIQUE, PATIENT, write_enhanced, write_series
+from tests.helpers.dicom import OBLIQUE, PATIENT, read, read_header, write_enhanced, write_series
 
 from crossview.core.errors import UserError
 from crossview.data.io import nifti
-from crossview.data.io.dicom import read, read_header
 
 SHAPE = (7, 6, 5)
 
@@ -39,7 +38,7 @@ def by_itk(folder) -> tuple[np.ndarray, np.ndarray]:
 )
 def test_values_and_places_are_those_of_simpleitk_and_nifti(tmp_path, values):
     folder = write_series(tmp_path / "s", values, modality="CT")
-    found = read([folder], 1)
+    found = read(folder)
     assert found.image.dtype == np.float32
     np.testing.assert_array_equal(found.image[0], values.astype(float) - 1024)
     np.testing.assert_allclose(found.header.affine, OBLIQUE, atol=1e-6)
@@ -48,7 +47,7 @@ def test_values_and_places_are_those_of_simpleitk_and_nifti(tmp_path, values):
     np.testing.assert_allclose(found.header.affine, affine, atol=1e-6)
     assert found.header.shape == SHAPE
     nib.save(nib.Nifti1Image(values, OBLIQUE), tmp_path / "s.nii")
-    turn = nifti.read_header(tmp_path / "s.nii").turn_of(
+    turn = nifti.opened(tmp_path / "s.nii").header.turn_of(
         found.header, tmp_path / "s.nii", folder, "both", ""
     )
     assert turn.axes == (0, 1, 2)
@@ -57,7 +56,7 @@ def test_values_and_places_are_those_of_simpleitk_and_nifti(tmp_path, values):
 
 def test_slices_that_run_against_the_normal_are_turned(tmp_path):
     against = OBLIQUE @ np.diag([1, 1, -1, 1])
-    found = read([write_series(tmp_path / "s", STORED, against)], 1)
+    found = read(write_series(tmp_path / "s", STORED, against))
     np.testing.assert_array_equal(found.image[0], STORED[:, :, ::-1])
     last = against @ (0, 0, SHAPE[2] - 1, 1)
     np.testing.assert_allclose(found.header.affine[:3, 3], last[:3], atol=1e-6)
@@ -69,7 +68,7 @@ def test_each_slice_has_its_own_slope_and_intercept(tmp_path):
 
     folder = write_series(tmp_path / "s", STORED, change=slopes, modality="PT")
     number = np.arange(SHAPE[2])
-    np.testing.assert_array_equal(read([folder], 1).image[0], STORED * (1 + 0.5 * number) - number)
+    np.testing.assert_array_equal(read(folder).image[0], STORED * (1 + 0.5 * number) - number)
 
 
 def test_only_the_stored_bits_count(tmp_path):
@@ -79,10 +78,10 @@ def test_only_the_stored_bits_count(tmp_path):
         dataset.BitsStored, dataset.HighBit = 12, 11
 
     junk = write_series(tmp_path / "u", STORED | np.uint16(0x5000), change=twelve)
-    np.testing.assert_array_equal(read([junk], 1).image[0], STORED)
+    np.testing.assert_array_equal(read(junk).image[0], STORED)
     twelve_bits = (SIGNED & np.int16(0x0FFF)) | np.int16(0x3000)
     junk = write_series(tmp_path / "s", twelve_bits, change=twelve)
-    np.testing.assert_array_equal(read([junk], 1).image[0], SIGNED)
+    np.testing.assert_array_equal(read(junk).image[0], SIGNED)
 
 
 def test_tags_of_display_and_padding_change_no_value(tmp_path):
@@ -94,7 +93,7 @@ def test_tags_of_display_and_padding_change_no_value(tmp_path):
 
     padded = SIGNED.copy()
     padded[:2] = -2000
-    found = read([write_series(tmp_path / "s", padded, change=shown, modality="CT")], 1)
+    found = read(write_series(tmp_path / "s", padded, change=shown, modality="CT"))
     np.testing.assert_array_equal(found.image[0], padded.astype(float) - 1024)
 
 
@@ -114,7 +113,7 @@ def test_a_zip_file_and_subfolders_give_the_same_scan(tmp_path):
     shutil.copytree(folder, tmp_path / "deep" / "DICOM" / "s")
     (tmp_path / "deep" / "notes.txt").write_text("no slice")
     for path in (zipped(folder, tmp_path / "s.zip"), tmp_path / "deep", folder):
-        found = read([path], 1)
+        found = read(path)
         np.testing.assert_array_equal(found.image[0], STORED)
         np.testing.assert_allclose(found.header.affine, OBLIQUE, atol=1e-6)
 
@@ -122,7 +121,7 @@ def test_a_zip_file_and_subfolders_give_the_same_scan(tmp_path):
 def test_frames_of_an_enhanced_file_are_slices(tmp_path):
     slopes = [1.0, 2.0, 1.5, 3.0, 0.5]
     path = write_enhanced(tmp_path / "e.dcm", STORED, [2, 0, 4, 1, 3], slopes)
-    found = read([path], 1)
+    found = read(path)
     np.testing.assert_array_equal(found.image[0], STORED * slopes - np.arange(5))
     np.testing.assert_allclose(found.header.affine, OBLIQUE, atol=1e-6)
 
@@ -133,10 +132,10 @@ def test_channels_are_series_on_one_grid(tmp_path):
     moved = OBLIQUE.copy()
     moved[:3, 3] += OBLIQUE[:3, 2] * (SHAPE[2] - 1)
     two = write_series(tmp_path / "c_0002", SIGNED, moved @ np.diag([1, 1, -1, 1]), seed="2")
-    np.testing.assert_array_equal(read([one, two], 2).image, [STORED, SIGNED[:, :, ::-1]])
+    np.testing.assert_array_equal(read(one, two).image, [STORED, SIGNED[:, :, ::-1]])
     shifted = write_series(tmp_path / "c_0003", SIGNED, moved)
     with pytest.raises(UserError, match="the channels of a scan are not aligned in space"):
-        read([one, shifted], 2)
+        read(one, shifted)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +146,7 @@ def test_compressed_pixels_are_decoded(tmp_path, syntax):
     folder = write_series(tmp_path / "s", values)
     for path in folder.iterdir():
         compress(str(path), getattr(gdcm.TransferSyntax, syntax))
-    np.testing.assert_array_equal(read([folder], 1).image[0], values)
+    np.testing.assert_array_equal(read(folder).image[0], values)
 
 
 def compress(path: str, syntax: int) -> None:
@@ -187,7 +186,7 @@ def test_no_message_quotes_the_patient(tmp_path, capfd, recwarn):
     recwarn.clear()
     read_header(folder)
     with pytest.raises(UserError) as caught:
-        read([folder], 1)
+        read(folder)
     printed = str(caught.value) + "".join(capfd.readouterr())
     printed += "".join(str(each.message) for each in recwarn)
     assert not [value for value in PATIENT.values() if value in printed]

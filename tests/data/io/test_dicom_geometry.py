@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from tests.helpers.dicom import OBLIQUE, uid, write_series
+from tests.helpers.dicom import OBLIQUE, read, read_header, uid, write_series
 
 from crossview.core.errors import UserError
-from crossview.data.io.dicom import read, read_header
 
 STORED = np.random.default_rng(1).integers(0, 4000, (6, 5, 8)).astype(np.uint16)
 
@@ -165,7 +164,7 @@ def test_other_objects_beside_the_series_are_left_out(tmp_path):
     write_series(folder, one, change=report, name=lambda number: "report.dcm")
     write_series(folder, one, change=screenshot, name=lambda number: "shot")
     (folder / "list.txt").write_text("8 slices")
-    np.testing.assert_array_equal(read([folder], 1).image[0], STORED)
+    np.testing.assert_array_equal(read(folder).image[0], STORED)
 
 
 def test_an_empty_file_of_a_slice_is_damage(tmp_path):

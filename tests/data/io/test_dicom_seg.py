@@ -7,10 +7,9 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from tests.helpers.dicom import OBLIQUE, PATIENT, write_enhanced, write_series
+from tests.helpers.dicom import OBLIQUE, PATIENT, read_header, write_enhanced, write_series
 
 from crossview.core.errors import UserError
-from crossview.data.io.dicom import read_header
 from crossview.data.io.dicom_seg import read, write
 
 SHAPE = (7, 6, 5)

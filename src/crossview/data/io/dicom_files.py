@@ -21,8 +21,6 @@ from crossview.core.text import count, first_few
 from crossview.data.io.extras import need
 from crossview.data.io.scan import COPY_AGAIN, first_line
 
-SUFFIXES = (".zip", ".dcm")
-
 SLICE_SUFFIXES = (".dcm", ".ima", ".dicom")
 """A file with one of these must be DICOM; a file without is DICOM if its content says so."""
 
