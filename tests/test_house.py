@@ -39,6 +39,7 @@ LIBRARIES = {
     "typer": {"cli"},
     "rich": {"cli", "training.progress"},  # progress bars are drawn while a run trains
     "nibabel": {"data.io"},
+    "nrrd": {"data.io"},
     "h5py": {"data.io"},
     "imagecodecs": {"data.io"},
     "tifffile": {"data.io"},

@@ -96,7 +96,7 @@ def predict(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT...", help="Scans (NIfTI, PNG, TIFF or h5), or folders of them."
+            metavar="INPUT...", help="Scans (NIfTI, NRRD, MetaImage, PNG, TIFF, h5), or folders."
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the predictions.")],

@@ -47,7 +47,7 @@ def predict_files(
 
     Args:
         predictor: Predicts the images.
-        inputs: Scans and folders of scans: NIfTI, PNG, TIFF, or h5 in the layouts of LA and ACDC.
+        inputs: Scans and folders of scans: volumes, PNG, TIFF, or h5 in the layouts of LA and ACDC.
         out: The output folder and what is written to it.
         data: The [data] table of the run.
         channels: Channels of the model.

@@ -10,9 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, fail
+from crossview.core.errors import Problem, UserError, fail
 from crossview.core.text import first_few
-from crossview.data.io import BY_SUFFIX, ScanFiles, group_scans, is_foreign, split_name
+from crossview.data.io import (
+    BY_SUFFIX,
+    ScanFiles,
+    absent_libraries,
+    group_scans,
+    is_foreign,
+    split_name,
+)
 from crossview.data.io.geometry import Header, Orientation
 from crossview.data.padding import Box
 from crossview.data.preprocess import Preprocessing
@@ -55,7 +62,7 @@ class Input:
         stored = {name: self.orientation.undo(array) for name, array in arrays.items()}
         for file in dict.fromkeys(files.values()):
             of_file = {name: stored[name] for name in files if files[name] == file}
-            self.scan.format.write(file, of_file, self.header)
+            self.scan.written_as[0].write(file, of_file, self.header)
 
 
 def read_input(
@@ -104,8 +111,8 @@ def find_scans(
 ) -> tuple[list[ScanFiles], list[Problem]]:
     """Return the scans in files and folders, each file once, and the problems of the paths.
 
-    From a folder: every .nii, .nii.gz, .h5, .png and .tif, sorted by name, and files of the LA
-    layout up to two folders below.
+    From a folder: every file of a format that is read, sorted by name, and files of the LA layout
+    up to two folders below. UserError if a format needs a library that is not installed.
 
     Args:
         inputs: Files and folders.
@@ -119,6 +126,8 @@ def find_scans(
         found, wrong = _scans_in(path, remark) if path.is_dir() else _scan_at(path)
         files |= {file.absolute(): file for file in found}
         problems += wrong
+    if absent := absent_libraries(files.values()):
+        raise UserError([*problems, *absent])
     scans, incomplete = group_scans(files.values(), channels, numbered)
     return [_named(scan) for scan in scans], problems + incomplete
 

@@ -54,10 +54,11 @@ class Outputs:
         folders, so the label folder contains only labels; the file of a published layout contains
         all arrays.
         """
-        label = self.folder / f"{scan.name}{scan.suffix}"
-        if scan.format.published:
+        written, suffix = scan.written_as
+        label = self.folder / f"{scan.name}{suffix}"
+        if written.published:
             return dict.fromkeys([*self.maps, "label"], label)
-        name = f"{scan.name}{scan.format.map_suffix or scan.suffix}"
+        name = f"{scan.name}{written.map_suffix or suffix}"
         return {each: self.folder / each / name for each in self.maps} | {"label": label}
 
     def skips(self, scan: ScanFiles) -> bool:

@@ -44,7 +44,8 @@ def predict(
 
     Args:
         run: A run, its folder, or a model file.
-        inputs: Files or folders of scans: NIfTI, PNG, TIFF, or h5 in the LA and ACDC layouts.
+        inputs: Files or folders of scans: NIfTI, NRRD, MetaImage, PNG, TIFF, or h5 in the LA and
+            ACDC layouts.
         out: The folder of the predictions. A folder with a different model's predictions is
             refused unless ``overwrite`` is true.
         probabilities: Also write the probabilities of the classes.
@@ -139,7 +140,7 @@ class Model:
 
         Args:
             image: Intensities as in the files, (C, *S), or (*S) for one channel. The axes have the
-                order that the model was trained with (for NIfTI files right, anterior, superior in
+                order that the model was trained with (for volumes right, anterior, superior in
                 the order of data.nifti_axes).
             spacing: Voxel spacing in mm, one number per axis of S. Required if the recipe has a
                 data.spacing.

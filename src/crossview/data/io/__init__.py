@@ -1,7 +1,7 @@
 """Formats of scans by suffix, and the files of one scan.
 
 A new format is a file of this folder with the functions of :class:`Format`, and a row of
-``FORMATS``.
+``FORMATS``; of a format of volumes, the function that opens a file and the one that writes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import Problem, UserError, fail
-from crossview.data.io import h5, image, nifti
+from crossview.core.text import first_few
+from crossview.data.io import extras, h5, image, metaimage, nifti, nrrd, volume
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import Scan
 
@@ -27,47 +29,85 @@ class Format:
     """A file format: how its scans are read, and how predictions of them are written.
 
     Attributes:
-        suffixes: In lower case.
+        name: What users call it.
+        suffixes: In lower case, the first for new files.
         read: Reads a scan from its files, given the number of channels.
         write: Writes named arrays of a prediction to one file on the grid of a scan's header, the
             file completely or not at all.
         read_header: Reads a file's header.
-        read_label: Reads the classes in a label file, given the file of its scan: uint8 (*S) as
-            stored.
+        read_label: Reads the classes in a label file, given the header of its scan and the scan's
+            file for messages: uint8 (*S) as the scan is stored.
         equal_channels: True if an image has one channel, or three equal ones that stand for one.
         flat: True if scans are 2D images.
         map_suffix: Suffix of the maps of a prediction, "" for that of the scan.
         published: True for the published layouts: scans are normalised and ordered already, and
             all arrays of a prediction are in one file.
+        module: The library that reads the format, if it belongs to an extra.
+        extra: The extra with that library.
     """
 
+    name: str
     suffixes: tuple[str, ...]
     read: Callable[[Sequence[Path], int], Scan]
     write: Callable[[Path, Mapping[str, NDArray[Any]], Header], None]
     read_header: Callable[[Path], Header]
-    read_label: Callable[[Path, Path], NDArray[np.uint8]]
+    read_label: Callable[[Path, Header, Path], NDArray[np.uint8]]
     equal_channels: Callable[[Path], bool] = lambda path: True
     flat: bool = False
     map_suffix: str = ""
     published: bool = False
+    module: str = ""
+    extra: str = ""
 
+    @property
+    def kind(self) -> str:
+        """What scan and label have in common, in words."""
+        return "h5" if self.published else "PNG or TIFF" if self.flat else "a volume"
+
+
+def _volumes(
+    name: str,
+    suffixes: tuple[str, ...],
+    opened: volume.Opener,
+    write: Callable[[Path, Mapping[str, NDArray[Any]], Header], None],
+    module: str = "",
+    extra: str = "",
+) -> Format:
+    """Return a format of volumes, of which a module opens files and writes predictions."""
+    return Format(
+        name,
+        suffixes,
+        partial(volume.read, opened),
+        write,
+        lambda path: opened(path).header,
+        partial(volume.read_label, opened),
+        module=module,
+        extra=extra,
+    )
+
+
+NIFTI = _volumes("NIfTI", nifti.SUFFIXES, nifti.opened, nifti.write)
 
 FORMATS = (
-    Format(nifti.SUFFIXES, nifti.read, nifti.write, nifti.read_header, nifti.read_label),
+    NIFTI,
+    _volumes("NRRD", nrrd.SUFFIXES, nrrd.opened, nrrd.write, nrrd.MODULE, nrrd.EXTRA),
+    _volumes("MetaImage", metaimage.SUFFIXES, metaimage.opened, metaimage.write),
     Format(
+        "h5",
         h5.SUFFIXES,
         h5.read,
         h5.write,
         h5.read_header,
-        lambda path, scan: h5.read_label(path, 2, 3),
+        lambda path, header, scan: h5.read_label(path, 2, 3),
         published=True,
     ),
     Format(
+        "PNG or TIFF",
         image.SUFFIXES,
         image.read,
         image.write,
         image.read_header,
-        image.read_label,
+        lambda path, header, scan: image.read_label(path),
         image.equal_channels,
         flat=True,
         map_suffix=".tif",
@@ -81,7 +121,7 @@ UNPUBLISHED = tuple(suffix for suffix, each in BY_SUFFIX.items() if not each.pub
 """Suffixes of the scans and labels of a user's own data set."""
 
 FOREIGN = (
-    *(".hdr", ".img", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgh", ".mgz", ".mnc", ".dcm", ".ima"),
+    *(".hdr", ".img", ".mgh", ".mgz", ".mnc", ".dcm", ".ima"),
     *(".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", ".npz"),
 )
 """Suffixes of images in formats that are not read."""
@@ -114,9 +154,26 @@ class ScanFiles:
         return BY_SUFFIX[self.suffix.lower()]
 
     @property
+    def written_as(self) -> tuple[Format, str]:
+        """Format and suffix of predictions: NIfTI for volumes, else those of the scan."""
+        if self.format.flat or self.format.published or self.format is NIFTI:
+            return self.format, self.suffix
+        return NIFTI, NIFTI.suffixes[0]
+
+    @property
     def numbered(self) -> bool:
         """True if its file names end in channel numbers that are not part of its name."""
         return split_name(self.files[0].name)[0] != self.name
+
+    def read_label(self) -> NDArray[np.uint8]:
+        """Read the classes of the label as the scan is stored, uint8 (*S).
+
+        UserError if either file is missing or damaged, the grids differ or a value is no class.
+        """
+        assert self.label is not None  # only labelled scans are asked
+        header = self.format.read_header(self.files[0])
+        reader = BY_SUFFIX[split_name(self.label.name)[1]]
+        return reader.read_label(self.label, header, self.files[0])
 
     def read(self, channels: int) -> Scan:
         """Read the scan as stored.
@@ -140,6 +197,20 @@ def split_name(file: str) -> tuple[str, str]:
     """Return a file's name without suffix, and its lower-case suffix, "" if it is no scan's."""
     suffix = next((suffix for suffix in BY_SUFFIX if file.lower().endswith(suffix)), "")
     return file[: len(file) - len(suffix)], suffix
+
+
+def absent_libraries(files: Iterable[Path]) -> list[Problem]:
+    """Return a problem per library that some of these files need and that is not installed."""
+    by_module: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for file in files:
+        found = BY_SUFFIX.get(split_name(file.name)[1])
+        if found is not None and found.module:
+            by_module[found.module, found.extra].append(file)
+    return [
+        extras.absent(module, extra, first_few([file.name for file in of_module]))
+        for (module, extra), of_module in by_module.items()
+        if extras.is_absent(module)
+    ]
 
 
 def is_foreign(file: str) -> bool:

@@ -59,8 +59,8 @@ class Options(DataOptions):
     )
     orientation: Literal["canonical"] = Field(
         default="canonical",
-        description="NIfTI axes towards right, front and head (from the affine), in the order of "
-        "nifti_axes.",
+        description="Axes of volumes towards right, front and head (from the affine), in the order "
+        "of nifti_axes.",
     )
     colour: Colour = Field(
         default="stored",
@@ -270,7 +270,7 @@ def _mixed(scans: Mapping[str, ScanFiles], root: Path) -> list[Problem]:
     flat = sum(scan.format.flat for scan in scans.values())
     if flat in (0, len(scans)):
         return []
-    found = f"{len(scans) - flat} NIfTI volumes and {flat} PNG or TIFF images"
+    found = f"{len(scans) - flat} volumes and {flat} PNG or TIFF images"
     what, fix = "volumes and 2D images are mixed", "split them into two data sets"
     return [Problem(what, str(root), found, "one of the two", fix)]
 

@@ -17,6 +17,7 @@ from crossview.data.io import (
     BY_SUFFIX,
     UNPUBLISHED,
     ScanFiles,
+    absent_libraries,
     by_channel,
     missing_channels,
     split_name,
@@ -40,6 +41,13 @@ class Layout:
     test: dict[str, ScanFiles] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+
+    @property
+    def files(self) -> list[Path]:
+        """All files of scans and labels."""
+        scans = [*self.train.values(), *self.test.values()]
+        labels = [scan.label for scan in scans if scan.label is not None]
+        return [*(file for scan in scans for file in scan.files), *labels]
 
     def note(
         self, what: str, where: object, *, found: str, expected: str = "", fix: str = ""
@@ -74,6 +82,7 @@ def find_scans(root: Path, channels: int = 0) -> Layout:
         if not layout.problems:
             _note_no_layout(root, layout)
         return layout
+    layout.problems += absent_libraries(layout.files)
     for name in sorted(layout.train.keys() & layout.test.keys()):
         layout.note(
             "two scans have the same name",
@@ -138,14 +147,14 @@ def _scans(
         if name not in scans:
             continue
         scan = scans[name]
-        if BY_SUFFIX[split_name(label.name)[1]] is scan.format:
+        if BY_SUFFIX[split_name(label.name)[1]].flat == scan.format.flat:
             scans[name] = replace(scan, label=label)
         else:
             layout.note(
                 "scan and label have different formats",
                 name,
                 found=f"{scan.files[0].name} and {label.name}",
-                expected="both NIfTI, or both PNG or TIFF",
+                expected="both volumes, or both PNG or TIFF",
                 fix="convert one of them",
             )
     return scans

@@ -141,7 +141,7 @@ def _read_image(scan: ScanFiles, channels: int, axes: tuple[int, ...]) -> NDArra
 def _read_label(
     scan: ScanFiles, label: Path, axes: tuple[int, ...], values: tuple[int, ...]
 ) -> NDArray[np.uint8]:
-    stored = scan.format.read_label(label, scan.files[0])
+    stored = scan.read_label()
     if values:
         stored = _classes(stored, values, label, masks=scan.format.flat)
     header = scan.format.read_header(scan.files[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,12 @@ from crossview.data.io import CHANNEL, UNPUBLISHED, is_foreign, split_name
 SCANS = f"files {', '.join(UNPUBLISHED)}"
 
 CONVERT = "convert volumes to NIfTI, and 2D images to PNG or TIFF"
+
+DETACHED = (".mhd", ".nhdr")
+"""Suffixes of headers whose voxels are in a file of their own."""
+
+VOXELS = re.compile(r"\.z?raw(\.gz|\.bz2)?$", re.IGNORECASE)
+"""End of the name of such a file."""
 
 DEEPEST = 3
 """Levels of subfolders in which scans are looked for."""
@@ -102,8 +109,17 @@ def unread(folder: Path, entries: Sequence[Path]) -> Unread:
     """Sort the entries of a folder that are no scans by kind."""
     nested = [path for path in entries if path.is_dir() and next(_images_below(path), None)]
     foreign = [path for path in entries if path.is_file() and is_foreign(path.name)]
-    others = [path.name for path in entries if path not in {*nested, *foreign}]
+    left = [path for path in entries if path not in {*nested, *foreign}]
+    others = [path.name for path in left if not _is_voxels(path)]
     return Unread(folder, tuple(foreign), tuple(nested), tuple(others))
+
+
+def _is_voxels(path: Path) -> bool:
+    """True if a file holds the voxels of a header beside it."""
+    stem = VOXELS.sub("", path.name)
+    return stem != path.name and any(
+        (path.parent / (stem + suffix)).exists() for suffix in DETACHED
+    )
 
 
 def _names(file: str) -> set[str]:
