@@ -18,8 +18,10 @@ from crossview.data.io import (
     absent_libraries,
     group_scans,
     is_foreign,
+    listed_suffixes,
     split_name,
 )
+from crossview.data.io.dicom_files import FOLDER, file_name, holds_dicom
 from crossview.data.io.geometry import Header, Orientation
 from crossview.data.padding import Box
 from crossview.data.preprocess import Preprocessing
@@ -31,7 +33,10 @@ LA_FILE = "mri_norm2.h5"
 
 CONVERT = "convert volumes to NIfTI, and 2D images to PNG or TIFF"
 
-SCANS = f"files {', '.join(BY_SUFFIX)}"
+LAYOUTS = ("images", "imagesTs", "imagesTr")
+"""Folders of scans in a data set."""
+
+SCANS = listed_suffixes(BY_SUFFIX)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +116,9 @@ def find_scans(
 ) -> tuple[list[ScanFiles], list[Problem]]:
     """Return the scans in files and folders, each file once, and the problems of the paths.
 
-    From a folder: every file of a format that is read, sorted by name, and files of the LA layout
-    up to two folders below. UserError if a format needs a library that is not installed.
+    From a folder: every file of a format that is read and every folder with DICOM files, sorted by
+    name, and files of the LA layout up to two folders below. A folder that holds DICOM files itself
+    and no other scans is one scan. UserError if a format needs a library that is not installed.
 
     Args:
         inputs: Files and folders.
@@ -143,7 +149,7 @@ def _scan_at(path: Path) -> tuple[list[Path], list[Problem]]:
     if not path.exists():
         what, fix = "the file or folder does not exist", "check the path"
         return [], [Problem(what, str(path), fix=fix)]
-    if not path.is_file() or not split_name(path.name)[1]:
+    if not path.is_file() or not split_name(file_name(path))[1]:
         what = "the file format is not supported"
         return [], [Problem(what, str(path), path.name, SCANS, CONVERT)]
     return [path], []
@@ -152,14 +158,17 @@ def _scan_at(path: Path) -> tuple[list[Path], list[Problem]]:
 def _scans_in(folder: Path, remark: Callable[[str], None]) -> tuple[list[Path], list[Problem]]:
     """Return the scans of a folder, and a problem per path named like a scan that is no file."""
     shown = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
-    entries = [file for file in shown if split_name(file.name)[1]]
+    suffixes = {file: split_name(file_name(file))[1] for file in shown if file.name not in LAYOUTS}
+    entries = [file for file, suffix in suffixes.items() if suffix]
+    if holds_dicom(folder, deepest=0) and {*suffixes.values()} <= {"", FOLDER, ".dcm"}:
+        return [folder if folder.name.strip(".") else folder.resolve()], []
     foreign = [file.name for file in shown if is_foreign(file.name) and file.is_file()]
     below = [file for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{LA_FILE}")]
-    files = sorted(file for file in (*entries, *below) if file.is_file())
-    problems = [problem for file in entries if not file.is_file() for problem in no_file(file)]
+    odd = [file for file in entries if not (file.is_file() or suffixes[file] == FOLDER)]
+    files = sorted(file for file in (*entries, *below) if file not in odd and file.exists())
+    problems = [problem for file in odd for problem in no_file(file)]
     if not files and not problems:
-        names = ("images", "imagesTs", "imagesTr")
-        inside = next((folder / name for name in names if (folder / name).is_dir()), None)
+        inside = next((folder / name for name in LAYOUTS if (folder / name).is_dir()), None)
         fix = f"give the folder with the scans: {inside}" if inside else ""
         found = f"{len(foreign)} in other formats: {first_few(foreign)}" if foreign else ""
         what = "the folder contains no scans"

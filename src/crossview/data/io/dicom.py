@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from crossview.core.errors import fail
 from crossview.data.io import dicom_files
-from crossview.data.io.dicom_files import Slice, damage_named, slices_of, unwarned
+from crossview.data.io.dicom_files import FOLDER, damage_named, unwarned
 from crossview.data.io.dicom_geometry import Series, stacked
+from crossview.data.io.dicom_slices import Slice, slices_of
 from crossview.data.io.extras import need
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import check_finite
 
-SUFFIXES = (".zip", ".dcm")
+SUFFIXES = (".dcm", ".zip", FOLDER)
 
 MODULE, EXTRA = "pydicom", "dicom"
 

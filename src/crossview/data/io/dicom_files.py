@@ -1,28 +1,25 @@
-"""The files of a DICOM series, in a folder, a zip file or a single file; and their slices' tags.
-
-Of each file only the tags below are read: no name, number or date of a patient.
-"""
+"""The files of a DICOM series: in a folder, in a zip file, or one file."""
 
 from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import IO
 
 from crossview.core.errors import UserError, fail
-from crossview.core.text import count, first_few
-from crossview.data.io.extras import need
 from crossview.data.io.scan import COPY_AGAIN, first_line
 
 SLICE_SUFFIXES = (".dcm", ".ima", ".dicom")
 """A file with one of these must be DICOM; a file without is DICOM if its content says so."""
+
+FOLDER = "/"
+"""Stands for the suffix of a folder that is a series."""
+
+MOST_TRIED = 20
+"""Most files of a folder that are opened to see if it is a series."""
 
 DEEPEST = 3
 """Levels of folders below a series' own in which its files may be."""
@@ -30,43 +27,15 @@ DEEPEST = 3
 MARK, MARK_AT = b"DICM", 128
 """What a DICOM file holds, and where."""
 
-SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-"""SOP classes of DICOM SEG: segments one by one, and as a map of labels."""
 
-TAGS = (
-    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality"),
-    *("FrameOfReferenceUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
-    *("SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
-    *("EchoTime", "TemporalPositionIdentifier", "AcquisitionNumber", "TriggerTime"),
-    *("DiffusionBValue", "ImageType", "InversionTime"),
-)
-"""Keywords of the tags that are read."""
+def file_name(path: Path) -> str:
+    """Return the last part of a path; that of a folder that is a DICOM series ends in "/".
 
-
-@dataclass(frozen=True, eq=False)
-class Slice:
-    """One image of a series: a file, or a frame of it.
-
-    Attributes:
-        file: Name of the file in its folder or zip file.
-        frame: Number of the frame, 0 in a file of one.
-        tags: The tags of the file.
-        place: Position of the first voxel's centre in mm (3), to left, back and head.
-        axes: Directions of rows and columns (2, 3).
-        sides: Distance of neighbours along a row and along a column, in mm (2).
-        slope, intercept: From a stored number to a value.
+    Return "" for a zip file without DICOM, which is no scan.
     """
-
-    file: str
-    frame: int
-    tags: Any = field(repr=False)
-    place: NDArray[np.float64]
-    axes: NDArray[np.float64]
-    sides: NDArray[np.float64]
-    slope: float = 1.0
-    intercept: float = 0.0
+    if path.is_dir():
+        return path.name + FOLDER if holds_dicom(path) else path.name
+    return "" if path.suffix.lower() == ".zip" and not zip_holds_dicom(path) else path.name
 
 
 def is_dicom(path: Path) -> bool:
@@ -83,36 +52,24 @@ def is_dicom(path: Path) -> bool:
 def holds_dicom(folder: Path, deepest: int = DEEPEST) -> bool:
     """True if a folder holds a DICOM file, itself or at most ``deepest`` levels below."""
     try:
-        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        shown = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError:
         return False
-    if any(path.is_file() and is_dicom(path) for path in entries):
+    files = [path for path in shown if path.is_file()]
+    if any(map(is_dicom, files[:MOST_TRIED])):
         return True
-    return deepest > 0 and any(holds_dicom(path, deepest - 1) for path in entries if path.is_dir())
+    folders = [path for path in shown if path.is_dir()] if deepest else []
+    return any(holds_dicom(path, deepest - 1) for path in folders)
 
 
-def read_tags(path: Path) -> list[tuple[str, Any]]:
-    """Return the names of the DICOM files of a series and their tags, in the order of names.
-
-    UserError if there is none, a file is damaged, or the extra is not installed.
-    """
-    pydicom = need("pydicom", "dicom")
-    found = []
-    with opened(path) as files:
-        for name, stream in files:
-            with damage_named(path, name), unwarned():
-                found.append(
-                    (name, pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=TAGS))
-                )
-    if not found:
-        fail(
-            "no DICOM file was found",
-            path,
-            found="no files of DICOM content",
-            expected="the files of one series",
-            fix="copy the series there",
-        )
-    return found
+def zip_holds_dicom(path: Path) -> bool:
+    """True if a zip file holds DICOM among its first files, or is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            tried = list(_members(archive))[:MOST_TRIED]
+            return any(_is_dicom_in(archive, member) for member in tried)
+    except Exception:  # zipfile raises a dozen types; reading the scan raises the reason
+        return True
 
 
 @contextmanager
@@ -148,16 +105,27 @@ def _below(folder: Path, deepest: int) -> Iterator[Path]:
 
 
 def _of_zip(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    for member in sorted(archive.infolist(), key=lambda each: each.filename):
-        parts = Path(member.filename).parts
-        if member.is_dir() or any(part.startswith((".", "__MACOSX")) for part in parts):
-            continue
-        with damage_named(path, member.filename), archive.open(member) as stream:
-            named = Path(member.filename).suffix.lower() in SLICE_SUFFIXES
-            marked = stream.read(MARK_AT + len(MARK))[MARK_AT:] == MARK
-        if named or marked:
+    for member in _members(archive):
+        with damage_named(path, member.filename):
+            found = _is_dicom_in(archive, member)
+        if found:
             with archive.open(member) as stream:
                 yield member.filename, stream
+
+
+def _members(archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
+    """Yield the files of a zip file by name, without hidden ones."""
+    for member in sorted(archive.infolist(), key=lambda each: each.filename):
+        hidden = any(part.startswith((".", "__MACOSX")) for part in Path(member.filename).parts)
+        if not member.is_dir() and not hidden:
+            yield member
+
+
+def _is_dicom_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    if Path(member.filename).suffix.lower() in SLICE_SUFFIXES:
+        return True
+    with archive.open(member) as stream:
+        return stream.read(MARK_AT + len(MARK))[MARK_AT:] == MARK
 
 
 @contextmanager
@@ -185,106 +153,3 @@ def unwarned() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def slices_of(path: Path) -> list[Slice]:
-    """Return the slices of the one series of a folder or file, in the order of files and frames.
-
-    Objects without pixels (reports, structure sets, DICOMDIR), segmentations, and images without a
-    place in space next to images that have one (screenshots, dose reports) are left out. UserError
-    if nothing, or more than one series, remains.
-    """
-    series: dict[str, list[tuple[str, Any]]] = {}
-    unplaced: list[str] = []
-    for name, tags in read_tags(path):
-        if "Rows" not in tags or tags.get("SOPClassUID") in SEGMENTATIONS:
-            continue
-        if _is_placed(tags):
-            series.setdefault(str(tags.get("SeriesInstanceUID", "")), []).append((name, tags))
-        else:
-            unplaced.append(f"{name} ({tags.get('Modality', 'no modality')})")
-    if not series:
-        fail(
-            "the DICOM images have no place in space",
-            path,
-            found=first_few(unplaced) or "no images: reports, segmentations or other objects",
-            expected="slices with position, orientation and pixel spacing, as of CT, MR or PET",
-            fix="give the series of slices; save single X-ray images as PNG or TIFF",
-        )
-    if len(series) > 1:
-        _fail_several(path, list(series.values()))
-    (files,) = series.values()
-    with damage_named(path, ""), unwarned():
-        return [each for name, tags in files for each in _slices(name, tags)]
-
-
-def _is_placed(tags: Any) -> bool:
-    """True if each image of a file has a place in space. A film's frames share one, or none."""
-    if "PerFrameFunctionalGroupsSequence" in tags:
-        return True
-    return "ImagePositionPatient" in tags and int(tags.get("NumberOfFrames") or 1) == 1
-
-
-def _fail_several(path: Path, series: Sequence[Sequence[tuple[str, Any]]]) -> None:
-    found = [
-        f"{tags.get('Modality', '')} series {tags.get('SeriesNumber', '?')}: "
-        f"{count(len(files), 'file')}, from {name}"
-        for files in series
-        for name, tags in files[:1]
-    ]
-    fail(
-        f"the folder holds {len(series)} DICOM series",
-        path,
-        found="; ".join(found[:6]) + ("; ..." if len(found) > 6 else ""),
-        expected="the files of one series",
-        fix="keep the series that is the scan, and move the files of the others elsewhere",
-    )
-
-
-def _slices(name: str, tags: Any) -> Iterator[Slice]:
-    """Yield the slice of a file, or those of its frames."""
-    groups = tags.get("PerFrameFunctionalGroupsSequence")
-    if groups is None:
-        yield _slice(name, 0, tags, tags, tags, tags, tags)
-        return
-    shared = (tags.get("SharedFunctionalGroupsSequence") or [{}])[0]
-
-    def macro(group: Any, keyword: str) -> Any:
-        return (group.get(keyword) or shared.get(keyword) or [{}])[0]
-
-    for number, group in enumerate(groups):
-        yield _slice(
-            name,
-            number,
-            tags,
-            macro(group, "PlanePositionSequence"),
-            macro(group, "PlaneOrientationSequence"),
-            macro(group, "PixelMeasuresSequence"),
-            macro(group, "PixelValueTransformationSequence"),
-        )
-
-
-def _slice(
-    name: str, frame: int, tags: Any, place: Any, turn: Any, measures: Any, values: Any
-) -> Slice:
-    rows, columns = _numbers(measures, "PixelSpacing", 2)
-    slope, intercept = values.get("RescaleSlope"), values.get("RescaleIntercept")
-    return Slice(
-        name,
-        frame,
-        tags,
-        _numbers(place, "ImagePositionPatient", 3),
-        _numbers(turn, "ImageOrientationPatient", 6).reshape(2, 3),
-        np.array([columns, rows]),
-        1.0 if slope is None else float(slope),
-        0.0 if intercept is None else float(intercept),
-    )
-
-
-def _numbers(tags: Any, keyword: str, length: int) -> NDArray[np.float64]:
-    """Return the numbers of a tag. ValueError if it is missing or another length."""
-    value = tags.get(keyword)
-    numbers = np.array([] if value is None else list(value), np.float64)
-    if numbers.shape != (length,) or not np.isfinite(numbers).all():
-        raise ValueError(f"{keyword} holds {len(numbers)} numbers instead of {length}")
-    return numbers

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crossview.core.errors import fail
 from crossview.core.text import count, first_few
-from crossview.data.io.dicom_files import Slice
+from crossview.data.io.dicom_slices import Slice
 from crossview.data.io.geometry import TOLERANCE
 from crossview.data.io.scan import LARGEST
 

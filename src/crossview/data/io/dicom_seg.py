@@ -14,18 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview import __version__
+from crossview.core.environment import VERSION
 from crossview.core.errors import fail
 from crossview.core.files import written_whole
 from crossview.core.text import first_few
-from crossview.data.io.dicom_files import (
-    SEGMENTATIONS,
-    damage_named,
-    opened,
-    read_tags,
-    unwarned,
-)
+from crossview.data.io.dicom_files import damage_named, opened, unwarned
 from crossview.data.io.dicom_geometry import TO_RAS, Series
+from crossview.data.io.dicom_slices import SEGMENTATIONS, read_tags
 from crossview.data.io.extras import need
 from crossview.data.io.geometry import Header
 
@@ -81,7 +76,7 @@ def write(
             instance_number=1,
             manufacturer="crossview",
             manufacturer_model_name="crossview",
-            software_versions=__version__,
+            software_versions=VERSION,
             device_serial_number="1",
             omit_empty_frames=bool(masks.any()),
             content_label="SEGMENTATION",
@@ -128,7 +123,7 @@ def _description(number: int, name: str, colour: Colour, model: str) -> Any:
         segmented_property_type=codes.SCT.Tissue,
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name=model, family=codes.DCM.ArtificialIntelligence, version=__version__
+            name=model, family=codes.DCM.ArtificialIntelligence, version=VERSION
         ),
         display_color=highdicom.color.CIELabColor.from_rgb(*colour),
     )
