@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
+from pydicom.dataset import Dataset
 from tests.helpers.dicom import OBLIQUE, PATIENT, read, read_header, write_enhanced, write_series
 
 from crossview.core.errors import UserError
@@ -69,6 +70,21 @@ def test_each_slice_has_its_own_slope_and_intercept(tmp_path):
     folder = write_series(tmp_path / "s", STORED, change=slopes, modality="PT")
     number = np.arange(SHAPE[2])
     np.testing.assert_array_equal(read(folder).image[0], STORED * (1 + 0.5 * number) - number)
+
+
+def test_a_table_of_values_is_looked_up(tmp_path):
+    """Old scanners store a table in place of slope and intercept."""
+
+    def table(dataset, number):
+        item = Dataset()
+        item.LUTDescriptor, item.ModalityLUTType = [256, 0, 16], "US"
+        item.LUTData = [(3 * value + 7) % 1000 for value in range(256)]
+        dataset.ModalityLUTSequence = [item]
+
+    stored = (STORED % 256).astype(np.uint8)
+    folder = write_series(tmp_path / "s", stored, change=table)
+    expected = (3 * stored.astype(int) + 7) % 1000
+    np.testing.assert_array_equal(read(folder).image[0], expected)
 
 
 def test_only_the_stored_bits_count(tmp_path):
@@ -197,3 +213,20 @@ def test_without_the_extra_its_name_is_given(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
     with pytest.raises(UserError, match=r'pip install "crossview\[dicom\]"'):
         read_header(folder)
+
+
+def test_damage_anywhere_is_read_or_refused(tmp_path):
+    folder = write_series(tmp_path / "s", STORED)
+    (path, *_) = sorted(folder.iterdir())
+    whole, random = path.read_bytes(), np.random.default_rng(3)
+    refused = 0
+    for _ in range(80):
+        content = bytearray(whole[: random.integers(200, 2 * len(whole))])
+        for at in random.integers(0, len(content), 3):
+            content[at] = random.integers(256)
+        path.write_bytes(content)
+        try:
+            assert read(folder).image.shape[2:] == (6, 5)
+        except UserError:
+            refused += 1
+    assert refused > 20

@@ -46,20 +46,20 @@ def test_a_seg_holds_what_a_viewer_needs(tmp_path, series):
     write(tmp_path / "l.dcm", label(), series.native, NAMES, COLOURS, "cml")
     found = pydicom.dcmread(tmp_path / "l.dcm")
     slices = {
-        tuple(map(float, each.tags.ImagePositionPatient)): each.tags.SOPInstanceUID
+        tuple(map(float, each.tags["ImagePositionPatient"])): each.tags["SOPInstanceUID"]
         for each in series.native.slices
     }
     tags = series.native.slices[0].tags
     assert found.Modality == "SEG"
     assert found.SegmentationType == "BINARY"
-    assert found.FrameOfReferenceUID == tags.FrameOfReferenceUID
-    assert found.SeriesInstanceUID != tags.SeriesInstanceUID
+    assert found.FrameOfReferenceUID == tags["FrameOfReferenceUID"]
+    assert found.SeriesInstanceUID != tags["SeriesInstanceUID"]
     assert (found.Rows, found.Columns, found.NumberOfFrames) == (6, 7, 5)
     listed = {
         each.ReferencedSOPInstanceUID
         for each in found.ReferencedSeriesSequence[0].ReferencedInstanceSequence
     }
-    assert found.ReferencedSeriesSequence[0].SeriesInstanceUID == tags.SeriesInstanceUID
+    assert found.ReferencedSeriesSequence[0].SeriesInstanceUID == tags["SeriesInstanceUID"]
     assert listed == set(slices.values())
     for frame, sources in zip(
         found.PerFrameFunctionalGroupsSequence, source_images(found), strict=True

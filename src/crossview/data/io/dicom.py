@@ -104,7 +104,9 @@ def _pixels(stream: IO[bytes]) -> NDArray[Any]:
 def _scaled(stored: NDArray[Any], of: Slice) -> NDArray[np.float64]:
     """Return the values of a slice."""
     if "ModalityLUTSequence" in of.tags:
-        looked_up: NDArray[Any] = need("pydicom.pixels", EXTRA).apply_modality_lut(stored, of.tags)
+        tags = need("pydicom.dataset", EXTRA).Dataset()
+        tags.ModalityLUTSequence = of.tags["ModalityLUTSequence"]
+        looked_up: NDArray[Any] = need("pydicom.pixels", EXTRA).apply_modality_lut(stored, tags)
         return looked_up.astype(np.float64)
     scaled: NDArray[np.float64] = stored.astype(np.float64) * of.slope + of.intercept
     return scaled

@@ -47,7 +47,7 @@ class Series:
     def shape(self) -> tuple[int, int, int]:
         """Columns, rows and slices."""
         tags = self.slices[0].tags
-        return int(tags.Columns), int(tags.Rows), len(self.slices)
+        return tags["Columns"], tags["Rows"], len(self.slices)
 
     @property
     def frame_of_reference(self) -> str:
@@ -91,10 +91,12 @@ def _check_alike(path: Path, slices: Sequence[Slice]) -> None:
             expected="two perpendicular unit vectors",
             fix="export the series again",
         )
-    kinds = {
-        "pixels": Counter(f"{each.tags.Columns} x {each.tags.Rows}" for each in slices),
+    kinds: dict[str, Counter[str]] = {
+        "pixels": Counter(f"{each.tags['Columns']} x {each.tags['Rows']}" for each in slices),
         "spacing": Counter(" x ".join(f"{side:.5g}" for side in each.sides) for each in slices),
-        "frames of reference": Counter(each.tags.get("FrameOfReferenceUID") for each in slices),
+        "frames of reference": Counter(
+            str(each.tags.get("FrameOfReferenceUID")) for each in slices
+        ),
     }
     for noun, found in kinds.items():
         if len(found) > 1:
@@ -117,7 +119,7 @@ def _check_alike(path: Path, slices: Sequence[Slice]) -> None:
             expected="parallel slices",
             fix=f"{ONE_SCAN} (localisers hold several orientations)",
         )
-    voxels = int(first.tags.Columns) * int(first.tags.Rows) * len(slices)
+    voxels = first.tags["Columns"] * first.tags["Rows"] * len(slices)
     if first.sides.min() <= 0 or not 0 < voxels <= LARGEST:
         fail(
             "the header contains an invalid size or spacing",
@@ -132,11 +134,9 @@ ONE_SCAN = "keep the files of one scan, and move the others elsewhere"
 
 
 def _thickness(path: Path, only: Slice) -> float:
-    """Return the spacing of a single slice from its tags."""
-    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-        value = only.tags.get(keyword)
-        if value is not None and float(value) > 0:
-            return float(value)
+    """Return the spacing of a single slice."""
+    if only.thickness > 0:
+        return only.thickness
     fail(
         "the slice has no thickness",
         f"{path}/{only.file}",

@@ -5,7 +5,7 @@ Of each file only the tags below are read: no name, number or date of a patient.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ TAGS = (
 """Keywords of the tags that are read."""
 
 
+Tags = Mapping[str, Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Slice:
     """One image of a series: a file, or a frame of it.
@@ -40,36 +43,38 @@ class Slice:
     Attributes:
         file: Name of the file in its folder or zip file.
         frame: Number of the frame, 0 in a file of one.
-        tags: The tags of the file.
+        tags: The values of the file's tags, by keyword.
         place: Position of the first voxel's centre in mm (3), to left, back and head.
         axes: Directions of rows and columns (2, 3).
         sides: Distance of neighbours along a row and along a column, in mm (2).
+        thickness: Distance to a neighbouring slice as the file states it, in mm, 0 if it does not.
         slope, intercept: From a stored number to a value.
     """
 
     file: str
     frame: int
-    tags: Any = field(repr=False)
+    tags: Tags = field(repr=False)
     place: NDArray[np.float64]
     axes: NDArray[np.float64]
     sides: NDArray[np.float64]
+    thickness: float
     slope: float = 1.0
     intercept: float = 0.0
 
 
-def read_tags(path: Path) -> list[tuple[str, Any]]:
+def read_tags(path: Path) -> list[tuple[str, Tags]]:
     """Return the names of the DICOM files of a series and their tags, in the order of names.
 
     UserError if there is none, a file is damaged, or the extra is not installed.
     """
     pydicom = need("pydicom", "dicom")
-    found = []
+    found: list[tuple[str, Tags]] = []
     with opened(path) as files:
         for name, stream in files:
             with damage_named(path, name), unwarned():
-                found.append(
-                    (name, pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=TAGS))
-                )
+                tags = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)
+                # pydicom converts, and checks, a value when it is asked for.
+                found.append((name, {key: tags[key].value for key in TAGS if key in tags}))
     if not found:
         fail(
             "no DICOM file was found",
@@ -88,10 +93,10 @@ def slices_of(path: Path) -> list[Slice]:
     place in space next to images that have one (screenshots, dose reports) are left out. UserError
     if nothing, or more than one series, remains.
     """
-    series: dict[str, list[tuple[str, Any]]] = {}
+    series: dict[str, list[tuple[str, Tags]]] = {}
     unplaced: list[str] = []
     for name, tags in read_tags(path):
-        if "Rows" not in tags or tags.get("SOPClassUID") in SEGMENTATIONS:
+        if not {"Rows", "Columns"} <= tags.keys() or tags.get("SOPClassUID") in SEGMENTATIONS:
             continue
         if _is_placed(tags):
             series.setdefault(str(tags.get("SeriesInstanceUID", "")), []).append((name, tags))
@@ -112,14 +117,14 @@ def slices_of(path: Path) -> list[Slice]:
         return [each for name, tags in files for each in _slices(name, tags)]
 
 
-def _is_placed(tags: Any) -> bool:
+def _is_placed(tags: Tags) -> bool:
     """True if each image of a file has a place in space. A film's frames share one, or none."""
     if "PerFrameFunctionalGroupsSequence" in tags:
         return True
-    return "ImagePositionPatient" in tags and int(tags.get("NumberOfFrames") or 1) == 1
+    return "ImagePositionPatient" in tags and (tags.get("NumberOfFrames") or 1) == 1
 
 
-def _fail_several(path: Path, series: Sequence[Sequence[tuple[str, Any]]]) -> None:
+def _fail_several(path: Path, series: Sequence[Sequence[tuple[str, Tags]]]) -> None:
     found = [
         f"{tags.get('Modality', '')} series {tags.get('SeriesNumber', '?')}: "
         f"{count(len(files), 'file')}, from {name}"
@@ -135,7 +140,7 @@ def _fail_several(path: Path, series: Sequence[Sequence[tuple[str, Any]]]) -> No
     )
 
 
-def _slices(name: str, tags: Any) -> Iterator[Slice]:
+def _slices(name: str, tags: Tags) -> Iterator[Slice]:
     """Yield the slice of a file, or those of its frames."""
     groups = tags.get("PerFrameFunctionalGroupsSequence")
     if groups is None:
@@ -159,7 +164,7 @@ def _slices(name: str, tags: Any) -> Iterator[Slice]:
 
 
 def _slice(
-    name: str, frame: int, tags: Any, place: Any, turn: Any, measures: Any, values: Any
+    name: str, frame: int, tags: Tags, place: Any, turn: Any, measures: Any, values: Any
 ) -> Slice:
     rows, columns = _numbers(measures, "PixelSpacing", 2)
     slope, intercept = values.get("RescaleSlope"), values.get("RescaleIntercept")
@@ -170,6 +175,7 @@ def _slice(
         _numbers(place, "ImagePositionPatient", 3),
         _numbers(turn, "ImageOrientationPatient", 6).reshape(2, 3),
         np.array([columns, rows]),
+        float(measures.get("SpacingBetweenSlices") or measures.get("SliceThickness") or 0),
         1.0 if slope is None else float(slope),
         0.0 if intercept is None else float(intercept),
     )
