@@ -152,7 +152,10 @@ def test_other_objects_beside_the_series_are_left_out(tmp_path):
     folder = changed(tmp_path, lambda dataset, number: None)
 
     def report(dataset, number):
-        dataset.SeriesInstanceUID = uid("report")
+        dataset.SeriesInstanceUID, dataset.SOPClassUID = (
+            uid("report"),
+            "1.2.840.10008.5.1.4.1.1.88.11",
+        )
         for keyword in ("Rows", "Columns", "PixelData"):
             delattr(dataset, keyword)
 

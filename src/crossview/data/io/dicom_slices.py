@@ -5,7 +5,7 @@ Of each file only the tags below are read: no name, number or date of a patient.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from crossview.core.errors import fail
 from crossview.core.text import count, first_few
 from crossview.data.io.dicom_files import damage_named, opened, unwarned
 from crossview.data.io.extras import need
+from crossview.data.io.scan import COPY_AGAIN
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of DICOM SEG: segments one by one, and as a map of labels."""
@@ -74,7 +75,9 @@ def read_tags(path: Path) -> list[tuple[str, Tags]]:
             with damage_named(path, name), unwarned():
                 tags = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)
                 # pydicom converts, and checks, a value when it is asked for.
-                found.append((name, {key: tags[key].value for key in TAGS if key in tags}))
+                values = {key: tags[key].value for key in TAGS if key in tags}
+                kind = tags.file_meta.get("MediaStorageSOPClassUID", "")
+                found.append((name, {"SOPClassUID": kind, **values}))
     if not found:
         fail(
             "no DICOM file was found",
@@ -94,31 +97,51 @@ def slices_of(path: Path) -> list[Slice]:
     if nothing, or more than one series, remains.
     """
     series: dict[str, list[tuple[str, Tags]]] = {}
-    unplaced: list[str] = []
+    others: list[tuple[str, Tags]] = []
     for name, tags in read_tags(path):
-        if not {"Rows", "Columns"} <= tags.keys() or tags.get("SOPClassUID") in SEGMENTATIONS:
+        if tags["SOPClassUID"] in SEGMENTATIONS:
             continue
         if _is_placed(tags):
             series.setdefault(str(tags.get("SeriesInstanceUID", "")), []).append((name, tags))
         else:
-            unplaced.append(f"{name} ({tags.get('Modality', 'no modality')})")
+            others.append((name, tags))
     if not series:
         fail(
             "the DICOM images have no place in space",
             path,
-            found=first_few(unplaced) or "no images: reports, segmentations or other objects",
+            found=first_few([f"{name} ({tags.get('Modality', '?')})" for name, tags in others])
+            or "segmentations",
             expected="slices with position, orientation and pixel spacing, as of CT, MR or PET",
             fix="give the series of slices; save single X-ray images as PNG or TIFF",
         )
     if len(series) > 1:
         _fail_several(path, list(series.values()))
-    (files,) = series.values()
+    ((uid, files),) = series.items()
+    _check_whole(path, others, uid, {tags["SOPClassUID"] for _, tags in files})
     with damage_named(path, ""), unwarned():
         return [each for name, tags in files for each in _slices(name, tags)]
 
 
+def _check_whole(
+    path: Path, others: Sequence[tuple[str, Tags]], series: str, kinds: Collection[str]
+) -> None:
+    """Raise UserError if a file that is left out is a damaged slice."""
+    for name, tags in others:
+        headless = tags["SOPClassUID"] in kinds and "Rows" not in tags
+        if headless or tags.get("SeriesInstanceUID") == series:
+            fail(
+                "a DICOM file is cut off, damaged or not DICOM",
+                f"{path}/{name}",
+                found="a slice without size or place",
+                expected="a complete DICOM file",
+                fix=COPY_AGAIN,
+            )
+
+
 def _is_placed(tags: Tags) -> bool:
     """True if each image of a file has a place in space. A film's frames share one, or none."""
+    if not {"Rows", "Columns"} <= tags.keys():
+        return False
     if "PerFrameFunctionalGroupsSequence" in tags:
         return True
     return "ImagePositionPatient" in tags and (tags.get("NumberOfFrames") or 1) == 1
