@@ -17,7 +17,7 @@ from crossview.core.errors import fail
 from crossview.data.io import dicom_files
 from crossview.data.io.dicom_files import FOLDER, damage_named, unwarned
 from crossview.data.io.dicom_geometry import Series, stacked
-from crossview.data.io.dicom_slices import Slice, slices_of
+from crossview.data.io.dicom_slices import LITTLE, Slice, slices_of
 from crossview.data.io.extras import need
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import check_finite
@@ -106,6 +106,7 @@ def _scaled(stored: NDArray[Any], of: Slice) -> NDArray[np.float64]:
     if "ModalityLUTSequence" in of.tags:
         tags = need("pydicom.dataset", EXTRA).Dataset()
         tags.ModalityLUTSequence = of.tags["ModalityLUTSequence"]
+        tags.set_original_encoding(False, of.tags[LITTLE])
         looked_up: NDArray[Any] = need("pydicom.pixels", EXTRA).apply_modality_lut(stored, tags)
         return looked_up.astype(np.float64)
     scaled: NDArray[np.float64] = stored.astype(np.float64) * of.slope + of.intercept

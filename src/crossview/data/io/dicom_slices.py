@@ -22,6 +22,12 @@ from crossview.data.io.scan import COPY_AGAIN
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of DICOM SEG: segments one by one, and as a map of labels."""
 
+LITTLE = "little endian"
+"""Key of the order of bytes, next to the tags."""
+
+DICOMDIR = "1.2.840.10008.1.3.10"
+"""Class of a file that lists others."""
+
 TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality"),
     *("FrameOfReferenceUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
@@ -76,8 +82,17 @@ def read_tags(path: Path) -> list[tuple[str, Tags]]:
                 tags = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)
                 # pydicom converts, and checks, a value when it is asked for.
                 values = {key: tags[key].value for key in TAGS if key in tags}
-                kind = tags.file_meta.get("MediaStorageSOPClassUID", "")
-                found.append((name, {"SOPClassUID": kind, **values}))
+                kind = values.get("SOPClassUID", tags.file_meta.get("MediaStorageSOPClassUID"))
+                found.append(
+                    (
+                        name,
+                        {
+                            **values,
+                            "SOPClassUID": str(kind or ""),
+                            LITTLE: tags.original_encoding[1],
+                        },
+                    )
+                )
     if not found:
         fail(
             "no DICOM file was found",
@@ -99,7 +114,7 @@ def slices_of(path: Path) -> list[Slice]:
     series: dict[str, list[tuple[str, Tags]]] = {}
     others: list[tuple[str, Tags]] = []
     for name, tags in read_tags(path):
-        if tags["SOPClassUID"] in SEGMENTATIONS:
+        if tags["SOPClassUID"] in (*SEGMENTATIONS, DICOMDIR):
             continue
         if _is_placed(tags):
             series.setdefault(str(tags.get("SeriesInstanceUID", "")), []).append((name, tags))
@@ -127,8 +142,9 @@ def _check_whole(
 ) -> None:
     """Raise UserError if a file that is left out is a damaged slice."""
     for name, tags in others:
+        uid = str(tags.get("SeriesInstanceUID", ""))
         headless = tags["SOPClassUID"] in kinds and "Rows" not in tags
-        if headless or tags.get("SeriesInstanceUID") == series:
+        if uid in ("", series) or headless:
             fail(
                 "a DICOM file is cut off, damaged or not DICOM",
                 f"{path}/{name}",
