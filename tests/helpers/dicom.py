@@ -7,7 +7,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from crossview.data.io import dicom, volume
+from crossview.data.io import dicom, volume_file
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import Scan
 
@@ -39,7 +39,7 @@ OBLIQUE = straightened(
 
 def read(*paths: Path) -> Scan:
     """Return a scan of one series per channel."""
-    return volume.read(dicom.opened, paths, len(paths))
+    return volume_file.read(dicom.opened, paths, len(paths))
 
 
 def read_header(path: Path) -> Header:

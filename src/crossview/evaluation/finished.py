@@ -24,6 +24,7 @@ NOT_IDENTITY = frozenset(
         "training.device",
         "training.precision",
         "training.compile",
+        "training.parallel",
         "training.deterministic",
         "training.workers",
         "training.memory_gb",

@@ -109,7 +109,11 @@ def origin_of(
     for name, value in weights.items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    table = {key: value for key, value in inference.items() if key != "batch"}
+    # Equal windows are what folders of earlier versions record by saying nothing.
+    silent = {"batch": inference.get("batch"), "window": "uniform"}
+    table = {
+        key: value for key, value in inference.items() if key not in silent or value != silent[key]
+    }
     return {"method": method, "step": step, "weights": digest.hexdigest()[:16], "inference": table}
 
 

@@ -13,10 +13,11 @@ from crossview.core.errors import UserError, fail
 from crossview.core.progress import Progress
 from crossview.data.io.scan import check_finite
 from crossview.data.preprocess import Preprocessing
+from crossview.inference.assembly import MapName
 from crossview.inference.files import predict_files
 from crossview.inference.items import ArrayItem
 from crossview.inference.origin import origin_of
-from crossview.inference.outputs import MapName, Outputs
+from crossview.inference.outputs import Outputs
 from crossview.inference.predict import Prediction, Predictor
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.runs.run import Run, make_predictor, stored_precision

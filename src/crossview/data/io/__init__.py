@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import Problem, UserError, fail
 from crossview.core.text import first_few
-from crossview.data.io import dicom, extras, h5, image, metaimage, nifti, nrrd, volume
+from crossview.data.io import dicom, extras, h5, image, metaimage, nifti, nrrd, volume_file
 from crossview.data.io.dicom_files import FOLDER, file_name
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import Scan
+from crossview.data.io.volumes import Stored
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     read: Callable[[Sequence[Path], int], Scan]
-    write: Callable[[Path, Mapping[str, NDArray[Any]], Header], None]
+    write: Callable[[Path, Mapping[str, Stored], Header], None]
     read_header: Callable[[Path], Header]
     read_label: Callable[[Path, Header, Path], NDArray[np.uint8]]
     equal_channels: Callable[[Path], bool] = lambda path: True
@@ -69,8 +69,8 @@ class Format:
 def _volumes(
     name: str,
     suffixes: tuple[str, ...],
-    opened: volume.Opener,
-    write: Callable[[Path, Mapping[str, NDArray[Any]], Header], None],
+    opened: volume_file.Opener,
+    write: Callable[[Path, Mapping[str, Stored], Header], None],
     module: str = "",
     extra: str = "",
 ) -> Format:
@@ -78,10 +78,10 @@ def _volumes(
     return Format(
         name,
         suffixes,
-        partial(volume.read, opened),
+        partial(volume_file.read, opened),
         write,
         lambda path: opened(path).header,
-        partial(volume.read_label, opened),
+        partial(volume_file.read_label, opened),
         module=module,
         extra=extra,
     )

@@ -22,7 +22,8 @@ from crossview.core.files import written_whole
 from crossview.data.io import scan
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import check_finite
-from crossview.data.io.volume import DEFLATE_LIMIT, check_geometry, check_stored
+from crossview.data.io.volume_file import DEFLATE_LIMIT, check_geometry, check_stored
+from crossview.data.io.volumes import Stored
 
 SUFFIXES = (".mha", ".mhd")
 
@@ -196,9 +197,10 @@ def damage_named(path: Path) -> AbstractContextManager[None]:
     return scan.damage_named(path, "a MetaImage file")
 
 
-def write(path: Path, arrays: Mapping[str, NDArray[Any]], header: Header) -> None:
+def write(path: Path, arrays: Mapping[str, Stored], header: Header) -> None:
     """Write one array (X, Y, Z) or (K, X, Y, Z) on the grid of a scan of any format."""
-    (array,) = arrays.values()
+    # Channels are next to each other, so all of them are needed at once.
+    (array,) = map(np.asarray, arrays.values())
     assert header.affine is not None  # volumes have one
     affine = LPS @ header.affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,8 @@ from crossview.data.io import nifti_file
 from crossview.data.io.geometry import Header
 from crossview.data.io.nifti_file import NiftiFile, damage_named
 from crossview.data.io.scan import check_finite
-from crossview.data.io.volume import check_geometry, is_valid
+from crossview.data.io.volume_file import check_geometry, is_valid
+from crossview.data.io.volumes import Stored, volumes_of
 
 SUFFIXES = (".nii.gz", ".nii")
 
@@ -57,15 +57,15 @@ def opened(path: Path) -> NiftiVolume:
     return NiftiVolume(nifti_file.opened(path))
 
 
-def write(path: Path, arrays: Mapping[str, NDArray[Any]], header: Header) -> None:
+def write(path: Path, arrays: Mapping[str, Stored], header: Header) -> None:
     """Write one array (X, Y, Z) or (K, X, Y, Z) on the grid of a scan of any format.
 
     A prediction for a NIfTI scan keeps the scan's geometry, units and version as they are stored.
     """
     (array,) = arrays.values()
     # The first three axes of NIfTI are space, so the classes of a map come fourth.
-    last = array if array.ndim == 3 else np.moveaxis(array, 0, -1)
+    shape = (*header.shape, *array.shape[:-3])
     if isinstance(header.native, NiftiFile):
-        header.native.write_like(path, last)
+        header.native.write_like(path, shape, array.dtype, volumes_of(array))
     else:
-        nifti_file.write_placed(path, last, header.affine)
+        nifti_file.write_placed(path, shape, array.dtype, volumes_of(array), header.affine)

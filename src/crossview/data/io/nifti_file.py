@@ -5,18 +5,19 @@ from __future__ import annotations
 import gzip
 import logging
 import math
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from crossview.core.errors import fail
 from crossview.core.files import written_whole
 from crossview.data.io import scan
-from crossview.data.io.volume import DEFLATE_LIMIT, check_stored
+from crossview.data.io.volume_file import DEFLATE_LIMIT, check_stored
 
 GZIP = b"\x1f\x8b"
 """First bytes of a gzip file."""
@@ -111,32 +112,51 @@ class NiftiFile:
         most = self.path.stat().st_size * (DEFLATE_LIMIT if is_zipped(self.path) else 1)
         check_stored(self.path, shape, channels, self.dtype, stored=self.stored_shape, most=most)
 
-    def write_like(self, path: Path, array: NDArray[Any]) -> None:
-        """Write an array (X, Y, Z[, K]) with the geometry, units and version of this file."""
+    def write_like(
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        volumes: Iterable[NDArray[Any]],
+    ) -> None:
+        """Write volumes (X, Y, Z) with the geometry, units and version of this file.
+
+        ``shape`` is (X, Y, Z), or (X, Y, Z, K) for K volumes.
+        """
         written = self.header.copy()
-        written.set_data_dtype(array.dtype)
+        written.set_data_dtype(dtype)
         for field, value in RESET.items():
             written[field] = value
         written["pixdim"][4:] = 1
         # Without an affine, nibabel keeps the header's geometry: both forms and their codes.
-        _write(path, self.image_class(array, None, written))
+        image = self.image_class(np.broadcast_to(np.zeros((), dtype), shape), None, written)
+        _write(path, image, volumes)
 
 
-def write_placed(path: Path, array: NDArray[Any], affine: NDArray[np.float64] | None) -> None:
-    """Write an array (X, Y, Z[, K]) with a voxel-to-world matrix in mm, as both forms."""
+def write_placed(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    volumes: Iterable[NDArray[Any]],
+    affine: NDArray[np.float64] | None,
+) -> None:
+    """Write volumes with a voxel-to-world matrix in mm, as both forms; otherwise `write_like`."""
     import nibabel
 
-    image: Any = nibabel.Nifti1Image(array, affine)  # type: ignore[no-untyped-call]
+    none: Any = np.broadcast_to(np.zeros((), dtype), shape)
+    image: Any = nibabel.Nifti1Image(none, affine)  # type: ignore[no-untyped-call]
     image.set_sform(affine, SCANNER)
     image.set_qform(affine, SCANNER)
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = RESET["descrip"]
-    _write(path, image)
+    _write(path, image, volumes)
 
 
-def _write(path: Path, image: Any) -> None:
-    from nibabel.fileholders import FileHolder
-
+def _write(path: Path, image: Any, volumes: Iterable[NDArray[Any]]) -> None:
+    """Write the header of an image and the volumes (X, Y, Z) that are its voxels."""
+    image.update_header()
+    image.header.set_slope_inter(1, 0)
+    kind = image.header.get_data_dtype()
     with written_whole(path) as part, part.open("wb") as raw:
         packed = (
             gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0)
@@ -144,8 +164,11 @@ def _write(path: Path, image: Any) -> None:
             else nullcontext(raw)
         )
         with packed as file:
-            holder = FileHolder(fileobj=file)
-            image.to_file_map({"header": holder, "image": holder})
+            image.header.write_to(file)
+            # Plane by plane in the file's order, x fastest: no second copy of a large map.
+            for volume in volumes:
+                for plane in np.moveaxis(volume, -1, 0):
+                    file.write(plane.astype(kind, copy=False).tobytes(order="F"))
 
 
 def opened(path: Path) -> NiftiFile:

@@ -24,7 +24,8 @@ from crossview.data.io import scan
 from crossview.data.io.extras import need
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import check_finite
-from crossview.data.io.volume import DEFLATE_LIMIT, check_geometry, check_stored
+from crossview.data.io.volume_file import DEFLATE_LIMIT, check_geometry, check_stored
+from crossview.data.io.volumes import Stored, volumes_of
 
 MODULE, EXTRA = "nrrd", "formats"
 
@@ -212,7 +213,7 @@ def damage_named(path: Path) -> AbstractContextManager[None]:
 
 def write(
     path: Path,
-    arrays: Mapping[str, NDArray[Any]],
+    arrays: Mapping[str, Stored],
     header: Header,
     pairs: Mapping[str, str] | None = None,
 ) -> None:
@@ -226,13 +227,13 @@ def write(
     directions = [_vector(affine[:3, axis]) for axis in range(3)]
     kinds = ["domain"] * 3
     if array.ndim == 4:
-        directions, kinds = ["none", *directions], ["list", *kinds]
+        directions, kinds = [*directions, "none"], [*kinds, "list"]
     lines = [
         "NRRD0005",
         f"type: {TYPES[array.dtype.name]}",
         f"dimension: {array.ndim}",
         f"space: {LPS}",
-        f"sizes: {' '.join(map(str, array.shape))}",
+        f"sizes: {' '.join(map(str, (*header.shape, *array.shape[:-3])))}",
         f"space directions: {' '.join(directions)}",
         f"kinds: {' '.join(kinds)}",
         "endian: little",
@@ -241,10 +242,13 @@ def write(
         *(f"{key}:={_escaped(value)}" for key, value in (pairs or {}).items()),
     ]
     packed = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    little = array.dtype.newbyteorder("<")
     with written_whole(path) as part, part.open("wb") as file:
         file.write("\n".join([*lines, "", ""]).encode("utf-8"))
-        file.write(packed.compress(little.tobytes(order="F")) + packed.flush())
+        for volume in volumes_of(array):
+            for plane in np.moveaxis(volume, -1, 0):  # in the file's order, x fastest
+                file.write(packed.compress(plane.astype(little, copy=False).tobytes(order="F")))
+        file.write(packed.flush())
 
 
 def _vector(numbers: NDArray[np.float64]) -> str:
