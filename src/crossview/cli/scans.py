@@ -103,7 +103,8 @@ def predict(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT...", help="Scans (NIfTI, NRRD, MetaImage, DICOM, PNG, TIFF, h5), or folders."
+            metavar="INPUT...",
+            help="Scans (NIfTI, NRRD, MetaImage, DICOM, PNG, TIFF, h5), or folders of them.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the predictions.")],
