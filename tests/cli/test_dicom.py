@@ -7,9 +7,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 from tests.helpers.command import crossview, sets
-from tests.helpers.dicom import OBLIQUE, PATIENT, uid, write_series
+from tests.helpers.dicom import OBLIQUE, PATIENT, read_header, uid, write_series
 from tests.helpers.made_folder import scan, write_nifti
 
+from crossview.data.io.dicom_seg import read as read_seg
 from crossview.data.sources.folder import find_cases
 
 SHAPE = (16, 14, 12)
@@ -78,6 +79,24 @@ def test_a_set_with_dicom_is_checked_trained_on_and_predicted(capsys, tmp_path):
     assert code == 2
     assert "1 missing slice" in err
     assert [path.name for path in (out / "b").glob("*.nii.gz")] == ["case0.nii.gz"]
+    seg = ("--format", "dicom-seg", "--entropy")
+    inputs = root / "images" / "case0", root / "images" / "case1.zip"
+    code, text, err = crossview(capsys, "predict", run, *inputs, "--out", tmp_path / "seg", *seg)
+    assert code == 0, err
+    assert text.split() == [str(tmp_path / "seg" / f"case{number}.dcm") for number in (0, 1)]
+    assert (tmp_path / "seg" / "entropy" / "case1.nii.gz").exists()
+    for number, source in enumerate(inputs):
+        names, label = read_seg(tmp_path / "seg" / f"case{number}.dcm", read_header(source))
+        assert names == ("class 1", "class 2")
+        np.testing.assert_array_equal(
+            label, nib.load(out / "all" / f"case{number}.nii.gz").get_fdata()
+        )
+    inputs = root / "images" / "case2.nii.gz", root / "images" / "case0"
+    code, _, err = crossview(capsys, "predict", run, *inputs, "--out", tmp_path / "no", *seg)
+    assert code == 2
+    assert "this format is written for DICOM scans only" in err
+    assert "case2.nii.gz" in err
+    assert not (tmp_path / "no").exists()
     written = [path for path in (*run.rglob("*"), *out.rglob("*")) if path.is_file()]
     assert len(written) > 15
     content = b"".join(path.read_bytes() for path in written) + "".join(printed).encode()

@@ -122,6 +122,15 @@ def predict(
         bool, flag("--resume", "Keep existing predictions, and make the missing ones.")
     ] = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace existing predictions.")] = False,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Format of the labels: dicom-seg, for DICOM scans. By default the scan's, or "
+            "NIfTI.",
+        ),
+    ] = None,
     device: Device = "auto",
     plugin: Plugin = None,
 ) -> None:
@@ -145,6 +154,7 @@ def predict(
                 flips=flips or None,
                 resume=resume,
                 overwrite=overwrite,
+                form=form,
                 device=device,
                 progress=progress,
                 done=written.append,

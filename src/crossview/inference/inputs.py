@@ -22,6 +22,7 @@ from crossview.data.io import (
 )
 from crossview.data.io.dicom_files import FOLDER, file_name, holds_dicom
 from crossview.data.io.geometry import Header, Orientation
+from crossview.data.io.segments import Segments
 from crossview.data.io.volumes import Stored, Volumes
 from crossview.data.padding import Box
 from crossview.data.preprocess import Preprocessing
@@ -59,10 +60,23 @@ class Input:
     shape: tuple[int, ...]
     box: Box = ()
 
-    def write(self, arrays: Mapping[str, Stored], files: Mapping[str, Path]) -> None:
+    def write(
+        self,
+        arrays: Mapping[str, Stored],
+        files: Mapping[str, Path],
+        segments: Segments | None = None,
+    ) -> None:
         """Write the arrays of a prediction to the files of their names, on the scan's own grid.
 
-        "label" is uint8 (*S), "probability" float32 (K, *S), the other maps float32 (*S).
+        Args:
+            arrays: "label" is uint8 (*S), "probability" float32 (K, *S), the other maps
+                float32 (*S).
+            files: The file of each array.
+            segments: How to write the label, if not in the format of the maps.
+
+        Raises:
+            UserError: If the scan lacks what the label's format needs.
+            OSError: If a file can't be written.
         """
         undo = self.orientation.undo
         stored: dict[str, Stored] = {
@@ -71,7 +85,10 @@ class Input:
         }
         for file in dict.fromkeys(files.values()):
             of_file = {name: stored[name] for name in files if files[name] == file}
-            self.scan.written_as[0].write(file, of_file, self.header)
+            if segments is not None and "label" in of_file:
+                segments.write(file, np.asarray(of_file["label"]), self.header)
+            else:
+                self.scan.written_as[0].write(file, of_file, self.header)
 
 
 def read_input(

@@ -43,7 +43,7 @@ def source_images(dataset) -> list[list[str]]:
 
 
 def test_a_seg_holds_what_a_viewer_needs(tmp_path, series):
-    write(tmp_path / "l.dcm", label(), series.native, NAMES, COLOURS, "cml")
+    write(tmp_path / "l.dcm", label(), series, NAMES, COLOURS, "cml")
     found = pydicom.dcmread(tmp_path / "l.dcm")
     slices = {
         tuple(map(float, each.tags["ImagePositionPatient"])): each.tags["SOPInstanceUID"]
@@ -84,7 +84,7 @@ def test_a_seg_holds_what_a_viewer_needs(tmp_path, series):
 
 def test_others_read_the_same_voxels_at_the_same_places(tmp_path, series):
     values = label()
-    write(tmp_path / "l.dcm", values, series.native, NAMES, COLOURS)
+    write(tmp_path / "l.dcm", values, series, NAMES, COLOURS)
     volume = highdicom.seg.segread(tmp_path / "l.dcm").get_volume(combine_segments=True)
     points = np.argwhere(volume.array)
     places = volume.map_indices_to_reference(points) * (-1, -1, 1)
@@ -103,14 +103,14 @@ def test_others_read_the_same_voxels_at_the_same_places(tmp_path, series):
 def test_a_seg_comes_back_as_a_label_on_the_scan_s_grid(tmp_path, series):
     for number, values in enumerate((label(), label(0, 5), label(3, 5), np.zeros_like(label()))):
         path = tmp_path / f"{number}.dcm"
-        write(path, values, series.native, NAMES, COLOURS)
+        write(path, values, series, NAMES, COLOURS)
         names, found = read(path, series)
         assert names == ("liver", "Tumor, größer")
         np.testing.assert_array_equal(found, as_numbers(values))
 
 
 def test_a_seg_fits_the_same_scan_as_nifti_in_any_storage(tmp_path, series):
-    write(tmp_path / "l.dcm", label(), series.native, NAMES, COLOURS)
+    write(tmp_path / "l.dcm", label(), series, NAMES, COLOURS)
     turned = OBLIQUE[:, [2, 0, 1, 3]] @ np.diag([1, -1, 1, 1])
     turned[:3, 3] += OBLIQUE[:3, 0] * (SHAPE[0] - 1)
     scan = replace(series, shape=(5, 7, 6), affine=turned, native=None)
@@ -120,7 +120,7 @@ def test_a_seg_fits_the_same_scan_as_nifti_in_any_storage(tmp_path, series):
 
 def test_frames_of_an_enhanced_source_are_named(tmp_path):
     series = read_header(write_enhanced(tmp_path / "e.dcm", STORED, [2, 0, 4, 1, 3]))
-    write(tmp_path / "l.dcm", label(), series.native, NAMES, COLOURS)
+    write(tmp_path / "l.dcm", label(), series, NAMES, COLOURS)
     _, found = read(tmp_path / "l.dcm", series)
     np.testing.assert_array_equal(found, as_numbers(label()))
     frames = pydicom.dcmread(tmp_path / "l.dcm").PerFrameFunctionalGroupsSequence
@@ -139,7 +139,7 @@ def test_an_anonymised_source_has_an_anonymous_seg(tmp_path):
         del dataset.ReferringPhysicianName, dataset.PositionReferenceIndicator
 
     series = read_header(write_series(tmp_path / "s", STORED, change=anonymous))
-    write(tmp_path / "l.dcm", label(), series.native, NAMES, COLOURS)
+    write(tmp_path / "l.dcm", label(), series, NAMES, COLOURS)
     assert str(pydicom.dcmread(tmp_path / "l.dcm").PatientName) == ""
     np.testing.assert_array_equal(read(tmp_path / "l.dcm", series)[1], as_numbers(label()))
 
@@ -150,7 +150,7 @@ def test_without_a_frame_of_reference_no_seg_is_written(tmp_path):
 
     series = read_header(write_series(tmp_path / "s", STORED, change=nowhere))
     with pytest.raises(UserError, match="no frame of reference"):
-        write(tmp_path / "l.dcm", label(), series.native, NAMES, COLOURS)
+        write(tmp_path / "l.dcm", label(), series, NAMES, COLOURS)
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
@@ -170,17 +170,17 @@ def moved(header, steps):
     ids=["space", "between", "beyond"],
 )
 def test_a_seg_of_another_scan_is_refused(tmp_path, series, of_scan, what):
-    write(tmp_path / "l.dcm", label(), series.native, NAMES, COLOURS)
+    write(tmp_path / "l.dcm", label(), series, NAMES, COLOURS)
     scan = of_scan(series, tmp_path)
     with pytest.raises(UserError, match=what):
         read(tmp_path / "l.dcm", scan)
 
 
 def test_names_that_repeat_and_voxels_of_two_segments_are_refused(tmp_path, series):
-    write(tmp_path / "l.dcm", label(), series.native, {1: "liver", 5: "liver"}, COLOURS)
+    write(tmp_path / "l.dcm", label(), series, {1: "liver", 5: "liver"}, COLOURS)
     with pytest.raises(UserError, match="two segments have the same name"):
         read(tmp_path / "l.dcm", series)
-    write(tmp_path / "o.dcm", label(), series.native, NAMES, COLOURS)
+    write(tmp_path / "o.dcm", label(), series, NAMES, COLOURS)
     dataset = pydicom.dcmread(tmp_path / "o.dcm")
     frames = np.unpackbits(np.frombuffer(dataset.PixelData, np.uint8), bitorder="little")
     frames = frames[: 5 * 42].reshape(5, 42)

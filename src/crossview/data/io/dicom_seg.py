@@ -23,6 +23,7 @@ from crossview.data.io.dicom_geometry import TO_RAS, Series
 from crossview.data.io.dicom_slices import SEGMENTATIONS, read_tags
 from crossview.data.io.extras import need
 from crossview.data.io.geometry import Header
+from crossview.data.io.palette import Colour
 
 LONGEST_LABEL = 64
 """Characters of a segment's label."""
@@ -33,16 +34,14 @@ MAY_BE_EMPTY = (
 )
 """Tags of the source that its SEG repeats, empty if need be."""
 
-Colour = tuple[int, int, int]
-
 
 def write(
     path: Path,
     label: NDArray[np.uint8],
-    series: Series,
+    header: Header,
     names: Mapping[int, str],
     colours: Mapping[int, Colour],
-    model: str = "crossview",
+    method: str = "crossview",
 ) -> None:
     """Write a label on the grid of a series as DICOM SEG, one segment per class.
 
@@ -51,13 +50,16 @@ def write(
     Args:
         path: The file.
         label: Values (columns, rows, slices).
-        series: The source.
+        header: The scan's, a series.
         names: Name of each value but the background's, in the order of the segments.
         colours: Red, green and blue of each, 0 to 255.
-        model: Name of what made the label.
+        method: Name of the method that made the label.
+
+    Raises:
+        UserError: If the series states no frame of reference.
     """
     highdicom = need("highdicom", "dicom")
-    sources, order = _sources(series)
+    sources, order = _sources(header.native)
     masks = np.zeros((len(order), *label.shape[1::-1]), np.uint8)
     for number, value in enumerate(names, 1):
         masks[(label == value).T[order]] = number
@@ -67,7 +69,7 @@ def write(
             pixel_array=masks,
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[
-                _description(number, names[value], colours[value], model)
+                _description(number, names[value], colours[value], method)
                 for number, value in enumerate(names, 1)
             ],
             series_instance_uid=highdicom.UID(),
@@ -80,7 +82,7 @@ def write(
             device_serial_number="1",
             omit_empty_frames=bool(masks.any()),
             content_label="SEGMENTATION",
-            series_description=f"Segmentation by {model}"[:LONGEST_LABEL],
+            series_description=f"Segmentation by {method}"[:LONGEST_LABEL],
         )
         segmentation.save_as(part)
 
@@ -112,7 +114,7 @@ def _sources(series: Series) -> tuple[list[Any], NDArray[np.intp]]:
     return sources, np.array(order)
 
 
-def _description(number: int, name: str, colour: Colour, model: str) -> Any:
+def _description(number: int, name: str, colour: Colour, method: str) -> Any:
     """Return a segment. Its code is that of an unspecified tissue: its label says what it is."""
     highdicom = need("highdicom", "dicom")
     codes = need("pydicom.sr.codedict", "dicom").codes
@@ -123,7 +125,7 @@ def _description(number: int, name: str, colour: Colour, model: str) -> Any:
         segmented_property_type=codes.SCT.Tissue,
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name=model, family=codes.DCM.ArtificialIntelligence, version=VERSION
+            name=method, family=codes.DCM.ArtificialIntelligence, version=VERSION
         ),
         display_color=highdicom.color.CIELabColor.from_rgb(*colour),
     )
