@@ -221,7 +221,7 @@ def test_one_channel_is_named_as_in_training(tmp_path):
 def test_images_of_other_formats_are_named(predict, tmp_path):
     nifti_file(tmp_path / "scans" / "a.nii", values())
     (tmp_path / "scans" / "h.img").mkdir()
-    others = ["b.mgz", "c.hdr", "c.img", "d.JPG", "e.dcm", "f.img.gz", ".g.mgz"]
+    others = ["b.mgz", "c.hdr", "c.img", "d.JPG", "e.bmp", "f.img.gz", ".g.mgz"]
     for name in (*others, "notes.txt", "a.json"):
         (tmp_path / "scans" / name).touch()
     remarks = []

@@ -177,7 +177,9 @@ def _write(
         return Problem(what, where, fix=fix)
     try:
         out.note_origin(files["label"])
-        item.write(out.arrays(prediction), files)
+        item.write(out.arrays(prediction), files, out.segments)
+    except UserError as error:
+        return error.problems[0]
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EFBIG)
         fix = FIXES[errno.ENOSPC] if full else "choose another folder"

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from crossview.core.errors import Problem, UserError, fail
 from crossview.core.text import first_few
-from crossview.data.io import extras, h5, image, metaimage, nifti, nrrd, volume_file
+from crossview.data.io import dicom, extras, h5, image, metaimage, nifti, nrrd, volume_file
+from crossview.data.io.dicom_files import FOLDER, file_name
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import Scan
 from crossview.data.io.volumes import Stored
@@ -92,6 +93,7 @@ FORMATS = (
     NIFTI,
     _volumes("NRRD", nrrd.SUFFIXES, nrrd.opened, nrrd.write, nrrd.MODULE, nrrd.EXTRA),
     _volumes("MetaImage", metaimage.SUFFIXES, metaimage.opened, metaimage.write),
+    _volumes("DICOM", dicom.SUFFIXES, dicom.opened, nifti.write, dicom.MODULE, dicom.EXTRA),
     Format(
         "h5",
         h5.SUFFIXES,
@@ -121,7 +123,7 @@ UNPUBLISHED = tuple(suffix for suffix, each in BY_SUFFIX.items() if not each.pub
 """Suffixes of the scans and labels of a user's own data set."""
 
 FOREIGN = (
-    *(".hdr", ".img", ".mgh", ".mgz", ".mnc", ".dcm", ".ima"),
+    *(".hdr", ".img", ".mgh", ".mgz", ".mnc", ".ima"),
     *(".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", ".npz"),
 )
 """Suffixes of images in formats that are not read."""
@@ -144,8 +146,9 @@ class ScanFiles:
 
         ITK and nibabel open no file with such a suffix.
         """
-        name, lower = split_name(self.files[0].name)
-        suffix = self.files[0].name[len(name) :]
+        file = file_name(self.files[0])
+        name, lower = split_name(file)
+        suffix = file[len(name) :]
         return suffix if suffix.isupper() else lower
 
     @property
@@ -163,7 +166,7 @@ class ScanFiles:
     @property
     def numbered(self) -> bool:
         """True if its file names end in channel numbers that are not part of its name."""
-        return split_name(self.files[0].name)[0] != self.name
+        return split_name(file_name(self.files[0]))[0] != self.name
 
     def read_label(self) -> NDArray[np.uint8]:
         """Read the classes of the label as the scan is stored, uint8 (*S).
@@ -172,7 +175,7 @@ class ScanFiles:
         """
         assert self.label is not None  # only labelled scans are asked
         header = self.format.read_header(self.files[0])
-        reader = BY_SUFFIX[split_name(self.label.name)[1]]
+        reader = BY_SUFFIX[split_name(file_name(self.label))[1]]
         return reader.read_label(self.label, header, self.files[0])
 
     def read(self, channels: int) -> Scan:
@@ -194,16 +197,25 @@ class ScanFiles:
 
 
 def split_name(file: str) -> tuple[str, str]:
-    """Return a file's name without suffix, and its lower-case suffix, "" if it is no scan's."""
+    """Return a file's name without suffix, and its lower-case suffix, "" if it is no scan's.
+
+    file: By :func:`file_name`, if it may be the folder of a DICOM series.
+    """
     suffix = next((suffix for suffix in BY_SUFFIX if file.lower().endswith(suffix)), "")
     return file[: len(file) - len(suffix)], suffix
+
+
+def listed_suffixes(suffixes: Iterable[str]) -> str:
+    """Return what scans are, for messages."""
+    files = ", ".join(suffix for suffix in suffixes if suffix != FOLDER)
+    return f"files {files}, or folders of DICOM files"
 
 
 def absent_libraries(files: Iterable[Path]) -> list[Problem]:
     """Return a problem per library that some of these files need and that is not installed."""
     by_module: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for file in files:
-        found = BY_SUFFIX.get(split_name(file.name)[1])
+        found = BY_SUFFIX.get(split_name(file_name(file))[1])
         if found is not None and found.module:
             by_module[found.module, found.extra].append(file)
     return [
@@ -220,7 +232,7 @@ def is_foreign(file: str) -> bool:
 
 def is_numbered(file: Path, name: str) -> bool:
     """True if a file's name is that of its scan with a channel number, <name>_0000."""
-    match = CHANNEL.fullmatch(split_name(file.name)[0])
+    match = CHANNEL.fullmatch(split_name(file_name(file))[0])
     return match is not None and match["name"] == name
 
 
@@ -252,13 +264,13 @@ def group_scans(
 
 
 def _scan(file: Path) -> ScanFiles:
-    return ScanFiles(split_name(file.name)[0], (file,))
+    return ScanFiles(split_name(file_name(file))[0], (file,))
 
 
 def _channels(file: Path, channels: int) -> int:
     """Return the number of channels in a file; 1 if it can't be read, or a model has one."""
     try:
-        return BY_SUFFIX[split_name(file.name)[1]].read_header(file).channels if channels > 1 else 1
+        return _scan(file).format.read_header(file).channels if channels > 1 else 1
     except UserError:
         return 1
 
@@ -274,7 +286,7 @@ def by_channel(
     groups: dict[tuple[Path, str, str], dict[int, Path]] = defaultdict(dict)
     others = []
     for file in files:
-        name, suffix = split_name(file.name)
+        name, suffix = split_name(file_name(file))
         match = CHANNEL.fullmatch(name)
         if match is None:
             others.append(file)

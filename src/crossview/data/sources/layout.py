@@ -22,6 +22,7 @@ from crossview.data.io import (
     missing_channels,
     split_name,
 )
+from crossview.data.io.dicom_files import FOLDER, file_name
 from crossview.data.sources import numbering
 from crossview.data.sources.lists import no_file
 from crossview.data.sources.unread import SCANS, Unread, unread
@@ -147,7 +148,7 @@ def _scans(
         if name not in scans:
             continue
         scan = scans[name]
-        if BY_SUFFIX[split_name(label.name)[1]].flat == scan.format.flat:
+        if BY_SUFFIX[split_name(file_name(label))[1]].flat == scan.format.flat:
             scans[name] = replace(scan, label=label)
         else:
             layout.note(
@@ -190,7 +191,7 @@ def _by_name(folder: Path, layout: Layout) -> tuple[dict[str, Path], Unread]:
     files: dict[str, Path] = {}
     odd = []
     for path in sorted(_entries(folder, layout)):
-        name, suffix = split_name(path.name)
+        name, suffix = split_name(file_name(path))
         if path.name.startswith("."):
             continue
         if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in path.name):
@@ -203,7 +204,7 @@ def _by_name(folder: Path, layout: Layout) -> tuple[dict[str, Path], Unread]:
             )
         elif suffix not in UNPUBLISHED or not name:
             odd.append(path)
-        elif not path.is_file():
+        elif not (path.is_file() or suffix == FOLDER):
             layout.problems += no_file(path)
         elif name in files:
             layout.note(
@@ -240,7 +241,7 @@ def _by_case(files: Mapping[str, Path], layout: Layout) -> dict[str, ScanFiles]:
     """Return one scan per group of files <case>_0000, <case>_0001, ..."""
     groups, others = by_channel(files.values())
     for path in others:
-        name = split_name(path.name)[0]
+        name = split_name(file_name(path))[0]
         layout.note(
             "the file name has no channel number",
             path,

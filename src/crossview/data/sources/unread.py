@@ -10,9 +10,9 @@ from pathlib import Path
 
 from crossview.core.errors import Problem
 from crossview.core.text import count, first_few
-from crossview.data.io import CHANNEL, UNPUBLISHED, is_foreign, split_name
+from crossview.data.io import CHANNEL, UNPUBLISHED, is_foreign, listed_suffixes, split_name
 
-SCANS = f"files {', '.join(UNPUBLISHED)}"
+SCANS = listed_suffixes(UNPUBLISHED)
 
 CONVERT = "convert volumes to NIfTI, and 2D images to PNG or TIFF"
 
@@ -99,8 +99,7 @@ class Unread:
         inner = first.relative_to(self.folder)
         new = "_".join((*inner.parent.parts, inner.name))
         if is_foreign(first.name):
-            slices = " (a DICOM series becomes one file per scan, for example with dcm2niix)"
-            return f"{CONVERT}{slices}; give each scan a name of its own in {self.folder.name}/"
+            return f"{CONVERT}; give each scan a name of its own in {self.folder.name}/"
         here = f"{self.folder.name}/ under a name of its own"
         return f"move or link each file to {here}, such as {new}; its label has the same name"
 
