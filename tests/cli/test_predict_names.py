@@ -74,12 +74,12 @@ def test_a_stopped_run_of_two_channels_predicts_what_it_was_trained_on(capsys, t
 def test_a_prediction_is_named_like_the_labels_of_training(capsys, tmp_path, steps):
     make_folder(tmp_path, images="imagesTr", labels="labelsTr", channel="_0000")
     write_nifti(tmp_path / "imagesTs" / "p7_0000.nii.gz", scan(7)[0])
-    (tmp_path / "imagesTs" / "p9.mha").touch()
+    (tmp_path / "imagesTs" / "p9.mgz").touch()
     run = trained(capsys, tmp_path, *steps)
     write_nifti(tmp_path / "p8.nii.gz", scan(8)[0])
     names, err = predicted(capsys, run, tmp_path / "imagesTs", tmp_path / "p8.nii.gz")
     assert names == ["p7.nii.gz", "p8.nii.gz"]
-    assert f"remark: {tmp_path / 'imagesTs'}: 1 file is skipped (p9.mha): convert" in err.replace(
+    assert f"remark: {tmp_path / 'imagesTs'}: 1 file is skipped (p9.mgz): convert" in err.replace(
         "\n", " "
     )
     assert np.array_equal(nib.load(tmp_path / "predictions" / "p7.nii.gz").affine, AFFINE)

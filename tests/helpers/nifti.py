@@ -5,6 +5,10 @@ import numpy as np
 import pytest
 from tests.helpers.made_folder import scan
 
+from crossview.data.io import NIFTI, ScanFiles
+
+read, read_header = NIFTI.read, NIFTI.read_header
+
 IMAGE, _ = scan(1)
 
 FORM = np.array([[-0.5, 0, 0, 10], [0, 0.5, 0, -20], [0, 0, 2, 30], [0, 0, 0, 1]])
@@ -30,6 +34,11 @@ def stored(path, image=IMAGE, sform=None, qform=None, codes=(1, 1), kind=nib.Nif
         header[field] = value
     path.write_bytes(header.binaryblock + content[len(header.binaryblock) :])
     return path
+
+
+def read_label(path, scan_file):
+    """Return the classes of a label, as a folder's labels are read."""
+    return ScanFiles("scan", (scan_file,), path).read_label()
 
 
 def place_by_itk(path):

@@ -221,17 +221,17 @@ def test_one_channel_is_named_as_in_training(tmp_path):
 def test_images_of_other_formats_are_named(predict, tmp_path):
     nifti_file(tmp_path / "scans" / "a.nii", values())
     (tmp_path / "scans" / "h.img").mkdir()
-    others = ["b.mha", "c.hdr", "c.img", "d.JPG", "e.dcm", "f.img.gz", ".g.mha"]
+    others = ["b.mgz", "c.hdr", "c.img", "d.JPG", "e.bmp", "f.img.gz", ".g.mgz"]
     for name in (*others, "notes.txt", "a.json"):
         (tmp_path / "scans" / name).touch()
     remarks = []
     predict([tmp_path / "scans"], tmp_path / "out", remark=remarks.append)
     (line,) = remarks
-    assert line.startswith(f"{tmp_path / 'scans'}: 6 files are skipped (b.mha, c.hdr, ")
+    assert line.startswith(f"{tmp_path / 'scans'}: 6 files are skipped (b.mgz, c.hdr, ")
     assert "convert volumes to NIfTI" in line
     (tmp_path / "scans" / "a.nii").unlink()
     (problem,) = problems_of(predict, [tmp_path / "scans"], tmp_path / "none")
-    assert problem.found.startswith("6 in other formats: b.mha")
+    assert problem.found.startswith("6 in other formats: b.mgz")
     assert "convert" in problem.fix
 
 

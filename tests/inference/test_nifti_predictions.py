@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.predicting import read_scan, write_scan
 
 from crossview.core.errors import UserError
-from crossview.data.io import nifti, nifti_file
+from crossview.data.io import NIFTI, volume_file
 
 OBLIQUE = np.array(
     [[0.6, -0.35, 0.1, -31.5], [0.3, 0.65, -0.2, 12.25], [0.02, 0.2, 2.4, 7.0], [0, 0, 0, 1]]
@@ -192,7 +192,7 @@ def test_text_and_other_formats_are_refused(tmp_path):
     problem(path)
     nibabel.save(nibabel.MGHImage(values(), np.eye(4)), tmp_path / "scan.mgh")
     with pytest.raises(UserError, match="not a NIfTI file"):
-        nifti.read([tmp_path / "scan.mgh"], 1)
+        NIFTI.read([tmp_path / "scan.mgh"], 1)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -236,7 +236,7 @@ def test_a_header_that_claims_too_much_is_refused_unread(tmp_path, shape, suffix
 
 def test_a_scan_above_the_limit_is_refused(tmp_path, monkeypatch):
     path = scan_file(tmp_path / "scan.nii", values())
-    monkeypatch.setattr(nifti_file, "LARGEST", 119)
+    monkeypatch.setattr(volume_file, "LARGEST", 119)
     told = problem(path)
     assert (told.found, told.expected) == ("120 voxels", "at most 119")
 

@@ -103,7 +103,8 @@ def predict(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT...", help="Scans (NIfTI, PNG, TIFF or h5), or folders of them."
+            metavar="INPUT...",
+            help="Scans (NIfTI, NRRD, MetaImage, DICOM, PNG, TIFF, h5), or folders of them.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the predictions.")],
@@ -121,6 +122,15 @@ def predict(
         bool, flag("--resume", "Keep existing predictions, and make the missing ones.")
     ] = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace existing predictions.")] = False,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Format of the labels of volumes: nifti (the default), nrrd, mha, seg.nrrd (named "
+            "segments), or dicom-seg for DICOM scans.",
+        ),
+    ] = None,
     device: Device = "auto",
     plugin: Plugin = None,
 ) -> None:
@@ -144,6 +154,7 @@ def predict(
                 flips=flips or None,
                 resume=resume,
                 overwrite=overwrite,
+                form=form,
                 device=device,
                 progress=progress,
                 done=written.append,

@@ -49,7 +49,7 @@ def predict_files(
 
     Args:
         predictor: Predicts the images.
-        inputs: Scans and folders of scans: NIfTI, PNG, TIFF, or h5 in the layouts of LA and ACDC.
+        inputs: Scans and folders of scans: volumes, PNG, TIFF, or h5 in the layouts of LA and ACDC.
         out: The output folder and what is written to it.
         data: The [data] table of the run.
         channels: Channels of the model.
@@ -177,7 +177,9 @@ def _write(
         return Problem(what, where, fix=fix)
     try:
         out.note_origin(files["label"])
-        item.write(out.arrays(prediction), files)
+        item.write(out.arrays(prediction), files, out.segments)
+    except UserError as error:
+        return error.problems[0]
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EFBIG)
         fix = FIXES[errno.ENOSPC] if full else "choose another folder"

@@ -9,10 +9,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, fail
+from crossview.core.errors import Problem, UserError, fail
 from crossview.core.text import first_few
-from crossview.data.io import BY_SUFFIX, ScanFiles, group_scans, is_foreign, split_name
+from crossview.data.io import (
+    BY_SUFFIX,
+    LABELS_ONLY,
+    ScanFiles,
+    absent_libraries,
+    group_scans,
+    is_foreign,
+    listed_suffixes,
+    split_name,
+)
+from crossview.data.io.dicom_files import FOLDER, file_name, holds_dicom
 from crossview.data.io.geometry import Header, Orientation
+from crossview.data.io.segments import Segments
 from crossview.data.io.volumes import Stored, Volumes
 from crossview.data.padding import Box
 from crossview.data.preprocess import Preprocessing
@@ -24,7 +35,10 @@ LA_FILE = "mri_norm2.h5"
 
 CONVERT = "convert volumes to NIfTI, and 2D images to PNG or TIFF"
 
-SCANS = f"files {', '.join(BY_SUFFIX)}"
+LAYOUTS = ("images", "imagesTs", "imagesTr")
+"""Folders of scans in a data set."""
+
+SCANS = listed_suffixes(BY_SUFFIX)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +61,23 @@ class Input:
     shape: tuple[int, ...]
     box: Box = ()
 
-    def write(self, arrays: Mapping[str, Stored], files: Mapping[str, Path]) -> None:
+    def write(
+        self,
+        arrays: Mapping[str, Stored],
+        files: Mapping[str, Path],
+        segments: Segments | None = None,
+    ) -> None:
         """Write the arrays of a prediction to the files of their names, on the scan's own grid.
 
-        "label" is uint8 (*S), "probability" float32 (K, *S), the other maps float32 (*S).
+        Args:
+            arrays: "label" is uint8 (*S), "probability" float32 (K, *S), the other maps
+                float32 (*S).
+            files: The file of each array.
+            segments: How to write the label, if not in the format of the maps.
+
+        Raises:
+            UserError: If the scan lacks what the label's format needs.
+            OSError: If a file can't be written.
         """
         undo = self.orientation.undo
         stored: dict[str, Stored] = {
@@ -59,7 +86,10 @@ class Input:
         }
         for file in dict.fromkeys(files.values()):
             of_file = {name: stored[name] for name in files if files[name] == file}
-            self.scan.format.write(file, of_file, self.header)
+            if segments is not None and "label" in of_file:
+                segments.write(file, np.asarray(of_file["label"]), self.header)
+            else:
+                self.scan.written_as[0].write(file, of_file, self.header)
 
 
 def read_input(
@@ -109,8 +139,9 @@ def find_scans(
 ) -> tuple[list[ScanFiles], list[Problem]]:
     """Return the scans in files and folders, each file once, and the problems of the paths.
 
-    From a folder: every .nii, .nii.gz, .h5, .png and .tif, sorted by name, and files of the LA
-    layout up to two folders below.
+    From a folder: every file of a format that is read and every folder with DICOM files, sorted by
+    name, and files of the LA layout up to two folders below. A folder that holds DICOM files itself
+    and no other scans is one scan. UserError if a format needs a library that is not installed.
 
     Args:
         inputs: Files and folders.
@@ -124,6 +155,8 @@ def find_scans(
         found, wrong = _scans_in(path, remark) if path.is_dir() else _scan_at(path)
         files |= {file.absolute(): file for file in found}
         problems += wrong
+    if absent := absent_libraries(files.values()):
+        raise UserError([*problems, *absent])
     scans, incomplete = group_scans(files.values(), channels, numbered)
     return [_named(scan) for scan in scans], problems + incomplete
 
@@ -139,7 +172,7 @@ def _scan_at(path: Path) -> tuple[list[Path], list[Problem]]:
     if not path.exists():
         what, fix = "the file or folder does not exist", "check the path"
         return [], [Problem(what, str(path), fix=fix)]
-    if not path.is_file() or not split_name(path.name)[1]:
+    if not path.is_file() or not split_name(file_name(path))[1]:
         what = "the file format is not supported"
         return [], [Problem(what, str(path), path.name, SCANS, CONVERT)]
     return [path], []
@@ -148,14 +181,17 @@ def _scan_at(path: Path) -> tuple[list[Path], list[Problem]]:
 def _scans_in(folder: Path, remark: Callable[[str], None]) -> tuple[list[Path], list[Problem]]:
     """Return the scans of a folder, and a problem per path named like a scan that is no file."""
     shown = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
-    entries = [file for file in shown if split_name(file.name)[1]]
+    suffixes = {file: split_name(file_name(file))[1] for file in shown if file.name not in LAYOUTS}
+    entries = [file for file, suffix in suffixes.items() if suffix not in ("", *LABELS_ONLY)]
+    if holds_dicom(folder, deepest=0) and {*suffixes.values()} <= {"", FOLDER, ".dcm"}:
+        return [folder if folder.name.strip(".") else folder.resolve()], []
     foreign = [file.name for file in shown if is_foreign(file.name) and file.is_file()]
     below = [file for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{LA_FILE}")]
-    files = sorted(file for file in (*entries, *below) if file.is_file())
-    problems = [problem for file in entries if not file.is_file() for problem in no_file(file)]
+    odd = [file for file in entries if not (file.is_file() or suffixes[file] == FOLDER)]
+    files = sorted(file for file in (*entries, *below) if file not in odd and file.exists())
+    problems = [problem for file in odd for problem in no_file(file)]
     if not files and not problems:
-        names = ("images", "imagesTs", "imagesTr")
-        inside = next((folder / name for name in names if (folder / name).is_dir()), None)
+        inside = next((folder / name for name in LAYOUTS if (folder / name).is_dir()), None)
         fix = f"give the folder with the scans: {inside}" if inside else ""
         found = f"{len(foreign)} in other formats: {first_few(foreign)}" if foreign else ""
         what = "the folder contains no scans"

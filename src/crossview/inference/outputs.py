@@ -12,6 +12,7 @@ from crossview.core.errors import Problem, fail
 from crossview.core.files import check_writable
 from crossview.core.text import first_few
 from crossview.data.io import ScanFiles, split_name
+from crossview.data.io.segments import Segments
 from crossview.data.io.volumes import Stored
 from crossview.inference.assembly import MapName, Segmentation
 from crossview.inference.origin import Origin, Record, described
@@ -28,6 +29,7 @@ class Outputs:
         overwrite: Replace existing files.
         origin: The model of the predictions, recorded in the folder.
         label_values: The values of the classes in label files; () for class numbers.
+        segments: How labels are written, None for the format of the maps.
     """
 
     folder: Path
@@ -36,6 +38,7 @@ class Outputs:
     overwrite: bool = False
     origin: Origin | None = None
     label_values: tuple[int, ...] = ()
+    segments: Segments | None = None
 
     def arrays(self, prediction: Segmentation) -> dict[str, Stored]:
         """Return the arrays of a prediction that are written, by name."""
@@ -51,10 +54,12 @@ class Outputs:
         folders, so the label folder contains only labels; the file of a published layout contains
         all arrays.
         """
-        label = self.folder / f"{scan.name}{scan.suffix}"
-        if scan.format.published:
+        written, suffix = scan.written_as
+        of_label = self.segments.form.suffix if self.segments else suffix
+        label = self.folder / f"{scan.name}{of_label}"
+        if written.published:
             return dict.fromkeys([*self.maps, "label"], label)
-        name = f"{scan.name}{scan.format.map_suffix or scan.suffix}"
+        name = f"{scan.name}{written.map_suffix or suffix}"
         return {each: self.folder / each / name for each in self.maps} | {"label": label}
 
     def skips(self, scan: ScanFiles) -> bool:
@@ -70,7 +75,7 @@ class Outputs:
         inputs = {_identity(file) for scan in scans for file in scan.files}
         owners: dict[Path, ScanFiles] = {}
         existing: list[Path] = []
-        problems = []
+        problems = self._unfit(scans)
         for scan in scans:
             for file in dict.fromkeys(self.files(scan).values()):
                 owner = owners.setdefault(file, scan)
@@ -87,6 +92,22 @@ class Outputs:
                 elif file.exists() and not (self.overwrite or self.resume):
                     existing.append(file)
         return problems + self._existing(existing)
+
+    def _unfit(self, scans: Sequence[ScanFiles]) -> list[Problem]:
+        """Return a problem if the labels' format is not written for some of the scans."""
+        source = self.segments.form.source if self.segments else ""
+        unfit = [
+            scan.files[0].name
+            for scan in scans
+            if self.segments
+            and (source not in ("", scan.format.name) or scan.format.flat or scan.format.published)
+        ]
+        if not unfit:
+            return []
+        source = source or "volume"
+        what = f"this format is written for {source} scans only"
+        fix = f"leave out --format for scans of other formats, or give their {source} files"
+        return [Problem(what, "--format", first_few(unfit), f"{source} scans", fix)]
 
     def _existing(self, files: Sequence[Path]) -> list[Problem]:
         if not files:

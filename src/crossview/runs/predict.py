@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from crossview.core.errors import UserError, fail
 from crossview.core.progress import Progress
+from crossview.data.io.label_map import written_values
 from crossview.data.io.scan import check_finite
+from crossview.data.io.segments import Segments
 from crossview.data.preprocess import Preprocessing
 from crossview.inference.assembly import MapName
 from crossview.inference.files import predict_files
@@ -35,6 +37,7 @@ def predict(
     flips: bool | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    form: str | None = None,
     device: str = "auto",
     progress: Progress | None = None,
     done: Callable[[Path], None] = lambda _: None,
@@ -45,7 +48,8 @@ def predict(
     Args:
         run: A run, its folder, or a model file. Of several in a list, the probabilities are
             averaged; they must share data preparation, windows and classes.
-        inputs: Files or folders of scans: NIfTI, PNG, TIFF, or h5 in the LA and ACDC layouts.
+        inputs: Files or folders of scans: NIfTI, NRRD, MetaImage, DICOM, PNG, TIFF, or h5 in the
+            LA and ACDC layouts. A folder of DICOM files is one scan.
         out: The folder of the predictions. A folder with a different model's predictions is
             refused unless ``overwrite`` is true.
         probabilities: Also write the probabilities of the classes.
@@ -55,6 +59,8 @@ def predict(
         flips: Average over reflections, see :class:`Predictor`. Default: by the run's recipe.
         resume: Skip scans whose prediction exists.
         overwrite: Replace predictions that exist.
+        form: Format of the labels of volumes, "seg.nrrd", "nrrd", "mha", "nifti" or "dicom-seg"
+            (DICOM scans); by default NIfTI.
         device: "auto", "cpu", "cuda", "cuda:1" ...
         progress: Called with (done, total).
         done: Called with each file once it is written.
@@ -80,13 +86,16 @@ def predict(
         "entropy": entropy,
     }
     table = recipe.inference.model_dump(mode="json")
+    values = written_values(getattr(recipe.data, "label_values", ()))
+    segments = Segments.of(form, found.class_names, values, recipe.method.name) if form else None
     outputs = Outputs(
         Path(out),
         maps=tuple(name for name, wanted in asked.items() if wanted),
         resume=resume,
         overwrite=overwrite,
         origin=origin(every, table),
-        label_values=getattr(recipe.data, "label_values", ()),
+        label_values=values,
+        segments=segments,
     )
     return predict_files(
         make_predictor(recipe, method, where, precision),
@@ -142,7 +151,7 @@ class Model:
 
         Args:
             image: Intensities as in the files, (C, *S), or (*S) for one channel. The axes have the
-                order that the model was trained with (for NIfTI files right, anterior, superior in
+                order that the model was trained with (for volumes right, anterior, superior in
                 the order of data.nifti_axes).
             spacing: Voxel spacing in mm, one number per axis of S. Required if the recipe has a
                 data.spacing.
@@ -196,9 +205,5 @@ def load(run: Runs, device: str = "auto") -> Model:
     check_alike(every, [each.recipe for each in every])
     found, (method, precision) = every[0], together(every)
     method.eval()
-    names = found.state.get("class_names") or [
-        "background",
-        *(f"class {number}" for number in range(1, found.recipe.data.classes)),
-    ]
     predictor = make_predictor(found.recipe, method, where, precision)
-    return Model(found.recipe, found.channels, tuple(names), found.step, predictor)
+    return Model(found.recipe, found.channels, found.class_names, found.step, predictor)

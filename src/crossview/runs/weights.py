@@ -56,6 +56,12 @@ class TrainedMethod:
     step: int
     state: Mapping[str, Any]
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, background first; "class k" in files of earlier versions."""
+        unnamed = (f"class {number}" for number in range(1, self.recipe.data.classes))
+        return tuple(self.state.get("class_names") or ("background", *unnamed))
+
 
 def trained_method(run: Run | Path | str, device: torch.device) -> TrainedMethod:
     """Return the method of a model.pt, or of a run folder.

@@ -9,9 +9,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 from tests.helpers.made_folder import scan, write_nifti
+from tests.helpers.nifti import read_label
 
 from crossview.core.errors import UserError
-from crossview.data.io import h5, nifti
+from crossview.data.io import NIFTI, h5
 
 IMAGE, LABEL = scan(1)
 
@@ -83,7 +84,7 @@ def test_changed_nifti_headers_are_read_or_refused(tmp_path, kind, codes):
         path = tmp_path / ("b.nii.gz" if number % 3 == 0 else "b.nii")
         changed = mutated(whole, 560, generator)
         path.write_bytes(gzip.compress(changed, 1) if number % 3 == 0 else changed)
-        read += attempt(lambda path=path: nifti.read([path], 1))
-        attempt(lambda path=path: nifti.read_label(path, good))
-        attempt(lambda path=path: nifti.read_label(good, path))
+        read += attempt(lambda path=path: NIFTI.read([path], 1))
+        attempt(lambda path=path: read_label(path, good))
+        attempt(lambda path=path: read_label(good, path))
     assert 0 < read < MUTATIONS

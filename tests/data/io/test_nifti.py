@@ -6,10 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 from tests.helpers.made_folder import AFFINE, SHAPE, scan, write_nifti
+from tests.helpers.nifti import read, read_header, read_label
 
 from crossview.core.errors import UserError
 from crossview.data.io.geometry import corners
-from crossview.data.io.nifti import read, read_header, read_label
 
 IMAGE, LABEL = scan(1)
 

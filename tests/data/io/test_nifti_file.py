@@ -8,10 +8,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 from tests.helpers.made_folder import SHAPE, scan
-from tests.helpers.nifti import FORM, place_by_itk, stored
+from tests.helpers.nifti import FORM, place_by_itk, read_label, stored
 
 from crossview.core.errors import UserError
-from crossview.data.io import FORMATS, nifti, split_name
+from crossview.data.io import FORMATS, NIFTI, split_name
 
 IMAGE, _ = scan(1)
 
@@ -25,7 +25,7 @@ def test_a_place_is_in_millimetres_whatever_the_unit_of_the_header(
     tmp_path, code, millimetres, forms, kind
 ):
     path = stored(tmp_path / "a.nii", kind=kind, xyzt_units=code, **forms)
-    found = nifti.read_header(path).affine
+    found = NIFTI.read_header(path).affine
     np.testing.assert_allclose(found[:3], FORM[:3] * millimetres, rtol=1e-6)
     if kind is nib.Nifti1Image:  # ITK reads no NIfTI-2
         np.testing.assert_allclose(found, place_by_itk(path), rtol=1e-5, atol=1e-6)
@@ -41,7 +41,7 @@ def test_a_quaternion_rounded_above_1_is_read_as_itk_reads_it(tmp_path, quaterni
     path = stored(
         tmp_path / "a.nii", qform=np.eye(4), quatern_b=b, quatern_c=c, quatern_d=d, pixdim=sides
     )
-    header = nifti.read_header(path)
+    header = NIFTI.read_header(path)
     # A turn by 180 degrees about the axis v: 2 v v' / |v|^2 - 1.
     axis = np.array(quaternion) / np.linalg.norm(quaternion)
     turn = 2 * np.outer(axis, axis) - np.eye(3)
@@ -50,17 +50,17 @@ def test_a_quaternion_rounded_above_1_is_read_as_itk_reads_it(tmp_path, quaterni
     )
     np.testing.assert_allclose(header.affine, place_by_itk(path), atol=1e-5)
     out = tmp_path / "out.nii"
-    nifti.write(out, {"label": np.ones(SHAPE, np.uint8)}, header)
+    NIFTI.write(out, {"label": np.ones(SHAPE, np.uint8)}, header)
     np.testing.assert_allclose(nib.load(out).affine, header.affine, atol=1e-5)
     np.testing.assert_allclose(place_by_itk(out), header.affine, atol=1e-5)
 
 
 def test_the_sform_is_used_where_its_code_is_above_0_and_the_other_form_is_known(tmp_path):
     other = FORM + np.array([[0.0], [0], [0.7], [0]]) * [0, 0, 0, 1]
-    header = nifti.read_header(stored(tmp_path / "a.nii", sform=FORM, qform=other, codes=(2, 1)))
+    header = NIFTI.read_header(stored(tmp_path / "a.nii", sform=FORM, qform=other, codes=(2, 1)))
     np.testing.assert_allclose(header.affine, FORM)
     np.testing.assert_allclose(header.other_affines["qform"], other, atol=1e-6)
-    only = nifti.read_header(stored(tmp_path / "b.nii", sform=FORM, qform=other, codes=(0, 1)))
+    only = NIFTI.read_header(stored(tmp_path / "b.nii", sform=FORM, qform=other, codes=(0, 1)))
     np.testing.assert_allclose(only.affine, other, atol=1e-6)
     assert not only.other_affines
 
@@ -69,11 +69,11 @@ def test_the_sform_is_used_where_its_code_is_above_0_and_the_other_form_is_known
 def test_a_vector_image_has_its_channels_on_the_fifth_axis(tmp_path, channels):
     image = np.stack([IMAGE + channel for channel in range(channels)], -1)
     path = stored(tmp_path / "a.nii", image[:, :, :, None], sform=FORM, intent_code=1007)
-    assert nifti.read_header(path).channels == channels
-    read = nifti.read([path], channels)
+    assert NIFTI.read_header(path).channels == channels
+    read = NIFTI.read([path], channels)
     np.testing.assert_array_equal(read.image, np.moveaxis(image, -1, 0))
     with pytest.raises(UserError, match=r"found: +\(7, 6, 5, 1, [23]\)"):
-        nifti.read([path], 1)
+        NIFTI.read([path], 1)
 
 
 def test_a_vector_image_of_simpleitk_is_read_and_its_prediction_lies_there(tmp_path):
@@ -87,9 +87,9 @@ def test_a_vector_image_of_simpleitk_is_read_and_its_prediction_lies_there(tmp_p
     path = tmp_path / "a.nii.gz"
     sitk.WriteImage(sitk.Compose(*parts), str(path))
     assert nib.load(path).shape == (*SHAPE, 1, 2)
-    read = nifti.read([path], 2)
+    read = NIFTI.read([path], 2)
     np.testing.assert_array_equal(read.image, np.stack([IMAGE, IMAGE + 1]))
-    nifti.write(tmp_path / "out.nii.gz", {"label": (IMAGE > 100).astype(np.uint8)}, read.header)
+    NIFTI.write(tmp_path / "out.nii.gz", {"label": (IMAGE > 100).astype(np.uint8)}, read.header)
     label = sitk.ReadImage(str(tmp_path / "out.nii.gz"))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(label).T, IMAGE > 100)
     np.testing.assert_allclose(place_by_itk(tmp_path / "out.nii.gz"), place_by_itk(path))
@@ -104,14 +104,14 @@ def test_any_capitals_of_the_suffix_are_read(tmp_path, suffix):
     assert split_name(path.name) == ("c", suffix.lower())
     read = FORMATS[0].read([path], 1)
     np.testing.assert_array_equal(read.image[0], IMAGE)
-    nifti.write(tmp_path / f"out{suffix}", {"label": np.ones(SHAPE, np.uint8)}, read.header)
-    assert nifti.read([tmp_path / f"out{suffix}"], 1).image.all()
+    NIFTI.write(tmp_path / f"out{suffix}", {"label": np.ones(SHAPE, np.uint8)}, read.header)
+    assert NIFTI.read([tmp_path / f"out{suffix}"], 1).image.all()
 
 
 def test_a_header_of_two_files_is_no_scan(tmp_path):
     path = stored(tmp_path / "a.nii", sform=FORM, magic=b"ni1")
     with pytest.raises(UserError, match="two files"):
-        nifti.read([path], 1)
+        NIFTI.read([path], 1)
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ def test_a_prediction_lies_on_its_scan_for_every_reader(tmp_path, header):
     sitk = pytest.importorskip("SimpleITK")
     path, out = stored(tmp_path / "a.nii", **header), tmp_path / "out.nii"
     label = (IMAGE > 100).astype(np.uint8)
-    nifti.write(out, {"label": label}, nifti.read_header(path))
+    NIFTI.write(out, {"label": label}, NIFTI.read_header(path))
     np.testing.assert_array_equal(nib.load(out).affine, nib.load(path).affine)
     np.testing.assert_array_equal(np.asarray(nib.load(out).dataobj), label)
     np.testing.assert_array_equal(place_by_itk(out), place_by_itk(path))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(out))).T, label)
-    np.testing.assert_array_equal(nifti.read_label(out, path), label)
+    np.testing.assert_array_equal(read_label(out, path), label)
     assert nib.load(out).header["xyzt_units"] == nib.load(path).header["xyzt_units"]

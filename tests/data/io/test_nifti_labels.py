@@ -6,10 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 from tests.helpers.made_folder import SHAPE, scan, write_nifti
-from tests.helpers.nifti import FORM, place_by_itk, stored
+from tests.helpers.nifti import FORM, place_by_itk, read_label, stored
 
 from crossview.core.errors import UserError
-from crossview.data.io import nifti
+from crossview.data.io import NIFTI
 
 IMAGE, LABEL = scan(1)
 
@@ -30,9 +30,9 @@ def turned(image, storage):
 def test_a_label_on_the_same_voxels_is_used_however_it_is_stored(tmp_path, storage):
     one = write_nifti(tmp_path / "a.nii.gz", IMAGE, FORM)
     two = write_nifti(tmp_path / "l.nii.gz", *turned(LABEL, storage))
-    np.testing.assert_array_equal(nifti.read_label(two, one), LABEL)
+    np.testing.assert_array_equal(read_label(two, one), LABEL)
     second = write_nifti(tmp_path / "b.nii.gz", *turned(IMAGE + 7, storage))
-    np.testing.assert_array_equal(nifti.read([one, second], 2).image, [IMAGE, IMAGE + 7])
+    np.testing.assert_array_equal(NIFTI.read([one, second], 2).image, [IMAGE, IMAGE + 7])
 
 
 def test_a_label_by_simpleitk_lies_on_a_scan_by_dcm2niix(tmp_path):
@@ -42,7 +42,7 @@ def test_a_label_by_simpleitk_lies_on_a_scan_by_dcm2niix(tmp_path):
     mask = sitk.Cast(lps > 120, sitk.sitkUInt8)
     sitk.WriteImage(mask, str(tmp_path / "l.nii.gz"))
     assert not np.array_equal(np.asarray(nib.load(tmp_path / "l.nii.gz").dataobj), IMAGE > 120)
-    np.testing.assert_array_equal(nifti.read_label(tmp_path / "l.nii.gz", one), IMAGE > 120)
+    np.testing.assert_array_equal(read_label(tmp_path / "l.nii.gz", one), IMAGE > 120)
 
 
 def moved(by):
@@ -57,7 +57,7 @@ def test_a_grid_beside_the_scan_s_is_refused_in_every_storage(tmp_path, storage,
     one = write_nifti(tmp_path / "a.nii.gz", IMAGE, moved(by))
     two = write_nifti(tmp_path / "l.nii.gz", *turned(LABEL, storage))
     with pytest.raises(UserError, match="not aligned in space") as error:
-        nifti.read_label(two, one)
+        read_label(two, one)
     assert f"corners up to {np.linalg.norm(by):.3g} mm apart\n" in str(error.value)
 
 
@@ -67,14 +67,14 @@ def test_a_label_that_follows_the_scan_s_other_form_is_used(tmp_path, code):
     np.testing.assert_allclose(place_by_itk(one), FORM)  # not the sform, as nibabel
     for name, affine in (("by_nibabel", moved((40, 0, 0))), ("by_itk", FORM)):
         two = write_nifti(tmp_path / f"{name}.nii.gz", LABEL, affine)
-        np.testing.assert_array_equal(nifti.read_label(two, one), LABEL)
+        np.testing.assert_array_equal(read_label(two, one), LABEL)
 
 
 def test_the_refusal_names_forms_that_differ(tmp_path):
     one = stored(tmp_path / "a.nii", IMAGE, sform=moved((40, 0, 0)), qform=FORM, codes=(2, 1))
     two = write_nifti(tmp_path / "l.nii.gz", LABEL, moved((0, 9, 0)))
     with pytest.raises(UserError) as error:
-        nifti.read_label(two, one)
+        read_label(two, one)
     assert "in a.nii sform and qform are up to 40 mm apart, and neither fits" in str(error.value)
 
 
@@ -86,21 +86,21 @@ def test_a_scan_without_a_place_takes_a_label_of_either_reader(tmp_path):
     sitk.WriteImage(mask, str(tmp_path / "itk.nii.gz"))
     write_nifti(tmp_path / "nib.nii.gz", (IMAGE > 120).astype(np.uint8), nib.load(one).affine)
     for name in ("itk", "nib"):
-        found = nifti.read_label(tmp_path / f"{name}.nii.gz", one)
+        found = read_label(tmp_path / f"{name}.nii.gz", one)
         np.testing.assert_array_equal(found, IMAGE > 120)
     elsewhere = write_nifti(tmp_path / "elsewhere.nii.gz", LABEL, moved((50, 0, 0)))
     with pytest.raises(UserError, match="stores no place in space"):
-        nifti.read_label(elsewhere, one)
+        read_label(elsewhere, one)
 
 
 def test_a_label_in_another_unit_lies_on_its_scan(tmp_path):
     micrometres = FORM * [[1000], [1000], [1000], [1]]
     one = stored(tmp_path / "a.nii", IMAGE, sform=micrometres, xyzt_units=3)
     two = stored(tmp_path / "l.nii", LABEL, sform=FORM, xyzt_units=2)
-    np.testing.assert_array_equal(nifti.read_label(two, one), LABEL)
+    np.testing.assert_array_equal(read_label(two, one), LABEL)
     by_nibabel = write_nifti(tmp_path / "n.nii", LABEL, nib.load(one).affine)
     assert nib.load(by_nibabel).header.get_xyzt_units()[0] == "unknown"
-    np.testing.assert_array_equal(nifti.read_label(by_nibabel, one), LABEL)
+    np.testing.assert_array_equal(read_label(by_nibabel, one), LABEL)
 
 
 @pytest.mark.parametrize("classes", [17, 30, 117, 255])
@@ -114,7 +114,7 @@ def test_float_labels_of_many_classes_in_a_scaled_header_are_exact(tmp_path, cla
     read = nib.load(tmp_path / "l.nii.gz")
     if read.dataobj.slope >= 0.5:  # 255 classes in 256 steps are whole numbers as they are
         assert read.dataobj.slope == 1
-    np.testing.assert_array_equal(nifti.read_label(tmp_path / "l.nii.gz", one), label)
+    np.testing.assert_array_equal(read_label(tmp_path / "l.nii.gz", one), label)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint8])
@@ -126,4 +126,4 @@ def test_an_interpolated_label_in_a_scaled_header_is_refused(tmp_path, dtype, cl
     image.set_data_dtype(dtype)
     nib.save(image, tmp_path / "l.nii.gz")
     with pytest.raises(UserError, match="voxels with fractions"):
-        nifti.read_label(tmp_path / "l.nii.gz", one)
+        read_label(tmp_path / "l.nii.gz", one)

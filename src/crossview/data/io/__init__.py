@@ -1,7 +1,7 @@
 """Formats of scans by suffix, and the files of one scan.
 
 A new format is a file of this folder with the functions of :class:`Format`, and a row of
-``FORMATS``.
+``FORMATS``; of a format of volumes, the function that opens a file and the one that writes.
 """
 
 from __future__ import annotations
@@ -9,15 +9,29 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import Problem, UserError, fail
-from crossview.data.io import h5, image, nifti
+from crossview.core.text import first_few
+from crossview.data.io import (
+    dicom,
+    extras,
+    h5,
+    image,
+    metaimage,
+    nifti,
+    nrrd,
+    seg_nrrd,
+    volume_file,
+)
+from crossview.data.io.dicom_files import FOLDER, file_name
 from crossview.data.io.geometry import Header
+from crossview.data.io.label_map import LabelMap
 from crossview.data.io.scan import Scan
 from crossview.data.io.volumes import Stored
 
@@ -27,48 +41,98 @@ class Format:
     """A file format: how its scans are read, and how predictions of them are written.
 
     Attributes:
-        suffixes: In lower case.
+        name: What users call it.
+        suffixes: In lower case, the first for new files.
         read: Reads a scan from its files, given the number of channels.
         write: Writes named arrays of a prediction to one file on the grid of a scan's header, the
             file completely or not at all.
         read_header: Reads a file's header.
-        read_label: Reads the classes in a label file, given the file of its scan: uint8 (*S) as
-            stored.
+        read_label: Reads the classes in a label file, given the header of its scan and the scan's
+            file for messages: uint8 (*S) as the scan is stored.
+        names: Names of the segments in a label file, () if it holds values.
+        read_segments: Reads a label of named segments, given the header of its scan: the names, and
+            layers with their numbers, from 1, as the scan is stored.
         equal_channels: True if an image has one channel, or three equal ones that stand for one.
         flat: True if scans are 2D images.
         map_suffix: Suffix of the maps of a prediction, "" for that of the scan.
         published: True for the published layouts: scans are normalised and ordered already, and
             all arrays of a prediction are in one file.
+        module: The library that reads the format, if it belongs to an extra.
+        extra: The extra with that library.
     """
 
+    name: str
     suffixes: tuple[str, ...]
     read: Callable[[Sequence[Path], int], Scan]
     write: Callable[[Path, Mapping[str, Stored], Header], None]
     read_header: Callable[[Path], Header]
-    read_label: Callable[[Path, Path], NDArray[np.uint8]]
+    read_label: Callable[[Path, Header, Path], NDArray[np.uint8]]
+    names: Callable[[Path], tuple[str, ...]] = lambda path: ()
+    read_segments: Callable[[Path, Header], tuple[tuple[str, ...], list[NDArray[np.uint8]]]] = (
+        lambda path, header: ((), [])
+    )
     equal_channels: Callable[[Path], bool] = lambda path: True
     flat: bool = False
     map_suffix: str = ""
     published: bool = False
+    module: str = ""
+    extra: str = ""
 
+    @property
+    def kind(self) -> str:
+        """What scan and label have in common, in words."""
+        return "h5" if self.published else "PNG or TIFF" if self.flat else "a volume"
+
+
+def _volumes(
+    name: str,
+    suffixes: tuple[str, ...],
+    opened: volume_file.Opener,
+    write: Callable[[Path, Mapping[str, Stored], Header], None],
+    module: str = "",
+    extra: str = "",
+) -> Format:
+    """Return a format of volumes, of which a module opens files and writes predictions."""
+    return Format(
+        name,
+        suffixes,
+        partial(volume_file.read, opened),
+        write,
+        lambda path: opened(path).header,
+        partial(volume_file.read_label, opened),
+        module=module,
+        extra=extra,
+    )
+
+
+NIFTI = _volumes("NIfTI", nifti.SUFFIXES, nifti.opened, nifti.write)
 
 FORMATS = (
-    Format(nifti.SUFFIXES, nifti.read, nifti.write, nifti.read_header, nifti.read_label),
+    NIFTI,
+    replace(
+        _volumes("NRRD", nrrd.SUFFIXES, nrrd.opened, nrrd.write, nrrd.MODULE, nrrd.EXTRA),
+        names=seg_nrrd.names,
+        read_segments=seg_nrrd.read,
+    ),
+    _volumes("MetaImage", metaimage.SUFFIXES, metaimage.opened, metaimage.write),
+    _volumes("DICOM", dicom.SUFFIXES, dicom.opened, nifti.write, dicom.MODULE, dicom.EXTRA),
     Format(
+        "h5",
         h5.SUFFIXES,
         h5.read,
         h5.write,
         h5.read_header,
-        lambda path, scan: h5.read_label(path, 2, 3),
+        lambda path, header, scan: h5.read_label(path, 2, 3),
         published=True,
     ),
     Format(
+        "PNG or TIFF",
         image.SUFFIXES,
         image.read,
         image.write,
         image.read_header,
-        image.read_label,
-        image.equal_channels,
+        lambda path, header, scan: image.read_label(path),
+        equal_channels=image.equal_channels,
         flat=True,
         map_suffix=".tif",
     ),
@@ -80,11 +144,17 @@ BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
 UNPUBLISHED = tuple(suffix for suffix, each in BY_SUFFIX.items() if not each.published)
 """Suffixes of the scans and labels of a user's own data set."""
 
+LABELS_ONLY = (seg_nrrd.SUFFIX,)
+"""Suffixes of files that are labels, never scans."""
+
 FOREIGN = (
-    *(".hdr", ".img", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgh", ".mgz", ".mnc", ".dcm", ".ima"),
+    *(".hdr", ".img", ".mgh", ".mgz", ".mnc", ".ima"),
     *(".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", ".npz"),
 )
 """Suffixes of images in formats that are not read."""
+
+CLASS_NUMBERS = LabelMap()
+"""The meaning of labels whose values are class numbers."""
 
 CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
 """The name of a channel's file, without suffix."""
@@ -104,8 +174,9 @@ class ScanFiles:
 
         ITK and nibabel open no file with such a suffix.
         """
-        name, lower = split_name(self.files[0].name)
-        suffix = self.files[0].name[len(name) :]
+        file = file_name(self.files[0])
+        name, lower = split_name(file)
+        suffix = file[len(name) :]
         return suffix if suffix.isupper() else lower
 
     @property
@@ -114,9 +185,40 @@ class ScanFiles:
         return BY_SUFFIX[self.suffix.lower()]
 
     @property
+    def written_as(self) -> tuple[Format, str]:
+        """Format and suffix of predictions: NIfTI for volumes, else those of the scan."""
+        if self.format.flat or self.format.published or self.format is NIFTI:
+            return self.format, self.suffix
+        return NIFTI, NIFTI.suffixes[0]
+
+    @property
     def numbered(self) -> bool:
         """True if its file names end in channel numbers that are not part of its name."""
-        return split_name(self.files[0].name)[0] != self.name
+        return split_name(file_name(self.files[0]))[0] != self.name
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Names of the segments in the label, () if it holds values. UserError."""
+        assert self.label is not None  # only labelled scans are asked
+        return self._label_format.names(self.label)
+
+    @property
+    def _label_format(self) -> Format:
+        assert self.label is not None
+        return BY_SUFFIX[split_name(file_name(self.label))[1]]
+
+    def read_label(self, meaning: LabelMap = CLASS_NUMBERS) -> NDArray[np.uint8]:
+        """Read the classes of the label as the scan is stored, uint8 (*S).
+
+        UserError if either file is missing or damaged, the grids differ, or a value or the name of
+        a segment is no class.
+        """
+        assert self.label is not None  # only labelled scans are asked
+        header, form = self.format.read_header(self.files[0]), self._label_format
+        if self.segments:
+            return meaning.of_segments(*form.read_segments(self.label, header), self.label)
+        stored = form.read_label(self.label, header, self.files[0])
+        return meaning.of_values(stored, self.label, masks=form.flat)
 
     def read(self, channels: int) -> Scan:
         """Read the scan as stored.
@@ -137,9 +239,32 @@ class ScanFiles:
 
 
 def split_name(file: str) -> tuple[str, str]:
-    """Return a file's name without suffix, and its lower-case suffix, "" if it is no scan's."""
+    """Return a file's name without suffix, and its lower-case suffix, "" if it is no scan's.
+
+    file: By :func:`file_name`, if it may be the folder of a DICOM series.
+    """
     suffix = next((suffix for suffix in BY_SUFFIX if file.lower().endswith(suffix)), "")
     return file[: len(file) - len(suffix)], suffix
+
+
+def listed_suffixes(suffixes: Iterable[str]) -> str:
+    """Return what scans are, for messages."""
+    files = ", ".join(suffix for suffix in suffixes if suffix != FOLDER)
+    return f"files {files}, or folders of DICOM files"
+
+
+def absent_libraries(files: Iterable[Path]) -> list[Problem]:
+    """Return a problem per library that some of these files need and that is not installed."""
+    by_module: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for file in files:
+        found = BY_SUFFIX.get(split_name(file_name(file))[1])
+        if found is not None and found.module:
+            by_module[found.module, found.extra].append(file)
+    return [
+        extras.absent(module, extra, first_few([file.name for file in of_module]))
+        for (module, extra), of_module in by_module.items()
+        if extras.is_absent(module)
+    ]
 
 
 def is_foreign(file: str) -> bool:
@@ -149,7 +274,7 @@ def is_foreign(file: str) -> bool:
 
 def is_numbered(file: Path, name: str) -> bool:
     """True if a file's name is that of its scan with a channel number, <name>_0000."""
-    match = CHANNEL.fullmatch(split_name(file.name)[0])
+    match = CHANNEL.fullmatch(split_name(file_name(file))[0])
     return match is not None and match["name"] == name
 
 
@@ -181,13 +306,13 @@ def group_scans(
 
 
 def _scan(file: Path) -> ScanFiles:
-    return ScanFiles(split_name(file.name)[0], (file,))
+    return ScanFiles(split_name(file_name(file))[0], (file,))
 
 
 def _channels(file: Path, channels: int) -> int:
     """Return the number of channels in a file; 1 if it can't be read, or a model has one."""
     try:
-        return BY_SUFFIX[split_name(file.name)[1]].read_header(file).channels if channels > 1 else 1
+        return _scan(file).format.read_header(file).channels if channels > 1 else 1
     except UserError:
         return 1
 
@@ -203,7 +328,7 @@ def by_channel(
     groups: dict[tuple[Path, str, str], dict[int, Path]] = defaultdict(dict)
     others = []
     for file in files:
-        name, suffix = split_name(file.name)
+        name, suffix = split_name(file_name(file))
         match = CHANNEL.fullmatch(name)
         if match is None:
             others.append(file)

@@ -146,6 +146,50 @@ class Header:
             fix=fix,
         )
 
+    def placed(
+        self, array: NDArray[Number], affine: NDArray[np.float64], path: Path
+    ) -> NDArray[Number]:
+        """Return a label's array (X, Y, Z) in this volume's storage, 0 where it has no voxels.
+
+        Its grid may be a part of this one, in whatever order and direction its axes are stored.
+        UserError at ``path`` if its voxels are not this volume's, up to a tenth of their smallest
+        side, or a labelled one is outside.
+        """
+        assert self.affine is not None  # volumes have one
+        fix = "use the label that belongs to this scan, or resample the label"
+        to_mine = np.linalg.inv(self.affine) @ affine
+        turn = Orientation.canonical(to_mine)
+        offset = turn.affine(to_mine, array.shape)[:3, 3]
+        turned, start = turn.apply(array), np.rint(offset).astype(int)
+        there = np.eye(4)
+        there[:3, 3] = start
+        apart = _apart(
+            corners(turned.shape, self.affine @ there),
+            corners(turned.shape, turn.affine(affine, array.shape)),
+        )
+        if apart > (limit := TOLERANCE * self._smallest_side()):
+            fail(
+                "scan and label are not aligned in space",
+                path,
+                found=f"voxels up to {apart:.3g} mm from those of the scan",
+                expected=f"at most {limit:.2g} mm, a tenth of the smallest voxel side",
+                fix=fix,
+            )
+        result = np.zeros(self.shape, array.dtype)
+        pairs = list(zip(start, self.shape, turned.shape, strict=True))
+        mine = tuple(slice(max(first, 0), max(first + of, 0)) for first, _, of in pairs)
+        inside = tuple(slice(max(-first, 0), max(side - first, 0)) for first, side, _ in pairs)
+        result[mine] = turned[inside]
+        if lost := np.count_nonzero(turned) - np.count_nonzero(result):
+            fail(
+                "the label reaches beyond its scan",
+                path,
+                found=f"{lost:,} labelled voxels outside",
+                expected="labelled voxels inside the scan",
+                fix=fix,
+            )
+        return result
+
     def _compared(self, other: Header, limit: float) -> tuple[Orientation | None, float]:
         """Return how the other's axes come into this storage, or None and the distance in mm."""
         mine, others = self._affines(), other._affines()

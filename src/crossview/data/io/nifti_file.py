@@ -5,24 +5,22 @@ from __future__ import annotations
 import gzip
 import logging
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from crossview.core.errors import UserError, fail
+from crossview.core.errors import fail
 from crossview.core.files import written_whole
-from crossview.data.io.scan import COPY_AGAIN, LARGEST, first_line
+from crossview.data.io import scan
+from crossview.data.io.volume_file import DEFLATE_LIMIT, check_stored
 
 GZIP = b"\x1f\x8b"
 """First bytes of a gzip file."""
-
-DEFLATE_LIMIT = 1032
-"""Most bytes that one byte of a gzip file can expand to."""
 
 MILLIMETRES = {1: 1e3, 3: 1e-3}
 """Millimetres per unit, for the codes of ``xyzt_units`` that are neither mm nor unknown."""
@@ -35,6 +33,9 @@ RESET = {
 
 OLD_TEXT = ("db_name", "data_type")
 """Fields of free text that NIfTI-1 keeps for older programs."""
+
+SCANNER = 1
+"""Code of a form whose coordinates are those of the scanner."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,41 +115,8 @@ class NiftiFile:
     def check(self, channels: int) -> None:
         """Raise UserError unless the file can hold a volume of so many channels."""
         shape = self.shape if len(self.shape) > 3 else (*self.shape, 1)
-        if len(shape) != 4 or min(shape) < 1 or shape[-1] != channels:
-            more = f" and a fourth of {channels} channels, or one file per channel (_0000, ...)"
-            fail(
-                "the scan has an unexpected shape",
-                self.path,
-                found=self.stored_shape,
-                expected=f"three spatial axes{more if channels > 1 else ''}",
-                fix="give every scan the same channels (for prediction: those of the training "
-                "scans); split a series into single volumes",
-            )
-        voxels, size = math.prod(shape), self.path.stat().st_size
-        if voxels > LARGEST:
-            fail(
-                "the header declares more voxels than any scan has",
-                self.path,
-                found=f"{voxels:,} voxels",
-                expected=f"at most {LARGEST:,}",
-                fix="crop the scan or restore the file",
-            )
-        if self.dtype.kind not in "iuf":
-            fail(
-                "the voxel values are not plain numbers",
-                self.path,
-                found=self.dtype,
-                expected="one number per voxel",
-                fix="convert the file to one number per voxel",
-            )
-        if voxels * self.dtype.itemsize > size * (DEFLATE_LIMIT if is_zipped(self.path) else 1):
-            fail(
-                "the file is too short for its header",
-                self.path,
-                found=f"{size:,} bytes for {voxels:,} voxels of {self.dtype}",
-                expected="a complete file",
-                fix=COPY_AGAIN,
-            )
+        most = self.path.stat().st_size * (DEFLATE_LIMIT if is_zipped(self.path) else 1)
+        check_stored(self.path, shape, channels, self.dtype, stored=self.stored_shape, most=most)
 
     def write_like(
         self,
@@ -170,21 +138,45 @@ class NiftiFile:
         written["pixdim"][4:] = 1
         # Without an affine, nibabel keeps the header's geometry: both forms and their codes.
         image = self.image_class(np.broadcast_to(np.zeros((), dtype), shape), None, written)
-        image.update_header()
-        image.header.set_slope_inter(1, 0)
-        kind = image.header.get_data_dtype()
-        with written_whole(path) as part, part.open("wb") as raw:
-            packed = (
-                gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0)
-                if is_zipped(path)
-                else nullcontext(raw)
-            )
-            with packed as file:
-                image.header.write_to(file)
-                # Plane by plane in the file's order, x fastest: no second copy of a large map.
-                for volume in volumes:
-                    for plane in np.moveaxis(volume, -1, 0):
-                        file.write(plane.astype(kind, copy=False).tobytes(order="F"))
+        _write(path, image, volumes)
+
+
+def write_placed(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    volumes: Iterable[NDArray[Any]],
+    affine: NDArray[np.float64] | None,
+) -> None:
+    """Write volumes with a voxel-to-world matrix in mm, as both forms; otherwise `write_like`."""
+    import nibabel
+
+    none: Any = np.broadcast_to(np.zeros((), dtype), shape)
+    image: Any = nibabel.Nifti1Image(none, affine)  # type: ignore[no-untyped-call]
+    image.set_sform(affine, SCANNER)
+    image.set_qform(affine, SCANNER)
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = RESET["descrip"]
+    _write(path, image, volumes)
+
+
+def _write(path: Path, image: Any, volumes: Iterable[NDArray[Any]]) -> None:
+    """Write the header of an image and the volumes (X, Y, Z) that are its voxels."""
+    image.update_header()
+    image.header.set_slope_inter(1, 0)
+    kind = image.header.get_data_dtype()
+    with written_whole(path) as part, part.open("wb") as raw:
+        packed = (
+            gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0)
+            if is_zipped(path)
+            else nullcontext(raw)
+        )
+        with packed as file:
+            image.header.write_to(file)
+            # Plane by plane in the file's order, x fastest: no second copy of a large map.
+            for volume in volumes:
+                for plane in np.moveaxis(volume, -1, 0):
+                    file.write(plane.astype(kind, copy=False).tobytes(order="F"))
 
 
 def opened(path: Path) -> NiftiFile:
@@ -233,32 +225,13 @@ def stream(path: Path) -> IO[bytes]:
     return file
 
 
-@contextmanager
-def damage_named(path: Path) -> Iterator[None]:
-    """Turn any error of reading a file into a UserError that names the file.
-
-    numpy's warnings of numbers that a damaged header holds would be in the way of it.
-    """
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    except (UserError, MemoryError):
-        raise
-    except FileNotFoundError:
-        fail(
-            "the file is missing",
-            path,
-            found="no such file",
-            expected="a NIfTI file",
-            fix="check the path",
-        )
-    except Exception as error:  # nibabel and gzip raise a dozen types of error for damaged files
-        _fail_damaged(path, error)
+def damage_named(path: Path) -> AbstractContextManager[None]:
+    """Turn any error of reading a file into a UserError that names the file."""
+    return scan.damage_named(path, "a NIfTI file", _explain)
 
 
-def _fail_damaged(path: Path, error: Exception) -> NoReturn:
-    """Raise UserError with the most likely reason why a file can't be read."""
-    found = first_line(error)
+def _explain(path: Path, found: str) -> None:
+    """Raise UserError with the reason why a file can't be read, if it is known."""
     with suppress(OSError), path.open("rb") as file:
         begin = file.read(348)
         zipped = begin.startswith(GZIP)
@@ -278,10 +251,3 @@ def _fail_damaged(path: Path, error: Exception) -> NoReturn:
             expected="int16, float32, ...",
             fix="convert the file to one of these",
         )
-    fail(
-        "the file is cut off, damaged or not a NIfTI file",
-        path,
-        found=found,
-        expected="a complete file",
-        fix=COPY_AGAIN,
-    )

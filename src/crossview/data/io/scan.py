@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import fail
+from crossview.core.errors import UserError, fail
 from crossview.data.io.geometry import Header
 
 LARGEST = 2**30
@@ -50,3 +53,42 @@ def check_finite(image: NDArray[np.float32], where: object, noun: str = "scan") 
 def first_line(error: Exception) -> str:
     """Return the type and the first line of a library's error."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+@contextmanager
+def damage_named(
+    path: Path, kind: str, explain: Callable[[Path, str], None] = lambda path, found: None
+) -> Iterator[None]:
+    """Turn any error of reading a file into a UserError that names the file.
+
+    numpy's warnings of numbers that a damaged header holds would be in the way of it.
+
+    Args:
+        path: The file.
+        kind: What the file should be, such as "a NIfTI file".
+        explain: Called with the file and the error's first line; may raise a UserError that says
+            more.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # libraries raise a dozen types of error for damaged files
+        if isinstance(error, FileNotFoundError) and not path.exists():
+            fail(
+                "the file is missing",
+                path,
+                found="no such file",
+                expected=kind,
+                fix="check the path",
+            )
+        found = first_line(error)
+        explain(path, found)
+        fail(
+            f"the file is cut off, damaged or not {kind}",
+            path,
+            found=found,
+            expected="a complete file",
+            fix=COPY_AGAIN,
+        )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,12 +15,15 @@ from crossview.core.errors import Problem
 from crossview.core.text import MOST_LISTED, first_few
 from crossview.data.io import (
     BY_SUFFIX,
+    LABELS_ONLY,
     UNPUBLISHED,
     ScanFiles,
+    absent_libraries,
     by_channel,
     missing_channels,
     split_name,
 )
+from crossview.data.io.dicom_files import FOLDER, file_name
 from crossview.data.sources import numbering
 from crossview.data.sources.lists import no_file
 from crossview.data.sources.unread import SCANS, Unread, unread
@@ -40,6 +43,13 @@ class Layout:
     test: dict[str, ScanFiles] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+
+    @property
+    def files(self) -> list[Path]:
+        """All files of scans and labels."""
+        scans = [*self.train.values(), *self.test.values()]
+        labels = [scan.label for scan in scans if scan.label is not None]
+        return [*(file for scan in scans for file in scan.files), *labels]
 
     def note(
         self, what: str, where: object, *, found: str, expected: str = "", fix: str = ""
@@ -74,6 +84,7 @@ def find_scans(root: Path, channels: int = 0) -> Layout:
         if not layout.problems:
             _note_no_layout(root, layout)
         return layout
+    layout.problems += absent_libraries(layout.files)
     for name in sorted(layout.train.keys() & layout.test.keys()):
         layout.note(
             "two scans have the same name",
@@ -116,7 +127,7 @@ def _scans(
     numbered: True if names end in a channel number; None decides from the names.
     """
     _note_misnamed(labels_folder, layout)
-    files, other_images = _by_name(images_folder, layout)
+    files, other_images = _by_name(images_folder, layout, LABELS_ONLY)
     labels, other_labels = _by_name(labels_folder, layout)
     if numbering.numbered(files, labels) if numbered is None else numbered:
         scans = _by_case(files, layout)
@@ -138,14 +149,14 @@ def _scans(
         if name not in scans:
             continue
         scan = scans[name]
-        if BY_SUFFIX[split_name(label.name)[1]] is scan.format:
+        if BY_SUFFIX[split_name(file_name(label))[1]].flat == scan.format.flat:
             scans[name] = replace(scan, label=label)
         else:
             layout.note(
                 "scan and label have different formats",
                 name,
                 found=f"{scan.files[0].name} and {label.name}",
-                expected="both NIfTI, or both PNG or TIFF",
+                expected="both volumes, or both PNG or TIFF",
                 fix="convert one of them",
             )
     return scans
@@ -173,7 +184,9 @@ def _note_misnamed(folder: Path, layout: Layout) -> None:
                 )
 
 
-def _by_name(folder: Path, layout: Layout) -> tuple[dict[str, Path], Unread]:
+def _by_name(
+    folder: Path, layout: Layout, without: Collection[str] = ()
+) -> tuple[dict[str, Path], Unread]:
     """Return a folder's scans by name without suffix, sorted, and its other entries.
 
     Hidden files (macOS '._') are skipped.
@@ -181,7 +194,7 @@ def _by_name(folder: Path, layout: Layout) -> tuple[dict[str, Path], Unread]:
     files: dict[str, Path] = {}
     odd = []
     for path in sorted(_entries(folder, layout)):
-        name, suffix = split_name(path.name)
+        name, suffix = split_name(file_name(path))
         if path.name.startswith("."):
             continue
         if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in path.name):
@@ -192,9 +205,9 @@ def _by_name(folder: Path, layout: Layout) -> tuple[dict[str, Path], Unread]:
                 expected="printable characters",
                 fix="rename the file",
             )
-        elif suffix not in UNPUBLISHED or not name:
+        elif suffix not in UNPUBLISHED or suffix in without or not name:
             odd.append(path)
-        elif not path.is_file():
+        elif not (path.is_file() or suffix == FOLDER):
             layout.problems += no_file(path)
         elif name in files:
             layout.note(
@@ -231,7 +244,7 @@ def _by_case(files: Mapping[str, Path], layout: Layout) -> dict[str, ScanFiles]:
     """Return one scan per group of files <case>_0000, <case>_0001, ..."""
     groups, others = by_channel(files.values())
     for path in others:
-        name = split_name(path.name)[0]
+        name = split_name(file_name(path))[0]
         layout.note(
             "the file name has no channel number",
             path,

@@ -86,12 +86,12 @@ class DataOptions(BaseModel):
     )
     orientation: Orientation = Field(
         default="stored",
-        description="Axes of a NIfTI array. stored: as in the file. canonical: towards right, "
+        description="Axes of a volume. stored: as in the file. canonical: towards right, "
         "front and head (from the affine).",
     )
     nifti_axes: tuple[int, ...] = Field(
         default=(0, 1, 2),
-        description="Order in which the axes of a NIfTI array (canonical: right, front, head) are "
+        description="Order in which the axes of a volume (canonical: right, front, head) are "
         "read, to match the training cases.",
     )
     spacing: tuple[float, ...] = Field(

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from crossview.core.errors import Problem
 from crossview.core.text import count, first_few
-from crossview.data.io import CHANNEL, UNPUBLISHED, is_foreign, split_name
+from crossview.data.io import CHANNEL, UNPUBLISHED, is_foreign, listed_suffixes, split_name
 
-SCANS = f"files {', '.join(UNPUBLISHED)}"
+SCANS = listed_suffixes(UNPUBLISHED)
 
 CONVERT = "convert volumes to NIfTI, and 2D images to PNG or TIFF"
+
+DETACHED = (".mhd", ".nhdr")
+"""Suffixes of headers whose voxels are in a file of their own."""
+
+VOXELS = re.compile(r"\.z?raw(\.gz|\.bz2)?$", re.IGNORECASE)
+"""End of the name of such a file."""
 
 DEEPEST = 3
 """Levels of subfolders in which scans are looked for."""
@@ -92,8 +99,7 @@ class Unread:
         inner = first.relative_to(self.folder)
         new = "_".join((*inner.parent.parts, inner.name))
         if is_foreign(first.name):
-            slices = " (a DICOM series becomes one file per scan, for example with dcm2niix)"
-            return f"{CONVERT}{slices}; give each scan a name of its own in {self.folder.name}/"
+            return f"{CONVERT}; give each scan a name of its own in {self.folder.name}/"
         here = f"{self.folder.name}/ under a name of its own"
         return f"move or link each file to {here}, such as {new}; its label has the same name"
 
@@ -102,8 +108,17 @@ def unread(folder: Path, entries: Sequence[Path]) -> Unread:
     """Sort the entries of a folder that are no scans by kind."""
     nested = [path for path in entries if path.is_dir() and next(_images_below(path), None)]
     foreign = [path for path in entries if path.is_file() and is_foreign(path.name)]
-    others = [path.name for path in entries if path not in {*nested, *foreign}]
+    left = [path for path in entries if path not in {*nested, *foreign}]
+    others = [path.name for path in left if not _is_voxels(path)]
     return Unread(folder, tuple(foreign), tuple(nested), tuple(others))
+
+
+def _is_voxels(path: Path) -> bool:
+    """True if a file holds the voxels of a header beside it."""
+    stem = VOXELS.sub("", path.name)
+    return stem != path.name and any(
+        (path.parent / (stem + suffix)).exists() for suffix in DETACHED
+    )
 
 
 def _names(file: str) -> set[str]:
