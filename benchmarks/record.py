@@ -1,9 +1,9 @@
 """Records of runs in files: ``python -m benchmarks.record RUN...`` writes one file per run.
 
-It is benchmarks/results/<setting>-<row>-seed<k>[-tag].json. A record holds the summary, the scores
-of every case, the curves of validation and loss, the resolved recipe, the place in a suite, the
-environment, versions, commit, command and seed. ``crossview compare`` reads it in place of the
-run's folder.
+It is benchmarks/results/<setting>-<row>-seed<k>[-fold<i>][-tag].json. A record holds the summary,
+the scores of every case, the curves of validation and loss, the resolved recipe, the place in a
+suite, the environment, versions, commit, command and seed. ``crossview compare`` reads it in place
+of the run's folder.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def file_name(run: RunFolder, tag: str = "") -> str:
     recipe, place = run.tables, run.place
     row = place.get("label") or method_label(recipe["method"])
     setting = place.get("setting") or recipe.get("setting", "")
-    return record_name(str(setting), str(row), int(recipe["training"]["seed"]), tag)
+    fold = recipe["data"].get("fold")
+    tags = "-".join(filter(None, (f"fold{fold[0]}" if fold else "", tag)))
+    return record_name(str(setting), str(row), int(recipe["training"]["seed"]), tags)
 
 
 if __name__ == "__main__":

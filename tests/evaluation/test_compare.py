@@ -175,6 +175,22 @@ def test_a_row_is_a_method_over_its_seeds(runs):
     assert (cml.cases, cml.predictions, cml.empty) == (CASES, 72, {})
 
 
+def test_a_run_of_a_version_without_a_key_has_its_default(tmp_path):
+    """As when its recipe is read; so records of any version can be in a table of new runs."""
+    old = made_run(tmp_path / "old", seed=1)
+    keys = {"orientation": "stored", "normalisation": "none"}
+    waits = {**RECIPE["method"], "ready_dice": 0.0}
+    new = made_run(tmp_path / "new", seed=2, data=keys, method=waits)
+    (row,) = compare([old, new]).rows
+    assert (row.method, row.seeds) == ("cml", (1, 2))
+    other = made_run(tmp_path / "other", seed=3, method={**waits, "ready_dice": 0.5})
+    labels = [row.method for row in compare([old, new, other]).rows]
+    assert labels == ["cml ready_dice=0.0", "cml ready_dice=0.5"]
+    scaled = made_run(tmp_path / "scaled", seed=3, data={**keys, "normalisation": "z_score"})
+    with pytest.raises(UserError, match=r"differ in their data"):
+        compare([old, new, scaled])
+
+
 def test_differences_are_paired_with_the_baseline(runs):
     comparison = compare(runs)
     cml, supervised = comparison.rows

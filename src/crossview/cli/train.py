@@ -171,7 +171,8 @@ def bench(
     plugin: Plugin = None,
 ) -> None:
     """Train and compare a suite (methods x settings x seeds). Run it again to resume."""
-    from crossview.runs.bench.bench import outlook, run_selection
+    from crossview.runs.bench.bench import run_selection
+    from crossview.runs.bench.outlook import outlook
     from crossview.runs.bench.runs import Selection
     from crossview.runs.bench.suite import load_suite
 

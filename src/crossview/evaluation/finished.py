@@ -13,32 +13,10 @@ from numpy.typing import NDArray
 from crossview.core.errors import fail
 from crossview.core.run_folder import RunFolder
 from crossview.evaluation.bootstrap import mean_of_means
+from crossview.evaluation.identity import identity
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.record import Results, run_or_record
 from crossview.evaluation.scores import COMBINED, STATISTICS, Score, shown_unit, table
-
-NOT_IDENTITY = frozenset(
-    {
-        "data.fold",
-        "inference.batch",
-        "training.seed",
-        "training.device",
-        "training.precision",
-        "training.compile",
-        "training.parallel",
-        "training.deterministic",
-        "training.workers",
-        "training.memory_gb",
-        "training.checkpoint_every",
-        "training.evaluate_every",
-        "training.log_every",
-        "training.picture_every",
-    }
-)
-"""Keys that may differ between the seeds of one method.
-
-They say where, how and on which fold a run was trained, not what it is.
-"""
 
 
 @dataclass(frozen=True)
@@ -228,20 +206,3 @@ def method_label(method: Mapping[str, Any]) -> str:
     if method.get("variant", "corrected") != "corrected":
         label += f" ({method['variant']})"
     return f"{label} labelled only" if method.get("train_steps") == 0 else label
-
-
-def identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a recipe is, apart from its seed and the machine.
-
-    Its keys are "table.key", without those of NOT_IDENTITY.
-    """
-    free = NOT_IDENTITY
-    if recipe["training"].get("selection", "last") != "last":
-        free -= {"training.evaluate_every"}  # how often it is scored is part of picking the best
-    return {
-        f"{name}.{key}": value
-        for name, keys in recipe.items()
-        if isinstance(keys, Mapping)
-        for key, value in keys.items()
-        if f"{name}.{key}" not in free
-    }

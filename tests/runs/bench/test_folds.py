@@ -6,8 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from benchmarks.record import file_name
 from tests.helpers.command import crossview
 from tests.helpers.tiny_suite import suite_file
+
+from crossview.core.run_folder import RunFolder
 
 ROWS = ("--only", "supervised", "--only", "cml labelled only")
 
@@ -39,6 +42,7 @@ def test_the_table_pools_the_folds(capsys, suite):
         own = [row for row in rows if not row["view"]]
         cases = [row["case"] for row in own]
         assert len(trained) == 3 + fold
+        assert file_name(RunFolder(run)) == f"tiny-supervised-seed1-fold{fold}.json"
         assert not set(cases) & set(trained)
         tested += cases
         values += [float(row["dice"]) for row in own]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from crossview.core.busy import is_lock, worker
+from crossview.core.busy import is_lock
 from crossview.core.errors import STOPS, Problem, Terminated, UserError
 from crossview.core.files import write_text
 from crossview.core.run_folder import ENVIRONMENT, MEMBERSHIP, RECIPE, RunFolder
@@ -216,22 +216,6 @@ def _write_table(selection: Selection, say: Say) -> Comparison | None:
     return comparison
 
 
-def outlook(selection: Selection) -> list[str]:
-    """Return a line per run that :func:`bench` would do. Write nothing; may raise UserError."""
-    check(selection)
-    suite, runs = selection.suite, selection.runs
-    states = [_state(run) for run in runs]
-    done = sum(state.startswith("done") for state in states)
-    return [
-        f"{suite.name}: {done} of {len(runs)} runs are done, "
-        f"protocol {suite.protocol}, baseline {suite.baseline}",
-        *(
-            f"[{number}/{len(runs)}] {run.name}: {state}  ({run.source})"
-            for number, (run, state) in enumerate(zip(runs, states, strict=True), start=1)
-        ),
-    ]
-
-
 def run_one(run: SuiteRun, data: Path | None) -> FinishedRun:
     """Train and test a run, or continue it.
 
@@ -294,18 +278,3 @@ def _clear_half_made(path: Path) -> None:
                     shutil.rmtree(entry)
                 else:
                     entry.unlink(missing_ok=True)
-
-
-def _state(run: SuiteRun) -> str:
-    """Return a run's state in words."""
-    found = finished(run)
-    if found is not None:
-        return f"done, Dice {100 * found.mean('dice'):.2f} %"
-    folder = RunFolder(run.path)
-    if not folder.exists:
-        return "to do"
-    journal = folder.journal
-    if journal.finished:
-        return "trained, not tested"
-    at = f"at step {journal.total_step:,}"
-    return f"training now, {at}" if worker(run.path) else f"started, {at}"

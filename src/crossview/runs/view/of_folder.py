@@ -37,7 +37,9 @@ class Predicted:
 
     def _classes(self, file: Path) -> Array:
         """Return the classes of a label file of this scan. UserError if it does not fit."""
-        return BY_SUFFIX[split_name(file.name)[1]].read_label(file, self.scan.files[0])
+        form = BY_SUFFIX[split_name(file.name)[1]]
+        scan = self.scan.files[0]
+        return form.read_label(file, self.scan.format.read_header(scan), scan)
 
     def map(self, name: str) -> NDArray[np.float32]:
         """Return a map (*S) of the prediction, with values 0 to 1."""
