@@ -105,12 +105,18 @@ def origin_of(
     method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]
 ) -> Origin:
     """Return the origin. weights: of the checkpoint. inference: the recipe's table."""
+    table = {key: value for key, value in inference.items() if key != "batch"}
+    digest = weights_digest(weights)
+    return {"method": method, "step": step, "weights": digest, "inference": table}
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """Return a digest of the names and values of weights."""
     digest = sha256()
     for name, value in weights.items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    table = {key: value for key, value in inference.items() if key != "batch"}
-    return {"method": method, "step": step, "weights": digest.hexdigest()[:16], "inference": table}
+    return digest.hexdigest()[:16]
 
 
 def described(origin: Any) -> str:
