@@ -160,6 +160,14 @@ def bench(
         int | None,
         typer.Option(min=1, help="Number of seeds to run, from the first; by default all."),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Cross-validation: train every run once per fold of the labelled cases, and test "
+            "it on that fold. By default as the suite says.",
+        ),
+    ] = None,
     records: Annotated[
         Path | None,
         typer.Option(
@@ -178,7 +186,8 @@ def bench(
     from crossview.runs.bench.suite import load_suite
 
     load_plugin(plugin)
-    selection = Selection(load_suite(suite), out, data, only or (), setting or (), seeds, records)
+    asked = load_suite(suite).with_folds(folds)
+    selection = Selection(asked, out, data, only or (), setting or (), seeds, records)
     if dry_run:
         print("\n".join(outlook(selection)))
         return
@@ -187,6 +196,45 @@ def bench(
     if result.stopped:
         sys.exit(128 + result.stopped)
     if result.failed:
+        raise UserError(result.problems)
+
+
+def trial(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder of your scans, as for train folder.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the runs and their table.")],
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds of the labelled cases.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; one gives no verdict.")] = 2,
+    sets: Sets = None,
+    steps: Annotated[
+        int | None, typer.Option(min=2, help="Steps of a run of the method; by default as planned.")
+    ] = None,
+    plugin: Plugin = None,
+) -> None:
+    """Try the default method against labelled-only training on folds of your labelled scans."""
+    from crossview.cli.comparison import print_comparison
+    from crossview.runs.bench.trial import trial as run_trial
+
+    overrides = with_plugin("folder", sets, plugin)
+    with bar("reading cases") as progress:
+        result = run_trial(
+            data,
+            out,
+            overrides=overrides,
+            folds=folds,
+            seeds=seeds,
+            steps=steps,
+            progress=progress,
+            say=lambda text: print(text, flush=True),
+        )
+    if result.comparison is not None:
+        print_comparison(result.comparison, rest="in compare.html")
+        print(f"table: {out}/compare.csv, compare.md, compare.html")
+    print(result.answer, flush=True)
+    if result.stopped:
+        sys.exit(128 + result.stopped)
+    if result.problems:
         raise UserError(result.problems)
 
 
