@@ -172,17 +172,35 @@ def suggest(
             metavar="DIR", help="Folder for suggest.json and suggest.png; by default RUN/suggest."
         ),
     ] = None,
+    drafts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="New folder for a draft segmentation of each scan, to be corrected, and a map of "
+            "where the model is unsure.",
+        ),
+    ] = None,
     as_json: Json = False,
     device: Device = "auto",
     plugin: Plugin = None,
 ) -> None:
     """List the unlabelled scans to label next: those the run doubts most, no two alike."""
     from crossview.cli.views import suggestion_table
+    from crossview.runs.run import Run
     from crossview.runs.suggest import suggest as run_suggest
 
     load_plugin(plugin)
     with bar("predicting") as progress:
-        found = run_suggest(run, data, count=count, out=out, device=device, progress=progress)
+        found = run_suggest(
+            run,
+            data,
+            count=count,
+            out=out,
+            drafts=drafts,
+            device=device,
+            progress=progress,
+            remark=lambda text: say(f"remark: {text}"),
+        )
     if len(found) < count:
         scans = number_of(len(found), "unlabelled scan")
         say(f"remark: the data set has only {scans}; all are listed")
@@ -192,3 +210,10 @@ def suggest(
     print_result(suggestion_table(found))
     folder = out or run / "suggest"
     print(f"pictures: {folder / 'suggest.png'}\nall scores: {folder / 'suggest.json'}")
+    if drafts is not None:
+        root = data or Run(run).data_root(None)
+        print(
+            f"drafts: {drafts} (unsure places: {drafts / 'entropy'})\n"
+            f"next: correct the drafts, copy them into the label folder of {root}, then\n"
+            f"crossview train folder --data {root} --from {run} --out NEW_RUN"
+        )

@@ -32,6 +32,7 @@ from crossview.recipe.resolve import Recipe, resolve
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.batch import batch_drawer
 from crossview.runs import trained
+from crossview.runs.drafts import note_rounds
 from crossview.runs.environment import about, data_of
 from crossview.runs.lock import locked
 from crossview.runs.precision import earlier_choice
@@ -170,6 +171,7 @@ def train(
                 create(path, settled, about(settled, prepared, timed, world.size, taken))
                 seen = trained.of_training(prepared)
                 trained.write(Run(path), taken.trained(seen) if taken else seen)
+                note_rounds(Run(path), root, prepared.splits, remark)
                 if taken:
                     remark(taken.text())
                 if plan is not None:

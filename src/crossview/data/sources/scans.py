@@ -123,6 +123,7 @@ def _case(
         partial(_read_image, scan, channels, axes),
         None if scan.label is None else partial(_read_label, scan, scan.label, axes, values),
         read_storage=partial(_read_storage, scan) if scan.format.flat else None,
+        read_label_at=partial(_read_label_at, scan, axes, values),
     )
     if header is None or header.affine is None:
         return case
@@ -146,6 +147,12 @@ def _read_label(
         stored = _classes(stored, values, label, masks=scan.format.flat)
     header = scan.format.read_header(scan.files[0])
     return np.ascontiguousarray(header.orientation(axes).apply(stored))
+
+
+def _read_label_at(
+    scan: ScanFiles, axes: tuple[int, ...], values: tuple[int, ...], label: Path
+) -> NDArray[np.uint8]:
+    return _read_label(replace(scan, label=label), label, axes, values)
 
 
 def _classes(
