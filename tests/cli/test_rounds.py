@@ -63,7 +63,7 @@ def test_a_round_from_drafts_to_a_warm_run_and_its_report(capsys, here):
     drafts = here / "scans/drafts"
     code, out, err = suggest(capsys, here, drafts, "-n", 2)
     assert code == 0, err
-    assert f"crossview train folder --data {here / 'scans'} --from {here / 'one'}" in out
+    assert f"crossview train folder --from {here / 'one'} --out NEW_RUN" in out
     (first,) = json.loads((here / "scans/rounds.json").read_text())["rounds"]
     assert first["drafts"] == "drafts"
     assert first["labelled"] == ["case00", "case01"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -186,7 +187,6 @@ def suggest(
 ) -> None:
     """List the unlabelled scans to label next: those the run doubts most, no two alike."""
     from crossview.cli.views import suggestion_table
-    from crossview.runs.run import Run
     from crossview.runs.suggest import suggest as run_suggest
 
     load_plugin(plugin)
@@ -211,9 +211,10 @@ def suggest(
     folder = out or run / "suggest"
     print(f"pictures: {folder / 'suggest.png'}\nall scores: {folder / 'suggest.json'}")
     if drafts is not None:
-        root = data or Run(run).data_root(None)
+        data_option = ("--data", str(data)) if data else ()
+        words = ["crossview", "train", "folder", *data_option, "--from", str(run)]
         print(
             f"drafts: {drafts} (unsure places: {drafts / 'entropy'})\n"
-            f"next: correct the drafts, copy them into the label folder of {root}, then\n"
-            f"crossview train folder --data {root} --from {run} --out NEW_RUN"
+            "next: correct the drafts, put them into the label folder of the data set, then\n"
+            f"{shlex.join(words)} --out NEW_RUN"
         )
