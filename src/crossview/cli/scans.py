@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -183,6 +184,14 @@ def suggest(
             metavar="DIR", help="Folder for suggest.json and suggest.png; by default RUN/suggest."
         ),
     ] = None,
+    drafts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="New folder for a draft segmentation of each scan, to be corrected, and a map of "
+            "where the model is unsure.",
+        ),
+    ] = None,
     as_json: Json = False,
     device: Device = "auto",
     plugin: Plugin = None,
@@ -193,7 +202,16 @@ def suggest(
 
     load_plugin(plugin)
     with bar("predicting") as progress:
-        found = run_suggest(run, data, count=count, out=out, device=device, progress=progress)
+        found = run_suggest(
+            run,
+            data,
+            count=count,
+            out=out,
+            drafts=drafts,
+            device=device,
+            progress=progress,
+            remark=lambda text: say(f"remark: {text}"),
+        )
     if len(found) < count:
         scans = number_of(len(found), "unlabelled scan")
         say(f"remark: the data set has only {scans}; all are listed")
@@ -203,3 +221,11 @@ def suggest(
     print_result(suggestion_table(found))
     folder = out or run / "suggest"
     print(f"pictures: {folder / 'suggest.png'}\nall scores: {folder / 'suggest.json'}")
+    if drafts is not None:
+        data_option = ("--data", str(data)) if data else ()
+        words = ["crossview", "train", "folder", *data_option, "--from", str(run)]
+        print(
+            f"drafts: {drafts} (unsure places: {drafts / 'entropy'})\n"
+            "next: correct the drafts, put them into the label folder of the data set, then\n"
+            f"{shlex.join(words)} --out NEW_RUN"
+        )

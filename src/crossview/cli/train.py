@@ -85,6 +85,14 @@ def train(
         int | None,
         typer.Option(min=1, help="Number of processes to train in on this machine, one GPU each."),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Begin with the weights of this run or model.pt; classes may have been added.",
+        ),
+    ] = None,
     plugin: Plugin = None,
 ) -> None:
     """Train a recipe. All results are stored in the run folder."""
@@ -112,8 +120,10 @@ def train(
             steps=steps,
             max_steps=max_steps,
             gpus=gpus,
+            start=start,
             progress=progress,
             tell=print_plan,
+            remark=lambda text: say(f"remark: {text}"),
         )
     if speaks() and outcome.how == "finished":
         scored = run.environment.get("test") != 0

@@ -33,6 +33,7 @@ JOURNAL = "journal.jsonl"
 PLAN = "plan.json"
 TRAINING_CASES = "training-cases.json"
 MEMBERSHIP = "bench.json"
+ROUNDS = "rounds.json"
 SUMMARY = "summary.json"
 CASES = "cases.csv"
 
@@ -171,6 +172,11 @@ class RunFolder:
     def training_cases(self) -> Table:
         """The cases trained on, by name; {} for a run of an earlier version."""
         return _optional(self.path / TRAINING_CASES)
+
+    @property
+    def rounds(self) -> Table:
+        """Drafts and corrections of its data when training began; {} if there were none."""
+        return _optional(self.path / ROUNDS)
 
     @property
     def place(self) -> Table:

@@ -29,6 +29,8 @@ class Case:
         affine: Voxel-to-world matrix (4, 4), or None.
         read_storage: Returns how the files of image and label store their pixels, None for a
             format or a label without such facts; None if no file of the case has any.
+        read_label_at: Returns another label file of the image, such as a draft; None for a
+            published data set.
     """
 
     id: str
@@ -39,6 +41,7 @@ class Case:
     spacing: tuple[float, ...] | None = None
     affine: NDArray[np.float64] | None = None
     read_storage: Callable[[], tuple[Storage | None, Storage | None]] | None = None
+    read_label_at: Callable[[Path], NDArray[np.uint8]] | None = None
 
     @property
     def where(self) -> str:

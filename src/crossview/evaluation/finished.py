@@ -165,7 +165,10 @@ def _typed(path: Path, results: Results) -> FinishedRun:
         checkpoint=str(summary["checkpoint"]),
         unit=shown_unit(summary),
         precision=str(recipe["training"].get("precision", "")),
-        identity={key: value for key, value in identity(recipe).items() if key != idle},
+        identity={
+            **{key: value for key, value in identity(recipe).items() if key != idle},
+            **_start(environment),
+        },
         class_names=tuple(classes.values()),
         cases=tuple(dict.fromkeys(score.case for score in combined)),
         patients=tuple(values["dice"][1]),
@@ -180,6 +183,14 @@ def _typed(path: Path, results: Results) -> FinishedRun:
         reference=member.reference,
         fold=tuple(recipe["data"].get("fold", ())),
     )
+
+
+def _start(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a warm start adds to a run's identity: the method and step of its weights."""
+    start = environment.get("from")
+    if not isinstance(start, Mapping):
+        return {}
+    return {"from": f"{start.get('method')} step {start.get('step')}"}
 
 
 def _combined(results: Results) -> list[Score]:

@@ -109,16 +109,22 @@ def origin_of(
     method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]
 ) -> Origin:
     """Return the origin. weights: of the checkpoint. inference: the recipe's table."""
-    digest = sha256()
-    for name, value in weights.items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     # Equal windows are what folders of earlier versions record by saying nothing.
     silent = {"batch": inference.get("batch"), "window": "uniform"}
     table = {
         key: value for key, value in inference.items() if key not in silent or value != silent[key]
     }
-    return {"method": method, "step": step, "weights": digest.hexdigest()[:16], "inference": table}
+    digest = weights_digest(weights)
+    return {"method": method, "step": step, "weights": digest, "inference": table}
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """Return a digest of the names and values of weights."""
+    digest = sha256()
+    for name, value in weights.items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def of_several(origins: Sequence[Origin]) -> Origin:

@@ -14,6 +14,7 @@ from crossview.reporting.comparison import ComparisonSection
 from crossview.reporting.content import RunContent, read_run
 from crossview.reporting.curves import speed_sentence, training_charts
 from crossview.reporting.data_sheet import data_sheet
+from crossview.reporting.drafts import draft_rows
 from crossview.reporting.headline import headline, headline_score, planned_steps
 from crossview.reporting.images import Embedded, embed
 from crossview.reporting.results import Pictures, ResultsSection
@@ -71,6 +72,7 @@ def write_report(
         featured=next((case for each in results for case in each.cases if case.featured), None),
         results=results,
         data_sheet=data_sheet(content.plan),
+        drafts=draft_rows(content.folder),
         charts=training_charts(content),
         speed=speed_sentence(content),
         batches=_batches(content),

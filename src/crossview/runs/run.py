@@ -23,7 +23,15 @@ from crossview.core.environment import environment_now
 from crossview.core.errors import UserError, fail, raise_all
 from crossview.core.files import check_writable, write_text
 from crossview.core.progress import Progress
-from crossview.core.run_folder import ENVIRONMENT, JOURNAL, PLAN, RECIPE, TRAINING_CASES, RunFolder
+from crossview.core.run_folder import (
+    ENVIRONMENT,
+    JOURNAL,
+    PLAN,
+    RECIPE,
+    ROUNDS,
+    TRAINING_CASES,
+    RunFolder,
+)
 from crossview.inference.predict import Predictor
 from crossview.methods.method import Method
 from crossview.recipe.layers import differences
@@ -103,6 +111,7 @@ ENTRIES = (
     RECIPE,
     PLAN,
     TRAINING_CASES,
+    ROUNDS,
     JOURNAL,
     "evaluation",
     "model.pt",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from crossview.evaluation.doubt import Doubt, Suggestion, choose, describe, doub
 from crossview.inference.items import CaseItem
 from crossview.inference.predict import Prediction
 from crossview.reporting.pictures.suggestions import Shown, suggestion_sheet
+from crossview.runs.drafts import check_drafts, write_drafts
 from crossview.runs.prepare import find_splits, preprocessing_of
 from crossview.runs.run import Run, make_predictor, stored_precision
 from crossview.runs.weights import load_method
@@ -30,8 +31,10 @@ def suggest(
     *,
     count: int = 5,
     out: Path | str | None = None,
+    drafts: Path | str | None = None,
     device: str = "auto",
     progress: Progress | None = None,
+    remark: Callable[[str], None] = lambda _: None,
 ) -> list[Suggestion]:
     """Suggest the unlabelled scans to label next, the most uncertain first, no two alike.
 
@@ -43,14 +46,18 @@ def suggest(
         data: The folder of the data. Default: the folder that the run was trained on.
         count: Number of scans to suggest.
         out: The folder of the files. Default: RUN/suggest.
+        drafts: A new folder for a draft segmentation of each suggested scan, to be corrected, and
+            a map of where the model is unsure. ``rounds.json`` in the data folder records them.
         device: "auto", "cpu", "cuda", "cuda:1" ...
         progress: Called with (done, total).
+        remark: Called with a line of what a user should know, such as an empty draft.
 
     Returns:
         The suggestions.
 
     Raises:
-        UserError: If the data set has no unlabelled scans, or one cannot be read.
+        UserError: If the data set has no unlabelled scans, or one cannot be read; or if ``drafts``
+            is not empty, or is a folder of scans or labels.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     if count < 1:
@@ -58,6 +65,8 @@ def suggest(
     folder = Path(out) if out is not None else run.path / "suggest"
     check_writable(folder)
     recipe, root = run.recipe, run.data_root(data)
+    place = None if drafts is None else Path(drafts)
+    home = None if place is None else check_drafts(place, root, recipe.data.source)
     splits = find_splits(recipe, root)
     if not splits.unlabelled:
         fail(
@@ -98,6 +107,10 @@ def suggest(
     )
     content = json.dumps(_as_json(run, chosen, found), indent=1)
     write_text(folder / "suggest.json", content + "\n")
+    if place is not None and home is not None:
+        write_drafts(
+            run, home, splits, chosen, place, device=device, progress=progress, remark=remark
+        )
     return chosen
 
 

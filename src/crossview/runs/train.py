@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ from torch import Tensor
 from crossview.core.environment import environment_now
 from crossview.core.errors import fail
 from crossview.core.files import write_text
-from crossview.core.plugins import LOADED, remembered
+from crossview.core.plugins import LOADED
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.core.run_folder import PLAN
@@ -35,10 +32,13 @@ from crossview.recipe.resolve import Recipe, resolve
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.batch import batch_drawer
 from crossview.runs import trained
+from crossview.runs.drafts import note_rounds
+from crossview.runs.environment import about, data_of
 from crossview.runs.lock import locked
 from crossview.runs.precision import earlier_choice
 from crossview.runs.prepare import (
     Prepared,
+    find_splits,
     prepare,
     preprocessing_of,
     scored_cases,
@@ -53,6 +53,7 @@ from crossview.runs.run import (
     plugin_on_resume,
     recipe_on_resume,
 )
+from crossview.runs.warm_start import Taken, data_root, restarted, started
 from crossview.runs.weights import write_model
 from crossview.training import checkpoint
 from crossview.training.device import Precision, measure, place, set_kernels
@@ -75,8 +76,10 @@ def train(
     steps: int | None = None,
     max_steps: int | None = None,
     gpus: int | None = None,
+    start: Run | Path | str | None = None,
     progress: Progress | None = None,
     tell: Tell | None = None,
+    remark: Callable[[str], None] = lambda _: None,
 ) -> tuple[Run, Outcome]:
     """Train a recipe on a data set into the run folder ``out``.
 
@@ -86,8 +89,8 @@ def train(
 
     Args:
         recipe: A shipped setting, a TOML file, a run folder, or the tables as a mapping.
-        data: The folder of the data; None if the source needs none. On resume, None means the
-            folder that the run was trained on.
+        data: The folder of the data; None if the source needs none. On resume, or with ``start``,
+            None means the folder that the run was trained on.
         out: The run folder.
         overrides: Texts "table.key=value", as ``--set`` takes them.
         resume: Continue the run in ``out`` from its last checkpoint. Nothing is planned: the run's
@@ -98,8 +101,13 @@ def train(
         max_steps: Pause after this many optimiser steps, counted from the start of the run. The
             schedule stays that of the whole run.
         gpus: The expected number of processes. Default: not checked.
+        start: A run, its folder or a model file whose weights the new run begins with, see
+            :mod:`crossview.runs.warm_start`. A plan takes voxel size, intensities and network from
+            it.
         progress: Called with (done, total) while scans are read.
         tell: Called with the plan, if one is made.
+        remark: Called with a line of what a user should know, such as what was taken from
+            ``start``.
 
     Returns:
         The run, and how its training ended.
@@ -118,9 +126,11 @@ def train(
             device = load(recipe, overrides).get("training", {}).get("device", "auto")
             world.device(str(device))  # raised before scans are read
             if resume:
+                source = restarted(Run.open(path), start)
                 root = Run.open(path).data_root(data)
             else:
-                root = None if data is None else Path(data)
+                source = started(start, path)
+                root = data_root(data, source)
                 check_free(path, overwrite)  # the lock file must not land in a foreign folder
             if world.first:
                 held.enter_context(locked(path))
@@ -135,12 +145,16 @@ def train(
                     return Run(path), Outcome("finished", sum(each.steps for each in asked.stages))
             else:
                 check_free(path, overwrite)  # again, now that no other process can write
-                asked, plan = resolve_planned(recipe, overrides, root, progress)
+                planned = source.planned if source else resolve_planned
+                asked, plan = planned(recipe, overrides, root, progress)
                 if plan is not None and tell is not None:
                     tell(plan)
+            if source:
+                source.check(asked, find_splits(asked, root))
             set_kernels(asked.training.deterministic)
             prepared = prepare(asked, root, progress, world=world, out=path)
             method = new_method(asked, prepared)
+            taken = source.begin(method, asked, prepared.splits.class_names) if source else None
             check_disk(path, method)
             first = prepared.stream.batch(0, 0, unlabelled=method.stages[0].unlabelled)
             if asked.method.name in LOADED:
@@ -149,13 +163,17 @@ def train(
             if not resume:
                 measured, timed = _measured(path, asked, prepared, method, first, world)
         settled = resolve(asked.tables(), world.from_first(measured))
-        world.agree("torch, the recipe or the training cases", _identity(settled, prepared))
+        world.agree("torch, the recipe or the training cases", _identity(settled, prepared, taken))
         world.share_batch_norm(method, prepared.device)
         with world.together():
             resumed = resumption(Run(path), settled, prepared, world) if resume else None
             if not resume and world.first:
-                create(path, settled, about(settled, prepared, timed, world.size))
-                trained.write(Run(path), trained.of_training(prepared))
+                create(path, settled, about(settled, prepared, timed, world.size, taken))
+                seen = trained.of_training(prepared)
+                trained.write(Run(path), taken.trained(seen) if taken else seen)
+                note_rounds(Run(path), root, prepared.splits, remark)
+                if taken:
+                    remark(taken.text())
                 if plan is not None:
                     write_text(path / PLAN, json.dumps(plan.as_json(), indent=1))
         outcome = train_job(make_job(path, settled, prepared, method, world), resumed, max_steps)
@@ -185,18 +203,13 @@ def _measured(
 ) -> tuple[list[str], dict[str, Any]]:
     """Return the measured keys as --set texts, and the origin of their values for the record."""
     device_name = environment_now(prepared.device)["device_name"]
-    precision, earlier = earlier_choice(path, recipe, device_name, _data(prepared))
+    precision, earlier = earlier_choice(path, recipe, device_name, data_of(prepared))
     options = recipe.training
     if earlier:
         options = options.model_copy(update={"precision": precision})
     measured, seconds = measure(options, method, batch, not world.several)
     origin = {"precision_of": earlier} if earlier else {}
     return measured, origin | {f"{key}_seconds": found for key, found in seconds.items()}
-
-
-def _data(prepared: Prepared) -> str:
-    """Return the data folder as environment.json has it."""
-    return str(prepared.data.absolute()) if prepared.data else ""
 
 
 def try_views(method: Method, image: Tensor) -> None:
@@ -206,10 +219,11 @@ def try_views(method: Method, image: Tensor) -> None:
         check_views(method, image)
 
 
-def _identity(recipe: Recipe, prepared: Prepared) -> str:
+def _identity(recipe: Recipe, prepared: Prepared, taken: Taken | None) -> str:
     """Return what must be the same in all processes."""
     digest = sha256(recipe.toml().encode()).hexdigest()[:8]
-    return f"{torch.__version__}, {digest}, {prepared.fingerprint}"
+    weights = f", {taken.as_json()['weights']}" if taken else ""
+    return f"{torch.__version__}, {digest}, {prepared.fingerprint}{weights}"
 
 
 def resumption(run: Run, recipe: Recipe, prepared: Prepared, world: World) -> Resumed | None:
@@ -249,32 +263,6 @@ def resumption(run: Run, recipe: Recipe, prepared: Prepared, world: World) -> Re
         + changed_data
         + changed_plugin,
     )
-
-
-def about(
-    recipe: Recipe, prepared: Prepared, timed: Mapping[str, Any], processes: int
-) -> dict[str, Any]:
-    """Return the content of a run's environment.json. timed: the origin of measured keys."""
-    splits, unlabelled = prepared.splits, prepared.stream.unlabelled
-    by_command = Path(sys.argv[0]).stem in ("crossview", "__main__")
-    return {
-        **environment_now(prepared.device),
-        "command": shlex.join(["crossview", *sys.argv[1:]]) if by_command else "",
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processes": processes,
-        "data": _data(prepared),
-        "labelled": [case.id for case in splits.labelled],
-        "unlabelled": 0 if unlabelled is None else len(unlabelled),
-        "training_cases": prepared.fingerprint,
-        "validation": [case.id for case in splits.validation],
-        "test": len(splits.test),
-        "class_names": list(splits.class_names),
-        "channels": splits.channels,
-        "numbered": splits.numbered,
-        "notes": list(splits.notes),
-        **timed,
-        **remembered(recipe.method.name),
-    }
 
 
 def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, world: World) -> Job:

@@ -80,6 +80,19 @@ def remembered(run: RunFolder) -> Trained:
         return {}
 
 
+def inherited(now: Trained, earlier: Trained) -> Trained:
+    """Return the cases of a run and of the run whose weights it starts from.
+
+    A case that either of them has seen with its label is labelled.
+    """
+    both = {
+        name: replace(case, labelled=case.labelled or earlier[name].labelled)
+        for name, case in now.items()
+        if name in earlier
+    }
+    return {**now, **both, **{name: case for name, case in earlier.items() if name not in now}}
+
+
 def on_resume(run: RunFolder, prepared: Prepared, *, begun: bool, writes: bool) -> list[str]:
     """Return the warning that images or labels have changed since the run began.
 
@@ -89,7 +102,7 @@ def on_resume(run: RunFolder, prepared: Prepared, *, begun: bool, writes: bool) 
     now = of_training(prepared)
     if not run.training_cases or not begun:
         if writes:
-            write(run, now)
+            write(run, inherited(now, remembered(run) if "from" in run.environment else {}))
         return []
     then = remembered(run)
     changed = [

@@ -18,6 +18,7 @@ from crossview.core.text import count, first_few, listed
 from crossview.data.case import Case, Splits
 from crossview.data.io import ScanFiles
 from crossview.data.io.label_map import Entry, LabelMap, colliding, written_values
+from crossview.data.rounds import Rounds
 from crossview.data.sources import lists, roles
 from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
 from crossview.data.sources.layout import LAYOUT, find_scans
@@ -31,6 +32,9 @@ FEWEST_LABELLED = 2
 
 The methods mix labelled scans with each other, and a single scan does not show how scans differ.
 """
+
+HIDES = "data.labelled hides"
+"""Begin of the note on hidden corrections."""
 
 ROLES = ("labelled", "hidden", "unlabelled", "validation", "test", "unused")
 
@@ -101,7 +105,7 @@ class FolderCases:
     ("MRI", "CT", "T1"), or None. class_names: from dataset.json, background first, or (). unit: of
     distances, "mm" if every case has a spacing, else "voxel". colour: of the images, "grey" if each
     that is stored in colour has three equal channels. warnings: problems that do not prevent
-    training.
+    training. drafted: names of scans for which drafts were written.
     """
 
     labelled: tuple[Case, ...] = ()
@@ -115,6 +119,7 @@ class FolderCases:
     class_names: tuple[str, ...] = ()
     colour: Colour = "stored"
     warnings: tuple[Problem, ...] = ()
+    drafted: frozenset[str] = frozenset()
 
     @property
     def by_role(self) -> dict[str, tuple[Case, ...]]:
@@ -171,6 +176,7 @@ def splits(root: Path | None, options: Options) -> Splits:
         unused=cases.unused,
         notes=(
             *_left_out(others, patients),
+            *_hidden_corrections(cases.labelled[len(used) :], cases.drafted),
             *values_note(options.label_values, cases.names_of(options.classes)),
         ),
     )
@@ -214,6 +220,18 @@ def _left_out(others: Sequence[Case], patients: Collection[str]) -> tuple[str, .
     verb = "is" if len(left_out) == 1 else "are"
     names = first_few(left_out)
     return (f"{scans} of the validation patients {verb} not used for training: {names}.",)
+
+
+def _hidden_corrections(hidden: Sequence[Case], drafted: Collection[str]) -> tuple[str, ...]:
+    """Return a note if ``data.labelled`` hides labels that were drawn after a draft."""
+    names = [case.id for case in hidden if case.id in drafted]
+    if not names:
+        return ()
+    labels = count(len(names), "corrected draft")
+    return (
+        f"{HIDES} the labels of {labels}: {first_few(names)}. "
+        "Set data.labelled=0 to train on every label.",
+    )
 
 
 def too_few_labelled(count: int, where: str, held_out: Sequence[Case] = ()) -> Problem:
@@ -274,7 +292,8 @@ def survey(
     labelled = {name for name, scan in scans.items() if scan.label is not None}
     split, wrong = read_split(root / "split.toml", scans, labelled)
     problems += layout.problems + wrong + _mixed(scans, root)
-    by_role, left_out = roles.assign(layout, split)
+    drafted = Rounds.read(root).drafted
+    by_role, told = roles.assign(layout, split, drafted)
     stated, wrong = of_folder(split.stated, dataset, scans.values())
     problems += wrong if label_values is None else []
     values = stated.entries if label_values is None else tuple(label_values)
@@ -290,7 +309,8 @@ def survey(
         channel_names=names if names and len(names) == channels else None,
         class_names=class_names,
         colour=colour,
-        warnings=(*layout.warnings, *_unlisted(dataset, scans, root), *left_out),
+        warnings=(*layout.warnings, *_unlisted(dataset, scans, root), *told),
+        drafted=drafted,
     )
     return cases, problems
 

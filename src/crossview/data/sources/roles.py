@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from crossview.core.errors import Problem
 from crossview.core.text import first_few
@@ -12,11 +12,14 @@ from crossview.data.sources.lists import shared_names
 from crossview.data.sources.split_toml import Split
 
 
-def assign(layout: Layout, split: Split) -> tuple[dict[str, list[str]], list[Problem]]:
+def assign(
+    layout: Layout, split: Split, drafted: Collection[str] = ()
+) -> tuple[dict[str, list[str]], list[Problem]]:
     """Return names by role, and warnings.
 
     A scan in no list is used according to its label, but never for training if its patient is in
-    validation or test.
+    validation or test. A label of a scan that had a draft (``drafted``) is a correction, so it is
+    used even if the lists, which are older, say otherwise.
     """
     scans = layout.train | layout.test
     listed = {name for names in split.lists.values() for name in names}
@@ -35,6 +38,9 @@ def assign(layout: Layout, split: Split) -> tuple[dict[str, list[str]], list[Pro
         free = [name for name in free if not scans[name].label]
     if unlabelled is None:
         unlabelled = free
+    corrected = [name for name in unlabelled if name in drafted and scans[name].label]
+    labelled = [*labelled, *corrected]
+    unlabelled = [name for name in unlabelled if name not in corrected]
     roles = {
         "labelled": labelled,
         "hidden": [name for name in unlabelled if scans[name].label],
@@ -45,6 +51,12 @@ def assign(layout: Layout, split: Split) -> tuple[dict[str, list[str]], list[Pro
     used = {name for of_role in roles.values() for name in of_role}
     what = f"{len(left_out)} scans of validation or test patients are not used for training"
     warnings = [Problem(what, "split.toml", first_few(left_out))] if left_out else []
+    if corrected:
+        scan = "1 scan that split.toml does not list as labelled is"
+        several = f"{len(corrected)} scans that split.toml does not list as labelled are"
+        what = f"{scan if len(corrected) == 1 else several} trained on with labels"
+        fix = "none is needed: these labels came after a draft (rounds.json)"
+        warnings.append(Problem(what, "split.toml", first_few(corrected), fix=fix))
     return roles | {"unused": [name for name in scans if name not in used]}, warnings
 
 

@@ -121,6 +121,7 @@ def _case(
         partial(_read_image, scan, channels, axes),
         None if scan.label is None else partial(_read_label, scan, axes, meaning),
         read_storage=partial(_read_storage, scan) if scan.format.flat else None,
+        read_label_at=partial(_read_label_at, scan, axes, meaning),
     )
     if header is None or header.affine is None:
         return case
@@ -140,6 +141,12 @@ def _read_label(scan: ScanFiles, axes: tuple[int, ...], meaning: LabelMap) -> ND
     stored = scan.read_label(meaning)
     header = scan.format.read_header(scan.files[0])
     return np.ascontiguousarray(header.orientation(axes).apply(stored))
+
+
+def _read_label_at(
+    scan: ScanFiles, axes: tuple[int, ...], meaning: LabelMap, label: Path
+) -> NDArray[np.uint8]:
+    return _read_label(replace(scan, label=label), axes, meaning)
 
 
 def _read_storage(scan: ScanFiles) -> tuple[Storage | None, Storage | None]:

@@ -1,0 +1,154 @@
+"""rounds.json of a data folder: the scans that drafts were written for, and what became of them.
+
+It lies next to the labels, because every round's run reads these, whereas runs and drafts come and
+go. A draft is kept as it was written next to the one that is corrected (``KEPT``), since programs
+save corrections into the file that they opened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossview.core.errors import UserError, fail
+from crossview.core.files import write_text
+from crossview.core.run_folder import ROUNDS
+from crossview.data.case import Case
+
+KEPT = "as-suggested"
+"""Folder of the drafts that nobody touches, in the folder of the drafts."""
+
+Label = NDArray[np.uint8]
+
+
+def now() -> str:
+    """Return the time as rounds.json has it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """A scan with a draft.
+
+    Attributes:
+        draft: File of the draft as it was written, in the folder of the round's drafts.
+        doubt: The run's doubt about the scan.
+        labelled: Time at which its label was first found; "" while it has none.
+        dice: Mean Dice of draft and label over the classes that one of them has; None if neither
+            has any, or the draft could not be read.
+        changed: Voxels that have another class in the label than in the draft; None if unknown.
+        voxels: Voxels of the label that belong to a class.
+    """
+
+    draft: str
+    doubt: float
+    labelled: str = ""
+    dice: float | None = None
+    changed: int | None = None
+    voxels: int = 0
+
+    def compared(self, draft: Label | None, label: Label) -> Drafted:
+        """Return the scan with its label found now."""
+        found = replace(self, labelled=now(), voxels=int(np.count_nonzero(label)))
+        if draft is None or draft.shape != label.shape:
+            return found
+        return replace(found, changed=int((draft != label).sum()), dice=mean_dice(draft, label))
+
+
+def mean_dice(one: Label, other: Label) -> float | None:
+    """Return the mean Dice over the classes that one of two labels has; None without any."""
+    dice = []
+    for value in {*np.unique(one), *np.unique(other)} - {0}:
+        a, b = one == value, other == value
+        dice.append(2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b)))
+    return float(np.mean(dice)) if dice else None
+
+
+@dataclass(frozen=True)
+class Round:
+    """Suggested scans with their drafts.
+
+    Attributes:
+        suggested: The time.
+        run: The folder of the run that drew them.
+        drafts: Their folder: relative to the data folder if it is inside.
+        labelled: Scans that had labels before.
+        cases: The suggested scans, by name.
+    """
+
+    suggested: str
+    run: str
+    drafts: str
+    labelled: tuple[str, ...] = ()
+    cases: Mapping[str, Drafted] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The rounds of a data folder, in order."""
+
+    rounds: tuple[Round, ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> Rounds:
+        """Return the rounds in ``folder``. Raise UserError if their file is damaged."""
+        path = folder / ROUNDS
+        if not path.is_file():
+            return cls()
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(tuple(_round(each) for each in content["rounds"]))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            found = f"{type(error).__name__}: {error}".splitlines()[0]
+            fix = "restore the file, or remove it: then drafts are not compared with labels"
+            fail("the record of the drafts can't be read", path, found=found, fix=fix)
+
+    @property
+    def drafted(self) -> frozenset[str]:
+        """The names of all scans with a draft."""
+        return frozenset(name for each in self.rounds for name in each.cases)
+
+    def write(self, folder: Path) -> None:
+        """Write the rounds into ``folder``. OSError."""
+        content = {"rounds": [asdict(each) for each in self.rounds]}
+        write_text(folder / ROUNDS, json.dumps(content, indent=1) + "\n")
+
+    def with_labels(self, cases: Iterable[Case], root: Path) -> Rounds:
+        """Return the rounds with the labels that have been added, compared with their drafts.
+
+        cases: of the data folder ``root``. Of a scan with several drafts the last one counts. What
+        has been compared once stays: the draft may have gone since.
+        """
+        labelled = {case.id: case for case in cases if case.labelled}
+        rounds, seen = list[Round](), set[str]()
+        for each in reversed(self.rounds):
+            found = dict(each.cases)
+            for name, drafted in each.cases.items():
+                if name in labelled and name not in seen and not drafted.labelled:
+                    file = root / each.drafts / drafted.draft
+                    found[name] = _compared(drafted, labelled[name], file)
+                seen.add(name)
+            rounds.append(replace(each, cases=found))
+        return Rounds(tuple(reversed(rounds)))
+
+
+def _round(content: Mapping[str, Any]) -> Round:
+    cases = {str(name): Drafted(**case) for name, case in content["cases"].items()}
+    return Round(**{**content, "cases": cases, "labelled": tuple(content["labelled"])})
+
+
+def _compared(drafted: Drafted, case: Case, file: Path) -> Drafted:
+    read: Callable[[], Label] | None = case.read_label
+    assert read is not None  # only labelled cases are compared
+    try:
+        draft = case.read_label_at(file) if case.read_label_at and file.is_file() else None
+    except UserError:
+        draft = None
+    return drafted.compared(draft, read())

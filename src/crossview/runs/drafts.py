@@ -1,0 +1,137 @@
+"""Drafts for the suggested scans, and rounds.json brought up to date."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from crossview.core.errors import fail
+from crossview.core.files import check_writable
+from crossview.core.progress import Progress
+from crossview.core.run_folder import RunFolder
+from crossview.core.text import first_few
+from crossview.data.case import Case, Splits
+from crossview.data.io import by_channel
+from crossview.data.rounds import KEPT, Drafted, Round, Rounds, now
+from crossview.data.sources.folder import HIDES
+from crossview.evaluation.doubt import Suggestion
+from crossview.runs.predict import predict
+from crossview.runs.run import Run
+
+SCANS_AND_LABELS = ("images", "labels", "imagesTr", "labelsTr", "imagesTs", "labelsTs")
+
+
+def check_drafts(folder: Path, root: Path | None, source: str) -> Path:
+    """Return the data folder. Raise UserError unless drafts of its scans can be written."""
+    if root is None or source != "folder":
+        what = "drafts are written for a folder of your own scans"
+        fail(what, "--drafts", found=source, expected="source folder")
+    inside = [root / name for name in SCANS_AND_LABELS]
+    place = folder.resolve()
+    if any(each.resolve() in (place, *place.parents) for each in inside):
+        fail(
+            "drafts in this folder would be taken for scans or labels",
+            folder,
+            fix="choose another --drafts, such as drafts/round-1",
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        fail(
+            "the folder of the drafts is not empty: corrections may be in it",
+            folder,
+            fix="choose a new --drafts for each round, such as drafts/round-2",
+        )
+    check_writable(folder)
+    check_writable(root)
+    return root
+
+
+def write_drafts(
+    run: Run,
+    root: Path,
+    splits: Splits,
+    chosen: Sequence[Suggestion],
+    folder: Path,
+    *,
+    device: str = "auto",
+    progress: Progress | None = None,
+    remark: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """Write a draft and a map of the uncertainty for each suggestion, and record the round.
+
+    Drafts are ``folder``/<case>, untouched copies are in as-suggested/, maps in entropy/. Returns
+    the drafts.
+    """
+    cases = {case.id: case for case in splits.unlabelled}
+    files = [file for each in chosen for file in files_of(cases[each.case])]
+    drafts = predict(
+        run, files, folder, entropy=True, device=device, progress=progress, remark=remark
+    )
+    (folder / KEPT).mkdir()
+    for draft in drafts:
+        shutil.copyfile(draft, folder / KEPT / draft.name)
+    here, data = folder.resolve(), root.resolve()
+    place = here.relative_to(data) if here.is_relative_to(data) else here
+    record = Round(
+        suggested=now(),
+        run=str(run.path.absolute()),
+        drafts=place.as_posix(),
+        labelled=tuple(case.id for case in splits.labelled),
+        cases={
+            each.case: Drafted(f"{KEPT}/{draft.name}", each.score)
+            for each, draft in zip(chosen, drafts, strict=True)
+        },
+    )
+    before = up_to_date(root, splits)
+    Rounds((*before.rounds, record)).write(root)
+    return drafts
+
+
+def files_of(case: Case) -> list[Path]:
+    """Return the files of a scan: one, or one per channel."""
+    if not case.numbered:
+        return [case.file]
+    groups, _ = by_channel(case.file.parent.iterdir())
+    of_scan = next(files for files in groups.values() if case.file in files.values())
+    return [of_scan[channel] for channel in sorted(of_scan)]
+
+
+def up_to_date(root: Path, splits: Splits) -> Rounds:
+    """Return the rounds of a data folder, with the labels that have been added since."""
+    return Rounds.read(root).with_labels(_with_labels(splits), root)
+
+
+def _with_labels(splits: Splits) -> Iterable[Case]:
+    return (*splits.labelled, *splits.validation, *splits.test)
+
+
+def note_rounds(
+    run: RunFolder, root: Path | None, splits: Splits, remark: Callable[[str], None]
+) -> None:
+    """Bring the data folder's rounds.json up to date, and keep a copy in a new run.
+
+    The run's report shows the copy, so it stays true when the folder changes.
+    """
+    if root is None or not (before := Rounds.read(root)).rounds:
+        return
+    rounds = up_to_date(root, splits)
+    rounds.write(run.path)
+    if rounds != before:
+        try:
+            rounds.write(root)
+        except OSError as error:
+            remark(f"rounds.json could not be written into {root}: {error.strerror or error}")
+    used = [case.id for case in splits.labelled if case.id in rounds.drafted]
+    if used:
+        remark(f"trained on with labels that came after a draft: {first_few(used)}")
+    for note in splits.notes:
+        if note.startswith(HIDES):
+            remark(note)
+    if unchanged := [
+        name
+        for each in rounds.rounds
+        for name, case in each.cases.items()
+        if case.labelled and case.changed == 0
+    ]:
+        names = first_few(unchanged)
+        remark(f"these labels equal their drafts in every voxel; were they looked at? {names}")

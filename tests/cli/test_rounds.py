@@ -1,0 +1,179 @@
+"""Rounds of labelling through the command: drafts, corrections, and what the report says."""
+
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+from tests.helpers.command import crossview, sets
+from tests.helpers.made_folder import make_folder, write_nifti
+
+SETS = sets(
+    "network.filters=2",
+    "network.levels=2",
+    "data.patch=[8,8,8]",
+    "method.name=supervised",
+    "method.steps=1",
+    "training.precision=float32",
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two labelled and three unlabelled scans, and a run of them."""
+    here = tmp_path_factory.mktemp("rounds")
+    make_folder(here / "scans", labelled=2, unlabelled=3)
+    (here / "scans/split.toml").write_text(
+        'labelled = ["case00", "case01"]\nunlabelled = ["case02", "case03", "case04"]\n'
+    )
+    from crossview.runs.train import train
+
+    train("folder", here / "scans", here / "one", overrides=SETS[1::2])
+    return here
+
+
+@pytest.fixture
+def here(made, tmp_path):
+    shutil.copytree(made / "scans", tmp_path / "scans")
+    shutil.copytree(made / "one", tmp_path / "one")
+    about = tmp_path / "one/environment.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"data": str(tmp_path / "scans")}))
+    return tmp_path
+
+
+def suggest(capsys, here, drafts, *more):
+    return crossview(capsys, "suggest", here / "one", "--drafts", drafts, *more)
+
+
+def corrected(here, name, voxels):
+    """Save a draft as the scan's label, with this many background voxels made class 1."""
+    image = nib.load(here / "scans/drafts" / f"{name}.nii.gz")
+    label = np.asanyarray(image.dataobj).copy()
+    places = np.argwhere(label == 0)[:voxels]
+    label[tuple(places.T)] = 1
+    label[-1, -1, -1] = 2  # so that no label is empty
+    changed = int((label != np.asanyarray(image.dataobj)).sum())
+    for folder in ("labels", "drafts"):  # as Slicer does: into the file that was opened, too
+        write_nifti(here / "scans" / folder / f"{name}.nii.gz", label)
+    return label, changed
+
+
+def test_a_round_from_drafts_to_a_warm_run_and_its_report(capsys, here):
+    drafts = here / "scans/drafts"
+    code, out, err = suggest(capsys, here, drafts, "-n", 2)
+    assert code == 0, err
+    assert f"crossview train folder --from {here / 'one'} --out NEW_RUN" in out
+    (first,) = json.loads((here / "scans/rounds.json").read_text())["rounds"]
+    assert first["drafts"] == "drafts"
+    assert first["labelled"] == ["case00", "case01"]
+    one, two = sorted(first["cases"])
+    scan = nib.load(here / f"scans/images/{one}.nii.gz")
+    for file in (drafts / f"{one}.nii.gz", drafts / f"entropy/{one}.nii.gz"):
+        assert nib.load(file).shape == scan.shape
+        np.testing.assert_array_equal(nib.load(file).affine, scan.affine)
+    before = np.asanyarray(nib.load(drafts / f"{one}.nii.gz").dataobj).copy()
+    label, changed = corrected(here, one, 7)
+    code, _, err = crossview(
+        capsys, "train", "folder", "--from", here / "one", "--out", here / "two", *SETS
+    )
+    assert code == 0, err
+    assert f"trained on with labels that came after a draft: {one}" in err
+    assert "equal their drafts" not in err
+    about = json.loads((here / "two/environment.json").read_text())
+    assert about["labelled"] == ["case00", "case01", one]
+    found = json.loads((here / "scans/rounds.json").read_text())["rounds"][0]["cases"]
+    assert (found[two]["labelled"], found[two]["changed"]) == ("", None)
+    assert (found[one]["changed"], found[one]["voxels"]) == (changed, (label > 0).sum())
+    dice = [
+        2 * ((before == k) & (label == k)).sum() / ((before == k).sum() + (label == k).sum())
+        for k in (1, 2)
+        if (before == k).any() or (label == k).any()
+    ]
+    assert found[one]["dice"] == pytest.approx(np.mean(dice))
+    page = (here / "two/report.html").read_text()
+    assert "Drafts and corrections" in page
+    assert f"<td>2</td><td>1</td><td>{100 * np.mean(dice):.2f}</td><td>{changed}</td>" in page
+    assert "Voxels are counted, not clicks or minutes" in page
+    crossview(capsys, "report", here / "two", "--no-names")
+    anonymous = (here / "two/report-no-names.html").read_text()
+    section = anonymous[anonymous.index('id="drafts"') :].split("</section>")[0]
+    assert "case0" not in section
+    assert "Drafts and corrections" not in (here / "one/report.html").read_text()
+    warnings = json.loads(crossview(capsys, "check", here / "scans", "--json")[1])["warnings"]
+    assert "1 scan that split.toml does not list as labelled is trained on" in str(warnings)
+
+
+def test_the_second_round_names_other_scans_and_keeps_what_was_measured(capsys, here):
+    drafts = here / "scans/drafts"
+    suggest(capsys, here, drafts, "-n", 2)
+    (first,) = json.loads((here / "scans/rounds.json").read_text())["rounds"]
+    for name in first["cases"]:
+        shutil.copy(drafts / f"{name}.nii.gz", here / "scans/labels")
+    code, _, err = suggest(capsys, here, here / "second", "-n", 2)
+    assert code == 0, err
+    assert "only 1 unlabelled scan" in err
+    first, second = json.loads((here / "scans/rounds.json").read_text())["rounds"]
+    assert not {*first["cases"]} & {*second["cases"]}
+    assert second["drafts"] == str(here / "second")
+    assert [case["changed"] for case in first["cases"].values()] == [0, 0]
+    shutil.rmtree(drafts)  # measured already
+    _, _, err = crossview(capsys, "train", "folder", "--data", here / "scans", "--out",
+                          here / "two", *SETS)  # fmt: skip
+    assert "these labels equal their drafts in every voxel; were they looked at?" in err
+    kept, _ = json.loads((here / "two/rounds.json").read_text())["rounds"]
+    assert kept == first
+
+
+def test_a_lost_draft_and_a_recipe_that_hides_labels_are_told(capsys, here):
+    drafts = here / "scans/drafts"
+    suggest(capsys, here, drafts, "-n", 1)
+    (name,) = json.loads((here / "scans/rounds.json").read_text())["rounds"][0]["cases"]
+    corrected(here, name, 3)
+    shutil.rmtree(drafts)
+    code, _, err = crossview(
+        *(capsys, "train", "folder", "--data", here / "scans", "--out", here / "two"),
+        *(*SETS, *sets("data.labelled=2")),
+    )
+    assert code == 0, err
+    assert f"data.labelled hides the labels of 1 corrected draft: {name}" in err
+    code, _, err = crossview(
+        capsys, "train", "folder", "--data", here / "scans", "--out", here / "three", *SETS
+    )
+    assert code == 0, err
+    assert "1 label could not be compared" in (here / "three/report.html").read_text()
+
+
+def test_drafts_of_several_channels(capsys, tmp_path):
+    from crossview.runs.train import train
+
+    make_folder(tmp_path / "scans", channel="_0000")
+    make_folder(tmp_path / "scans", channel="_0001")
+    train("folder", tmp_path / "scans", tmp_path / "one", overrides=SETS[1::2])
+    code, _, err = suggest(capsys, tmp_path, tmp_path / "drafts", "-n", 1)
+    assert code == 0, err
+    assert len(list((tmp_path / "drafts").glob("case0?.nii.gz"))) == 1
+
+
+def test_wrong_places_are_refused_before_anything_is_written(capsys, here):
+    labels = sorted((here / "scans/labels").iterdir())
+    code, _, err = suggest(capsys, here, here / "scans/labels")
+    assert (code, "would be taken for scans or labels" in err) == (2, True)
+    assert sorted((here / "scans/labels").iterdir()) == labels
+    (here / "full").mkdir()
+    (here / "full/mine.nii.gz").touch()
+    code, _, err = suggest(capsys, here, here / "full")
+    assert (code, "is not empty: corrections may be in it" in err) == (2, True)
+    (here / "scans/rounds.json").write_text('{"rounds": [{"run": 1}]}')
+    code, _, err = suggest(capsys, here, here / "drafts")
+    assert (code, "the record of the drafts can't be read" in err) == (2, True)
+    assert not (here / "drafts").exists()
+    assert not (here / "one/suggest").exists()
+
+
+def test_only_scans_of_ones_own_get_drafts(capsys, tmp_path):
+    from tests.helpers.small_run import small
+
+    run = small(tmp_path / "one", max_steps=1)
+    code, _, err = crossview(capsys, "suggest", run.path, "--drafts", tmp_path / "drafts")
+    assert (code, "drafts are written for a folder of your own scans" in err) == (2, True)
