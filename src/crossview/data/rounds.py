@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from crossview.core.errors import UserError, fail
 from crossview.core.files import write_text
+from crossview.core.parse import from_json
 from crossview.core.run_folder import ROUNDS
 from crossview.data.case import Case
 
@@ -103,7 +104,7 @@ class Rounds:
         if not path.is_file():
             return cls()
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = from_json(path.read_text(encoding="utf-8"))
             return cls(tuple(_round(each) for each in content["rounds"]))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             found = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -8,8 +8,7 @@ from itertools import chain
 from typing import Any
 
 from crossview.core.run_folder import RunFolder
-from crossview.core.text import number
-from crossview.reporting.words import table
+from crossview.core.text import number, table
 
 
 @dataclass(frozen=True)
