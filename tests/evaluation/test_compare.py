@@ -13,10 +13,13 @@ import pytest
 import tomli_w
 
 from crossview.core.errors import UserError
+from crossview.core.run_folder import RunFolder
 from crossview.evaluation import bootstrap
 from crossview.evaluation.compare import compare
 from crossview.evaluation.metrics import Measures
+from crossview.evaluation.record import make_record
 from crossview.evaluation.scores import Score, summarise, write
+from crossview.training.options import MEASURED
 
 NAN = math.nan
 RECIPE = {
@@ -587,6 +590,39 @@ def test_tables_that_do_not_fit_together(tmp_path):
     file.write_text("\n".join(file.read_text().splitlines()[:-1]) + "\n")
     with pytest.raises(UserError, match="don't fit together"):
         compare([path])
+
+
+@pytest.mark.parametrize("key", MEASURED)
+def test_seeds_share_a_row_whatever_was_measured_for_each(tmp_path, key):
+    runs = [
+        made_run(tmp_path / str(seed), seed=seed, training={key: chosen})
+        for seed, chosen in ((1, "one"), (2, "other"))
+    ]
+    [row] = compare(runs, mixed=True).rows
+    assert row.seeds == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "told"),
+    [
+        (("cases", "scores", 0, "class"), math.inf, "infinity"),
+        (("cases", "scores", 0, "empty"), {"case00": 1}, "empty 1"),
+        (("total_steps",), math.inf, "infinity"),
+        (("recipe", "training", "seed"), math.inf, "infinity"),
+        (("recipe", "data", "fold"), ["1", 2], "data.fold"),
+        (("recipe", "data", "fold"), [1], "data.fold"),
+    ],
+)
+def test_records_with_values_of_another_kind(tmp_path, keys, value, told):
+    record = json.loads(json.dumps(make_record(RunFolder(made_run(tmp_path / "one")))))
+    place = record
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=rf"don't fit together(?s:.*){told}"):
+        compare([file])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def read_run(path: Path, split: str) -> FinishedRun:
         results = Results.of(run_or_record(path), split)
         _check_evaluation(path, results, split)
         return _typed(path, results)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         found = f"{type(error).__name__}: {error}"
         fix = "evaluate the run again"
         fail("the run's files don't fit together", path, found=found, fix=fix)
@@ -181,8 +181,15 @@ def _typed(path: Path, results: Results) -> FinishedRun:
         scoring_seconds=float(summary.get("seconds") or 0.0),
         protocol=member.protocol,
         reference=member.reference,
-        fold=tuple(recipe["data"].get("fold", ())),
+        fold=_fold(recipe["data"].get("fold", ())),
     )
+
+
+def _fold(found: Sequence[Any]) -> tuple[int, ...]:
+    """Return the number of a fold and of folds, () for none. Raise ValueError for anything else."""
+    if len(found) not in (0, 2) or not all(type(each) is int for each in found):
+        raise ValueError(f"data.fold {found!r}")
+    return tuple(found)
 
 
 def _start(environment: Mapping[str, Any]) -> dict[str, str]:

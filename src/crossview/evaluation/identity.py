@@ -11,7 +11,7 @@ from crossview import methods, networks
 from crossview.core.errors import UserError
 from crossview.data import sources
 from crossview.inference.options import InferenceOptions
-from crossview.training.options import TrainingOptions
+from crossview.training.options import MEASURED, TrainingOptions
 
 NOT_IDENTITY = frozenset(
     {
@@ -19,8 +19,7 @@ NOT_IDENTITY = frozenset(
         "inference.batch",
         "training.seed",
         "training.device",
-        "training.precision",
-        "training.compile",
+        *(f"training.{key}" for key in MEASURED),
         "training.deterministic",
         "training.workers",
         "training.memory_gb",

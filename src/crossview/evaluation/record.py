@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from crossview.core.busy import worker
 from crossview.core.errors import UserError, fail
 from crossview.core.files import write_text
 from crossview.core.parse import from_json
 from crossview.core.run_folder import RunFolder, Table
-from crossview.evaluation.metrics import METRICS, Measures
+from crossview.evaluation.metrics import METRICS, Empty, Measures
 from crossview.evaluation.scores import Score, Summary, check_format, read_cases, read_summary
 
 FORMAT = 1
@@ -268,7 +268,7 @@ def from_columns(columns: Mapping[str, Any]) -> list[Score]:
     """Return the scores of columns, without the images' diagonals (NaN).
 
     Raises:
-        KeyError, TypeError, ValueError: For columns that do not fit.
+        KeyError, TypeError, ValueError, OverflowError: For columns that do not fit.
     """
     found = []
     for line in columns["scores"]:
@@ -277,6 +277,8 @@ def from_columns(columns: Mapping[str, Any]) -> list[Score]:
             known = (math.nan if value is None else float(value) for value in row)
             numbers = dict(zip(METRICS, known, strict=True))
             empty = line["empty"].get(case, "")
+            if empty not in get_args(Empty):
+                raise ValueError(f"empty {empty!r}")
             measures = Measures(**numbers, diagonal=math.nan, empty=empty)
             found.append(
                 Score(str(case), str(patient), str(line["view"]), int(line["class"]), measures)

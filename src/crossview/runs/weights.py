@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from crossview.core.environment import VERSION
+from crossview.core.errors import fail
 from crossview.data.case import Splits
 from crossview.methods.method import Method
 from crossview.recipe.layers import differences
@@ -110,5 +111,14 @@ def _loaded(
     different = differences(state["recipe"], recipe.tables()) if "recipe" in state else []
     checkpoint.load_weights(method, state, path, different)
     place(method, device, len(recipe.data.patch))
-    step = state["position"]["total_step"] if "position" in state else state["step"]
+    position = state.get("position", {"total_step": state.get("step")})
+    step = position.get("total_step") if isinstance(position, Mapping) else None
+    if type(step) is not int:
+        fail(
+            "the checkpoint does not say of which step it is",
+            path,
+            found=step,
+            expected="a number of steps",
+            fix="restore the file, or train again with --overwrite",
+        )
     return TrainedMethod(recipe, method, channels, bool(state.get("numbered")), step, state)
