@@ -35,7 +35,7 @@ def _header(file: NiftiFile) -> Header:
         used, *others = affines
         _check_geometry(affines[used], file.sides, file.path)
         return Header(
-            (*shape, 1, 1)[:3],
+            (*shape, 1, 1, 1)[:3],
             shape[3] if len(shape) > 3 else 1,
             affines[used],
             file,
