@@ -11,7 +11,13 @@ from scipy import ndimage
 
 from crossview.core.errors import UserError
 from crossview.data import preprocess
-from crossview.data.preprocess import Preprocessing, normalised, resampled, resampled_label
+from crossview.data.preprocess import (
+    Preprocessing,
+    deviation,
+    normalised,
+    resampled,
+    resampled_label,
+)
 
 shapes = st.lists(st.integers(1, 9), min_size=2, max_size=3).map(tuple)
 
@@ -291,3 +297,13 @@ def test_a_spread_too_small_for_its_number_type_is_none(way):
     scan = np.zeros((8, 8), np.float32)
     scan[3, 3] = np.float32(1e-45)
     assert np.isfinite(normalised(scan, way)).all()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(3,), (40, 30, 21), (130, 120, 110), (96, 201, 77)])
+def test_the_deviation_is_numpys_to_the_last_bit(shape, order):
+    values = np.random.default_rng(1).normal(50, 100, shape)
+    channel = np.asarray(values, np.float32, order=order)
+    assert deviation(channel) == channel.std(dtype=np.float64)
+    assert deviation(channel[1:]) == channel[1:].std(dtype=np.float64)
+    assert deviation(np.full(shape, 7, np.float32)) == 0

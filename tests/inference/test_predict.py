@@ -13,6 +13,7 @@ from torch import nn
 
 from crossview.core.errors import UserError
 from crossview.inference.doubt import normalised_entropy
+from crossview.inference.threads import BatchThreads
 from crossview.methods.method import Method, MethodOptions
 
 
@@ -94,6 +95,24 @@ def test_the_batch_does_not_change_results(convolution, predictor, settings, axe
         assert single.label.shape == scan.shape[1:]
         np.testing.assert_allclose(single.probability, shared.probability, atol=1e-6)
         np.testing.assert_array_equal(single.label, shared.label)
+
+
+def test_large_results_are_computed_in_parts(convolution, predictor, monkeypatch):
+    method, scans = convolution(classes=3), images((1, 12, 12, 12), (1, 8, 8, 6))
+    sizes, views = [], type(method).views
+    monkeypatch.setattr(
+        type(method), "views", lambda self, image: sizes.append(len(image)) or views(self, image)
+    )
+    whole = list(predictions(predictor(method, batch=7), scans))
+    sizes.clear()
+    monkeypatch.setattr(BatchThreads, "LARGE", 1)
+    split = list(predictions(predictor(method, batch=7), scans))
+    assert sum(sizes) == 37
+    # Five batches of 7 and one of 2. The first is not split further: its results are not known.
+    assert sorted(sizes[-13:]) == [2] * 9 + [3] * 4
+    for one, other in zip(whole, split, strict=True):
+        np.testing.assert_array_equal(one.probability, other.probability)
+        np.testing.assert_array_equal(one.disagreement, other.disagreement)
 
 
 def test_one_gaussian_window_is_one_uniform_window(convolution, predictor):

@@ -234,8 +234,32 @@ def normalised(channel: Image, normalisation: Normalisation) -> Image:
     if normalisation == "min_max":
         shift, scale = float(channel.min()), float(channel.max()) - float(channel.min())
     else:
-        shift, scale = float(channel.mean(dtype=np.float64)), float(channel.std(dtype=np.float64))
-    return (channel - np.float32(shift)) / (np.float32(scale) or np.float32(1))
+        shift, scale = float(channel.mean(dtype=np.float64)), deviation(channel)
+    scaled: Image = channel - np.float32(shift)
+    scaled /= np.float32(scale) or np.float32(1)
+    return scaled
+
+
+def deviation(channel: Image) -> float:
+    """Return ``channel.std(dtype=float64)`` to the last bit, without its float64 copy."""
+    flat = channel.ravel(order="K")
+    mean = np.float64(channel.mean(dtype=np.float64))
+    return float(np.sqrt(_squares(flat, mean) / flat.size))
+
+
+PIECE = 2**20
+"""Voxels whose squares are in memory at once."""
+
+
+def _squares(flat: Image, mean: np.float64) -> np.float64:
+    """Return the sum of squares about ``mean``, halved as numpy halves the pieces of a sum."""
+    if len(flat) <= PIECE:
+        squares = flat - mean
+        squares *= squares
+        return np.float64(np.add.reduce(squares))
+    half = len(flat) // 2
+    half -= half % 8
+    return _squares(flat[:half], mean) + _squares(flat[half:], mean)
 
 
 def resampled(maps: Tensor, shape: Sequence[int]) -> Tensor:

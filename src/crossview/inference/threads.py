@@ -22,26 +22,33 @@ class BatchThreads:
     """Splits batches over threads, each with its share of torch's own threads.
 
     A part has two samples at least, because torch computes a single one by other kernels, which
-    round differently. On a GPU nothing is split.
+    round differently. Results that are large (many classes) come from more parts than threads, so
+    that a network holds few of them at a time. On a GPU nothing is split.
     """
+
+    LARGE = 2**24
+    """Values of a part's result from which it is split further."""
 
     def __init__(self, device: torch.device, batch: int) -> None:
         self.threads = torch.get_num_threads()
         self.workers = min(self.threads, batch // 2) if device.type == "cpu" else 1
         self.pool = ThreadPoolExecutor(self.workers) if self.workers > 1 else None
+        self.values = 0  # of the result of one sample, known after the first batch
 
     def map(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Iterable[Tensor]:
         """Return ``function(batch)``, sample by sample, for a function of each sample alone."""
-        parts = max(1, min(self.workers, len(batch) // 2))
+        at_once = max(1, min(self.workers, len(batch) // 2))
+        needed = -(-len(batch) * self.values // self.LARGE) if batch.is_cpu else 1
+        parts = max(at_once, min(needed, len(batch) // 2))
 
         def work(part: Tensor) -> Tensor:
-            with threads_of_torch(max(1, self.threads // parts)):
+            with threads_of_torch(max(1, self.threads // at_once)):
                 return function(part)
 
-        if self.pool is None or parts == 1:
-            return work(batch)
         # Not one tensor: with many classes that would be a second copy of large maps.
-        done = list(self.pool.map(work, batch.tensor_split(parts)))
+        split = batch.tensor_split(parts)
+        done = [*(map(work, split) if self.pool is None else self.pool.map(work, split))]
+        self.values = done[0][0].numel()
         return chain.from_iterable(done)
 
 
