@@ -41,7 +41,7 @@ class Fingerprint:
         colour: "grey" if images stored in colour are grey (data.colour), else "stored".
         foreground: Per channel, (0.5th percentile, 99.5th percentile, mean, standard deviation) of
             the labelled foreground; () if the foreground has a single value.
-        pieces: By class, the smallest share of the largest component in any labelled case.
+        pieces: By class, the smallest share of the largest component in any wholly labelled case.
         cases: Rows for reports.
         border_labelled: True if foreground is labelled in the constant border of a scan, which then
             is no padding.
@@ -160,10 +160,12 @@ def _labels(
     places = []
     for case in cases:
         label = case.read_label() if case.read_label else np.zeros((1, 1), np.uint8)
+        whole = case.partial is None or not case.partial.are_in(label)
+        label = case.classes_of(label)
         here = places_of(label)
         places.append(relative(here, label.shape))
         for value in here:
-            if value < classes:
+            if value < classes and whole:  # slices without their neighbours are pieces
                 smallest[value] = min(smallest.get(value, 1.0), largest_share(label == value))
     return smallest, tuple(places)
 

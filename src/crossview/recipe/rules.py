@@ -232,10 +232,12 @@ class _Planner:
     def clean_up(self, stacks: bool) -> None:
         """Choose if only the largest component of a class is kept. stacks: of 2D predictions."""
         share, value = min(
-            ((share, value) for value, share in self.scans.pieces.items()), default=(1.0, 0)
+            ((share, value) for value, share in self.scans.pieces.items()), default=(0.0, 0)
         )
         loose = share < ONE_PIECE
-        if loose:
+        if not self.scans.pieces:
+            reason = "no scan is labelled whole, so the number of components is not known"
+        elif loose:
             reason = (
                 f"in a labelled case the largest component of class {value} has "
                 f"{share:.0%} of its voxels, so all components are kept"

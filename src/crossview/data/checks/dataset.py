@@ -20,6 +20,7 @@ from crossview.data.checks.grid import on_grid, usual_grid_of
 from crossview.data.checks.rules import check_set
 from crossview.data.sources import folder, lists
 from crossview.data.sources.layout import LAYOUT
+from crossview.data.sources.partly import also_classes
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,10 @@ def check(
     facts = {role: [next(read) for _ in of_role] for role, of_role in found.cases.items()}
     findings = [Finding("error", problem) for problem in found.problems]
     findings += check_set(facts, found.classes, str(root))
+    if not found.classes:  # else the source knows
+        shown = max((max(fact.label_counts, default=0) for fact in facts["labelled"]), default=0)
+        problems = also_classes(found.ignore, (), shown + 1, str(root))
+        findings += [Finding("error", problem) for problem in problems]
     if found.source == "folder":  # published sets are not resampled
         findings += on_grid(facts, usual_grid_of(facts))
     findings += [Finding("warning", problem) for problem in found.warnings]
@@ -170,6 +175,7 @@ class DataSet:
     cases: by role, as in ``FolderCases`` ("labelled", "hidden", "unlabelled", "validation", "test",
     "unused"). classes: from the source or dataset.json, including the background; None if only the
     labels can show it. problems, warnings: of names and lists; with problems, cases may be missing.
+    ignore: as in ``FolderCases``.
     """
 
     source: str
@@ -180,6 +186,7 @@ class DataSet:
     channel_names: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    ignore: int | None = None
 
 
 def recognise(root: Path) -> str:
@@ -223,4 +230,5 @@ def _whole_folder(root: Path) -> DataSet:
         found.channel_names or (),
         tuple(problems),
         found.warnings,
+        found.ignore,
     )

@@ -34,6 +34,8 @@ class Format:
         read_header: Reads a file's header.
         read_label: Reads the classes in a label file, given the file of its scan: uint8 (*S) as
             stored.
+        read_values: Reads a mask's values like ``read_label``, but never 255 as class 1; None if
+            ``read_label`` does so too.
         equal_channels: True if an image has one channel, or three equal ones that stand for one.
         flat: True if scans are 2D images.
         map_suffix: Suffix of the maps of a prediction, "" for that of the scan.
@@ -46,6 +48,7 @@ class Format:
     write: Callable[[Path, Mapping[str, NDArray[Any]], Header], None]
     read_header: Callable[[Path], Header]
     read_label: Callable[[Path, Path], NDArray[np.uint8]]
+    read_values: Callable[[Path, Path], NDArray[np.uint8]] | None = None
     equal_channels: Callable[[Path], bool] = lambda path: True
     flat: bool = False
     map_suffix: str = ""
@@ -68,6 +71,7 @@ FORMATS = (
         image.write,
         image.read_header,
         image.read_label,
+        image.read_values,
         image.equal_channels,
         flat=True,
         map_suffix=".tif",

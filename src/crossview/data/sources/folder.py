@@ -7,7 +7,7 @@ canonical orientation.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from crossview.data.io import ScanFiles
 from crossview.data.sources import lists, roles
 from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
 from crossview.data.sources.layout import LAYOUT, find_scans
+from crossview.data.sources.partly import agreed, also_classes, unfit_slices
 from crossview.data.sources.scans import Colour, cases_of
 from crossview.data.sources.source import DataOptions
 from crossview.data.sources.split_toml import read_split
@@ -89,7 +90,7 @@ class FolderCases:
     ("MRI", "CT", "T1"), or None. class_names: from dataset.json, background first, or (). unit: of
     distances, "mm" if every case has a spacing, else "voxel". colour: of the images, "grey" if each
     that is stored in colour has three equal channels. warnings: problems that do not prevent
-    training.
+    training. ignore: the value in label files of voxels that nobody labelled, or None.
     """
 
     labelled: tuple[Case, ...] = ()
@@ -103,6 +104,7 @@ class FolderCases:
     class_names: tuple[str, ...] = ()
     colour: Colour = "stored"
     warnings: tuple[Problem, ...] = ()
+    ignore: int | None = None
 
     @property
     def by_role(self) -> dict[str, tuple[Case, ...]]:
@@ -141,6 +143,7 @@ def splits(root: Path | None, options: Options) -> Splits:
         what, fix = "validation cases are defined twice", "remove one of the two"
         found = f"data.validation = {options.validation} and a list in split.toml"
         problems.append(Problem(what, str(split_file), found, "one of the two", fix))
+    problems += also_classes(cases.ignore, options.label_values, options.classes, here)
     if len(trained) < FEWEST_LABELLED:
         problems.append(too_few_labelled(len(trained), here, held_out))
     raise_all(problems)
@@ -252,7 +255,15 @@ def survey(
     problems += layout.problems + wrong + _mixed(scans, root)
     by_role, left_out = roles.assign(layout, split)
     values = dataset.label_values if label_values is None else tuple(label_values)
-    channels, colour, by_name = cases_of(scans, split, dataset, nifti_axes, values, colour)
+    split_file = str(root / "split.toml")
+    ignore, wrong = agreed(split.partly.ignore, dataset.ignore, split_file)
+    split.partly = replace(split.partly, ignore=ignore)
+    channels, colour, by_name, depths = cases_of(scans, split, dataset, nifti_axes, values, colour)
+    problems += [
+        *wrong,
+        *also_classes(ignore, values, len(dataset.class_names), str(root)),
+        *unfit_slices(split.partly.slices, depths, labelled, split_file),
+    ]
     problems += roles.shared_patients(by_role, by_name)
     names = dataset.channel_names
     cases = FolderCases(
@@ -262,6 +273,7 @@ def survey(
         class_names=dataset.names_of(values),
         colour=colour,
         warnings=(*layout.warnings, *_unlisted(dataset, scans, root), *left_out),
+        ignore=ignore,
     )
     return cases, problems
 

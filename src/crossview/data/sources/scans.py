@@ -21,9 +21,12 @@ from crossview.data.io import ScanFiles
 from crossview.data.io.geometry import Header
 from crossview.data.io.storage import Storage
 from crossview.data.sources.dataset_json import DatasetJson
+from crossview.data.sources.partly import Partly
 from crossview.data.sources.split_toml import Split
 
 Colour = Literal["stored", "grey"]
+
+WHITE = 255
 
 
 def cases_of(
@@ -33,9 +36,10 @@ def cases_of(
     axes: Sequence[int],
     values: Sequence[int],
     colour: Colour | None,
-) -> tuple[int, Colour, dict[str, Case]]:
-    """Return the number of channels, how to read images stored in colour, and the cases by name.
+) -> tuple[int, Colour, dict[str, Case], dict[str, int | None]]:
+    """Return the number of channels, how to read images stored in colour, cases and depths by name.
 
+    Depth: number of slices along the third axis as stored; 0 for a 2D image, None if unreadable.
     Channels: for volumes from dataset.json, else the number that most scans have. values: of the
     classes in label files; () if they are class numbers. colour: None decides it over the set by
     the pixels.
@@ -49,12 +53,15 @@ def cases_of(
         channels,
         colour,
         {
-            name: _case(
-                scan, split.patient(name), channels, headers[name], tuple(axes), tuple(values)
-            )
+            name: _case(scan, split, channels, headers[name], tuple(axes), tuple(values))
             for name, scan in scans.items()
         },
+        {name: None if header is None else _depth(header) for name, header in headers.items()},
     )
+
+
+def _depth(header: Header) -> int:
+    return header.shape[2] if len(header.shape) == 3 else 0
 
 
 def _headers(
@@ -110,7 +117,7 @@ def _header(scan: ScanFiles) -> Header | None:
 
 def _case(
     scan: ScanFiles,
-    patient: str,
+    split: Split,
     channels: int,
     header: Header | None,
     axes: tuple[int, ...],
@@ -118,11 +125,14 @@ def _case(
 ) -> Case:
     case = Case(
         scan.name,
-        patient,
+        split.patient(scan.name),
         scan.files[0],
         partial(_read_image, scan, channels, axes),
-        None if scan.label is None else partial(_read_label, scan, scan.label, axes, values),
+        None
+        if scan.label is None
+        else partial(_read_label, scan, scan.label, axes, values, split.partly),
         read_storage=partial(_read_storage, scan) if scan.format.flat else None,
+        partial=None if scan.label is None else split.partly.labels,
     )
     if header is None or header.affine is None:
         return case
@@ -139,11 +149,19 @@ def _read_image(scan: ScanFiles, channels: int, axes: tuple[int, ...]) -> NDArra
 
 
 def _read_label(
-    scan: ScanFiles, label: Path, axes: tuple[int, ...], values: tuple[int, ...]
+    scan: ScanFiles, label: Path, axes: tuple[int, ...], values: tuple[int, ...], partly: Partly
 ) -> NDArray[np.uint8]:
-    stored = scan.format.read_label(label, scan.files[0])
+    read, ignored = scan.format.read_label, None
+    if partly.ignore == WHITE and scan.format.read_values is not None:
+        read = scan.format.read_values
+    stored = read(label, scan.files[0])
+    if partly.labels is not None:
+        ignored = partly.ignored(stored, scan.name)
+        stored = np.where(ignored, np.uint8(0), stored)
     if values:
         stored = _classes(stored, values, label, masks=scan.format.flat)
+    if ignored is not None:
+        stored = partly.marked(stored, ignored, label)
     header = scan.format.read_header(scan.files[0])
     return np.ascontiguousarray(header.orientation(axes).apply(stored))
 

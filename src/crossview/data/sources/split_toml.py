@@ -6,15 +6,17 @@ import re
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from crossview.core.errors import Problem, nearest
 from crossview.core.text import first_few
+from crossview.data.sources import partly
 from crossview.data.sources.lists import no_file
+from crossview.data.sources.partly import Partly
 
 LISTS = ("labelled", "validation", "test", "unlabelled")
 
@@ -22,15 +24,23 @@ HELD_OUT = ("validation", "test")
 
 PATIENTS = "_patients"
 
-KEYS = (*LISTS, *(key + PATIENTS for key in HELD_OUT), "patient")
+Value = TypeVar("Value")
+
+OF_NAMES = (*LISTS, *(key + PATIENTS for key in HELD_OUT))
+
+KEYS = (*OF_NAMES, "patient", *partly.KEYS)
 
 
 @dataclass
 class Split:
-    """The lists of a split.toml, and the patient of each case (by default the case itself)."""
+    """The lists of a split.toml, the patient of each case, and what labels leave open.
+
+    By default a case is a patient of its own, and labels leave nothing open.
+    """
 
     lists: dict[str, list[str]] = field(default_factory=dict)
     patients: dict[str, str] = field(default_factory=dict)
+    partly: Partly = field(default_factory=Partly)
 
     def names(self, key: str) -> list[str] | None:
         return self.lists.get(key)
@@ -69,12 +79,33 @@ def read_split(
     lists, unknown = _Filling(found, Split({}, patients), where, names, labelled).fill()
     problems += [*wrong, *unknown, *_wrong_names(lists, where, names, labelled), *wrong_patients]
     known = {key: [name for name in lists[key] if name in names] for key in lists}
-    return Split(known, patients), problems
+    open_labels, wrong = partly.read(content, where)
+    slices, unknown = _by_case(open_labels.slices, "slices", names, labelled, where)
+    problems += [*wrong, *unknown]
+    return Split(known, patients, replace(open_labels, slices=slices)), problems
+
+
+def _by_case(
+    table: Mapping[str, Value],
+    key: str,
+    names: Collection[str],
+    labelled: Collection[str],
+    where: str,
+) -> tuple[dict[str, Value], list[Problem]]:
+    """Return a table with its patterns replaced by labelled cases, and its problems."""
+    found: dict[str, Value] = {}
+    for pattern, value in table.items():
+        matching = _matching([pattern], names, [name for name in labelled if name not in table])
+        found |= dict.fromkeys(matching, value)
+    unknown = [name for name in found if name not in names]
+    fix = _known(unknown, names, "cases")
+    problems = _listed(f"[{key}] contains", "an unknown case", unknown, where, fix=fix)
+    return {name: value for name, value in found.items() if name in names}, problems
 
 
 def _lists(content: Mapping[str, Any], where: str) -> tuple[dict[str, list[str]], list[Problem]]:
     """Return the lists of names in the file, and a problem per key that is none."""
-    keys = [key for key in KEYS if key in content and key != "patient"]
+    keys = [key for key in OF_NAMES if key in content]
     right = {key for key in keys if _is_list_of_names(content[key])}
     problems = [
         Problem(
