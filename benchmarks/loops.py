@@ -100,15 +100,16 @@ def loop_of(prepared: Prepared, *, stage: str = "", precision: str = "") -> Iter
             Problem(f"the method has no stage '{stage}'", "--stage", expected=", ".join(names))
         )
     index = names.index(stage) if stage else len(names) - 1
-    images = prepared.stream.batch(0, 0, unlabelled=False).image
+    first = prepared.stream.batch(0, 0, unlabelled=method.stages[0].unlabelled)
     asked = recipe.training.model_copy(update={"precision": precision} if precision else {})
-    recipe = resolve(recipe.tables(), measure(asked, method, images)[0])
+    recipe = resolve(recipe.tables(), measure(asked, method, first)[0])
     with tempfile.TemporaryDirectory() as folder:
         job = Job(Path(folder), method, prepared.stream, recipe.training, recipe.tables())
         with TrainingProgress(method.stages, recipe.training, stream=io.StringIO()) as progress:
             training = Training(job, progress)
             training.start_stage(index, training.stages[index])
-            yield Loop(recipe, prepared, training, training.stages[index], index, job.precision)
+            with job.passes():
+                yield Loop(recipe, prepared, training, training.stages[index], index, job.precision)
 
 
 class Ended(BaseException):

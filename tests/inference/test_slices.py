@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 from tests.helpers import golden_numbers
+from tests.helpers.blocks import whole_maps
 
-from crossview.inference.windows import Slices, run_batches
+from crossview.inference.windows import Slices
 
 
 def resized(image, patch, batch=3):
-    ((_, found),) = run_batches([(0, Slices(image, patch))], lambda stack: stack, batch)
+    ((_, found),) = whole_maps([(0, Slices(image, patch))], lambda stack: stack, batch)
     return found
 
 
@@ -35,7 +36,7 @@ def test_both_ways_take_the_published_pixels(side):
     # The published code loses the last pixel of some sizes on the way back (-1: filled with
     # background); here it is the nearest.
     wave = torch.arange(256, dtype=torch.float32)[None, :, None].expand(1, 256, 4)
-    ((_, found),) = run_batches(
+    ((_, found),) = whole_maps(
         [(0, Slices(torch.zeros(1, side, 4), (256, 4)))], lambda stack: wave[None], batch=1
     )
     np.testing.assert_array_equal(found[0, :, 0], np.where(back < 0, 255, back))

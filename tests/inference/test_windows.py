@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.helpers.blocks import whole_maps
 
 from crossview.inference import windows
-from crossview.inference.windows import Windows, run_batches, window_starts
+from crossview.inference.windows import Windows, window_starts
 
 
 @st.composite
@@ -58,7 +59,7 @@ def images(draw):
 @given(images())
 def test_the_mean_of_unchanged_windows_is_the_image(case):
     image, patch, stride = case
-    ((_, found),) = run_batches([(0, Windows(image, patch, stride))], lambda batch: batch, batch=3)
+    ((_, found),) = whole_maps([(0, Windows(image, patch, stride))], lambda batch: batch, batch=3)
     assert found.shape == image.shape
     torch.testing.assert_close(found, image)
 
@@ -66,10 +67,51 @@ def test_the_mean_of_unchanged_windows_is_the_image(case):
 def test_every_voxel_weighs_its_windows_equally():
     image = torch.zeros(1, 7)
     answers = iter([torch.tensor([[1.0, 1, 1, 1]]), torch.tensor([[4.0, 4, 4, 4]])])
-    ((_, found),) = run_batches(
+    ((_, found),) = whole_maps(
         [(0, Windows(image, [4], [3]))], lambda batch: next(answers)[None], batch=1
     )
     assert found.tolist() == [[1, 1, 1, 2.5, 4, 4, 4]]
+
+
+def test_a_gaussian_window_counts_less_towards_its_edge():
+    answers = iter([torch.ones(1, 4), torch.full((1, 4), 4.0)])
+    parts = Windows(torch.zeros(1, 6), [4], [2], "gaussian")
+    ((_, found),) = whole_maps([(0, parts)], lambda batch: next(answers)[None], batch=1)
+    # An eighth of 4 voxels is half a voxel: places 0.5 and 1.5 from the centre weigh exp(-0.5) and
+    # exp(-4.5), so in the overlap the farther window has e^-4 of the nearer one's weight.
+    share = math.exp(-4) / (1 + math.exp(-4))
+    expected = [1, 1, 1 + 3 * share, 4 - 3 * share, 4, 4]
+    torch.testing.assert_close(found, torch.tensor([expected]))
+
+
+@settings(deadline=None)
+@given(images(), st.integers(1, 400))
+def test_gaussian_means_by_the_formula_in_blocks_of_any_size(case, block):
+    image, patch, stride = case
+    image = torch.nn.functional.pad(
+        image, [width for side in reversed(image.shape[1:]) for width in (0, max(0, 6 - side))]
+    )
+    total, weights = np.zeros(image.shape), np.zeros(image.shape[1:])
+    axes = [window_starts(*axis) for axis in zip(image.shape[1:], patch, stride, strict=True)]
+    places = np.indices(patch).reshape(len(patch), *patch)
+    squares = sum(
+        ((place - (side - 1) / 2) / (side / 8)) ** 2
+        for place, side in zip(places, patch, strict=True)
+    )
+    window = np.exp(-squares / 2)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(windows, "BLOCK", block)
+        patched.setattr(windows, "LARGE", block)
+        parts = Windows(image, patch, stride, "gaussian")
+        answers = np.random.default_rng(block).random((len(parts), *patch)).astype(np.float32)
+        stack = iter(torch.tensor(answers))
+        ((_, found),) = whole_maps([(0, parts)], lambda batch: next(stack)[None, None], batch=1)
+    for corner, answer in zip(parts.corners, answers, strict=True):
+        place = tuple(slice(start, start + side) for start, side in zip(corner, patch, strict=True))
+        total[0][place] += window * answer
+        weights[place] += window
+    assert sorted(parts.corners) == list(itertools.product(*axes))
+    np.testing.assert_allclose(found[0], total[0] / weights, rtol=2e-5)
 
 
 def test_a_small_image_is_padded_with_zeros_the_smaller_half_in_front():
@@ -90,7 +132,7 @@ def test_batches_are_full_shared_between_images_and_results_come_in_order(batch)
         sizes.append(len(stack))
         return stack[:, None]
 
-    results = list(run_batches(enumerate(parts), network, batch))
+    results = list(whole_maps(enumerate(parts), network, batch))
     windows_in_all = sum(len(part) for part in parts)
     assert sizes[:-1] == [batch] * (
         windows_in_all // batch if windows_in_all % batch else windows_in_all // batch - 1
@@ -109,14 +151,14 @@ def test_an_image_is_not_asked_for_before_it_is_needed_and_comes_back_as_soon_as
             asked.append(number)
             yield number, Windows(torch.zeros(1, 4), [2], [2])
 
-    results = run_batches(parts(), lambda batch: batch, batch=2)
+    results = whole_maps(parts(), lambda batch: batch, batch=2)
     for number in range(4):
         assert next(results)[0] == number
         assert asked == list(range(number + 1))
 
 
 def test_no_image_gives_no_result():
-    assert list(run_batches([], lambda batch: batch, batch=2)) == []
+    assert list(whole_maps([], lambda batch: batch, batch=2)) == []
 
 
 def test_maps_too_large_for_a_gpu_are_summed_in_the_computers_memory(monkeypatch):

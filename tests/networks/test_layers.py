@@ -1,4 +1,4 @@
-"""Interpolation is exact, deterministic up-sampling equals torch's, and dropout drops as asked."""
+"""Interpolation is exact, and deterministic up-sampling equals torch's."""
 
 import pytest
 import torch
@@ -6,7 +6,6 @@ import torch.nn.functional as F
 
 from crossview.networks.layers import (
     Interpolation,
-    dropout,
     resize,
     upsample,
     upsample_by_matrices,
@@ -100,55 +99,3 @@ def test_deterministic_on_a_gpu(
     torch.testing.assert_close(
         gradients[0], torch.autograd.grad(expected.square().sum(), image)[0], rtol=1e-4, atol=1e-4
     )
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("probability", [0.05, 0.5, 0.9])
-def test_dropout_zeroes_a_share_of_the_features_and_scales_the_others(
-    probability: float, layout: torch.memory_format
-) -> None:
-    torch.manual_seed(0)
-    image = torch.ones(3, 7, 41, 43).to(memory_format=layout).requires_grad_()
-    dropped = dropout(image, probability, training=True)
-    kept = dropped != 0
-    spread = (probability * (1 - probability) / image.numel()) ** 0.5
-    assert abs(1 - kept.float().mean() - probability) < 5 * spread
-    for part in kept.flatten(2).float().mean(2).flatten():  # no channel and no sample is favoured
-        assert (
-            abs(1 - part - probability) < 5 * spread * (image[0, 0].numel() / image.numel()) ** -0.5
-        )
-    torch.testing.assert_close(
-        dropped[kept], torch.full_like(dropped[kept], 1 / (1 - probability)), rtol=2e-4, atol=0
-    )
-    assert dropped.stride() == image.stride()
-    (gradient,) = torch.autograd.grad(dropped.sum(), image)
-    assert torch.equal(gradient, dropped)
-
-
-def test_dropout_comes_from_the_seed_and_from_one_draw_to_the_next() -> None:
-    image = torch.ones(2, 3, 16, 16)
-
-    def drawn(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-        torch.manual_seed(seed)
-        return dropout(image, 0.3, training=True), dropout(image, 0.3, training=True)
-
-    first, second = drawn(1)
-    assert not torch.equal(first, second)
-    assert torch.equal(first, drawn(1)[0])
-    assert not torch.equal(first, drawn(2)[0])
-
-
-def test_dropout_leaves_features_alone_that_it_should_not_touch() -> None:
-    image = torch.randn(2, 3, 5, 5)
-    assert torch.equal(dropout(image, 0.5, training=False), image)
-    assert torch.equal(dropout(image, 0.0, training=True), image)
-    assert not dropout(image, 1.0, training=True).any()
-
-
-@pytest.mark.parametrize(
-    "image", [torch.ones(1, 4, 9, 9)[:, ::2], torch.ones(1, 1, 9, 9).expand(1, 4, 9, 9)]
-)
-def test_dropout_of_features_with_gaps_or_overlaps_in_memory(image: torch.Tensor) -> None:
-    torch.manual_seed(0)
-    dropped = dropout(image, 0.5, training=True)
-    assert set(dropped.unique().tolist()) == {0.0, 2.0}

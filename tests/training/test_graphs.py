@@ -10,12 +10,13 @@ from tests.helpers.fake_cuda import BEFORE, Stream
 from tests.helpers.small_run import SMALL, assert_bit_equal
 
 from crossview.core.errors import UserError
+from crossview.core.tensors import parts, rebuilt
 from crossview.methods import METHODS
 from crossview.networks.vnet import VNet
 from crossview.runs.train import train
 from crossview.training import graphs
 from crossview.training.graphs import MOST, PLAIN, Recorder, Recordings
-from crossview.training.recorded_pass import Recording, parts, rebuilt
+from crossview.training.recorded_pass import Recording
 
 
 def network() -> VNet:

@@ -13,7 +13,7 @@ from crossview.cli import scans, show, train
 from crossview.cli.console import print_errors
 from crossview.cli.options import flag
 from crossview.core.errors import Terminated, UserError, fail, of_system
-from crossview.core.processes import end_on_signals, leave, place
+from crossview.core.processes import end_on_signals, leave, place, share_cores
 
 VERBS = (
     train.demo,
@@ -66,6 +66,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 a bug in crossview, 2 a problem in the input, 130 Ctrl-C, 143 SIGTERM.
     """
+    share_cores()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that the terminal's encoding lacks must not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,6 +94,20 @@ def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
     except UserError as error:
         problems = [*error.problems, *problems]
     raise UserError(problems)
+
+
+def runs_and_scans(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the runs and models at the beginning of the paths, and the scans after them.
+
+    Raises UserError if there are only runs.
+    """
+    runs = list(takewhile(lambda path: RunFolder(path).exists or path.suffix == ".pt", paths))
+    scans = list(paths[len(runs) :])
+    if not scans:
+        found = f"the runs {', '.join(map(str, runs))}"
+        fix = "give scans, or folders of scans, after the runs"
+        fail("no scans to predict are given", "INPUT", found=found, fix=fix)
+    return runs, scans
 
 
 def load_plugin(plugin: str | None) -> None:

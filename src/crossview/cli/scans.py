@@ -20,6 +20,7 @@ from crossview.cli.options import (
     check_one_of,
     flag,
     load_plugin,
+    runs_and_scans,
 )
 from crossview.core.busy import worker
 from crossview.core.errors import STOPS
@@ -92,7 +93,13 @@ def evaluate(
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a model.pt alone.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN...",
+            help="A run folder, or a model.pt alone. Of several, the probabilities are averaged.",
+        ),
+    ],
     inputs: Annotated[
         list[Path],
         typer.Argument(
@@ -122,13 +129,14 @@ def predict(
 
     load_plugin(plugin)
     check_one_of(resume, overwrite)
+    more, scans = runs_and_scans(inputs)
     written: list[Path] = []
     remarks: list[str] = []
     try:
         with bar("predicting") as progress:
             run_predict(
-                run,
-                inputs,
+                [run, *more],
+                scans,
                 out,
                 probabilities=probabilities,
                 disagreement=disagreement,

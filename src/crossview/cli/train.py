@@ -150,6 +150,14 @@ def bench(
         int | None,
         typer.Option(min=1, help="Number of seeds to run, from the first; by default all."),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Cross-validation: train every run once per fold of the labelled cases, and test "
+            "it on that fold. By default as the suite says.",
+        ),
+    ] = None,
     records: Annotated[
         Path | None,
         typer.Option(
@@ -168,7 +176,8 @@ def bench(
     from crossview.runs.bench.suite import load_suite
 
     load_plugin(plugin)
-    selection = Selection(load_suite(suite), out, data, only or (), setting or (), seeds, records)
+    asked = load_suite(suite).with_folds(folds)
+    selection = Selection(asked, out, data, only or (), setting or (), seeds, records)
     if dry_run:
         print("\n".join(outlook(selection)))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -54,3 +55,16 @@ class Output:
     decoder: Tensor
     scales: tuple[Tensor, ...] = ()
     dropped: Tensor | None = None
+
+
+def parts(output: Output) -> list[Tensor]:
+    """Return all tensors of an output, the logits first."""
+    dropped = [] if output.dropped is None else [output.dropped]
+    return [output.logits, output.bottleneck, output.decoder, *output.scales, *dropped]
+
+
+def rebuilt(like: Output, tensors: Sequence[Tensor]) -> Output:
+    """Return the output whose :func:`parts` are ``tensors``."""
+    logits, bottleneck, decoder, *others = tensors
+    scales, dropped = others[: len(like.scales)], others[len(like.scales) :]
+    return Output(logits, bottleneck, decoder, tuple(scales), dropped[0] if dropped else None)

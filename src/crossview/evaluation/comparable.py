@@ -104,9 +104,9 @@ def labels(runs: Runs) -> list[str]:
     return found
 
 
-def row_of(run: FinishedRun) -> tuple[str, str, str, str]:
+def row_of(run: FinishedRun) -> tuple[str, ...]:
     """Return what the runs of one row share besides the label."""
-    return run.setting, run.selection, run.checkpoint, run.protocol
+    return run.setting, run.selection, run.checkpoint, run.protocol, str(run.fold)
 
 
 def differing(recipes: Sequence[Mapping[str, Any]]) -> list[str]:

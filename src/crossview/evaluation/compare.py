@@ -1,9 +1,9 @@
 """Comparison of several runs: spread over seeds, intervals over patients, paired differences.
 
 A row is a method in a setting: the runs whose recipes differ only in their seed. Each setting has
-its own baseline row. Unfinished runs, a run given twice, different cases within a setting, and
-different selection policies, checkpoints or protocols in one table are refused. ``mixed`` allows
-unlike rows, and a note then names what is mixed.
+its own baseline row. The folds of a cross-validation are pooled. Unfinished runs, a run given
+twice, different cases within a setting, and different selection policies, checkpoints or protocols
+in one table are refused. ``mixed`` allows unlike rows, and a note then names what is mixed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from crossview.core.errors import Problem, UserError, fail, nearest, raise_all
-from crossview.evaluation import bootstrap, comparable, notes, tables
+from crossview.evaluation import bootstrap, comparable, folds, notes, tables
 from crossview.evaluation.bootstrap import Difference
 from crossview.evaluation.finished import FinishedRun, read_run
 from crossview.evaluation.metrics import METRICS
@@ -79,7 +79,7 @@ def compare(
         UserError: If a folder is not a finished run or the runs cannot share a table. It holds all
             problems at once.
     """
-    found = _read_all([Path(run) for run in runs], split)
+    found = folds.pooled(_read_all([Path(run) for run in runs], split))
     labels = comparable.labels(found)
     groups = _groups(found, labels)
     raise_all(comparable.problems(found, list(groups.values()), mixed))

@@ -19,11 +19,13 @@ from crossview.evaluation.scores import COMBINED, STATISTICS, Score, shown_unit,
 
 NOT_IDENTITY = frozenset(
     {
+        "data.fold",
         "inference.batch",
         "training.seed",
         "training.device",
         "training.precision",
         "training.compile",
+        "training.parallel",
         "training.deterministic",
         "training.workers",
         "training.memory_gb",
@@ -35,7 +37,7 @@ NOT_IDENTITY = frozenset(
 )
 """Keys that may differ between the seeds of one method.
 
-They say where and how a run was trained, not what it is.
+They say where, how and on which fold a run was trained, not what it is.
 """
 
 
@@ -88,6 +90,7 @@ class FinishedRun:
             used no unlabelled ones or does not record it.
         protocol: "equal" or "published" for a run of a suite, else "".
         reference: See :class:`Membership`.
+        fold: (number, of) of a run of a cross-validation, (0, of) of its pooled folds; else ().
     """
 
     path: Path
@@ -113,6 +116,7 @@ class FinishedRun:
     scoring_seconds: float = 0.0
     protocol: str = ""
     reference: bool = False
+    fold: tuple[int, ...] = ()
 
     def mean(self, metric: str) -> float:
         """Return the mean over cases, then over classes; NaN where nothing counts."""
@@ -196,6 +200,7 @@ def _typed(path: Path, results: Results) -> FinishedRun:
         scoring_seconds=float(summary.get("seconds") or 0.0),
         protocol=member.protocol,
         reference=member.reference,
+        fold=tuple(recipe["data"].get("fold", ())),
     )
 
 

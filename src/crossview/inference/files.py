@@ -14,9 +14,11 @@ from crossview.core.errors import FIXES, Problem, UserError, raise_all
 from crossview.core.progress import Progress
 from crossview.data.io import ScanFiles
 from crossview.data.sources.source import DataOptions
+from crossview.inference.assembly import Segmentation, Wanted
 from crossview.inference.inputs import Input, find_scans, read_input
+from crossview.inference.memory import memory_problems
 from crossview.inference.outputs import Outputs
-from crossview.inference.predict import Prediction, Predictor, map_ahead
+from crossview.inference.predict import Predictor, map_ahead
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,15 @@ def predict_files(
     Raises:
         UserError: Before anything is written, if the folder contains predictions of a different
             origin (unless ``overwrite``), or an output would replace an input, another output or an
-            existing file (unless ``overwrite`` or ``resume``). At the end, after all other scans,
+            existing file (unless ``overwrite`` or ``resume``), or a scan needs more memory than
+            there is. At the end, after all other scans,
             with every scan that could not be read, predicted or written.
     """
     out.check_origin()
     scans, problems = find_scans(inputs, channels, numbered, remark)
     raise_all(out.problems(scans))
     scans = [scan for scan in scans if not out.skips(scan)]
+    raise_all(memory_problems(scans, data, channels))
     out.take_over(scans)
     in_memory: list[Input] = []
 
@@ -82,14 +86,16 @@ def predict_files(
             else:
                 problems.extend(answer.problems)
 
-    def write(predicted: tuple[Input, Prediction]) -> Written | Problem:
+    def write(predicted: tuple[Input, Segmentation]) -> Written | Problem:
         in_memory.remove(predicted[0])
-        return _write(*predicted, out)
+        return _write(*predicted, out, predictor.of_peers())
+
+    wanted = Wanted(out.maps, views=False, folder=out.folder)
 
     written: list[Path] = []
     reading = readable()
     try:
-        for number, answer in enumerate(map_ahead(write, predictor.predict(reading)), 1):
+        for number, answer in enumerate(map_ahead(write, predictor.segment(reading, wanted)), 1):
             if isinstance(answer, Problem):
                 problems.append(answer)
             else:
@@ -160,7 +166,9 @@ def _too_large(scan: ScanFiles) -> Problem:
     return Problem("the scan needs too much memory", str(scan.files[0]), found, fix=fix)
 
 
-def _write(item: Input, prediction: Prediction, out: Outputs) -> Written | Problem:
+def _write(
+    item: Input, prediction: Segmentation, out: Outputs, of_peers: bool
+) -> Written | Problem:
     """Write the files of a prediction, or return the problem that prevents it."""
     files, where = out.files(item.scan), str(item.scan.files[0])
     if not prediction.finite:
@@ -169,10 +177,10 @@ def _write(item: Input, prediction: Prediction, out: Outputs) -> Written | Probl
         return Problem(what, where, fix=fix)
     try:
         out.note_origin(files["label"])
-        item.write(out.arrays(prediction, files), files)
+        item.write(out.arrays(prediction), files)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EFBIG)
         fix = FIXES[errno.ENOSPC] if full else "choose another folder"
         found = f"{files['label']}: {error.strerror or error}"
         return Problem("the prediction can't be written", where, found, fix=fix)
-    return Written(files["label"], not prediction.label.any(), prediction.of_peers)
+    return Written(files["label"], not prediction.label.any(), of_peers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from crossview.core.errors import Problem, fail
 from crossview.core.text import first_few
 from crossview.data.io import BY_SUFFIX, ScanFiles, group_scans, is_foreign, split_name
 from crossview.data.io.geometry import Header, Orientation
+from crossview.data.io.volumes import Stored, Volumes
 from crossview.data.padding import Box
 from crossview.data.preprocess import Preprocessing
 from crossview.data.sources.lists import no_file
@@ -47,12 +47,16 @@ class Input:
     shape: tuple[int, ...]
     box: Box = ()
 
-    def write(self, arrays: Mapping[str, NDArray[Any]], files: Mapping[str, Path]) -> None:
+    def write(self, arrays: Mapping[str, Stored], files: Mapping[str, Path]) -> None:
         """Write the arrays of a prediction to the files of their names, on the scan's own grid.
 
         "label" is uint8 (*S), "probability" float32 (K, *S), the other maps float32 (*S).
         """
-        stored = {name: self.orientation.undo(array) for name, array in arrays.items()}
+        undo = self.orientation.undo
+        stored: dict[str, Stored] = {
+            name: array.turned(undo) if isinstance(array, Volumes) else undo(array)
+            for name, array in arrays.items()
+        }
         for file in dict.fromkeys(files.values()):
             of_file = {name: stored[name] for name in files if files[name] == file}
             self.scan.format.write(file, of_file, self.header)
@@ -92,7 +96,8 @@ def read_input(
     if scan.format.published:
         preprocessing = Preprocessing(spacing=preprocessing.spacing)
     spacing = None if header.affine is None else orientation.spacing(header.affine)
-    image = preprocessing.image(native, spacing, where)
+    # In the network's order at once: a view of the stored array would keep both in memory.
+    image = np.ascontiguousarray(preprocessing.image(native, spacing, where))
     return Input(scan, header, orientation, image, native.shape[1:], preprocessing.box(native))
 
 

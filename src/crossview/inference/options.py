@@ -19,6 +19,11 @@ class InferenceOptions(BaseModel):
         "or slices resized to the patch and back",
     )
     stride: tuple[int, ...] = Field((18, 18, 4), description="step of the windows along each axis")
+    window: Literal["uniform", "gaussian"] = Field(
+        "uniform",
+        description="weight of a window's voxels where windows overlap: all equal, or falling "
+        "from the centre to the edge, which softens the seams between windows",
+    )
     largest_component: bool = Field(True, description="keep the largest component of each class")
     batch: int = Field(
         4, ge=1, description="windows or slices per forward pass; changes results by rounding alone"

@@ -7,7 +7,7 @@ replaced single predictions later, each with its ``files``.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +23,10 @@ ORIGIN_FILE = "predicted-by.json"
 OTHERS = "other_models"
 
 Origin = Mapping[str, Any]
-"""method, step, weights (a digest) and the keys of [inference] that affect the result; as JSON."""
+"""method, step, weights (a digest) and the keys of [inference] that affect the result; as JSON.
+
+Of several models: method "ensemble", and ``models`` with the first three of each.
+"""
 
 
 @dataclass(frozen=True)
@@ -109,15 +112,33 @@ def origin_of(
     for name, value in weights.items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    table = {key: value for key, value in inference.items() if key != "batch"}
+    # Equal windows are what folders of earlier versions record by saying nothing.
+    silent = {"batch": inference.get("batch"), "window": "uniform"}
+    table = {
+        key: value for key, value in inference.items() if key not in silent or value != silent[key]
+    }
     return {"method": method, "step": step, "weights": digest.hexdigest()[:16], "inference": table}
+
+
+def of_several(origins: Sequence[Origin]) -> Origin:
+    """Return the origin of the mean of several models, which share their [inference]."""
+    models = [{key: value for key, value in each.items() if key != "inference"} for each in origins]
+    return {"method": "ensemble", "models": models, "inference": origins[0]["inference"]}
 
 
 def described(origin: Any) -> str:
     """Return an origin in words."""
     if not isinstance(origin, Mapping):
         return "an unreadable record"
-    model = f"{origin.get('method')}, step {origin.get('step')}, weights {origin.get('weights')}"
+    models = origin.get("models")
+    every = models if isinstance(models, list) else [origin]
+    model = "; ".join(
+        f"{each.get('method')}, step {each.get('step')}, weights {each.get('weights')}"
+        for each in every
+        if isinstance(each, Mapping)
+    )
+    if len(every) > 1:
+        model = f"the mean of {len(every)} models ({model})"
     inference = origin.get("inference")
     options = inference.items() if isinstance(inference, Mapping) else ()
     return ", ".join([model, *(f"{key} {value}" for key, value in options)])

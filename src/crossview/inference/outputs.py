@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crossview.core.errors import Problem, fail
 from crossview.core.files import check_writable
 from crossview.core.text import first_few
 from crossview.data.io import ScanFiles, split_name
+from crossview.data.io.volumes import Stored
+from crossview.inference.assembly import MapName, Segmentation
 from crossview.inference.origin import Origin, Record, described
-from crossview.inference.predict import Prediction
-
-MapName = Literal["probability", "disagreement", "entropy"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +37,12 @@ class Outputs:
     origin: Origin | None = None
     label_values: tuple[int, ...] = ()
 
-    def arrays(self, prediction: Prediction, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    def arrays(self, prediction: Segmentation) -> dict[str, Stored]:
         """Return the arrays of a prediction that are written, by name."""
-        arrays = {name: getattr(prediction, name) for name in names}
+        label = prediction.label
         if self.label_values:
-            arrays["label"] = np.array(self.label_values, np.uint8)[arrays["label"]]
-        return arrays
+            label = np.array(self.label_values, np.uint8)[label]
+        return {**prediction.maps, "label": label}
 
     def files(self, scan: ScanFiles) -> dict[str, Path]:
         """Return the file of each array of a scan's prediction.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -15,21 +15,15 @@ from torch import Tensor, nn
 
 from crossview.core.errors import fail
 from crossview.core.progress import Progress
-from crossview.data.padding import Box, sides
-from crossview.data.preprocess import resampled
-from crossview.inference.doubt import background, normalised_entropy, uncertainty
+from crossview.inference.assembly import SLAB, Assembly, Segmentation, Wanted
+from crossview.inference.doubt import normalised_entropy
 from crossview.inference.items import AnyItem
 from crossview.inference.options import InferenceOptions, windows_fit
+from crossview.inference.threads import BatchThreads, one_thread, without_threads
 from crossview.inference.windows import Parts, Slices, SliceWindows, Windows, run_batches
-from crossview.methods.blocks.components import largest_components
-from crossview.methods.blocks.pseudo_labels import first_largest
 from crossview.methods.method import Method
 
 Label = NDArray[np.uint8]
-
-
-SLAB = 32
-"""Slices of a volume whose uncertainty is computed at once."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +67,6 @@ class Prediction:
     def finite(self) -> bool:
         """True if no probability is NaN or infinite; otherwise the label is meaningless."""
         return bool(np.isfinite(self.probability.sum(dtype=np.float64)))
-
-
-@dataclass(frozen=True)
-class _Raw:
-    """A prediction in host memory, before the clean-up.
-
-    labels: uint8 (1 + views, *S), the combination first.
-    """
-
-    labels: Label
-    probability: NDArray[np.float32]
-    disagreement: NDArray[np.float32]
 
 
 class Predictor:
@@ -138,6 +120,7 @@ class Predictor:
         self.flips = ((), (2,), (3,), (2, 3)) if options.flips else ((),)
         self.device, self.precision = device, precision
         self.progress, self.passes = progress, passes
+        self.threads = BatchThreads(self.device, options.batch)
         self._views: tuple[str, ...] = ()
 
     @property
@@ -159,25 +142,60 @@ class Predictor:
         Raises:
             ValueError: If an image has the wrong number of axes or an empty one.
         """
+        for item, found in self.segment(items, Wanted()):
+            views = dict(zip(self._views, found.labels[1:], strict=True))
+            maps = {name: np.asarray(values) for name, values in found.maps.items()}
+            yield (
+                item,
+                Prediction(
+                    found.label,
+                    maps["probability"],
+                    views,
+                    found.others[0],
+                    maps["disagreement"],
+                    self.method.peers,
+                ),
+            )
+
+    def segment(
+        self, items: Iterable[AnyItem], wanted: Wanted
+    ) -> Iterator[tuple[AnyItem, Segmentation]]:
+        """Predict items in order, as :meth:`predict`, but only the parts that are wanted.
+
+        The memory of the maps does not grow with the image beyond the rows of a window, if
+        ``wanted.folder`` is given.
+        """
         done = total = 0
 
-        def parts(item: AnyItem) -> tuple[AnyItem, Parts]:
+        def parts(item: AnyItem) -> tuple[tuple[AnyItem, Assembly], Parts]:
             nonlocal total
-            taken_apart = self._parts(item.image)
+            image = item.image
+            taken_apart = self._parts(image)
             total += len(taken_apart)
-            return item, taken_apart
+            axis, peers = taken_apart.axis, self.method.peers
+            assembly = Assembly(image.shape[1:], item.shape, axis, wanted, peers, item.box)
+            return (item, assembly), taken_apart
 
         def network(image: Tensor) -> Tensor:
             nonlocal done
-            maps = self._maps(image)
+            maps = self._maps(image, wanted.of_views(self.method.peers))
             done += len(image)
             if self.progress is not None:
                 self.progress(done, total)
             return maps
 
-        maps = run_batches(map(parts, items), network, self.options.batch)
-        raw = ((item, self._raw(of_item, item.shape, item.box)) for item, of_item in maps)
-        yield from map_ahead(lambda each: (each[0], self._clean(each[1])), raw)
+        def assemble(
+            found: tuple[tuple[AnyItem, Assembly], Tensor],
+        ) -> tuple[AnyItem, Segmentation] | None:
+            (item, assembly), block = found
+            assembly.add(block)
+            if not assembly.complete:
+                return None
+            return item, assembly.result(self.options.largest_component)
+
+        blocks = run_batches(map(parts, items), network, self.options.batch)
+        assembled = (found for found in map_ahead(assemble, blocks) if found is not None)
+        yield from without_threads(assembled) if self.device.type == "cpu" else assembled
 
     def _parts(self, image: NDArray[np.float32]) -> Parts:
         if image.ndim - 1 not in self.dimensions or 0 in image.shape:
@@ -185,30 +203,36 @@ class Predictor:
                 f"image of shape {image.shape} does not fit {self.options.mode} of {self.patch}; "
                 "channels come first"
             )
-        tensor = torch.tensor(np.ascontiguousarray(image, dtype=np.float32), device=self.device)
+        # Shared with the caller's array if it can be: a large scan is held once.
+        tensor = torch.from_numpy(np.require(image, np.float32, ["C", "W"])).to(self.device)
         if self.options.mode == "slices":
             return Slices(tensor, self.patch)
         return (Windows if tensor.ndim - 1 == len(self.patch) else SliceWindows)(
-            tensor, self.patch, self.options.stride
+            tensor, self.patch, self.options.stride, self.options.window
         )
 
-    def _maps(self, image: Tensor) -> Tensor:
+    def _maps(self, image: Tensor, of_views: bool) -> Tensor:
         """Return foreground probabilities (B, 1 + views, K-1, *patch) of a batch.
 
-        The combination comes first; a single view is not repeated. Probabilities sum to one, so the
-        background needs neither memory nor time.
+        The combination comes first; a single view is not repeated, and no view is computed unless
+        ``of_views``. Probabilities sum to one, so the background needs neither memory nor time.
         """
-        with evaluating(self.method), torch.no_grad(), self.passes():
-            reflected = (
-                self._foreground(image.flip(axes)).flip([axis + 1 for axis in axes])
-                for axes in self.flips
-            )
-            total = next(reflected)
-            for maps in reflected:
-                total += maps
+        with evaluating(self.method), self.passes():
+            return self.threads.map(lambda part: self._reflected(part, of_views), image)
+
+    @torch.no_grad()
+    def _reflected(self, image: Tensor, of_views: bool) -> Tensor:
+        """Return the mean maps over the image and its reflections."""
+        reflected = (
+            self._foreground(image.flip(axes), of_views).flip([axis + 1 for axis in axes])
+            for axes in self.flips
+        )
+        total = next(reflected)
+        for maps in reflected:
+            total += maps
         return total.div_(len(self.flips)) if len(self.flips) > 1 else total
 
-    def _foreground(self, image: Tensor) -> Tensor:
+    def _foreground(self, image: Tensor, of_views: bool) -> Tensor:
         layout = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
         with torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"
@@ -217,62 +241,13 @@ class Predictor:
         views = {name: logits.float() for name, logits in views.items()}
         probabilities = [self.method.combine(views)]
         self._views = tuple(views) if len(views) > 1 else ()
-        probabilities += [views[name].softmax(1) for name in self._views]
+        if of_views:
+            probabilities += [views[name].softmax(1) for name in self._views]
         return torch.stack([probability[:, 1:] for probability in probabilities], dim=1)
 
-    def _raw(self, maps: Tensor, shape: Sequence[int], box: Box) -> _Raw:
-        """Return arrays on the grid ``shape`` in host memory from maps (1 + views, K-1, *S).
-
-        box: The part of the grid that the maps show.
-
-        Works slab by slab and view by view to limit the memory of large scans. The uncertainty is
-        computed on the maps' own grid and then resampled.
-        """
-        spread = torch.cat(
-            [uncertainty(slab, self.method.peers) for slab in torch.split(maps, SLAB, dim=2)]
-        )
-        labels, probability = [], None
-        for foreground in maps:
-            on_grid = _on_grid(foreground, shape, box)
-            rest = background(on_grid)
-            labels.append(first_largest([rest, *on_grid]).cpu())
-            if probability is None:
-                probability = torch.cat([rest[None], on_grid]).cpu()
-            # Freed before the next view: several GB for a large scan.
-            del on_grid, rest
-        assert probability is not None  # maps contain at least the combination
-        return _Raw(
-            torch.stack(labels).numpy(),
-            probability.numpy(),
-            _on_grid(spread[None], shape, box)[0].cpu().numpy(),
-        )
-
-    def _clean(self, raw: _Raw) -> Prediction:
-        classes = len(raw.probability)
-        cleaned = largest_components(
-            raw.labels if self.options.largest_component else raw.labels[:1], classes
-        )
-        labels, other = (
-            (cleaned, raw.labels) if self.options.largest_component else (raw.labels, cleaned)
-        )
-        views = dict(zip(self._views, labels[1:], strict=True))
-        return Prediction(
-            labels[0], raw.probability, views, other[0], raw.disagreement, self.method.peers
-        )
-
-
-def _on_grid(maps: Tensor, shape: Sequence[int], box: Box) -> Tensor:
-    """Resample maps (K, *S') one by one to the part ``box`` of ``shape``; the rest is 0.
-
-    Returns ``maps`` if the shape is equal.
-    """
-    if sides(box, shape) == tuple(shape) == maps.shape[1:]:
-        return maps
-    result = maps.new_zeros((len(maps), *shape))
-    part = result[(slice(None), *box)]
-    for index in range(len(maps)):
-        part[index : index + 1] = resampled(maps[index : index + 1], sides(box, shape))
-    return result
+    def of_peers(self) -> bool:
+        """True if there are peer views, known once an item has been predicted."""
+        return self.method.peers and len(self._views) > 1
 
 
 @contextmanager
@@ -295,9 +270,10 @@ Result = TypeVar("Result")
 def map_ahead(function: Callable[[Source], Result], items: Iterable[Source]) -> Iterator[Result]:
     """Yield ``map(function, items)``; ``function`` runs in a thread, one item ahead of the results.
 
-    An error is raised in place of its item's result.
+    An error is raised in place of its item's result. The thread uses one thread of torch's: the
+    others belong to the forward passes.
     """
-    with ThreadPoolExecutor(max_workers=1) as thread:
+    with one_thread() as thread:
         running: Future[Result] | None = None
         for item in items:
             finished, running = running, thread.submit(function, item)

@@ -1,8 +1,9 @@
 """Images taken apart into windows or slices for a network, and their maps put together again.
 
 Windows follow the published LA code (SS-Net, BCP and CML took it from UA-MT, Yu et al., MICCAI
-2019): they start at min(stride * k, side - patch), every window has the same weight, and an image
-smaller than the window is padded with zeros on both sides.
+2019): they start at min(stride * k, side - patch), every window has the same weight unless the
+recipe asks for Gaussian ones, and an image smaller than the window is padded with zeros on both
+sides.
 
 Slices are resized to the patch and their maps back, both with the nearest pixel, like the published
 ACDC code. Nearest-pixel resizing and arg-max commute, so the maps are resized and the class is
@@ -13,8 +14,9 @@ and fills it with background; here it is the nearest pixel too.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +25,18 @@ from torch import Tensor
 from crossview.data.slices import resize_index
 
 Item = TypeVar("Item")
+
+Weighting = Literal["uniform", "gaussian"]
+"""Weights of a window's voxels in the mean over windows."""
+
+SIGMA = 1 / 8
+"""Standard deviation of Gaussian weights, as a share of the window's side."""
+
+BLOCK = 2**24
+"""Values of the maps that are completed at once: at least a row, 64 MB, or all of a small image."""
+
+LARGE = 2**24
+"""Voxels of an image from which windows run along its longest axis."""
 
 FREE_SHARE = 0.5
 """Maps that need more than this share of a GPU's free memory are summed in host memory."""
@@ -38,7 +52,16 @@ def window_starts(side: int, patch: int, stride: int) -> list[int]:
 
 
 class Parts(Protocol):
-    """One image split into network inputs of one shape; ``result`` combines their maps."""
+    """One image split into network inputs of one shape.
+
+    Their maps are combined in blocks of rows along ``axis``, each as soon as no later part adds to
+    it, so memory holds the rows of a few parts and not the whole image's.
+
+    Attributes:
+        axis: Axis of the image, from 0, along which the parts run.
+    """
+
+    axis: int
 
     def __len__(self) -> int: ...
 
@@ -47,18 +70,28 @@ class Parts(Protocol):
         ...
 
     def add(self, index: int, maps: Tensor) -> None:
-        """Add the maps (..., *patch) of one part."""
+        """Add the maps (..., *patch) of one part. Parts are added in order."""
         ...
 
-    def result(self) -> Tensor:
-        """Return the image's maps (..., *S), float32. Called once, after all parts are added."""
+    def finished(self, index: int) -> Iterator[Tensor]:
+        """Yield the maps (..., *rows) that part ``index`` has completed, float32, in order."""
         ...
 
 
 class Windows:
-    """The sliding windows of an image (C, *S); ``result`` is the mean over windows per voxel."""
+    """The sliding windows of an image (C, *S); maps are the weighted mean over windows per voxel.
 
-    def __init__(self, image: Tensor, patch: Sequence[int], stride: Sequence[int]) -> None:
+    Windows run along the first axis; in a large volume along the longest, where a row of the maps
+    is smallest.
+    """
+
+    def __init__(
+        self,
+        image: Tensor,
+        patch: Sequence[int],
+        stride: Sequence[int],
+        weighting: Weighting = "uniform",
+    ) -> None:
         sides = image.shape[1:]
         missing = [max(window - side, 0) for window, side in zip(patch, sides, strict=True)]
         before = [pad // 2 for pad in missing]
@@ -68,61 +101,112 @@ class Windows:
             if any(missing)
             else image
         )
-        self.patch = tuple(patch)
-        self.starts = [
-            window_starts(*axis) for axis in zip(self.image.shape[1:], patch, stride, strict=True)
+        self.patch, self.sides = tuple(patch), tuple(self.image.shape[1:])
+        self.axis = self.sides.index(max(self.sides)) if sides.numel() > LARGE else 0
+        starts = [window_starts(*axis) for axis in zip(self.sides, patch, stride, strict=True)]
+        self.corners = sorted(itertools.product(*starts), key=lambda corner: corner[self.axis])
+        self.weights = [gaussian(side) for side in patch] if weighting == "gaussian" else []
+        self.totals = [
+            _total_weight(side, start, weight)
+            for side, start, weight in zip(
+                self.sides, starts, self.weights or map(torch.ones, patch), strict=True
+            )
         ]
-        self.corners = list(itertools.product(*self.starts))
-        self.inside: tuple[Any, ...] = (
-            ...,
-            *(slice(left, left + side) for left, side in zip(before, sides, strict=True)),
-        )
-        self.total: Tensor | None = None
+        self.inside: list[Any] = [
+            slice(left, left + side) for left, side in zip(before, sides, strict=True)
+        ]
+        self.blocks: dict[int, Tensor] = {}
+        self.rows = self.done = 0
 
     def __len__(self) -> int:
         return len(self.corners)
 
-    def _window(self, index: int) -> tuple[Any, ...]:
-        """Return the index of a window in the last axes of the image or its maps."""
-        return (
-            ...,
-            *(
-                slice(start, start + side)
-                for start, side in zip(self.corners[index], self.patch, strict=True)
-            ),
-        )
+    def _window(self, index: int) -> list[Any]:
+        """Return the place of a window in the image's axes."""
+        return [
+            slice(start, start + side)
+            for start, side in zip(self.corners[index], self.patch, strict=True)
+        ]
 
     def cut(self, index: int) -> Tensor:
-        return self.image[self._window(index)]
+        return self.image[(..., *self._window(index))]
 
     def add(self, index: int, maps: Tensor) -> None:
-        if self.total is None:
-            leading = maps.shape[: maps.ndim - len(self.patch)]
-            self.total = zeros_beside(maps, (*leading, *self.image.shape[1:]))
-        self.total[self._window(index)] += maps.to(self.total.device)
+        leading = maps.shape[: maps.ndim - len(self.patch)]
+        if not self.rows:
+            in_row = leading.numel() * math.prod(self.sides) // self.sides[self.axis]
+            self.rows = max(1, BLOCK // in_row)
+        if self.weights:
+            maps = maps * _product([weight.to(maps.device) for weight in self.weights])
+        place = self._window(index)
+        start, stop = place[self.axis].start, place[self.axis].stop
+        for number in range(start // self.rows, -(-stop // self.rows)):
+            low, high = self._bounds(number)
+            if number not in self.blocks:
+                shape = [*self.sides]
+                shape[self.axis] = high - low
+                self.blocks[number] = zeros_beside(maps, (*leading, *shape))
+            block = self.blocks[number]
+            first, last = max(low, start), min(high, stop)
+            place[self.axis] = slice(first - low, last - low)
+            rows = maps.narrow(self.axis - len(self.sides), first - start, last - first)
+            block[(..., *place)] += rows.to(block.device)
 
-    def result(self) -> Tensor:
-        # Only the caller keeps the maps: the rest of this image lives until the next is requested.
-        total, self.total = self.total, None
-        assert total is not None  # every image has at least one window
-        return total.div_(self._count(total.device))[self.inside]
+    def finished(self, index: int) -> Iterator[Tensor]:
+        side = self.sides[self.axis]
+        until = self.corners[index + 1][self.axis] if index + 1 < len(self) else side
+        while self.done * self.rows < side and self._bounds(self.done)[1] <= until:
+            low, high = self._bounds(self.done)
+            # Only the caller keeps the block.
+            block = self.blocks.pop(self.done)
+            self.done += 1
+            totals = [total.to(block.device) for total in self.totals]
+            totals[self.axis] = totals[self.axis][low:high]
+            place, real = [*self.inside], self.inside[self.axis]
+            place[self.axis] = slice(max(real.start - low, 0), max(real.stop - low, 0))
+            mean = block.div_(_product(totals))[(..., *place)]
+            del block
+            if mean.shape[self.axis - len(self.sides)]:
+                yield mean
 
-    def _count(self, device: torch.device) -> Tensor:
-        """Return the number of windows per voxel: the product of the counts per axis."""
-        count = torch.ones((), device=device)
-        for side, window, starts in zip(self.image.shape[1:], self.patch, self.starts, strict=True):
-            covered = torch.zeros(side)
-            for start in starts:
-                covered[start : start + window] += 1
-            count = count.unsqueeze(-1) * covered.to(device)
-        return count
+    def _bounds(self, number: int) -> tuple[int, int]:
+        """Return the first row of a block and the first after it."""
+        return number * self.rows, min((number + 1) * self.rows, self.sides[self.axis])
+
+
+def gaussian(side: int) -> Tensor:
+    """Return the weights of a window along one axis: 1 in the centre, 0.0003 at the ends."""
+    places = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
+    return torch.exp(-0.5 * (places / (SIGMA * side)).square())
+
+
+def _total_weight(side: int, starts: Sequence[int], weight: Tensor) -> Tensor:
+    """Return the sum of the windows' weights along one axis."""
+    total = torch.zeros(side)
+    for start in starts:
+        total[start : start + len(weight)] += weight
+    return total
+
+
+def _product(axes: Sequence[Tensor]) -> Tensor:
+    """Return the outer product of one vector per axis."""
+    product = torch.ones((), device=axes[0].device)
+    for axis in axes:
+        product = product.unsqueeze(-1) * axis
+    return product
 
 
 class SliceWindows(Windows):
-    """The sliding 2D windows in a volume's slices (C, D, H, W); ``result`` as in ``Windows``."""
+    """The sliding 2D windows in a volume's slices (C, D, H, W); maps as in ``Windows``."""
 
-    def __init__(self, image: Tensor, patch: Sequence[int], stride: Sequence[int]) -> None:
-        super().__init__(image, (1, *patch), (1, *stride))
+    def __init__(
+        self,
+        image: Tensor,
+        patch: Sequence[int],
+        stride: Sequence[int],
+        weighting: Weighting = "uniform",
+    ) -> None:
+        super().__init__(image, (1, *patch), (1, *stride), weighting)
 
     def cut(self, index: int) -> Tensor:
         return super().cut(index).squeeze(-3)
@@ -145,7 +229,7 @@ def zeros_beside(maps: Tensor, shape: Sequence[int]) -> Tensor:
 def run_batches(
     images: Iterable[tuple[Item, Parts]], network: Callable[[Tensor], Tensor], batch: int
 ) -> Iterator[tuple[Item, Tensor]]:
-    """Yield each item with the maps of its image, in order, as soon as its last part has run.
+    """Yield each item with the blocks of its maps, in order, as soon as a block is complete.
 
     ``network`` maps (B, C, *patch) to (B, ..., *patch). Every batch except the last contains
     ``batch`` parts, of one or several images. An image is requested only when its first part is
@@ -156,12 +240,14 @@ def run_batches(
         maps = network(torch.stack([image.cut(index) for _, image, index in chunk]))
         for (item, image, index), part in zip(chunk, maps, strict=True):
             image.add(index, part)
-            if index == len(image) - 1:
-                yield item, image.result()
+            for block in image.finished(index):
+                yield item, block
 
 
 class Slices:
     """The slices of a volume (C, D, H, W) or image (C, H, W), as network inputs (C, *patch)."""
+
+    axis = 0
 
     def __init__(self, image: Tensor, patch: Sequence[int]) -> None:
         self.sides = image.shape[1:]
@@ -174,7 +260,7 @@ class Slices:
             _index(size, side, image.device)
             for side, size in zip(self.sides[-2:], patch, strict=True)
         ]
-        self.maps: Tensor | None = None
+        self.maps: list[Tensor] = []
 
     def __len__(self) -> int:
         return self.volume.shape[1]
@@ -183,14 +269,12 @@ class Slices:
         return _resized(self.volume[:, index], self.there)
 
     def add(self, index: int, maps: Tensor) -> None:
-        resized = _resized(maps, self.back)
-        if self.maps is None:
-            self.maps = zeros_beside(maps, (*maps.shape[:-2], *self.volume.shape[1:]))
-        self.maps[..., index, :, :] = resized.to(self.maps.device)
+        self.maps.append(_resized(maps, self.back))
 
-    def result(self) -> Tensor:
-        assert self.maps is not None  # every volume has at least one slice
-        return self.maps if len(self.sides) == 3 else self.maps[..., 0, :, :]
+    def finished(self, index: int) -> Iterator[Tensor]:
+        if index + 1 == len(self) or sum(each.numel() for each in self.maps) >= BLOCK:
+            maps, self.maps = self.maps, []
+            yield torch.stack(maps, dim=-3) if len(self.sides) == 3 else maps[0]
 
 
 def _index(source: int, target: int, device: torch.device) -> Tensor:

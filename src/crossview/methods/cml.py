@@ -23,6 +23,7 @@ departure from it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Literal
 
 import torch
@@ -92,9 +93,16 @@ class CML(Method):
     def stages(self) -> tuple[Stage, ...]:
         return self.options.two_stages(keep_optimiser=True)
 
+    @property
+    def passes_at_once(self) -> int:
+        return 1 if self.view2 is None else 2
+
     def both(self, image: Tensor) -> tuple[Output, Output]:
         """Return the outputs of both views. Shared views run twice: their dropout masks differ."""
-        return self.view1(image), (self.view2 or self.view1)(image)
+        if self.view2 is None:
+            return self.view1(image), self.view1(image)
+        first, second = self.together(partial(self.view1, image), partial(self.view2, image))
+        return first, second
 
     def loss(self, batch: Batch, stage: Stage, step: int) -> Iterator[Terms]:
         labelled = self.labelled_terms(batch)
@@ -190,4 +198,5 @@ class CML(Method):
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
         if self.view2 is None:
             return {"view1": self.view1(image).logits}
-        return {"view1": self.view1(image).logits, "view2": self.view2(image).logits}
+        first, second = self.both(image)
+        return {"view1": first.logits, "view2": second.logits}

@@ -16,6 +16,7 @@ one random box per batch, and are taught by the mix of the other network's label
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal
 
 import torch
@@ -75,8 +76,7 @@ class CPS(Method):
         box = self.random_box(batch) if self.options.cutmix else None
         image = u if box is None else mix(*halves(u), box)
         z1, z2 = (
-            network(torch.cat([x, image])).logits.split([len(x), len(image)])
-            for network in (self.network1, self.network2)
+            torch.split(logits, [len(x), len(image)]) for logits in self.both(torch.cat([x, image]))
         )
         h1, h2 = (
             (z1[1].detach().argmax(1), z2[1].detach().argmax(1))
@@ -108,6 +108,15 @@ class CPS(Method):
             "network2 unlabelled": weight * cross_entropy(z2[1], h1),
         }
 
+    @property
+    def passes_at_once(self) -> int:
+        return 2
+
+    def both(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of both networks."""
+        first, second = self.together(partial(self.network1, image), partial(self.network2, image))
+        return first.logits, second.logits
+
     def random_box(self, batch: Batch) -> Box:
         return random_box(
             tuple(batch.image.shape[2:]), self.options.box, batch.rng.host("unlabelled box")
@@ -116,14 +125,12 @@ class CPS(Method):
     def mixed_labels(self, u: Tensor, box: Box) -> tuple[Tensor, Tensor]:
         """Return mix(h_i(u_a), h_i(u_b); M) of both networks, predicted on the unmixed images."""
         with torch.no_grad():
-            h1, h2 = (
-                mix(*halves(network(u).logits.argmax(1)), box)
-                for network in (self.network1, self.network2)
-            )
+            h1, h2 = (mix(*halves(logits.argmax(1)), box) for logits in self.both(u))
         return h1, h2
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
-        return {"network1": self.network1(image).logits, "network2": self.network2(image).logits}
+        first, second = self.both(image)
+        return {"network1": first, "network2": second}
 
     def combine(self, views: Mapping[str, Tensor]) -> Tensor:
         return (

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from crossview.core.tensors import Batch
+from crossview.methods.blocks.parallel import Together, in_turn
 
 Terms = dict[str, Tensor]
 """Weighted loss terms by name, scalar tensors."""
@@ -84,6 +85,9 @@ class Method(nn.Module):
         options: The method's keys of [method].
         show: Tensors for pictures, by name; ``loss`` adds them by :meth:`note`.
         health: Scalars for the journal, by name; ``loss`` adds them by :meth:`note`.
+        together: Runs passes of networks that do not depend on each other and returns their
+            outputs: ``together(partial(self.view1, image), partial(self.view2, image))``. The
+            training loop may replace it by one that runs them at the same time.
     """
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
@@ -147,12 +151,18 @@ class Method(nn.Module):
         self.options = options
         self.show: dict[str, Tensor] = {}
         self.health: dict[str, Tensor] = {}
+        self.together: Together = in_turn
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Return the stages of training, in order. The default: those of the options."""
         stages: tuple[Stage, ...] = self.options.stages
         return stages
+
+    @property
+    def passes_at_once(self) -> int:
+        """Return the number of passes that ``loss`` gives to ``together``. The default: 1, none."""
+        return 1
 
     def loss(self, batch: Batch, stage: Stage, step: int) -> Terms | Iterator[Terms]:
         """Return the weighted loss terms of one batch. A subclass must define it.

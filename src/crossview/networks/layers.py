@@ -88,27 +88,6 @@ def _kernels_for(image: Tensor) -> ModuleType | None:
     return kernels if kernels is not None and kernels.fits_layers(image) else None
 
 
-def dropout(features: Tensor, probability: float, training: bool) -> Tensor:
-    """Set features to zero with ``probability``, scale the others by 1 / (1 - probability).
-
-    Outside of training, features are returned as they are. On the CPU torch draws numbers one by
-    one, which takes a sixth of an ACDC step. Here 16 bits decide, so each draw serves four
-    features, and the probability (and with it the scale) is rounded to 1/65,536.
-    """
-    zeros = round(probability * 2**16)
-    if not training or not features.is_cpu or not 0 < zeros < 2**16 or not _is_dense(features):
-        return F.dropout(features, probability, training)
-    draws = torch.empty((features.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    kept = draws.view(torch.int16)[: features.numel()] >= zeros - 2**15
-    factor = kept.to(features.dtype).mul_(2**16 / (2**16 - zeros))
-    return features * factor.as_strided(features.shape, features.stride())
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    """True if the elements have no gaps or overlaps in memory, in any order."""
-    return torch.empty_like(tensor, device="meta").stride() == tensor.stride()
-
-
 def upsample(image: Tensor, interpolation: Interpolation) -> Tensor:
     """Interpolate to twice the sides: (B, C, *S) -> (B, C, *2S).
 

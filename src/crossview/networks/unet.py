@@ -17,7 +17,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from crossview.core.tensors import Output
-from crossview.networks.layers import Interpolation, dropout, normalised, resize, upsample
+from crossview.networks.dropout import dropout
+from crossview.networks.layers import Interpolation, normalised, resize, upsample
 from crossview.networks.options import NetworkOptions
 
 SLOPE = 0.01

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from crossview.core.tensors import Output
+from crossview.networks.dropout import channel_dropout
 from crossview.networks.layers import Convolution, normalised, resize, upsample
 from crossview.networks.options import NetworkOptions
 from crossview.networks.safe_convolution import Convolution3d
@@ -117,12 +117,12 @@ class VNet(nn.Module):
         for down, encoder in zip(self.down, self.encoder, strict=True):
             skips.append(features)
             features = encoder(down(features))
-        bottleneck = features = F.dropout3d(features, self.options.dropout, self.training)
+        bottleneck = features = channel_dropout(features, self.options.dropout, self.training)
         coarser: list[Tensor] = []
         for up, decoder in zip(self.up, self.decoder, strict=True):
             coarser.insert(0, features)
             features = decoder(up(features) + skips.pop())
-        dropped = F.dropout3d(features, self.options.dropout, self.training)
+        dropped = channel_dropout(features, self.options.dropout, self.training)
         scales = tuple(
             resize(head(level), image.shape[2:], "linear")
             for head, level in zip(self.heads, coarser, strict=False)

@@ -14,7 +14,7 @@ from typing import Any
 from crossview import methods
 from crossview.core.errors import Problem, raise_all
 from crossview.core.progress import Progress
-from crossview.data import fingerprint
+from crossview.data import fingerprint, sources
 from crossview.data.case import Splits
 from crossview.data.checks.case import inspect
 from crossview.data.checks.findings import Facts, Finding
@@ -118,7 +118,7 @@ def _fingerprint(
     cases = folder.find_cases(data, label_values=values, colour=own.get("data", {}).get("colour"))
     chosen = {"nifti_axes": (0, 1, 2), "colour": cases.colour}
     options = folder.Options(**{**recipe.data.model_dump(), **chosen})
-    splits = folder.splits(data, options)
+    splits = sources.find_splits(options, data)
     raise_all(unlabelled_problems(recipe, splits))
     classes = (
         options.classes if "classes" in own.get("data", {}) else len(cases.class_names) or None

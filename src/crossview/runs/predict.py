@@ -13,19 +13,19 @@ from crossview.core.errors import UserError, fail
 from crossview.core.progress import Progress
 from crossview.data.io.scan import check_finite
 from crossview.data.preprocess import Preprocessing
+from crossview.inference.assembly import MapName
 from crossview.inference.files import predict_files
 from crossview.inference.items import ArrayItem
-from crossview.inference.origin import origin_of
-from crossview.inference.outputs import MapName, Outputs
+from crossview.inference.outputs import Outputs
 from crossview.inference.predict import Prediction, Predictor
 from crossview.recipe.resolve import Recipe, resolve
-from crossview.runs.run import Run, make_predictor, stored_precision
-from crossview.runs.weights import trained_method
+from crossview.runs.ensemble import Runs, check_alike, origin, together, trained_methods
+from crossview.runs.run import make_predictor
 from crossview.training.device import find_device, set_kernels
 
 
 def predict(
-    run: Run | Path | str,
+    run: Runs,
     inputs: Sequence[Path | str],
     out: Path | str,
     *,
@@ -43,12 +43,14 @@ def predict(
     """Segment scans into the folder ``out``. A prediction keeps its scan's grid, affine and name.
 
     Args:
-        run: A run, its folder, or a model file.
+        run: A run, its folder, or a model file. Of several in a list, the probabilities are
+            averaged; they must share data preparation, windows and classes.
         inputs: Files or folders of scans: NIfTI, PNG, TIFF, or h5 in the LA and ACDC layouts.
         out: The folder of the predictions. A folder with a different model's predictions is
             refused unless ``overwrite`` is true.
         probabilities: Also write the probabilities of the classes.
-        disagreement: Also write a map of where the views differ.
+        disagreement: Also write a map of where the views differ; of several runs, where the runs
+            differ.
         entropy: Also write a map of where the prediction is uncertain.
         flips: Average over reflections, see :class:`Predictor`. Default: by the run's recipe.
         resume: Skip scans whose prediction exists.
@@ -64,13 +66,14 @@ def predict(
 
     Raises:
         UserError: If files could not be predicted. It names all of them; the others are written.
+            Before anything is written, if the probabilities of several runs cannot be averaged.
     """
     where = find_device(device, "--device")
     set_kernels(deterministic=False)
-    found = trained_method(run, where)
-    recipe = found.recipe
-    if flips is not None:
-        recipe = _with_flips(recipe, flips)
+    every = trained_methods(run, where)
+    recipes = [each.recipe if flips is None else _with_flips(each.recipe, flips) for each in every]
+    check_alike(every, recipes)
+    found, recipe, (method, precision) = every[0], recipes[0], together(every)
     asked: dict[MapName, bool] = {
         "probability": probabilities,
         "disagreement": disagreement,
@@ -82,11 +85,11 @@ def predict(
         maps=tuple(name for name, wanted in asked.items() if wanted),
         resume=resume,
         overwrite=overwrite,
-        origin=origin_of(recipe.method.name, found.step, found.state["weights"], table),
+        origin=origin(every, table),
         label_values=getattr(recipe.data, "label_values", ()),
     )
     return predict_files(
-        make_predictor(recipe, found.method, where, stored_precision(recipe)),
+        make_predictor(recipe, method, where, precision),
         [Path(each) for each in inputs],
         outputs,
         data=recipe.data,
@@ -118,10 +121,10 @@ class Model:
     """A trained model, as :func:`load` returns it.
 
     Attributes:
-        recipe: The resolved recipe it was trained with.
+        recipe: The resolved recipe it was trained with; of several runs, the first one's.
         channels: Number of input channels.
         class_names: Names of the classes, background first.
-        step: Training step of the weights.
+        step: Training step of the weights; of several runs, the first one's.
         predictor: Sliding-window predictor of the method.
     """
 
@@ -172,26 +175,30 @@ class Model:
         fail("the image has an unexpected shape", found=array.shape, expected=expected)
 
 
-def load(run: Run | Path | str, device: str = "auto") -> Model:
+def load(run: Runs, device: str = "auto") -> Model:
     """Load a trained model.
 
     Args:
         run: A run folder, of which the checkpoint of its selection policy is loaded, or a model.pt.
+            Of several in a list, the probabilities are averaged, and each is a view.
         device: auto, cpu, cuda, cuda:1 ...
 
     Returns:
         The model on this device, in evaluation mode.
 
     Raises:
-        UserError: If the model cannot be read or the device does not exist.
+        UserError: If the model cannot be read, the device does not exist, or the probabilities of
+            several runs cannot be averaged.
     """
     where = find_device(device, "--device")
     set_kernels(deterministic=False)
-    found = trained_method(run, where)
-    found.method.eval()
+    every = trained_methods(run, where)
+    check_alike(every, [each.recipe for each in every])
+    found, (method, precision) = every[0], together(every)
+    method.eval()
     names = found.state.get("class_names") or [
         "background",
         *(f"class {number}" for number in range(1, found.recipe.data.classes)),
     ]
-    predictor = make_predictor(found.recipe, found.method, where, stored_precision(found.recipe))
+    predictor = make_predictor(found.recipe, method, where, precision)
     return Model(found.recipe, found.channels, tuple(names), found.step, predictor)

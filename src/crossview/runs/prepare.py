@@ -214,4 +214,4 @@ def preprocessing_of(recipe: Recipe, splits: Splits) -> Preprocessing:
 
 def find_splits(recipe: Recipe, data: Path | None) -> Splits:
     """Return the data set's cases by their role. Raise UserError."""
-    return sources.find(recipe.data.source).splits(data, recipe.data)
+    return sources.find_splits(recipe.data, data)

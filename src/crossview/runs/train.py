@@ -22,6 +22,7 @@ from crossview.core.plugins import LOADED, remembered
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.core.run_folder import PLAN
+from crossview.core.tensors import Batch
 from crossview.evaluation.evaluate import quick_dice
 from crossview.inference.predict import evaluating
 from crossview.methods.method import Method
@@ -141,12 +142,12 @@ def train(
             prepared = prepare(asked, root, progress, world=world, out=path)
             method = new_method(asked, prepared)
             check_disk(path, method)
-            images = prepared.stream.batch(0, 0, unlabelled=False).image
+            first = prepared.stream.batch(0, 0, unlabelled=method.stages[0].unlabelled)
             if asked.method.name in LOADED:
-                try_views(method, images[:1])
+                try_views(method, first.image[:1])
             measured, timed = list[str](), dict[str, Any]()
             if not resume:
-                measured, timed = _measured(path, asked, prepared, method, images, world)
+                measured, timed = _measured(path, asked, prepared, method, first, world)
         settled = resolve(asked.tables(), world.from_first(measured))
         world.agree("torch, the recipe or the training cases", _identity(settled, prepared))
         world.share_batch_norm(method, prepared.device)
@@ -179,18 +180,18 @@ def _measured(
     recipe: Recipe,
     prepared: Prepared,
     method: Method,
-    images: Tensor,
+    batch: Batch,
     world: World,
 ) -> tuple[list[str], dict[str, Any]]:
-    """Return the measured keys as --set texts, and the origin of the precision for the record."""
+    """Return the measured keys as --set texts, and the origin of their values for the record."""
     device_name = environment_now(prepared.device)["device_name"]
     precision, earlier = earlier_choice(path, recipe, device_name, _data(prepared))
     options = recipe.training
     if earlier:
         options = options.model_copy(update={"precision": precision})
-    measured, seconds = measure(options, method, images, not world.several)
-    origin = {"precision_of": earlier, "precision_seconds": seconds}
-    return measured, {key: value for key, value in origin.items() if value}
+    measured, seconds = measure(options, method, batch, not world.several)
+    origin = {"precision_of": earlier} if earlier else {}
+    return measured, origin | {f"{key}_seconds": found for key, found in seconds.items()}
 
 
 def _data(prepared: Prepared) -> str:
@@ -253,7 +254,7 @@ def resumption(run: Run, recipe: Recipe, prepared: Prepared, world: World) -> Re
 def about(
     recipe: Recipe, prepared: Prepared, timed: Mapping[str, Any], processes: int
 ) -> dict[str, Any]:
-    """Return the content of a run's environment.json. timed: the origin of a measured precision."""
+    """Return the content of a run's environment.json. timed: the origin of measured keys."""
     splits, unlabelled = prepared.splits, prepared.stream.unlabelled
     by_command = Path(sys.argv[0]).stem in ("crossview", "__main__")
     return {

@@ -16,16 +16,26 @@ import torch
 from torch import Tensor, nn
 
 from crossview.core.errors import fail
+from crossview.core.tensors import Batch
+from crossview.methods.blocks.parallel import InThreads, in_turn
 from crossview.methods.method import Method
 from crossview.networks import NETWORKS
 from crossview.networks.safe_convolution import SafeConvolutions
 from crossview.training.options import TrainingOptions
+from crossview.training.step import backpropagate
 
 Precision = Literal["float32", "bf16"]
+Parallel = Literal["off", "views"]
+Seconds = dict[str, float]
+"""Seconds of each candidate of a measured key."""
 
 
 TURNS = 4
 """Timed passes per candidate."""
+
+
+PATIENCE = 20.0
+"""Seconds for timing whole steps; on LA a step takes many."""
 
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -113,25 +123,26 @@ def networks_of(method: nn.Module) -> list[nn.Module]:
 
 
 def measure(
-    options: TrainingOptions, method: Method, images: Tensor, alone: bool = True
-) -> tuple[list[str], dict[str, float]]:
-    """Return training.precision and training.compile as --set texts, and seconds by precision.
+    options: TrainingOptions, method: Method, batch: Batch, alone: bool = True
+) -> tuple[list[str], dict[str, Seconds]]:
+    """Return the measured keys of [training] as --set texts, and the seconds of each candidate.
 
-    The seconds are empty unless the precision is "auto". The method is left unchanged.
+    The seconds stand under the key's name, only for what was measured. The method is left
+    unchanged.
 
     Args:
         options: The options as requested.
         method: The method on its device.
-        images: Images of a real batch, (B, C, *S), on the method's device.
+        batch: A batch of the first stage, on the method's device.
         alone: True if a single process trains.
 
     Raises:
         UserError: If the recipe asks for an impossible setting.
     """
-    precision, seconds = options.precision, dict[str, float]()
+    precision, seconds, device = options.precision, dict[str, Seconds](), batch.image.device
     if precision == "auto":
-        precision, seconds = choose_precision(networks_of(method)[0], images[:1])
-    reason = _why_not_recorded(method, images.device, alone)
+        precision, seconds["precision"] = choose_precision(networks_of(method)[0], batch.image[:1])
+    reason = _why_not_recorded(method, device, alone)
     if options.compile == "graphs" and reason:
         fail(
             "passes cannot be recorded as CUDA graphs",
@@ -143,7 +154,23 @@ def measure(
         options.compile == "auto" and not reason and not options.deterministic
     )
     compiled = "graphs" if graphs else "false"
-    return [f"training.precision={precision}", f"training.compile={compiled}"], seconds
+    parallel, reason = options.parallel, _why_not_parallel(method, device, alone)
+    if parallel == "views" and reason:
+        fail(
+            "networks cannot run at the same time",
+            "[training] parallel",
+            found=reason,
+            fix="set training.parallel=auto",
+        )
+    if parallel == "auto" and (reason or torch.get_num_threads() == 1):
+        parallel = "off"
+    if parallel == "auto":
+        parallel, seconds["parallel"] = choose_parallel(method, batch, precision)
+    return [
+        f"training.precision={precision}",
+        f"training.compile={compiled}",
+        f"training.parallel={parallel}",
+    ], seconds
 
 
 def _why_not_recorded(method: Method, device: torch.device, alone: bool) -> str:
@@ -152,6 +179,48 @@ def _why_not_recorded(method: Method, device: torch.device, alone: bool) -> str:
     if not method.recordable:
         return f"method {type(method).__name__} does not allow it (recordable)"
     return "" if alone else "several processes train together"
+
+
+def _why_not_parallel(method: Method, device: torch.device, alone: bool) -> str:
+    if device.type != "cpu":
+        return f"the device is {device}"
+    if method.passes_at_once == 1:
+        return f"the networks of method {type(method).__name__} depend on each other, or it has one"
+    return "" if alone else "several processes train together"
+
+
+def choose_parallel(
+    method: Method, batch: Batch, precision: Precision
+) -> tuple[Parallel, dict[str, float]]:
+    """Return the faster way to run independent networks in training, and the seconds of each.
+
+    A step of the first stage is timed, without its update. "views" must be faster by a fifth to be
+    chosen, so that runs that are compared choose alike. Slow steps are timed less often. Weights,
+    buffers and gradients are left unchanged.
+    """
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    stage, forward = method.stages[0], partial(autocast, batch.image.device, precision)
+
+    def one_step(way: Parallel) -> None:
+        with at_once(method) if way == "views" else nullcontext():
+            backpropagate(method, batch, stage, 0, forward)
+
+    ways: tuple[Parallel, ...] = get_args(Parallel)
+    seconds = seconds_in_turn({way: partial(one_step, way) for way in ways}, PATIENCE)
+    method.load_state_dict(before)
+    method.zero_grad(set_to_none=True)
+    return ("views" if seconds["views"] < 0.8 * seconds["off"] else "off"), seconds
+
+
+@contextmanager
+def at_once(method: Method) -> Iterator[None]:
+    """Run independent networks of ``method`` at the same time."""
+    threads = method.together = InThreads(method.passes_at_once)
+    try:
+        yield
+    finally:
+        method.together = in_turn
+        threads.close()
 
 
 def choose_precision(network: nn.Module, image: Tensor) -> tuple[Precision, dict[str, float]]:
@@ -171,10 +240,17 @@ def choose_precision(network: nn.Module, image: Tensor) -> tuple[Precision, dict
     return ("bf16" if seconds["bf16"] < 0.9 * seconds["float32"] else "float32"), seconds
 
 
-def seconds_in_turn(works: Mapping[str, Callable[[], None]]) -> dict[str, float]:
-    """Return the fastest of ``TURNS`` times of each, in turns; the first round selects kernels."""
-    seconds = dict.fromkeys(works, math.inf)
+def seconds_in_turn(
+    works: Mapping[str, Callable[[], None]], patience: float = math.inf
+) -> dict[str, float]:
+    """Return the fastest of ``TURNS`` times of each, in turns; the first round selects kernels.
+
+    patience: seconds after which no further turn begins, except the first that counts.
+    """
+    seconds, begun = dict.fromkeys(works, math.inf), time.perf_counter()
     for turn in range(TURNS + 1):
+        if turn > 1 and time.perf_counter() - begun > patience:
+            break
         for name, work in works.items():
             start = time.perf_counter()
             work()

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from crossview.core.errors import first_line
-from crossview.core.tensors import Output
+from crossview.core.tensors import Output, parts, rebuilt
 from crossview.kernels import own_kernels
-from crossview.training.recorded_pass import Recording, parts, rebuilt
+from crossview.training.recorded_pass import Recording
 
 PLAIN = 3
 """Passes of a kind that run plain before one is recorded."""

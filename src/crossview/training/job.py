@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from crossview.core.tensors import Batch
 from crossview.data.stream import Stream
 from crossview.methods.method import Method
 from crossview.training.checkpoint import Position
-from crossview.training.device import Precision
+from crossview.training.device import Precision, at_once
 from crossview.training.distributed import ALONE, World
 from crossview.training.options import TrainingOptions
 
@@ -31,7 +32,7 @@ class Job:
         folder: The run folder, which exists.
         method: The method, on the stream's device.
         stream: The batches.
-        options: The table [training], measured: without "auto" in precision and compile.
+        options: The table [training], measured: without "auto" in MEASURED.
         recipe: All tables of the recipe, which checkpoints contain.
         class_names: Names of all classes, for messages.
         world: The processes that train together; only the first writes.
@@ -62,6 +63,12 @@ class Job:
         """True if passes are recorded as CUDA graphs and replayed."""
         on_gpu = self.device.type == "cuda"
         return self.options.compile == "graphs" and on_gpu and not self.world.several
+
+    def passes(self) -> AbstractContextManager[None]:
+        """Return the context of training: independent networks may run at the same time."""
+        on_cpu = self.device.type == "cpu" and not self.world.several
+        parallel = self.options.parallel == "views" and on_cpu
+        return at_once(self.method) if parallel else nullcontext()
 
     @property
     def last(self) -> Path:

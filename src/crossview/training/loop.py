@@ -42,6 +42,7 @@ def train(job: Job, resumed: Resumed | None = None, max_steps: int | None = None
     with (
         TrainingProgress(job.method.stages, job.options, begin, silent=not world.first) as progress,
         stop_signals(once=world.several) as caught,
+        job.passes(),
     ):
         training = Training(job, progress)
         signal = 0

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
-from crossview.core.tensors import Output
+from crossview.core.tensors import Output, parts, rebuilt
 
 
 class Recording:
@@ -165,19 +165,6 @@ def _gradients(
                 [outputs[place] for place in taught], weights, given, allow_unused=True
             )
         )
-
-
-def parts(output: Output) -> list[Tensor]:
-    """Return all tensors of an output, the logits first."""
-    dropped = [] if output.dropped is None else [output.dropped]
-    return [output.logits, output.bottleneck, output.decoder, *output.scales, *dropped]
-
-
-def rebuilt(like: Output, tensors: Sequence[Tensor]) -> Output:
-    """Return the output whose :func:`parts` are ``tensors``."""
-    logits, bottleneck, decoder, *others = tensors
-    scales, dropped = others[: len(like.scales)], others[len(like.scales) :]
-    return Output(logits, bottleneck, decoder, tuple(scales), dropped[0] if dropped else None)
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from crossview.core.errors import Problem, UserError, fail
 from crossview.data.io import h5, image, nifti
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import Scan
+from crossview.data.io.volumes import Stored
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Format:
 
     suffixes: tuple[str, ...]
     read: Callable[[Sequence[Path], int], Scan]
-    write: Callable[[Path, Mapping[str, NDArray[Any]], Header], None]
+    write: Callable[[Path, Mapping[str, Stored], Header], None]
     read_header: Callable[[Path], Header]
     read_label: Callable[[Path, Path], NDArray[np.uint8]]
     read_values: Callable[[Path, Path], NDArray[np.uint8]] | None = None

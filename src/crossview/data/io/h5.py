@@ -15,6 +15,7 @@ from crossview.core.files import written_whole
 from crossview.data.io.classes import NOT_CLASSES
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import COPY_AGAIN, LARGEST, Scan, check_finite, first_line
+from crossview.data.io.volumes import Stored
 
 if TYPE_CHECKING:
     import h5py
@@ -75,13 +76,15 @@ def read(files: Sequence[Path], channels: int) -> Scan:
     return Scan(image, Header(image.shape[1:]))
 
 
-def write(path: Path, arrays: Mapping[str, NDArray[Any]], header: Header) -> None:
+def write(path: Path, arrays: Mapping[str, Stored], header: Header) -> None:
     """Write the arrays of a prediction to one file, each under its name."""
     import h5py
 
     with written_whole(path) as part, h5py.File(part, "w") as file:
         for name, array in arrays.items():
-            file.create_dataset(name, data=array, compression="gzip", compression_opts=1)
+            file.create_dataset(
+                name, data=np.asarray(array), compression="gzip", compression_opts=1
+            )
 
 
 def _dataset(

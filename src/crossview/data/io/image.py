@@ -20,6 +20,7 @@ from crossview.data.io.classes import class_values
 from crossview.data.io.geometry import Header
 from crossview.data.io.pixels import Pixels
 from crossview.data.io.scan import COPY_AGAIN, Scan, check_finite, first_line
+from crossview.data.io.volumes import Stored
 
 SUFFIXES = (".png", ".tif", ".tiff")
 
@@ -118,11 +119,11 @@ def _values(path: Path) -> NDArray[Any]:
     return values
 
 
-def write(path: Path, arrays: Mapping[str, NDArray[Any]], header: Header) -> None:
+def write(path: Path, arrays: Mapping[str, Stored], header: Header) -> None:
     """Write one array (H, W) or (pages, H, W): uint8 as grey values, float32 unchanged (TIFF)."""
     from PIL import Image
 
-    (array,) = arrays.values()
+    (array,) = map(np.asarray, arrays.values())
     first, *others = (Image.fromarray(page) for page in (array if array.ndim == 3 else array[None]))
     kind = "PNG" if path.suffix.lower() == ".png" else "TIFF"
     with written_whole(path) as part:

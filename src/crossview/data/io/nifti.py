@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from crossview.data.io.classes import class_values
 from crossview.data.io.geometry import Header
 from crossview.data.io.nifti_file import NiftiFile, damage_named, opened
 from crossview.data.io.scan import Scan, check_finite
+from crossview.data.io.volumes import Stored, volumes_of
 
 SUFFIXES = (".nii.gz", ".nii")
 
@@ -84,11 +84,12 @@ def read_label(path: Path, scan: Path) -> NDArray[np.uint8]:
     return classes if turn is None else turn.apply(classes)
 
 
-def write(path: Path, arrays: Mapping[str, NDArray[Any]], header: Header) -> None:
+def write(path: Path, arrays: Mapping[str, Stored], header: Header) -> None:
     """Write one array (X, Y, Z) or (K, X, Y, Z) with the geometry, units and version of a scan."""
     (array,) = arrays.values()
     # The first three axes of NIfTI are space, so the classes of a map come fourth.
-    header.native.write_like(path, array if array.ndim == 3 else np.moveaxis(array, 0, -1))
+    shape = (*header.shape, *array.shape[:-3])
+    header.native.write_like(path, shape, array.dtype, volumes_of(array))
 
 
 def _is_valid(affine: NDArray[np.float64]) -> bool:

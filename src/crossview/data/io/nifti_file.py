@@ -5,14 +5,14 @@ from __future__ import annotations
 import gzip
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from crossview.core.errors import UserError, fail
 from crossview.core.files import written_whole
@@ -144,17 +144,27 @@ class NiftiFile:
                 fix=COPY_AGAIN,
             )
 
-    def write_like(self, path: Path, array: NDArray[Any]) -> None:
-        """Write an array (X, Y, Z[, K]) with the geometry, units and version of this file."""
-        from nibabel.fileholders import FileHolder
+    def write_like(
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        volumes: Iterable[NDArray[Any]],
+    ) -> None:
+        """Write volumes (X, Y, Z) with the geometry, units and version of this file.
 
+        ``shape`` is (X, Y, Z), or (X, Y, Z, K) for K volumes.
+        """
         written = self.header.copy()
-        written.set_data_dtype(array.dtype)
+        written.set_data_dtype(dtype)
         for field, value in RESET.items():
             written[field] = value
         written["pixdim"][4:] = 1
         # Without an affine, nibabel keeps the header's geometry: both forms and their codes.
-        image = self.image_class(array, None, written)
+        image = self.image_class(np.broadcast_to(np.zeros((), dtype), shape), None, written)
+        image.update_header()
+        image.header.set_slope_inter(1, 0)
+        kind = image.header.get_data_dtype()
         with written_whole(path) as part, part.open("wb") as raw:
             packed = (
                 gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0)
@@ -162,8 +172,11 @@ class NiftiFile:
                 else nullcontext(raw)
             )
             with packed as file:
-                holder = FileHolder(fileobj=file)
-                image.to_file_map({"header": holder, "image": holder})
+                image.header.write_to(file)
+                # Plane by plane in the file's order, x fastest: no second copy of a large map.
+                for volume in volumes:
+                    for plane in np.moveaxis(volume, -1, 0):
+                        file.write(plane.astype(kind, copy=False).tobytes(order="F"))
 
 
 def opened(path: Path) -> NiftiFile:

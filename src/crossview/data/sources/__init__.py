@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import cast
 
 from crossview.core.errors import fail, nearest
+from crossview.data.case import Splits
+from crossview.data.sources.folds import of_fold
 from crossview.data.sources.source import DataOptions, Source
 
-__all__ = ["DataOptions", "Source", "find", "names"]
+__all__ = ["DataOptions", "Source", "find", "find_splits", "names"]
 
 
 _MODULES = ("acdc", "brats", "folder", "la", "phantom")
@@ -24,3 +27,8 @@ def find(name: str) -> Source:
     if name not in _MODULES:
         fail("unknown source", "data.source", found=name, fix=nearest(name, _MODULES))
     return cast(Source, importlib.import_module(f"crossview.data.sources.{name}"))
+
+
+def find_splits(options: DataOptions, root: Path | None) -> Splits:
+    """Return a data set's cases by role, for the fold of ``options`` if any. Raise UserError."""
+    return of_fold(find(options.source).splits(root, options), options.fold)

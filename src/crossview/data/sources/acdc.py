@@ -23,7 +23,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from crossview.core.errors import Problem, fail, raise_all
 from crossview.data.case import Case, Splits
@@ -83,6 +83,16 @@ class Options(DataOptions):
         description="Order in which the axes (x, y, z) of a NIfTI array are read: slices first, "
         "as in the h5 files.",
     )
+
+    @field_validator("fold")
+    @classmethod
+    def _no_folds(cls, fold: tuple[int, ...]) -> tuple[int, ...]:
+        if fold:
+            raise ValueError(
+                "fold: ACDC's labelled cases are single slices, which do not compare with its test "
+                "volumes; leave it empty"
+            )
+        return fold
 
 
 def splits(root: Path | None, options: Options) -> Splits:

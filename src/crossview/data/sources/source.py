@@ -39,6 +39,12 @@ class DataOptions(BaseModel):
         description="Number of labelled cases, the last ones, used for validation instead of "
         "training.",
     )
+    fold: tuple[int, ...] = Field(
+        default=(),
+        description="Cross-validation: [2, 5] tests the labelled cases of fold 2 of 5 and trains "
+        "on the others. Patients are dealt to the folds in turn. The data set's own test cases are "
+        "then not used. `crossview bench` sets it for suites with `folds`. Empty: no folds.",
+    )
     patch: tuple[int, ...] = Field(
         description="Size in voxels of a training patch: two numbers for slices, three for volumes."
     )
@@ -99,6 +105,10 @@ class DataOptions(BaseModel):
     def _consistent(self) -> DataOptions:
         if len(self.patch) not in (2, 3) or min(self.patch) < 1:
             raise ValueError(f"patch: two or three positive numbers, found {list(self.patch)}")
+        if self.fold and not (len(self.fold) == 2 and 1 <= self.fold[0] <= self.fold[1] > 1):
+            raise ValueError(
+                f"fold: a number and the number of folds, such as [1, 5]; found {list(self.fold)}"
+            )
         # Three for slices too: a NIfTI file of slices is a stack.
         if sorted(self.nifti_axes) != [0, 1, 2]:
             raise ValueError(

@@ -21,6 +21,7 @@ from crossview.core.run_folder import ENVIRONMENT, MEMBERSHIP, RECIPE, RunFolder
 from crossview.core.text import duration
 from crossview.evaluation.compare import Comparison, compare
 from crossview.evaluation.finished import FinishedRun, membership, read_run
+from crossview.evaluation.folds import complete
 from crossview.evaluation.record import make_record, write_record
 from crossview.reporting.comparison import write_table
 from crossview.runs.bench.checks import check, shortened
@@ -103,6 +104,7 @@ def bench(
     only: Sequence[str] = (),
     settings: Sequence[str] = (),
     seeds: int | None = None,
+    folds: int | None = None,
     records: Path | str | None = None,
     say: Say = lambda _: None,
 ) -> Bench:
@@ -118,6 +120,9 @@ def bench(
         only: Labels of the rows to run. Default: all.
         settings: Names of the settings to run. Default: all.
         seeds: Number of seeds to run, from the first. Default: all.
+        folds: Train every run once per fold of the labelled cases and test it on that fold, so
+            that each labelled case is tested by a run that was not trained on it. Default: as the
+            suite says.
         records: A folder that gets a record of each run. A run with a record counts as finished
             and needs no run folder.
         say: Called with a line per run.
@@ -131,7 +136,7 @@ def bench(
     """
     return run_selection(
         Selection(
-            load_suite(suite),
+            load_suite(suite).with_folds(folds),
             Path(out),
             None if data is None else Path(data),
             only,
@@ -188,12 +193,15 @@ def _seconds(run: FinishedRun) -> float:
 def _write_table(selection: Selection, say: Say) -> Comparison | None:
     """Compare all finished runs of the suite, and write compare.csv, .md and .html.
 
-    Runs of other calls are included. Returns None if no run is finished, or the runs cannot be in
-    one table. One process writes at a time, so the later of two includes all finished runs.
+    Runs of other calls are included, and folds once all of a row and seed are finished. Returns
+    None if there are none, or the runs cannot be in one table. One process writes at a time, so
+    the later of two includes all finished runs.
     """
     suite, out = selection.suite, selection.out
     with locked(out, wait=True):
-        done = [run for run in selection.every_run if finished(run) is not None]
+        found = {run: result for run in selection.every_run if (result := finished(run))}
+        whole = {result.path for result in complete(list(found.values()))}
+        done = [run for run, result in found.items() if result.path in whole]
         if not done:
             return None
         labels = [run.row.label for run in done]

@@ -11,6 +11,8 @@ from crossview.core import plugins
 from crossview.core.errors import Problem, UserError, fail, raise_all
 from crossview.core.files import check_writable
 from crossview.core.text import listed
+from crossview.data.sources import DataOptions, find_splits
+from crossview.data.sources.folds import of_fold
 from crossview.evaluation.comparable import differing
 from crossview.evaluation.finished import membership, read_run
 from crossview.evaluation.record import run_or_record
@@ -37,6 +39,7 @@ def check(selection: Selection) -> None:
     if selection.data is not None and not selection.data.exists():
         fail("the data folder does not exist", selection.data)
     check_recipes(runs)
+    check_folds(runs, selection.data)
     check_unchanged(runs)
 
 
@@ -62,6 +65,54 @@ def check_recipes(runs: Sequence[SuiteRun]) -> None:
     raise_all(list(problems))
     for setting, rows in equal.items():
         raise_all(_unequal(setting, rows))
+
+
+def check_folds(runs: Sequence[SuiteRun], data: Path | None) -> None:
+    """Raise UserError unless the labelled cases can be dealt to the suite's folds.
+
+    All rows of a setting must be tested on the same cases, so their folds must be alike. Runs with
+    a record need no data.
+    """
+    problems: dict[Problem, None] = {}
+    dealt: dict[str, dict[Dealt, str]] = {}
+    of_data: dict[tuple[DataOptions, int], Dealt] = {}
+    for run in runs:
+        if not run.fold or run.source != run.path:
+            continue
+        options, batch = run.recipe.data, run.recipe.training.labelled_batch
+        key = options.model_copy(update={"fold": ()}), batch
+        try:
+            if key not in of_data:
+                of_data[key] = _tested(*key, data, run.suite.fold_numbers)
+            dealt.setdefault(run.setting.name, {}).setdefault(of_data[key], run.row.label)
+        except UserError as error:
+            problems |= dict.fromkeys(error.problems)
+    for setting, of_rows in dealt.items():
+        if len(of_rows) > 1:
+            what = "the rows would be tested on different folds: their labelled cases differ"
+            fix = "leave one out with --only, or give both the same [data]"
+            problems[Problem(what, setting, listed(list(of_rows.values())), fix=fix)] = None
+    raise_all(list(problems))
+
+
+Dealt = tuple[tuple[str, ...], ...]
+"""The test cases of each fold."""
+
+
+def _tested(options: DataOptions, batch: int, data: Path | None, folds: Sequence[int]) -> Dealt:
+    """Return the test cases of each fold. Raise UserError if there are too few for the folds."""
+    splits = find_splits(options, data)
+    of_folds = [of_fold(splits, (number, len(folds))) for number in folds]
+    left = min(len(each.labelled) for each in of_folds)
+    if left < batch and len(options.patch) == 3:  # a case of slices is many items
+        fail(
+            "a fold leaves fewer labelled cases than a batch needs",
+            "training.labelled_batch",
+            found=f"{left} cases",
+            expected=f"at least {batch}",
+            fix=f"set training.labelled_batch to {left} or less, or use more folds",
+        )
+    return tuple(tuple(case.id for case in each.test) for each in of_folds)
 
 
 def _unequal(setting: str, runs: Sequence[SuiteRun]) -> list[Problem]:

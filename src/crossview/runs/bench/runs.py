@@ -19,7 +19,8 @@ from crossview.runs.bench.suite import Entry, Setting, Suite, slug
 class SuiteRun:
     """One run of a suite.
 
-    record: the file of its record; None if no records are kept.
+    record: the file of its record; None if no records are kept. fold: the fold that it is tested
+    on, from 1; 0 in a suite without folds.
     """
 
     path: Path
@@ -28,6 +29,7 @@ class SuiteRun:
     row: Entry
     seed: int
     record: Path | None = None
+    fold: int = 0
 
     @property
     def source(self) -> Path:
@@ -38,7 +40,8 @@ class SuiteRun:
     def name(self) -> str:
         """Its name in a line of output."""
         setting = f"{self.setting.name}, " if len(self.suite.settings) > 1 else ""
-        return f"{setting}{self.row.label}, seed {self.seed}"
+        fold = f", fold {self.fold} of {self.suite.folds}" if self.fold else ""
+        return f"{setting}{self.row.label}, seed {self.seed}{fold}"
 
     @property
     def membership(self) -> Membership:
@@ -59,6 +62,7 @@ class SuiteRun:
             *self.setting.set,
             *self.row.set,
             f"training.seed={self.seed}",
+            *([f"data.fold=[{self.fold}, {self.suite.folds}]"] if self.fold else []),
         )
         read = layers(self.setting.recipe, sets)
         if left := open_keys(read):
@@ -106,21 +110,24 @@ class Selection:
 
     @cached_property
     def every_run(self) -> list[SuiteRun]:
-        """All runs of the suite in order: seeds outermost, then settings, then rows."""
+        """All runs in order: seeds outermost, then settings, folds and rows."""
         return [
-            SuiteRun(
-                self.out / slug(setting.name) / f"{slug(row.label)}-seed{seed}",
-                self.suite,
-                setting,
-                row,
-                seed,
-                self.records and self.records / record_name(setting.name, row.label, seed),
-            )
+            self._run(setting, row, seed, fold)
             for seed in self.suite.seeds
             for setting in self.suite.settings
+            for fold in self.suite.fold_numbers
             for row in self.suite.methods
             if not row.settings or setting.name in row.settings
         ]
+
+    def _run(self, setting: Setting, row: Entry, seed: int, fold: int) -> SuiteRun:
+        tag = f"fold{fold}" if fold else ""
+        name = "-".join(filter(None, (slug(row.label), f"seed{seed}", tag)))
+        record = record_name(setting.name, row.label, seed, tag)
+        path = self.out / slug(setting.name) / name
+        return SuiteRun(
+            path, self.suite, setting, row, seed, self.records and self.records / record, fold
+        )
 
     @cached_property
     def runs(self) -> list[SuiteRun]:

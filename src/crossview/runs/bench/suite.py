@@ -71,9 +71,24 @@ class Suite(_Part):
     total_steps: int | None = Field(
         None, ge=2, description="steps of every run, under protocol equal"
     )
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="cross-validation: every run once per fold of the labelled cases, which are "
+        "then the test cases; the folds are pooled in the table",
+    )
     common: tuple[str, ...] = Field((), description="changes for all runs, as --set texts")
     settings: tuple[Setting, ...] = Field(min_length=1, description="the settings")
     methods: tuple[Entry, ...] = Field(min_length=1, description="the rows")
+
+    @property
+    def fold_numbers(self) -> Sequence[int]:
+        """The folds from 1; only 0 without folds."""
+        return (0,) if self.folds is None else range(1, self.folds + 1)
+
+    def with_folds(self, folds: int | None) -> Suite:
+        """Return the suite over a number of folds; itself for None."""
+        return self if folds is None else self.model_copy(update={"folds": folds})
 
 
 SHIPPED = resources.files("crossview").joinpath("runs", "bench", "suites")
@@ -210,7 +225,11 @@ def _unusable(text: str, where: str) -> list[Problem]:
         table, key, _ = parse_set(text)
     except UserError as error:
         return list(error.problems)
-    own = {"method.name": "the row's 'name'", "training.seed": "the suite's 'seeds'"}
+    own = {
+        "method.name": "the row's 'name'",
+        "training.seed": "the suite's 'seeds'",
+        "data.fold": "the suite's 'folds'",
+    }
     name = f"{table}.{key}"
     if name not in own:
         return []
