@@ -16,6 +16,7 @@ from crossview.data.checks.dataset import check
 from crossview.data.sources import folder
 from crossview.data.store import Store
 from crossview.data.stream import Stream
+from crossview.recipe.planned import resolve_planned
 
 OPTIONS = {"patch": (4, 4, 4), "classes": 3, "sampling": "crop", "augmentation": "none"}
 
@@ -267,3 +268,24 @@ def test_a_method_that_does_not_know_partial_labels_is_refused(data, tmp_path, m
     monkeypatch.setattr(CML, "partial_labels", False)
     with pytest.raises(UserError, match="cannot be trained on partial labels"):
         crossview.train("folder", data, tmp_path / "run", overrides=SMALL)
+
+
+def test_the_plan_counts_slices_that_somebody_labelled(data):
+    """Four of five slices along the third axis are open in one of three scans."""
+    label = np.full_like(partly(2), 255)
+    label[..., 1] = scan(2)[1][..., 1]
+    for number, text in ((2, label), (1, label), (0, label)):
+        write_label(data, number, text)
+    keys = ["network.name=unet", "data.spacing=[]", "method.name=supervised"]
+    recipe, plan = resolve_planned("folder", keys, data)
+    assert recipe.data.nifti_axes[0] == 2
+    assert recipe.training.labelled_batch == 3
+    why = {choice.key: choice.reason for choice in plan.choices}
+    assert "no scan is labelled whole" in why["inference.largest_component"]
+
+
+def test_the_check_names_scans_labelled_in_part(data, capsys):
+    code, out, _ = command(capsys, "check", data)
+    assert code == 0
+    assert out.count("labelled in part") == 1
+    assert check(data).as_json()["labelled_in_part"] == {"case02": 0.6, "case04": 0.6}

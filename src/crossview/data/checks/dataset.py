@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,8 @@ class Check:
     def as_json(self) -> dict[str, Any]:
         """Return the check for programs.
 
-        "errors" and "warnings" hold what, where, found, expected, fix and cases.
+        "labelled_in_part" holds by case the share of voxels that nobody labelled. "errors" and
+        "warnings" hold what, where, found, expected, fix and cases.
         """
         return {
             "data": str(self.data.root),
@@ -112,6 +114,11 @@ class Check:
             "ok": not self.errors,
             "cases": {
                 role: [fact.case.id for fact in of_role] for role, of_role in self.facts.items()
+            },
+            "labelled_in_part": {
+                fact.case.id: fact.ignored / prod(fact.shape[1:])
+                for fact in self.read
+                if fact.ignored
             },
             "channels": max((fact.channels for fact in self.read), default=0),
             "channel_names": list(self.data.channel_names),
