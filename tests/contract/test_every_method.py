@@ -225,6 +225,20 @@ def test_partial_labels_without_an_ignored_voxel_are_whole_ones(name):
         torch.testing.assert_close(partly[key], value)
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_classes_nobody_looked_for_reach_the_loss(name):
+    """Background that may be class 3 teaches something else than background, or class 3."""
+    partial = PartialLabels(((0, 3),))
+    made = replace(batch(2, 4, 1, unlabelled=True), watch=True)
+    found = []
+    for value in (partial.value((0, 3)), 0, 3):
+        label = made.label.where((made.label > 0) & (made.label < 3), value)
+        terms, gradients = supervised_terms(name, replace(made, label=label, partial=partial))
+        assert all(torch.isfinite(gradient).all() for gradient in gradients)
+        found.append(sum(terms.values()).item())
+    assert found[0] < min(found[1:]), "of more classes, more is right"
+
+
 def la_folder(root, changed=()):
     """Write six training cases and a test case as LA does; ``changed`` cases get other labels."""
     random = np.random.default_rng(0)

@@ -21,6 +21,9 @@ from crossview.recipe.planned import resolve_planned
 OPTIONS = {"patch": (4, 4, 4), "classes": 3, "sampling": "crop", "augmentation": "none"}
 
 
+NAMED = {"background": 0, "left": 1, "right": 2, "spare": 3}
+
+
 def write_label(root, number, label):
     write_nifti(root / "labels" / f"case{number:02d}.nii.gz", label)
 
@@ -115,6 +118,11 @@ def test_a_mask_of_0_and_255_is_no_class_if_255_is_the_ignore_value(tmp_path):
         ("[slices]\ncase00 = [5]", None, "case00 (slice 5 of 5)"),
         ("[slices]\nnobody = [1]", None, "an unknown case"),
         ("[slices]\ncase03 = [1]", None, "lists cases without a label"),
+        ("[missing]\ncase00 = 3", None, "not a table of classes"),
+        ("[missing]\ncase00 = [0]", None, "not a table of classes"),
+        ("[missing]\nnobody = [1]", None, "an unknown case"),
+        ('[missing]\ncase00 = ["rihgt"]', NAMED, "lists an unknown class"),
+        ("[missing]\ncase01 = [1]", None, "was not searched for"),
     ],
 )
 def test_bad_statements_end_the_check_and_the_training(data, split, labels, told, capsys):
@@ -289,3 +297,25 @@ def test_the_check_names_scans_labelled_in_part(data, capsys):
     assert code == 0
     assert out.count("labelled in part") == 1
     assert check(data).as_json()["labelled_in_part"] == {"case02": 0.6, "case04": 0.6}
+
+
+def test_a_class_that_a_scan_was_not_searched_for(data, tmp_path):
+    label = scan(2)[1] * (scan(2)[1] != 2)
+    for number in (2, 4):
+        write_label(data, number, scan(number)[1] * (scan(number)[1] != 2))
+    labels = {"background": 0, "left": 1, "right": 2}
+    (data / "dataset.json").write_text(json.dumps({"labels": labels}))
+    (data / "split.toml").write_text('test = ["case04"]\n[missing]\n"case0[24]" = ["right"]\n')
+    np.testing.assert_array_equal(label_of(data), np.where(label == 0, 254, label))
+    found = check(data)
+    assert not found.errors
+    assert found.facts["labelled"][2].label_counts.keys() == {0, 1}
+    run, _ = crossview.train("folder", data, tmp_path / "run", overrides=SMALL)
+    assert run.plan["fingerprint"]["largest_component_share"].keys() == {"1", "2"}
+    summary = crossview.evaluate(run)
+    assert summary["classes"]["1"]["dice"]["n"] == 1
+    assert summary["classes"]["2"]["dice"]["n"] == 0
+    prediction = crossview.load(run).predict(scan(4)[0], (1.0, 1.5, 2.0)).label
+    mine, true = prediction == 1, scan(4)[1] == 1
+    dice = 2 * (mine & true).sum() / (mine.sum() + true.sum())
+    assert summary["mean"]["dice"]["mean"] == pytest.approx(dice)

@@ -166,7 +166,7 @@ def _labels(
     places, searched = [], []
     for case in cases:
         label = case.read_label() if case.read_label else np.zeros((1, 1), np.uint8)
-        whole = case.partial is None or not case.partial.are_in(label)
+        whole = case.partial is None or not (label == IGNORED).any()
         searched.append((1.0,) * label.ndim if whole else _searched(label))
         label = case.classes_of(label)
         here = places_of(label)

@@ -20,7 +20,7 @@ from crossview.data.io import ScanFiles
 from crossview.data.sources import lists, roles
 from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
 from crossview.data.sources.layout import LAYOUT, find_scans
-from crossview.data.sources.partly import agreed, also_classes, unfit_slices
+from crossview.data.sources.partly import agreed, also_classes, numbered, unfit_slices
 from crossview.data.sources.scans import Colour, cases_of
 from crossview.data.sources.source import DataOptions
 from crossview.data.sources.split_toml import read_split
@@ -257,10 +257,12 @@ def survey(
     values = dataset.label_values if label_values is None else tuple(label_values)
     split_file = str(root / "split.toml")
     ignore, wrong = agreed(split.partly.ignore, dataset.ignore, split_file)
-    split.partly = replace(split.partly, ignore=ignore)
+    missing, unknown = numbered(split.partly.missing, dataset.names_of(values), split_file)
+    split.partly = replace(split.partly, ignore=ignore, missing=missing)
     channels, colour, by_name, depths = cases_of(scans, split, dataset, nifti_axes, values, colour)
     problems += [
         *wrong,
+        *unknown,
         *also_classes(ignore, values, len(dataset.class_names), str(root)),
         *unfit_slices(split.partly.slices, depths, labelled, split_file),
     ]

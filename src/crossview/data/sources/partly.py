@@ -1,4 +1,4 @@
-"""Partial labels as a user states them: the ignore value, and the slices that were labelled."""
+"""Partial labels as a user states them: open voxels, labelled slices, classes not searched for."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, fail
+from crossview.core.errors import Problem, fail, nearest
 from crossview.core.partial import IGNORED, PartialLabels
 from crossview.core.text import first_few, listed
 
-KEYS = ("ignore", "slices")
+KEYS = ("ignore", "slices", "missing")
 """Keys of split.toml."""
 
 COMMENT = "the file's third axis, counted from 0"
@@ -26,15 +26,19 @@ class Partly:
 
     ignore: the value of voxels that nobody labelled, or None. slices: by case, the labelled slices
     along the third axis as stored, from 0; cases that are not named are labelled in every slice.
+    missing: by case, the classes that it was not searched for, ascending.
     """
 
     ignore: int | None = None
     slices: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    missing: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def labels(self) -> PartialLabels | None:
         """The values of labels in memory that are no class, None if the folder states none."""
-        return None if self.ignore is None and not self.slices else PartialLabels()
+        if self.ignore is None and not self.slices and not self.missing:
+            return None
+        return PartialLabels(tuple(sorted({(0, *classes) for classes in self.missing.values()})))
 
     def ignored(self, stored: NDArray[np.uint8], case: str) -> NDArray[np.bool_]:
         """Return the voxels of a label as stored, (*S), that nobody labelled."""
@@ -47,13 +51,14 @@ class Partly:
         return found
 
     def marked(
-        self, classes: NDArray[np.uint8], ignored: NDArray[np.bool_], path: Path
+        self, classes: NDArray[np.uint8], ignored: NDArray[np.bool_], case: str, path: Path
     ) -> NDArray[np.uint8]:
         """Return a label (*S) with the values of :mod:`crossview.core.partial`.
 
-        UserError if a class has one of these values.
+        UserError if a class has one of these values, or a class is there that ``missing`` names.
         """
-        lowest = PartialLabels().lowest
+        partial, missing = self.labels or PartialLabels(), self.missing.get(case, ())
+        lowest = partial.lowest
         if (classes >= lowest).any():
             fail(
                 "the label has a class of a value that partial labels need for themselves",
@@ -63,6 +68,18 @@ class Partly:
                 fix="number the classes 0 (background), 1, 2, ...; if the value marks voxels that "
                 "nobody labelled, state it as 'ignore' in split.toml",
             )
+        if missing:
+            there = sorted({*np.unique(classes)} & {*missing})
+            if there:
+                fail(
+                    "the label shows a class that split.toml says its scan was not searched for",
+                    path,
+                    found=f"class {', '.join(map(str, there))}",
+                    expected=f"none of the classes {', '.join(map(str, missing))}",
+                    fix="remove it from [missing], or from the label",
+                )
+            value = np.uint8(partial.value((0, *missing)))
+            classes = np.where(classes == 0, value, classes)
         return np.where(ignored, np.uint8(IGNORED), classes)
 
 
@@ -92,7 +109,17 @@ def read(content: Mapping[str, Any], where: str) -> tuple[Partly, list[Problem]]
             )
         )
         slices = {}
-    return Partly(ignore, {name: tuple(listed) for name, listed in slices.items()}), problems
+    missing = content.get("missing", {})
+    if not isinstance(missing, dict) or not all(map(_are_classes, missing.values())):
+        expected = 'case = ["tumour"], names or numbers of classes'
+        fix = "write it in this form"
+        what = "[missing] is not a table of classes"
+        problems.append(Problem(what, where, repr(missing)[:80], expected, fix))
+        missing = {}
+    return Partly(
+        ignore,
+        *({key: tuple(found) for key, found in table.items()} for table in (slices, missing)),
+    ), problems
 
 
 def _is_index(value: Any, first: int, last: int) -> bool:
@@ -101,6 +128,39 @@ def _is_index(value: Any, first: int, last: int) -> bool:
 
 def _are_slices(found: Any) -> bool:
     return isinstance(found, list) and all(_is_index(each, 0, 2**31) for each in found)
+
+
+def _are_classes(found: Any) -> bool:
+    return (
+        isinstance(found, list)
+        and bool(found)
+        and all(isinstance(each, str) or _is_index(each, 1, IGNORED) for each in found)
+    )
+
+
+def numbered(
+    missing: Mapping[str, Sequence[str | int]], names: Sequence[str], where: str
+) -> tuple[dict[str, tuple[int, ...]], list[Problem]]:
+    """Return the classes that cases were not searched for as numbers, and a problem per wrong one.
+
+    names: of the classes, background first, () if no file names them.
+    """
+    problems = []
+    every = {each for classes in missing.values() for each in classes}
+    for wrong in sorted(map(str, every - {*names[1:]} - {*range(1, len(names) or IGNORED)})):
+        what = "[missing] lists an unknown class"
+        fix = "name the classes in dataset.json, or give their numbers"
+        if names:
+            fix = nearest(wrong, names[1:])
+        problems.append(Problem(what, where, wrong, listed(list(names[1:])), fix))
+    if problems:
+        return {}, problems
+    return {
+        case: tuple(
+            sorted({each if isinstance(each, int) else names.index(each) for each in classes})
+        )
+        for case, classes in missing.items()
+    }, []
 
 
 def agreed(split: int | None, dataset: int | None, where: str) -> tuple[int | None, list[Problem]]:

@@ -161,7 +161,7 @@ def _read_label(
     if values:
         stored = _classes(stored, values, label, masks=scan.format.flat)
     if ignored is not None:
-        stored = partly.marked(stored, ignored, label)
+        stored = partly.marked(stored, ignored, scan.name, label)
     header = scan.format.read_header(scan.files[0])
     return np.ascontiguousarray(header.orientation(axes).apply(stored))
 

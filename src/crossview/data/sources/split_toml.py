@@ -81,8 +81,9 @@ def read_split(
     known = {key: [name for name in lists[key] if name in names] for key in lists}
     open_labels, wrong = partly.read(content, where)
     slices, unknown = _by_case(open_labels.slices, "slices", names, labelled, where)
-    problems += [*wrong, *unknown]
-    return Split(known, patients, replace(open_labels, slices=slices)), problems
+    missing, others = _by_case(open_labels.missing, "missing", names, labelled, where)
+    problems += [*wrong, *unknown, *others]
+    return Split(known, patients, replace(open_labels, slices=slices, missing=missing)), problems
 
 
 def _by_case(
