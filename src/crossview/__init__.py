@@ -26,6 +26,7 @@ _VERBS = {
     "suggest": "crossview.runs.suggest",
     "Run": "crossview.runs.run",
     "demo": "crossview.runs.bench.demo",
+    "trial": "crossview.runs.bench.trial",
     "compare": "crossview.evaluation.compare",
     "bench": "crossview.runs.bench.bench",
     "UserError": "crossview.core.errors",

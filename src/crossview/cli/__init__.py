@@ -19,6 +19,7 @@ VERBS = (
     train.demo,
     scans.check,
     train.train,
+    train.trial,
     scans.evaluate,
     scans.predict,
     scans.suggest,

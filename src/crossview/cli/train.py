@@ -189,6 +189,45 @@ def bench(
         raise UserError(result.problems)
 
 
+def trial(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder of your scans, as for train folder.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the runs and their table.")],
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds of the labelled cases.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; one gives no verdict.")] = 2,
+    sets: Sets = None,
+    steps: Annotated[
+        int | None, typer.Option(min=2, help="Steps of a run of the method; by default as planned.")
+    ] = None,
+    plugin: Plugin = None,
+) -> None:
+    """Try the default method against labelled-only training on folds of your labelled scans."""
+    from crossview.cli.comparison import print_comparison
+    from crossview.runs.bench.trial import trial as run_trial
+
+    overrides = with_plugin("folder", sets, plugin)
+    with bar("reading cases") as progress:
+        result = run_trial(
+            data,
+            out,
+            overrides=overrides,
+            folds=folds,
+            seeds=seeds,
+            steps=steps,
+            progress=progress,
+            say=lambda text: print(text, flush=True),
+        )
+    if result.comparison is not None:
+        print_comparison(result.comparison, rest="in compare.html")
+        print(f"table: {out}/compare.csv, compare.md, compare.html")
+    print(result.answer, flush=True)
+    if result.stopped:
+        sys.exit(128 + result.stopped)
+    if result.problems:
+        raise UserError(result.problems)
+
+
 def _print_bench(result: Bench, out: Path) -> None:
     """Print the table of a suite in the folder ``out``, and the runs that are left."""
     from crossview.cli.comparison import print_comparison

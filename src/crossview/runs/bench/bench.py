@@ -24,7 +24,7 @@ from crossview.evaluation.finished import FinishedRun, membership, read_run
 from crossview.evaluation.folds import complete
 from crossview.evaluation.record import make_record, write_record
 from crossview.reporting.comparison import write_table
-from crossview.runs.bench.checks import check, shortened
+from crossview.runs.bench.checks import check, require_time, shortened
 from crossview.runs.bench.runs import Selection, SuiteRun
 from crossview.runs.bench.suite import Suite, load_suite
 from crossview.runs.evaluate import evaluate
@@ -238,6 +238,7 @@ def run_one(run: SuiteRun, data: Path | None) -> FinishedRun:
     Raises UserError, LockedError if another process works on it, and StoppedError if a signal ended
     its training.
     """
+    require_time(run)
     if not RunFolder(run.path).exists:
         _clear_half_made(run.path)
         check_free(run.path, overwrite=False)

@@ -17,6 +17,7 @@ from crossview.evaluation.comparable import differing
 from crossview.evaluation.finished import membership, read_run
 from crossview.evaluation.record import run_or_record
 from crossview.recipe.layers import OWNED_BY_METHOD, changes, parse_set
+from crossview.runs.bench.equal_time import finished_of
 from crossview.runs.bench.runs import Selection, SuiteRun
 from crossview.runs.run import Run
 from crossview.training.options import current
@@ -39,6 +40,7 @@ def check(selection: Selection) -> None:
     if selection.data is not None and not selection.data.exists():
         fail("the data folder does not exist", selection.data)
     check_recipes(runs)
+    check_times(runs)
     check_folds(runs, selection.data)
     check_unchanged(runs)
 
@@ -65,6 +67,27 @@ def check_recipes(runs: Sequence[SuiteRun]) -> None:
     raise_all(list(problems))
     for setting, rows in equal.items():
         raise_all(_unequal(setting, rows))
+
+
+def check_times(runs: Sequence[SuiteRun]) -> None:
+    """Raise UserError for a row with ``time_of`` whose steps cannot become known in these runs."""
+    asked = {(run.setting.name, run.row.label) for run in runs}
+    problems: dict[Problem, None] = {}
+    for run in runs:
+        rows = run.timed_by if run.steps_in_time is None else None
+        for row in rows or ():
+            if (run.setting.name, row.label) not in asked and not finished_of(run.sources_of(row)):
+                what = f"the steps of '{run.row.label}' depend on a row that is not run"
+                found, fix = f"no run of '{row.label}'", f"add --only '{row.label}'"
+                problems[Problem(what, run.setting.name, found, fix=fix)] = None
+    raise_all(list(problems))
+
+
+def require_time(run: SuiteRun) -> None:
+    """Raise UserError if the steps of a run with ``time_of`` are still unknown."""
+    if run.timed_by is not None and run.steps_in_time is None:
+        what = f"the training time of '{run.row.time_of}' is not known"
+        fail(what, found="a run of it failed", fix="correct it and run the suite again")
 
 
 def check_folds(runs: Sequence[SuiteRun], data: Path | None) -> None:

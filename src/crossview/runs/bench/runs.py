@@ -12,7 +12,8 @@ from crossview.evaluation.finished import Membership
 from crossview.recipe.layers import layers, with_total_steps
 from crossview.recipe.planned import open_keys
 from crossview.recipe.resolve import Recipe, typed
-from crossview.runs.bench.suite import Entry, Setting, Suite, slug
+from crossview.runs.bench.equal_time import steps_in_time
+from crossview.runs.bench.suite import Entry, Setting, Suite, pace_row, row_of, slug
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,48 @@ class SuiteRun:
         suite, row = self.suite, self.row
         return Membership(suite.name, suite.protocol, self.setting.name, row.label, row.reference)
 
-    @cached_property
+    @property
     def recipe(self) -> Recipe:
         """The resolved recipe.
 
-        Raises UserError if it is invalid, or leaves keys to a plan, which may differ between rows.
+        Of a row with ``time_of`` it has the suite's steps until its own are known. Raises UserError
+        if it is invalid, or leaves keys to a plan, which may differ between rows.
         """
+        steps = self.steps_in_time
+        return self._recipe if steps is None else self._over(steps)
+
+    @property
+    def steps_in_time(self) -> int | None:
+        """The steps of a row with ``time_of``; None for others and as long as they are unknown."""
+        rows = self.timed_by
+        return rows and steps_in_time(
+            self.row.label, self.sources_of(self.row), *map(self.sources_of, rows)
+        )
+
+    @property
+    def timed_by(self) -> tuple[Entry, Entry] | None:
+        """The row whose time a row with ``time_of`` gets, and the row whose pace it has."""
+        if self.row.time_of is None:
+            return None
+        pace = pace_row(self.suite, self.row)
+        assert pace is not None  # as the suite has been checked
+        return row_of(self.suite, self.row.time_of), pace
+
+    def sources_of(self, row: Entry) -> list[Path]:
+        """Return the records or folders of all runs of a row in this setting."""
+        records = None if self.record is None else self.record.parent
+        return [
+            run_of(self.suite, self.setting, row, seed, fold, self.path.parent, records).source
+            for seed in self.suite.seeds
+            for fold in self.suite.fold_numbers
+        ]
+
+    @cached_property
+    def _recipe(self) -> Recipe:
+        return self._over(self.suite.total_steps)
+
+    def _over(self, steps: int | None) -> Recipe:
+        """Return the recipe over a number of steps; None for its own."""
         sets = (
             f"method.name={self.row.name}",
             *self._planned_batch(),
@@ -72,8 +109,7 @@ class SuiteRun:
                 fix="set them in `common` or in the setting; "
                 "crossview recipe folder --data DATA prints planned values",
             )
-        total = self.suite.total_steps
-        return typed(read.tables if total is None else with_total_steps(read.tables, total))
+        return typed(read.tables if steps is None else with_total_steps(read.tables, steps))
 
     def _planned_batch(self) -> list[str]:
         """Return the batch of a recipe "folder", planned per setting, the same for all methods."""
@@ -112,22 +148,15 @@ class Selection:
     def every_run(self) -> list[SuiteRun]:
         """All runs in order: seeds outermost, then settings, folds and rows."""
         return [
-            self._run(setting, row, seed, fold)
+            run_of(
+                self.suite, setting, row, seed, fold, self.out / slug(setting.name), self.records
+            )
             for seed in self.suite.seeds
             for setting in self.suite.settings
             for fold in self.suite.fold_numbers
             for row in self.suite.methods
             if not row.settings or setting.name in row.settings
         ]
-
-    def _run(self, setting: Setting, row: Entry, seed: int, fold: int) -> SuiteRun:
-        tag = f"fold{fold}" if fold else ""
-        name = "-".join(filter(None, (slug(row.label), f"seed{seed}", tag)))
-        record = record_name(setting.name, row.label, seed, tag)
-        path = self.out / slug(setting.name) / name
-        return SuiteRun(
-            path, self.suite, setting, row, seed, self.records and self.records / record, fold
-        )
 
     @cached_property
     def runs(self) -> list[SuiteRun]:
@@ -152,6 +181,22 @@ class Selection:
             and (not rows or slug(run.row.label) in rows)
             and (not settings or slug(run.setting.name) in settings)
         ]
+
+
+def run_of(
+    suite: Suite,
+    setting: Setting,
+    row: Entry,
+    seed: int,
+    fold: int,
+    folder: Path,
+    records: Path | None,
+) -> SuiteRun:
+    """Return the run of a row, seed and fold in the folder of its setting."""
+    tag = f"fold{fold}" if fold else ""
+    path = folder / "-".join(filter(None, (slug(row.label), f"seed{seed}", tag)))
+    record = records and records / record_name(setting.name, row.label, seed, tag)
+    return SuiteRun(path, suite, setting, row, seed, record, fold)
 
 
 def record_name(setting: str, row: str, seed: int, tag: str = "") -> str:

@@ -53,6 +53,11 @@ class Entry(_Part):
         description="a reference that gets more than the other rows, such as all labels; "
         "shown next to them, not compared",
     )
+    time_of: Label | None = Field(
+        None,
+        description="label of a row above. This row gets as many steps as fit into that row's "
+        "training time, by the recorded pace of a row above with the same name and set",
+    )
 
 
 class Suite(_Part):
@@ -193,6 +198,7 @@ def _conflicts(suite: Suite) -> list[Problem]:
         for name in row.settings
         if name not in names
     ]
+    problems += [problem for row in suite.methods for problem in _wrong_time(suite, row)]
     sets = {
         "common": suite.common,
         **{f"setting '{setting.name}'": setting.set for setting in suite.settings},
@@ -217,6 +223,41 @@ def _twice(labels: Sequence[str], where: str) -> list[Problem]:
     ]
     what = "labels name the same folder, or none"
     return [Problem(what, where, ", ".join(twice))] if twice else []
+
+
+def row_of(suite: Suite, label: str) -> Entry:
+    """Return the row with this label."""
+    return next(row for row in suite.methods if row.label == label)
+
+
+def pace_row(suite: Suite, row: Entry) -> Entry | None:
+    """Return the first row above whose pace a row with ``time_of`` has; None if there is none."""
+    alike = (each for each in _above(suite, row) if (each.name, each.set) == (row.name, row.set))
+    return next(alike, None)
+
+
+def _above(suite: Suite, row: Entry) -> list[Entry]:
+    """Return the rows above, without ``time_of``, that belong to all settings of a row."""
+    every = [setting.name for setting in suite.settings]
+    needed = set(row.settings or every)
+    rows = suite.methods[: suite.methods.index(row)]
+    return [each for each in rows if each.time_of is None and needed <= set(each.settings or every)]
+
+
+def _wrong_time(suite: Suite, row: Entry) -> list[Problem]:
+    """Return why the ``time_of`` of a row cannot be kept."""
+    if row.time_of is None:
+        return []
+    where, problems = f"row '{row.label}' time_of", []
+    labels = [each.label for each in _above(suite, row)]
+    if row.time_of not in labels:
+        what = f"there is no row '{row.time_of}' above in the same settings"
+        problems.append(Problem(what, where, fix=nearest(row.time_of, labels)))
+    if pace_row(suite, row) is None:
+        what = "the pace of the row is unknown: no row above in the same settings is like it"
+        fix = "add a row with the same name and set, without time_of, above it"
+        problems.append(Problem(what, where, fix=fix))
+    return problems
 
 
 def _unusable(text: str, where: str) -> list[Problem]:
