@@ -141,8 +141,14 @@ def _fingerprint(
 
 def unlabelled_problems(recipe: Recipe, splits: Splits) -> list[Problem]:
     """Return a problem if the method trains on unlabelled cases and none exist."""
-    if splits.unlabelled or not recipe.uses_unlabelled:
+    partly = any(case.partial for case in splits.labelled)  # unlabelled voxels may suffice
+    if splits.unlabelled or partly or not recipe.uses_unlabelled:
         return []
+    return no_unlabelled(recipe, splits)
+
+
+def no_unlabelled(recipe: Recipe, splits: Splits) -> list[Problem]:
+    """Return the problem of a data set without unlabelled cases."""
     return [
         Problem(
             f"{recipe.method.name} needs unlabelled cases",

@@ -7,7 +7,7 @@ canonical orientation.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from crossview.data.io.label_map import Entry, LabelMap, colliding, written_valu
 from crossview.data.sources import lists, roles
 from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
 from crossview.data.sources.layout import LAYOUT, find_scans
+from crossview.data.sources.partly import agreed, also_classes, numbered, unfit_slices
 from crossview.data.sources.scans import Colour, cases_of
 from crossview.data.sources.source import DataOptions
 from crossview.data.sources.split_toml import read_split
@@ -101,7 +102,7 @@ class FolderCases:
     ("MRI", "CT", "T1"), or None. class_names: from dataset.json, background first, or (). unit: of
     distances, "mm" if every case has a spacing, else "voxel". colour: of the images, "grey" if each
     that is stored in colour has three equal channels. warnings: problems that do not prevent
-    training.
+    training. ignore: the value in label files of voxels that nobody labelled, or None.
     """
 
     labelled: tuple[Case, ...] = ()
@@ -115,6 +116,7 @@ class FolderCases:
     class_names: tuple[str, ...] = ()
     colour: Colour = "stored"
     warnings: tuple[Problem, ...] = ()
+    ignore: int | None = None
 
     @property
     def by_role(self) -> dict[str, tuple[Case, ...]]:
@@ -155,6 +157,9 @@ def splits(root: Path | None, options: Options) -> Splits:
         what, fix = "validation cases are defined twice", "remove one of the two"
         found = f"data.validation = {options.validation} and a list in split.toml"
         problems.append(Problem(what, str(split_file), found, "one of the two", fix))
+    problems += also_classes(
+        cases.ignore, [*LabelMap(options.label_values).by_value], options.classes, here
+    )
     if len(trained) < FEWEST_LABELLED:
         problems.append(too_few_labelled(len(trained), here, held_out))
     raise_all(problems)
@@ -280,8 +285,17 @@ def survey(
     values = stated.entries if label_values is None else tuple(label_values)
     class_names = stated.names_of(values, dataset)
     order = stated.order if overlap is None else tuple(overlap)
-    meaning = LabelMap(values, class_names, order)
-    channels, colour, by_name = cases_of(scans, split, dataset, nifti_axes, meaning, colour)
+    meaning, split_file = LabelMap(values, class_names, order), str(root / "split.toml")
+    ignore, wrong = agreed(split.partly.ignore, dataset.ignore, split_file)
+    missing, unknown = numbered(split.partly.missing, class_names, split_file)
+    split.partly = replace(split.partly, ignore=ignore, missing=missing)
+    channels, colour, by_name, depths = cases_of(scans, split, dataset, nifti_axes, meaning, colour)
+    problems += [
+        *wrong,
+        *unknown,
+        *also_classes(ignore, [*meaning.by_value], len(class_names), str(root)),
+        *unfit_slices(split.partly.slices, depths, labelled, split_file),
+    ]
     problems += roles.shared_patients(by_role, by_name)
     names = dataset.channel_names
     cases = FolderCases(
@@ -291,6 +305,7 @@ def survey(
         class_names=class_names,
         colour=colour,
         warnings=(*layout.warnings, *_unlisted(dataset, scans, root), *left_out),
+        ignore=ignore,
     )
     return cases, problems
 
