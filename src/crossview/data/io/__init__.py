@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,18 @@ from numpy.typing import NDArray
 
 from crossview.core.errors import Problem, UserError, fail
 from crossview.core.text import first_few
-from crossview.data.io import dicom, extras, h5, image, metaimage, nifti, nrrd, volume_file
+from crossview.data.io import (
+    dicom,
+    dicom_seg,
+    extras,
+    h5,
+    image,
+    metaimage,
+    nifti,
+    nrrd,
+    volume_file,
+)
+from crossview.data.io.classes import values_by_name
 from crossview.data.io.dicom_files import FOLDER, file_name
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import Scan
@@ -38,6 +49,8 @@ class Format:
         read_header: Reads a file's header.
         read_label: Reads the classes in a label file, given the header of its scan and the scan's
             file for messages: uint8 (*S) as the scan is stored.
+        read_named: Reads a label by its header's scan: the names in it, and for each voxel the
+            number of its name, from 1. None for formats without names.
         equal_channels: True if an image has one channel, or three equal ones that stand for one.
         flat: True if scans are 2D images.
         map_suffix: Suffix of the maps of a prediction, "" for that of the scan.
@@ -59,6 +72,7 @@ class Format:
     published: bool = False
     module: str = ""
     extra: str = ""
+    read_named: Callable[[Path, Header], tuple[tuple[str, ...], NDArray[np.uint8]]] | None = None
 
     @property
     def kind(self) -> str:
@@ -93,7 +107,10 @@ FORMATS = (
     NIFTI,
     _volumes("NRRD", nrrd.SUFFIXES, nrrd.opened, nrrd.write, nrrd.MODULE, nrrd.EXTRA),
     _volumes("MetaImage", metaimage.SUFFIXES, metaimage.opened, metaimage.write),
-    _volumes("DICOM", dicom.SUFFIXES, dicom.opened, nifti.write, dicom.MODULE, dicom.EXTRA),
+    replace(
+        _volumes("DICOM", dicom.SUFFIXES, dicom.opened, nifti.write, dicom.MODULE, dicom.EXTRA),
+        read_named=dicom_seg.read,
+    ),
     Format(
         "h5",
         h5.SUFFIXES,
@@ -134,11 +151,15 @@ CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
 
 @dataclass(frozen=True)
 class ScanFiles:
-    """The files of one scan: one, or one per channel in order; and its label's file, if any."""
+    """The files of one scan: one, or one per channel in order; and its label's file, if any.
+
+    by_name: values in label files by the names of classes, for formats that store names.
+    """
 
     name: str
     files: tuple[Path, ...]
     label: Path | None = None
+    by_name: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def suffix(self) -> str:
@@ -176,7 +197,10 @@ class ScanFiles:
         assert self.label is not None  # only labelled scans are asked
         header = self.format.read_header(self.files[0])
         reader = BY_SUFFIX[split_name(file_name(self.label))[1]]
-        return reader.read_label(self.label, header, self.files[0])
+        if reader.read_named is None:
+            return reader.read_label(self.label, header, self.files[0])
+        names, numbers = reader.read_named(self.label, header)
+        return values_by_name(names, numbers, self.by_name, self.label)
 
     def read(self, channels: int) -> Scan:
         """Read the scan as stored.

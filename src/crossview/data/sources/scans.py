@@ -40,6 +40,9 @@ def cases_of(
     classes in label files; () if they are class numbers. colour: None decides it over the set by
     the pixels.
     """
+    names = dataset.names_of(values)
+    by_name = dict(zip(names, values or range(len(names)), strict=False))
+    scans = {name: replace(scan, by_name=by_name) for name, scan in scans.items()}
     headers, colour = _headers(scans, colour)
     counts = Counter(header.channels for header in headers.values() if header is not None)
     channels = max(counts, key=lambda count: (counts[count], -count), default=1)
