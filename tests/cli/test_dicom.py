@@ -88,7 +88,7 @@ def test_a_set_with_dicom_is_checked_trained_on_and_predicted(capsys, tmp_path):
     assert text.split() == [str(tmp_path / "seg" / f"case{number}.dcm") for number in (0, 1)]
     assert (tmp_path / "seg" / "entropy" / "case1.nii.gz").exists()
     for number, source in enumerate(inputs):
-        names, label = read_seg(tmp_path / "seg" / f"case{number}.dcm", read_header(source))
+        names, (label,) = read_seg(tmp_path / "seg" / f"case{number}.dcm", read_header(source))
         assert names == ("class 1", "class 2")
         np.testing.assert_array_equal(
             label, nib.load(out / "all" / f"case{number}.nii.gz").get_fdata()
@@ -190,5 +190,5 @@ def test_a_seg_in_another_space_or_of_another_name_is_an_error_of_check(capsys, 
     assert code == 2
     told = " ".join((text + err).split())
     assert "scan and label are in different frames of reference" in told
-    assert "the label contains names that are no classes" in told
-    assert "found tumour" in told
+    assert "a segment's name is no class" in told
+    assert "tumour" in told

@@ -93,9 +93,9 @@ def test_masks_of_255_are_one_class(tmp_path):
     np.testing.assert_array_equal(found.labelled[0].read_label(), mask == 255)
 
 
-@pytest.mark.parametrize("values", [(1, 255), (0, 5, 2), (0, 2, 2), (0, 300)])
-def test_values_are_ascending_from_the_background(values):
-    with pytest.raises(ValueError, match="ascending order"):
+@pytest.mark.parametrize("values", [(1, 255), (0, 2, 2), (0, 300), (0, "a", "a"), (0, "a", 1)])
+def test_values_are_different_and_the_background_comes_first(values):
+    with pytest.raises(ValueError, match="different numbers"):
         folder.Options(
             patch=(4, 4), classes=2, sampling="crop", augmentation="none", label_values=values
         )

@@ -127,8 +127,8 @@ def predict(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="Format of the labels: dicom-seg, for DICOM scans. By default the scan's, or "
-            "NIfTI.",
+            help="Format of the labels of volumes: nifti (the default), nrrd, mha, seg.nrrd (named "
+            "segments), or dicom-seg for DICOM scans.",
         ),
     ] = None,
     device: Device = "auto",

@@ -13,6 +13,7 @@ from crossview.core.errors import Problem, UserError, fail
 from crossview.core.text import first_few
 from crossview.data.io import (
     BY_SUFFIX,
+    LABELS_ONLY,
     ScanFiles,
     absent_libraries,
     group_scans,
@@ -181,7 +182,7 @@ def _scans_in(folder: Path, remark: Callable[[str], None]) -> tuple[list[Path], 
     """Return the scans of a folder, and a problem per path named like a scan that is no file."""
     shown = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     suffixes = {file: split_name(file_name(file))[1] for file in shown if file.name not in LAYOUTS}
-    entries = [file for file, suffix in suffixes.items() if suffix]
+    entries = [file for file, suffix in suffixes.items() if suffix not in ("", *LABELS_ONLY)]
     if holds_dicom(folder, deepest=0) and {*suffixes.values()} <= {"", FOLDER, ".dcm"}:
         return [folder if folder.name.strip(".") else folder.resolve()], []
     foreign = [file.name for file in shown if is_foreign(file.name) and file.is_file()]

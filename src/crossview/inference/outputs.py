@@ -96,9 +96,15 @@ class Outputs:
     def _unfit(self, scans: Sequence[ScanFiles]) -> list[Problem]:
         """Return a problem if the labels' format is not written for some of the scans."""
         source = self.segments.form.source if self.segments else ""
-        unfit = [scan.files[0].name for scan in scans if source not in ("", scan.format.name)]
+        unfit = [
+            scan.files[0].name
+            for scan in scans
+            if self.segments
+            and (source not in ("", scan.format.name) or scan.format.flat or scan.format.published)
+        ]
         if not unfit:
             return []
+        source = source or "volume"
         what = f"this format is written for {source} scans only"
         fix = f"leave out --format for scans of other formats, or give their {source} files"
         return [Problem(what, "--format", first_few(unfit), f"{source} scans", fix)]

@@ -97,17 +97,24 @@ def _raise_errors(findings: Sequence[Finding]) -> None:
 
 
 def _with_label_values(recipe: Layers, data: Path | None) -> tuple[Layers, list[Choice]]:
-    """Return the layers with the label values of dataset.json, and their place in the plan."""
-    values = folder.stated_values(data)
-    if not values or "label_values" in recipe.own.get("data", {}):
-        return recipe, []
+    """Return the layers with what the folder states of its labels, and their place in the plan."""
+    stated, own = folder.stated_classes(data), recipe.own.get("data", {})
+    values = [list(each) if isinstance(each, tuple) else each for each in stated.entries]
     reason = (
-        "dataset.json states these values for the classes in the label files; predicted files hold "
-        "them too"
+        f"{stated.by} states these for the classes in the label files; predicted files hold the "
+        "values too"
     )
-    shipped = merged(recipe.shipped, {"data": {"label_values": list(values)}})
-    choice = Choice("data.label_values", list(values), reason)
-    return replace(recipe, shipped=shipped), [choice]
+    choices = [
+        choice
+        for choice in (
+            Choice("data.label_values", values, reason),
+            Choice("data.overlap", list(stated.order), "the order in split.toml"),
+        )
+        if choice.value and choice.key.removeprefix("data.") not in own
+    ]
+    chosen = {choice.key.removeprefix("data."): choice.value for choice in choices}
+    shipped = merged(recipe.shipped, {"data": chosen}) if chosen else recipe.shipped
+    return replace(recipe, shipped=shipped), choices
 
 
 def _fingerprint(
@@ -115,7 +122,8 @@ def _fingerprint(
 ) -> tuple[fingerprint.Fingerprint, Facts]:
     """Read and check every training scan. Raise UserError with the problems of the data."""
     values = recipe.data.model_dump()["label_values"]
-    cases = folder.find_cases(data, label_values=values, colour=own.get("data", {}).get("colour"))
+    colour, overlap = own.get("data", {}).get("colour"), recipe.data.model_dump()["overlap"]
+    cases = folder.find_cases(data, label_values=values, colour=colour, overlap=overlap)
     chosen = {"nifti_axes": (0, 1, 2), "colour": cases.colour}
     options = folder.Options(**{**recipe.data.model_dump(), **chosen})
     splits = sources.find_splits(options, data)

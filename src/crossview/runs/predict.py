@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crossview.core.errors import UserError, fail
 from crossview.core.progress import Progress
+from crossview.data.io.label_map import written_values
 from crossview.data.io.scan import check_finite
 from crossview.data.io.segments import Segments
 from crossview.data.preprocess import Preprocessing
@@ -58,8 +59,8 @@ def predict(
         flips: Average over reflections, see :class:`Predictor`. Default: by the run's recipe.
         resume: Skip scans whose prediction exists.
         overwrite: Replace predictions that exist.
-        form: Format of the labels, "dicom-seg"; by default that of the scan (NIfTI for a volume of
-            another format).
+        form: Format of the labels of volumes, "seg.nrrd", "nrrd", "mha", "nifti" or "dicom-seg"
+            (DICOM scans); by default NIfTI.
         device: "auto", "cpu", "cuda", "cuda:1" ...
         progress: Called with (done, total).
         done: Called with each file once it is written.
@@ -85,7 +86,7 @@ def predict(
         "entropy": entropy,
     }
     table = recipe.inference.model_dump(mode="json")
-    values = getattr(recipe.data, "label_values", ())
+    values = written_values(getattr(recipe.data, "label_values", ()))
     segments = Segments.of(form, found.class_names, values, recipe.method.name) if form else None
     outputs = Outputs(
         Path(out),

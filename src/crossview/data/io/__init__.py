@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,11 +27,12 @@ from crossview.data.io import (
     metaimage,
     nifti,
     nrrd,
+    seg_nrrd,
     volume_file,
 )
-from crossview.data.io.classes import values_by_name
 from crossview.data.io.dicom_files import FOLDER, file_name
 from crossview.data.io.geometry import Header
+from crossview.data.io.label_map import LabelMap
 from crossview.data.io.scan import Scan
 from crossview.data.io.volumes import Stored
 
@@ -49,8 +50,9 @@ class Format:
         read_header: Reads a file's header.
         read_label: Reads the classes in a label file, given the header of its scan and the scan's
             file for messages: uint8 (*S) as the scan is stored.
-        read_named: Reads a label by its header's scan: the names in it, and for each voxel the
-            number of its name, from 1. None for formats without names.
+        names: Names of the segments in a label file, () if it holds values.
+        read_segments: Reads a label of named segments, given the header of its scan: the names, and
+            layers with their numbers, from 1, as the scan is stored.
         equal_channels: True if an image has one channel, or three equal ones that stand for one.
         flat: True if scans are 2D images.
         map_suffix: Suffix of the maps of a prediction, "" for that of the scan.
@@ -66,13 +68,16 @@ class Format:
     write: Callable[[Path, Mapping[str, Stored], Header], None]
     read_header: Callable[[Path], Header]
     read_label: Callable[[Path, Header, Path], NDArray[np.uint8]]
+    names: Callable[[Path], tuple[str, ...]] = lambda path: ()
+    read_segments: Callable[[Path, Header], tuple[tuple[str, ...], list[NDArray[np.uint8]]]] = (
+        lambda path, header: ((), [])
+    )
     equal_channels: Callable[[Path], bool] = lambda path: True
     flat: bool = False
     map_suffix: str = ""
     published: bool = False
     module: str = ""
     extra: str = ""
-    read_named: Callable[[Path, Header], tuple[tuple[str, ...], NDArray[np.uint8]]] | None = None
 
     @property
     def kind(self) -> str:
@@ -105,11 +110,16 @@ NIFTI = _volumes("NIfTI", nifti.SUFFIXES, nifti.opened, nifti.write)
 
 FORMATS = (
     NIFTI,
-    _volumes("NRRD", nrrd.SUFFIXES, nrrd.opened, nrrd.write, nrrd.MODULE, nrrd.EXTRA),
+    replace(
+        _volumes("NRRD", nrrd.SUFFIXES, nrrd.opened, nrrd.write, nrrd.MODULE, nrrd.EXTRA),
+        names=seg_nrrd.names,
+        read_segments=seg_nrrd.read,
+    ),
     _volumes("MetaImage", metaimage.SUFFIXES, metaimage.opened, metaimage.write),
     replace(
         _volumes("DICOM", dicom.SUFFIXES, dicom.opened, nifti.write, dicom.MODULE, dicom.EXTRA),
-        read_named=dicom_seg.read,
+        names=dicom_seg.names,
+        read_segments=dicom_seg.read,
     ),
     Format(
         "h5",
@@ -127,7 +137,7 @@ FORMATS = (
         image.write,
         image.read_header,
         lambda path, header, scan: image.read_label(path),
-        image.equal_channels,
+        equal_channels=image.equal_channels,
         flat=True,
         map_suffix=".tif",
     ),
@@ -139,11 +149,17 @@ BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
 UNPUBLISHED = tuple(suffix for suffix, each in BY_SUFFIX.items() if not each.published)
 """Suffixes of the scans and labels of a user's own data set."""
 
+LABELS_ONLY = (seg_nrrd.SUFFIX,)
+"""Suffixes of files that are labels, never scans."""
+
 FOREIGN = (
     *(".hdr", ".img", ".mgh", ".mgz", ".mnc", ".ima"),
     *(".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".npy", ".npz"),
 )
 """Suffixes of images in formats that are not read."""
+
+CLASS_NUMBERS = LabelMap()
+"""The meaning of labels whose values are class numbers."""
 
 CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
 """The name of a channel's file, without suffix."""
@@ -151,15 +167,11 @@ CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
 
 @dataclass(frozen=True)
 class ScanFiles:
-    """The files of one scan: one, or one per channel in order; and its label's file, if any.
-
-    by_name: values in label files by the names of classes, for formats that store names.
-    """
+    """The files of one scan: one, or one per channel in order; and its label's file, if any."""
 
     name: str
     files: tuple[Path, ...]
     label: Path | None = None
-    by_name: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def suffix(self) -> str:
@@ -189,18 +201,29 @@ class ScanFiles:
         """True if its file names end in channel numbers that are not part of its name."""
         return split_name(file_name(self.files[0]))[0] != self.name
 
-    def read_label(self) -> NDArray[np.uint8]:
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Names of the segments in the label, () if it holds values. UserError."""
+        assert self.label is not None  # only labelled scans are asked
+        return self._label_format.names(self.label)
+
+    @property
+    def _label_format(self) -> Format:
+        assert self.label is not None
+        return BY_SUFFIX[split_name(file_name(self.label))[1]]
+
+    def read_label(self, meaning: LabelMap = CLASS_NUMBERS) -> NDArray[np.uint8]:
         """Read the classes of the label as the scan is stored, uint8 (*S).
 
-        UserError if either file is missing or damaged, the grids differ or a value is no class.
+        UserError if either file is missing or damaged, the grids differ, or a value or the name of
+        a segment is no class.
         """
         assert self.label is not None  # only labelled scans are asked
-        header = self.format.read_header(self.files[0])
-        reader = BY_SUFFIX[split_name(file_name(self.label))[1]]
-        if reader.read_named is None:
-            return reader.read_label(self.label, header, self.files[0])
-        names, numbers = reader.read_named(self.label, header)
-        return values_by_name(names, numbers, self.by_name, self.label)
+        header, form = self.format.read_header(self.files[0]), self._label_format
+        if self.segments:
+            return meaning.of_segments(*form.read_segments(self.label, header), self.label)
+        stored = form.read_label(self.label, header, self.files[0])
+        return meaning.of_values(stored, self.label, masks=form.flat)
 
     def read(self, channels: int) -> Scan:
         """Read the scan as stored.

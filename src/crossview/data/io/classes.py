@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,36 +57,6 @@ def class_values(values: NDArray[Any], path: Path, step: float = 0) -> NDArray[n
             fix="number the classes 0 (background), 1, 2, ...",
         )
     return values.astype(np.uint8)
-
-
-def values_by_name(
-    names: Sequence[str], numbers: NDArray[np.uint8], by_name: Mapping[str, int], path: Path
-) -> NDArray[np.uint8]:
-    """Return the values of the classes in a label that stores names.
-
-    Args:
-        names: The names in the label.
-        numbers: Of each voxel, the number of its name, from 1; 0 is background.
-        by_name: The value of each class of the data set.
-        path: The label's file.
-
-    Raises:
-        UserError: If a name is no class.
-    """
-    unknown = [name for name in names if name not in by_name]
-    if unknown:
-        known = [name for name, value in by_name.items() if value]
-        fail(
-            "the label contains names that are no classes",
-            path,
-            found=", ".join(unknown),
-            expected=", ".join(known) or "names of classes in dataset.json",
-            fix="rename the segments, or name the classes in dataset.json: "
-            '"labels": {"background": 0, "liver": 1}',
-        )
-    table = np.zeros(256, np.uint8)
-    table[1 : len(names) + 1] = [by_name[name] for name in names]
-    return table[numbers]
 
 
 def _listed(values: NDArray[Any]) -> str:

@@ -7,6 +7,7 @@ geometry here is towards right, anterior and superior, as in NIfTI.
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -29,7 +30,7 @@ from crossview.data.io.volumes import Stored, volumes_of
 
 MODULE, EXTRA = "nrrd", "formats"
 
-SUFFIXES = (".nrrd", ".nhdr")
+SUFFIXES = (".seg.nrrd", ".nrrd", ".nhdr")
 
 SPACES = {
     "right-anterior-superior": (1, 1, 1),
@@ -257,3 +258,8 @@ def _vector(numbers: NDArray[np.float64]) -> str:
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def unescaped(value: str) -> str:
+    """Return a value of a key/value pair without the escapes of :func:`write`."""
+    return re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], value)

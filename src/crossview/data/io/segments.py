@@ -1,4 +1,4 @@
-"""Formats that store each class of a label by its name: predictions for viewers."""
+"""Formats of predicted labels that users ask for, most with each class by its name."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import fail, nearest
-from crossview.data.io import dicom, dicom_seg
+from crossview.data.io import dicom, dicom_seg, metaimage, nifti, nrrd, seg_nrrd
 from crossview.data.io.extras import need
 from crossview.data.io.geometry import Header
 from crossview.data.io.palette import Colour, colours_of
+from crossview.data.io.volumes import Stored
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,30 @@ class Named:
     ]
 
 
+def _plain(
+    suffix: str,
+    module: str,
+    extra: str,
+    write: Callable[[Path, Mapping[str, Stored], Header], None],
+) -> Named:
+    """Return a format of values without names."""
+    return Named(
+        suffix,
+        "",
+        module,
+        extra,
+        lambda path, label, header, *names: write(path, {"label": label}, header),
+    )
+
+
 BY_NAME = {
+    "nifti": _plain(".nii.gz", "nibabel", "", nifti.write),
+    "nrrd": _plain(".nrrd", nrrd.MODULE, nrrd.EXTRA, nrrd.write),
+    "mha": _plain(".mha", "zlib", "", metaimage.write),
+    "seg.nrrd": Named(seg_nrrd.SUFFIX, "", nrrd.MODULE, nrrd.EXTRA, seg_nrrd.write),
     "dicom-seg": Named(".dcm", "DICOM", "highdicom", dicom.EXTRA, dicom_seg.write),
 }
-"""Formats of labels by name, by what ``--format`` calls them."""
+"""Formats of labels of volumes by what ``--format`` calls them."""
 
 
 @dataclass(frozen=True)

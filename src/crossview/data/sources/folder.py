@@ -17,12 +17,14 @@ from crossview.core.errors import Problem, raise_all
 from crossview.core.text import count, first_few, listed
 from crossview.data.case import Case, Splits
 from crossview.data.io import ScanFiles
+from crossview.data.io.label_map import Entry, LabelMap, colliding, written_values
 from crossview.data.sources import lists, roles
 from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
 from crossview.data.sources.layout import LAYOUT, find_scans
 from crossview.data.sources.scans import Colour, cases_of
 from crossview.data.sources.source import DataOptions
 from crossview.data.sources.split_toml import read_split
+from crossview.data.sources.stated import Stated, of_folder
 
 FEWEST_LABELLED = 2
 """Fewest labelled training cases.
@@ -51,11 +53,18 @@ class Options(DataOptions):
         "of training, and their other scans not at all. Each case is a patient of its own unless "
         "split.toml says whose it is.",
     )
-    label_values: tuple[int, ...] = Field(
+    label_values: tuple[int | str | tuple[int | str, ...], ...] = Field(
         default=(),
-        description="The values of the classes in label files, the background's first, where they "
-        "are not 0, 1, 2, ...: [0, 255] for masks whose one class is 255. Predicted files hold "
-        "these values too. Planned from `labels` in dataset.json. Empty: values are class numbers.",
+        description="What label files hold for each class, the background first, where values are "
+        "not 0, 1, 2, ...: a value, the name of a segment, or a list of these. [0, 255] for masks "
+        'whose one class is 255; [0, [205, "liver"], "tumour"]. Predicted files hold the first '
+        "value of each, or the class number. Planned from [labels] in split.toml, `labels` in "
+        "dataset.json or the segments' names. Empty: values are class numbers.",
+    )
+    overlap: tuple[str, ...] = Field(
+        default=(),
+        description="Names of classes, of which the earlier one counts where segments of a label "
+        "overlap; other overlaps are refused. Planned from split.toml.",
     )
     orientation: Literal["canonical"] = Field(
         default="canonical",
@@ -70,10 +79,13 @@ class Options(DataOptions):
 
     @field_validator("label_values")
     @classmethod
-    def _ascending(cls, values: tuple[int, ...]) -> tuple[int, ...]:
-        if values and (list(values) != sorted(set(values)) or values[0] != 0 or values[-1] > 255):
+    def _distinct(cls, values: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        items = [item for each in LabelMap(values).items for item in each]
+        numbers = [item for item in items if isinstance(item, int)]
+        zero = values and 0 in LabelMap(values).items[0]
+        if values and (not zero or max(numbers) > 255 or min(numbers) < 0 or colliding(values)):
             raise ValueError(
-                f"label_values: numbers from 0 to 255 in ascending order, 0 (background) first; "
+                f"label_values: 0 (background) first, then different numbers up to 255 or names; "
                 f"found {list(values)}"
             )
         return values
@@ -126,7 +138,9 @@ def splits(root: Path | None, options: Options) -> Splits:
     ``options.nifti_axes``; (C, H, W) for PNG and TIFF. UserError with every problem of names,
     dataset.json and split.toml, and for too few labelled cases.
     """
-    cases = find_cases(root, options.nifti_axes, options.label_values, options.colour)
+    cases = find_cases(
+        root, options.nifti_axes, options.label_values, options.colour, options.overlap
+    )
     split_file, here = Path(root or "") / "split.toml", str(root)
     used = cases.labelled[: options.labelled or None]
     held_out = _last_patients(used, options.validation)
@@ -162,16 +176,23 @@ def splits(root: Path | None, options: Options) -> Splits:
     )
 
 
-def stated_values(root: Path | None) -> tuple[int, ...]:
-    """Return the label values that dataset.json states; () if they are class numbers."""
-    return () if root is None else read_dataset_json(root / "dataset.json")[0].label_values
+def stated_classes(root: Path | None) -> Stated:
+    """Return what the folder states for the classes in label files; problems are found later."""
+    if root is None or not root.is_dir():
+        return Stated()
+    dataset = read_dataset_json(root / "dataset.json")[0]
+    layout = find_scans(root, len(dataset.channel_names))
+    scans = layout.train | layout.test
+    split = read_split(root / "split.toml", scans, ())[0]
+    return of_folder(split.stated, dataset, scans.values())[0]
 
 
-def values_note(values: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+def values_note(values: Sequence[Entry], names: Sequence[str]) -> tuple[str, ...]:
     """Return a note on label values that are not class numbers; () if they are."""
-    if not values:
+    written = written_values(values)
+    if not written:
         return ()
-    pairs = zip(values[1:], names[1:], strict=False)
+    pairs = zip(written[1:], names[1:], strict=False)
     of_class = [
         f"{value} is class {number} ({name})" for number, (value, name) in enumerate(pairs, 1)
     ]
@@ -216,15 +237,16 @@ def too_few_labelled(count: int, where: str, held_out: Sequence[Case] = ()) -> P
 def find_cases(
     root: Path | None,
     nifti_axes: Sequence[int] = (0, 1, 2),
-    label_values: Sequence[int] | None = None,
+    label_values: Sequence[Entry] | None = None,
     colour: Colour | None = None,
+    overlap: Sequence[str] | None = None,
 ) -> FolderCases:
     """Return the cases of a folder, reading headers only, as :func:`survey` does.
 
     ``colour``: None looks into images stored in colour, too. UserError with every problem of names,
     dataset.json and split.toml.
     """
-    cases, problems = survey(root, nifti_axes, label_values, colour)
+    cases, problems = survey(root, nifti_axes, label_values, colour, overlap)
     raise_all(problems)
     return cases
 
@@ -232,13 +254,15 @@ def find_cases(
 def survey(
     root: Path | None,
     nifti_axes: Sequence[int] = (0, 1, 2),
-    label_values: Sequence[int] | None = None,
+    label_values: Sequence[Entry] | None = None,
     colour: Colour | None = None,
+    overlap: Sequence[str] | None = None,
 ) -> tuple[FolderCases, list[Problem]]:
     """Return the cases of a folder, and the problems of names, dataset.json and split.toml.
 
-    label_values: of the classes in label files, () if they are class numbers; by default those of
-    dataset.json. colour: How to read images stored in colour; None decides it over the set.
+    label_values: of the classes in label files, () if they are class numbers; by default as the
+    folder states. overlap: classes in the order in which they count where segments overlap.
+    colour: How to read images stored in colour; None decides it over the set.
 
     Cases with damaged files are included; reading them raises UserError. UserError if the folder
     does not exist.
@@ -251,15 +275,20 @@ def survey(
     split, wrong = read_split(root / "split.toml", scans, labelled)
     problems += layout.problems + wrong + _mixed(scans, root)
     by_role, left_out = roles.assign(layout, split)
-    values = dataset.label_values if label_values is None else tuple(label_values)
-    channels, colour, by_name = cases_of(scans, split, dataset, nifti_axes, values, colour)
+    stated, wrong = of_folder(split.stated, dataset, scans.values())
+    problems += wrong if label_values is None else []
+    values = stated.entries if label_values is None else tuple(label_values)
+    class_names = stated.names_of(values, dataset)
+    order = stated.order if overlap is None else tuple(overlap)
+    meaning = LabelMap(values, class_names, order)
+    channels, colour, by_name = cases_of(scans, split, dataset, nifti_axes, meaning, colour)
     problems += roles.shared_patients(by_role, by_name)
     names = dataset.channel_names
     cases = FolderCases(
         **{role: tuple(by_name[name] for name in names) for role, names in by_role.items()},
         channels=channels,
         channel_names=names if names and len(names) == channels else None,
-        class_names=dataset.names_of(values),
+        class_names=class_names,
         colour=colour,
         warnings=(*layout.warnings, *_unlisted(dataset, scans, root), *left_out),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from crossview.core.errors import Problem
 from crossview.core.text import MOST_LISTED, first_few
 from crossview.data.io import (
     BY_SUFFIX,
+    LABELS_ONLY,
     UNPUBLISHED,
     ScanFiles,
     absent_libraries,
@@ -126,7 +127,7 @@ def _scans(
     numbered: True if names end in a channel number; None decides from the names.
     """
     _note_misnamed(labels_folder, layout)
-    files, other_images = _by_name(images_folder, layout)
+    files, other_images = _by_name(images_folder, layout, LABELS_ONLY)
     labels, other_labels = _by_name(labels_folder, layout)
     if numbering.numbered(files, labels) if numbered is None else numbered:
         scans = _by_case(files, layout)
@@ -183,7 +184,9 @@ def _note_misnamed(folder: Path, layout: Layout) -> None:
                 )
 
 
-def _by_name(folder: Path, layout: Layout) -> tuple[dict[str, Path], Unread]:
+def _by_name(
+    folder: Path, layout: Layout, without: Collection[str] = ()
+) -> tuple[dict[str, Path], Unread]:
     """Return a folder's scans by name without suffix, sorted, and its other entries.
 
     Hidden files (macOS '._') are skipped.
@@ -202,7 +205,7 @@ def _by_name(folder: Path, layout: Layout) -> tuple[dict[str, Path], Unread]:
                 expected="printable characters",
                 fix="rename the file",
             )
-        elif suffix not in UNPUBLISHED or not name:
+        elif suffix not in UNPUBLISHED or suffix in without or not name:
             odd.append(path)
         elif not (path.is_file() or suffix == FOLDER):
             layout.problems += no_file(path)

@@ -14,11 +14,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import UserError, fail
-from crossview.core.text import first_few
+from crossview.core.errors import UserError
 from crossview.data.case import Case
 from crossview.data.io import ScanFiles
 from crossview.data.io.geometry import Header
+from crossview.data.io.label_map import LabelMap
 from crossview.data.io.storage import Storage
 from crossview.data.sources.dataset_json import DatasetJson
 from crossview.data.sources.split_toml import Split
@@ -31,18 +31,15 @@ def cases_of(
     split: Split,
     dataset: DatasetJson,
     axes: Sequence[int],
-    values: Sequence[int],
+    meaning: LabelMap,
     colour: Colour | None,
 ) -> tuple[int, Colour, dict[str, Case]]:
     """Return the number of channels, how to read images stored in colour, and the cases by name.
 
-    Channels: for volumes from dataset.json, else the number that most scans have. values: of the
-    classes in label files; () if they are class numbers. colour: None decides it over the set by
+    Channels: for volumes from dataset.json, else the number that most scans have. meaning: of
+    label files. colour: None decides it over the set by
     the pixels.
     """
-    names = dataset.names_of(values)
-    by_name = dict(zip(names, values or range(len(names)), strict=False))
-    scans = {name: replace(scan, by_name=by_name) for name, scan in scans.items()}
     headers, colour = _headers(scans, colour)
     counts = Counter(header.channels for header in headers.values() if header is not None)
     channels = max(counts, key=lambda count: (counts[count], -count), default=1)
@@ -52,9 +49,7 @@ def cases_of(
         channels,
         colour,
         {
-            name: _case(
-                scan, split.patient(name), channels, headers[name], tuple(axes), tuple(values)
-            )
+            name: _case(scan, split.patient(name), channels, headers[name], tuple(axes), meaning)
             for name, scan in scans.items()
         },
     )
@@ -117,14 +112,14 @@ def _case(
     channels: int,
     header: Header | None,
     axes: tuple[int, ...],
-    values: tuple[int, ...],
+    meaning: LabelMap,
 ) -> Case:
     case = Case(
         scan.name,
         patient,
         scan.files[0],
         partial(_read_image, scan, channels, axes),
-        None if scan.label is None else partial(_read_label, scan, scan.label, axes, values),
+        None if scan.label is None else partial(_read_label, scan, axes, meaning),
         read_storage=partial(_read_storage, scan) if scan.format.flat else None,
     )
     if header is None or header.affine is None:
@@ -141,38 +136,10 @@ def _read_image(scan: ScanFiles, channels: int, axes: tuple[int, ...]) -> NDArra
     return np.ascontiguousarray(found.header.orientation(axes).apply(found.image))
 
 
-def _read_label(
-    scan: ScanFiles, label: Path, axes: tuple[int, ...], values: tuple[int, ...]
-) -> NDArray[np.uint8]:
-    stored = scan.read_label()
-    if values:
-        stored = _classes(stored, values, label, masks=scan.format.flat)
+def _read_label(scan: ScanFiles, axes: tuple[int, ...], meaning: LabelMap) -> NDArray[np.uint8]:
+    stored = scan.read_label(meaning)
     header = scan.format.read_header(scan.files[0])
     return np.ascontiguousarray(header.orientation(axes).apply(stored))
-
-
-def _classes(
-    stored: NDArray[np.uint8], values: tuple[int, ...], path: Path, masks: bool
-) -> NDArray[np.uint8]:
-    """Return class numbers for the values in a label file. UserError for any other value.
-
-    masks: 0 and 255 may have been read as 0 and 1, as in every mask that holds only these.
-    """
-    table, known = np.zeros(256, np.uint8), np.zeros(256, bool)
-    table[list(values)], known[list(values)] = range(len(values)), True
-    if masks and values == (0, 255):
-        table[1], known[1] = 1, True
-    if not known[stored].all():
-        others = [str(value) for value in np.unique(stored[~known[stored]])]
-        fail(
-            "the label contains values without a class",
-            path,
-            found=f"values {first_few(others)}",
-            expected=f"the values {', '.join(map(str, values))} only, as 'labels' in dataset.json "
-            "and data.label_values state",
-            fix="correct the label, or state a class for each value in dataset.json",
-        )
-    return table[stored]
 
 
 def _read_storage(scan: ScanFiles) -> tuple[Storage | None, Storage | None]:

@@ -14,7 +14,9 @@ from typing import Any
 
 from crossview.core.errors import Problem, nearest
 from crossview.core.text import first_few
+from crossview.data.sources import stated
 from crossview.data.sources.lists import no_file
+from crossview.data.sources.stated import Stated
 
 LISTS = ("labelled", "validation", "test", "unlabelled")
 
@@ -22,15 +24,21 @@ HELD_OUT = ("validation", "test")
 
 PATIENTS = "_patients"
 
-KEYS = (*LISTS, *(key + PATIENTS for key in HELD_OUT), "patient")
+OF_NAMES = (*LISTS, *(key + PATIENTS for key in HELD_OUT))
+
+KEYS = (*OF_NAMES, "patient", *stated.KEYS)
 
 
 @dataclass
 class Split:
-    """The lists of a split.toml, and the patient of each case (by default the case itself)."""
+    """The lists of a split.toml, the patient of each case, and the classes in label files.
+
+    By default a case is a patient of its own, and the file states no classes.
+    """
 
     lists: dict[str, list[str]] = field(default_factory=dict)
     patients: dict[str, str] = field(default_factory=dict)
+    stated: Stated | None = None
 
     def names(self, key: str) -> list[str] | None:
         return self.lists.get(key)
@@ -69,12 +77,13 @@ def read_split(
     lists, unknown = _Filling(found, Split({}, patients), where, names, labelled).fill()
     problems += [*wrong, *unknown, *_wrong_names(lists, where, names, labelled), *wrong_patients]
     known = {key: [name for name in lists[key] if name in names] for key in lists}
-    return Split(known, patients), problems
+    labels, wrong = stated.read(content, where)
+    return Split(known, patients, labels), [*problems, *wrong]
 
 
 def _lists(content: Mapping[str, Any], where: str) -> tuple[dict[str, list[str]], list[Problem]]:
     """Return the lists of names in the file, and a problem per key that is none."""
-    keys = [key for key in KEYS if key in content and key != "patient"]
+    keys = [key for key in OF_NAMES if key in content]
     right = {key for key in keys if _is_list_of_names(content[key])}
     problems = [
         Problem(
