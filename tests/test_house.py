@@ -174,3 +174,15 @@ def test_images_are_opened_where_scans_are_read_and_pages_embed_them():
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "Image.open"
     }
     assert opened <= {"data.io.png", "reporting.images"}
+
+
+def test_json_and_toml_are_parsed_in_one_place():
+    """Elsewhere a file that nests too deeply would end in a RecursionError."""
+    parsers = {"json.loads", "json.load", "tomllib.loads", "tomllib.load"}
+    parsed = {
+        module
+        for module in FILES
+        for node in nodes(module)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in parsers
+    }
+    assert parsed == {"core.parse"}

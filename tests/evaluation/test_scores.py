@@ -16,6 +16,7 @@ from crossview.evaluation.scores import (
     COLUMNS,
     OTHER_CLEAN_UP,
     Score,
+    is_the_answer,
     read_cases,
     read_summary,
     shown_unit,
@@ -259,3 +260,13 @@ def test_distances_in_images_count_pixels():
     assert "Distances in pixel," in found["convention"]
     assert shown_unit({**found, "unit": "mm"}) == "mm"
     assert shown_unit(summary_of(scores({"a": [good(0.9)]}), dimensions=3)) == "voxel"
+
+
+@pytest.mark.parametrize(
+    "strange", [None, True, [], "x", 1.5, {}, {"dice": 1}, {"dice": {"mean": 1}}]
+)
+def test_a_strange_summary_has_no_answer_of_one_view(strange):
+    right = {"mean": {"dice": {"mean": 0.5}}}
+    assert not is_the_answer(right, {"mean": strange})
+    assert not is_the_answer({"mean": strange}, right)
+    assert is_the_answer(right, right)

@@ -1,7 +1,9 @@
 """Tests that one process at a time works in a run folder, and that two suites share their runs."""
 
+import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +14,9 @@ from tests.cli.test_cli import TINY
 from tests.helpers.command import crossview
 from tests.helpers.tiny_suite import suite_file
 
-from crossview.core.busy import LOCK, worker
+from crossview.core import busy
+from crossview.core.busy import LEASE, LOCK, worker
+from crossview.runs import lock
 from crossview.runs.lock import LockedError, locked
 
 HOLDER = """
@@ -132,18 +136,58 @@ def test_waiting_for_whoever_holds_it(tmp_path):
     assert order == ["done", "waited"]
 
 
-def test_where_the_file_system_knows_no_locks_work_goes_on(tmp_path, monkeypatch):
-    import errno
+@pytest.fixture(params=["a file system without locks", "Windows"])
+def no_flock(request, monkeypatch):
+    """Take flock away from this process; return lines that take it from another one."""
+    lines = NO_FLOCK if request.param != "Windows" else NO_FCNTL
+    for module in (busy, lock):
+        monkeypatch.setattr(module, "fcntl", module.fcntl)
+    with monkeypatch.context() as undone:
+        undone.setattr(fcntl, "flock", fcntl.flock)
+        exec(lines, {})
+        yield lines
 
-    from crossview.runs import lock
 
-    def unknown(*_):
-        raise OSError(errno.ENOLCK, "no locks available")
+NO_FLOCK = """
+import errno, fcntl
+def flock(*_): raise OSError(errno.ENOLCK, "no locks available")
+fcntl.flock = flock
+"""
 
-    monkeypatch.setattr(lock.fcntl, "flock", unknown)
-    with locked(tmp_path), locked(tmp_path / "other"):
+NO_FCNTL = """
+from crossview.core import busy
+from crossview.runs import lock
+busy.fcntl = lock.fcntl = None
+"""
+
+
+def test_without_locks_a_lease_names_its_holder_and_ends_with_it(no_flock, tmp_path):
+    code = no_flock + HOLDER
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(LockedError, match=f"process {process.pid} on "), locked(tmp_path):
         pass
+    assert worker(tmp_path) == f"process {process.pid} on {socket.gethostname()}"
+    assert [path.name for path in tmp_path.iterdir()] == [LEASE]
+    process.kill()
+    process.communicate()
+    assert worker(tmp_path) == ""
+    with locked(tmp_path), locked(tmp_path):
+        assert worker(tmp_path) == ""
     assert not list(tmp_path.iterdir())
+    with locked(tmp_path / "a" / "b"):
+        pass
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_lease_of_another_machine_is_kept(no_flock, tmp_path):
+    (tmp_path / LEASE).write_text(
+        "filelock/2\npid=1\nhost=elsewhere\nmode=lease\ntoken=0\nduration=900.0\n"
+    )
+    with pytest.raises(LockedError, match="process 1 on elsewhere"), locked(tmp_path):
+        pass
 
 
 def test_a_run_is_not_trained_twice_at_once(capsys, holder, tmp_path):

@@ -25,6 +25,17 @@ def test_auto_is_a_device_that_is_here():
     assert device.find_device("cpu") == CPU
 
 
+def test_an_apple_gpu_is_a_device_where_there_is_one(monkeypatch):
+    with pytest.raises(UserError, match="unknown device 'mps'"):
+        device.find_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert device.find_device("mps") == torch.device("mps")
+    assert device.find_device("mps:0").type == "mps"
+    with pytest.raises(UserError, match="auto, cpu"):
+        device.find_device("mps:1")
+    assert device.find_device("auto").type != "mps", "an untried device is taken on request only"
+
+
 def test_measuring_the_precision_leaves_the_network_alone():
     made = network()
     before = {name: value.clone() for name, value in made.state_dict().items()}

@@ -30,7 +30,7 @@ DataOfRun = Annotated[
     ),
 ]
 
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ..., mps")]
 
 Json = Annotated[bool, flag("--json", "Print the results as JSON.")]
 

@@ -12,7 +12,6 @@ import csv
 import json
 import math
 import shlex
-import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Self
 
 from crossview.core.errors import UserError, fail
 from crossview.core.files import write_text
+from crossview.core.parse import from_json, from_toml
 from crossview.core.plugins import arguments
 from crossview.core.text import number
 
@@ -144,7 +144,7 @@ class RunFolder:
         """Raw tables of recipe.toml. Raise UserError if it is missing or damaged."""
         path = RunFolder.require(self.path).path / RECIPE
         try:
-            return tomllib.loads(path.read_text(encoding="utf-8"))
+            return from_toml(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             fail(
                 "the run's recipe can't be read",
@@ -230,7 +230,7 @@ def read_journal(path: Path) -> tuple[Row, ...]:
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
-                rows.append(json.loads(line))
+                rows.append(from_json(line))
             except ValueError:
                 continue
     return tuple(row for row in rows if isinstance(row, dict))
@@ -286,7 +286,7 @@ def _finite(value: Any) -> Any:
 def _json_object(path: Path, what: str, fix: str) -> Table:
     """Return a file's JSON object. Raise UserError, saying ``what`` and ``fix``, if it has none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         fail(what, path, found=error, expected="a JSON object", fix=fix)
     if not isinstance(content, dict):

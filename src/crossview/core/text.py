@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 NOTHING = "–"
@@ -13,13 +13,18 @@ MOST_LISTED = 10
 """Most names listed in one problem."""
 
 
+def table(value: Any) -> Mapping[str, Any]:
+    """Return the value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def number(value: Any) -> float | None:
     """Return a value of JSON or CSV as a finite number, or None for anything else."""
     if isinstance(value, bool):
         return None
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # a whole number beyond the largest float
         return None
     return found if math.isfinite(found) else None
 

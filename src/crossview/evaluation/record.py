@@ -19,6 +19,7 @@ from typing import Any
 from crossview.core.busy import worker
 from crossview.core.errors import UserError, fail
 from crossview.core.files import write_text
+from crossview.core.parse import from_json
 from crossview.core.run_folder import RunFolder, Table
 from crossview.evaluation.metrics import METRICS, Measures
 from crossview.evaluation.scores import Score, Summary, check_format, read_cases, read_summary
@@ -70,7 +71,7 @@ class Record:
     def content(self) -> Table:
         """The whole content. Raise UserError if the file is not a complete record."""
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content = from_json(self.path.read_text(encoding="utf-8"))
         except OSError as error:
             found = error.strerror or error
             fail("the record can't be read", self.path, found=found, expected=EXPECTED)

@@ -20,6 +20,7 @@ from typing import Any, NotRequired, TypedDict, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from crossview.core import text
 from crossview.core.errors import fail
 from crossview.core.files import write_text
 from crossview.core.run_folder import CASES, SUMMARY, EvaluationFolder
@@ -325,9 +326,11 @@ def is_the_answer(view: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
 
     A student's view is such a case. view: an entry of the summary's ``views``.
     """
-    own, scores = summary.get("mean") or {}, view.get("mean") or {}
+    own, scores = text.table(summary.get("mean")), text.table(view.get("mean"))
 
     def means(of: Mapping[str, Any]) -> list[Any]:
-        return [(of.get(metric) or {}).get("mean") for metric in ("dice", "jaccard", "hd95", "asd")]
+        return [
+            text.table(of.get(metric)).get("mean") for metric in ("dice", "jaccard", "hd95", "asd")
+        ]
 
     return bool(scores) and means(scores) == means(own)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from crossview.core.files import write_text
+from crossview.core.parse import from_json
 
 ORIGIN_FILE = "predicted-by.json"
 
@@ -45,7 +46,7 @@ class Record:
     def read(cls, folder: Path) -> Record:
         """Return the record of a folder, without models if there is none that can be read."""
         try:
-            content = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
+            content = from_json((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return cls()
         if not isinstance(content, dict) or not isinstance(content.get(OTHERS, []), list):

@@ -7,7 +7,6 @@ The layers are the shipped setting (``la-8``), the method's own numbers for that
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from crossview.core import plugins
 from crossview.core.errors import Problem, fail, nearest, raise_all
+from crossview.core.parse import from_toml
 from crossview.core.run_folder import RunFolder
 from crossview.core.text import count
 from crossview.training.options import CHANGEABLE_ON_RESUME, MEASURED, current
@@ -103,7 +103,7 @@ def load(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
 @cache
 def shipped_file(folder: str, name: str) -> Tables:
     """Return the tables of a shipped file, parsed once per process. They must not be changed."""
-    return tomllib.loads(SHIPPED.joinpath(folder, f"{name}.toml").read_text(encoding="utf-8"))
+    return from_toml(SHIPPED.joinpath(folder, f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def _names(folder: str) -> list[str]:
@@ -188,8 +188,8 @@ def parse_set(text: str) -> tuple[str, str, Any]:
     if table not in TABLES:
         fail(f"unknown table '{table}'", f"--set {text}", fix=nearest(table, TABLES))
     try:
-        return table, key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        return table, key, from_toml(f"value = {value}")["value"]
+    except ValueError:
         return table, key, value.strip()
 
 
@@ -223,10 +223,10 @@ def read_tables(path: Path) -> Tables:
 def read_toml(path: Path, noun: str, fix: str = "") -> Tables:
     """Return the content of a TOML file. Raise UserError, with ``fix`` if it does not exist."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return from_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         fail(f"the {noun} does not exist", path, fix=fix)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         fail("not a TOML file", path, found=error)
     except OSError as error:
         fail(f"cannot read the {noun}", path, found=error.strerror or error)

@@ -12,11 +12,10 @@ from typing import Any
 
 from crossview.core.busy import worker
 from crossview.core.run_folder import EvaluationFolder, History, RunFolder
-from crossview.core.text import number
+from crossview.core.text import number, table
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.patients import cases_of, worst_first
 from crossview.evaluation.scores import OTHER_CLEAN_UP, shown_unit
-from crossview.reporting.words import table
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ from statistics import median
 from typing import Any
 
 from crossview.core.run_folder import Row
-from crossview.core.text import number
+from crossview.core.text import number, table
 from crossview.reporting.content import RunContent
 from crossview.reporting.svg import Chart, Point, Series, line_chart
 from crossview.reporting.verdict import is_idle
-from crossview.reporting.words import table
 
 MOST_LINES = 8
 """Number of distinguishable colours."""

@@ -11,9 +11,8 @@ from typing import Any
 from markupsafe import Markup
 
 from crossview.core.run_folder import RunFolder
-from crossview.core.text import count, number
+from crossview.core.text import count, number, table
 from crossview.reporting.svg import Chart, short
-from crossview.reporting.words import table
 
 AXES = ("left to right", "back to front", "foot to head")
 FLAT_AXES = ("downwards", "across")

@@ -9,14 +9,14 @@ from typing import Any
 from markupsafe import Markup
 
 from crossview.core.errors import UserError
-from crossview.core.text import duration, number, percent
+from crossview.core.text import duration, number, percent, table
 from crossview.recipe.layers import TABLES, differences, shipped_methods, shipped_settings
 from crossview.recipe.resolve import resolve
 from crossview.reporting.content import Estimate, RunContent
 from crossview.reporting.plots import Mark, strip
 from crossview.reporting.results import row_anchor
 from crossview.reporting.verdict import is_optimistic, stale_step
-from crossview.reporting.words import SELECTIONS, method_name, table
+from crossview.reporting.words import SELECTIONS, method_name
 from crossview.training.options import MEASURED
 
 MOST_KEYS = 4

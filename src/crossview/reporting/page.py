@@ -8,6 +8,7 @@ from pathlib import Path
 
 from crossview.core.files import write_text
 from crossview.core.plugins import arguments
+from crossview.core.text import table
 from crossview.evaluation.compare import Comparison
 from crossview.reporting.anonymous import without_names
 from crossview.reporting.comparison import ComparisonSection
@@ -20,7 +21,6 @@ from crossview.reporting.results import Pictures, ResultsSection
 from crossview.reporting.templates import render
 from crossview.reporting.unlabelled import unlabelled_effect
 from crossview.reporting.verdict import cautions, result_sentences
-from crossview.reporting.words import table
 
 BATCH_BUDGET = 1_000_000
 MOST_BATCHES = 4

@@ -8,13 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from crossview.core.text import number
+from crossview.core.text import number, table
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.patients import cases_of
 from crossview.evaluation.scores import is_the_answer
 from crossview.reporting.content import CaseScores, Estimate, Evaluation, RunContent, estimates
 from crossview.reporting.images import BUDGET, Embedded, embed
-from crossview.reporting.words import table
 
 FEATURED_BUDGET = 420_000
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-from crossview.core.text import count, distance, in_text, interval, listed, number
+from crossview.core.text import count, distance, in_text, interval, listed, number, table
 from crossview.evaluation.patients import caution
 from crossview.reporting.content import Estimate, Evaluation, RunContent, estimates
 from crossview.reporting.unlabelled import FOUND, uses_unlabelled
-from crossview.reporting.words import table
 
 WEAK = 0.10
 """Difference in Dice from the best view at which a view is called weak."""

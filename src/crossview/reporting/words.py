@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from crossview.core.text import distance, percent
@@ -50,8 +49,3 @@ def row_name(label: str) -> str:
     method, space, rest = label.partition(" ")
     bare = method.rstrip(",")
     return method_name(bare) + method[len(bare) :] + space + rest
-
-
-def table(value: Any) -> Mapping[str, Any]:
-    """Return the value if it is a JSON object, else an empty one."""
-    return value if isinstance(value, Mapping) else {}

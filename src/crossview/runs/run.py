@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from crossview.core import plugins
-from crossview.core.busy import LOCK, worker
+from crossview.core.busy import is_lock, worker
 from crossview.core.environment import environment_now
 from crossview.core.errors import UserError, fail, raise_all
 from crossview.core.files import check_writable, write_text
@@ -118,10 +118,11 @@ def check_free(path: Path, overwrite: bool) -> None:
     """
     check_writable(path)
     try:
-        found = {entry.name for entry in path.iterdir()} - {LOCK} if path.exists() else set()
+        names = {entry.name for entry in path.iterdir()} if path.exists() else set()
     except OSError as error:
         why, fix = error.strerror or error, "choose another --out"
         fail("the output folder can't be read", path, found=why, fix=fix)
+    found = {name for name in names if not is_lock(name)}
     # A run that was killed while its folder was being created.
     begun = ENVIRONMENT in found and found <= {ENVIRONMENT, *FOLDERS}
     if not found or begun:

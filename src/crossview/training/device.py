@@ -43,20 +43,22 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def find_device(name: str, where: str = "[training] device") -> torch.device:
-    """Return a device; "auto" is the first GPU, else the CPU. Raise UserError if there is none.
+    """Return a device; "auto" is the first CUDA GPU, else the CPU. Raise UserError if missing.
 
     where: the key or option that names the device.
     """
-    gpus = torch.cuda.device_count()
+    gpus, apple = torch.cuda.device_count(), torch.backends.mps.is_available()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         device = torch.device("meta")
-    if device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < gpus):
+    number = {"cuda": gpus, "mps": int(apple), "cpu": 1}.get(device.type, 0)
+    if (device.index or 0) < number:
         return device
-    here = ", ".join(["auto", "cpu", *(f"cuda:{number}" for number in range(gpus))])
+    known = ["auto", "cpu", *(f"cuda:{number}" for number in range(gpus)), *["mps"] * apple]
+    here = ", ".join(known)
     fail(f"unknown device '{name}'", where, expected=here)
 
 
@@ -266,3 +268,5 @@ def one_pass(network: nn.Module, image: Tensor, precision: Precision) -> None:
     logits.float().square().mean().backward()
     if image.is_cuda:
         torch.cuda.synchronize(image.device)
+    elif image.is_mps:
+        torch.mps.synchronize()

@@ -70,7 +70,7 @@ class TrainingOptions(BaseModel):
         "on a CPU (cml, cps); the rounding and the draws of dropout differ from off; "
         "auto: views if a quick measurement says it is faster by a fifth",
     )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
+    device: str = Field("auto", description="auto (CUDA, else CPU), cpu, cuda, cuda:1 ..., mps")
     deterministic: bool = Field(
         False, description="use deterministic kernels on CUDA too; this costs speed"
     )

@@ -208,6 +208,20 @@ def test_channels_must_lie_on_one_grid(tmp_path):
         read([first, second], 2)
 
 
+def test_a_label_without_axes_is_refused_by_name(tmp_path):
+    """Its header's number of axes is 0."""
+    scan_file, label = (
+        write_nifti(tmp_path / "a.nii", IMAGE),
+        write_nifti(tmp_path / "b.nii", LABEL),
+    )
+    content = bytearray(label.read_bytes())
+    content[40:42] = bytes(2)
+    label.write_bytes(content)
+    for one, other in ((scan_file, label), (label, scan_file), (label, label)):
+        with pytest.raises(UserError):
+            read_label(one, other)
+
+
 def test_a_grid_is_read_from_the_header_alone(tmp_path):
     path = tmp_path / "a.nii"
     whole = write_nifti(path, np.zeros((*SHAPE, 2), np.int16), sheared())

@@ -96,6 +96,7 @@ def test_no_file_tells_nothing(tmp_path):
         ({"labels": ["a"]}, "'labels' is not an object"),
         ({"labels": {"a": "b"}}, "an entry that can't be read"),
         ({"labels": {"a": 256}}, "an entry that can't be read"),
+        ({"labels": {"a": "9" * 5000}}, "an entry that can't be read"),
         ({"labels": {"a": -1}}, "an entry that can't be read"),
         ({"labels": {"a": 1, "b": 1}}, "names a number twice"),
         ({"labels": {"background": 0, "ignore": "x"}}, "an entry that can't be read"),

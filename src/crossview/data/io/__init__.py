@@ -20,6 +20,7 @@ from crossview.core.errors import Problem, UserError, fail
 from crossview.core.text import first_few
 from crossview.data.io import (
     dicom,
+    dicom_seg,
     extras,
     h5,
     image,
@@ -118,7 +119,11 @@ FORMATS = (
         read_segments=seg_nrrd.read,
     ),
     _volumes("MetaImage", metaimage.SUFFIXES, metaimage.opened, metaimage.write),
-    _volumes("DICOM", dicom.SUFFIXES, dicom.opened, nifti.write, dicom.MODULE, dicom.EXTRA),
+    replace(
+        _volumes("DICOM", dicom.SUFFIXES, dicom.opened, nifti.write, dicom.MODULE, dicom.EXTRA),
+        names=dicom_seg.names,
+        read_segments=dicom_seg.read,
+    ),
     Format(
         "h5",
         h5.SUFFIXES,

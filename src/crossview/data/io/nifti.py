@@ -32,7 +32,7 @@ class NiftiVolume:
             used, *others = affines
             check_geometry(affines[used], self.file.path, self.file.sides)
             return Header(
-                (*shape, 1, 1)[:3],
+                (*shape, 1, 1, 1)[:3],
                 shape[3] if len(shape) > 3 else 1,
                 affines[used],
                 self.file,

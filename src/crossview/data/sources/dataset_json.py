@@ -5,13 +5,13 @@ The formats of the Medical Segmentation Decathlon and of nnU-Net (versions 1 and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from crossview.core.errors import Problem
+from crossview.core.parse import from_json
 from crossview.core.partial import IGNORED
 from crossview.core.text import first_few
 from crossview.data.sources.lists import no_file
@@ -54,9 +54,9 @@ def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
         return DatasetJson(), no_file(path)
     where, unreadable = str(path), "dataset.json can't be read"
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        found = str(error) or type(error).__name__
+        content = from_json(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        found = str(error)
         return DatasetJson(), [Problem(unreadable, where, found, "JSON", FIX)]
     if not isinstance(content, dict):
         found = type(content).__name__
@@ -151,8 +151,9 @@ def _numbered_names(table: Any, where: str, key: str, problems: list[Problem]) -
         number, name = (left, right) if str(left).isdecimal() else (right, left)
         if isinstance(number, list) and key == "labels":
             continue
+        # Python converts no text of more than 4,300 digits.
         is_number = not isinstance(number, bool) and str(number).isdecimal()
-        if not isinstance(name, str | int) or not is_number or int(number) > 255:
+        if not isinstance(name, str | int) or not is_number or float(number) > 255:
             problems.append(
                 Problem(
                     f"'{key}' has an entry that can't be read",

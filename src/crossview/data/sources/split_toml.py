@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from crossview.core.errors import Problem, nearest
+from crossview.core.parse import from_toml
 from crossview.core.text import first_few
 from crossview.data.sources import partly, stated
 from crossview.data.sources.lists import no_file
@@ -68,8 +68,8 @@ def read_split(
         return Split(), no_file(path)
     where = str(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = from_toml(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
         fix = "correct or remove the file"
         return Split(), [Problem("split.toml can't be read", where, str(error), "TOML", fix)]
     problems = [

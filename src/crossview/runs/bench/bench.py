@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from crossview.core.busy import LOCK, worker
+from crossview.core.busy import is_lock, worker
 from crossview.core.errors import STOPS, Problem, Terminated, UserError
 from crossview.core.files import write_text
 from crossview.core.run_folder import ENVIRONMENT, MEMBERSHIP, RECIPE, RunFolder
@@ -34,8 +34,8 @@ from crossview.runs.train import train
 
 TABLES = ("compare.csv", "compare.md", "compare.html")
 
-MADE_FIRST = (LOCK, ENVIRONMENT, "checkpoints", "pictures", RECIPE)
-"""Names in a run folder that is still being made."""
+MADE_FIRST = (ENVIRONMENT, "checkpoints", "pictures", RECIPE)
+"""Names in a run folder that is still being made, besides its lock."""
 
 Say = Callable[[str], None]
 
@@ -286,13 +286,14 @@ def _clear_half_made(path: Path) -> None:
     """Empty a run folder that a kill left without recipe and checkpoint. May raise LockedError."""
     if not path.is_dir() or any((path / "checkpoints").glob("*")):
         return
-    if all(entry.name.removesuffix(".part") in MADE_FIRST for entry in path.iterdir()):
+    half_made = [entry for entry in path.iterdir() if not is_lock(entry.name)]
+    if all(entry.name.removesuffix(".part") in MADE_FIRST for entry in half_made):
         with locked(path):
-            for entry in path.iterdir():
+            for entry in half_made:
                 if entry.is_dir():
                     shutil.rmtree(entry)
-                elif entry.name != LOCK:
-                    entry.unlink()
+                else:
+                    entry.unlink(missing_ok=True)
 
 
 def _state(run: SuiteRun) -> str:

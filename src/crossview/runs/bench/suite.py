@@ -8,7 +8,6 @@ and under protocol "equal" the steps of the method's stages, scaled to the suite
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from crossview.core.errors import Problem, UserError, fail, nearest, raise_all
+from crossview.core.parse import from_toml
 from crossview.recipe.layers import parse_set, read_toml
 from crossview.recipe.resolve import parse
 
@@ -119,7 +119,7 @@ def load_suite(suite: str | Path | Suite) -> Suite:
         fix = nearest(str(suite), shipped_suites())
         fail(f"unknown suite '{suite}'", expected="a shipped suite or a TOML file", fix=fix)
     text = SHIPPED.joinpath(f"{suite}.toml").read_text(encoding="utf-8")
-    return parse_suite(tomllib.loads(text))
+    return parse_suite(from_toml(text))
 
 
 def parse_suite(tables: Mapping[str, Any], beside: Path = Path()) -> Suite:
