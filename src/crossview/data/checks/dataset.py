@@ -162,7 +162,9 @@ def check(
     findings = [Finding("error", problem) for problem in found.problems]
     findings += check_set(facts, found.classes, str(root))
     if not found.classes:  # else the source knows
-        shown = max((max(fact.label_counts, default=0) for fact in facts["labelled"]), default=0)
+        shown = max(
+            (max(fact.label_counts, default=0) for fact in facts.get("labelled", ())), default=0
+        )
         problems = also_classes(found.ignore, (), shown + 1, str(root))
         findings += [Finding("error", problem) for problem in problems]
     if found.source == "folder":  # published sets are not resampled
