@@ -94,9 +94,7 @@ def killed(work: Work, kills: int, seed: int) -> Tally:
     return tally
 
 
-def _ended(
-    work: Work, codes: list[int], expected: dict[str, str], tally: Tally, log: Path
-) -> None:
+def _ended(work: Work, codes: list[int], expected: dict[str, str], tally: Tally, log: Path) -> None:
     """Judge a command that was started until it ended by itself."""
     if any(codes):
         text = log.read_text()[-700:]
@@ -105,9 +103,7 @@ def _ended(
     tally.finished += 1
     found = results(work.folder)
     if found != expected:
-        names = sorted(
-            name for name in expected | found if found.get(name) != expected.get(name)
-        )
+        names = sorted(name for name in expected | found if found.get(name) != expected.get(name))
         tally.fault("different", f"start {tally.starts}: {', '.join(names)}")
     if aside := left_aside(work.folder):
         tally.fault("left_aside", f"start {tally.starts}: {', '.join(aside)}")

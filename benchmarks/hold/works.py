@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 from benchmarks.hold.small import SMALL, command, sets, start, train_arguments, trained_run
 
-LENGTH = ("method.pretrain_steps=60", "method.train_steps=120")
+LENGTH = ("method.pretrain_steps=30", "method.train_steps=60")
 
 FOLDER = (
     *(key for key in SMALL if not key.startswith(("data.size", "data.test", "data.unlabelled"))),
@@ -27,7 +27,7 @@ about = "Two methods."
 protocol = "equal"
 baseline = "supervised"
 seeds = [1]
-total_steps = 40
+total_steps = 20
 common = [{common}]
 [[settings]]
 name = "tiny"
@@ -98,9 +98,7 @@ def works(place: Path) -> Iterator[Work]:
     yield _training(place, "two processes", 2)
     run = trained_run(place / "finished" / "run")
     tested = place / "tested"
-    yield Work(
-        "evaluate", tested, lambda: ["evaluate", str(tested)], lambda: _copy(run, tested)
-    )
+    yield Work("evaluate", tested, lambda: ["evaluate", str(tested)], lambda: _copy(run, tested))
     yield _suite(place)
     data = made_folder(place / "data")
     model = place / "model"
@@ -122,7 +120,9 @@ def works(place: Path) -> Iterator[Work]:
 def _training(place: Path, name: str, processes: int) -> Work:
     out = place / name.replace(" ", "-")
     keys = (*SMALL[:-2], *LENGTH, "data.labelled=6", "data.validation=1")
-    keys = (*keys, "training.evaluate_every=40", "training.selection=validation")
+    if processes > 1:
+        keys = (*keys, "method.pretrain_steps=8", "method.train_steps=16")
+    keys = (*keys, "training.evaluate_every=15", "training.selection=validation")
     words = train_arguments(out, keys=keys)
 
     def arguments() -> list[str]:
