@@ -6,18 +6,25 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from crossview.core.errors import fail
+from crossview.core.errors import fail, raise_all
 from crossview.core.files import check_writable
 from crossview.core.progress import Progress
 from crossview.core.run_folder import RunFolder
 from crossview.core.text import first_few
 from crossview.data.case import Case, Splits
-from crossview.data.io import by_channel
+from crossview.data.io import ScanFiles, by_channel
+from crossview.data.io.extras import is_absent
+from crossview.data.io.segments import BY_NAME
 from crossview.data.rounds import KEPT, Drafted, Round, Rounds, now
 from crossview.data.sources.folder import HIDES
 from crossview.evaluation.doubt import Suggestion
-from crossview.runs.predict import predict
+from crossview.inference.outputs import unfit
+from crossview.recipe.resolve import Recipe
+from crossview.runs.predict import predict, segments_of
 from crossview.runs.run import Run
+
+NAMED, PLAIN = "seg.nrrd", "nifti"
+"""Formats of drafts: the one that keeps names and colours, and the one that needs no extra."""
 
 SCANS_AND_LABELS = ("images", "labels", "imagesTr", "labelsTr", "imagesTs", "labelsTs")
 
@@ -46,6 +53,28 @@ def check_drafts(folder: Path, root: Path | None, source: str) -> Path:
     return root
 
 
+def format_of(
+    form: str | None, recipe: Recipe, splits: Splits, remark: Callable[[str], None]
+) -> str | None:
+    """Return the format of drafts: the one asked for, else the best for volumes; None for images.
+
+    Raise UserError if the format is unknown, its library is not installed, or it is not written
+    for one of the scans.
+    """
+    scans = [ScanFiles(case.id, (case.file,)) for case in splits.unlabelled]
+    if form is not None:
+        raise_all(unfit(segments_of(form, splits.class_names, recipe), scans))
+    elif not any(scan.format.flat for scan in scans):
+        form = NAMED
+        if is_absent(BY_NAME[NAMED].module):
+            form = PLAIN
+            remark(
+                "The drafts are NIfTI files, without the names of the classes: for "
+                f'{BY_NAME[NAMED].suffix} install "crossview[{BY_NAME[NAMED].extra}]"'
+            )
+    return form
+
+
 def write_drafts(
     run: Run,
     root: Path,
@@ -53,6 +82,7 @@ def write_drafts(
     chosen: Sequence[Suggestion],
     folder: Path,
     *,
+    form: str | None = None,
     device: str = "auto",
     progress: Progress | None = None,
     remark: Callable[[str], None] = lambda _: None,
@@ -65,7 +95,12 @@ def write_drafts(
     cases = {case.id: case for case in splits.unlabelled}
     files = [file for each in chosen for file in files_of(cases[each.case])]
     drafts = predict(
-        run, files, folder, entropy=True, device=device, progress=progress, remark=remark
+        *(run, files, folder),
+        entropy=True,
+        form=form,
+        device=device,
+        progress=progress,
+        remark=remark,
     )
     (folder / KEPT).mkdir()
     for draft in drafts:
