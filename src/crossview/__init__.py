@@ -25,6 +25,7 @@ _VERBS = {
     "report": "crossview.runs.report",
     "suggest": "crossview.runs.suggest",
     "view": "crossview.runs.view.view",
+    "export": "crossview.runs.export",
     "Run": "crossview.runs.run",
     "demo": "crossview.runs.bench.demo",
     "trial": "crossview.runs.bench.trial",
