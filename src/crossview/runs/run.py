@@ -114,6 +114,8 @@ ENTRIES = (
     ROUNDS,
     JOURNAL,
     "evaluation",
+    "tensorboard",
+    "mlflow",
     "model.pt",
     "report.html",
 )
