@@ -20,6 +20,8 @@ _VERBS = {
     "report": "crossview.runs.report",
     "suggest": "crossview.runs.suggest",
     "view": "crossview.runs.view.view",
+    "export": "crossview.runs.export",
+    "track": "crossview.runs.track.track",
     "Run": "crossview.runs.run",
     "demo": "crossview.runs.bench.demo",
     "trial": "crossview.runs.bench.trial",

@@ -9,6 +9,8 @@ import pytest
 from tests.helpers.command import crossview, sets
 from tests.helpers.made_folder import make_folder, write_nifti
 
+from crossview.runs import drafts
+
 SETS = sets(
     "network.filters=2",
     "network.levels=2",
@@ -42,8 +44,9 @@ def here(made, tmp_path):
     return tmp_path
 
 
-def suggest(capsys, here, drafts, *more):
-    return crossview(capsys, "suggest", here / "one", "--drafts", drafts, *more)
+def suggest(capsys, here, drafts, *more, form="nifti"):
+    form = ("--format", form) if form else ()
+    return crossview(capsys, "suggest", here / "one", "--drafts", drafts, *form, *more)
 
 
 def corrected(here, name, voxels):
@@ -102,6 +105,71 @@ def test_a_round_from_drafts_to_a_warm_run_and_its_report(capsys, here):
     assert "Drafts and corrections" not in (here / "one/report.html").read_text()
     warnings = json.loads(crossview(capsys, "check", here / "scans", "--json")[1])["warnings"]
     assert "1 scan that split.toml does not list as labelled is trained on" in str(warnings)
+
+
+def test_a_draft_is_a_segmentation_and_its_correction_is_read_by_name(capsys, here):
+    sitk = pytest.importorskip("SimpleITK")
+    drafts = here / "scans/drafts"
+    code, _, err = suggest(capsys, here, drafts, "-n", 1, form=None)
+    assert code == 0, err
+    ((name, found),) = json.loads((here / "scans/rounds.json").read_text())["rounds"][0][
+        "cases"
+    ].items()
+    assert found["draft"] == f"as-suggested/{name}.seg.nrrd"
+    assert (drafts / f"entropy/{name}.nii.gz").is_file()
+    draft = sitk.ReadImage(str(drafts / f"{name}.seg.nrrd"))
+    assert [draft.GetMetaData(f"Segment{n}_Name") for n in (0, 1)] == ["class 1", "class 2"]
+    colours = {draft.GetMetaData(f"Segment{n}_Color") for n in (0, 1)}
+    assert len(colours) == 2
+    before = sitk.GetArrayFromImage(draft)
+    after = before.copy()
+    after[tuple(np.argwhere(before == 0)[:5].T)] = 1
+    after[-1, -1, -1] = 2
+    # The editor gives the segments other values.
+    label = sitk.GetImageFromArray(np.array([0, 7, 4], np.uint8)[after])
+    label.CopyInformation(draft)
+    for key in draft.GetMetaDataKeys():
+        label.SetMetaData(key, draft.GetMetaData(key))
+    label.SetMetaData("Segment0_LabelValue", "7")
+    label.SetMetaData("Segment1_LabelValue", "4")
+    sitk.WriteImage(label, str(here / f"scans/labels/{name}.seg.nrrd"))
+    code, _, err = crossview(
+        capsys, "train", "folder", "--from", here / "one", "--out", here / "two", *SETS
+    )
+    assert code == 0, err
+    assert "taken network" in err
+    assert "new heads" not in err
+    compared = json.loads((here / "two/rounds.json").read_text())["rounds"][0]["cases"][name]
+    assert compared["changed"] == (before != after).sum()
+    assert compared["voxels"] == (after > 0).sum()
+
+
+def test_the_format_of_drafts_is_the_one_asked_for_or_the_best_there_is(capsys, here, monkeypatch):
+    code, _, err = suggest(capsys, here, here / "mha", "-n", 1, form="mha")
+    assert (code, len([*(here / "mha").glob("case0?.mha")])) == (0, 1), err
+    monkeypatch.setattr("crossview.data.io.extras.find_spec", lambda name: None)
+    code, _, err = suggest(capsys, here, here / "plain", "-n", 1, form=None)
+    assert (code, len([*(here / "plain").glob("case0?.nii.gz")])) == (0, 1), err
+    assert err.count('install "crossview[formats]"') == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--format", "seg.nrrd"), "--format is the format of drafts"),
+        (("--drafts", "new", "--format", "seg.nrd"), "unknown format of predictions"),
+        (("--drafts", "new", "--format", "dicom-seg"), "written for DICOM scans only"),
+    ],
+)
+def test_a_format_that_does_not_fit_is_refused_before_anything_is_written(
+    capsys, here, monkeypatch, options, told
+):
+    monkeypatch.chdir(here)
+    code, _, err = crossview(capsys, "suggest", here / "one", *options)
+    assert (code, told in err) == (2, True), err
+    assert not (here / "new").exists()
+    assert not (here / "one/suggest").exists()
+    assert not (here / "scans/rounds.json").exists()
 
 
 def test_the_second_round_names_other_scans_and_keeps_what_was_measured(capsys, here):
@@ -177,3 +245,25 @@ def test_only_scans_of_ones_own_get_drafts(capsys, tmp_path):
     run = small(tmp_path / "one", max_steps=1)
     code, _, err = crossview(capsys, "suggest", run.path, "--drafts", tmp_path / "drafts")
     assert (code, "drafts are written for a folder of your own scans" in err) == (2, True)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_drafts_that_a_kill_cut_short_are_drawn_again(capsys, here, monkeypatch, recorded):
+    """A kill while drafts are copied, and between the record of the round and the folder."""
+
+    def stop(*arguments):
+        if recorded:
+            write(*arguments)
+        raise KeyboardInterrupt
+
+    write = drafts._record_round
+    monkeypatch.setattr(drafts, "_record_round", stop)
+    assert suggest(capsys, here, here / "scans/drafts", "-n", 1)[0] == 130
+    assert not (here / "scans/drafts").exists()
+    (here / "scans/drafts.part").mkdir()
+    (here / "scans/drafts.part/case00.nii.gz").write_text("")  # a kill does not tidy up
+    monkeypatch.undo()
+    code, _, err = suggest(capsys, here, here / "scans/drafts", "-n", 1)
+    assert code == 0, err
+    assert len(json.loads((here / "scans/rounds.json").read_text())["rounds"]) == 1
+    assert not (here / "scans/drafts.part").exists()

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from crossview.cli import scans, show, train, view
+from crossview.cli import export, scans, show, train, view
 from crossview.cli.console import print_errors
 from crossview.cli.options import flag
 from crossview.core.errors import Terminated, UserError, fail, of_system
@@ -25,6 +25,8 @@ VERBS = (
     scans.predict,
     scans.suggest,
     view.view,
+    export.export,
+    export.track,
     show.report,
     show.compare,
     train.bench,

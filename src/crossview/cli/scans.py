@@ -192,6 +192,15 @@ def suggest(
             "where the model is unsure.",
         ),
     ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Format of the drafts of volumes: seg.nrrd (named segments; the default where it "
+            "can be written), nifti, nrrd, mha, or dicom-seg for DICOM scans.",
+        ),
+    ] = None,
     as_json: Json = False,
     device: Device = "auto",
     plugin: Plugin = None,
@@ -208,6 +217,7 @@ def suggest(
             count=count,
             out=out,
             drafts=drafts,
+            form=form,
             device=device,
             progress=progress,
             remark=lambda text: say(f"remark: {text}"),

@@ -7,6 +7,7 @@ leaves the old file or the new one.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,27 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder next to ``folder`` to write to.
+
+    It takes the place of ``folder`` at the end. It is removed if anything fails; after a kill, the
+    next call removes it.
+    """
+    part, old = (folder.with_name(folder.name + end) for end in (".part", ".old"))
+    for aside in (part, old):
+        shutil.rmtree(aside, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> Path:

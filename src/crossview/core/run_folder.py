@@ -220,7 +220,9 @@ class RunFolder:
         """Evaluations that have a summary, test first, then validation."""
         order = {"test": 0, "validation": 1}
         folders = [summary.parent for summary in self.path.glob(f"evaluation/*/{SUMMARY}")]
-        whole = [EvaluationFolder(folder) for folder in folders if folder.suffix != ".part"]
+        whole = [
+            EvaluationFolder(folder) for folder in folders if folder.suffix not in (".part", ".old")
+        ]
         return sorted(whole, key=lambda found: (order.get(found.split, 2), found.split))
 
     @property

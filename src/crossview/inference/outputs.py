@@ -75,7 +75,7 @@ class Outputs:
         inputs = {_identity(file) for scan in scans for file in scan.files}
         owners: dict[Path, ScanFiles] = {}
         existing: list[Path] = []
-        problems = self._unfit(scans)
+        problems = unfit(self.segments, scans)
         for scan in scans:
             for file in dict.fromkeys(self.files(scan).values()):
                 owner = owners.setdefault(file, scan)
@@ -92,22 +92,6 @@ class Outputs:
                 elif file.exists() and not (self.overwrite or self.resume):
                     existing.append(file)
         return problems + self._existing(existing)
-
-    def _unfit(self, scans: Sequence[ScanFiles]) -> list[Problem]:
-        """Return a problem if the labels' format is not written for some of the scans."""
-        source = self.segments.form.source if self.segments else ""
-        unfit = [
-            scan.files[0].name
-            for scan in scans
-            if self.segments
-            and (source not in ("", scan.format.name) or scan.format.flat or scan.format.published)
-        ]
-        if not unfit:
-            return []
-        source = source or "volume"
-        what = f"this format is written for {source} scans only"
-        fix = f"leave out --format for scans of other formats, or give their {source} files"
-        return [Problem(what, "--format", first_few(unfit), f"{source} scans", fix)]
 
     def _existing(self, files: Sequence[Path]) -> list[Problem]:
         if not files:
@@ -156,6 +140,24 @@ class Outputs:
         record = Record.read(self.folder)
         if record.of(label.name) != self.origin:
             record.assign(label.name, self.origin).write(self.folder)
+
+
+def unfit(segments: Segments | None, scans: Sequence[ScanFiles]) -> list[Problem]:
+    """Return a problem if a format of labels is not written for some of the scans."""
+    if segments is None:
+        return []
+    source = segments.form.source
+    names = [
+        scan.files[0].name
+        for scan in scans
+        if source not in ("", scan.format.name) or scan.format.flat or scan.format.published
+    ]
+    if not names:
+        return []
+    source = source or "volume"
+    what = f"this format is written for {source} scans only"
+    fix = f"leave out --format for scans of other formats, or give their {source} files"
+    return [Problem(what, "--format", first_few(names), f"{source} scans", fix)]
 
 
 def _identity(file: Path) -> tuple[int, int]:

@@ -6,18 +6,25 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from crossview.core.errors import fail
-from crossview.core.files import check_writable
+from crossview.core.errors import fail, raise_all
+from crossview.core.files import check_writable, folder_written_whole
 from crossview.core.progress import Progress
 from crossview.core.run_folder import RunFolder
 from crossview.core.text import first_few
 from crossview.data.case import Case, Splits
-from crossview.data.io import by_channel
+from crossview.data.io import ScanFiles, by_channel
+from crossview.data.io.extras import is_absent
+from crossview.data.io.segments import BY_NAME
 from crossview.data.rounds import KEPT, Drafted, Round, Rounds, now
 from crossview.data.sources.folder import HIDES
 from crossview.evaluation.doubt import Suggestion
-from crossview.runs.predict import predict
+from crossview.inference.outputs import unfit
+from crossview.recipe.resolve import Recipe
+from crossview.runs.predict import predict, segments_of
 from crossview.runs.run import Run
+
+NAMED, PLAIN = "seg.nrrd", "nifti"
+"""Formats of drafts: the one that keeps names and colours, and the one that needs no extra."""
 
 SCANS_AND_LABELS = ("images", "labels", "imagesTr", "labelsTr", "imagesTs", "labelsTs")
 
@@ -46,6 +53,28 @@ def check_drafts(folder: Path, root: Path | None, source: str) -> Path:
     return root
 
 
+def format_of(
+    form: str | None, recipe: Recipe, splits: Splits, remark: Callable[[str], None]
+) -> str | None:
+    """Return the format of drafts: the one asked for, else the best for volumes; None for images.
+
+    Raise UserError if the format is unknown, its library is not installed, or it is not written
+    for one of the scans.
+    """
+    scans = [ScanFiles(case.id, (case.file,)) for case in splits.unlabelled]
+    if form is not None:
+        raise_all(unfit(segments_of(form, splits.class_names, recipe), scans))
+    elif not any(scan.format.flat for scan in scans):
+        form = NAMED
+        if is_absent(BY_NAME[NAMED].module):
+            form = PLAIN
+            remark(
+                "The drafts are NIfTI files, without the names of the classes: for "
+                f'{BY_NAME[NAMED].suffix} install "crossview[{BY_NAME[NAMED].extra}]"'
+            )
+    return form
+
+
 def write_drafts(
     run: Run,
     root: Path,
@@ -53,38 +82,64 @@ def write_drafts(
     chosen: Sequence[Suggestion],
     folder: Path,
     *,
+    form: str | None = None,
     device: str = "auto",
     progress: Progress | None = None,
     remark: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Write a draft and a map of the uncertainty for each suggestion, and record the round.
 
-    Drafts are ``folder``/<case>, untouched copies are in as-suggested/, maps in entropy/. Returns
-    the drafts.
+    Drafts are ``folder``/<case>, untouched copies are in as-suggested/, maps in entropy/. The
+    folder appears when all of it is written and recorded. Returns the drafts.
     """
     cases = {case.id: case for case in splits.unlabelled}
     files = [file for each in chosen for file in files_of(cases[each.case])]
-    drafts = predict(
-        run, files, folder, entropy=True, device=device, progress=progress, remark=remark
-    )
-    (folder / KEPT).mkdir()
-    for draft in drafts:
-        shutil.copyfile(draft, folder / KEPT / draft.name)
+    with folder_written_whole(folder) as aside:
+        drafts = predict(
+            *(run, files, aside),
+            entropy=True,
+            form=form,
+            device=device,
+            progress=progress,
+            remark=remark,
+        )
+        (aside / KEPT).mkdir()
+        for draft in drafts:
+            shutil.copyfile(draft, aside / KEPT / draft.name)
+        _record_round(run, root, splits, chosen, folder, drafts)
+    return [folder / draft.name for draft in drafts]
+
+
+def _record_round(
+    run: Run,
+    root: Path,
+    splits: Splits,
+    chosen: Sequence[Suggestion],
+    folder: Path,
+    drafts: Sequence[Path],
+) -> None:
+    """Add the round to rounds.json. A round of the same folder that gave no label is replaced.
+
+    Its drafts are gone, or a kill came before they were there: the folder was empty.
+    """
     here, data = folder.resolve(), root.resolve()
-    place = here.relative_to(data) if here.is_relative_to(data) else here
+    place = (here.relative_to(data) if here.is_relative_to(data) else here).as_posix()
     record = Round(
         suggested=now(),
         run=str(run.path.absolute()),
-        drafts=place.as_posix(),
+        drafts=place,
         labelled=tuple(case.id for case in splits.labelled),
         cases={
             each.case: Drafted(f"{KEPT}/{draft.name}", each.score)
             for each, draft in zip(chosen, drafts, strict=True)
         },
     )
-    before = up_to_date(root, splits)
-    Rounds((*before.rounds, record)).write(root)
-    return drafts
+    before = [
+        each
+        for each in up_to_date(root, splits).rounds
+        if each.drafts != place or any(case.labelled for case in each.cases.values())
+    ]
+    Rounds((*before, record)).write(root)
 
 
 def files_of(case: Case) -> list[Path]:

@@ -87,7 +87,6 @@ def predict(
     }
     table = recipe.inference.model_dump(mode="json")
     values = written_values(getattr(recipe.data, "label_values", ()))
-    segments = Segments.of(form, found.class_names, values, recipe.method.name) if form else None
     outputs = Outputs(
         Path(out),
         maps=tuple(name for name, wanted in asked.items() if wanted),
@@ -95,7 +94,7 @@ def predict(
         overwrite=overwrite,
         origin=origin(every, table),
         label_values=values,
-        segments=segments,
+        segments=segments_of(form, found.class_names, recipe) if form else None,
     )
     return predict_files(
         make_predictor(recipe, method, where, precision),
@@ -108,6 +107,12 @@ def predict(
         done=done,
         remark=remark,
     )
+
+
+def segments_of(form: str, names: Sequence[str], recipe: Recipe) -> Segments:
+    """Return how the labels of a recipe are written in a format. UserError, see ``Segments.of``."""
+    values = written_values(getattr(recipe.data, "label_values", ()))
+    return Segments.of(form, names, values, recipe.method.name)
 
 
 def _with_flips(recipe: Recipe, flips: bool) -> Recipe:

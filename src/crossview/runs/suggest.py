@@ -18,7 +18,7 @@ from crossview.evaluation.doubt import Doubt, Suggestion, choose, describe, doub
 from crossview.inference.items import CaseItem
 from crossview.inference.predict import Prediction
 from crossview.reporting.pictures.suggestions import Shown, suggestion_sheet
-from crossview.runs.drafts import check_drafts, write_drafts
+from crossview.runs.drafts import check_drafts, format_of, write_drafts
 from crossview.runs.prepare import find_splits, preprocessing_of
 from crossview.runs.run import Run, make_predictor, stored_precision
 from crossview.runs.weights import load_method
@@ -32,6 +32,7 @@ def suggest(
     count: int = 5,
     out: Path | str | None = None,
     drafts: Path | str | None = None,
+    form: str | None = None,
     device: str = "auto",
     progress: Progress | None = None,
     remark: Callable[[str], None] = lambda _: None,
@@ -48,6 +49,8 @@ def suggest(
         out: The folder of the files. Default: RUN/suggest.
         drafts: A new folder for a draft segmentation of each suggested scan, to be corrected, and
             a map of where the model is unsure. ``rounds.json`` in the data folder records them.
+        form: Format of the drafts of volumes, as in :func:`crossview.predict`. Default: "seg.nrrd",
+            or "nifti" if the extra ``formats`` is not installed.
         device: "auto", "cpu", "cuda", "cuda:1" ...
         progress: Called with (done, total).
         remark: Called with a line of what a user should know, such as an empty draft.
@@ -57,7 +60,7 @@ def suggest(
 
     Raises:
         UserError: If the data set has no unlabelled scans, or one cannot be read; or if ``drafts``
-            is not empty, or is a folder of scans or labels.
+            is not empty, or is a folder of scans or labels; or if ``form`` does not fit the scans.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     if count < 1:
@@ -67,6 +70,8 @@ def suggest(
     recipe, root = run.recipe, run.data_root(data)
     place = None if drafts is None else Path(drafts)
     home = None if place is None else check_drafts(place, root, recipe.data.source)
+    if place is None and form is not None:
+        fail("--format is the format of drafts", "--format", found=form, fix="add --drafts DIR")
     splits = find_splits(recipe, root)
     if not splits.unlabelled:
         fail(
@@ -74,6 +79,8 @@ def suggest(
             root or recipe.data.source,
             fix="add scans without labels",
         )
+    if place is not None:
+        form = format_of(form, recipe, splits, remark)
     where = find_device(device, "--device")
     set_kernels(deterministic=False)
     method, _ = load_method(recipe, run.checkpoint(None), splits.channels, where)
@@ -109,7 +116,11 @@ def suggest(
     write_text(folder / "suggest.json", content + "\n")
     if place is not None and home is not None:
         write_drafts(
-            run, home, splits, chosen, place, device=device, progress=progress, remark=remark
+            *(run, home, splits, chosen, place),
+            form=form,
+            device=device,
+            progress=progress,
+            remark=remark,
         )
     return chosen
 

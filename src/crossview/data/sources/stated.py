@@ -5,6 +5,7 @@ In split.toml, else in dataset.json, else by the segments' names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ KEYS = ("labels", "overlap")
 """Keys of split.toml."""
 
 BACKGROUND = "background"
+
+UNNAMED = re.compile(r"class ([1-9]\d{0,2})")
+"""The name of a class that nothing names, as in drafts for a folder whose labels hold values."""
 
 
 @dataclass(frozen=True)
@@ -133,4 +137,8 @@ def of_folder(
         fix = 'name them alike, or state under [labels] in split.toml: liver = ["liver", "Liver"]'
         problems.append(Problem(what, "labels", first_few(alike), "one name per class", fix))
     classes = [name for name in names if name != BACKGROUND]
+    numbers = [int(match[1]) for name in classes if (match := UNNAMED.fullmatch(name))]
+    if numbers and len(numbers) == len(classes):  # so other labels may hold these numbers as values
+        named = (f"class {number}" for number in range(1, max(numbers) + 1))
+        return Stated((), (BACKGROUND, *named), order, "the labels' segments"), problems
     return Stated((0, *classes), (BACKGROUND, *classes), order, "the labels' segments"), problems
