@@ -2,11 +2,10 @@
 
 import tomllib
 
+from tests.helpers import own_method
 from tests.helpers.command import SMALL, crossview, sets
 
 TINY = sets(*SMALL)
-
-PLUGIN = "crossview.methods.supervised:Supervised"
 
 
 def stages(run) -> tuple[int, int]:
@@ -54,15 +53,16 @@ def test_an_unknown_recipe_is_told_with_the_missing_out(capsys):
 
 
 def test_a_folder_named_like_a_setting_is_a_run_only_to_resume(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shipped = crossview(capsys, "recipe", "demo", "--plugin", PLUGIN)[1]
-    assert 'name = "crossview.methods.supervised:Supervised"' in shipped
-    made = crossview(capsys, "train", "demo", "--out", "demo", "--steps", 2, *TINY)
-    assert made[0] == 0
-    assert crossview(capsys, "recipe", "demo", "--plugin", PLUGIN)[1] == shipped
-    _, _, err = crossview(capsys, "train", "demo")
-    assert "--out runs/NAME to train the shipped setting demo, or --resume" in err
-    assert "already finished after 2 steps" in crossview(capsys, "train", "demo", "--resume")[1]
+    with own_method.within(tmp_path, monkeypatch):
+        plugin = ("--plugin", own_method.NAME)
+        shipped = crossview(capsys, "recipe", "demo", *plugin)[1]
+        assert f'name = "{own_method.NAME}"' in shipped
+        made = crossview(capsys, "train", "demo", "--out", "demo", "--steps", 2, *TINY)
+        assert made[0] == 0
+        assert crossview(capsys, "recipe", "demo", *plugin)[1] == shipped
+        _, _, err = crossview(capsys, "train", "demo")
+        assert "--out runs/NAME to train the shipped setting demo, or --resume" in err
+        assert "already finished after 2 steps" in crossview(capsys, "train", "demo", "--resume")[1]
 
 
 def test_a_changed_key_is_named_once(capsys, tmp_path):
