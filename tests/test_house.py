@@ -49,8 +49,8 @@ LIBRARIES = {
     "triton": {"kernels"},
     "onnx": {"runs.onnx_file"},
     "onnxruntime": {"runs.onnx_file"},
-    "tensorboard": {"runs.track"},
-    "mlflow": {"runs.track"},
+    "tensorboard": {"runs.track.tensorboard"},
+    "mlflow": {"runs.track.mlflow"},
     "jinja2": {"reporting"},
 }
 """Rooms or modules that may import a library."""

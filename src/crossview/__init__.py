@@ -26,6 +26,7 @@ _VERBS = {
     "suggest": "crossview.runs.suggest",
     "view": "crossview.runs.view.view",
     "export": "crossview.runs.export",
+    "track": "crossview.runs.track.track",
     "Run": "crossview.runs.run",
     "demo": "crossview.runs.bench.demo",
     "trial": "crossview.runs.bench.trial",

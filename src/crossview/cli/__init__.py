@@ -25,6 +25,7 @@ VERBS = (
     scans.suggest,
     view.view,
     export.export,
+    export.track,
     show.report,
     show.compare,
     train.bench,

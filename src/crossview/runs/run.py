@@ -115,6 +115,8 @@ ENTRIES = (
     ROUNDS,
     JOURNAL,
     "evaluation",
+    "tensorboard",
+    "mlflow",
     "model.pt",
     "report.html",
 )
