@@ -64,7 +64,9 @@ def test_supervised_runs_used_no_unlabelled_scans(make_run: MakeRun, journal: Jo
         == "This run trained on labelled scans only."
     )
     young = unlabelled_effect(
-        read_content(make_run(name="young", journal=[row for row in rows if row["kind"] != "finished"]))
+        read_content(
+            make_run(name="young", journal=[row for row in rows if row["kind"] != "finished"])
+        )
     )
     assert young.text == "The stage with unlabelled scans has not begun."
 
@@ -204,7 +206,9 @@ def test_the_split_that_was_scored_in_training_is_named(
         assert f"{split} dice in %" in words
         assert other not in words
         young = unlabelled_effect(
-            read_content(make_run(name=f"{selection} young", selection=selection, journal=journal()))
+            read_content(
+                make_run(name=f"{selection} young", selection=selection, journal=journal())
+            )
         ).text
         assert f"no {split} cases were scored" in young
 
@@ -236,7 +240,8 @@ def test_an_evaluation_from_before_the_run_went_on_is_named(make_run: MakeRun) -
         "evaluate it again (crossview evaluate " in text
     )
     old, now = (
-        read_content(make_run(name=f"run{step}", dice={"a": [0.8]}, step=step)) for step in (400, 1000)
+        read_content(make_run(name=f"run{step}", dice={"a": [0.8]}, step=step))
+        for step in (400, 1000)
     )
     assert ("scores of step 400, out of date", "bad") in headline(old).badges
     assert "at step 400; the run has continued since" in headline_score(old).on
