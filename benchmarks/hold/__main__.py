@@ -5,6 +5,7 @@ Each is seeded and bounded, prints a table and, with --json, writes a results fi
 
   mutate    changed files of every format are read or refused
   kill      commands that are killed at random moments leave whole files and end as if they were not
+  faults    a full disk, a read-only folder or no memory is told, and the command can be repeated
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from benchmarks.hold import kill, mutate
+from benchmarks.hold import faults, kill, mutate
 from benchmarks.timing import finish, report, run, say
 
-CAMPAIGNS: dict[str, ModuleType] = {"mutate": mutate, "kill": kill}
+CAMPAIGNS: dict[str, ModuleType] = {"mutate": mutate, "kill": kill, "faults": faults}
 """Each has rows(results), its table, and failed(results), what did not hold."""
 
 
@@ -40,12 +41,16 @@ def _given() -> argparse.Namespace:
     one = campaigns.add_parser("kill")
     one.add_argument("--kills", type=int, default=200)
     one.add_argument("--only", default="", help="commands whose name contains this text")
+    one = campaigns.add_parser("faults")
+    one.add_argument("--only", default="", help="commands and faults whose name contains this text")
     return parser.parse_args()
 
 
 def _results(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if given.campaign == "mutate":
         return mutate.mutate(folder, given.files, given.seed, given.only)
+    if given.campaign == "faults":
+        return faults.faults(folder, given.seed, given.only)
     return kill.kill(folder, given.kills, given.seed, given.only)
 
 

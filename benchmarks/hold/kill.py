@@ -61,7 +61,7 @@ def kill(place: Path, kills: int, seed: int, only: str = "") -> dict[str, Any]:
     """Run the campaign with about this number of kills and return its results."""
     found: dict[str, Any] = {}
     for work in works(place):
-        if only in work.name:
+        if work.name in SHARES and only in work.name:
             count = max(1, round(kills * SHARES[work.name] / sum(SHARES.values())))
             found[work.name] = vars(killed(work, count, seed))
             say(f"{work.name}: {found[work.name]}")

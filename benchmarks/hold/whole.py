@@ -39,8 +39,12 @@ def unreadable(folder: Path) -> list[str]:
 
 
 def left_aside(folder: Path) -> list[str]:
-    """Return what a finished command must not leave: partial files and locks."""
-    return sorted(str(path.relative_to(folder)) for path in _files(folder) if _aside(path, folder))
+    """Return the partial files, which a finished command must not leave.
+
+    A lock is none: that of a killed process holds nothing, and stays until the folder is used.
+    """
+    files = [path for path in _files(folder) if not is_lock(path.name)]
+    return sorted(str(path.relative_to(folder)) for path in files if _aside(path, folder))
 
 
 def _files(folder: Path) -> Iterator[Path]:

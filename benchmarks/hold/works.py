@@ -102,8 +102,8 @@ def works(place: Path) -> Iterator[Work]:
     yield _suite(place)
     data = made_folder(place / "data")
     model = place / "model"
-    words = ["train", "folder", "--data", str(data), "--out", str(model), *sets(FOLDER)]
-    if command(words, place / "log.txt"):
+    training = ["train", "folder", "--data", str(data), "--out", str(model), *sets(FOLDER)]
+    if command(training, place / "log.txt"):
         raise RuntimeError((place / "log.txt").read_text()[-2000:])
     predicted, drafts = place / "predicted", place / "round"
     scans = ["predict", str(model), str(data / "images"), "--out", str(predicted), "--entropy"]
@@ -115,6 +115,10 @@ def works(place: Path) -> Iterator[Work]:
         lambda: [*suggested, "--drafts", str(drafts / "data" / "drafts")],
         lambda: (_copy(model, drafts / "model"), _copy(data, drafts / "data")),
     )
+    shown, table = place / "shown", place / "table"
+    yield Work("report", shown, lambda: ["report", str(shown)], lambda: _copy(run, shown))
+    words = ["compare", str(run), "--out", str(table / "compare.html")]
+    yield Work("compare", table, lambda: words, lambda: (_remove(table), table.mkdir()))
 
 
 def _training(place: Path, name: str, processes: int) -> Work:

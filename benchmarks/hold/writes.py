@@ -29,11 +29,13 @@ class Writes:
         folder: The folder whose changes are counted.
         at: Number of the change, from 1, before which ``act`` is called; 0: at none.
         act: Called once, with the path of the change.
+        listed: File that gets a line per change: what is done, and the path in the folder.
     """
 
     folder: Path
     at: int = 0
     act: Callable[[str], object] = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+    listed: Path | None = None
     shared: mmap.mmap = field(default_factory=lambda: mmap.mmap(-1, 8))
 
     @property
@@ -43,6 +45,7 @@ class Writes:
     def watch(self) -> None:
         """Count from here on. To be called in the fork; a hook cannot be taken away again."""
         inside, busy = f"{self.folder.absolute()}{os.sep}", False
+        lines = self.listed and os.open(self.listed, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
             nonlocal busy
@@ -53,6 +56,8 @@ class Writes:
                 return
             number = self.count + 1
             self.shared[:] = struct.pack("q", number)
+            if lines:
+                os.write(lines, f"{event} {path.removeprefix(inside)}\n".encode())
             if number == self.at:
                 busy = True
                 try:

@@ -42,7 +42,7 @@ def loop(path):
         (refuse, "refused"),
         (fail, "tracebacks"),
         (compute, "slow"),
-        (lambda path: len(b"1" * (320 << 20)), "large"),
+        (lambda path: len(b"1" * reading.LARGE), "large"),
         (lambda path: os._exit(3), "died"),
         (loop, "died"),
     ],

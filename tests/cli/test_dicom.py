@@ -1,5 +1,6 @@
 """DICOM series in a data set and for prediction: what NIfTI gives, and nothing of the patient."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from tests.helpers.dicom import OBLIQUE, PATIENT, read_header, uid, write_series
 from tests.helpers.made_folder import scan, write_nifti
 
 from crossview.data.io.dicom_seg import read as read_seg
-from crossview.data.sources.folder import find_cases
+from crossview.data.io.dicom_seg import write as write_seg
+from crossview.data.sources.folder_cases import find_cases
 
 SHAPE = (16, 14, 12)
 
@@ -86,7 +88,7 @@ def test_a_set_with_dicom_is_checked_trained_on_and_predicted(capsys, tmp_path):
     assert text.split() == [str(tmp_path / "seg" / f"case{number}.dcm") for number in (0, 1)]
     assert (tmp_path / "seg" / "entropy" / "case1.nii.gz").exists()
     for number, source in enumerate(inputs):
-        names, label = read_seg(tmp_path / "seg" / f"case{number}.dcm", read_header(source))
+        names, (label,) = read_seg(tmp_path / "seg" / f"case{number}.dcm", read_header(source))
         assert names == ("class 1", "class 2")
         np.testing.assert_array_equal(
             label, nib.load(out / "all" / f"case{number}.nii.gz").get_fdata()
@@ -154,3 +156,39 @@ def test_the_extra_is_named_once_for_a_folder(capsys, tmp_path, monkeypatch):
     assert code == 2
     assert (text + err).count('pip install "crossview[dicom]"') == 1
     assert uid("series", "0") not in text + err
+
+
+def with_segs(root: Path) -> Path:
+    """Return a folder whose first two labels are DICOM SEG, their segments in other orders."""
+    folder(root, True)
+    names = {"background": 0, "liver": 1, "tumour": 2}
+    (root / "dataset.json").write_text(json.dumps({"labels": names}))
+    colours = {1: (255, 0, 0), 2: (0, 255, 0)}
+    for number, order in ((0, {2: "tumour", 1: "liver"}), (1, {1: "liver", 2: "tumour"})):
+        (root / "labels" / f"case{number}.nii.gz").unlink()
+        source = root / "images" / ("case1.zip" if number else "case0")
+        path = root / "labels" / f"case{number}.dcm"
+        write_seg(path, scan(number, SHAPE)[1], read_header(source), order, colours)
+    return root
+
+
+def test_segments_are_classes_by_their_names(tmp_path):
+    cases = find_cases(with_segs(tmp_path / "segs")).labelled
+    plain = find_cases(folder(tmp_path / "plain", True)).labelled
+    for mine, theirs in zip(cases, plain, strict=True):
+        np.testing.assert_array_equal(mine.read_label(), theirs.read_label())
+
+
+def test_a_seg_in_another_space_or_of_another_name_is_an_error_of_check(capsys, tmp_path):
+    root = with_segs(tmp_path / "segs")
+    (root / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 1}}))
+    write_series(tmp_path / "other", scan(0, SHAPE)[0], seed="other")
+    source = read_header(tmp_path / "other")
+    names, colours = {1: "liver"}, {1: (255, 0, 0)}
+    write_seg(root / "labels" / "case0.dcm", scan(0, SHAPE)[1], source, names, colours)
+    code, text, err = crossview(capsys, "check", root)
+    assert code == 2
+    told = " ".join((text + err).split())
+    assert "scan and label are in different frames of reference" in told
+    assert "a segment's name is no class" in told
+    assert "tumour" in told

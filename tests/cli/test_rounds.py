@@ -212,6 +212,26 @@ def test_a_lost_draft_and_a_recipe_that_hides_labels_are_told(capsys, here):
     assert "1 label could not be compared" in (here / "three/report.html").read_text()
 
 
+def test_what_a_correction_leaves_open_is_not_compared(capsys, here):
+    drafts = here / "scans/drafts"
+    suggest(capsys, here, drafts, "-n", 1)
+    (name,) = json.loads((here / "scans/rounds.json").read_text())["rounds"][0]["cases"]
+    label, _ = corrected(here, name, 7)
+    before = np.asanyarray(nib.load(drafts / "as-suggested" / f"{name}.nii.gz").dataobj).copy()
+    label[:3] = 255
+    write_nifti(here / "scans/labels" / f"{name}.nii.gz", label)
+    with (here / "scans/split.toml").open("a") as split:
+        split.write("ignore = 255\n")
+    code, _, err = crossview(
+        capsys, "train", "folder", "--data", here / "scans", "--out", here / "two", *SETS
+    )
+    assert code == 0, err
+    found = json.loads((here / "two/rounds.json").read_text())["rounds"][0]["cases"][name]
+    assert found["changed"] == (before[3:] != label[3:]).sum()
+    assert found["voxels"] == (label[3:] > 0).sum()
+    assert found["dice"] < 1
+
+
 def test_drafts_of_several_channels(capsys, tmp_path):
     from crossview.runs.train import train
 

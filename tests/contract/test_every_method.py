@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from crossview.core.partial import IGNORED, PartialLabels
 from crossview.core.plugins import LOADED
 from crossview.core.rng import Randomness
 from crossview.core.tensors import Batch
@@ -182,6 +183,60 @@ def test_showing_and_watching_do_not_change_the_loss(name):
         losses.append({key: value.item() for key, value in trainer.step(stage, step, made).items()})
         assert looked_at or not method.show
     assert losses[0] == losses[1]
+
+
+def supervised_terms(name, made, **options):
+    """Return the terms that name labels, and the gradient of their sum in the networks."""
+    method = make(name, 2, 4, **options).train()
+    stage, step = method.stages[-1], method.stages[-1].steps // 2
+    torch.manual_seed(0)
+    terms = {}
+    for part in checked_terms(method, made, stage, step):
+        # Discrepancy is of features; a mix holds pseudo-labels in its other part.
+        terms |= {key: value for key, value in part.items() if key.endswith("labelled")}
+        terms |= {key: value for key, value in part.items() if key.startswith("labels ")}
+    terms = {key: value for key, value in terms.items() if "unlabelled" not in key}
+    assert terms, "a method has a term of its labels"
+    parameters = [each for each in method.parameters() if each.requires_grad]
+    return terms, torch.autograd.grad(
+        sum(terms.values()), parameters, allow_unused=True, materialize_grads=True
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_wholly_ignored_batch_teaches_nothing_by_its_label(name):
+    options = {"unlabelled_weight": 0.0} if name == "bcp" else {}
+    made = batch(2, 4, 1, unlabelled=True)
+    _, gradients = supervised_terms(name, made, **options)
+    assert any(gradient.ne(0).any() for gradient in gradients)
+    ignored = replace(made, label=torch.full_like(made.label, IGNORED), partial=PartialLabels())
+    terms, gradients = supervised_terms(name, ignored, **options)
+    assert all(value.abs() < 1e-5 for value in terms.values())
+    assert all(gradient.eq(0).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_partial_labels_without_an_ignored_voxel_are_whole_ones(name):
+    made = replace(batch(2, 4, 1, unlabelled=True), watch=True)
+    whole, _ = supervised_terms(name, made)
+    partly, _ = supervised_terms(name, replace(made, partial=PartialLabels()))
+    assert whole.keys() == partly.keys()
+    for key, value in whole.items():
+        torch.testing.assert_close(partly[key], value)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_classes_nobody_looked_for_reach_the_loss(name):
+    """Background that may be class 3 teaches something else than background, or class 3."""
+    partial = PartialLabels(((0, 3),))
+    made = replace(batch(2, 4, 1, unlabelled=True), watch=True)
+    found = []
+    for value in (partial.value((0, 3)), 0, 3):
+        label = made.label.where((made.label > 0) & (made.label < 3), value)
+        terms, gradients = supervised_terms(name, replace(made, label=label, partial=partial))
+        assert all(torch.isfinite(gradient).all() for gradient in gradients)
+        found.append(sum(terms.values()).item())
+    assert found[0] < min(found[1:]), "of more classes, more is right"
 
 
 def la_folder(root, changed=()):

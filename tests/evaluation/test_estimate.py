@@ -62,6 +62,17 @@ def test_probabilities_that_say_nothing_estimate_nothing(slope):
     assert f"{100 * estimate.error:.2f}" in estimate.text
 
 
+def test_a_line_that_is_hardly_better_than_the_mean_is_not_shown():
+    x = np.linspace(0.8, 0.9, 20)
+    noise = 0.02 * (-1.0) ** np.arange(20)
+    shares = []
+    for slope in (0.6, 1.5):
+        estimate = fitted(rows(x, 0.8 + slope * (x - x.mean()) + noise))
+        shares.append(estimate.error / estimate.error_of_mean)
+        assert estimate.useful == (slope == 1.5)
+    assert shares[1] < 0.75 < shares[0] < 1
+
+
 def test_few_patients_are_not_enough_however_many_scans():
     x = np.linspace(0.8, 0.9, 2 * FEWEST)
     patients = [str(min(number, FEWEST - 2)) for number in range(len(x))]

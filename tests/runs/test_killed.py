@@ -3,9 +3,11 @@
 import shutil
 
 import pytest
+from tests.cli.test_cli import TINY
+from tests.helpers.command import crossview
 
 from crossview.core.errors import UserError
-from crossview.core.run_folder import ENVIRONMENT, RECIPE
+from crossview.core.run_folder import ENVIRONMENT, RECIPE, RunFolder
 from crossview.recipe.resolve import resolve
 from crossview.runs import run
 from crossview.runs.run import check_free, create
@@ -59,3 +61,17 @@ def test_a_run_that_was_killed_while_it_was_replaced_is_replaced_again(
     with pytest.raises(UserError, match="a run was being replaced here when its process was kill"):
         check_free(tmp_path, overwrite=False)
     check_free(tmp_path, overwrite=True)
+
+
+def test_a_run_that_was_killed_before_its_report_is_finished_again(capsys, tmp_path, monkeypatch):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    command = ("train", "demo", "--out", tmp_path / "run", *TINY)
+    monkeypatch.setattr("crossview.runs.train.write_report", stop)
+    assert crossview(capsys, *command)[0] == 130
+    monkeypatch.undo()
+    assert crossview(capsys, *command, "--resume")[0] == 0
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"report.html", "model.pt"} <= names
+    assert len(RunFolder(tmp_path / "run").journal.of("finished")) == 1

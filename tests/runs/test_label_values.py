@@ -12,6 +12,7 @@ import crossview
 from crossview.core.errors import UserError
 from crossview.data.checks.dataset import check
 from crossview.data.sources import folder
+from crossview.data.sources.folder_cases import find_cases
 
 VALUES = (0, 2, 5)
 
@@ -67,7 +68,7 @@ def test_a_value_without_a_class_is_refused(data):
     write_nifti(data.parent / "other/labels/a.nii.gz", stored(scan(0)[1]) + 1)
     (data.parent / "other/dataset.json").write_text((data / "dataset.json").read_text())
     with pytest.raises(UserError) as error:
-        folder.find_cases(data.parent / "other").labelled[0].read_label()
+        find_cases(data.parent / "other").labelled[0].read_label()
     assert "values 1, 3, 6" in problems_of(error)
     assert "the values 0, 2, 5 only" in problems_of(error)
 
@@ -88,7 +89,7 @@ def test_masks_of_255_are_one_class(tmp_path):
         )
         write_picture(tmp_path / "labels" / f"{name}.png", mask)
     (tmp_path / "dataset.json").write_text('{"labels": {"nodule": 255}}')
-    found = folder.find_cases(tmp_path)
+    found = find_cases(tmp_path)
     assert found.class_names == ("background", "nodule")
     np.testing.assert_array_equal(found.labelled[0].read_label(), mask == 255)
 

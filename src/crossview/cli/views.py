@@ -183,7 +183,9 @@ def _cases(check: Check) -> RenderableType:
         for role, of_role in check.facts.items()
         if of_role or role in ("labelled", "unlabelled")
     )
-    return table(("", "cases"), rows)
+    partly = sum(fact.ignored > 0 for fact in check.every)
+    more = [("labelled in part", f"{partly:,}")] if partly else []
+    return table(("", "cases"), [*rows, *more])
 
 
 def _ranges(check: Check) -> RenderableType:

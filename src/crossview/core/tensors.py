@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from crossview.core.partial import PartialLabels
 from crossview.core.rng import Randomness
 
 
@@ -16,13 +17,15 @@ class Batch:
 
     Attributes:
         image: Labelled images, float (B, C, *S).
-        label: Their classes, int64 (B, *S).
+        label: Their classes, int64 (B, *S), or values of ``partial``.
         unlabelled: Images without labels, float (B', C, *S); None in a stage that uses none.
         rng: The random streams of this step.
         show: True if the method should fill ``self.show`` with tensors for pictures. The loss must
             not depend on it.
         watch: True if the method should fill ``self.health`` with scalars for the journal. The
             loss must not depend on it.
+        partial: Values of ``label`` that are no class, or None if all are classes. Losses of the
+            label take :func:`crossview.methods.blocks.partial.known` of it.
     """
 
     image: Tensor
@@ -31,6 +34,7 @@ class Batch:
     rng: Randomness
     show: bool = False
     watch: bool = False
+    partial: PartialLabels | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crossview.core.partial import PartialLabels
 from crossview.data.io import is_numbered
 from crossview.data.io.storage import Storage
 
@@ -31,6 +32,7 @@ class Case:
             format or a label without such facts; None if no file of the case has any.
         read_label_at: Returns another label file of the image, such as a draft; None for a
             published data set.
+        partial: Values of the label that are no class; None if all must be classes.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Case:
     affine: NDArray[np.float64] | None = None
     read_storage: Callable[[], tuple[Storage | None, Storage | None]] | None = None
     read_label_at: Callable[[Path], NDArray[np.uint8]] | None = None
+    partial: PartialLabels | None = None
 
     @property
     def where(self) -> str:
@@ -57,9 +60,13 @@ class Case:
         """True if the file has the case's name and a channel number, <case>_0000."""
         return is_numbered(self.file, self.id)
 
+    def classes_of(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return its label (*S) with background where the class is not known."""
+        return label if self.partial is None else self.partial.classes_of(label)
+
     def without_label(self) -> Case:
         """Return the case without access to its label, for the unlabelled stream."""
-        return replace(self, read_label=None)
+        return replace(self, read_label=None, partial=None)
 
 
 @dataclass(frozen=True)

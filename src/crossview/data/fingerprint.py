@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossview.core.partial import IGNORED
 from crossview.data.case import Case
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.hounsfield import LOWEST_HU
@@ -41,10 +42,11 @@ class Fingerprint:
         colour: "grey" if images stored in colour are grey (data.colour), else "stored".
         foreground: Per channel, (0.5th percentile, 99.5th percentile, mean, standard deviation) of
             the labelled foreground; () if the foreground has a single value.
-        pieces: By class, the smallest share of the largest component in any labelled case.
+        pieces: By class, the smallest share of the largest component in any wholly labelled case.
         cases: Rows for reports.
         border_labelled: True if foreground is labelled in the constant border of a scan, which then
             is no padding.
+        searched: Per labelled case and axis, the share of planes with a voxel somebody labelled.
         places: Per labelled case, by class, some voxels (n, axes) in units of the scan's sides.
     """
 
@@ -60,6 +62,7 @@ class Fingerprint:
     colour: str = "stored"
     cases: tuple[dict[str, Any], ...] = ()
     border_labelled: bool = False
+    searched: tuple[tuple[float, ...], ...] = ()
     places: tuple[dict[int, NDArray[np.float64]], ...] = field(
         default=(), compare=False, repr=False
     )
@@ -104,7 +107,7 @@ def take(
     labelled = [fact for fact in facts if fact.case.labelled]
     classes = max(len(class_names), 1 + max(max(fact.label_counts, default=0) for fact in labelled))
     ct, told_by = _is_ct(facts, channel_names)
-    pieces, places = _labels((fact.case for fact in labelled), classes)
+    pieces, places, searched = _labels((fact.case for fact in labelled), classes)
     return Fingerprint(
         shapes=tuple(fact.shape[1:] for fact in facts),
         spacings=tuple(fact.spacing for fact in facts if fact.spacing is not None),
@@ -118,6 +121,7 @@ def take(
         cases=tuple(_row(fact) for fact in facts),
         border_labelled=any(fact.border_labelled for fact in labelled),
         places=places,
+        searched=searched,
     )
 
 
@@ -154,18 +158,31 @@ def _foreground(
 
 def _labels(
     cases: Iterable[Case], classes: int
-) -> tuple[dict[int, float], tuple[dict[int, NDArray[np.float64]], ...]]:
-    """Return ``pieces`` and ``places`` of labelled cases, reading each label once."""
+) -> tuple[
+    dict[int, float], tuple[dict[int, NDArray[np.float64]], ...], tuple[tuple[float, ...], ...]
+]:
+    """Return ``pieces``, ``places`` and ``searched`` of labelled cases, reading each label once."""
     smallest: dict[int, float] = {}
-    places = []
+    places, searched = [], []
     for case in cases:
         label = case.read_label() if case.read_label else np.zeros((1, 1), np.uint8)
+        whole = case.partial is None or not (label == IGNORED).any()
+        searched.append((1.0,) * label.ndim if whole else _searched(label))
+        label = case.classes_of(label)
         here = places_of(label)
         places.append(relative(here, label.shape))
         for value in here:
-            if value < classes:
+            if value < classes and whole:  # slices without their neighbours are pieces
                 smallest[value] = min(smallest.get(value, 1.0), largest_share(label == value))
-    return smallest, tuple(places)
+    return smallest, tuple(places), tuple(searched)
+
+
+def _searched(label: NDArray[np.uint8]) -> tuple[float, ...]:
+    """Return per axis the share of planes with a voxel that somebody labelled."""
+    known = label != IGNORED
+    axes = range(label.ndim)
+    planes = [known.any(tuple(each for each in axes if each != axis)) for axis in axes]
+    return tuple(float(of_axis.mean()) for of_axis in planes)
 
 
 def largest_share(mask: NDArray[np.bool_]) -> float:

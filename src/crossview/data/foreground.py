@@ -71,9 +71,7 @@ class Centres:
     def __init__(self, store: Store, share: float) -> None:
         self.share = share
         self.shapes = store.shapes
-        self.places = [
-            places_of(store.label(position).cpu().numpy()) for position in range(len(store))
-        ]
+        self.places = [places_of(store.classes_at(position)) for position in range(len(store))]
         self.with_foreground = [position for position, places in enumerate(self.places) if places]
 
     def centred(self, crop: int) -> bool:

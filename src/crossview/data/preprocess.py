@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossview.core.errors import Problem, UserError
+from crossview.core.partial import IGNORED
 from crossview.data.case import Case
 from crossview.data.io.scan import LARGEST
 from crossview.data.padding import Box, unpadded
@@ -289,14 +290,34 @@ def resampled(maps: Tensor, shape: Sequence[int]) -> Tensor:
 def resampled_label(label: Label, shape: Sequence[int]) -> Label:
     """Resample classes (*S') to uint8 (*S): the class with the largest share of a new voxel wins.
 
-    Returns ``label`` itself if the shape stays the same.
+    A new voxel is ``IGNORED`` if all stored voxels with their centre in it are, or, if it holds no
+    centre, the nearest one. So a single labelled slice stays one, finer or coarser. Returns
+    ``label`` itself if the shape stays the same.
     """
     if tuple(shape) == label.shape:
         return label
     best = torch.full(tuple(shape), -1.0)
     result = np.zeros(shape, np.uint8)
-    for value in np.unique(label):
+    values = np.unique(label)
+    for value in values[values != IGNORED]:
         share = resampled(torch.from_numpy((label == value).astype(np.float32)), shape)
         result[(share > best).numpy()] = value
         torch.maximum(best, share, out=best)
+    if IGNORED in values:
+        result[~_any_within(label != IGNORED, shape)] = IGNORED
     return result
+
+
+def _any_within(mask: NDArray[np.bool_], shape: Sequence[int]) -> NDArray[np.bool_]:
+    """Return the voxels of a grid of ``shape`` that hold a voxel of a mask (*S'), by its centre.
+
+    A voxel that holds no centre takes the nearest voxel's value.
+    """
+    for axis, side in enumerate(shape):
+        there, new = mask.shape[axis], np.arange(side)
+        if side >= there:
+            mask = mask.take((2 * new + 1) * there // (2 * side), axis)
+        else:  # old voxel j lies in new voxel i if i there <= (j + 1/2) side < (i + 1) there
+            first = -((side - 2 * new * there) // (2 * side))
+            mask = np.logical_or.reduceat(mask, first, axis)
+    return mask

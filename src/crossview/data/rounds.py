@@ -152,4 +152,10 @@ def _compared(drafted: Drafted, case: Case, file: Path) -> Drafted:
         draft = case.read_label_at(file) if case.read_label_at and file.is_file() else None
     except UserError:
         draft = None
-    return drafted.compared(draft, read())
+    label = read()
+    if case.partial:
+        unknown = label >= case.partial.lowest
+        label = np.where(unknown, np.uint8(0), label)
+        if draft is not None and draft.shape == label.shape:
+            draft = np.where(unknown, np.uint8(0), draft)
+    return drafted.compared(draft, label)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import accumulate, islice
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossview.core.errors import Problem, fail, raise_all
+from crossview.core.partial import IGNORED, PartialLabels
 from crossview.core.progress import Progress
 from crossview.data.case import Case
 from crossview.data.checks.case import read_case
@@ -29,6 +30,9 @@ LARGEST_SHARE = 0.6
 
 
 Label = NDArray[np.uint8]
+
+
+Mask = NDArray[np.bool_]
 
 
 Item = tuple[Compact | None, Label | None, list[Problem]]
@@ -44,12 +48,17 @@ class Store:
     has more, ALL are float16, each value rounded by at most 1 part in 2,048; they are float32 if a
     value exceeds the range of float16 (65,504).
 
+    An item that nobody labelled is left out of a labelled store. ``unsure`` tells by case which
+    items have voxels whose class is not known; their images belong in the unlabelled store too.
+    ``partial`` holds the values of such voxels, None if there are none.
+
     Args:
         cases: Labelled cases or unlabelled cases, not both.
         classes: Number of classes, background included.
         channels: Number of channels of each image.
         slices: Use the slices of volumes, along their first axis, as items. 2D cases stay as they
             are.
+        only: By case, the items to use, (slices,) or (1,). Other cases are used whole.
         device: Requested device.
         workers: Number of reading threads; None chooses it. During reading at most twice as many
             cases as threads are in memory besides the store.
@@ -68,6 +77,7 @@ class Store:
         classes: int,
         channels: int,
         slices: bool = False,
+        only: Mapping[str, Mask] | None = None,
         device: torch.device | str = "cpu",
         workers: int | None = None,
         folder: Path | None = None,
@@ -78,6 +88,8 @@ class Store:
         if len({case.labelled for case in cases}) > 1:
             raise ValueError("a store is of labelled cases or of unlabelled ones, not of both")
         self.channels = channels
+        self.partial: PartialLabels | None = None
+        self.unsure: dict[str, Mask] = {}
         volumes = Volumes(folder or Path(tempfile.gettempdir()), len(cases))
         ids: list[str] = []
         shapes: list[tuple[int, ...]] = []
@@ -87,16 +99,30 @@ class Store:
                 shape, count = image.data.shape[1:], 1
                 if slices and len(shape) == 3:
                     count, *rest = shape
-                    ids += [f"{case.id} slice {k}" for k in range(count)]
+                    names = [f"{case.id} slice {k}" for k in range(count)]
                     # The label of a volume is already the concatenation of its slices' labels; in
                     # its image the channels come first.
                     image = Compact(np.moveaxis(image.data, 1, 0), image.values)
                     shape = tuple(rest)
                 else:
-                    ids.append(case.id)
-                shapes += [shape] * count
-                tables += [volumes.came] * count  # the slices of a volume share its table
-                volumes.add(image, label)
+                    names = [case.id]
+                used = (only or {}).get(case.id)
+                if label is not None and case.partial is not None:
+                    used = self._searched(case.id, label.reshape(count, -1), case.partial)
+                if used is not None and not used.all():
+                    image, label = _items(image, label, used)
+                    names = [names[index] for index in np.flatnonzero(used)]
+                if names:
+                    ids += names
+                    shapes += [shape] * len(names)
+                    tables += [volumes.came] * len(names)  # slices of a volume share its table
+                    volumes.add(image, label)
+        if not ids:
+            fail(
+                "no training label has a labelled voxel",
+                expected="at least one voxel whose class is known",
+                fix="label a slice, or check the ignore value and [slices] in split.toml",
+            )
         kind = volumes.unify()
         ends = list(accumulate((size for _, size in volumes.values.arrays), initial=0))
         self.ids, self.shapes = tuple(ids), tuple(shapes)
@@ -112,6 +138,13 @@ class Store:
         if fits(self.nbytes, torch.device(device)):
             self.voxels, self.values = self.voxels.to(device), self.values.to(device)
             self.labels = None if self.labels is None else self.labels.to(device)
+
+    def _searched(self, case: str, items: Label, partial: PartialLabels) -> Mask:
+        """Return which items (n, voxels) somebody labelled, and note the unsure ones."""
+        unsure: Mask = np.asarray((items >= partial.lowest).any(1))
+        if unsure.any():
+            self.unsure[case], self.partial = unsure, partial
+        return ~np.asarray((items == IGNORED).all(1))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -146,6 +179,11 @@ class Store:
         return self.labels[self.offsets[position] : self.offsets[position + 1]].view(
             self.shapes[position]
         )
+
+    def classes_at(self, position: int) -> Label:
+        """Return a label on the host, background where the class is not known, uint8 (*S)."""
+        label: Label = self.label(position).cpu().numpy()
+        return label if self.partial is None else self.partial.classes_of(label)
 
     def decode(self, stored: Tensor, position: int, out: Tensor | None = None) -> Tensor:
         """Return a part of a stored image as float32, in the contiguous ``out`` if given."""
@@ -212,6 +250,14 @@ def _read(
             )
         )
     raise_all(problems)
+
+
+def _items(image: Compact, label: Label | None, used: Mask) -> tuple[Compact, Label | None]:
+    """Return the used slices of a volume, whose channels are second. A single item stays."""
+    if len(used) == 1:
+        return image, label
+    part = None if label is None else label[used]
+    return Compact(image.data[used], image.values), part
 
 
 def _read_case(case: Case, classes: int, channels: int) -> Item:

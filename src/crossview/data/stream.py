@@ -15,6 +15,7 @@ from crossview.core.rng import Randomness
 from crossview.core.tensors import Batch
 from crossview.data import crops, slices
 from crossview.data.foreground import Centres
+from crossview.data.labelled_voxels import LabelledVoxels
 from crossview.data.mild import mild_batch, mild_plan
 from crossview.data.sources.source import Augmentation, Sampling
 from crossview.data.store import Store, moved
@@ -75,6 +76,9 @@ class Stream:
         self.labelled_batch, self.unlabelled_batch = labelled_batch, unlabelled_batch
         self.seed = seed
         self.centres = Centres(labelled, foreground_share) if foreground_share else None
+        # A whole slice that is resized always holds some; the store drops those with none.
+        cropped = labelled.partial is not None and sampling != "resize"
+        self.labelled_voxels = LabelledVoxels(labelled) if cropped else None
         self.device = labelled.device if device is None else torch.device(device)
         self.rank, self.ranks = rank, ranks
 
@@ -94,7 +98,8 @@ class Stream:
             without, _ = self._drawn(
                 self._unlabelled(), self.unlabelled_positions(stage, step), randomness, "unlabelled"
             )
-        return Batch(image=image, label=label, unlabelled=without, rng=randomness, show=show)
+        partial = self.labelled.partial
+        return Batch(image, label, without, randomness, show=show, partial=partial)
 
     def labelled_positions(self, stage: int, step: int) -> list[int]:
         """Return where the whole batch's items are in the labelled store."""
@@ -171,6 +176,11 @@ class Stream:
             self._plan(store.shapes[position], generator)
             for position, generator in zip(positions, draws, strict=True)
         ]
+        if self.labelled_voxels is not None and kind == "labelled":
+            plans = [
+                self.labelled_voxels.met(plan, at, randomness.host("labelled voxel", slot))
+                for plan, at, slot in zip(plans, positions, slots, strict=True)
+            ]
         if self.centres is not None and kind == "labelled":
             centred = self._centred(randomness.step)
             plans = [

@@ -27,7 +27,7 @@ from crossview.data.checks.case import read_case
 from crossview.data.preprocess import AS_STORED, Preprocessing
 from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.estimate import recorded
-from crossview.evaluation.metrics import measure, overlap
+from crossview.evaluation.metrics import Mask, Measures, measure, overlap
 from crossview.evaluation.scores import (
     COMBINED,
     OTHER_CLEAN_UP,
@@ -85,7 +85,7 @@ def evaluate(
     started = time.perf_counter()
     if splits.unit == "mm":
         raise_all([_no_spacing(case) for case in cases if case.spacing is None])
-    notes, dimensions = list(header.get("notes", ())), 3
+    notes, dimensions, partly = list(header.get("notes", ())), 3, 0
     scores: list[Future[list[Score]]] = []
     expected: dict[str, float] = {}
     workers = max(1, min(8, (os.cpu_count() or 1) - 1))
@@ -100,6 +100,7 @@ def evaluate(
             scores.append(pool.submit(score_case, item.case, label, labels, splits))
             if len(scores) > 2 * workers:
                 scores[-2 * workers - 1].result()  # few cases wait in memory at a time
+            partly += item.case.partial is not None and item.case.partial.are_in(label)
             if not prediction.finite:
                 notes.append(
                     f"{item.case.id}: the network returned NaN or infinity, so its prediction is "
@@ -109,6 +110,8 @@ def evaluate(
                 on_case(item.case, item.stored, label, prediction, folder)
             if progress is not None:
                 progress(len(scores), len(cases))
+        if partly:
+            notes.append(partly_labelled(partly, len(cases)))
         found = [score for of_case in scores for score in of_case.result()]
         summary = summarise(
             found,
@@ -122,6 +125,14 @@ def evaluate(
             step = header.get("step", 0)
             write_text(folder / EXPECTED, recorded(found, expected, step))
     return summary
+
+
+def partly_labelled(number: int, of: int) -> str:
+    """Return the note on cases in which the class of some voxels is not known."""
+    return (
+        f"{number} of {of} cases {'is' if number == 1 else 'are'} labelled in part: voxels without "
+        "a label are not scored, and surfaces next to them not measured."
+    )
 
 
 def quick_dice(
@@ -139,10 +150,10 @@ def quick_dice(
         {"classes": {"1": float}, "mean": float, "views": {name: {"1": float, "mean": float}}}.
     """
     found: dict[str, list[list[float]]] = {}
-    for _, label, prediction in predicted(predictor, cases, splits, preprocessing):
+    for item, label, prediction in predicted(predictor, cases, splits, preprocessing):
         for view, predicted_label in {COMBINED: prediction.label, **prediction.views}.items():
             dice = [
-                overlap(predicted_label == label_class, label == label_class)[0]
+                overlap(*masks(item.case, label, predicted_label, label_class)[:2])[0]
                 for label_class in range(1, splits.classes)
             ]
             found.setdefault(view, []).append(dice)
@@ -193,6 +204,9 @@ def _read(case: Case, splits: Splits) -> tuple[Image | None, Label | None, list[
             "add a label, or use crossview predict",
         )
         problems.append(Problem(what, case.where, fix=fix))
+    elif read.label is not None and not scored_classes(case, read.label, splits.classes):
+        what, fix = "nobody labelled a voxel of the case", "label some, or use crossview predict"
+        problems.append(Problem(what, case.where, fix=fix))
     return read.image, read.label, problems
 
 
@@ -207,14 +221,30 @@ def score_case(
 ) -> list[Score]:
     """Return the scores of all predictions (*S), by view, of one case with its label (*S)."""
     spacing = case.spacing if splits.unit == "mm" else None
+
+    def measures(predicted_label: Label, label_class: int) -> Measures:
+        prediction, truth, unknown = masks(case, label, predicted_label, label_class)
+        return measure(prediction, truth, spacing, unknown)
+
     return [
-        Score(
-            case.id,
-            case.patient,
-            view,
-            label_class,
-            measure(predicted_label == label_class, label == label_class, spacing),
-        )
+        Score(case.id, case.patient, view, label_class, measures(predicted_label, label_class))
         for view, predicted_label in predictions.items()
-        for label_class in range(1, splits.classes)
+        for label_class in scored_classes(case, label, splits.classes)
     ]
+
+
+def scored_classes(case: Case, label: Label, classes: int) -> list[int]:
+    """Return the foreground classes of which a label says in some voxel if it is of them."""
+    every, partial = range(1, classes), case.partial
+    return [each for each in every if partial is None or not partial.unknown(label, each).all()]
+
+
+def masks(
+    case: Case, label: Label, prediction: Label, label_class: int
+) -> tuple[Mask, Mask, Mask | None]:
+    """Return prediction and truth of a class where it is known, and where it is not, or None."""
+    mine, true = prediction == label_class, label == label_class
+    if case.partial is None or not case.partial.are_in(label):
+        return mine, true, None
+    unknown = case.partial.unknown(label, label_class)
+    return mine & ~unknown, true, unknown

@@ -68,13 +68,20 @@ def overlap(prediction: Mask, truth: Mask) -> tuple[float, float]:
     return 2.0 * common / total, common / (total - common)
 
 
-def measure(prediction: Mask, truth: Mask, spacing: Sequence[float] | None = None) -> Measures:
+def measure(
+    prediction: Mask,
+    truth: Mask,
+    spacing: Sequence[float] | None = None,
+    unknown: Mask | None = None,
+) -> Measures:
     """Return all measures of a predicted mask against the true one.
 
     Args:
         prediction: Mask (*S).
         truth: Mask (*S).
         spacing: Voxel sides in array order. Without it, distances count voxels.
+        unknown: Voxels (*S) without a truth, which are in neither mask; None: none. A mask has no
+            surface towards them.
 
     Raises:
         ValueError: If the shapes differ or the spacing does not fit.
@@ -86,14 +93,21 @@ def measure(prediction: Mask, truth: Mask, spacing: Sequence[float] | None = Non
     if sides.shape != (truth.ndim,) or not (np.isfinite(sides) & (sides > 0)).all():
         raise ValueError(f"spacing {spacing!r} must be {truth.ndim} positive numbers")
     diagonal = float(np.linalg.norm(sides * truth.shape))
+    if unknown is not None:
+        prediction, truth = prediction & ~unknown, truth & ~unknown
     dice, jaccard = overlap(prediction, truth)
     empty = kind_of_empty(bool(prediction.any()), bool(truth.any()))
     if empty:
         return Measures(dice, jaccard, math.nan, math.nan, math.nan, diagonal, empty)
 
-    box = bounding_box(prediction | truth)
-    of_prediction = points(surface(prediction[box]), sides)
-    of_truth = points(surface(truth[box]), sides)
+    if unknown is None:
+        box = bounding_box(prediction | truth)
+        surfaces = [surface(mask[box]) for mask in (prediction, truth)]
+    else:
+        surfaces = [surface(mask | unknown) & mask for mask in (prediction, truth)]
+    of_prediction, of_truth = (points(each, sides) for each in surfaces)
+    if not (len(of_prediction) and len(of_truth)):  # unknown voxels all around
+        return Measures(dice, jaccard, math.nan, math.nan, math.nan, diagonal)
     forth = distances(of_prediction, of_truth)
     pooled = np.concatenate([forth, distances(of_truth, of_prediction)])
     return Measures(

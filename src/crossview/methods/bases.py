@@ -11,6 +11,7 @@ from torch import Tensor
 from crossview.core.tensors import Batch
 from crossview.methods.blocks.health import mean_dice
 from crossview.methods.blocks.losses import softmax
+from crossview.methods.blocks.partial import known
 from crossview.methods.blocks.teacher import average, sigmoid_ramp, teacher_of
 from crossview.methods.method import BuildNetwork, Method, MethodOptions, Stage
 
@@ -105,6 +106,7 @@ class StudentTeacher(Method):
 
     peers = False
     recordable = True
+    partial_labels = True
     options: TeacherOptions
 
     def __init__(self, options: TeacherOptions, build_network: BuildNetwork) -> None:
@@ -125,8 +127,8 @@ class StudentTeacher(Method):
             taught = self.teacher(batch.image).logits
         self.teacher.train(self.training)
         return {
-            "student labelled Dice": mean_dice(logits, batch.label),
-            "teacher labelled Dice": mean_dice(taught, batch.label),
+            f"{name} labelled Dice": mean_dice(*known(each, batch.label, batch.partial))
+            for name, each in (("student", logits), ("teacher", taught))
         }
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:

@@ -33,6 +33,7 @@ from crossview.methods.bases import StudentTeacher, TeacherOptions, TwoStageOpti
 from crossview.methods.blocks.health import foreground_share, mean_dice
 from crossview.methods.blocks.losses import cross_entropy_batch_dice, cross_entropy_dice
 from crossview.methods.blocks.mixing import halves, mix, random_box
+from crossview.methods.blocks.partial import known
 from crossview.methods.blocks.pseudo_labels import clean_async, decide
 from crossview.methods.method import Stage, Terms
 
@@ -138,12 +139,13 @@ class BCP(StudentTeacher):
                 f"{where} mix label": torch.where(region > 0, label, p),
             },
             lambda: {
-                f"student Dice, {where}": mean_dice(logits, label, region),
+                f"student Dice, {where}": mean_dice(*known(logits, label, batch.partial, region)),
                 f"teacher pseudo-label share, {where}": foreground_share(p),
             },
         )
         taught = self.supervised(logits, p, 1 - region)
-        return self.supervised(logits, label, region) + self.options.unlabelled_weight * taught
+        labelled = self.supervised(*known(logits, label, batch.partial, region))
+        return labelled + self.options.unlabelled_weight * taught
 
     def pretrain_loss(self, batch: Batch, mixed: Tensor, label: Tensor, outside: Tensor) -> Tensor:
         """Return L_sup of mixed labelled images, over the whole mix or summed over both regions."""
@@ -151,13 +153,15 @@ class BCP(StudentTeacher):
         self.note(
             batch,
             lambda: {"labelled mix": mixed, "labelled mix label": label},
-            lambda: {"student labelled Dice": mean_dice(logits, label)},
+            lambda: {"student labelled Dice": mean_dice(*known(logits, label, batch.partial))},
         )
         if self.options.pretrain_regions:
-            return self.supervised(logits, label, outside) + self.supervised(
-                logits, label, 1 - outside
+            outer, inner = (
+                self.supervised(*known(logits, label, batch.partial, region))
+                for region in (outside, 1 - outside)
             )
-        return self.supervised(logits, label)
+            return outer + inner
+        return self.supervised(*known(logits, label, batch.partial))
 
     def supervised(self, logits: Tensor, label: Tensor, region: Tensor | None = None) -> Tensor:
         """Return L_sup(z, y; R) with the recipe's form of Dice."""

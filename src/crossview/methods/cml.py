@@ -30,11 +30,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from crossview.core.partial import PartialLabels
 from crossview.core.tensors import Batch, Output
 from crossview.methods.bases import TwoStageOptions
 from crossview.methods.blocks.health import foreground_share, mean_dice
 from crossview.methods.blocks.losses import cross_entropy_dice, feature_discrepancy
 from crossview.methods.blocks.mixing import halves, mix, random_box
+from crossview.methods.blocks.partial import known
 from crossview.methods.blocks.pseudo_labels import clean_async, decide
 from crossview.methods.method import BuildNetwork, Method, Stage, Terms
 
@@ -68,6 +70,7 @@ class CML(Method):
 
     Options = CMLOptions
     recordable = True
+    partial_labels = True
     options: CMLOptions
 
     @classmethod
@@ -121,11 +124,12 @@ class CML(Method):
             batch,
             lambda: {"labelled mix": mixed, "labelled mix label": label},
             lambda: {
-                f"view{i} labelled Dice": mean_dice(output.logits, label)
+                f"view{i} labelled Dice": mean_dice(*known(output.logits, label, batch.partial))
                 for i, output in enumerate(outputs, 1)
             },
         )
-        return self.terms(outputs, (label, label), self.options.labelled_weight, "labelled")
+        weight = self.options.labelled_weight
+        return self.terms(outputs, (label, label), weight, "labelled", batch.partial)
 
     def unlabelled_terms(self, batch: Batch, image: Tensor, pseudo_labels: list[Tensor]) -> Terms:
         """Return w_u L_u and w_d D_u of the unmixed unlabelled images.
@@ -161,12 +165,13 @@ class CML(Method):
         targets: tuple[Tensor, Tensor],
         weight: float,
         name: str,
+        partial: PartialLabels | None = None,
     ) -> Terms:
         """Return w (L_sup(z_1, T_1) + L_sup(z_2, T_2)) and w_d D."""
         first, second = outputs
-        supervised = cross_entropy_dice(first.logits, targets[0]) + cross_entropy_dice(
-            second.logits, targets[1]
-        )
+        supervised = cross_entropy_dice(
+            *known(first.logits, targets[0], partial)
+        ) + cross_entropy_dice(*known(second.logits, targets[1], partial))
         f, g = first.bottleneck, second.bottleneck
         discrepancy = feature_discrepancy(f, g) + feature_discrepancy(g, f)
         return {

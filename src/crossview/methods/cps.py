@@ -28,6 +28,7 @@ from crossview.methods.bases import ConsistencyOptions, both_images
 from crossview.methods.blocks.health import foreground_share, mean_dice
 from crossview.methods.blocks.losses import cross_entropy, cross_entropy_batch_dice, softmax
 from crossview.methods.blocks.mixing import Box, halves, mix, random_box
+from crossview.methods.blocks.partial import known
 from crossview.methods.method import BuildNetwork, Method, Stage, Terms
 
 
@@ -56,6 +57,7 @@ class CPS(Method):
 
     Options = CPSOptions
     recordable = True
+    partial_labels = True
     options: CPSOptions
 
     def __init__(self, options: CPSOptions, build_network: BuildNetwork) -> None:
@@ -88,17 +90,21 @@ class CPS(Method):
                 | ({} if box is None else {"unlabelled mix": image})
             ),
             lambda: {
-                "network1 labelled Dice": mean_dice(z1[0], batch.label),
+                "network1 labelled Dice": mean_dice(*known(z1[0], batch.label, batch.partial)),
                 "network1 pseudo-label share": foreground_share(h1),
-                "network2 labelled Dice": mean_dice(z2[0], batch.label),
+                "network2 labelled Dice": mean_dice(*known(z2[0], batch.label, batch.partial)),
                 "network2 pseudo-label share": foreground_share(h2),
             },
         )
         weight = self.options.weight(step)
         return {
-            "network1 labelled": cross_entropy_batch_dice(z1[0], batch.label),
+            "network1 labelled": cross_entropy_batch_dice(
+                *known(z1[0], batch.label, batch.partial)
+            ),
             "network1 unlabelled": weight * cross_entropy(z1[1], h2),
-            "network2 labelled": cross_entropy_batch_dice(z2[0], batch.label),
+            "network2 labelled": cross_entropy_batch_dice(
+                *known(z2[0], batch.label, batch.partial)
+            ),
             "network2 unlabelled": weight * cross_entropy(z2[1], h1),
         }
 

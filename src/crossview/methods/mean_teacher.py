@@ -22,6 +22,7 @@ from crossview.core.tensors import Batch
 from crossview.methods.bases import ConsistencyOptions, StudentTeacher, TeacherOptions, both_images
 from crossview.methods.blocks.health import foreground_share
 from crossview.methods.blocks.losses import cross_entropy_batch_dice, softmax
+from crossview.methods.blocks.partial import known
 from crossview.methods.blocks.teacher import noisy, warmed_up
 from crossview.methods.method import Stage, Terms
 
@@ -66,7 +67,7 @@ class MeanTeacher(StudentTeacher):
         )
         consistency = (softmax(unlabelled) - target).square().mean()
         return {
-            "labelled": cross_entropy_batch_dice(labelled, batch.label),
+            "labelled": cross_entropy_batch_dice(*known(labelled, batch.label, batch.partial)),
             "consistency": self.options.weight(step) * consistency,
         }
 

@@ -107,6 +107,12 @@ class Method(nn.Module):
     through the same outputs.
     """
 
+    partial_labels: ClassVar[bool] = False
+    """True if ``loss`` allows for voxels whose class is not known (``batch.partial``).
+
+    See :func:`crossview.methods.blocks.partial.known`.
+    """
+
     @classmethod
     def separable(cls, options: Any) -> bool:
         """True if several processes can share a batch.

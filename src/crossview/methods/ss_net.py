@@ -45,6 +45,7 @@ from crossview.methods.blocks.losses import (
     pooled_dice_loss,
     softmax,
 )
+from crossview.methods.blocks.partial import known
 from crossview.methods.method import BuildNetwork, Method, Stage, Terms
 
 WIDTH = 32
@@ -120,6 +121,7 @@ class SSNet(Method):
     """One network, heads on its features, and a memory; one stage."""
 
     Options = SSNetOptions
+    partial_labels = True
     options: SSNetOptions
 
     def __init__(self, options: SSNetOptions, build_network: BuildNetwork) -> None:
@@ -149,12 +151,13 @@ class SSNet(Method):
         output = self.network(image)
         label = torch.cat([batch.label, output.logits.detach()[len(x) :].argmax(1)])
         contrast = self.separation(output, label, len(x), batch)
-        supervised = self.supervised(output.logits[: len(x)], batch.label)
+        labelled = known(output.logits[: len(x)], batch.label, batch.partial)
+        supervised = self.supervised(*labelled)
         self.note(
             batch,
             lambda: {"unlabelled prediction": label[len(x) :]},
             lambda: {
-                "labelled Dice": mean_dice(output.logits[: len(x)], batch.label),
+                "labelled Dice": mean_dice(*labelled),
                 "memory fill": self.memory.fill(),
                 "unlabelled foreground share": foreground_share(label[len(x) :]),
             },
@@ -164,13 +167,22 @@ class SSNet(Method):
             "contrast": weight * self.options.contrast_weight * contrast,
         }
 
-    def supervised(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return L_s. The pooled Dice (LA) covers the foreground alone."""
+    def supervised(self, logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return L_s. The pooled Dice (LA) covers the foreground alone.
+
+        weight: 1 for voxels that count, else 0, (B, *S); None: all count.
+        """
         p = softmax(logits)
         truth = torch.stack([label == index for index in range(logits.shape[1])], 1).to(p.dtype)
+        if weight is not None:
+            p, truth = (each * weight.unsqueeze(1) for each in (p, truth))
         first = 1 if self.options.dice == "pooled" else 0
         dice = self.divergence(p[:, first:], truth[:, first:])
-        return (cross_entropy(logits, label) + dice) / 2 if self.options.cross_entropy else dice
+        return (
+            (cross_entropy(logits, label, weight) + dice) / 2
+            if self.options.cross_entropy
+            else dice
+        )
 
     def smoothness(self, image: Tensor, batch: Batch) -> Tensor:
         """Return L_v.

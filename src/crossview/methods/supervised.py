@@ -12,6 +12,7 @@ from torch import Tensor
 
 from crossview.core.tensors import Batch
 from crossview.methods.blocks.losses import cross_entropy_dice
+from crossview.methods.blocks.partial import known
 from crossview.methods.method import BuildNetwork, Method, MethodOptions, Stage, Terms
 
 
@@ -26,6 +27,7 @@ class Supervised(Method):
 
     Options = SupervisedOptions
     recordable = True
+    partial_labels = True
     options: SupervisedOptions
 
     @classmethod
@@ -43,7 +45,7 @@ class Supervised(Method):
     def loss(self, batch: Batch, stage: Stage, step: int) -> Terms:
         logits = self.network(batch.image).logits
         self.note(batch, lambda: {"prediction": logits.detach().argmax(1)})
-        return {"labelled": cross_entropy_dice(logits, batch.label)}
+        return {"labelled": cross_entropy_dice(*known(logits, batch.label, batch.partial))}
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
         return {"network": self.network(image).logits}

@@ -31,6 +31,7 @@ from crossview.methods.bases import ConsistencyOptions, StudentTeacher, TeacherO
 from crossview.methods.blocks.health import foreground_share
 from crossview.methods.blocks.losses import cross_entropy_batch_dice, softmax
 from crossview.methods.blocks.mixing import halves
+from crossview.methods.blocks.partial import known
 from crossview.methods.blocks.teacher import entropy, noisy, sigmoid_ramp, warmed_up
 from crossview.methods.method import Stage, Terms
 
@@ -68,7 +69,8 @@ class UAMT(StudentTeacher):
         images = torch.cat([x, u])
         logits = self.student(images).logits
         supervised = cross_entropy_batch_dice(
-            logits[: len(x)], batch.label, background=self.options.dice_of_background
+            *known(logits[: len(x)], batch.label, batch.partial),
+            background=self.options.dice_of_background,
         )
         compared = images if self.options.consistency_on == "all" else u
         target, uncertainty = self.teach(compared, batch)

@@ -29,6 +29,7 @@ from crossview.core.tensors import Batch
 from crossview.methods.bases import ConsistencyOptions, both_images
 from crossview.methods.blocks.health import foreground_share, mean_dice
 from crossview.methods.blocks.losses import cross_entropy_batch_dice, log_softmax
+from crossview.methods.blocks.partial import known
 from crossview.methods.method import BuildNetwork, Method, Stage, Terms
 
 
@@ -51,6 +52,7 @@ class URPC(Method):
     """One network with auxiliary heads, one stage."""
 
     Options = URPCOptions
+    partial_labels = True
     options: URPCOptions
 
     def __init__(self, options: URPCOptions, build_network: BuildNetwork) -> None:
@@ -62,7 +64,10 @@ class URPC(Method):
         output = self.network(torch.cat([x, u]))
         scales = [logits.split([len(x), len(u)]) for logits in (output.logits, *output.scales)]
         supervised = torch.stack(
-            [cross_entropy_batch_dice(labelled, batch.label) for labelled, _ in scales]
+            [
+                cross_entropy_batch_dice(*known(labelled, batch.label, batch.partial))
+                for labelled, _ in scales
+            ]
         ).mean()
         consistency, disagreement = rectified_consistency(
             [unlabelled for _, unlabelled in scales], self.options.detach_mean
@@ -76,7 +81,9 @@ class URPC(Method):
             },
             lambda: {
                 **{
-                    f"scale {k} labelled Dice": mean_dice(labelled, batch.label)
+                    f"scale {k} labelled Dice": mean_dice(
+                        *known(labelled, batch.label, batch.partial)
+                    )
                     for k, (labelled, _) in enumerate(scales)
                 },
                 **{f"scale {k} disagreement": v.mean() for k, v in enumerate(disagreement)},

@@ -22,6 +22,7 @@ from crossview.data.checks.grid import on_grid
 from crossview.data.checks.rules import check_set
 from crossview.data.io.label_map import written_values
 from crossview.data.sources import folder
+from crossview.data.sources.folder_cases import find_cases
 from crossview.recipe.layers import STEP_KEYS, Layers, Tables, layers, merged
 from crossview.recipe.plan import CPU, GPU, Choice, Needs, Plan
 from crossview.recipe.reasons import OURS
@@ -122,7 +123,7 @@ def _fingerprint(
     """Read and check every training scan. Raise UserError with the problems of the data."""
     values = recipe.data.model_dump()["label_values"]
     colour, overlap = own.get("data", {}).get("colour"), recipe.data.model_dump()["overlap"]
-    cases = folder.find_cases(data, label_values=values, colour=colour, overlap=overlap)
+    cases = find_cases(data, label_values=values, colour=colour, overlap=overlap)
     chosen = {"nifti_axes": (0, 1, 2), "colour": cases.colour}
     options = folder.Options(**{**recipe.data.model_dump(), **chosen})
     splits = sources.find_splits(options, data)
@@ -140,8 +141,14 @@ def _fingerprint(
 
 def unlabelled_problems(recipe: Recipe, splits: Splits) -> list[Problem]:
     """Return a problem if the method trains on unlabelled cases and none exist."""
-    if splits.unlabelled or not recipe.uses_unlabelled:
+    partly = any(case.partial for case in splits.labelled)  # unlabelled voxels may suffice
+    if splits.unlabelled or partly or not recipe.uses_unlabelled:
         return []
+    return no_unlabelled(recipe, splits)
+
+
+def no_unlabelled(recipe: Recipe, splits: Splits) -> list[Problem]:
+    """Return the problem of a data set without unlabelled cases."""
     return [
         Problem(
             f"{recipe.method.name} needs unlabelled cases",

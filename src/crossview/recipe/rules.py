@@ -90,8 +90,7 @@ class _Planner:
         patch = self.patch(shapes, flat)
         self.foreground(shapes, order, patch)
         self.intensities()
-        labelled = shapes[: scans.labelled]
-        self.batches(sum(shape[0] for shape in labelled) if stacks else scans.labelled, flat)
+        self.batches(self.labelled_items(shapes, order[0] if stacks else None), flat)
         seams = f"a quarter gives smoother seams but takes {2 ** len(patch)} times as long"
         self.choose("inference.stride", [side // 2 for side in patch], f"half the patch; {seams}")
         self.clean_up(stacks)
@@ -211,6 +210,19 @@ class _Planner:
         else:
             self.choose("data.augmentation", "none", "mild needs data.sampling = crop")
 
+    def labelled_items(self, shapes: Sequence[tuple[int, ...]], axis: int | None) -> int:
+        """Return the number of scans, or of slices along an axis, in which a voxel is labelled.
+
+        axis: as scans are stored; None for scans.
+        """
+        labelled = shapes[: self.scans.labelled]
+        searched = self.scans.searched or ((1.0,) * self.scans.axes,) * len(labelled)
+        if axis is None:
+            return sum(any(share) for share in searched)
+        return sum(
+            round(shape[0] * share[axis]) for shape, share in zip(labelled, searched, strict=True)
+        )
+
     def batches(self, items: int, flat: bool) -> None:
         """Choose the batch: as many labelled items as device and data allow, as many unlabelled."""
         most = self.budget.flat_batch if flat else self.budget.batch
@@ -232,10 +244,12 @@ class _Planner:
     def clean_up(self, stacks: bool) -> None:
         """Choose if only the largest component of a class is kept. stacks: of 2D predictions."""
         share, value = min(
-            ((share, value) for value, share in self.scans.pieces.items()), default=(1.0, 0)
+            ((share, value) for value, share in self.scans.pieces.items()), default=(0.0, 0)
         )
         loose = share < ONE_PIECE
-        if loose:
+        if not self.scans.pieces:
+            reason = "no scan is labelled whole, so the number of components is not known"
+        elif loose:
             reason = (
                 f"in a labelled case the largest component of class {value} has "
                 f"{share:.0%} of its voxels, so all components are kept"

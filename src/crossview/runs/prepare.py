@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -20,10 +20,10 @@ from crossview.data.case import Case, Splits
 from crossview.data.checks.case import read_case
 from crossview.data.contents import Contents
 from crossview.data.preprocess import AS_STORED, Preprocessing
-from crossview.data.store import Store
+from crossview.data.store import Mask, Store
 from crossview.data.stream import Stream
 from crossview.methods import METHODS, find
-from crossview.recipe.planned import unlabelled_problems
+from crossview.recipe.planned import no_unlabelled, unlabelled_problems
 from crossview.recipe.resolve import Recipe
 from crossview.training.distributed import ALONE, World
 
@@ -75,17 +75,19 @@ def prepare(
     raise_all(sharing_problems(recipe, world))
     options, device = recipe.training, world.device(recipe.training.device)
     splits = find_splits(recipe, data)
-    raise_all([problem for check in CHECKS for problem in check(recipe, splits)])
+    problems = [problem for check in CHECKS for problem in check(recipe, splits)]
+    raise_all([*problems, *partial_problems(recipe, splits, world)])
     unlabelled = splits.unlabelled if recipe.uses_unlabelled else ()
-    total = len(splits.labelled) + len(unlabelled)
     preprocessing, contents = preprocessing_of(recipe, splits), Contents()
 
-    def store(cases: Sequence[Case], before: int) -> Store:
+    def store(cases: Sequence[Case], before: int, only: Mapping[str, Mask] | None = None) -> Store:
+        total = len(splits.labelled) + len(unlabelled)
         return Store(
             [preprocessing.case(contents.watched(case)) for case in cases],
             classes=splits.classes,
             channels=splits.channels,
             slices=splits.raw and len(recipe.data.patch) == 2,
+            only=only,
             device=device,
             # Raw scans can be large, and preprocessing takes three times their size: few at once.
             workers=min(4, os.cpu_count() or 1) if splits.raw else None,
@@ -93,9 +95,15 @@ def prepare(
             progress=progress and (lambda done, _: progress(before + done, total)),
         )
 
+    labelled = store(splits.labelled, 0)
+    if recipe.uses_unlabelled:
+        # A voxel that nobody labelled is an unlabelled one, whatever is labelled around it.
+        unsure = [case for case in splits.labelled if case.id in labelled.unsure]
+        unlabelled = (*unlabelled, *(case.without_label() for case in unsure))
+        raise_all([] if unlabelled else no_unlabelled(recipe, splits))
     stream = Stream(
-        store(splits.labelled, 0),
-        store(unlabelled, len(splits.labelled)) if unlabelled else None,
+        labelled,
+        store(unlabelled, len(splits.labelled), labelled.unsure) if unlabelled else None,
         patch=recipe.data.patch,
         sampling=recipe.data.sampling,
         augmentation=recipe.data.augmentation,
@@ -136,6 +144,25 @@ def sharing_problems(recipe: Recipe, world: World) -> list[Problem]:
         for key, size in sizes.items()
         if size % (2 * world.size)
     ]
+
+
+def partial_problems(recipe: Recipe, splits: Splits, world: World) -> list[Problem]:
+    """Return why partial labels can't be trained on with this recipe."""
+    if not any(case.partial for case in splits.labelled):
+        return []
+    problems = []
+    name = recipe.method.name
+    if not find(name).partial_labels:
+        what = f"{name} cannot be trained on partial labels"
+        found, fix = "an ignore value or [slices] in the data", "label these scans whole"
+        fix += ", or set partial_labels in the method's class and leave such voxels out of its loss"
+        problems.append(Problem(what, "[method]", found, fix=fix))
+    if world.size > 1:
+        what = "several processes cannot share a batch of partial labels"
+        found, fix = f"{world.size} processes", "train in one process"
+        reason = "one process: the loss is a mean over the labelled voxels of the whole batch"
+        problems.append(Problem(what, "[training]", found, reason, fix))
+    return problems
 
 
 def selection_problems(recipe: Recipe, splits: Splits) -> list[Problem]:

@@ -103,7 +103,7 @@ def suggest(
         for item, prediction in predicted(splits.unlabelled)
     ]
     labelled = [
-        (case.id, describe(case.read_image(), case.read_label()))
+        (case.id, describe(case.read_image(), case.classes_of(case.read_label())))
         for case in splits.labelled
         if case.read_label
     ]

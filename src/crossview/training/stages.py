@@ -15,6 +15,7 @@ import torch
 
 from crossview.core.tensors import Batch
 from crossview.data.stream import Stream
+from crossview.methods.blocks.partial import known
 from crossview.methods.method import Method, Stage
 from crossview.training.checkpoint import Position
 from crossview.training.distributed import World
@@ -74,7 +75,7 @@ def learned(method: Method, batches: Iterable[Batch], world: World) -> Learned:
     with torch.no_grad():
         for batch in batches:
             for name, logits in method.learners(batch.image).items():
-                voxels = _voxels(logits, batch.label)
+                voxels = _voxels(*known(logits, batch.label, batch.partial))
                 sums[name] = sums[name] + voxels if name in sums else voxels
     method.train(training)
     rows = {
@@ -91,9 +92,14 @@ def learned(method: Method, batches: Iterable[Batch], world: World) -> Learned:
     return dice
 
 
-def _voxels(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    """Return the voxels of each foreground class: shared, predicted and true, (K-1, 3)."""
+def _voxels(logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Return the voxels of each foreground class: shared, predicted and true, (K-1, 3).
+
+    weight: 0 for voxels that do not count, (B, *S); None: all count.
+    """
     predicted, classes = logits.argmax(1), range(1, logits.shape[1])
+    if weight is not None:
+        predicted = predicted.where(weight > 0, 0)
     pairs = [(predicted == index, label == index) for index in classes]
     return torch.stack(
         [torch.stack([(mine & true).sum(), mine.sum(), true.sum()]) for mine, true in pairs]

@@ -10,7 +10,7 @@ import SimpleITK
 from tests.helpers.dicom import OBLIQUE, PATIENT, read_header, write_enhanced, write_series
 
 from crossview.core.errors import UserError
-from crossview.data.io.dicom_seg import read, write
+from crossview.data.io.dicom_seg import names, read, write
 
 SHAPE = (7, 6, 5)
 STORED = np.random.default_rng(1).integers(0, 4000, SHAPE).astype(np.uint16)
@@ -104,8 +104,9 @@ def test_a_seg_comes_back_as_a_label_on_the_scan_s_grid(tmp_path, series):
     for number, values in enumerate((label(), label(0, 5), label(3, 5), np.zeros_like(label()))):
         path = tmp_path / f"{number}.dcm"
         write(path, values, series, NAMES, COLOURS)
-        names, found = read(path, series)
-        assert names == ("liver", "Tumor, größer")
+        assert names(path) == ("liver", "Tumor, größer")
+        named, (found,) = read(path, series)
+        assert named == names(path)
         np.testing.assert_array_equal(found, as_numbers(values))
 
 
@@ -114,14 +115,14 @@ def test_a_seg_fits_the_same_scan_as_nifti_in_any_storage(tmp_path, series):
     turned = OBLIQUE[:, [2, 0, 1, 3]] @ np.diag([1, -1, 1, 1])
     turned[:3, 3] += OBLIQUE[:3, 0] * (SHAPE[0] - 1)
     scan = replace(series, shape=(5, 7, 6), affine=turned, native=None)
-    _, found = read(tmp_path / "l.dcm", scan)
+    _, (found,) = read(tmp_path / "l.dcm", scan)
     np.testing.assert_array_equal(found, as_numbers(label()).transpose(2, 0, 1)[:, ::-1])
 
 
 def test_frames_of_an_enhanced_source_are_named(tmp_path):
     series = read_header(write_enhanced(tmp_path / "e.dcm", STORED, [2, 0, 4, 1, 3]))
     write(tmp_path / "l.dcm", label(), series, NAMES, COLOURS)
-    _, found = read(tmp_path / "l.dcm", series)
+    _, (found,) = read(tmp_path / "l.dcm", series)
     np.testing.assert_array_equal(found, as_numbers(label()))
     frames = pydicom.dcmread(tmp_path / "l.dcm").PerFrameFunctionalGroupsSequence
     assert len(frames) == 5
@@ -141,7 +142,7 @@ def test_an_anonymised_source_has_an_anonymous_seg(tmp_path):
     series = read_header(write_series(tmp_path / "s", STORED, change=anonymous))
     write(tmp_path / "l.dcm", label(), series, NAMES, COLOURS)
     assert str(pydicom.dcmread(tmp_path / "l.dcm").PatientName) == ""
-    np.testing.assert_array_equal(read(tmp_path / "l.dcm", series)[1], as_numbers(label()))
+    np.testing.assert_array_equal(read(tmp_path / "l.dcm", series)[1][0], as_numbers(label()))
 
 
 def test_without_a_frame_of_reference_no_seg_is_written(tmp_path):
@@ -176,25 +177,24 @@ def test_a_seg_of_another_scan_is_refused(tmp_path, series, of_scan, what):
         read(tmp_path / "l.dcm", scan)
 
 
-def test_names_that_repeat_and_voxels_of_two_segments_are_refused(tmp_path, series):
-    write(tmp_path / "l.dcm", label(), series, {1: "liver", 5: "liver"}, COLOURS)
-    with pytest.raises(UserError, match="two segments have the same name"):
-        read(tmp_path / "l.dcm", series)
+def test_segments_that_overlap_come_in_layers(tmp_path, series):
     write(tmp_path / "o.dcm", label(), series, NAMES, COLOURS)
     dataset = pydicom.dcmread(tmp_path / "o.dcm")
     frames = np.unpackbits(np.frombuffer(dataset.PixelData, np.uint8), bitorder="little")
     frames = frames[: 5 * 42].reshape(5, 42)
-    frames[3] = frames[0]
+    frames[3:] = frames[0]  # the liver's shape, which is the same in each slice
     packed = np.packbits(frames.ravel(), bitorder="little").tobytes()
     dataset.PixelData = packed + b"\0" * (len(packed) % 2)
     dataset.save_as(tmp_path / "o.dcm")
-    with pytest.raises(UserError, match="segments of the label overlap"):
-        read(tmp_path / "o.dcm", series)
+    _, (liver, tumour) = read(tmp_path / "o.dcm", series)
+    np.testing.assert_array_equal(liver, label() == 1)
+    np.testing.assert_array_equal(tumour, (label(1, 3) == 1) * 2)
 
 
 def test_what_is_no_seg_is_refused(tmp_path, series):
-    with pytest.raises(UserError, match="the label is not one DICOM SEG"):
-        read(tmp_path / "s", series)
+    for reader in (names, lambda path: read(path, series)):
+        with pytest.raises(UserError, match="the label is not one DICOM SEG"):
+            reader(tmp_path / "s")
     (tmp_path / "cut.dcm").write_bytes((tmp_path / "s" / "000.dcm").read_bytes()[:300])
     with pytest.raises(UserError):
         read(tmp_path / "cut.dcm", series)

@@ -64,8 +64,15 @@ def test_values_that_are_no_class_numbers_are_values_of_classes(tmp_path, labels
     [{"background": 0, "Ignore": 3}, {"background": 0, " IGNORE": 3}, {"0": "bg", "3": "ignore"}],
 )
 def test_ignore_is_known_in_any_spelling(tmp_path, labels):
-    _, problems = read(tmp_path, {"labels": labels})
-    assert problems.count("an 'ignore' label is not supported") == 1
+    found, problems = read(tmp_path, {"labels": labels})
+    assert not problems
+    assert found.ignore == 3
+    assert len(found.class_names) == 1
+
+
+def test_ignore_does_not_make_class_numbers_values(tmp_path):
+    found, _ = read(tmp_path, {"labels": {"background": 0, "organ": 1, "ignore": 255}})
+    assert (found.label_values, found.class_names) == ((), ("background", "organ"))
 
 
 def test_regions_are_refused_by_name(tmp_path):
@@ -92,7 +99,7 @@ def test_no_file_tells_nothing(tmp_path):
         ({"labels": {"a": "9" * 5000}}, "an entry that can't be read"),
         ({"labels": {"a": -1}}, "an entry that can't be read"),
         ({"labels": {"a": 1, "b": 1}}, "names a number twice"),
-        ({"labels": {"background": 0, "ignore": 3}}, "'ignore' label is not supported"),
+        ({"labels": {"background": 0, "ignore": "x"}}, "an entry that can't be read"),
         ({"training": [{"image": "../x.nii", "label": "labelsTr/x.nii"}]}, "'../x.nii'"),
         ({"test": ["/etc/passwd"]}, "'/etc/passwd'"),
         ({"test": ["imagesTs/../../x.nii"]}, "points outside"),

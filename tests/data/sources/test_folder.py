@@ -20,6 +20,7 @@ from tests.helpers.made_folder import (
 from crossview.core.errors import UserError
 from crossview.data import sources
 from crossview.data.sources import folder
+from crossview.data.sources.folder_cases import find_cases
 
 
 def options(**keys) -> folder.Options:
@@ -108,7 +109,7 @@ def test_the_decathlon_and_nnunet_layouts(tmp_path, channel):
             {"channel_names": {"0": "T1"}, "labels": {"background": 0, "left": 1, "right": 2}}
         )
     )
-    found = folder.find_cases(root)
+    found = find_cases(root)
     assert ids(found.labelled) == ["case00", "case01", "case02"]
     assert ids(found.unlabelled) == ["case03", "case04"]
     assert ids(found.test) == ["case11"]
@@ -140,7 +141,7 @@ def test_channels_in_the_fourth_axis(tmp_path):
             root / "imagesTr" / f"case{number:02d}.nii.gz",
             np.stack([image, image + 1, image + 2], axis=-1),
         )
-    found = folder.find_cases(root)
+    found = find_cases(root)
     assert found.channels == 3
     assert found.labelled[0].read_image().shape == (3, 7, 6, 5)
     np.testing.assert_array_equal(found.labelled[0].read_image()[2], scan(0)[0] + 2)
@@ -153,7 +154,7 @@ def test_numbers_in_names_are_channels_only_where_labels_lack_them(tmp_path):
         write_nifti(root / "images" / f"patient_{number:04d}.nii.gz", image)
         if number < 3:
             write_nifti(root / "labels" / f"patient_{number:04d}.nii.gz", label)
-    found = folder.find_cases(root)
+    found = find_cases(root)
     assert ids(found.labelled) == ["patient_0000", "patient_0001", "patient_0002"]
     assert found.channels == 1
 
@@ -170,7 +171,7 @@ def test_pictures_and_masks(tmp_path):
                 255 * random.integers(0, 2, (6, 9), np.uint8),
             )
     (tmp_path / "dataset.json").write_text('{"channel_names": {"0": "photograph"}}')
-    assert folder.find_cases(tmp_path).channel_names is None
+    assert find_cases(tmp_path).channel_names is None
     found = folder.splits(tmp_path, options(patch=(4, 4), classes=2))
     assert (found.channels, found.unit) == (3, "voxel")
     case = found.labelled[0]
@@ -192,7 +193,7 @@ def test_every_orientation_gives_the_same_case(tmp_path_factory, axes, order, fl
     for name, array in (("images", image), ("labels", label)):
         stored = nib.Nifti1Image(array, AFFINE).as_reoriented(as_stored)
         nib.save(stored, root / name / "case00.nii.gz")
-    turned = folder.find_cases(root, order).labelled[0]
+    turned = find_cases(root, order).labelled[0]
     np.testing.assert_array_equal(turned.read_image()[0], image.transpose(order))
     np.testing.assert_array_equal(turned.read_label(), label.transpose(order))
     assert turned.spacing == tuple(np.diag(AFFINE)[list(order)])
@@ -214,7 +215,7 @@ def test_linked_scans_and_hidden_files(plain, tmp_path):
 
 def test_a_damaged_file_does_not_hide_the_others(plain):
     (plain / "images/case06.nii.gz").write_bytes(b"no gzip")
-    cases = folder.find_cases(plain)
+    cases = find_cases(plain)
     assert ids(cases.unlabelled) == ["case04", "case05", "case06"]
     with pytest.raises(UserError, match=r"case06\.nii\.gz"):
         cases.unlabelled[-1].read_image()
@@ -227,10 +228,10 @@ def test_split_file_names_the_roles(plain):
     assert ids(found.validation) == ["case00"]
     assert ids(found.unlabelled) == ["case04", "case05", "case06", "case02"]
     assert found.unlabelled[-1].read_label is None
-    cases = folder.find_cases(plain)
+    cases = find_cases(plain)
     assert ids(cases.hidden) == ["case02"]
     (plain / "split.toml").write_text('test = ["case03"]\nunlabelled = ["case0[45]"]\n')
-    cases = folder.find_cases(plain)
+    cases = find_cases(plain)
     assert (ids(cases.labelled), ids(cases.test)) == (["case00", "case01", "case02"], ["case03"])
     assert (ids(cases.unlabelled), ids(cases.unused)) == (["case04", "case05"], ["case06"])
 
@@ -244,7 +245,7 @@ def test_the_split_file_and_the_recipe_must_not_both_name_validation_cases(plain
 def test_test_scans_without_labels_train_if_the_split_file_says_so(tmp_path):
     root = make_folder(tmp_path, images="imagesTr", labels="labelsTr")
     write_nifti(root / "imagesTs/extra1.nii.gz", scan(7)[0])
-    assert ids(folder.find_cases(root).unused) == ["extra1"]
+    assert ids(find_cases(root).unused) == ["extra1"]
     (root / "split.toml").write_text('unlabelled = ["case03", "extra*"]\n')
     found = folder.splits(root, options())
     assert ids(found.labelled) == ["case00", "case01", "case02"]
@@ -255,7 +256,7 @@ def test_patients_stay_together(plain):
     (plain / "split.toml").write_text(
         'test = ["case03"]\n[patient]\ncase03 = "A"\ncase02 = "A"\ncase04 = "A"\n'
     )
-    found = folder.find_cases(plain)
+    found = find_cases(plain)
     assert ids(found.labelled) == ["case00", "case01"]
     assert ids(found.unused) == ["case02", "case04"]
     assert "are not used for training" in str(found.warnings[0])
@@ -264,7 +265,7 @@ def test_patients_stay_together(plain):
         '[patient]\ncase03 = "A"\ncase02 = "A"\n'
     )
     with pytest.raises(UserError, match="A: a patient is in two lists"):
-        folder.find_cases(plain)
+        find_cases(plain)
 
 
 def test_validation_by_number_counts_patients(plain):
@@ -318,7 +319,7 @@ def test_files_that_are_no_scans_are_a_warning(plain):
     (plain / "dataset.json").write_text(
         '{"training": [{"image": "./imagesTr/gone.nii.gz", "label": "./labelsTr/gone.nii.gz"}]}'
     )
-    told = "\n".join(str(warning) for warning in folder.find_cases(plain).warnings)
+    told = "\n".join(str(warning) for warning in find_cases(plain).warnings)
     assert "notes.txt" in told
     assert "imagesTr/gone.nii.gz" in told
 
@@ -414,12 +415,12 @@ def test_a_series_is_refused_where_dataset_json_names_one_channel(tmp_path):
         )
     (root / "dataset.json").write_text('{"modality": {"0": "MRI"}}')
     with pytest.raises(UserError, match="unexpected shape"):
-        folder.find_cases(root).labelled[0].read_image()
+        find_cases(root).labelled[0].read_image()
 
 
 def test_a_series_among_volumes_is_refused_when_it_is_read(plain):
     write_nifti(plain / "images/case05.nii.gz", np.zeros((7, 6, 5, 9), np.int16))
-    found = folder.find_cases(plain)
+    found = find_cases(plain)
     assert found.channels == 1
     with pytest.raises(UserError, match=r"case05.*unexpected shape"):
         found.unlabelled[1].read_image()

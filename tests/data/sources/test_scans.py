@@ -7,6 +7,7 @@ from tests.helpers.made_folder import write_picture
 import crossview
 from crossview.core.errors import UserError
 from crossview.data.sources import folder
+from crossview.data.sources.folder_cases import find_cases
 
 COLOURED = np.random.default_rng(9).integers(0, 256, (6, 9, 3), np.uint8)
 
@@ -48,7 +49,7 @@ def options(**keys):
 )
 def test_three_equal_channels_in_every_image_are_one(make, kinds, colour, channels, suffix):
     root = make(*kinds, suffix=suffix)
-    cases = folder.find_cases(root)
+    cases = find_cases(root)
     assert (cases.colour, cases.channels) == (colour, channels)
     for number, case in enumerate((*cases.labelled, *cases.unlabelled)):
         image = case.read_image()
@@ -78,7 +79,7 @@ def test_a_recipe_without_the_key_reads_three_channels(make):
 
 def test_a_colour_image_with_the_number_of_a_channel_has_three(make):
     root = make("colour", "colour", "colour", names="p{}_0000")
-    cases = folder.find_cases(root)
+    cases = find_cases(root)
     assert [case.id for case in cases.labelled] == ["p0", "p1", "p2"]
     np.testing.assert_array_equal(cases.labelled[0].read_image(), np.moveaxis(COLOURED, -1, 0))
 
@@ -86,6 +87,6 @@ def test_a_colour_image_with_the_number_of_a_channel_has_three(make):
 def test_a_damaged_image_does_not_decide_over_the_set(make):
     root = make(*["rgb"] * 4)
     (root / "images/p3.png").write_bytes((root / "images/p3.png").read_bytes()[:60])
-    assert folder.find_cases(root).colour == "grey"
+    assert find_cases(root).colour == "grey"
     (finding,) = crossview.check(root).errors
     assert "cut off" in finding.problem.what

@@ -8,6 +8,7 @@ from crossview.core.errors import UserError
 from crossview.data.io import BY_SUFFIX
 from crossview.data.io.nrrd import write as write_nrrd
 from crossview.data.sources import folder
+from crossview.data.sources.folder_cases import find_cases
 
 sitk = pytest.importorskip("SimpleITK")
 
@@ -52,7 +53,7 @@ def replaced(root, number, layers, segments, start=(0, 0, 0)):
 
 
 def labels(root, **options):
-    return [case.read_label() for case in folder.find_cases(root, **options).labelled]
+    return [case.read_label() for case in find_cases(root, **options).labelled]
 
 
 def told(root) -> str:
@@ -75,7 +76,7 @@ def test_values_that_differ_between_files_are_read_by_name(tmp_path):
     replaced(root, 0, one(), NAMES)
     replaced(root, 1, swapped, [("liver", 2, 0), ("Läsion", 1, 0)])
     replaced(root, 2, one(2), NAMES)
-    cases = folder.find_cases(root)
+    cases = find_cases(root)
     assert cases.class_names == ("background", "Läsion", "liver")
     for number, label in enumerate(labels(root)):
         np.testing.assert_array_equal(label, scan(number)[1])
@@ -106,11 +107,11 @@ def test_values_and_names_of_several_kinds_are_one_class(tmp_path):
     (root / "split.toml").write_text(
         '[labels]\nbackground = 2\norgan = [1, "Läsion"]\nliver = 205\n'
     )
-    cases = folder.find_cases(root)
+    cases = find_cases(root)
     assert cases.class_names == ("background", "organ", "liver")
     np.testing.assert_array_equal(cases.labelled[0].read_label(), scan(0)[1])
     np.testing.assert_array_equal(cases.labelled[1].read_label(), scan(1)[1] == 1)
-    merged = folder.find_cases(root, label_values=(0, (1, 2, "Läsion", "liver")))
+    merged = find_cases(root, label_values=(0, (1, 2, "Läsion", "liver")))
     np.testing.assert_array_equal(merged.labelled[0].read_label(), scan(0)[1] > 0)
     np.testing.assert_array_equal(merged.labelled[1].read_label(), scan(1)[1] > 0)
 
@@ -158,7 +159,7 @@ def test_predicted_segments_have_names_and_colours_and_are_read_back(tmp_path):
 
     path, label = tmp_path / "a.seg.nrrd", scan(0)[1]
     source = tmp_path / "scan.nrrd"
-    header = folder.find_cases(make_folder(tmp_path / "x")) and BY_SUFFIX[".nii.gz"].read_header(
+    header = find_cases(make_folder(tmp_path / "x")) and BY_SUFFIX[".nii.gz"].read_header(
         tmp_path / "x/images/case00.nii.gz"
     )
     write_nrrd(source, {"label": label}, header)

@@ -5,17 +5,17 @@ import pytest
 from tests.helpers.made_folder import make_folder, problems_of, scan, write_nifti, write_picture
 
 from crossview.core.errors import UserError
-from crossview.data.sources import folder
+from crossview.data.sources.folder_cases import find_cases
 
 
 def told(root) -> str:
     with pytest.raises(UserError) as error:
-        folder.find_cases(root)
+        find_cases(root)
     return problems_of(error)
 
 
 def warned(root) -> str:
-    return "\n".join(map(str, folder.find_cases(root).warnings))
+    return "\n".join(map(str, find_cases(root).warnings))
 
 
 def masks(root, names) -> None:

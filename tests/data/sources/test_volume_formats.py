@@ -7,7 +7,7 @@ from tests.helpers.made_folder import make_folder, problems_of
 
 from crossview.core.errors import UserError
 from crossview.data.io import BY_SUFFIX, extras
-from crossview.data.sources import folder
+from crossview.data.sources.folder_cases import find_cases, survey
 
 
 def convert(path, suffix):
@@ -22,13 +22,13 @@ def convert(path, suffix):
 
 
 def test_scans_and_labels_of_several_formats_are_the_cases_of_nifti(tmp_path):
-    plain, mixed = (folder.find_cases(make_folder(tmp_path / name)) for name in ("plain", "mixed"))
+    plain, mixed = (find_cases(make_folder(tmp_path / name)) for name in ("plain", "mixed"))
     root = tmp_path / "mixed"
     convert(root / "images/case00.nii.gz", ".nrrd")
     convert(root / "labels/case01.nii.gz", ".mha")
     convert(root / "labels/case02.nii.gz", ".nrrd")
     convert(root / "images/case03.nii.gz", ".mha")
-    mixed = folder.find_cases(root)
+    mixed = find_cases(root)
     for one, two in zip(
         (*plain.labelled, *plain.unlabelled), (*mixed.labelled, *mixed.unlabelled), strict=True
     ):
@@ -47,11 +47,11 @@ def test_voxels_beside_their_header_are_no_odd_files(tmp_path):
     new.with_suffix(".mhd").write_bytes(header + b"= case00.zraw\n")
     new.with_suffix(".zraw").write_bytes(voxels)
     new.unlink()
-    cases = folder.find_cases(root)
+    cases = find_cases(root)
     assert cases.warnings == ()
     assert cases.labelled[0].read_image().shape == (1, 7, 6, 5)
     new.with_suffix(".mhd").unlink()
-    assert "case00.zraw" in str(folder.survey(root)[0].warnings)
+    assert "case00.zraw" in str(survey(root)[0].warnings)
 
 
 def test_a_missing_library_is_told_once_for_the_folder(tmp_path, monkeypatch):
@@ -60,7 +60,7 @@ def test_a_missing_library_is_told_once_for_the_folder(tmp_path, monkeypatch):
         convert(root / f"{name}.nii.gz", ".nrrd")
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(UserError) as error:
-        folder.find_cases(root)
+        find_cases(root)
     text = problems_of(error)
     assert text.count("not installed") == 1
     assert 'pip install "crossview[formats]"' in text

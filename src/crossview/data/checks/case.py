@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import Problem, UserError
+from crossview.core.partial import IGNORED, PartialLabels
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.data.case import Case
@@ -58,7 +59,8 @@ def read_case(case: Case, classes: int, channels: int | None = None) -> ReadCase
     image, problems = _attempt(case.read_image)
     label, more = _attempt(case.read_label) if case.read_label else (None, [])
     if image is not None:
-        more += _problems(image, label, case.where, classes, channels or image.shape[0])
+        named = None if label is None else case.classes_of(label)
+        more += _problems(image, named, case.where, classes, channels or image.shape[0])
     # A damaged scan makes reading its label fail too.
     return ReadCase(image, label, list(dict.fromkeys(problems + more)))
 
@@ -121,6 +123,7 @@ class CaseFacts:
         foreground: (C, n), intensities of at most 10,000 foreground voxels of a labelled case,
             drawn with a fixed seed; (C, 0) for an unlabelled case.
         label_counts: Voxels by class value; {} without a readable label.
+        ignored: Voxels of the label that nobody labelled.
         border_labelled: True if foreground is labelled in the image's constant border.
         digest: Digest of the image's content, to find duplicates, or "".
         label_digest: Digest of the label's content, or "".
@@ -142,6 +145,7 @@ class CaseFacts:
     signal: tuple[float, ...] = ()
     foreground: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     label_counts: dict[int, int] = field(default_factory=dict)
+    ignored: int = 0
     border_labelled: bool = False
     digest: str = ""
     label_digest: str = ""
@@ -189,15 +193,16 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
     classes: Label values from here on are a problem; None accepts every value.
     """
     read = read_case(case, classes or 256)
-    image, label = read.image, read.label
-    counts = _counts(label)
+    image, label = read.image, None if read.label is None else case.classes_of(read.label)
+    counts, ignored = _counts(read.label, case.partial)
     grey = label is not None and has_grey_edges(label, counts)
     of_label = CaseFacts(
         case,
         # Grey edges are told once for all cases, in their own words.
         tuple(problem for problem in read.problems if not (grey and problem.what == NO_CLASSES)),
         label_counts=counts,
-        label_digest=_digest(label),
+        ignored=ignored,
+        label_digest=_digest(read.label),
         grey_edges=grey,
     )
     if image is None:
@@ -249,14 +254,24 @@ def _mean_sd(channel: NDArray[np.float32]) -> tuple[float, float]:
     return mean, (squares / channel.size) ** 0.5
 
 
-def _counts(label: NDArray[np.uint8] | None) -> dict[int, int]:
-    """Return voxels by class value, slice by slice: bincount needs eight bytes per voxel."""
+def _counts(
+    label: NDArray[np.uint8] | None, partial: PartialLabels | None
+) -> tuple[dict[int, int], int]:
+    """Return voxels by class value, and those that nobody labelled.
+
+    A voxel that can be of a class nobody looked for counts as background. Slice by slice: bincount
+    needs eight bytes per voxel.
+    """
     if label is None:
-        return {}
+        return {}, 0
     total = np.zeros(256, np.int64)
     for part in label:
         total += np.bincount(part.ravel(), minlength=256)
-    return {int(value): int(total[value]) for value in np.flatnonzero(total)}
+    ignored = 0
+    if partial is not None:
+        ignored, total[0] = int(total[IGNORED]), total[0] + total[partial.lowest : IGNORED].sum()
+        total[partial.lowest :] = 0
+    return {int(value): int(total[value]) for value in np.flatnonzero(total)}, ignored
 
 
 def _foreground(image: NDArray[np.float32], label: NDArray[np.uint8] | None) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ def classes_of_set(facts: Facts, classes: int | None, where: str) -> list[Findin
     labelled = facts.get("labelled", ())
     values = sorted({value for fact in labelled for value in fact.label_counts})
     if not values:
-        return []
+        return unlabelled_labels(every)
     known = max(classes or 0, values[-1] + 1)
     if any(values):
         found = [*_gaps(values, known, classes, where), *_unknown(facts, known)]
@@ -35,7 +35,7 @@ def classes_of_set(facts: Facts, classes: int | None, where: str) -> list[Findin
             "at least one foreground class",
             "check how the labels were exported",
         )
-    return [*found, *background_only(every)]
+    return [*found, *background_only(every), *unlabelled_labels(every)]
 
 
 def _grey_edges(odd: Sequence[CaseFacts]) -> list[Finding]:
@@ -109,6 +109,18 @@ def _unknown(facts: Facts, known: int) -> list[Finding]:
         expected=f"classes 0 to {known - 1}, as in training",
         fix="move a case that shows the class to training, correct the label, or name every class "
         "in dataset.json",
+    )
+
+
+def unlabelled_labels(every: Sequence[CaseFacts]) -> list[Finding]:
+    """Find labels in which nobody labelled a voxel."""
+    return about(
+        "warning",
+        [fact for fact in every if fact.ignored and not fact.label_counts],
+        "label has|labels have",
+        "the ignore value in every voxel",
+        fix="these scans are trained on as scans without a label; delete the label files, or check "
+        "the ignore value and [slices] in split.toml",
     )
 
 

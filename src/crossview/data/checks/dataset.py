@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from crossview.data.checks.case import CaseFacts, inspect
 from crossview.data.checks.findings import Facts, Finding
 from crossview.data.checks.grid import on_grid, usual_grid_of
 from crossview.data.checks.rules import check_set
-from crossview.data.sources import folder, lists
+from crossview.data.sources import lists
+from crossview.data.sources.folder_cases import survey
 from crossview.data.sources.layout import LAYOUT
+from crossview.data.sources.partly import also_classes
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ class Check:
     def as_json(self) -> dict[str, Any]:
         """Return the check for programs.
 
-        "errors" and "warnings" hold what, where, found, expected, fix and cases.
+        "labelled_in_part" holds by case the share of voxels that nobody labelled. "errors" and
+        "warnings" hold what, where, found, expected, fix and cases.
         """
         return {
             "data": str(self.data.root),
@@ -111,6 +115,11 @@ class Check:
             "ok": not self.errors,
             "cases": {
                 role: [fact.case.id for fact in of_role] for role, of_role in self.facts.items()
+            },
+            "labelled_in_part": {
+                fact.case.id: fact.ignored / prod(fact.shape[1:])
+                for fact in self.read
+                if fact.ignored
             },
             "channels": max((fact.channels for fact in self.read), default=0),
             "channel_names": list(self.data.channel_names),
@@ -153,6 +162,12 @@ def check(
     facts = {role: [next(read) for _ in of_role] for role, of_role in found.cases.items()}
     findings = [Finding("error", problem) for problem in found.problems]
     findings += check_set(facts, found.classes, str(root))
+    if not found.classes:  # else the source knows
+        shown = max(
+            (max(fact.label_counts, default=0) for fact in facts.get("labelled", ())), default=0
+        )
+        problems = also_classes(found.ignore, (), shown + 1, str(root))
+        findings += [Finding("error", problem) for problem in problems]
     if found.source == "folder":  # published sets are not resampled
         findings += on_grid(facts, usual_grid_of(facts))
     findings += [Finding("warning", problem) for problem in found.warnings]
@@ -170,6 +185,7 @@ class DataSet:
     cases: by role, as in ``FolderCases`` ("labelled", "hidden", "unlabelled", "validation", "test",
     "unused"). classes: from the source or dataset.json, including the background; None if only the
     labels can show it. problems, warnings: of names and lists; with problems, cases may be missing.
+    ignore: as in ``FolderCases``.
     """
 
     source: str
@@ -180,6 +196,7 @@ class DataSet:
     channel_names: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    ignore: int | None = None
 
 
 def recognise(root: Path) -> str:
@@ -213,7 +230,7 @@ def whole(source: str, root: Path) -> DataSet:
 
 
 def _whole_folder(root: Path) -> DataSet:
-    found, problems = folder.survey(root)
+    found, problems = survey(root)
     return DataSet(
         "folder",
         root,
@@ -223,4 +240,5 @@ def _whole_folder(root: Path) -> DataSet:
         found.channel_names or (),
         tuple(problems),
         found.warnings,
+        found.ignore,
     )

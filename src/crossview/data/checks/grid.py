@@ -137,4 +137,5 @@ def _left(fact: CaseFacts, spacing: Sequence[float]) -> set[int]:
         label = fact.case.read_label()
     except UserError:
         return every
-    return {int(value) for value in np.unique(resampled_label(label, shape))}
+    left = fact.case.classes_of(resampled_label(label, shape))
+    return {int(value) for value in np.unique(left)}

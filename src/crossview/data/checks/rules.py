@@ -24,7 +24,8 @@ def check_set(facts: Facts, classes: int | None, where: str) -> list[Finding]:
         where: Folder of the data set, for messages.
     """
     every = [fact for of_role in facts.values() for fact in of_role]
-    labelled = facts.get("labelled", ())
+    # A label that nobody has begun is none.
+    labelled = [fact for fact in facts.get("labelled", ()) if fact.label_counts or not fact.ignored]
     findings = [
         Finding("error", problem, (fact.case.id,)) for fact in every for problem in fact.problems
     ]

@@ -20,6 +20,7 @@ from crossview.core.errors import Problem, UserError, fail
 from crossview.core.text import first_few
 from crossview.data.io import (
     dicom,
+    dicom_seg,
     extras,
     h5,
     image,
@@ -49,6 +50,8 @@ class Format:
         read_header: Reads a file's header.
         read_label: Reads the classes in a label file, given the header of its scan and the scan's
             file for messages: uint8 (*S) as the scan is stored.
+        read_values: Reads a mask's values like ``read_label``, but never 255 as class 1; None if
+            ``read_label`` does so too.
         names: Names of the segments in a label file, () if it holds values.
         read_segments: Reads a label of named segments, given the header of its scan: the names, and
             layers with their numbers, from 1, as the scan is stored.
@@ -67,6 +70,7 @@ class Format:
     write: Callable[[Path, Mapping[str, Stored], Header], None]
     read_header: Callable[[Path], Header]
     read_label: Callable[[Path, Header, Path], NDArray[np.uint8]]
+    read_values: Callable[[Path], NDArray[np.uint8]] | None = None
     names: Callable[[Path], tuple[str, ...]] = lambda path: ()
     read_segments: Callable[[Path, Header], tuple[tuple[str, ...], list[NDArray[np.uint8]]]] = (
         lambda path, header: ((), [])
@@ -115,7 +119,11 @@ FORMATS = (
         read_segments=seg_nrrd.read,
     ),
     _volumes("MetaImage", metaimage.SUFFIXES, metaimage.opened, metaimage.write),
-    _volumes("DICOM", dicom.SUFFIXES, dicom.opened, nifti.write, dicom.MODULE, dicom.EXTRA),
+    replace(
+        _volumes("DICOM", dicom.SUFFIXES, dicom.opened, nifti.write, dicom.MODULE, dicom.EXTRA),
+        names=dicom_seg.names,
+        read_segments=dicom_seg.read,
+    ),
     Format(
         "h5",
         h5.SUFFIXES,
@@ -132,6 +140,7 @@ FORMATS = (
         image.write,
         image.read_header,
         lambda path, header, scan: image.read_label(path),
+        image.read_values,
         equal_channels=image.equal_channels,
         flat=True,
         map_suffix=".tif",
@@ -214,11 +223,22 @@ class ScanFiles:
         a segment is no class.
         """
         assert self.label is not None  # only labelled scans are asked
-        header, form = self.format.read_header(self.files[0]), self._label_format
-        if self.segments:
-            return meaning.of_segments(*form.read_segments(self.label, header), self.label)
-        stored = form.read_label(self.label, header, self.files[0])
-        return meaning.of_values(stored, self.label, masks=form.flat)
+        if not self.segments:
+            return meaning.of_values(self.read_values(), self.label, masks=self.format.flat)
+        header = self.format.read_header(self.files[0])
+        found = self._label_format.read_segments(self.label, header)
+        return meaning.of_segments(*found, self.label)
+
+    def read_values(self, masks: bool = True) -> NDArray[np.uint8]:
+        """Read the values of a label without segments as the scan is stored, uint8 (*S).
+
+        masks: Read 255 as 1 where a mask holds only 0 and 255. UserError as for ``read_label``.
+        """
+        assert self.label is not None  # only labelled scans are asked
+        form = self._label_format
+        if not masks and form.read_values is not None:
+            return form.read_values(self.label)
+        return form.read_label(self.label, self.format.read_header(self.files[0]), self.files[0])
 
     def read(self, channels: int) -> Scan:
         """Read the scan as stored.

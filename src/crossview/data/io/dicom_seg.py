@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from crossview.core.environment import VERSION
 from crossview.core.errors import fail
 from crossview.core.files import written_whole
-from crossview.core.text import first_few
 from crossview.data.io.dicom_files import damage_named, opened, unwarned
 from crossview.data.io.dicom_geometry import TO_RAS, Series
 from crossview.data.io.dicom_slices import SEGMENTATIONS, read_tags
@@ -131,7 +130,17 @@ def _description(number: int, name: str, colour: Colour, method: str) -> Any:
     )
 
 
-def read(path: Path, header: Header) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
+def names(path: Path) -> tuple[str, ...]:
+    """Return the labels of the segments of a SEG. UserError if it is damaged or no SEG."""
+    pydicom = need("pydicom", "dicom")
+    wanted, _ = _only_seg(path)
+    with opened(path) as files, damage_named(path, wanted), unwarned():
+        stream = next(stream for name, stream in files if name == wanted)
+        tags = pydicom.dcmread(stream, specific_tags=["SegmentSequence"], stop_before_pixels=True)
+        return tuple(str(each.SegmentLabel).strip() for each in tags.SegmentSequence)
+
+
+def read(path: Path, header: Header) -> tuple[tuple[str, ...], list[NDArray[np.uint8]]]:
     """Read a SEG on the grid of its scan.
 
     Args:
@@ -139,37 +148,35 @@ def read(path: Path, header: Header) -> tuple[tuple[str, ...], NDArray[np.uint8]
         header: The scan's.
 
     Returns:
-        The labels of the segments, and for each voxel as the scan is stored the number of its
-        segment among them, from 1; 0 is background.
+        The labels of the segments, and arrays as the scan is stored that hold 1 for the first
+        segment, 2 for the second, ...; one array, or one per segment if segments overlap.
 
     Raises:
-        UserError: If it is damaged or no SEG, two segments have one label or one voxel, it is in
-            another frame of reference, or on another grid.
+        UserError: If it is damaged or no SEG, in another frame of reference, or on another grid.
     """
     highdicom = need("highdicom", "dicom")
     name, _ = _only_seg(path)
     with opened(path) as files, damage_named(path, name), unwarned():
         stream = next(stream for each, stream in files if each == name)
         segmentation = highdicom.seg.segread(stream)
-    _check_space(path, segmentation, header)
-    labels = tuple(
-        str(segmentation.get_segment_description(number).segment_label).strip()
-        for number in segmentation.segment_numbers
-    )
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice:
-        fail(
-            "two segments have the same name",
-            path,
-            found=first_few(twice),
-            expected="a different name for each segment",
-            fix="rename or merge them",
-        )
-    with damage_named(path, name), unwarned():
-        volume = _volume(path, segmentation)
+        _check_space(path, segmentation, header)
+        volume, layers = _layers(segmentation)
     axes = [2, 1, 0]  # highdicom counts slices, rows, columns
     affine = TO_RAS @ volume.affine[:, [*axes, 3]]
-    return labels, header.placed(volume.array.transpose(axes), affine, path)
+    return names(path), [header.placed(each.transpose(axes), affine, path) for each in layers]
+
+
+def _layers(segmentation: Any) -> tuple[Any, list[NDArray[np.uint8]]]:
+    """Return the volume of a SEG, and its segments' numbers in as many arrays as needed."""
+    try:
+        volume = segmentation.get_volume(combine_segments=True, relabel=True, dtype=np.uint8)
+        return volume, [volume.array]
+    except RuntimeError as error:
+        if "overlap" not in str(error).lower():
+            raise
+    volume = segmentation.get_volume(dtype=np.uint8)
+    masks = np.moveaxis(volume.array, -1, 0)
+    return volume, [(mask > 0) * np.uint8(number) for number, mask in enumerate(masks, 1)]
 
 
 def _only_seg(path: Path) -> tuple[str, Any]:
@@ -200,21 +207,3 @@ def _check_space(path: Path, segmentation: Any, header: Header) -> None:
             expected="the same",
             fix="use the label that was drawn on this series",
         )
-
-
-def _volume(path: Path, segmentation: Any) -> Any:
-    """Return the volume of the segments' numbers. UserError if they overlap or are fractions."""
-    try:
-        return segmentation.get_volume(
-            combine_segments=True, relabel=True, allow_missing_positions=True, dtype=np.uint8
-        )
-    except (RuntimeError, ValueError) as error:
-        if "overlap" in str(error).lower():
-            fail(
-                "segments of the label overlap",
-                path,
-                found="voxels of several segments",
-                expected="one class per voxel",
-                fix="decide in a viewer which segment each voxel belongs to, and export again",
-            )
-        raise

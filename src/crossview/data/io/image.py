@@ -92,6 +92,18 @@ def read_label(path: Path, scan: Path | None = None) -> NDArray[np.uint8]:
     UserError as for an image, and for a mask in colour, with values that are not classes, or whose
     opacity shows another shape than its colours.
     """
+    values = _values(path)
+    binary = bool(values.any()) and bool(np.isin(values, (0, 255)).all())
+    return class_values(values == 255 if binary else values, path)
+
+
+def read_values(path: Path, scan: Path | None = None) -> NDArray[np.uint8]:
+    """Return :func:`read_label` with 255 as it is, where it marks pixels that nobody labelled."""
+    return class_values(_values(path), path)
+
+
+def _values(path: Path) -> NDArray[Any]:
+    """Return the grey values or palette entries of a mask (H, W)."""
     pixels = _read(path)
     values = _classes_of_palette(pixels, path) if pixels.storage.palette else pixels.as_grey()
     if values is None:
@@ -104,8 +116,7 @@ def read_label(path: Path, scan: Path | None = None) -> NDArray[np.uint8]:
         )
     if pixels.alpha is not None:
         _check_opacity(values, pixels.alpha, path)
-    binary = bool(values.any()) and bool(np.isin(values, (0, 255)).all())
-    return class_values(values == 255 if binary else values, path)
+    return values
 
 
 def write(path: Path, arrays: Mapping[str, Stored], header: Header) -> None:

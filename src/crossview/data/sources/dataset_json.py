@@ -12,6 +12,7 @@ from typing import Any
 
 from crossview.core.errors import Problem
 from crossview.core.parse import from_json
+from crossview.core.partial import IGNORED
 from crossview.core.text import first_few
 from crossview.data.sources.lists import no_file
 
@@ -24,13 +25,15 @@ class DatasetJson:
 
     class_names: background first, "class k" for numbers without a name. label_values: the value of
     each class in the label files, if that is not the class's number; ``class_names`` are then of
-    these values only. images: the listed image paths, relative to the file's folder and inside it.
+    these values only. ignore: the value of voxels that nobody labelled, or None. images: the listed
+    image paths, relative to the file's folder and inside it.
     """
 
     channel_names: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
     label_values: tuple[int, ...] = ()
     images: tuple[str, ...] = ()
+    ignore: int | None = None
 
     def names_of(self, values: Sequence[int]) -> tuple[str, ...]:
         """Return the names of the classes whose values in label files are these.
@@ -62,7 +65,8 @@ def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
     channels = content.get("channel_names", content.get("modality", {}))
     channel_names = _numbered_names(channels, where, "channel_names", problems)
     labels = content.get("labels", {})
-    problems += _unsupported(labels, where)
+    problems += _regions(labels, where)
+    ignore, labels = _without_ignore(labels)
     class_names = _numbered_names(labels, where, "labels", problems)
     if class_names:
         class_names[0] = class_names.get(0, "background")
@@ -83,7 +87,7 @@ def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
             images.append(text)
     of_classes = tuple(class_names[value] for value in values) or _dense(class_names, "class")
     names = _dense(channel_names, "channel"), of_classes
-    return DatasetJson(*names, values, tuple(images)), problems
+    return DatasetJson(*names, values, tuple(images), ignore), problems
 
 
 def _are_no_numbers(names: Collection[int]) -> bool:
@@ -94,21 +98,29 @@ def _are_no_numbers(names: Collection[int]) -> bool:
     return max(names, default=0) + 1 - len(names) > len(names) - 1
 
 
-def _unsupported(labels: Any, where: str) -> list[Problem]:
-    """Return the problems of nnU-Net's ignore label and regions."""
+def _without_ignore(labels: Any) -> tuple[int | None, Any]:
+    """Return the value of nnU-Net's "ignore" label, and the other labels.
+
+    An entry without a number is left, to be a problem of its own.
+    """
+    if not isinstance(labels, dict):
+        return None, labels
+    ignore, others = None, {}
+    for left, right in labels.items():
+        number = right if str(left).strip().casefold() == "ignore" else left
+        is_ignore = "ignore" in (str(each).strip().casefold() for each in (left, right))
+        if is_ignore and str(number).isdecimal() and 0 < int(number) <= IGNORED:
+            ignore = int(number)
+        else:
+            others[left] = right
+    return ignore, others
+
+
+def _regions(labels: Any, where: str) -> list[Problem]:
+    """Return the problem of nnU-Net's regions."""
     if not isinstance(labels, dict):
         return []
-    problems = [
-        Problem(
-            "an 'ignore' label is not supported",
-            where,
-            f"{left} = {right}",
-            "classes only",
-            "give these voxels a class, or leave those scans unlabelled",
-        )
-        for left, right in labels.items()
-        if "ignore" in (str(each).strip().casefold() for each in (left, right))
-    ]
+    problems = []
     regions = {name: values for name, values in labels.items() if isinstance(values, list)}
     if regions:
         shown = [f"{name} = {values}"[:80] for name, values in regions.items()]

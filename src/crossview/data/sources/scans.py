@@ -21,9 +21,12 @@ from crossview.data.io.geometry import Header
 from crossview.data.io.label_map import LabelMap
 from crossview.data.io.storage import Storage
 from crossview.data.sources.dataset_json import DatasetJson
+from crossview.data.sources.partly import Partly
 from crossview.data.sources.split_toml import Split
 
 Colour = Literal["stored", "grey"]
+
+WHITE = 255
 
 
 def cases_of(
@@ -33,9 +36,10 @@ def cases_of(
     axes: Sequence[int],
     meaning: LabelMap,
     colour: Colour | None,
-) -> tuple[int, Colour, dict[str, Case]]:
-    """Return the number of channels, how to read images stored in colour, and the cases by name.
+) -> tuple[int, Colour, dict[str, Case], dict[str, int | None]]:
+    """Return the number of channels, how to read images stored in colour, cases and depths by name.
 
+    Depth: number of slices along the third axis as stored; 0 for a 2D image, None if unreadable.
     Channels: for volumes from dataset.json, else the number that most scans have. meaning: of
     label files. colour: None decides it over the set by
     the pixels.
@@ -49,10 +53,15 @@ def cases_of(
         channels,
         colour,
         {
-            name: _case(scan, split.patient(name), channels, headers[name], tuple(axes), meaning)
+            name: _case(scan, split, channels, headers[name], tuple(axes), meaning)
             for name, scan in scans.items()
         },
+        {name: None if header is None else _depth(header) for name, header in headers.items()},
     )
+
+
+def _depth(header: Header) -> int:
+    return header.shape[2] if len(header.shape) == 3 else 0
 
 
 def _headers(
@@ -108,7 +117,7 @@ def _header(scan: ScanFiles) -> Header | None:
 
 def _case(
     scan: ScanFiles,
-    patient: str,
+    split: Split,
     channels: int,
     header: Header | None,
     axes: tuple[int, ...],
@@ -116,12 +125,13 @@ def _case(
 ) -> Case:
     case = Case(
         scan.name,
-        patient,
+        split.patient(scan.name),
         scan.files[0],
         partial(_read_image, scan, channels, axes),
-        None if scan.label is None else partial(_read_label, scan, axes, meaning),
+        None if scan.label is None else partial(_read_label, scan, axes, meaning, split.partly),
         read_storage=partial(_read_storage, scan) if scan.format.flat else None,
         read_label_at=partial(_read_label_at, scan, axes, meaning),
+        partial=None if scan.label is None else split.partly.labels,
     )
     if header is None or header.affine is None:
         return case
@@ -137,8 +147,22 @@ def _read_image(scan: ScanFiles, channels: int, axes: tuple[int, ...]) -> NDArra
     return np.ascontiguousarray(found.header.orientation(axes).apply(found.image))
 
 
-def _read_label(scan: ScanFiles, axes: tuple[int, ...], meaning: LabelMap) -> NDArray[np.uint8]:
-    stored = scan.read_label(meaning)
+def _read_label(
+    scan: ScanFiles, axes: tuple[int, ...], meaning: LabelMap, partly: Partly
+) -> NDArray[np.uint8]:
+    assert scan.label is not None  # only labelled scans are asked
+    if partly.labels is None:
+        stored = scan.read_label(meaning)
+    elif scan.segments:  # which have no ignore value
+        stored = scan.read_label(meaning)
+        ignored = replace(partly, ignore=None).ignored(stored, scan.name)
+        stored = partly.marked(stored, ignored, scan.name, scan.label)
+    else:
+        stored = scan.read_values(masks=partly.ignore != WHITE)
+        ignored = partly.ignored(stored, scan.name)
+        stored = np.where(ignored, np.uint8(0), stored)
+        stored = meaning.of_values(stored, scan.label, masks=scan.format.flat)
+        stored = partly.marked(stored, ignored, scan.name, scan.label)
     header = scan.format.read_header(scan.files[0])
     return np.ascontiguousarray(header.orientation(axes).apply(stored))
 
@@ -146,7 +170,8 @@ def _read_label(scan: ScanFiles, axes: tuple[int, ...], meaning: LabelMap) -> ND
 def _read_label_at(
     scan: ScanFiles, axes: tuple[int, ...], meaning: LabelMap, label: Path
 ) -> NDArray[np.uint8]:
-    return _read_label(replace(scan, label=label), axes, meaning)
+    # A draft leaves nothing open, and may show classes that its scan was not searched for.
+    return _read_label(replace(scan, label=label), axes, meaning, Partly())
 
 
 def _read_storage(scan: ScanFiles) -> tuple[Storage | None, Storage | None]:

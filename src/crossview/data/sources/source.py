@@ -48,7 +48,7 @@ class DataOptions(BaseModel):
     patch: tuple[int, ...] = Field(
         description="Size in voxels of a training patch: two numbers for slices, three for volumes."
     )
-    classes: int = Field(ge=2, le=256, description="Number of classes, including the background.")
+    classes: int = Field(ge=2, le=255, description="Number of classes, including the background.")
     sampling: Sampling = Field(
         description="How patches are taken. crop: a random box; smaller items are padded with "
         "zeros. crop_released: the box of the published LA code (3 voxels more padding; the last "

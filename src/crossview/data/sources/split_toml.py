@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from crossview.core.errors import Problem, nearest
 from crossview.core.parse import from_toml
 from crossview.core.text import first_few
-from crossview.data.sources import stated
+from crossview.data.sources import partly, stated
 from crossview.data.sources.lists import no_file
+from crossview.data.sources.partly import Partly
 from crossview.data.sources.stated import Stated
 
 LISTS = ("labelled", "validation", "test", "unlabelled")
@@ -24,21 +25,25 @@ HELD_OUT = ("validation", "test")
 
 PATIENTS = "_patients"
 
+Value = TypeVar("Value")
+
 OF_NAMES = (*LISTS, *(key + PATIENTS for key in HELD_OUT))
 
-KEYS = (*OF_NAMES, "patient", *stated.KEYS)
+KEYS = (*OF_NAMES, "patient", *stated.KEYS, *partly.KEYS)
 
 
 @dataclass
 class Split:
-    """The lists of a split.toml, the patient of each case, and the classes in label files.
+    """The lists of a split.toml, the patient of each case, and what label files hold.
 
-    By default a case is a patient of its own, and the file states no classes.
+    By default a case is a patient of its own, the file states no classes, and labels leave nothing
+    open.
     """
 
     lists: dict[str, list[str]] = field(default_factory=dict)
     patients: dict[str, str] = field(default_factory=dict)
     stated: Stated | None = None
+    partly: Partly = field(default_factory=Partly)
 
     def names(self, key: str) -> list[str] | None:
         return self.lists.get(key)
@@ -77,8 +82,31 @@ def read_split(
     lists, unknown = _Filling(found, Split({}, patients), where, names, labelled).fill()
     problems += [*wrong, *unknown, *_wrong_names(lists, where, names, labelled), *wrong_patients]
     known = {key: [name for name in lists[key] if name in names] for key in lists}
-    labels, wrong = stated.read(content, where)
-    return Split(known, patients, labels), [*problems, *wrong]
+    open_labels, wrong = partly.read(content, where)
+    slices, unknown = _by_case(open_labels.slices, "slices", names, labelled, where)
+    missing, others = _by_case(open_labels.missing, "missing", names, labelled, where)
+    labels, mistaken = stated.read(content, where)
+    problems += [*wrong, *unknown, *others, *mistaken]
+    open_labels = replace(open_labels, slices=slices, missing=missing)
+    return Split(known, patients, labels, open_labels), problems
+
+
+def _by_case(
+    table: Mapping[str, Value],
+    key: str,
+    names: Collection[str],
+    labelled: Collection[str],
+    where: str,
+) -> tuple[dict[str, Value], list[Problem]]:
+    """Return a table with its patterns replaced by labelled cases, and its problems."""
+    found: dict[str, Value] = {}
+    for pattern, value in table.items():
+        matching = _matching([pattern], names, [name for name in labelled if name not in table])
+        found |= dict.fromkeys(matching, value)
+    unknown = [name for name in found if name not in names]
+    fix = _known(unknown, names, "cases")
+    problems = _listed(f"[{key}] contains", "an unknown case", unknown, where, fix=fix)
+    return {name: value for name, value in found.items() if name in names}, problems
 
 
 def _lists(content: Mapping[str, Any], where: str) -> tuple[dict[str, list[str]], list[Problem]]:

@@ -75,13 +75,19 @@ def draw_batch(
         frame: The orientation to draw in.
         note: A sentence below the legend.
     """
+
+    def drawn(tensor: Tensor) -> Array:
+        array = _array(tensor)
+        is_label = batch.partial is not None and array.dtype == np.uint8
+        return batch.partial.classes_of(array) if batch.partial and is_label else array
+
     rows = _rows(
-        _array(batch.image),
-        _array(batch.label),
-        None if batch.unlabelled is None else _array(batch.unlabelled),
-        {name: _array(tensor) for name, tensor in show.items()},
+        drawn(batch.image),
+        drawn(batch.label),
+        None if batch.unlabelled is None else drawn(batch.unlabelled),
+        {name: drawn(tensor) for name, tensor in show.items()},
     )
-    drawn = [Row(tuple(row.panels(frame)), row.name) for row in rows]
+    panels = [Row(tuple(row.panels(frame)), row.name) for row in rows]
     largest = max(len(row.base) for row in rows)
     title = f"showing {COLUMNS} of {largest} samples per row" if largest > COLUMNS else ""
     labels = [row.label for row in rows if row.label is not None and row.label.size]
@@ -91,7 +97,7 @@ def draw_batch(
         for kind, family in {"label": LABEL, "pseudo-label or target": PREDICTION}.items()
         for index in range(1, classes + 1)
     ]
-    save(compose(drawn, SIDE, title, keys, margin=150, note=note), path)
+    save(compose(panels, SIDE, title, keys, margin=150, note=note), path)
 
 
 def _array(tensor: Tensor) -> Array:

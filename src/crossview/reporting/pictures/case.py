@@ -46,6 +46,7 @@ def case_picture(
     slice_axis: int = -1,
     affine: Array | None = None,
     names: Mapping[int, str] | None = None,
+    unknown: Array | None = None,
 ) -> None:
     """Draw one case as a PNG at most 1,600 pixels wide.
 
@@ -62,6 +63,7 @@ def case_picture(
         affine: 4x4 voxel-to-world matrix of a NIfTI file (RAS, mm). With it, planes are shown as
             radiologists view them (right side at the left, front and head up), in true proportions.
         names: Classes by index, for the legend.
+        unknown: Voxels (*S) without a label, in which nothing is an error; None: none.
     """
     frame = Frame.of(image.ndim - 1, slice_axis, affine)
     scan = _Scan(
@@ -70,6 +72,7 @@ def case_picture(
         None if label is None else frame.turn(label),
         frame.turn(prediction),
         {name: frame.turn(view) for name, view in views.items()},
+        None if unknown is None else frame.turn(unknown),
     )
     cuts, region = scan.cuts(), scan.region()
     columns = len(cuts) if len(cuts) <= 5 else -(-len(cuts) // 2)
@@ -89,6 +92,7 @@ class _Scan:
     label: Array | None
     prediction: Array
     views: dict[str, Array]
+    unknown: Array | None = None
 
     @property
     def labels(self) -> list[Array]:
@@ -115,12 +119,14 @@ class _Scan:
             name = what if place is places[0] else ""
             cuts.append(Cut(*place, name, outlines=self._outlines(prediction)))
         if label is not None:
+            wrong = np.not_equal(label, prediction)
+            wrong = wrong if self.unknown is None else wrong & ~self.unknown
             errors = (
                 ((label > 0) & (prediction == 0), MISSED),
-                ((label == 0) & (prediction > 0), EXTRA),
-                ((label > 0) & (prediction > 0) & (label != prediction), CONFUSED),
+                (wrong & (label == 0), EXTRA),
+                ((label > 0) & (prediction > 0) & wrong, CONFUSED),
             )
-            most = fullest(np.not_equal(label, prediction), 0, main)
+            most = fullest(wrong, 0, main)
             cuts.append(Cut(0, most, "errors", tints=errors))
         if len(self.views) >= 2:
             first, *others = self.views.values()
@@ -197,13 +203,14 @@ def case_drawer(
         if folder is not None:
             case_picture(
                 image,
-                label,
+                case.classes_of(label),
                 prediction.label,
                 prediction.views,
                 folder / "pictures" / f"{case.id}.png",
                 slice_axis=axis,
                 affine=case.affine,
                 names=names,
+                unknown=None if case.partial is None else label >= case.partial.lowest,
             )
 
     return draw
