@@ -65,8 +65,8 @@ class Tally:
 FAULTS = ("wrong_exits", "wrong_messages", "half_written", "not_resumed")
 
 
-def faults(place: Path, seed: int, only: str = "") -> dict[str, Any]:
-    """Run the campaign and return its results. seed: not used, no moment is random."""
+def faults(place: Path, only: str = "") -> dict[str, Any]:
+    """Run the campaign and return its results."""
     found: dict[str, Any] = {}
     with small_disk(place / "disk") as disk:
         for work in works(disk / "work"):
