@@ -17,8 +17,8 @@ from PIL import Image
 
 from crossview.core.busy import is_lock
 
-TIMES = ("seconds", "samples_per_second", "data_wait", "started", "suggested")
-"""Keys that differ between two runs of the same recipe."""
+TIMES = ("command", "seconds", "samples_per_second", "data_wait", "started", "suggested")
+"""Keys that differ between two runs of the same recipe: times, and the folders of the command."""
 
 
 def unreadable(folder: Path) -> list[str]:
