@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from benchmarks.hold import faults, kill, load, many, mutate, preempt
+from benchmarks.hold.whole import NOT_COMPARED
 from benchmarks.timing import finish, report, run, say
 
 CAMPAIGNS: dict[str, ModuleType] = {
@@ -29,6 +30,10 @@ CAMPAIGNS: dict[str, ModuleType] = {
     for module in (mutate, kill, faults, preempt, load, many)
 }
 """Each has rows(results), its table, and failed(results), what did not hold."""
+
+
+COMPARING = ("kill", "faults", "preempt", "many")
+"""Campaigns that compare files with those of an undisturbed command."""
 
 
 def _given() -> argparse.Namespace:
@@ -82,6 +87,8 @@ def main() -> None:
         results = _results(given, Path(name))
     unsaid = ("json", "folder", "campaign")
     settings = {key: value for key, value in vars(given).items() if key not in unsaid}
+    if given.campaign in COMPARING:
+        settings["keys_not_compared"] = NOT_COMPARED
     content = report("hold", settings, results, torch.device("cpu"))
     campaign = CAMPAIGNS[given.campaign]
     finish(content, campaign.rows(results), given.json)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hold.small import command, start, wait
-from benchmarks.hold.whole import left_aside, results, unreadable
-from benchmarks.hold.works import suite_file
+from benchmarks.hold.whole import differing, left_aside, results, unreadable
+from benchmarks.hold.works import small_suite
 
 from crossview.core.run_folder import RunFolder
 
@@ -27,7 +27,7 @@ MADE = re.compile(r"^\[\d+/\d+\] (.+): Dice (?!.*done by another process)", re.M
 
 def many(place: Path, processes: int) -> dict[str, Any]:
     """Run the suite by one process and by many, and return what was made."""
-    file = suite_file(place / "tiny.toml", SEEDS)
+    file = small_suite(place / "tiny.toml", SEEDS)
     alone, log = place / "alone", place / "alone.log"
     code = command(["bench", str(file), "--out", str(alone)], log)
     if code:
@@ -55,8 +55,7 @@ def _together(
     codes = [wait(child) for child in children]
     runs = sorted(path.parent for path in out.glob("*/*/recipe.toml"))
     made = [name for log in logs for name in MADE.findall(log.read_text())]
-    found = results(out)
-    names = {name for name in expected | found if expected.get(name) != found.get(name)}
+    names = differing(expected, results(out))
     wrong = [log.read_text()[-600:] for log, code in zip(logs, codes, strict=True) if code]
     return {
         "runs": len(runs),
@@ -66,7 +65,7 @@ def _together(
         "trained_in_parts": sorted(
             run.name for run in runs if RunFolder(run).journal.of("resumed")
         ),
-        "different": sorted(names),
+        "different": names,
         "unreadable": unreadable(out) + left_aside(out),
         "wrong_exits": wrong[:3],
     }

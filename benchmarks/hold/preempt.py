@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.hold.small import sets
-from benchmarks.hold.whole import left_aside, results
+from benchmarks.hold.whole import differing, left_aside, results
 from benchmarks.hold.works import made_folder
 from benchmarks.timing import say, spread
 
@@ -110,8 +110,7 @@ def _done_again(run: Path, past: list[dict[str, Any]]) -> list[int]:
 
 
 def _different(alone: Path, run: Path) -> list[str]:
-    one, other = results(alone), results(run)
-    names = {name for name in one | other if one.get(name) != other.get(name)}
+    names = differing(results(alone), results(run))
     return sorted({*names, *left_aside(run)})
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from benchmarks.hold.small import SMALL, command, sets, start, train_arguments, trained_run
+from benchmarks.hold.suite import suite_file, suite_text
 
 LENGTH = ("method.pretrain_steps=30", "method.train_steps=60")
 
@@ -20,26 +21,6 @@ FOLDER = (
     "method.pretrain_steps=4",
     "method.train_steps=4",
 )
-
-SUITE = """
-name = "tiny"
-about = "Two methods."
-protocol = "equal"
-baseline = "supervised"
-seeds = {seeds}
-total_steps = 20
-common = [{common}]
-[[settings]]
-name = "tiny"
-recipe = "demo"
-[[methods]]
-label = "supervised"
-name = "supervised"
-[[methods]]
-label = "cml labelled only"
-name = "cml"
-set = ["method.train_steps=0"]
-"""
 
 
 @dataclass(frozen=True)
@@ -136,16 +117,14 @@ def _training(place: Path, name: str, processes: int) -> Work:
 
 
 def _suite(place: Path) -> Work:
-    out, file = place / "suite", suite_file(place / "tiny.toml")
+    out, file = place / "suite", small_suite(place / "tiny.toml")
     return Work("bench", out, lambda: ["bench", str(file), "--out", str(out)], lambda: _remove(out))
 
 
-def suite_file(file: Path, seeds: int = 1) -> Path:
+def small_suite(file: Path, seeds: int = 1) -> Path:
     """Write a suite of two rows and this number of seeds."""
     common = [key for key in SMALL if not key.startswith("method.")]
-    keys = ", ".join(f'"{key}"' for key in common)
-    file.write_text(SUITE.format(common=keys, seeds=list(range(1, seeds + 1))))
-    return file
+    return suite_file(file, suite_text(range(1, seeds + 1), 20, common))
 
 
 def made_folder(
