@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -44,6 +45,8 @@ class Prediction:
             is one network or the views are not peers (an averaged teacher agrees with its student,
             right or wrong). See :mod:`crossview.inference.doubt`.
         peers: True if the views are networks trained next to each other.
+        expected: The Dice that the probabilities promise, see
+            :class:`~crossview.inference.assembly.Segmentation`.
     """
 
     label: Label
@@ -52,6 +55,7 @@ class Prediction:
     other: Label
     disagreement: NDArray[np.float32]
     peers: bool = True
+    expected: float = math.nan
 
     @property
     def entropy(self) -> NDArray[np.float32]:
@@ -143,7 +147,7 @@ class Predictor:
         Raises:
             ValueError: If an image has the wrong number of axes or an empty one.
         """
-        for item, found in self.segment(items, Wanted()):
+        for item, found in self.segment(items, Wanted(expected=True)):
             views = dict(zip(self._views, found.labels[1:], strict=True))
             maps = {name: np.asarray(values) for name, values in found.maps.items()}
             yield (
@@ -155,6 +159,7 @@ class Predictor:
                     found.others[0],
                     maps["disagreement"],
                     self.method.peers,
+                    found.expected,
                 ),
             )
 

@@ -22,7 +22,8 @@ from crossview.inference.outputs import Outputs
 from crossview.inference.predict import Prediction, Predictor
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.runs.ensemble import Runs, check_alike, origin, together, trained_methods
-from crossview.runs.run import make_predictor
+from crossview.runs.estimated import estimates_of
+from crossview.runs.run import Run, make_predictor
 from crossview.training.device import find_device, set_kernels
 
 
@@ -38,6 +39,7 @@ def predict(
     resume: bool = False,
     overwrite: bool = False,
     form: str | None = None,
+    estimate: bool = True,
     device: str = "auto",
     progress: Progress | None = None,
     done: Callable[[Path], None] = lambda _: None,
@@ -61,6 +63,7 @@ def predict(
         overwrite: Replace predictions that exist.
         form: Format of the labels of volumes, "seg.nrrd", "nrrd", "mha", "nifti" or "dicom-seg"
             (DICOM scans); by default NIfTI.
+        estimate: Also write ``estimated-dice.json``, if the run can estimate the Dice of scans.
         device: "auto", "cpu", "cuda", "cuda:1" ...
         progress: Called with (done, total).
         done: Called with each file once it is written.
@@ -96,17 +99,30 @@ def predict(
         label_values=values,
         segments=segments_of(form, found.class_names, recipe) if form else None,
     )
-    return predict_files(
-        make_predictor(recipe, method, where, precision),
-        [Path(each) for each in inputs],
-        outputs,
-        data=recipe.data,
-        channels=found.channels,
-        numbered=found.numbered,
-        progress=progress,
-        done=done,
-        remark=remark,
-    )
+    estimates, known = None, ""
+    if estimate and flips is None:
+        weights = str(outputs.origin["weights"]) if len(every) == 1 and outputs.origin else ""
+        estimates, known = estimates_of(
+            [run] if isinstance(run, Run | Path | str) else run, found.step, weights
+        )
+    try:
+        return predict_files(
+            make_predictor(recipe, method, where, precision),
+            [Path(each) for each in inputs],
+            outputs,
+            data=recipe.data,
+            channels=found.channels,
+            numbered=found.numbered,
+            progress=progress,
+            done=done,
+            remark=remark,
+            expected=estimates.add if estimates else None,
+        )
+    finally:
+        if estimates and estimates.scans:
+            known = f"{known} Scan by scan: {estimates.write(Path(out))}"
+        if known:
+            remark(known)
 
 
 def segments_of(form: str, names: Sequence[str], recipe: Recipe) -> Segments:
