@@ -20,12 +20,14 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.hold.small import wait
-from benchmarks.hold.whole import left_aside, results, unreadable
+from benchmarks.hold.tally import Tally, table
+from benchmarks.hold.tally import failed as failed
+from benchmarks.hold.whole import differing, left_aside, results, unreadable
 from benchmarks.hold.works import Work, works
 from benchmarks.hold.writes import Writes
 from benchmarks.timing import say
@@ -45,7 +47,7 @@ PATIENCE = 120.0
 
 
 @dataclass
-class Tally:
+class Disturbed(Tally):
     """What a command made of a fault at each of its writes."""
 
     tries: int = 0
@@ -55,18 +57,13 @@ class Tally:
     wrong_messages: int = 0
     half_written: int = 0
     not_resumed: int = 0
-    faults: list[str] = field(default_factory=list)
-
-    def fault(self, kind: str, text: str) -> None:
-        setattr(self, kind, getattr(self, kind) + 1)
-        self.faults = [*self.faults, f"{kind}: {text}"][:12]
 
 
 FAULTS = ("wrong_exits", "wrong_messages", "half_written", "not_resumed")
 
 
-def faults(place: Path, seed: int, only: str = "") -> dict[str, Any]:
-    """Run the campaign and return its results. seed: not used, no moment is random."""
+def faults(place: Path, only: str = "") -> dict[str, Any]:
+    """Run the campaign and return its results."""
     found: dict[str, Any] = {}
     with small_disk(place / "disk") as disk:
         for work in works(disk / "work"):
@@ -96,9 +93,9 @@ def small_disk(place: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=False)
 
 
-def disturbed(work: Work, kind: str, disk: Path) -> Tally:
+def disturbed(work: Work, kind: str, disk: Path) -> Disturbed:
     """Disturb a command at each of its writes."""
-    tally, log, listed = Tally(), disk.parent / "log.txt", disk.parent / "changes.txt"
+    tally, log, listed = Disturbed(), disk.parent / "log.txt", disk.parent / "changes.txt"
     listed.unlink(missing_ok=True)
     log.write_text("")
     work.begin()
@@ -135,7 +132,7 @@ def chosen(changes: list[str]) -> list[int]:
     return sorted({number for numbers in kept for number in numbers})
 
 
-def _judge(tally: Tally, work: Work, at: str, code: int | None, text: str) -> None:
+def _judge(tally: Disturbed, work: Work, at: str, code: int | None, text: str) -> None:
     """Count how the disturbed command ended, and what it left."""
     tally.tries += 1
     tally.refused += code == 2
@@ -149,7 +146,7 @@ def _judge(tally: Tally, work: Work, at: str, code: int | None, text: str) -> No
 
 
 def _again(
-    tally: Tally, work: Work, at: str, expected: dict[str, str], log: Path, done: int | None
+    tally: Disturbed, work: Work, at: str, expected: dict[str, str], log: Path, done: int | None
 ) -> None:
     """Run the command again, without the fault, unless it did without; compare what it leaves."""
     code = done
@@ -160,10 +157,8 @@ def _again(
     if code != 0:
         tally.fault("not_resumed", f"{at}: exit {code}: {log.read_text()[-600:]}")
         return
-    found = results(work.folder)
-    names = sorted(name for name in expected | found if found.get(name) != expected.get(name))
-    if names or left_aside(work.folder):
-        tally.fault("not_resumed", f"{at}: {', '.join(names + left_aside(work.folder))}")
+    if wrong := differing(expected, results(work.folder)) + left_aside(work.folder):
+        tally.fault("not_resumed", f"{at}: {', '.join(wrong)}")
 
 
 @dataclass(frozen=True)
@@ -238,11 +233,4 @@ KINDS: dict[str, Callable[[Path, Path], Fault]] = {
 def rows(found: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Return the table of the campaign."""
     columns = ("tries", "refused", "did_without", *FAULTS)
-    table = [(name, *(tally[column] for column in columns)) for name, tally in found.items()]
-    total = ("all", *(sum(tally[column] for tally in found.values()) for column in columns))
-    return [("command and fault", *(name.replace("_", " ") for name in columns)), *table, total]
-
-
-def failed(found: dict[str, Any]) -> list[str]:
-    """Return what did not hold."""
-    return [f"{name}: {fault}" for name, tally in found.items() for fault in tally["faults"]]
+    return table(found, "command and fault", columns)

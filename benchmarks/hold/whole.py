@@ -17,8 +17,15 @@ from PIL import Image
 
 from crossview.core.busy import is_lock
 
-TIMES = ("seconds", "samples_per_second", "data_wait", "started", "suggested")
-"""Keys that differ between two runs of the same recipe."""
+NOT_COMPARED = {
+    "command": "names the folder that it writes into",
+    "seconds": "a time",
+    "samples_per_second": "a time",
+    "data_wait": "a time",
+    "started": "a time",
+    "suggested": "a time",
+}
+"""Keys that differ between two runs of the same recipe, each with the reason."""
 
 
 def unreadable(folder: Path) -> list[str]:
@@ -106,6 +113,11 @@ def results(folder: Path) -> dict[str, str]:
     return found
 
 
+def differing(expected: dict[str, str], found: dict[str, str]) -> list[str]:
+    """Return the files that two results do not share."""
+    return sorted(name for name in expected | found if expected.get(name) != found.get(name))
+
+
 def _content(path: Path) -> Any:
     if path.suffix == ".pt":
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -120,7 +132,7 @@ def _content(path: Path) -> Any:
 def _add(digest: Any, content: Any) -> None:
     if isinstance(content, dict):
         for key, value in content.items():
-            if key not in TIMES:
+            if key not in NOT_COMPARED:
                 digest.update(str(key).encode())
                 _add(digest, value)
     elif isinstance(content, list | tuple):
