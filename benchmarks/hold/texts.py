@@ -44,6 +44,18 @@ case00 = "p0"
 case01 = "p1"
 """
 
+STATED = """
+ignore = 9
+overlap = ["tumour", "organ"]
+[labels]
+organ = [1, "Organ"]
+tumour = 2
+[slices]
+"case*" = [0, 2, 5]
+[missing]
+case00 = [2]
+"""
+
 DATASET = {
     "channel_names": {"0": "MRI"},
     "labels": {"background": 0, "organ": 1, "tumour": 2},
@@ -61,6 +73,7 @@ def texts(run: Path) -> list[Example]:
         _text("recipe", "changed.toml", (run / "recipe.toml").read_bytes(), resolve_file),
         _text("suite", "changed.toml", suite_text().encode(), load_suite, share=0.3),
         _text("split.toml", "split.toml", SPLIT.encode(), split),
+        _text("split.toml: labels", "split.toml", STATED.encode(), split),
         _text("dataset.json", "dataset.json", json.dumps(DATASET).encode(), read_dataset_json),
         _text("list of cases", "train.list", "\n".join(NAMES).encode(), read_list),
         _text("record of a run", "record.json", _record(run), _results),
