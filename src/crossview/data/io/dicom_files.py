@@ -109,7 +109,9 @@ def _of_zip(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, IO[byte
         with damage_named(path, member.filename):
             found = _is_dicom_in(archive, member)
         if found:
-            with archive.open(member) as stream:
+            with damage_named(path, member.filename):
+                stream = archive.open(member)
+            with stream:
                 yield member.filename, stream
 
 
