@@ -18,6 +18,7 @@ from crossview.data.padding import Box, sides
 from crossview.inference.doubt import background, normalised_entropy, uncertainty
 from crossview.inference.rows import RowResampling
 from crossview.methods.blocks.components import largest_components
+from crossview.methods.blocks.pieces import without_small
 from crossview.methods.blocks.pseudo_labels import first_largest
 
 Label = NDArray[np.uint8]
@@ -149,8 +150,11 @@ class Assembly:
             del on_grid, rest, decision
         self.rows += rows
 
-    def result(self, largest_component: bool) -> Segmentation:
-        """Return the prediction, cleaned up."""
+    def result(self, largest_component: bool, smallest: Sequence[float] = ()) -> Segmentation:
+        """Return the prediction, cleaned up.
+
+        smallest: for each foreground class, the voxels of the smallest piece that is kept.
+        """
         both = self.wanted.views
         others = self.labels[:0]
         labels = self.labels
@@ -158,6 +162,11 @@ class Assembly:
             cleaned = largest_components(labels if largest_component else labels[:1], self.classes)
             labels, others = (cleaned, labels) if largest_component else (labels, cleaned)
         others = others if both else labels[:0]
+        if smallest:
+            labels, others = (
+                np.stack([without_small(label, smallest) for label in each]) if len(each) else each
+                for each in (labels, others)
+            )
         if self.shape == self.whole:
             return Segmentation(labels, others, self.maps, self.finite, self._expected())
         maps = {name: self._framed_map(name, values) for name, values in self.maps.items()}

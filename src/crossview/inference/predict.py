@@ -40,7 +40,7 @@ class Prediction:
         views: Label of each network by its name, cleaned like ``label``; empty if the method has
             one network.
         other: The label with the other clean-up: only the largest component of each class if
-            ``label`` has all components, and the reverse.
+            ``label`` has all components, and the reverse. Small pieces are left out of both.
         disagreement: Float32 (*S) in 0..1: of the views, or the entropy of the prediction if there
             is one network or the views are not peers (an averaged teacher agrees with its student,
             right or wrong). See :mod:`crossview.inference.doubt`.
@@ -199,7 +199,9 @@ class Predictor:
                 give_back()
             if not assembly.complete:
                 return None
-            return item, assembly.result(self.options.largest_component)
+            minimum = self.options.minimum_of(assembly.classes)
+            smallest = [volume / item.voxel for volume in minimum]
+            return item, assembly.result(self.options.largest_component, smallest)
 
         blocks = run_batches(map(parts, items), network, self.options.batch)
         assembled = (found for found in map_ahead(assemble, blocks) if found is not None)

@@ -156,6 +156,7 @@ def _inference_conflicts(recipe: Recipe) -> list[Problem]:
         what, found = "windows with this stride leave gaps", str(list(inference.stride))
         expected = f"from 1 to the side of the patch: {list(patch)}"
         problems.append(Problem(what, "[inference] stride", found, expected))
+    problems += _minimum_problem(inference.minimum_volume, recipe.data.classes)
     if inference.flips and not recipe.data.augmentation.startswith("rot90_flip"):
         problems.append(
             Problem(
@@ -168,6 +169,14 @@ def _inference_conflicts(recipe: Recipe) -> list[Problem]:
             )
         )
     return problems
+
+
+def _minimum_problem(volumes: Sequence[float], classes: int) -> list[Problem]:
+    if len(volumes) in (0, 1, classes - 1) and not any(volume < 0 for volume in volumes):
+        return []
+    what, where = "the minimum volumes do not fit the classes", "[inference] minimum_volume"
+    expected = f"one number for all classes, or {classes - 1}, one per foreground class; 0 or more"
+    return [Problem(what, where, str(list(volumes)), expected)]
 
 
 def _batch_conflicts(recipe: Recipe) -> list[Problem]:

@@ -17,12 +17,13 @@ from crossview.data.io.segments import Segments
 from crossview.data.preprocess import Preprocessing
 from crossview.inference.assembly import MapName
 from crossview.inference.files import predict_files
-from crossview.inference.items import ArrayItem
+from crossview.inference.items import ArrayItem, volume_of_voxel
 from crossview.inference.outputs import Outputs
 from crossview.inference.predict import Prediction, Predictor
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.runs.ensemble import Runs, check_alike, origin, together, trained_methods
 from crossview.runs.estimated import estimates_of
+from crossview.runs.minimum_volume import with_minimum_volume
 from crossview.runs.run import Run, make_predictor
 from crossview.training.device import find_device, set_kernels
 
@@ -36,6 +37,7 @@ def predict(
     disagreement: bool = False,
     entropy: bool = False,
     flips: bool | None = None,
+    minimum_volume: Sequence[float] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     form: str | None = None,
@@ -59,6 +61,8 @@ def predict(
             differ.
         entropy: Also write a map of where the prediction is uncertain.
         flips: Average over reflections, see :class:`Predictor`. Default: by the run's recipe.
+        minimum_volume: Remove smaller pieces, as the key inference.minimum_volume does. Default: by
+            the run's recipe.
         resume: Skip scans whose prediction exists.
         overwrite: Replace predictions that exist.
         form: Format of the labels of volumes, "seg.nrrd", "nrrd", "mha", "nifti" or "dicom-seg"
@@ -81,6 +85,8 @@ def predict(
     set_kernels(deterministic=False)
     every = trained_methods(run, where)
     recipes = [each.recipe if flips is None else _with_flips(each.recipe, flips) for each in every]
+    if minimum_volume is not None:
+        recipes = [with_minimum_volume(each, minimum_volume) for each in recipes]
     check_alike(every, recipes)
     found, recipe, (method, precision) = every[0], recipes[0], together(every)
     asked: dict[MapName, bool] = {
@@ -188,7 +194,8 @@ class Model:
         check_finite(array, "the image", "image")
         preprocessing = Preprocessing.of(self.recipe.data)
         prepared = preprocessing.image(array, spacing, "the image")
-        item = ArrayItem(prepared, array.shape[1:], preprocessing.box(array))
+        voxel = volume_of_voxel(preprocessing, spacing)
+        item = ArrayItem(prepared, array.shape[1:], preprocessing.box(array), voxel)
         ((_, prediction),) = self.predictor.predict([item])
         return prediction
 
