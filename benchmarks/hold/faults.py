@@ -20,7 +20,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ SIZE = 400 << 20
 SPARE = 1 << 20
 """Bytes of addresses that a command without memory may still take."""
 
-PATIENCE = 120.0
+PATIENCE = 60.0
 """Seconds that a command gets to end."""
 
 
@@ -53,10 +53,12 @@ class Disturbed(Tally):
     tries: int = 0
     refused: int = 0
     did_without: int = 0
+    died: int = 0
     wrong_exits: int = 0
     wrong_messages: int = 0
     half_written: int = 0
     not_resumed: int = 0
+    deaths: list[str] = field(default_factory=list)
 
 
 FAULTS = ("wrong_exits", "wrong_messages", "half_written", "not_resumed")
@@ -116,7 +118,7 @@ def disturbed(work: Work, kind: str, disk: Path) -> Disturbed:
             wait(child)
         started.end()
         at = f"{changes[number - 1]} ({number})"
-        _judge(tally, work, at, code, log.read_text())
+        _judge(tally, work, at, code, log.read_text(), started)
         if kind != "read-only" and (left := left_aside(work.folder)):
             tally.fault("half_written", f"{at}: {', '.join(left)}")
         _again(tally, work, at, expected, log, code)
@@ -132,14 +134,19 @@ def chosen(changes: list[str]) -> list[int]:
     return sorted({number for numbers in kept for number in numbers})
 
 
-def _judge(tally: Disturbed, work: Work, at: str, code: int | None, text: str) -> None:
+def _judge(
+    tally: Disturbed, work: Work, at: str, code: int | None, text: str, fault: Fault
+) -> None:
     """Count how the disturbed command ended, and what it left."""
     tally.tries += 1
     tally.refused += code == 2
     tally.did_without += code == 0
-    if code not in (0, 2) or "Traceback" in text:
+    if fault.kills and (code is None or code < 0):
+        tally.died += 1
+        tally.deaths = [*tally.deaths, f"{at}: {'hung' if code is None else f'exit {code}'}"]
+    elif code not in (0, 2) or "Traceback" in text:
         tally.fault("wrong_exits", f"{at}: exit {code}: {text[-600:]}")
-    elif code == 2 and not ("fix:" in text and str(work.folder.parent) in text):
+    elif code == 2 and not ("fix:" in text and fault.place in text):
         tally.fault("wrong_messages", f"{at}: {text[text.find('error:') :][:600]}")
     if left := unreadable(work.folder):
         tally.fault("half_written", f"{at}: {', '.join(left)}")
@@ -163,10 +170,17 @@ def _again(
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault, begun in the command's process and ended by the campaign."""
+    """A fault, begun in the command's process and ended by the campaign.
+
+    place: text that the message must have.
+    kills: True if libraries themselves may crash or wait for ever. That is counted apart; the run
+        must be resumed all the same.
+    """
 
     begin: Callable[[str], object]
+    place: str
     end: Callable[[], object] = lambda: None
+    kills: bool = False
 
 
 def full_disk(folder: Path, disk: Path) -> Fault:
@@ -183,7 +197,7 @@ def full_disk(folder: Path, disk: Path) -> Fault:
                         min(size * (free // size), free),
                     )
 
-    return Fault(fill, lambda: filler.unlink(missing_ok=True))
+    return Fault(fill, str(folder.parent), lambda: filler.unlink(missing_ok=True))
 
 
 def read_only(folder: Path, disk: Path) -> Fault:
@@ -193,7 +207,9 @@ def read_only(folder: Path, disk: Path) -> Fault:
         _obey_permissions()
         _change_modes(folder, lambda mode: mode & ~0o222)
 
-    return Fault(begin, lambda: _change_modes(folder, lambda mode: mode | 0o200))
+    return Fault(
+        begin, str(folder.parent), lambda: _change_modes(folder, lambda mode: mode | 0o200)
+    )
 
 
 def _change_modes(folder: Path, change: Callable[[int], int]) -> None:
@@ -220,7 +236,7 @@ def no_memory(folder: Path, disk: Path) -> Fault:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + SPARE, resource.RLIM_INFINITY))
 
-    return Fault(begin)
+    return Fault(begin, "crossview ", kills=True)
 
 
 KINDS: dict[str, Callable[[Path, Path], Fault]] = {
@@ -232,5 +248,5 @@ KINDS: dict[str, Callable[[Path, Path], Fault]] = {
 
 def rows(found: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Return the table of the campaign."""
-    columns = ("tries", "refused", "did_without", *FAULTS)
+    columns = ("tries", "refused", "did_without", "died", *FAULTS)
     return table(found, "command and fault", columns)

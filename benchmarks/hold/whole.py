@@ -108,7 +108,10 @@ def results(folder: Path) -> dict[str, str]:
         if _aside(path, folder) or path.suffix in (".html", ".md"):
             continue
         digest = sha256()
-        _add(digest, _content(path))
+        try:
+            _add(digest, _content(path))
+        except Exception:  # every reader has its own errors; see unreadable()
+            digest.update(b"unreadable")
         found[str(path.relative_to(folder))] = digest.hexdigest()[:16]
     return found
 
