@@ -26,6 +26,7 @@ from crossview.cli.options import (
 )
 from crossview.core.busy import worker
 from crossview.core.errors import STOPS, fail
+from crossview.core.run_folder import RunFolder
 from crossview.core.text import count as number_of
 
 
@@ -267,10 +268,22 @@ def suggest(
     folder = out or run / "suggest"
     print(f"pictures: {folder / 'suggest.png'}\nall scores: {folder / 'suggest.json'}")
     if drafts is not None:
-        data_option = ("--data", str(data)) if data else ()
-        words = ["crossview", "train", "folder", *data_option, "--from", str(run)]
         print(
             f"drafts: {drafts} (unsure places: {drafts / 'entropy'})\n"
             "next: correct the drafts, put them into the label folder of the data set, then\n"
-            f"{shlex.join(words)} --out NEW_RUN"
+            f"{_next_round(run, data, plugin)}"
         )
+
+
+def _next_round(run: Path, data: Path | None, plugin: str | None) -> str:
+    """Return the command that trains the run's method on, once drafts are corrected."""
+    from crossview.recipe.layers import load
+
+    method = str(RunFolder(run).tables["method"]["name"])
+    words = ["crossview", "train", "folder", *(("--data", str(data)) if data else ())]
+    words += ["--from", str(run)]
+    if plugin is not None:
+        words += ["--plugin", plugin]
+    elif method != load("folder")["method"]["name"]:
+        words += ["--set", f"method.name={method}"]
+    return f"{shlex.join(words)} --out NEW_RUN"
