@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.hold.suite import COMMON
+
 from crossview.core.errors import UserError
 
 SMALL = (
