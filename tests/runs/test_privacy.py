@@ -136,7 +136,7 @@ def home(planted, capsys, made):
         call("train", "folder", "--data", data, "--out", first, *sets(*KEYS))
         call("suggest", first, "-n", "1", "--drafts", data / "drafts")
         (draft,) = (data / "drafts").glob("*.seg.nrrd")
-        image, label = scan(9, (12, 11, 10))
+        _, label = scan(9, (12, 11, 10))
         write_nifti(data / "labels" / draft.name.replace(".seg.nrrd", SUFFIX), label)
         hides = sets(*KEYS, "data.labelled=4")
         call("train", "folder", "--from", first, "--out", second, *hides)
