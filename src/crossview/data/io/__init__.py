@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from crossview.core.errors import Problem, UserError, fail
 from crossview.core.text import first_few
 from crossview.data.io import (
+    codecs,
     dicom,
     dicom_seg,
     extras,
@@ -60,8 +61,10 @@ class Format:
         map_suffix: Suffix of the maps of a prediction, "" for that of the scan.
         published: True for the published layouts: scans are normalised and ordered already, and
             all arrays of a prediction are in one file.
-        module: The library that reads the format, if it belongs to an extra.
-        extra: The extra with that library.
+        module: The library that some systems lack and that reads the format.
+        extra: The extra with that library, "" if it belongs to none.
+        instead: What a user can do without that library.
+        needs: True if a file takes that library.
     """
 
     name: str
@@ -81,6 +84,8 @@ class Format:
     published: bool = False
     module: str = ""
     extra: str = ""
+    instead: str = ""
+    needs: Callable[[Path], bool] = lambda path: True
 
     @property
     def kind(self) -> str:
@@ -144,6 +149,9 @@ FORMATS = (
         equal_channels=image.equal_channels,
         flat=True,
         map_suffix=".tif",
+        module=codecs.MODULE,
+        instead=codecs.INSTEAD,
+        needs=image.needs_codecs,
     ),
 )
 
@@ -275,15 +283,16 @@ def listed_suffixes(suffixes: Iterable[str]) -> str:
 
 def absent_libraries(files: Iterable[Path]) -> list[Problem]:
     """Return a problem per library that some of these files need and that is not installed."""
-    by_module: dict[tuple[str, str], list[Path]] = defaultdict(list)
-    for file in files:
+    lacking = [each for each in FORMATS if each.module and extras.is_absent(each.module)]
+    by_format: dict[str, list[str]] = defaultdict(list)
+    for file in files if lacking else ():
         found = BY_SUFFIX.get(split_name(file_name(file))[1])
-        if found is not None and found.module:
-            by_module[found.module, found.extra].append(file)
+        if found in lacking and found.needs(file):
+            by_format[found.name].append("/".join(file.parts[-2:]))
     return [
-        extras.absent(module, extra, first_few([file.name for file in of_module]))
-        for (module, extra), of_module in by_module.items()
-        if extras.is_absent(module)
+        extras.absent(each.module, each.extra, first_few(names), each.instead)
+        for each in lacking
+        if (names := by_format[each.name])
     ]
 
 
