@@ -6,7 +6,6 @@ A new format is a file of this folder with the functions of :class:`Format`, and
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, UserError, fail
+from crossview.core.errors import Problem, fail
 from crossview.core.text import first_few
 from crossview.data.io import (
     codecs,
@@ -173,9 +172,6 @@ FOREIGN = (
 CLASS_NUMBERS = LabelMap()
 """The meaning of labels whose values are class numbers."""
 
-CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
-"""The name of a channel's file, without suffix."""
-
 
 @dataclass(frozen=True)
 class ScanFiles:
@@ -299,80 +295,3 @@ def absent_libraries(files: Iterable[Path]) -> list[Problem]:
 def is_foreign(file: str) -> bool:
     """True if a file's name is that of an image in a format that is not read."""
     return file.lower().removesuffix(".gz").endswith(FOREIGN)
-
-
-def is_numbered(file: Path, name: str) -> bool:
-    """True if a file's name is that of its scan with a channel number, <name>_0000."""
-    match = CHANNEL.fullmatch(split_name(file_name(file))[0])
-    return match is not None and match["name"] == name
-
-
-def group_scans(
-    files: Iterable[Path], channels: int, numbered: bool
-) -> tuple[list[ScanFiles], list[Problem]]:
-    """Return the scans in files, in their order, and the problems of incomplete ones.
-
-    The headers decide what a number at the end of a name is. Files <case>_0000, <case>_0001, ...
-    that have ``channels`` channels together are one scan, named <case>. A file that has them alone
-    is a scan named in full, number included; without it if the scans that a model was trained on
-    are ``numbered`` and no file of another number belongs to the case.
-    """
-    place = {file: number for number, file in enumerate(files)}
-    groups, others = by_channel(place)
-    scans, problems = [_scan(file) for file in others], list[Problem]()
-    for (folder, name, suffix), of_case in groups.items():
-        # Reading one channel per file needs no header.
-        counts = {number: _channels(of_case[number], channels) for number in sorted(of_case)}
-        whole = list(counts) == list(range(len(counts))) and sum(counts.values()) == channels
-        if whole and (numbered or len(counts) > 1):
-            scans.append(ScanFiles(name, tuple(of_case[number] for number in counts)))
-            continue
-        scans += [_scan(of_case[number]) for number in counts if counts[number] == channels]
-        parts = [number for number in counts if counts[number] != channels]
-        if parts:
-            problems += missing_channels(parts, channels, str(folder / f"{name}{suffix}"))
-    return sorted(scans, key=lambda scan: place[scan.files[0]]), problems
-
-
-def _scan(file: Path) -> ScanFiles:
-    return ScanFiles(split_name(file_name(file))[0], (file,))
-
-
-def _channels(file: Path, channels: int) -> int:
-    """Return the number of channels in a file; 1 if it can't be read, or a model has one."""
-    try:
-        return _scan(file).format.read_header(file).channels if channels > 1 else 1
-    except UserError:
-        return 1
-
-
-def by_channel(
-    files: Iterable[Path],
-) -> tuple[dict[tuple[Path, str, str], dict[int, Path]], list[Path]]:
-    """Group files <case>_0000, <case>_0001, ... of one folder and suffix.
-
-    Returns:
-        Files by channel, by (folder, case, suffix); and the files without a channel number.
-    """
-    groups: dict[tuple[Path, str, str], dict[int, Path]] = defaultdict(dict)
-    others = []
-    for file in files:
-        name, suffix = split_name(file_name(file))
-        match = CHANNEL.fullmatch(name)
-        if match is None:
-            others.append(file)
-        else:
-            groups[file.parent, match["name"], suffix][int(match["channel"])] = file
-    return groups, others
-
-
-def missing_channels(of_scan: Iterable[int], expected: int, where: str) -> list[Problem]:
-    """Return a problem unless the channels of a scan are 0 to ``expected`` - 1."""
-    wanted = list(range(expected))
-    if sorted(of_scan) == wanted:
-        return []
-    found, needed = (
-        ", ".join(f"_{channel:04d}" for channel in numbers) for numbers in (sorted(of_scan), wanted)
-    )
-    fix = "add the missing files (one per channel), or remove the scan"
-    return [Problem("a scan has missing channels", where, found, needed, fix)]
