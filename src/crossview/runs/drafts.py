@@ -13,7 +13,8 @@ from crossview.core.progress import Progress
 from crossview.core.run_folder import RunFolder
 from crossview.core.text import first_few
 from crossview.data.case import Case, Splits
-from crossview.data.io import ScanFiles, by_channel
+from crossview.data.io import ScanFiles
+from crossview.data.io.channels import by_channel
 from crossview.data.io.extras import is_absent
 from crossview.data.io.segments import BY_NAME
 from crossview.data.rounds import KEPT, Drafted, Round, Rounds, now
