@@ -9,6 +9,7 @@ from typing import Any
 from crossview.core.errors import fail
 from crossview.core.progress import Progress
 from crossview.data.case import Case
+from crossview.data.sources.divided import BEGIN
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.case import case_drawer
@@ -23,6 +24,9 @@ WAITED_IN_VAIN = (
     "The networks did not learn enough before the last step of the labelled stage: "
     "the unlabelled scans were not used."
 )
+
+DOUBTS = (trained.SEEN, trained.CHOSE, trained.CHANGED, BEGIN, WAITED_IN_VAIN)
+"""Begins of the notes that say why a score may mislead."""
 
 
 def evaluate(

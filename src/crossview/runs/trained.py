@@ -23,6 +23,10 @@ COMPARED = 3
 
 CHANGED = "training data changed since the run began"
 
+SEEN = "Trained on without labels"
+
+CHOSE = "Used to select the checkpoint"
+
 
 @dataclass(frozen=True)
 class TrainedCase:
@@ -160,7 +164,7 @@ def _notes(run: RunFolder, seen: Mapping[str, bool], cases: Sequence[str], split
     notes = []
     if seen:
         notes.append(
-            f"Trained on without labels (the scans, or others of their patients): {len(seen)} of "
+            f"{SEEN} (the scans, or others of their patients): {len(seen)} of "
             f"{len(cases)} {split} cases, {first_few(list(seen))}. Their scores may be better than "
             "those of new scans."
         )
@@ -168,7 +172,7 @@ def _notes(run: RunFolder, seen: Mapping[str, bool], cases: Sequence[str], split
     chose = sorted({*run.environment.get("validation", ())} & {*cases})
     if split == "test" and training.get("selection") == "validation" and chose:
         names = f"{len(chose)} of {len(cases)} test cases, {first_few(chose)}"
-        notes.append(f"Used to select the checkpoint: {names}.")
+        notes.append(f"{CHOSE}: {names}.")
     return notes
 
 
