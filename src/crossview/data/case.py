@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.partial import PartialLabels
-from crossview.data.io import is_numbered
+from crossview.data.io.channels import is_numbered
 from crossview.data.io.storage import Storage
 
 

@@ -6,6 +6,7 @@ Tags that say how to show an image change nothing: which value is white, how to 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from crossview.core.errors import fail
+from crossview.data.io.codecs import codecs
 from crossview.data.io.pixels import Pixels, check_size, refuse_colours, refuse_several
 from crossview.data.io.storage import Colours, Storage
 
@@ -27,6 +29,12 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 PNG = 34933
 """A compression that no other reader knows, and whose decoder prints about damaged data."""
 
+ALONE, PREDICTED, BITS = (1, 8, 32773, 32946, 34925, 50013), (1, 2), (1, 8, 16, 32, 64)
+"""Compressions, predictors and numbers of bits that tifffile decodes without imagecodecs.
+
+None, deflate, PackBits and LZMA; differences of whole numbers.
+"""
+
 JPEG = (6, 7)
 """Compressions whose decoder turns YCbCr into RGB."""
 
@@ -38,6 +46,9 @@ LARGE, MOST_SHRUNK = 2**26, 4000
 
 Deflate and LZW reach 1,000 and 2,600. A damaged header can declare any size.
 """
+
+GUESSERS = ("", "tifffile.py", "InsightToolkit")
+"""Programs, by the tag Software, that call three or four channels colours, whatever they are."""
 
 KINDS = {"u": "", "b": "", "i": " signed", "f": " decimal"}
 
@@ -60,9 +71,11 @@ def read(file: IO[bytes], path: Path, load: bool) -> Pixels:
         shape = check_size(path, page.imagelength, page.imagewidth)
         colour, extra = _channels(page, path)
         palette = _palette(page) if page.photometric == PALETTE else ()
-        pixels = Pixels(shape, colour, Storage(_numbers(page, path), _inverted(page), palette))
+        storage = Storage(_numbers(page, path), _inverted(page), palette)
+        pixels = Pixels(shape, colour, storage, codecs=_needs_codecs(page), guessed=_guessed(page))
         if not load:
             return pixels
+        _check_supported(page, path)
         _check_whole(page, tiff.filehandle.size)
         values = page.asarray(maxworkers=1)
     if page.axes == "SYX":
@@ -70,7 +83,7 @@ def read(file: IO[bytes], path: Path, load: bool) -> Pixels:
     alpha = values[..., -1] if extra else None
     if values.ndim == 3:
         values = values[..., :3] if colour else values[..., 0]
-    return Pixels(shape, colour, pixels.storage, values, alpha)
+    return replace(pixels, values=values, alpha=alpha)
 
 
 SILENT = logging.NullHandler()
@@ -78,7 +91,7 @@ SILENT = logging.NullHandler()
 
 def _check_single(file: TiffFile, page: TiffPage, path: Path) -> None:
     """Raise UserError for a stack or several pages, however the file declares them."""
-    if (pages := len(file.pages)) > 1:
+    if (pages := _pages(file, page)) > 1:
         refuse_several(path, f"{pages} pages")
     # ImageJ and others store a stack in a page that describes its first slice only.
     if page.description or any(code >= PRIVATE for code in page.tags.keys()):  # noqa: SIM118
@@ -87,8 +100,7 @@ def _check_single(file: TiffFile, page: TiffPage, path: Path) -> None:
             refuse_several(path, f"a stack of {images}")
     if page.imagedepth > 1:
         refuse_several(path, f"a volume of {page.imagedepth} slices")
-    # tifffile and imageio store an array (3, H, W), whatever it is, as the colours of one image.
-    if page.axes == "SYX" and page.is_shaped:
+    if page.axes == "SYX" and _guessed(page):
         planes = page.samplesperpixel
         fail(
             "the planes of the file may be slices of a stack or the colours of an image",
@@ -99,15 +111,31 @@ def _check_single(file: TiffFile, page: TiffPage, path: Path) -> None:
         )
 
 
+def _pages(file: TiffFile, page: TiffPage) -> int:
+    """Return the number of images; smaller ones that the file calls reduced copies don't count."""
+    size = prod(page.shape)
+    others = [*file.pages[1:], *(page.pages or ())]
+    return 1 + sum(not (each.is_reduced and prod(each.shape) < size) for each in others)
+
+
+def _guessed(page: TiffPage) -> bool:
+    """Return True if the writer may not have known that three or four samples are colours.
+
+    tifffile, and imageio and scikit-image with it, decide that by the shape of an array. Other
+    programs are told, and name themselves.
+    """
+    return page.is_shaped or page.software.strip() in GUESSERS
+
+
 def _channels(page: TiffPage, path: Path) -> tuple[bool, bool]:
-    """Return True for colour, and True for one more sample, which is dropped or is the opacity."""
+    """Return True for colour, and True for one more sample, the opacity."""
     photometric, samples = int(page.photometric), page.samplesperpixel
     colour = photometric == RGB or (photometric == YCBCR and page.compression in JPEG)
     if not colour and photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE):
         refuse_colours(path, getattr(page.photometric, "name", str(photometric)))
     extra = samples - (3 if colour else 1)
     transparent = any(page.extrasamples[:1])  # 1 and 2: opacity; 0: not said
-    if extra not in (0, 1) or (extra and not transparent and not colour):
+    if extra not in (0, 1) or (extra and not transparent):
         refuse_several(path, f"{samples} samples per pixel")
     return colour or photometric == PALETTE, extra == 1
 
@@ -143,14 +171,33 @@ def _palette(page: TiffPage) -> Colours:
     return tuple(map(tuple, table.T.tolist()))
 
 
+def _needs_codecs(page: TiffPage) -> bool:
+    alone = page.compression in ALONE and page.predictor in PREDICTED and page.bitspersample in BITS
+    return not alone and page.compression != PNG
+
+
+def _check_supported(page: TiffPage, path: Path) -> None:
+    """Raise UserError for a compression that can't be decoded here."""
+    from tifffile import TIFF
+
+    if _needs_codecs(page):
+        codecs()
+    if page.compression == PNG or page.compression not in TIFF.DECOMPRESSORS:
+        fail(
+            "the compression of the TIFF file is not supported",
+            path,
+            found=getattr(page.compression, "name", page.compression),
+            expected="a compression such as deflate or LZW, or none",
+            fix="save the file without compression or with deflate",
+        )
+
+
 def _check_whole(page: TiffPage, size: int) -> None:
     """Raise ValueError unless the file of ``size`` bytes holds every strip or tile."""
     needed = prod(page.chunked)
     starts, lengths = (
         np.array(numbers[:needed], np.int64) for numbers in (page.dataoffsets, page.databytecounts)
     )
-    if page.compression == PNG:
-        raise ValueError("the compression PNG is not supported")
     plain = page.compression == 1
     whole = page.nbytes if page.bitspersample % 8 == 0 else 0
     if plain and page.is_contiguous:
