@@ -20,6 +20,8 @@ from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.core.run_folder import PLAN
 from crossview.core.tensors import Batch
+from crossview.data.sources.divided import BEGIN
+from crossview.data.sources.folder import HIDES
 from crossview.evaluation.evaluate import quick_dice
 from crossview.inference.predict import evaluating
 from crossview.methods.method import Method
@@ -175,6 +177,9 @@ def train(
                 seen = trained.of_training(prepared)
                 trained.write(Run(path), taken.trained(seen) if taken else seen)
                 note_rounds(Run(path), root, prepared.splits, remark)
+                for note in prepared.splits.notes:
+                    if note.startswith((HIDES, BEGIN)):
+                        remark(note)
                 if taken:
                     remark(taken.text())
                 if plan is not None:
