@@ -15,10 +15,9 @@ from torch import Tensor
 
 from crossview.data.io.volumes import Volumes
 from crossview.data.padding import Box, sides
-from crossview.inference.doubt import background, normalised_entropy, uncertainty
+from crossview.inference.doubt import entropy_of_maps, uncertainty
 from crossview.inference.rows import RowResampling
-from crossview.methods.blocks.components import largest_components
-from crossview.methods.blocks.pseudo_labels import first_largest
+from crossview.methods.heads import CLASSES, Classes
 
 Label = NDArray[np.uint8]
 
@@ -85,6 +84,7 @@ class Assembly:
         wanted: The parts of the prediction that are computed.
         peers: True if the views are networks trained next to each other.
         box: The part of the grid that the maps show; the rest is background.
+        head: The decision of the model.
     """
 
     def __init__(
@@ -95,7 +95,9 @@ class Assembly:
         wanted: Wanted,
         peers: bool,
         box: Box = (),
+        head: Classes = CLASSES,
     ) -> None:
+        self.head = head
         self.box, self.whole = box, tuple(shape)
         shape = sides(box, shape)
         self.there, self.shape, self.axis = tuple(there), shape, axis
@@ -122,21 +124,20 @@ class Assembly:
             self.labels = np.empty((decided, *self.shape), np.uint8)
         self.seen += maps.shape[2 + self.axis]
         if "disagreement" in self.wanted.maps:
-            self._put("disagreement", self.spread.add(_uncertainty(maps, self.peers)))
+            self._put("disagreement", self.spread.add(_uncertainty(maps, self.peers, self.head)))
         rows = 0
         for index, (foreground, grid) in enumerate(zip(maps, self.grids, strict=False)):
             on_grid = grid.add(foreground)
             if not on_grid.numel():
                 continue
             rows = on_grid.shape[1 + self.axis]
-            rest = background(on_grid)
             place = (index, *self._rows(self.rows, rows))
-            self.labels[place] = first_largest([rest, *on_grid]).cpu().numpy()
+            self.labels[place] = self.head.label(on_grid).cpu().numpy()
             if index == 0:
                 self.finite = self.finite and math.isfinite(float(on_grid.sum()))
-                self._put_of_classes(rest, on_grid)
+                self._put_of_classes(on_grid)
             # Freed before the next view.
-            del on_grid, rest
+            del on_grid
         self.rows += rows
 
     def result(self, largest_component: bool) -> Segmentation:
@@ -145,7 +146,7 @@ class Assembly:
         others = self.labels[:0]
         labels = self.labels
         if largest_component or both:
-            cleaned = largest_components(labels if largest_component else labels[:1], self.classes)
+            cleaned = self.head.largest(labels if largest_component else labels[:1], self.classes)
             labels, others = (cleaned, labels) if largest_component else (labels, cleaned)
         others = others if both else labels[:0]
         if self.shape == self.whole:
@@ -162,24 +163,22 @@ class Assembly:
 
     def _framed_map(self, name: str, values: Map) -> Map:
         """Return a map on the whole grid: outside the box, the background is certain."""
+        certain = name == "probability" and self.head.background
         if isinstance(values, Volumes):
-            return values.framed(self.whole, self.box, name == "probability")
+            return values.framed(self.whole, self.box, certain)
         framed = self._framed(values)
-        if name == "probability":
+        if certain:
             outside = np.ones(self.whole, np.float32)
             outside[self.box] = 0
             framed[0] += outside
         return framed
 
-    def _put_of_classes(self, rest: Tensor, foreground: Tensor) -> None:
-        """Add rows to the maps that are made of all classes' probabilities on the wanted grid."""
-        if not {"probability", "entropy"} & {*self.wanted.maps}:
-            return
-        probability = torch.cat([rest[None], foreground])
+    def _put_of_classes(self, foreground: Tensor) -> None:
+        """Add rows to the maps that are made of all probabilities on the wanted grid."""
         if "probability" in self.wanted.maps:
-            self._put("probability", probability)
+            self._put("probability", self.head.every(foreground))
         if "entropy" in self.wanted.maps:
-            self._put("entropy", normalised_entropy(probability))
+            self._put("entropy", entropy_of_maps(foreground, self.head))
 
     def _put(self, name: MapName, rows: Tensor) -> None:
         """Add rows (*rows) or (K, *rows) to a map."""
@@ -214,5 +213,5 @@ SLAB = 32
 """Rows of a volume whose uncertainty is computed at once."""
 
 
-def _uncertainty(maps: Tensor, peers: bool) -> Tensor:
-    return torch.cat([uncertainty(slab, peers) for slab in torch.split(maps, SLAB, dim=2)])
+def _uncertainty(maps: Tensor, peers: bool, head: Classes) -> Tensor:
+    return torch.cat([uncertainty(slab, peers, head) for slab in torch.split(maps, SLAB, dim=2)])

@@ -73,7 +73,9 @@ def _validation(run: RunContent) -> list[tuple[str, list[Series]]]:
 
 def _class_names(run: RunContent) -> Mapping[str, str]:
     """Return the names of the classes as evaluated, or as recorded before training."""
-    recorded = enumerate(run.environment.get("class_names") or [])
+    recorded = enumerate(
+        run.environment.get("scored_names") or run.environment.get("class_names") or []
+    )
     return next(
         (evaluation.classes for evaluation in run.evaluations if evaluation.classes),
         {str(index): str(name) for index, name in recorded},
