@@ -44,7 +44,8 @@ class Fingerprint:
         foreground: Per channel, (0.5th percentile, 99.5th percentile, mean, standard deviation) of
             the labelled foreground; () if the foreground has a single value.
         regions: Names of the regions, () for classes.
-        pieces: By class or region, the smallest share of the largest component in any wholly labelled case.
+        pieces: By class or region, the smallest share of the largest component in any wholly
+            labelled case.
         cases: Rows for reports.
         border_labelled: True if foreground is labelled in the constant border of a scan, which then
             is no padding.

@@ -180,8 +180,8 @@ class Predictor:
             taken_apart = self._parts(image)
             total += len(taken_apart)
             axis, peers = taken_apart.axis, self.method.peers
-            shapes = image.shape[1:], item.shape
-            assembly = Assembly(*shapes, axis, wanted, peers, item.box, self.method.head)
+            shapes, head = (image.shape[1:], item.shape), self.method.head
+            assembly = Assembly(*shapes, axis, wanted, peers, item.box, head)
             return (item, assembly), taken_apart
 
         def network(image: Tensor) -> Iterable[Tensor]:
@@ -225,8 +225,7 @@ class Predictor:
         """Return the head's maps (1 + views, M, *patch) of each sample of a batch.
 
         The combination comes first; a single view is not repeated, and no view is computed unless
-        ``of_views``. Class probabilities sum to one, so the background needs neither memory nor
-        time.
+        ``of_views``. The background of classes needs neither memory nor time.
         """
         with evaluating(self.method), self.passes():
             return self.threads.map(lambda part: self._reflected(part, of_views), image)

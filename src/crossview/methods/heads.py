@@ -199,8 +199,15 @@ class Regions(Classes):
         return np.stack([self._largest(label) for label in labels]) if len(labels) else labels
 
     def _largest(self, label: Label) -> Label:
-        masks = np.stack(self.masks(label, len(self.regions))).astype(np.uint8)
-        return written(list(largest_components(masks, 2) > 0), self.regions)
+        """Return a label with the largest component of each region, inside those that hold it."""
+        kept: list[NDArray[np.bool_]] = []
+        for region in self.regions:
+            mask = region.mask(label)
+            for outer, found in zip(self.regions, kept, strict=False):
+                if {*region.classes} < {*outer.classes}:
+                    mask &= found
+            kept.append(largest_components(mask[None].view(np.uint8), 2)[0] > 0)
+        return written(kept, self.regions)
 
     def masks(self, label: Label, maps: int) -> list[NDArray[np.bool_]]:
         return [region.mask(label) for region in self.regions]

@@ -257,8 +257,8 @@ class _Planner:
             )
         else:
             of_it = "" if share == 1 else f", except for at most {1 - share:.2%} of its voxels"
-            each = "each region" if regions else "each class"
-            reason = f"{each} is one connected component in every labelled case{of_it}"
+            one = f"each {'region' if regions else 'class'} is one connected component"
+            reason = f"{one} in every labelled case{of_it}"
         self.choose("inference.largest_component", not loose, reason)
         if self.needs.cleans:
             reason = "the same for pseudo-labels"

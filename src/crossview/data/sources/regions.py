@@ -1,4 +1,4 @@
-"""Regions as a user states them: in dataset.json as for nnU-Net, or under [regions] in split.toml."""
+"""Regions as a user states them: in dataset.json as for nnU-Net, or in split.toml."""
 
 from __future__ import annotations
 
