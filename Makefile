@@ -4,6 +4,7 @@
 #   make demo     train on made phantoms        make lock    re-make requirements.lock
 #   make lint     ruff and mypy                 make docs    the documentation as a site, in build/site
 #   make wheel    the wheel, tried alone        make clean   remove what builds and tests leave
+#   make matrix   other Pythons, and the oldest and newest versions of what is needed: some GB and minutes each
 #
 # make setup PYTHON=python3.12          another Python
 # make setup TORCH='torch==2.11.0'      another torch; one that is already in .venv is kept otherwise
@@ -18,7 +19,7 @@ installed := .venv/installed
 
 # The targets follow one another also under -j: the cheap checks first, the tests' summary last.
 .NOTPARALLEL:
-.PHONY: setup demo test lint docs wheel unit lock clean again
+.PHONY: setup demo test lint docs wheel unit matrix lock clean again
 
 setup: $(installed)
 	@echo 'crossview is installed: .venv/bin/crossview --help'
@@ -94,6 +95,13 @@ import sys
 print(*(path for path in sys.path if path.endswith(('site-packages', 'dist-packages'))), sep='\n')
 endef
 export share_packages
+
+# ---- other Pythons and versions ----
+
+# make matrix ENVIRONMENTS='lowest 3.13'
+matrix: $(installed)
+	$(pip) install --quiet 'uv>=0.5'
+	PYTHON=$(python) benchmarks/matrix.sh $(ENVIRONMENTS)
 
 # ---- upkeep ----
 

@@ -3,6 +3,13 @@
 Tests marked gpu are skipped where there is none.
 """
 
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 
@@ -25,6 +32,52 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("needs a CUDA device")
+
+
+SET_ONCE = {
+    "PYTEST_CURRENT_TEST",
+    "GOMP_SPINCOUNT",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "TORCHINDUCTOR_CACHE_DIR",
+}
+"""Variables that a process gets once and keeps: pytest's own, and those of torch."""
+
+
+def shared_state() -> dict[str, Any]:
+    """Return what all tests of a process share, and one could leave changed for the next."""
+    plugins, torch = sys.modules.get("crossview.core.plugins"), sys.modules.get("torch")
+    state: dict[str, Any] = {
+        f"${name}": value for name, value in os.environ.items() if name not in SET_ONCE
+    }
+    state |= {
+        "folder": Path.cwd(),
+        "sys.path": list(sys.path),
+        "sys.argv": list(sys.argv),
+        "level of logging": logging.getLogger().level,
+    }
+    if plugins is not None:
+        state["plugins"] = dict(plugins.LOADED)
+    if torch is not None and hasattr(torch, "get_num_threads"):
+        state |= {
+            "torch's threads": torch.get_num_threads(),
+            "torch's default type": torch.get_default_dtype(),
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+            "gradients": torch.is_grad_enabled(),
+        }
+    return state
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    """Fail the test that leaves shared state changed, so that the order of tests cannot matter."""
+    before = shared_state()
+    yield
+    after = shared_state()
+    # What was not yet imported before the test has no value to compare with.
+    keys = before.keys() | {key for key in after if key.startswith("$")}
+    then_now = {key: (before.get(key), after.get(key)) for key in keys}
+    changed = {key: pair for key, pair in then_now.items() if pair[0] != pair[1]}
+    assert not changed, f"left changed: {changed}"
 
 
 @pytest.fixture

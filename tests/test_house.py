@@ -47,6 +47,10 @@ LIBRARIES = {
     "tifffile": {"data.io"},
     "PIL": {"data.io", "reporting"},  # scans are read in data.io, pictures drawn in reporting
     "triton": {"kernels"},
+    "onnx": {"runs.onnx_file"},
+    "onnxruntime": {"runs.onnx_file"},
+    "tensorboard": {"runs.track.tensorboard"},
+    "mlflow": {"runs.track.mlflow"},
     "jinja2": {"reporting"},
 }
 """Rooms or modules that may import a library."""

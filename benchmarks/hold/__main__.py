@@ -4,6 +4,8 @@ Each is seeded and bounded, prints a table and, with --json, writes a results fi
 1 if anything did not hold.
 
   mutate    changed files of every format are read or refused
+  kill      commands that are killed at random moments leave whole files and end as if they were not
+  faults    a full disk, a read-only folder or no memory is told, and the command can be repeated
 """
 
 from __future__ import annotations
@@ -12,13 +14,18 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
-from benchmarks.hold import mutate
+from benchmarks.hold import faults, kill, mutate
 from benchmarks.timing import finish, report, run, say
 
+CAMPAIGNS: dict[str, ModuleType] = {"mutate": mutate, "kill": kill, "faults": faults}
+"""Each has rows(results), its table, and failed(results), what did not hold."""
 
-def main() -> None:
+
+def _given() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -31,17 +38,36 @@ def main() -> None:
     one = campaigns.add_parser("mutate")
     one.add_argument("--files", type=int, default=100_000)
     one.add_argument("--only", default="", help="kinds whose name contains this text")
-    given = parser.parse_args()
+    one = campaigns.add_parser("kill")
+    one.add_argument("--kills", type=int, default=200)
+    one.add_argument("--only", default="", help="commands whose name contains this text")
+    one = campaigns.add_parser("faults")
+    one.add_argument("--only", default="", help="commands and faults whose name contains this text")
+    return parser.parse_args()
+
+
+def _results(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    if given.campaign == "mutate":
+        return mutate.mutate(folder, given.files, given.seed, given.only)
+    if given.campaign == "faults":
+        return faults.faults(folder, given.seed, given.only)
+    return kill.kill(folder, given.kills, given.seed, given.only)
+
+
+def main() -> None:
+    given = _given()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="hold-") as name:
-        results = mutate.mutate(Path(name), given.files, given.seed, given.only)
-    content = report(
-        "hold", {"seed": given.seed, "files": given.files}, results, torch.device("cpu")
-    )
-    finish(content, mutate.rows(results), given.json)
-    for fault in mutate.failed(results):
+        results = _results(given, Path(name))
+    unsaid = ("json", "folder", "campaign")
+    settings = {key: value for key, value in vars(given).items() if key not in unsaid}
+    content = report("hold", settings, results, torch.device("cpu"))
+    campaign = CAMPAIGNS[given.campaign]
+    finish(content, campaign.rows(results), given.json)
+    faults = campaign.failed(results)
+    for fault in faults:
         say(f"fault: {fault}")
-    sys.exit(bool(mutate.failed(results)))
+    sys.exit(bool(faults))
 
 
 if __name__ == "__main__":

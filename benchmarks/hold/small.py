@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from crossview.core.errors import UserError
@@ -30,6 +31,16 @@ SMALL = (
     "method.train_steps=20",
 )
 """Keys of recipe "demo" that make a run of a second or two."""
+
+
+VERBS = (
+    "crossview.cli.comparison",
+    "crossview.runs.bench.bench",
+    "crossview.runs.predict",
+    "crossview.runs.suggest",
+    "torch.distributed",
+)
+"""Modules that import what the verbs need when they run."""
 
 
 def sets(keys: Sequence[str]) -> list[str]:
@@ -62,6 +73,8 @@ def start(arguments: Sequence[str], log: Path, before: Callable[[], object] | No
     """
     from crossview import cli
 
+    for module in VERBS:
+        import_module(module)
     sys.stdout.flush()
     child = os.fork()
     if child:

@@ -2,18 +2,13 @@
 
 Every verb of the command is a function here: ``crossview.train(recipe, data, out)``,
 ``crossview.evaluate(run)`` and so on. Each is imported on first use, so ``import crossview`` and
-``crossview --help`` stay fast.
+``crossview --help`` stay fast, and the command heeds Ctrl-C from its first moment.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
-
-from crossview.core.environment import VERSION
-
-__version__ = VERSION
-
 
 _VERBS = {
     "check": "crossview.data.checks.dataset",
@@ -25,12 +20,15 @@ _VERBS = {
     "report": "crossview.runs.report",
     "suggest": "crossview.runs.suggest",
     "view": "crossview.runs.view.view",
+    "export": "crossview.runs.export",
+    "track": "crossview.runs.track.track",
     "Run": "crossview.runs.run",
     "demo": "crossview.runs.bench.demo",
     "trial": "crossview.runs.bench.trial",
     "compare": "crossview.evaluation.compare",
     "bench": "crossview.runs.bench.bench",
     "UserError": "crossview.core.errors",
+    "__version__": "crossview.core.environment:VERSION",
 }
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from crossview.core.processes import end_on_signals
+import sys
+from contextlib import suppress
+
+from crossview.core.signals import end_at_once, end_on_signals
 
 
 def main() -> None:
-    """Run the command. Ctrl-C is heeded before the command itself is imported."""
+    """Run the command. Ctrl-C is heeded before the command is imported, and until it has ended."""
     end_on_signals()
-    from crossview.cli import main as run
+    try:
+        from crossview.cli import main as run
 
-    run()
+        run()
+    finally:
+        with suppress(OSError):  # the reader of the output has closed
+            sys.stdout.flush()
+        end_at_once()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import pytest
 from tests.helpers.command import crossview, sets
 from tests.helpers.made_folder import make_folder, write_nifti
 
+from crossview.runs import drafts
+
 SETS = sets(
     "network.filters=2",
     "network.levels=2",
@@ -263,3 +265,25 @@ def test_only_scans_of_ones_own_get_drafts(capsys, tmp_path):
     run = small(tmp_path / "one", max_steps=1)
     code, _, err = crossview(capsys, "suggest", run.path, "--drafts", tmp_path / "drafts")
     assert (code, "drafts are written for a folder of your own scans" in err) == (2, True)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_drafts_that_a_kill_cut_short_are_drawn_again(capsys, here, monkeypatch, recorded):
+    """A kill while drafts are copied, and between the record of the round and the folder."""
+
+    def stop(*arguments):
+        if recorded:
+            write(*arguments)
+        raise KeyboardInterrupt
+
+    write = drafts._record_round
+    monkeypatch.setattr(drafts, "_record_round", stop)
+    assert suggest(capsys, here, here / "scans/drafts", "-n", 1)[0] == 130
+    assert not (here / "scans/drafts").exists()
+    (here / "scans/drafts.part").mkdir()
+    (here / "scans/drafts.part/case00.nii.gz").write_text("")  # a kill does not tidy up
+    monkeypatch.undo()
+    code, _, err = suggest(capsys, here, here / "scans/drafts", "-n", 1)
+    assert code == 0, err
+    assert len(json.loads((here / "scans/rounds.json").read_text())["rounds"]) == 1
+    assert not (here / "scans/drafts.part").exists()

@@ -2,6 +2,7 @@
 
 import tomllib
 
+from tests.helpers import own_method
 from tests.helpers.command import SMALL, crossview, sets
 
 TINY = sets(*SMALL)
@@ -49,6 +50,19 @@ def test_an_unknown_recipe_is_told_with_the_missing_out(capsys):
     assert "there is no recipe 'nosuch'" in err
     assert "no run folder is given" in err
     assert "no recipe" not in crossview(capsys, "train", "demo")[2]
+
+
+def test_a_folder_named_like_a_setting_is_a_run_only_to_resume(capsys, tmp_path, monkeypatch):
+    with own_method.within(tmp_path, monkeypatch):
+        plugin = ("--plugin", own_method.NAME)
+        shipped = crossview(capsys, "recipe", "demo", *plugin)[1]
+        assert f'name = "{own_method.NAME}"' in shipped
+        made = crossview(capsys, "train", "demo", "--out", "demo", "--steps", 2, *TINY)
+        assert made[0] == 0
+        assert crossview(capsys, "recipe", "demo", *plugin)[1] == shipped
+        _, _, err = crossview(capsys, "train", "demo")
+        assert "--out runs/NAME to train the shipped setting demo, or --resume" in err
+        assert "already finished after 2 steps" in crossview(capsys, "train", "demo", "--resume")[1]
 
 
 def test_a_changed_key_is_named_once(capsys, tmp_path):

@@ -1,8 +1,11 @@
 """Tests that a file is complete or absent."""
 
+import errno
+
 import pytest
 
-from crossview.core.files import write_text, written_whole
+from crossview.core.errors import of_system
+from crossview.core.files import folder_written_whole, write_text, written_whole
 
 
 def test_a_text_is_written_into_a_new_folder(tmp_path):
@@ -34,3 +37,45 @@ def test_names_as_long_as_file_systems_take_are_written(tmp_path, letter):
     name = letter * ((255 - len(".nii.gz")) // len(letter.encode())) + ".nii.gz"
     assert write_text(tmp_path / name, "a").read_text() == "a"
     assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_is_replaced_whole_and_what_a_kill_left_is_removed(tmp_path):
+    folder = tmp_path / "a"
+    for left in ("a.part", "a.old", "a"):
+        write_text(tmp_path / left / "old.txt", left)
+
+    def fail():
+        with folder_written_whole(folder) as part:
+            write_text(part / "new.txt", "half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert [file.name for file in tmp_path.rglob("*.txt")] == ["old.txt"]
+    with folder_written_whole(folder) as part:
+        write_text(part / "new.txt", "whole")
+        assert (folder / "old.txt").exists()
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+    assert [file.name for file in folder.iterdir()] == ["new.txt"]
+
+
+@pytest.mark.parametrize("named", [None, "part"])
+def test_an_error_of_the_disk_names_the_file(tmp_path, named):
+    path = tmp_path / "a.txt"
+
+    def fail():
+        with written_whole(path) as part:
+            raise OSError(errno.ENOSPC, "No space left on device", *([str(part)] if named else []))
+
+    with pytest.raises(OSError, match="No space left") as error:
+        fail()
+    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(path))
+    told = str(of_system(error.value))
+    assert told.startswith(f"{path}: No space left")
+    assert "fix:" in told
+
+
+def test_other_errors_stay_as_they_are(tmp_path):
+    with pytest.raises(FileNotFoundError) as error, written_whole(tmp_path / "a.txt"):
+        (tmp_path / "none").read_text()
+    assert error.value.filename == str(tmp_path / "none")

@@ -84,6 +84,7 @@ def test_rows_after_a_checkpoint_are_cut_with_the_start_of_a_stage(run):
         run,
         *({"kind": "step", "total_step": step} for step in (1, 2, 3)),
         {"kind": "stage", "total_step": 2},
+        {"kind": "finished", "total_step": 2},  # killed before its model was written
     )
     writer.cut_after(2)
     assert [(row["kind"], row["total_step"]) for row in read_journal(writer.path)] == [

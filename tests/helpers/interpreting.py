@@ -18,17 +18,27 @@ def run(program: str, *arguments: str) -> None:
     paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, program, *arguments]
-    subprocess.run(command, env=environment, check=True, timeout=300)
+    subprocess.run(command, env=environment, check=True, timeout=900)
 
 
 def mend() -> None:
-    """Let the interpreter (3.6) take an array of one element as a loop bound, despite numpy 2.5."""
+    """Make up for two faults of the interpreter, which a compiler does not have."""
     from triton.runtime import interpreter
 
-    patch = interpreter._patch_lang_tensor
+    patch, builder = interpreter._patch_lang_tensor, interpreter.InterpreterBuilder
 
-    def with_index(tensor, scope):
-        patch(tensor, scope)
-        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+    def with_index(tensor, *scopes):
+        """Take an array of one element as a loop bound, despite numpy 2.5 (Triton 3.6)."""
+        patch(tensor, *scopes)
+        for scope in scopes:  # Triton 3.2 has none, and needs none with numpy 2.0
+            scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
 
-    interpreter._patch_lang_tensor = with_index
+    def splat(self, kind, value):
+        """Keep a comparison a mask where a block is made of it, not an int32 (Triton 3.9)."""
+        made = plain(self, kind, value)
+        if value.data.dtype == bool:
+            made.data = made.data.astype(bool)
+        return made
+
+    plain = builder.create_splat
+    interpreter._patch_lang_tensor, builder.create_splat = with_index, splat

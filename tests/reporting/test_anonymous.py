@@ -3,7 +3,7 @@
 import json
 
 from crossview.reporting.anonymous import without_names
-from crossview.reporting.content import read_run
+from crossview.reporting.content import read_content
 from crossview.reporting.page import write_report
 
 
@@ -23,7 +23,7 @@ def named(make_run):
 
 def test_no_name_is_left_on_the_page(make_run):
     run = named(make_run)
-    names = [case.case for evaluation in read_run(run).evaluations for case in evaluation.cases]
+    names = [case.case for evaluation in read_content(run).evaluations for case in evaluation.cases]
     assert names
     page = write_report(run, names=False, path=run / "shared.html").read_text()
     for name in ("Meier", "Kurz", "/hospital"):
@@ -36,7 +36,7 @@ def test_no_name_is_left_on_the_page(make_run):
 
 
 def test_scores_and_pictures_stay_with_their_case(make_run):
-    run = read_run(named(make_run))
+    run = read_content(named(make_run))
     hidden = without_names(run)
     for before, after in zip(run.evaluations, hidden.evaluations, strict=True):
         assert [case.mean("dice") for case in before.cases] == [
@@ -48,7 +48,7 @@ def test_scores_and_pictures_stay_with_their_case(make_run):
 
 
 def test_a_name_is_replaced_as_a_whole_word_only(make_run):
-    hidden = without_names(read_run(named(make_run)))
+    hidden = without_names(read_content(named(make_run)))
     first, second = hidden.environment["labelled"]
     assert first != second
     assert {first, second}.isdisjoint(hidden.environment["validation"])

@@ -3,7 +3,7 @@
 import pytest
 
 import crossview
-from crossview.reporting.content import read_run
+from crossview.reporting.content import read_content
 from crossview.reporting.headline import changed_keys, headline
 
 SMALL = [
@@ -22,7 +22,7 @@ def trained(tmp_path):
         run, _ = crossview.train(
             recipe, None, tmp_path / "run", overrides=[*sets, "training.device=cpu"], max_steps=1
         )
-        return read_run(run.path)
+        return read_content(run.path)
 
     return made
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crossview.reporting.content import read_run
+from crossview.reporting.content import read_content
 from crossview.reporting.curves import training_charts
 from crossview.reporting.headline import headline, headline_score
 from crossview.reporting.results import ResultsSection, ScoreRow
@@ -30,14 +30,14 @@ Journal = Callable[..., list[dict[str, Any]]]
 def test_the_effect_of_unlabelled_scans(
     make_run: MakeRun, journal: Journal, pretrain: Any, train: Any, effect: str, words: str
 ) -> None:
-    found = unlabelled_effect(read_run(make_run(journal=journal(pretrain, train))))
+    found = unlabelled_effect(read_content(make_run(journal=journal(pretrain, train))))
     assert found.effect == effect
     assert words in found.text
 
 
 def test_harm_names_the_best_step(make_run: MakeRun, journal: Journal) -> None:
     found = unlabelled_effect(
-        read_run(make_run(journal=journal([0.9, 0.85], [0.9, 0.8, 0.7])))
+        read_content(make_run(journal=journal([0.9, 0.85], [0.9, 0.8, 0.7])))
     ).text.replace("\u00a0", " ")
     for figure in (
         "85.00 % at the end",
@@ -52,7 +52,7 @@ def test_under_selection_the_best_weights_of_both_stages_are_compared(
     make_run: MakeRun, journal: Journal
 ) -> None:
     run = make_run(selection="validation", journal=journal([0.82, 0.6], [0.85, 0.5, 0.4]))
-    found = unlabelled_effect(read_run(run))
+    found = unlabelled_effect(read_content(run))
     assert found.effect == "rose"
     assert "3.00 points" in found.text
 
@@ -60,11 +60,13 @@ def test_under_selection_the_best_weights_of_both_stages_are_compared(
 def test_supervised_runs_used_no_unlabelled_scans(make_run: MakeRun, journal: Journal) -> None:
     rows = [row for row in journal([0.5, 0.7], []) if row.get("stage") != "train"]
     assert (
-        unlabelled_effect(read_run(make_run(method="supervised", journal=rows))).text
+        unlabelled_effect(read_content(make_run(method="supervised", journal=rows))).text
         == "This run trained on labelled scans only."
     )
     young = unlabelled_effect(
-        read_run(make_run(name="young", journal=[row for row in rows if row["kind"] != "finished"]))
+        read_content(
+            make_run(name="young", journal=[row for row in rows if row["kind"] != "finished"])
+        )
     )
     assert young.text == "The stage with unlabelled scans has not begun."
 
@@ -72,7 +74,7 @@ def test_supervised_runs_used_no_unlabelled_scans(make_run: MakeRun, journal: Jo
 def test_what_one_run_can_not_tell_the_comparison_above_it_tells(
     make_run: MakeRun, journal: Journal
 ) -> None:
-    run = read_run(make_run(journal=journal([], [])))
+    run = read_content(make_run(journal=journal([], [])))
     assert "This run alone cannot show" in unlabelled_effect(run).text
     compared = unlabelled_effect(run, compared=True)
     assert compared.effect == "unknown"
@@ -83,7 +85,7 @@ def test_a_comparison_above_takes_the_place_of_the_advice_to_make_one(
     make_run: MakeRun, journal: Journal
 ) -> None:
     for name, train in (("rose", [0.85, 0.9]), ("unclear", [0.701, 0.702])):
-        run = read_run(make_run(name=name, journal=journal([0.6, 0.7], train)))
+        run = read_content(make_run(name=name, journal=journal([0.6, 0.7], train)))
         assert (
             "a supervised run with the same number of steps (crossview compare) shows"
             in unlabelled_effect(run).text
@@ -115,7 +117,7 @@ def test_a_stage_may_say_itself_that_it_uses_unlabelled_scans(make_run: MakeRun)
             "views": {},
         }
     )
-    found = unlabelled_effect(read_run(make_run(method="ua_mt", journal=rows)))
+    found = unlabelled_effect(read_content(make_run(method="ua_mt", journal=rows)))
     assert found.effect == "unknown"
     assert "no labelled-only stage" in found.text
 
@@ -123,7 +125,7 @@ def test_a_stage_may_say_itself_that_it_uses_unlabelled_scans(make_run: MakeRun)
 def test_a_weak_view_and_a_dead_one_are_named(make_run: MakeRun, journal: Journal) -> None:
     def texts(name: str, **views: float) -> list[str]:
         rows = journal([0.5, 0.7], [0.7, 0.7, 0.7], views=views)
-        return [text for _, text in cautions(read_run(make_run(name=name, journal=rows)))]
+        return [text for _, text in cautions(read_content(make_run(name=name, journal=rows)))]
 
     assert texts("even", view1=0.8, view2=0.75) == []
     assert texts("one", network=0.1) == []
@@ -138,7 +140,7 @@ def test_views_are_judged_by_the_test_cases_where_nothing_was_validated(make_run
         name: {"classes": {}, "mean": {"dice": {"mean": dice}}}
         for name, dice in (("student", 0.5), ("teacher", 0.8))
     }
-    [(tone, text)] = cautions(read_run(make_run(dice={"a": [0.8]}, views=views)))
+    [(tone, text)] = cautions(read_content(make_run(dice={"a": [0.8]}, views=views)))
     assert tone == "warn"
     assert "student is weak" in text
     assert "the test cases" in text
@@ -149,7 +151,7 @@ def test_views_are_judged_by_the_test_cases_where_nothing_was_validated(make_run
 def test_a_teacher_that_lags_behind_is_called_so_and_one_that_is_not_used_yet_is_not(
     make_run: MakeRun, journal: Journal
 ) -> None:
-    late = read_run(
+    late = read_content(
         make_run(
             name="late",
             method="bcp",
@@ -159,7 +161,7 @@ def test_a_teacher_that_lags_behind_is_called_so_and_one_that_is_not_used_yet_is
     [(_, text)] = cautions(late)
     assert text.startswith("teacher is weak")
     assert "lags behind" in text
-    early = read_run(
+    early = read_content(
         make_run(
             name="early",
             method="bcp",
@@ -180,7 +182,7 @@ def test_empty_pseudo_labels_are_named(make_run: MakeRun, journal: Journal) -> N
                 "view2 pseudo-label share": 0.06,
                 "view1 labelled Dice": 0.0,
             }
-    [(_, text)] = cautions(read_run(make_run(journal=rows)))
+    [(_, text)] = cautions(read_content(make_run(journal=rows)))
     assert text.startswith("view1 pseudo-label share is 0.000 %")
 
 
@@ -193,7 +195,7 @@ def test_the_split_that_was_scored_in_training_is_named(
         ("validation", "validation", "test"),
     ):
         rows = journal([0.5, 0.7], [0.7, 0.7, 0.7], views={"view1": 0.8, "view2": 0.6})
-        run = read_run(make_run(name=selection, selection=selection, journal=rows))
+        run = read_content(make_run(name=selection, selection=selection, journal=rows))
         words = " ".join(
             [
                 *(text for _, text in cautions(run) if "view2" in text),
@@ -204,7 +206,9 @@ def test_the_split_that_was_scored_in_training_is_named(
         assert f"{split} dice in %" in words
         assert other not in words
         young = unlabelled_effect(
-            read_run(make_run(name=f"{selection} young", selection=selection, journal=journal()))
+            read_content(
+                make_run(name=f"{selection} young", selection=selection, journal=journal())
+            )
         ).text
         assert f"no {split} cases were scored" in young
 
@@ -222,21 +226,22 @@ def test_a_checkpoint_is_called_picked_on_the_cases_scored_only_where_it_was(
         selection="test",
         optimistic=True,
     )
-    on_test, on_validation = (text for _, text in cautions(read_run(run)))
+    on_test, on_validation = (text for _, text in cautions(read_content(run)))
     assert "same cases" in on_test
     assert "same cases" not in on_validation
     assert "selected on the test cases; these are the validation cases" in on_validation
 
 
 def test_an_evaluation_from_before_the_run_went_on_is_named(make_run: MakeRun) -> None:
-    [(tone, text)] = cautions(read_run(make_run(dice={"a": [0.8]}, step=400)))
+    [(tone, text)] = cautions(read_content(make_run(dice={"a": [0.8]}, step=400)))
     assert tone == "bad"
     assert (
         "scores are from step 400, but the run is now at step 1,000: "
         "evaluate it again (crossview evaluate " in text
     )
     old, now = (
-        read_run(make_run(name=f"run{step}", dice={"a": [0.8]}, step=step)) for step in (400, 1000)
+        read_content(make_run(name=f"run{step}", dice={"a": [0.8]}, step=step))
+        for step in (400, 1000)
     )
     assert ("scores of step 400, out of date", "bad") in headline(old).badges
     assert "at step 400; the run has continued since" in headline_score(old).on
@@ -244,7 +249,7 @@ def test_an_evaluation_from_before_the_run_went_on_is_named(make_run: MakeRun) -
     assert headline_score(now).on == "1 test case"
     assert (
         cautions(
-            read_run(make_run(name="best", dice={"a": [0.8]}, step=400, checkpoint="selected"))
+            read_content(make_run(name="best", dice={"a": [0.8]}, step=400, checkpoint="selected"))
         )
         == []
     )
@@ -259,7 +264,7 @@ def test_failures_are_counted_and_named(make_run: MakeRun) -> None:
         {"case": "a", "class": "1", "kind": "spurious"},
         {"case": "c", "class": "1", "kind": "both_empty"},
     ]
-    run = read_run(make_run(dice={"a": [0.9], "b": [0.0], "c": [0.8]}, empty=empty))
+    run = read_content(make_run(dice={"a": [0.9], "b": [0.0], "c": [0.8]}, empty=empty))
     text = " ".join(result_sentences(run.evaluations[0])).replace("\u00a0", " ")
     assert "In 1 case a structure was missed altogether: b." in text
     assert "In 1 case a structure was found where there is none: a." in text
@@ -282,7 +287,7 @@ def test_of_a_student_and_its_teacher_the_student_is_the_result(make_run: MakeRu
     }
 
     def rows(name: str) -> list[ScoreRow]:
-        run = read_run(make_run(name=name, dice={"a": [0.9]}, views=views))
+        run = read_content(make_run(name=name, dice={"a": [0.9]}, views=views))
         return ResultsSection(run.evaluations[0]).view_rows
 
     assert [(row.name, row.total) for row in rows("one")] == [
@@ -309,11 +314,11 @@ def looked(step: int, ready: bool) -> dict[str, Any]:
 def test_a_labelled_stage_that_waited_is_told(make_run: MakeRun, journal: Journal) -> None:
     plain = journal([0.5, 0.7], [0.8])
     at_once = unlabelled_effect(
-        read_run(make_run(name="at once", journal=[*plain, looked(400, True)]))
+        read_content(make_run(name="at once", journal=[*plain, looked(400, True)]))
     ).text
     assert "The labelled stage" not in at_once
     late = unlabelled_effect(
-        read_run(make_run(name="late", journal=[*plain, looked(400, False), looked(480, True)]))
+        read_content(make_run(name="late", journal=[*plain, looked(400, False), looked(480, True)]))
     ).text
     assert late.replace("\u00a0", " ").startswith(
         "The labelled stage took 480 steps instead of 400: it runs until each network has a Dice"
@@ -339,7 +344,7 @@ def test_a_labelled_stage_that_never_ended_is_told(
     rows += [looked(400, False), looked(480, False)] + (
         [{"kind": "finished", "total_step": 480, "seconds": 1.0}] if finished else []
     )
-    found = unlabelled_effect(read_run(make_run(journal=rows)))
+    found = unlabelled_effect(read_content(make_run(journal=rows)))
     assert found.effect == "none"
     assert words in found.text
     assert "view2 has 3.0 of class 1." in found.text

@@ -49,10 +49,12 @@ def shared(planted, capsys):
         ("evaluate", run),
         ("report", run, "--no-names"),
         ("predict", run, planted / "data" / "images", "--out", out),
+        ("export", run, "--to", run / "model.onnx"),
     ):
         code, _, err = crossview(capsys, *arguments)
         assert code == 0, err
-    return [run / "report-no-names.html", run / "model.pt", *run.rglob("*.png"), *out.iterdir()]
+    files = [run / name for name in ("report-no-names.html", "model.pt", "model.onnx")]
+    return [*files, *run.rglob("*.png"), *out.iterdir()]
 
 
 def contents(data: bytes) -> list[bytes]:
@@ -71,7 +73,7 @@ def contents(data: bytes) -> list[bytes]:
 
 
 def test_nothing_that_is_shared_has_a_name_in_it(shared):
-    assert len(shared) >= 8
+    assert len(shared) >= 9
     for path in shared:
         parts = contents(path.read_bytes())
         if path.suffix == ".pt":

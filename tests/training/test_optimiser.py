@@ -1,5 +1,7 @@
 """Schedules against the golden ramps, and SGD against torch's plain one."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +109,28 @@ def test_a_channels_last_buffer_is_kept_whole():
         layer.average += 1
         guard.step(step, [torch.tensor(loss)])
         torch.testing.assert_close(layer.average, before + step, rtol=0, atol=0)
+
+
+COMPILER = """
+import sys, torch
+from crossview.training.device import set_kernels
+from crossview.training.optimiser import Guard, make_optimiser
+from crossview.training.options import TrainingOptions
+set_kernels(deterministic=False)
+network = torch.nn.Linear(2, 1)
+optimiser = make_optimiser(network.parameters(), TrainingOptions(momentum=0.9))
+optimiser.load_state_dict(optimiser.state_dict())
+optimiser.zero_grad()
+network(torch.ones(1, 2)).sum().backward()
+before = network.weight.clone()
+Guard(network, optimiser).step(0, [])
+assert not torch.equal(network.weight, before)
+sys.exit("torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_step_does_not_wait_for_torchs_compiler():
+    """Its import takes two seconds of each start."""
+    command = [sys.executable, "-c", COMPILER]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr

@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from crossview.cli import scans, show, train, view
+from crossview.cli import export, scans, show, train, view
 from crossview.cli.console import print_errors
 from crossview.cli.options import flag
 from crossview.core.errors import Terminated, UserError, fail, of_system
-from crossview.core.processes import end_on_signals, leave, place, share_cores
+from crossview.core.processes import leave, place, share_cores
+from crossview.core.signals import end_on_signals
 
 VERBS = (
     train.demo,
@@ -24,6 +25,8 @@ VERBS = (
     scans.predict,
     scans.suggest,
     view.view,
+    export.export,
+    export.track,
     show.report,
     show.compare,
     train.bench,
@@ -68,12 +71,12 @@ def main() -> None:
 
     Exit codes: 0 done, 1 a bug in crossview, 2 a problem in the input, 130 Ctrl-C, 143 SIGTERM.
     """
-    share_cores()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A file name that the terminal's encoding lacks must not end the command.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    end_on_signals()
     try:
+        end_on_signals()
+        share_cores()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A file name that the terminal's encoding lacks must not end the command.
+            sys.stdout.reconfigure(errors="backslashreplace")
         app()
     except BrokenPipeError:  # the reader of the output, such as head or less, has closed
         sys.exit(0)

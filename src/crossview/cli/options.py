@@ -78,14 +78,19 @@ def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
     """
     if out is not None:
         return out
-    is_run = RunFolder(Path(recipe)).exists
-    if resume and is_run:
-        return Path(recipe)
-    fix = "add --out runs/NAME"
-    if is_run:
+    if is_run(recipe, resume):
+        if resume:
+            return Path(recipe)
         fix = "add --resume to resume this run, or --out runs/NAME to start a new run of its recipe"
-    elif resume:
-        fix += ", or replace the recipe by the run folder to resume"
+    elif is_run(recipe, resume=True):
+        fix = (
+            f"add --out runs/NAME to train the shipped setting {recipe}, or --resume to resume the "
+            "run folder of this name"
+        )
+    else:
+        fix = "add --out runs/NAME"
+        if resume:
+            fix += ", or replace the recipe by the run folder to resume"
     from crossview.recipe.layers import load
 
     problems = [Problem("no run folder is given", "--out", "none", fix=fix)]
@@ -94,6 +99,13 @@ def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
     except UserError as error:
         problems = [*error.problems, *problems]
     raise UserError(problems)
+
+
+def is_run(recipe: str, resume: bool = False) -> bool:
+    """True if RECIPE is a run folder. The name of a shipped setting is one only to resume it."""
+    from crossview.recipe.layers import shipped_settings
+
+    return RunFolder(Path(recipe)).exists and (resume or recipe not in shipped_settings())
 
 
 def runs_and_scans(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -118,14 +130,17 @@ def load_plugin(plugin: str | None) -> None:
         load(plugin)
 
 
-def with_plugin(recipe: str, sets: list[str] | None, plugin: str | None) -> list[str]:
+def with_plugin(
+    recipe: str, sets: list[str] | None, plugin: str | None, resume: bool = False
+) -> list[str]:
     """Load the plugin and return the --set texts.
 
-    The plugin becomes the method of a shipped setting, unless --set names another method.
+    The plugin becomes the method of a shipped setting, unless --set names another method. resume:
+    True if ``recipe`` is the run folder to resume.
     """
     load_plugin(plugin)
     sets = sets or []
     named = any(text.split("=")[0].strip() == "method.name" for text in sets)
-    if plugin is None or named or recipe.endswith(".toml") or RunFolder(Path(recipe)).exists:
+    if plugin is None or named or recipe.endswith(".toml") or is_run(recipe, resume):
         return sets
     return [f"method.name={plugin}", *sets]

@@ -107,7 +107,7 @@ def train(
         change = f"to change a key: --set KEY=VALUE, or {' '.join(words)} > my.toml"
         print(f"{plan.text()}\n{change}", flush=True)
 
-    overrides = with_plugin(recipe, sets, plugin)
+    overrides = with_plugin(recipe, sets, plugin, resume and Path(recipe) == folder)
     how = "already finished" if resume and RunFolder(folder).finished else "finished"
     with bar("reading cases") as progress:
         run, outcome = run_train(

@@ -90,7 +90,8 @@ def first_line(error: BaseException) -> str:
 
 
 FIXES = {
-    errno.ENOSPC: "free disk space, then run it again with --resume; finished work is kept",
+    errno.ENOSPC: "free disk space, then repeat the command (train, predict: with --resume); "
+    "finished work is kept",
     errno.EFBIG: "raise the system's limit on file size, or choose another folder",
     errno.EROFS: "choose another folder",
     errno.EACCES: "change the permissions, or choose another folder",

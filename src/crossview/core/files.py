@@ -7,8 +7,9 @@ leaves the old file or the new one.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from crossview.core.errors import fail
@@ -18,22 +19,57 @@ LONGEST = 240
 
 
 @contextmanager
+def naming(path: Path, part: Path | None = None) -> Iterator[None]:
+    """Name ``path`` in an OSError that names no file, as of a full disk, or that names ``part``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, part, str(part)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to.
 
-    The file is synced and renamed to ``path`` at the end. It is removed if anything fails.
+    The file is synced and renamed to ``path`` at the end. It is removed if anything fails. An
+    OSError names ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # A character takes four bytes at most.
     name = path.name if len(os.fsencode(path.name)) <= LONGEST else path.name[: LONGEST // 4]
     part = path.with_name(name + ".part")
     try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with naming(path, part):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # in a folder that has become read-only
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder next to ``folder`` to write to.
+
+    It takes the place of ``folder`` at the end. It is removed if anything fails; after a kill, the
+    next call removes it.
+    """
+    part, old = (folder.with_name(folder.name + end) for end in (".part", ".old"))
+    for aside in (part, old):
+        shutil.rmtree(aside, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -1,18 +1,15 @@
-"""Place of this process among several, its exit, and the signals that end a step."""
+"""Place of this process among several, and its exit."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import FrameType
 from typing import NoReturn
 
-from crossview.core.errors import Terminated, fail
+from crossview.core.errors import fail
 
 LAUNCHER = "CROSSVIEW_LAUNCHER"
 """Environment variable with the id of the process that started this one for ``--gpus``."""
@@ -108,56 +105,3 @@ def orphaned() -> bool:
     """True if the process that started this one for ``--gpus`` has ended."""
     parent = str(os.getppid())
     return os.environ.get(LAUNCHER, parent) != parent
-
-
-def end_on_signals() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt and SIGTERM raise Terminated, except during an import.
-
-    An exception would leave the imported module half made, and libraries that catch it fail in
-    other ways (numpy: RecursionError). Nothing is being written then, so the process just ends.
-    A signal that the process was started to ignore stays ignored.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            with suppress(ValueError):  # not the main thread
-                signal.signal(number, _end)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            os._exit(128 + number)
-        frame = frame.f_back
-    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
-
-
-@contextmanager
-def stop_signals(once: bool = False) -> Iterator[list[int]]:
-    """Yield a list that SIGINT and SIGTERM are appended to. A second signal has its usual effect.
-
-    once: further signals do nothing. Each of several processes may get Ctrl-C twice, from the
-    terminal and from the launcher.
-    """
-    caught: list[int] = []
-    handled = (signal.SIGINT, signal.SIGTERM)
-    usual = {number: signal.getsignal(number) for number in handled}
-
-    def restore() -> None:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-
-    def catch(number: int, frame: object) -> None:
-        caught.append(number)
-        if not once:
-            restore()
-
-    try:
-        for number in handled:
-            signal.signal(number, catch)
-    except ValueError:  # not the main thread: the caller handles signals
-        yield caught
-        return
-    try:
-        yield caught
-    finally:
-        restore()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from crossview.core.errors import UserError, fail
-from crossview.core.files import write_text
+from crossview.core.files import naming, write_text
 from crossview.core.parse import from_json, from_toml
 from crossview.core.plugins import arguments
 from crossview.core.text import number
@@ -220,7 +220,9 @@ class RunFolder:
         """Evaluations that have a summary, test first, then validation."""
         order = {"test": 0, "validation": 1}
         folders = [summary.parent for summary in self.path.glob(f"evaluation/*/{SUMMARY}")]
-        whole = [EvaluationFolder(folder) for folder in folders if folder.suffix != ".part"]
+        whole = [
+            EvaluationFolder(folder) for folder in folders if folder.suffix not in (".part", ".old")
+        ]
         return sorted(whole, key=lambda found: (order.get(found.split, 2), found.split))
 
     @property
@@ -251,6 +253,10 @@ def read_journal(path: Path) -> tuple[Row, ...]:
     return tuple(row for row in rows if isinstance(row, dict))
 
 
+AGAIN = ("stage", "finished")
+"""Kinds of rows that a run resumed at their step writes again."""
+
+
 class Journal:
     """Writer of a journal.
 
@@ -273,21 +279,22 @@ class Journal:
         """
         row = {"kind": kind, **values}
         if self.writes:
-            with self.path.open("a", encoding="utf-8") as lines:
+            with naming(self.path), self.path.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(_finite(row), allow_nan=False) + "\n")
         return row
 
     def cut_after(self, total_step: int) -> None:
         """Drop the rows after the checkpoint of ``total_step``: those steps will be done again.
 
-        The start of a stage of which the checkpoint holds no step is dropped as well.
+        The start of a stage of which the checkpoint holds no step is dropped as well, and the end
+        of a run that was killed before its model was written: both will be written again.
         """
         if not self.writes:
             return
         kept = [
             row
             for row in read_journal(self.path)
-            if row.get("total_step", 0) < total_step + (row.get("kind") != "stage")
+            if row.get("total_step", 0) < total_step + (row.get("kind") not in AGAIN)
         ]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import Problem, UserError, fail, raise_all
+from crossview.core.files import folder_written_whole
 from crossview.core.progress import Progress
 from crossview.data.case import Case, Splits
 from crossview.data.checks.case import read_case
@@ -86,7 +86,8 @@ def evaluate(
     notes, dimensions, partly = list(header.get("notes", ())), 3, 0
     scores: list[Future[list[Score]]] = []
     workers = max(1, min(8, (os.cpu_count() or 1) - 1))
-    with _replaced_whole(out) as folder, ThreadPoolExecutor(workers) as pool:
+    aside = nullcontext() if out is None else folder_written_whole(out)
+    with aside as folder, ThreadPoolExecutor(workers) as pool:
         for item, label, prediction in predicted(predictor, cases, splits, preprocessing):
             dimensions = label.ndim
             # Without the probabilities: they are several times as large.
@@ -126,27 +127,6 @@ def partly_labelled(number: int, of: int) -> str:
         f"{number} of {of} cases {'is' if number == 1 else 'are'} labelled in part: voxels without "
         "a label are not scored, and surfaces next to them not measured."
     )
-
-
-@contextmanager
-def _replaced_whole(out: Path | None) -> Iterator[Path | None]:
-    """Yield an empty folder next to ``out`` to write to.
-
-    It replaces ``out`` at the end, and is removed if anything fails.
-    """
-    if out is None:
-        yield None
-        return
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        if out.exists():
-            shutil.rmtree(out)
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def quick_dice(

@@ -177,7 +177,7 @@ class Predictor:
         def parts(item: AnyItem) -> tuple[tuple[AnyItem, Assembly], Parts]:
             nonlocal total
             image = item.image
-            taken_apart = self._parts(image)
+            taken_apart = self.parts(image)
             total += len(taken_apart)
             axis, peers = taken_apart.axis, self.method.peers
             shapes, head = (image.shape[1:], item.shape), self.method.head
@@ -207,7 +207,8 @@ class Predictor:
         assembled = (found for found in map_ahead(assemble, blocks) if found is not None)
         yield from without_threads(assembled) if self.device.type == "cpu" else assembled
 
-    def _parts(self, image: NDArray[np.float32]) -> Parts:
+    def parts(self, image: NDArray[np.float32]) -> Parts:
+        """Return the windows or slices of an image (C, *S')."""
         if image.ndim - 1 not in self.dimensions or 0 in image.shape:
             raise ValueError(
                 f"image of shape {image.shape} does not fit {self.options.mode} of {self.patch}; "

@@ -20,6 +20,7 @@ from crossview.data.checks.case import inspect
 from crossview.data.checks.findings import Facts, Finding
 from crossview.data.checks.grid import on_grid
 from crossview.data.checks.rules import check_set
+from crossview.data.io.label_map import written_values
 from crossview.data.sources import folder
 from crossview.data.sources.folder_cases import find_cases
 from crossview.recipe.layers import STEP_KEYS, Layers, Tables, layers, merged
@@ -101,10 +102,8 @@ def _with_label_values(recipe: Layers, data: Path | None) -> tuple[Layers, list[
     """Return the layers with what the folder states of its labels, and their place in the plan."""
     stated, own = folder.stated_classes(data), recipe.own.get("data", {})
     values = [list(each) if isinstance(each, tuple) else each for each in stated.entries]
-    reason = (
-        f"{stated.by} states these for the classes in the label files; predicted files hold the "
-        "values too"
-    )
+    held = "the values" if written_values(stated.entries) else "the numbers of the classes"
+    reason = f"what label files hold for each class, by {stated.by}; predicted files hold {held}"
     choices = [
         choice
         for choice in (

@@ -164,7 +164,7 @@ class RunContent:
         return "test" if self.option("training", "selection") == "test" else "validation"
 
 
-def read_run(path: Path) -> RunContent:
+def read_content(path: Path) -> RunContent:
     """Read a run folder.
 
     Raises:

@@ -11,7 +11,7 @@ from crossview.core.text import table
 from crossview.evaluation.compare import Comparison
 from crossview.reporting.anonymous import without_names
 from crossview.reporting.comparison import ComparisonSection
-from crossview.reporting.content import RunContent, read_run
+from crossview.reporting.content import RunContent, read_content
 from crossview.reporting.curves import speed_sentence, training_charts
 from crossview.reporting.data_sheet import data_sheet
 from crossview.reporting.drafts import draft_rows
@@ -49,7 +49,7 @@ def write_report(
     Raises:
         UserError: If the folder is not a readable run.
     """
-    content = read_run(run) if names else without_names(read_run(run))
+    content = read_content(run) if names else without_names(read_content(run))
     pictures = Pictures.of(content)
     results = [
         ResultsSection(each, index, pictures) for index, each in enumerate(content.evaluations)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from crossview.core.errors import fail, raise_all
-from crossview.core.files import check_writable
+from crossview.core.files import check_writable, folder_written_whole
 from crossview.core.progress import Progress
 from crossview.core.run_folder import RunFolder
 from crossview.core.text import first_few
@@ -89,37 +89,57 @@ def write_drafts(
 ) -> list[Path]:
     """Write a draft and a map of the uncertainty for each suggestion, and record the round.
 
-    Drafts are ``folder``/<case>, untouched copies are in as-suggested/, maps in entropy/. Returns
-    the drafts.
+    Drafts are ``folder``/<case>, untouched copies are in as-suggested/, maps in entropy/. The
+    folder appears when all of it is written and recorded. Returns the drafts.
     """
     cases = {case.id: case for case in splits.unlabelled}
     files = [file for each in chosen for file in files_of(cases[each.case])]
-    drafts = predict(
-        *(run, files, folder),
-        entropy=True,
-        form=form,
-        device=device,
-        progress=progress,
-        remark=remark,
-    )
-    (folder / KEPT).mkdir()
-    for draft in drafts:
-        shutil.copyfile(draft, folder / KEPT / draft.name)
+    with folder_written_whole(folder) as aside:
+        drafts = predict(
+            *(run, files, aside),
+            entropy=True,
+            form=form,
+            device=device,
+            progress=progress,
+            remark=remark,
+        )
+        (aside / KEPT).mkdir()
+        for draft in drafts:
+            shutil.copyfile(draft, aside / KEPT / draft.name)
+        _record_round(run, root, splits, chosen, folder, drafts)
+    return [folder / draft.name for draft in drafts]
+
+
+def _record_round(
+    run: Run,
+    root: Path,
+    splits: Splits,
+    chosen: Sequence[Suggestion],
+    folder: Path,
+    drafts: Sequence[Path],
+) -> None:
+    """Add the round to rounds.json. A round of the same folder that gave no label is replaced.
+
+    Its drafts are gone, or a kill came before they were there: the folder was empty.
+    """
     here, data = folder.resolve(), root.resolve()
-    place = here.relative_to(data) if here.is_relative_to(data) else here
+    place = (here.relative_to(data) if here.is_relative_to(data) else here).as_posix()
     record = Round(
         suggested=now(),
         run=str(run.path.absolute()),
-        drafts=place.as_posix(),
+        drafts=place,
         labelled=tuple(case.id for case in splits.labelled),
         cases={
             each.case: Drafted(f"{KEPT}/{draft.name}", each.score)
             for each, draft in zip(chosen, drafts, strict=True)
         },
     )
-    before = up_to_date(root, splits)
-    Rounds((*before.rounds, record)).write(root)
-    return drafts
+    before = [
+        each
+        for each in up_to_date(root, splits).rounds
+        if each.drafts != place or any(case.labelled for case in each.cases.values())
+    ]
+    Rounds((*before, record)).write(root)
 
 
 def files_of(case: Case) -> list[Path]:

@@ -17,6 +17,7 @@ from typing import IO
 
 from crossview.core.busy import LOCK, holder, lease, this_process
 from crossview.core.errors import Problem, UserError
+from crossview.core.files import naming
 
 try:
     import fcntl
@@ -73,9 +74,10 @@ def _taken(folder: Path, wait: bool) -> Iterator[None]:
             yield
         return
     try:
-        file.truncate(0)
-        file.write(this_process())
-        file.flush()
+        with naming(folder / LOCK):
+            file.truncate(0)
+            file.write(this_process())
+            file.flush()
         yield
     finally:
         # Removed before it is released, so that the next process creates its own file.

@@ -26,6 +26,7 @@ from crossview.core.progress import Progress
 from crossview.core.run_folder import (
     ENVIRONMENT,
     JOURNAL,
+    MEMBERSHIP,
     PLAN,
     RECIPE,
     ROUNDS,
@@ -114,10 +115,15 @@ ENTRIES = (
     ROUNDS,
     JOURNAL,
     "evaluation",
+    "tensorboard",
+    "mlflow",
     "model.pt",
     "report.html",
 )
 """Entries that crossview writes into a run folder. --overwrite deletes only these."""
+
+LATER = (MEMBERSHIP, "suggest", "report-no-names.html")
+"""Entries that other verbs add to a run folder."""
 
 
 def check_free(path: Path, overwrite: bool) -> None:
@@ -127,15 +133,22 @@ def check_free(path: Path, overwrite: bool) -> None:
     """
     check_writable(path)
     try:
-        names = {entry.name for entry in path.iterdir()} if path.exists() else set()
+        # A kill leaves the file that was being written aside.
+        entries = path.iterdir() if path.exists() else ()
+        names = {entry.name.removesuffix(".part") for entry in entries}
     except OSError as error:
         why, fix = error.strerror or error, "choose another --out"
         fail("the output folder can't be read", path, found=why, fix=fix)
     found = {name for name in names if not is_lock(name)}
-    # A run that was killed while its folder was being created.
-    begun = ENVIRONMENT in found and found <= {ENVIRONMENT, *FOLDERS}
-    if not found or begun:
+    if not found:
         return
+    if ENVIRONMENT in found and not (path / RECIPE).exists():
+        # The process was killed while it made the folder, or put it in the place of another.
+        if found <= {ENVIRONMENT, *FOLDERS, RECIPE} or (overwrite and found <= {*ENTRIES, *LATER}):
+            return
+        if found <= {*ENTRIES, *LATER}:
+            what = "a run was being replaced here when its process was killed"
+            fail(what, path, fix="add --overwrite, or choose another --out")
     if not {RECIPE, ENVIRONMENT} <= found:
         what = "the output folder exists and is not a crossview run"
         fail(what, path, fix="choose another --out")
@@ -170,9 +183,9 @@ def create(path: Path, recipe: Recipe, about: Mapping[str, Any]) -> Run:
     """Create the run folder, in place of what ``check_free`` allowed to be deleted.
 
     recipe.toml is deleted first and written last: a folder without it is no run. ``about`` is the
-    content of environment.json.
+    content of environment.json, which is deleted last: it tells a run from a foreign folder.
     """
-    for name in sorted(ENTRIES, key=lambda name: name != RECIPE):
+    for name in sorted(ENTRIES, key=lambda name: (name != RECIPE, name == ENVIRONMENT)):
         old = path / name
         if old.is_dir() and not old.is_symlink():
             shutil.rmtree(old)

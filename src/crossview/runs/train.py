@@ -179,9 +179,9 @@ def train(
         outcome = train_job(make_job(path, settled, prepared, method, world), resumed, max_steps)
         with world.together():  # the others wait: the launcher may kill all ranks when one exits
             if world.first:
-                if outcome.how == "finished":
-                    write_model(Run(path), prepared.splits)
                 write_report(path)
+                if outcome.how == "finished":  # the model is last: with it a run is done
+                    write_model(Run(path), prepared.splits)
     return Run(path), outcome
 
 

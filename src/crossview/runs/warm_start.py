@@ -20,6 +20,8 @@ from crossview.core.progress import Progress
 from crossview.core.run_folder import RunFolder
 from crossview.core.text import listed
 from crossview.data.case import Splits
+from crossview.data.sources.folder import stated_classes
+from crossview.data.sources.stated import SEGMENTS
 from crossview.inference.origin import weights_digest
 from crossview.methods.method import Method
 from crossview.recipe.layers import Tables, layers, merged
@@ -82,7 +84,8 @@ class Start:
         if not open_keys(read) or of_run["data"]["source"] != "folder":
             return resolve_planned(recipe, overrides, data, progress)
         table = {key: of_run["data"][key] for key in LIKE if of_run["data"].get(key)}
-        kept: Tables = {"data": table, "network": of_run["network"]}
+        order = self._order(data)
+        kept: Tables = {"data": table | order, "network": of_run["network"]}
         asked, plan = resolve_planned(merged(kept, own), overrides, data, progress)
         if plan is None:
             return asked, plan
@@ -93,7 +96,19 @@ class Start:
             for table, _, key in [name.partition(".")]
             if key in kept.get(table, {})
         ]
+        choices += [Choice(f"data.{key}", order[key], f"{reason}, in its order") for key in order]
         return asked, replace(plan, choices=(*choices, *plan.choices))
+
+    def _order(self, data: Path | None) -> dict[str, Any]:
+        """Return the run's classes where new labels name the same ones in another order.
+
+        Of a folder's segments the first label decides the order, and a new one may come first.
+        """
+        stated = stated_classes(data)
+        of_run = getattr(self.found.recipe.data, "label_values", ())
+        if stated.by != SEGMENTS or stated.entries == of_run or {*stated.entries} != {*of_run}:
+            return {}
+        return {"label_values": self.found.recipe.tables()["data"]["label_values"]}
 
     def check(self, recipe: Recipe, splits: Splits) -> None:
         """Raise UserError with every reason why the weights do not fit a recipe and its data."""

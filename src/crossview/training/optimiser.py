@@ -6,6 +6,7 @@ Skipping does not wait for the device.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from inspect import unwrap
 from pathlib import Path
 
 import torch
@@ -37,6 +38,7 @@ def make_optimiser(parameters: Iterable[nn.Parameter], options: TrainingOptions)
     itself uninitialised if the very first step is skipped (seen in torch 2.13), and zeros give the
     same first step.
     """
+    _spare_the_compiler()
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     optimiser = torch.optim.SGD(
         trained,
@@ -48,6 +50,27 @@ def make_optimiser(parameters: Iterable[nn.Parameter], options: TrainingOptions)
     for parameter in trained if options.momentum else ():
         optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimiser
+
+
+def _spare_the_compiler() -> None:
+    """Keep the optimiser's functions from importing torch's compiler, which takes two seconds.
+
+    At their first call they would look there for a version that is not compiled; nothing here is
+    compiled, so each is that version itself.
+    """
+    for name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
+        plain = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
+        if plain is not None and not hasattr(plain, LAZY):
+            setattr(plain, LAZY, plain)
+
+
+LAZY = "__dynamo_disable"
+"""Attribute in which torch 2.6 and later keep that version; where it is not read, nothing changes.
+"""
+
+
+_PLAIN_STEP = unwrap(torch.optim.SGD.step)
+"""The step without what torch puts around it, which imports its compiler too."""
 
 
 class Guard:
@@ -95,7 +118,8 @@ class Guard:
         )
         bad = ~torch.isfinite(norms.sum())
         self.optimiser.found_inf = bad.float()  # type: ignore[attr-defined]
-        self.optimiser.step()
+        with torch.no_grad():
+            _PLAIN_STEP(self.optimiser)
         if self.buffers:
             kept = torch.split(
                 torch.where(bad, self.before, self._statistics()),

@@ -21,6 +21,9 @@ KEYS = ("labels", "overlap")
 
 BACKGROUND = "background"
 
+SEGMENTS = "the labels' segments"
+"""States the classes of a folder where no file does, in the order in which labels name them."""
+
 UNNAMED = re.compile(r"class ([1-9]\d{0,2})")
 """The name of a class that nothing names, as in drafts for a folder whose labels hold values."""
 
@@ -140,5 +143,5 @@ def of_folder(
     numbers = [int(match[1]) for name in classes if (match := UNNAMED.fullmatch(name))]
     if numbers and len(numbers) == len(classes):  # so other labels may hold these numbers as values
         named = (f"class {number}" for number in range(1, max(numbers) + 1))
-        return Stated((), (BACKGROUND, *named), order, "the labels' segments"), problems
-    return Stated((0, *classes), (BACKGROUND, *classes), order, "the labels' segments"), problems
+        return Stated((), (BACKGROUND, *named), order, SEGMENTS), problems
+    return Stated((0, *classes), (BACKGROUND, *classes), order, SEGMENTS), problems

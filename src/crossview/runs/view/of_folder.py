@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, fail, nearest, raise_all
+from crossview.core.errors import Problem, UserError, fail, nearest, raise_all
 from crossview.core.progress import Progress
 from crossview.core.text import count, percent
-from crossview.data.io import BY_SUFFIX, ScanFiles, split_name
+from crossview.data.io import BY_SUFFIX, CLASS_NUMBERS, ScanFiles, split_name
+from crossview.data.io.dicom_files import file_name
+from crossview.data.io.label_map import LabelMap
 from crossview.evaluation.metrics import overlap
 from crossview.inference.inputs import find_scans
 from crossview.reporting.pictures.panels import Array
@@ -23,13 +25,17 @@ from crossview.reporting.viewer.layers import DOUBTS, Opened, opened
 
 @dataclass(frozen=True)
 class Predicted:
-    """A prediction and the files that belong to it."""
+    """A prediction and the files that belong to it.
+
+    meaning: of all label files of the folder; segments are read by name.
+    """
 
     name: str
     file: Path
     scan: ScanFiles
     label: Path | None
     maps: Mapping[str, Path]
+    meaning: LabelMap = CLASS_NUMBERS
 
     @property
     def prediction(self) -> Array:
@@ -37,9 +43,7 @@ class Predicted:
 
     def _classes(self, file: Path) -> Array:
         """Return the classes of a label file of this scan. UserError if it does not fit."""
-        form = BY_SUFFIX[split_name(file.name)[1]]
-        scan = self.scan.files[0]
-        return form.read_label(file, self.scan.format.read_header(scan), scan)
+        return replace(self.scan, label=file).read_label(self.meaning)
 
     def map(self, name: str) -> NDArray[np.float32]:
         """Return a map (*S) of the prediction, with values 0 to 1."""
@@ -58,6 +62,7 @@ class Predicted:
             None if self.label is None else self._classes(self.label),
             self.prediction,
             doubts={name: self.map(name) for name in self.maps},
+            names=dict(enumerate(self.meaning.names)),
         )
 
     def dice(self) -> float:
@@ -155,16 +160,30 @@ def _predictions(folder: Path, scans: Path, labels: Path | None) -> dict[str, Pr
     by_name = {scan.name: scan for scan in found}
     truths = {} if labels is None else _by_name(labels)
     maps = {name: _by_name(folder / name) for name in DOUBTS if (folder / name).is_dir()}
-    predicted = {}
+    meaning, predicted = _meaning([*files.values(), *truths.values()]), {}
     for name, file in files.items():
         scan = by_name.get(name) or by_name.get(f"{name}_0000")
         if scan is None:
             problems.append(Problem("the scan of a prediction is missing", f"{scans}/{name}"))
             continue
         of_case = {kind: others[name] for kind, others in maps.items() if name in others}
-        predicted[name] = Predicted(name, file, scan, truths.get(name), of_case)
+        predicted[name] = Predicted(name, file, scan, truths.get(name), of_case, meaning)
     raise_all(problems)
     return predicted
+
+
+def _meaning(files: Iterable[Path]) -> LabelMap:
+    """Return the classes of label files: by their segments' names, numbered as they come first.
+
+    Predictions come first, and name every class in the order of its number.
+    """
+    names = {"background": None}
+    for file in files:
+        try:
+            names |= dict.fromkeys(BY_SUFFIX[split_name(file_name(file))[1]].names(file))
+        except UserError:
+            continue  # reading the file raises the reason
+    return LabelMap((), tuple(names)) if len(names) > 1 else CLASS_NUMBERS
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

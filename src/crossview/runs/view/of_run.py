@@ -13,7 +13,7 @@ from crossview.data.preprocess import Preprocessing
 from crossview.evaluation.patients import cases_of
 from crossview.inference.items import CaseItem
 from crossview.inference.predict import Predictor
-from crossview.reporting.content import CaseScores, read_run
+from crossview.reporting.content import CaseScores, read_content
 from crossview.reporting.viewer.gallery import Gallery, Listed, Waiting
 from crossview.reporting.viewer.grid import Grid
 from crossview.reporting.viewer.layers import Opened, opened
@@ -191,6 +191,6 @@ def _scores(run: Run) -> dict[str, CaseScores]:
     """Return the scores of all evaluated cases by name."""
     return {
         case.case: case
-        for evaluation in read_run(run.path).evaluations
+        for evaluation in read_content(run.path).evaluations
         for case in evaluation.cases
     }

@@ -1,0 +1,1 @@
+"""Curves and scores of a run for TensorBoard and MLflow."""

@@ -1,0 +1,133 @@
+"""The annotator's round, through the command: labels by name, every format of scans, drafts back.
+
+The labels are Slicer's, with other values in each file; scans are NIfTI, MHA and a DICOM series.
+"""
+
+import json
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+from tests.data.sources.test_segments import segmentation
+from tests.helpers.command import crossview, sets
+from tests.helpers.dicom import write_series
+from tests.helpers.made_folder import AFFINE, scan, write_nifti
+
+from crossview.data.io import ScanFiles
+from crossview.data.io.label_map import LabelMap
+from crossview.runs.view.view import view
+
+sitk = pytest.importorskip("SimpleITK")
+
+NAMES = ["wall", "chamber"]
+
+SETS = sets(
+    *("network.filters=2", "network.levels=2", "data.patch=[8,8,8]", "method.name=supervised"),
+    *("method.steps=2", "training.precision=float32"),
+)
+
+
+def ran(capsys, *arguments) -> str:
+    code, out, err = crossview(capsys, *arguments)
+    assert code == 0, err
+    return out + err
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "scans"
+    for number in range(6):
+        image, label = scan(number)
+        name = f"case{number}"
+        if number == 4:
+            write_series(root / "images" / name, np.abs(image).astype(np.int16), AFFINE)
+            continue
+        write_nifti(root / "images" / f"{name}.nii.gz", image)
+        if number == 3:
+            nifti = root / "images" / f"{name}.nii.gz"
+            sitk.WriteImage(sitk.ReadImage(str(nifti)), str(root / "images" / f"{name}.mha"))
+            nifti.unlink()
+        if number < 2:
+            wall, chamber = ((1, 2), (2, 1))[number]
+            values = np.array([0, wall, chamber], np.uint8)[label]
+            segments = [("wall", wall, 0), ("chamber", chamber, 0)]
+            segmentation(root / "labels" / f"{name}.seg.nrrd", [values], segments)
+    return root
+
+
+def corrected(root, name) -> np.ndarray:
+    """Save a draft as an editor does, some voxels changed, values and order its own."""
+    draft = sitk.ReadImage(str(root / "drafts" / f"{name}.seg.nrrd"))
+    assert [draft.GetMetaData(f"Segment{number}_Name") for number in (0, 1)] == NAMES
+    before = sitk.GetArrayFromImage(draft)
+    after = before.copy()
+    after[0:2, 2:6, 2:6], after[2:4, 2:6, 2:6] = 1, 2
+    saved = sitk.GetImageFromArray(np.array([0, 9, 4], np.uint8)[after])
+    saved.CopyInformation(draft)
+    for key in draft.GetMetaDataKeys():
+        if not key.startswith("Segment"):
+            saved.SetMetaData(key, draft.GetMetaData(key))
+    for number, segment, value in ((0, "chamber", 4), (1, "wall", 9)):
+        saved.SetMetaData(f"Segment{number}_Name", segment)
+        saved.SetMetaData(f"Segment{number}_LabelValue", str(value))
+    sitk.WriteImage(saved, str(root / "labels" / f"{name}.seg.nrrd"))
+    dice = [
+        2 * ((before == k) & (after == k)).sum() / ((before == k).sum() + (after == k).sum())
+        for k in (1, 2)
+    ]
+    return np.array([(before != after).sum(), (after > 0).sum(), np.mean(dice)])
+
+
+def test_a_folder_of_every_format_goes_round(capsys, root, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert "No problems found" in ran(capsys, "check", root)
+    ran(capsys, "train", "folder", "--data", root, "--out", one, *SETS)
+    out = tmp_path / "out"
+    ran(capsys, "predict", one, root / "images", "--out", out, "--format", "seg.nrrd")
+    assert len([*out.glob("case?.seg.nrrd")]) == 6
+    ran(capsys, "suggest", one, "-n", 4, "--drafts", root / "drafts")
+    assert len([*(root / "drafts").glob("case?.seg.nrrd")]) == 4
+    meaning, plain = LabelMap((), ("background", *NAMES)), tmp_path / "plain"
+    files = [root / "images" / name for name in ("case3.mha", "case4", "case5.nii.gz")]
+    ran(capsys, "predict", one, *files, "--out", plain)
+    for file in files:
+        name = file.name[:5]
+        draft = ScanFiles(name, (file,), root / f"drafts/{name}.seg.nrrd").read_label(meaning)
+        np.testing.assert_array_equal(draft, nib.load(plain / f"{name}.nii.gz").get_fdata())
+    expected = {name: corrected(root, name) for name in ("case3", "case4")}
+    told = ran(capsys, "train", "folder", "--from", one, "--out", two, *SETS)
+    assert "labels that came after a draft: case3, case4" in told
+    assert "taken network" in told
+    assert "new heads" not in told
+    cases = json.loads((two / "rounds.json").read_text())["rounds"][0]["cases"]
+    for name, values in expected.items():
+        found = [cases[name][key] for key in ("changed", "voxels", "dice")]
+        np.testing.assert_allclose(found, values)
+    changed, voxels, _ = sum(expected.values())
+    page = re.sub(r"<[^>]+>", "", (two / "report.html").read_text())
+    assert f"{int(changed):,}" in page
+    assert f"{int(voxels):,}" in page
+    with view(root / "drafts", scans=root / "images", labels=root / "labels") as server:
+        shown = {case.name: case.score for case in server.gallery.cases}
+        for name, values in expected.items():
+            assert shown[name] == pytest.approx(values[2])
+        layers = server.gallery.opened(0).facts()["layers"]
+    assert [key[1] for key in layers[1]["keys"]] == NAMES
+
+
+def test_a_new_label_that_names_the_classes_in_another_order_keeps_the_heads(
+    capsys, root, tmp_path
+):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for path, number in ((root / "labels/case1.seg.nrrd", 1), (root / "labels/case2.seg.nrrd", 2)):
+        segments = [("wall", 1, 0), ("chamber", 2, 0)]
+        segmentation(path, [scan(number)[1]], segments)
+    (root / "labels/case0.seg.nrrd").unlink()
+    ran(capsys, "train", "folder", "--data", root, "--out", one, *SETS)
+    segments = [("chamber", 2, 0), ("wall", 1, 0)]
+    segmentation(root / "labels/case0.seg.nrrd", [scan(0)[1]], segments)
+    told = ran(capsys, "train", "folder", "--from", one, "--out", two, *SETS)
+    assert "new heads" not in told
+    assert 'data.label_values = [0, "wall", "chamber"]' in told
+    assert "in its order" in " ".join(told.split())
