@@ -372,7 +372,7 @@ def test_predictions_into_the_folder_of_the_scans_are_refused_on_resume_too(pred
 
 def test_a_scan_beyond_the_memory_is_named(predict, tmp_path, monkeypatch):
     inputs = [nifti_file(tmp_path / "scans" / f"{name}.nii", values()) for name in "abc"]
-    resize = Predictor._parts
+    resize = Predictor.parts
 
     def parts(self, image):
         if (image == values(9)[None]).all():
@@ -382,7 +382,7 @@ def test_a_scan_beyond_the_memory_is_named(predict, tmp_path, monkeypatch):
         return resize(self, image)
 
     nifti_file(inputs[1], values(9))
-    monkeypatch.setattr(Predictor, "_parts", parts)
+    monkeypatch.setattr(Predictor, "parts", parts)
     too_large, left = problems_of(predict, inputs, tmp_path / "out")
     assert (too_large.what, too_large.where) == ("the scan needs too much memory", str(inputs[1]))
     assert "--resume" in left.what

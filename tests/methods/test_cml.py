@@ -6,6 +6,7 @@ import torch
 
 from crossview.core.rng import Randomness
 from crossview.core.tensors import Batch
+from crossview.methods import cml as module
 from crossview.methods import heads
 from crossview.methods.cml import CML
 from crossview.networks.unet import UNet
