@@ -131,3 +131,50 @@ def test_a_new_label_that_names_the_classes_in_another_order_keeps_the_heads(
     assert "new heads" not in told
     assert 'data.label_values = [0, "wall", "chamber"]' in told
     assert "in its order" in " ".join(told.split())
+
+
+def spoilt_scan(root):
+    image = sitk.ReadImage(str(root / "images/case2.nii.gz"))
+    (root / "images/case2.nii.gz").unlink()
+    sitk.WriteImage(image, str(root / "images/case2.nrrd"))
+    path = root / "images/case2.nrrd"
+    path.write_bytes(re.sub(rb"space directions:[^\n]*\n", b"", path.read_bytes()))
+
+
+def spoilt_label(old: bytes, new: bytes):
+    def spoil(root):
+        path = root / "labels/case1.seg.nrrd"
+        assert old in path.read_bytes()
+        path.write_bytes(path.read_bytes().replace(old, new))
+
+    return spoil
+
+
+def misspelt_class(root):
+    (root / "split.toml").write_text("[labels]\nwall = 1\nchamber = 2\n")
+    spoilt_label(b"Name:=wall", b"Name:=wal")(root)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (spoilt_label(b"Name:=wall", b"Name:=chamber"), "two segments have the same name"),
+        (misspelt_class, "did you mean wall?"),
+        (spoilt_label(b"Name:=wall", b"Name:=Wall"), "differ in capitals only"),
+        (
+            spoilt_label(b"space origin: (", b"space origin: (90,0,0)\nwas:=("),
+            "reaches beyond its scan",
+        ),
+        (spoilt_scan, "no space directions"),
+    ],
+)
+def test_a_bad_file_stops_check_and_training_before_anything_is_written(
+    capsys, root, tmp_path, spoil, told
+):
+    spoil(root)
+    run = tmp_path / "run"
+    train = ("train", "folder", "--data", root, "--out", run, *SETS)
+    for arguments in (("check", root), train):
+        code, out, err = crossview(capsys, *arguments)
+        assert (code, told in " ".join((out + err).split())) == (2, True), out + err
+    assert not run.exists()

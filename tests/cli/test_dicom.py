@@ -11,6 +11,7 @@ from tests.helpers.command import crossview, sets
 from tests.helpers.dicom import OBLIQUE, PATIENT, read_header, uid, write_series
 from tests.helpers.made_folder import scan, write_nifti
 
+from crossview.core.errors import UserError
 from crossview.data.io.dicom_seg import read as read_seg
 from crossview.data.io.dicom_seg import write as write_seg
 from crossview.data.sources.folder_cases import find_cases
@@ -128,6 +129,26 @@ def test_a_bad_series_stops_check_and_training(capsys, tmp_path, fault):
         assert code == 2
         assert what in " ".join((text + err).split())
     assert not run.exists()
+
+
+@pytest.mark.parametrize("by", ["uid", "file"])
+def test_series_txt_chooses_one_of_several_series(capsys, tmp_path, by):
+    root = folder(tmp_path / "dicom", True)
+    before = next(case for case in find_cases(root).unlabelled if case.id == "case3").read_image()
+    series = root / "images" / "case3"
+    write_series(series, scan(9, SHAPE)[0], seed="9", name=lambda number: f"x{number}")
+    code, text, err = crossview(capsys, "check", root)
+    assert code == 2
+    assert "into series.txt there" in " ".join((text + err).split())
+    other = sorted(path.name for path in series.glob("*.dcm"))[3]
+    (series / "series.txt").write_text({"uid": f"{uid('series', '3')}\n", "file": other}[by])
+    code, text, err = crossview(capsys, "check", root)
+    assert code == 0, err
+    chosen = next(case for case in find_cases(root).unlabelled if case.id == "case3")
+    np.testing.assert_array_equal(chosen.read_image(), before)
+    (series / "series.txt").write_text("nothing")
+    with pytest.raises(UserError, match="names no series of the folder"):
+        chosen.read_image()
 
 
 def test_a_folder_of_slices_is_no_folder_of_scans(capsys, tmp_path):

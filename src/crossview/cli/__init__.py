@@ -12,7 +12,7 @@ import typer
 from crossview.cli import export, scans, show, train, view
 from crossview.cli.console import print_errors
 from crossview.cli.options import flag
-from crossview.core.errors import Terminated, UserError, fail, of_system
+from crossview.core.errors import Terminated, UserError, fail, lacks_memory, of_memory, of_system
 from crossview.core.processes import leave, place, share_cores
 from crossview.core.signals import end_on_signals
 
@@ -69,7 +69,8 @@ def options(
 def main() -> None:
     """Run the command.
 
-    Exit codes: 0 done, 1 a bug in crossview, 2 a problem in the input, 130 Ctrl-C, 143 SIGTERM.
+    Exit codes: 0 done, 1 a bug in crossview, 2 a problem in the input or too little memory,
+    130 Ctrl-C, 143 SIGTERM.
     """
     try:
         end_on_signals()
@@ -82,6 +83,11 @@ def main() -> None:
         sys.exit(0)
     except (UserError, OSError) as error:
         print_errors(of_system(error) if isinstance(error, OSError) else error)
+        leave(2)
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        print_errors(of_memory(error))
         leave(2)
     except Terminated:
         leave(128 + signal.SIGTERM)

@@ -89,6 +89,18 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """True for a lack of memory, which torch reports as a plain RuntimeError on the CPU."""
+    signs = ("not enough memory", "alloc_cpu", "out of memory")
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
+
+
+def of_memory(error: BaseException) -> UserError:
+    """Convert a lack of memory to a :class:`UserError`."""
+    fix = "choose a smaller patch, batch or network, or a machine with more memory"
+    return UserError(Problem("not enough memory", found=first_line(error), fix=fix))
+
+
 FIXES = {
     errno.ENOSPC: "free disk space, then repeat the command (train, predict: with --resume); "
     "finished work is kept",

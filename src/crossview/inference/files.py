@@ -8,9 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from crossview.core.errors import FIXES, Problem, UserError, raise_all
+from crossview.core.errors import FIXES, Problem, UserError, lacks_memory, raise_all
 from crossview.core.progress import Progress
 from crossview.data.io import ScanFiles
 from crossview.data.sources.source import DataOptions
@@ -104,7 +102,7 @@ def predict_files(
             if progress is not None:
                 progress(number, len(scans))
     except (MemoryError, RuntimeError) as error:
-        if not (in_memory and _is_out_of_memory(error)):
+        if not (in_memory and lacks_memory(error)):
             raise
         largest = max(reversed(in_memory), key=lambda each: math.prod(each.image.shape))
         problems.append(_too_large(largest.scan))
@@ -146,15 +144,6 @@ def _attempt(
         return error
     except MemoryError:
         return UserError(_too_large(scan))
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """True for a lack of memory, which torch reports as a plain RuntimeError on the CPU."""
-    return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError)
-        or "not enough memory" in str(error)
-        or "alloc_cpu" in str(error)
-    )
 
 
 def _too_large(scan: ScanFiles) -> Problem:

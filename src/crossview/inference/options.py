@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from crossview.core.table import Table
 
 
-class InferenceOptions(BaseModel):
+class InferenceOptions(Table):
     """The table [inference]."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     mode: Literal["windows", "slices"] = Field(
         "windows",
@@ -26,7 +26,10 @@ class InferenceOptions(BaseModel):
     )
     largest_component: bool = Field(True, description="keep the largest component of each class")
     batch: int = Field(
-        4, ge=1, description="windows or slices per forward pass; changes results by rounding alone"
+        4,
+        ge=1,
+        le=4096,
+        description="windows or slices per forward pass; changes results by rounding alone",
     )
     flips: bool = Field(
         False,

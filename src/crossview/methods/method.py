@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from crossview.core.table import Table
 from crossview.core.tensors import Batch
 from crossview.methods.blocks.parallel import Together, in_turn
 from crossview.methods.heads import CLASSES, Classes
@@ -58,14 +59,12 @@ class Stage:
     ready_dice: float = 0.0
 
 
-class MethodOptions(BaseModel):
+class MethodOptions(Table):
     """Keys of [method] that every method has.
 
     A method's ``Options`` derives from this class. A key is one line: a type, a default, bounds and
     a description. Unknown keys are refused.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="a name from `crossview list methods`")
     variant: Literal["corrected", "released"] = Field(

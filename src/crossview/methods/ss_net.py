@@ -77,7 +77,7 @@ class SSNetOptions(ConsistencyOptions):
         description="voxels drawn from the labelled and from the unlabelled images for L_c; "
         "0: all, as released",
     )
-    memory_size: int = Field(32, ge=2, description="features stored per class")
+    memory_size: int = Field(32, ge=2, le=65536, description="features stored per class")
     memory_keeps: Literal["highest", "lowest"] = Field(
         "highest", description="store the features with these scores; released: lowest"
     )

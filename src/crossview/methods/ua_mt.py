@@ -45,7 +45,7 @@ class UAMTOptions(ConsistencyOptions, TeacherOptions):
         description="standard deviation of noise on the teacher's images; clipped at twice this",
     )
     passes: int = Field(
-        8, ge=2, multiple_of=2, description="T: Monte-Carlo predictions of the teacher"
+        8, ge=2, le=1024, multiple_of=2, description="T: Monte-Carlo predictions of the teacher"
     )
     binary_uncertainty: bool = Field(
         False, description="use 2 as the number of classes in H and L_c, as released"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from crossview.core.table import Table
 
 
-class NetworkOptions(BaseModel):
+class NetworkOptions(Table):
     """Keys of [network] that every network has."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     filters: int = Field(
-        16, ge=1, description="width of the first level, doubled at each further level"
+        16, ge=1, le=4096, description="width of the first level, doubled at each further level"
     )
     levels: int = Field(5, ge=2, le=8, description="resolutions, including the full one")
 

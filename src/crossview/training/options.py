@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from crossview.core.table import Table
 
 
-class TrainingOptions(BaseModel):
+class TrainingOptions(Table):
     """The table [training]."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     seed: int = Field(1337, ge=0, lt=2**63, description="seed of every random draw")
-    labelled_batch: int = Field(4, ge=1, description="labelled items per step")
+    labelled_batch: int = Field(4, ge=1, le=4096, description="labelled items per step")
     unlabelled_batch: int = Field(
-        4, ge=0, description="unlabelled items per step, in stages that use them"
+        4, ge=0, le=4096, description="unlabelled items per step, in stages that use them"
     )
     learning_rate: float = Field(0.01, gt=0, description="SGD's learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD's momentum")
@@ -75,7 +75,10 @@ class TrainingOptions(BaseModel):
         False, description="use deterministic kernels on CUDA too; this costs speed"
     )
     workers: int = Field(
-        1, ge=0, description="threads that prepare batches ahead; does not affect the result"
+        1,
+        ge=0,
+        le=1024,
+        description="threads that prepare batches ahead; does not affect the result",
     )
 
     @field_validator("compile", mode="before")

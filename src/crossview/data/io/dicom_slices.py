@@ -28,6 +28,9 @@ LITTLE = "little endian"
 DICOMDIR = "1.2.840.10008.1.3.10"
 """Class of a file that lists others."""
 
+CHOICE = "series.txt"
+"""File in a folder of several series that names the scan: by UID, or by one of its files."""
+
 TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality"),
     *("FrameOfReferenceUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
@@ -109,7 +112,7 @@ def slices_of(path: Path) -> list[Slice]:
 
     Objects without pixels (reports, structure sets, DICOMDIR), segmentations, and images without a
     place in space next to images that have one (screenshots, dose reports) are left out. UserError
-    if nothing, or more than one series, remains.
+    if nothing remains, or several series of which ``CHOICE`` names none.
     """
     series: dict[str, list[tuple[str, Tags]]] = {}
     others: list[tuple[str, Tags]] = []
@@ -129,9 +132,8 @@ def slices_of(path: Path) -> list[Slice]:
             expected="slices with position, orientation and pixel spacing, as of CT, MR or PET",
             fix="give the series of slices; save single X-ray images as PNG or TIFF",
         )
-    if len(series) > 1:
-        _fail_several(path, list(series.values()))
-    ((uid, files),) = series.items()
+    uid = _chosen(path, series)
+    files = series[uid]
     _check_whole(path, others, uid, {tags["SOPClassUID"] for _, tags in files})
     with damage_named(path, ""), unwarned():
         return [each for name, tags in files for each in _slices(name, tags)]
@@ -163,20 +165,50 @@ def _is_placed(tags: Tags) -> bool:
     return "ImagePositionPatient" in tags and (tags.get("NumberOfFrames") or 1) == 1
 
 
-def _fail_several(path: Path, series: Sequence[Sequence[tuple[str, Tags]]]) -> None:
+def _chosen(path: Path, series: Mapping[str, Sequence[tuple[str, Tags]]]) -> str:
+    """Return the UID of the one series, or of the one that the folder's ``CHOICE`` names."""
+    wanted = _choice(path)
+    uids = [
+        uid
+        for uid, files in series.items()
+        if wanted in ("", uid) or wanted in (name for name, _ in files)
+    ]
+    if len(uids) == 1:
+        return uids[0]
     found = [
-        f"{tags.get('Modality', '')} series {tags.get('SeriesNumber', '?')}: "
+        f"{tags.get('Modality', '')} series {tags.get('SeriesNumber') or '?'}: "
         f"{count(len(files), 'file')}, from {name}"
-        for files in series
+        for files in series.values()
         for name, tags in files[:1]
     ]
+    listed = "; ".join(found[:6]) + ("; ..." if len(found) > 6 else "")
+    if wanted:
+        fail(
+            f"{CHOICE} names no series of the folder",
+            path / CHOICE,
+            found=first_few([wanted]),
+            expected=f"a SeriesInstanceUID, or the name of one of its files: {listed}",
+        )
+    write = f"write the name of one of its files, or its SeriesInstanceUID, into {CHOICE} there"
     fail(
         f"the folder holds {len(series)} DICOM series",
         path,
-        found="; ".join(found[:6]) + ("; ..." if len(found) > 6 else ""),
+        found=listed,
         expected="the files of one series",
-        fix="keep the series that is the scan, and move the files of the others elsewhere",
+        fix=f"{write}, or keep the files of one series"
+        if path.is_dir()
+        else "keep the files of the series that is the scan",
     )
+
+
+def _choice(path: Path) -> str:
+    """Return what a folder's ``CHOICE`` names, "" without such a file."""
+    try:
+        return (path / CHOICE).read_text(encoding="utf-8-sig").strip() if path.is_dir() else ""
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        fail(f"{CHOICE} can't be read", path / CHOICE, found=error, fix="write it again")
 
 
 def _slices(name: str, tags: Tags) -> Iterator[Slice]:

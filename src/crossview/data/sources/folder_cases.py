@@ -111,7 +111,7 @@ def survey(
     drafted = Rounds.read(root).drafted
     by_role, told = roles.assign(layout, split, drafted)
     stated, wrong = of_folder(split.stated, dataset, scans.values())
-    problems += wrong if label_values is None else []
+    problems += wrong if label_values in (None, stated.entries) else []
     values = stated.entries if label_values is None else tuple(label_values)
     class_names = stated.names_of(values, dataset)
     order = stated.order if overlap is None else tuple(overlap)

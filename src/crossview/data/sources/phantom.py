@@ -38,11 +38,13 @@ class Options(DataOptions):
     """
 
     source: str = Field(default="phantom", description="This source's name.")
-    labelled: int = Field(default=3, ge=1, description="Number of training cases with labels.")
-    unlabelled: int = Field(
-        default=24, ge=0, description="Number of training cases without labels."
+    labelled: int = Field(
+        default=3, ge=1, le=10_000, description="Number of training cases with labels."
     )
-    test: int = Field(default=8, ge=1, description="Number of test cases.")
+    unlabelled: int = Field(
+        default=24, ge=0, le=10_000, description="Number of training cases without labels."
+    )
+    test: int = Field(default=8, ge=1, le=10_000, description="Number of test cases.")
     patch: tuple[int, ...] = Field(
         default=(32, 32, 32), description="Size of the training crops in voxels."
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from crossview.core.table import Table
 from crossview.data.case import Splits
 
 Sampling = Literal["crop", "crop_released", "resize"]
@@ -23,10 +24,12 @@ Normalisation = Literal[
 Orientation = Literal["stored", "canonical"]
 
 
-class DataOptions(BaseModel):
-    """Keys of [data] that every source has; a source's Options adds keys or defaults."""
+LONGEST = 4096
+"""Longest side of a patch: far more than memory allows in three dimensions."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class DataOptions(Table):
+    """Keys of [data] that every source has; a source's Options adds keys or defaults."""
 
     source: str = Field(description="Source of the cases: a name from `crossview list sources`.")
     labelled: int = Field(
@@ -100,6 +103,13 @@ class DataOptions(BaseModel):
         "order of nifti_axes; 0 keeps an axis. Empty: no resampling. Predictions are always on "
         "the scan's own grid.",
     )
+
+    @field_validator("patch")
+    @classmethod
+    def _sides(cls, patch: tuple[int, ...]) -> tuple[int, ...]:
+        if max(patch, default=0) > LONGEST:
+            raise ValueError(f"sides of {LONGEST} voxels at most")
+        return patch
 
     @model_validator(mode="after")
     def _consistent(self) -> DataOptions:
