@@ -29,7 +29,7 @@ uv() { "$PYTHON" -m uv --quiet "$@"; }
 # Make an environment with the newest versions, or with those that a file of pins names.
 install() {
   local name=$1 python=$2 pins=()
-  test "$name" != lowest || pins=(--constraint "$place/lowest.txt")
+  test "$name" != lowest || pins=(--constraint "$place/lowest-pins.txt")
   rm -rf "${place:?}/$name" && uv venv --python "python$python" "$place/$name" &&
     uv pip install --python "$place/$name" --resolution highest "${pins[@]}" $tools '.[formats,dicom]'
 }
@@ -37,7 +37,7 @@ install() {
 # Pin every direct dependency at the oldest version that pyproject.toml admits.
 pin_the_lowest() {
   uv pip compile pyproject.toml --extra formats --extra dicom --resolution lowest-direct \
-    --python-version "$lowest_python" --no-annotate --no-header --output-file "$place/lowest.txt"
+    --python-version "$lowest_python" --no-annotate --no-header --output-file "$place/lowest-pins.txt"
 }
 
 versions() {

@@ -23,7 +23,8 @@ from crossview.core.run_folder import RunFolder
 from crossview.data.case import Case
 from crossview.evaluation.metrics import measure
 from crossview.inference.predict import evaluating
-from crossview.inference.windows import Weighting, gaussian, window_starts
+from crossview.inference.weights import gaussian
+from crossview.inference.windows import Weighting, window_starts
 from crossview.methods.blocks.components import largest_components
 from crossview.runs.prepare import find_splits, preprocessing_of
 from crossview.runs.run import stored_precision

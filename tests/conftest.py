@@ -51,7 +51,8 @@ def shared_state() -> dict[str, Any]:
     }
     state |= {
         "folder": Path.cwd(),
-        "sys.path": list(sys.path),
+        # Libraries add folders of their own when they are first imported.
+        "sys.path": [path for path in sys.path if not path.endswith("_vendor")],
         "sys.argv": list(sys.argv),
         "level of logging": logging.getLogger().level,
     }

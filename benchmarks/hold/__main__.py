@@ -6,6 +6,9 @@ Each is seeded and bounded, prints a table and, with --json, writes a results fi
   mutate    changed files of every format are read or refused
   kill      commands that are killed at random moments leave whole files and end as if they were not
   faults    a full disk, a read-only folder or no memory is told, and the command can be repeated
+  preempt   a run in short slots ends as one that was never stopped
+  load      training next to two busy processes, in turn with training alone
+  many      16 processes share one suite's folder, by locks and by leases
 """
 
 from __future__ import annotations
@@ -18,11 +21,19 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from benchmarks.hold import faults, kill, mutate
+from benchmarks.hold import faults, kill, load, many, mutate, preempt
+from benchmarks.hold.whole import NOT_COMPARED
 from benchmarks.timing import finish, report, run, say
 
-CAMPAIGNS: dict[str, ModuleType] = {"mutate": mutate, "kill": kill, "faults": faults}
+CAMPAIGNS: dict[str, ModuleType] = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (mutate, kill, faults, preempt, load, many)
+}
 """Each has rows(results), its table, and failed(results), what did not hold."""
+
+
+COMPARING = ("kill", "faults", "preempt", "many")
+"""Campaigns that compare files with those of an undisturbed command."""
 
 
 def _given() -> argparse.Namespace:
@@ -43,15 +54,30 @@ def _given() -> argparse.Namespace:
     one.add_argument("--only", default="", help="commands whose name contains this text")
     one = campaigns.add_parser("faults")
     one.add_argument("--only", default="", help="commands and faults whose name contains this text")
+    one = campaigns.add_parser("preempt")
+    one.add_argument("--steps", type=int, default=2_000)
+    one.add_argument("--slots", type=float, nargs=2, default=(20, 60), help="their seconds")
+    one = campaigns.add_parser("load")
+    one.add_argument("--steps", type=int, default=200)
+    one.add_argument("--repeats", type=int, default=3)
+    one = campaigns.add_parser("many")
+    one.add_argument("--processes", type=int, default=16)
     return parser.parse_args()
 
 
 def _results(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    if given.campaign == "mutate":
-        return mutate.mutate(folder, given.files, given.seed, given.only)
-    if given.campaign == "faults":
-        return faults.faults(folder, given.seed, given.only)
-    return kill.kill(folder, given.kills, given.seed, given.only)
+    match given.campaign:
+        case "mutate":
+            return mutate.mutate(folder, given.files, given.seed, given.only)
+        case "kill":
+            return kill.kill(folder, given.kills, given.seed, given.only)
+        case "faults":
+            return faults.faults(folder, given.only)
+        case "preempt":
+            return preempt.preempt(folder, given.steps, tuple(given.slots), given.seed)
+        case "load":
+            return load.load(folder, given.steps, given.repeats)
+    return many.many(folder, given.processes)
 
 
 def main() -> None:
@@ -61,6 +87,8 @@ def main() -> None:
         results = _results(given, Path(name))
     unsaid = ("json", "folder", "campaign")
     settings = {key: value for key, value in vars(given).items() if key not in unsaid}
+    if given.campaign in COMPARING:
+        settings["keys_not_compared"] = NOT_COMPARED
     content = report("hold", settings, results, torch.device("cpu"))
     campaign = CAMPAIGNS[given.campaign]
     finish(content, campaign.rows(results), given.json)

@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hold.small import wait
-from benchmarks.hold.whole import left_aside, results, unreadable
+from benchmarks.hold.tally import Tally, table
+from benchmarks.hold.tally import failed as failed
+from benchmarks.hold.whole import differing, left_aside, results, unreadable
 from benchmarks.hold.works import Work, works
 from benchmarks.hold.writes import Writes
 from benchmarks.timing import say
@@ -40,33 +42,30 @@ SIZE = 400 << 20
 SPARE = 1 << 20
 """Bytes of addresses that a command without memory may still take."""
 
-PATIENCE = 120.0
+PATIENCE = 60.0
 """Seconds that a command gets to end."""
 
 
 @dataclass
-class Tally:
+class Disturbed(Tally):
     """What a command made of a fault at each of its writes."""
 
     tries: int = 0
     refused: int = 0
     did_without: int = 0
+    died: int = 0
     wrong_exits: int = 0
     wrong_messages: int = 0
     half_written: int = 0
     not_resumed: int = 0
-    faults: list[str] = field(default_factory=list)
-
-    def fault(self, kind: str, text: str) -> None:
-        setattr(self, kind, getattr(self, kind) + 1)
-        self.faults = [*self.faults, f"{kind}: {text}"][:12]
+    deaths: list[str] = field(default_factory=list)
 
 
 FAULTS = ("wrong_exits", "wrong_messages", "half_written", "not_resumed")
 
 
-def faults(place: Path, seed: int, only: str = "") -> dict[str, Any]:
-    """Run the campaign and return its results. seed: not used, no moment is random."""
+def faults(place: Path, only: str = "") -> dict[str, Any]:
+    """Run the campaign and return its results."""
     found: dict[str, Any] = {}
     with small_disk(place / "disk") as disk:
         for work in works(disk / "work"):
@@ -96,9 +95,9 @@ def small_disk(place: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=False)
 
 
-def disturbed(work: Work, kind: str, disk: Path) -> Tally:
+def disturbed(work: Work, kind: str, disk: Path) -> Disturbed:
     """Disturb a command at each of its writes."""
-    tally, log, listed = Tally(), disk.parent / "log.txt", disk.parent / "changes.txt"
+    tally, log, listed = Disturbed(), disk.parent / "log.txt", disk.parent / "changes.txt"
     listed.unlink(missing_ok=True)
     log.write_text("")
     work.begin()
@@ -119,7 +118,7 @@ def disturbed(work: Work, kind: str, disk: Path) -> Tally:
             wait(child)
         started.end()
         at = f"{changes[number - 1]} ({number})"
-        _judge(tally, work, at, code, log.read_text())
+        _judge(tally, work, at, code, log.read_text(), started)
         if kind != "read-only" and (left := left_aside(work.folder)):
             tally.fault("half_written", f"{at}: {', '.join(left)}")
         _again(tally, work, at, expected, log, code)
@@ -135,21 +134,26 @@ def chosen(changes: list[str]) -> list[int]:
     return sorted({number for numbers in kept for number in numbers})
 
 
-def _judge(tally: Tally, work: Work, at: str, code: int | None, text: str) -> None:
+def _judge(
+    tally: Disturbed, work: Work, at: str, code: int | None, text: str, fault: Fault
+) -> None:
     """Count how the disturbed command ended, and what it left."""
     tally.tries += 1
     tally.refused += code == 2
     tally.did_without += code == 0
-    if code not in (0, 2) or "Traceback" in text:
+    if fault.kills and (code is None or code < 0):
+        tally.died += 1
+        tally.deaths = [*tally.deaths, f"{at}: {'hung' if code is None else f'exit {code}'}"]
+    elif code not in (0, 2) or "Traceback" in text:
         tally.fault("wrong_exits", f"{at}: exit {code}: {text[-600:]}")
-    elif code == 2 and not ("fix:" in text and str(work.folder.parent) in text):
+    elif code == 2 and not ("fix:" in text and fault.place in text):
         tally.fault("wrong_messages", f"{at}: {text[text.find('error:') :][:600]}")
     if left := unreadable(work.folder):
         tally.fault("half_written", f"{at}: {', '.join(left)}")
 
 
 def _again(
-    tally: Tally, work: Work, at: str, expected: dict[str, str], log: Path, done: int | None
+    tally: Disturbed, work: Work, at: str, expected: dict[str, str], log: Path, done: int | None
 ) -> None:
     """Run the command again, without the fault, unless it did without; compare what it leaves."""
     code = done
@@ -160,18 +164,23 @@ def _again(
     if code != 0:
         tally.fault("not_resumed", f"{at}: exit {code}: {log.read_text()[-600:]}")
         return
-    found = results(work.folder)
-    names = sorted(name for name in expected | found if found.get(name) != expected.get(name))
-    if names or left_aside(work.folder):
-        tally.fault("not_resumed", f"{at}: {', '.join(names + left_aside(work.folder))}")
+    if wrong := differing(expected, results(work.folder)) + left_aside(work.folder):
+        tally.fault("not_resumed", f"{at}: {', '.join(wrong)}")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault, begun in the command's process and ended by the campaign."""
+    """A fault, begun in the command's process and ended by the campaign.
+
+    place: text that the message must have.
+    kills: True if libraries themselves may crash or wait for ever. That is counted apart; the run
+        must be resumed all the same.
+    """
 
     begin: Callable[[str], object]
+    place: str
     end: Callable[[], object] = lambda: None
+    kills: bool = False
 
 
 def full_disk(folder: Path, disk: Path) -> Fault:
@@ -188,7 +197,7 @@ def full_disk(folder: Path, disk: Path) -> Fault:
                         min(size * (free // size), free),
                     )
 
-    return Fault(fill, lambda: filler.unlink(missing_ok=True))
+    return Fault(fill, str(folder.parent), lambda: filler.unlink(missing_ok=True))
 
 
 def read_only(folder: Path, disk: Path) -> Fault:
@@ -198,7 +207,9 @@ def read_only(folder: Path, disk: Path) -> Fault:
         _obey_permissions()
         _change_modes(folder, lambda mode: mode & ~0o222)
 
-    return Fault(begin, lambda: _change_modes(folder, lambda mode: mode | 0o200))
+    return Fault(
+        begin, str(folder.parent), lambda: _change_modes(folder, lambda mode: mode | 0o200)
+    )
 
 
 def _change_modes(folder: Path, change: Callable[[int], int]) -> None:
@@ -225,7 +236,7 @@ def no_memory(folder: Path, disk: Path) -> Fault:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + SPARE, resource.RLIM_INFINITY))
 
-    return Fault(begin)
+    return Fault(begin, "crossview ", kills=True)
 
 
 KINDS: dict[str, Callable[[Path, Path], Fault]] = {
@@ -237,12 +248,5 @@ KINDS: dict[str, Callable[[Path, Path], Fault]] = {
 
 def rows(found: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Return the table of the campaign."""
-    columns = ("tries", "refused", "did_without", *FAULTS)
-    table = [(name, *(tally[column] for column in columns)) for name, tally in found.items()]
-    total = ("all", *(sum(tally[column] for tally in found.values()) for column in columns))
-    return [("command and fault", *(name.replace("_", " ") for name in columns)), *table, total]
-
-
-def failed(found: dict[str, Any]) -> list[str]:
-    """Return what did not hold."""
-    return [f"{name}: {fault}" for name, tally in found.items() for fault in tally["faults"]]
+    columns = ("tries", "refused", "did_without", "died", *FAULTS)
+    return table(found, "command and fault", columns)

@@ -11,14 +11,15 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from benchmarks.hold.small import wait
-from benchmarks.hold.whole import left_aside, results, unreadable
+from benchmarks.hold.tally import KEPT, Tally, table
+from benchmarks.hold.tally import failed as failed
+from benchmarks.hold.whole import differing, left_aside, results, unreadable
 from benchmarks.hold.works import Work, works
 from benchmarks.hold.writes import Writes
 from benchmarks.timing import say
@@ -35,7 +36,7 @@ ROUNDS = 40
 
 
 @dataclass
-class Tally:
+class Killed(Tally):
     """What became of a command that was killed again and again."""
 
     kills: int = 0
@@ -47,11 +48,6 @@ class Tally:
     left_aside: int = 0
     wrong_exits: int = 0
     seconds: float = 0.0
-    faults: list[str] = field(default_factory=list)
-
-    def fault(self, kind: str, text: str) -> None:
-        setattr(self, kind, getattr(self, kind) + 1)
-        self.faults = [*self.faults, f"{kind}: {text}"][:8]
 
 
 FAULTS = ("unreadable", "different", "left_aside", "wrong_exits")
@@ -68,9 +64,9 @@ def kill(place: Path, kills: int, seed: int, only: str = "") -> dict[str, Any]:
     return found
 
 
-def killed(work: Work, kills: int, seed: int) -> Tally:
+def killed(work: Work, kills: int, seed: int) -> Killed:
     """Kill a command this number of times, from start to end again and again."""
-    tally, log = Tally(), work.folder.with_suffix(".log")
+    tally, log = Killed(), work.folder.with_suffix(".log")
     whole = Writes(work.folder)
     work.begin()
     begun = time.monotonic()
@@ -80,7 +76,7 @@ def killed(work: Work, kills: int, seed: int) -> Tally:
         tally.fault("wrong_exits", f"undisturbed: {codes}: {log.read_text()[-500:]}")
         return tally
     expected = results(work.folder)
-    while tally.kills < kills and len(tally.faults) < 8:
+    while tally.kills < kills and len(tally.faults) < KEPT:
         work.begin()
         for _ in range(ROUNDS):
             random = Random(f"{seed} {work.name} {tally.starts}")
@@ -94,22 +90,22 @@ def killed(work: Work, kills: int, seed: int) -> Tally:
     return tally
 
 
-def _ended(work: Work, codes: list[int], expected: dict[str, str], tally: Tally, log: Path) -> None:
+def _ended(
+    work: Work, codes: list[int], expected: dict[str, str], tally: Killed, log: Path
+) -> None:
     """Judge a command that was started until it ended by itself."""
     if any(codes):
         text = log.read_text()[-700:]
         tally.fault("wrong_exits", f"start {tally.starts}: exit {codes}: {text}")
         return
     tally.finished += 1
-    found = results(work.folder)
-    if found != expected:
-        names = sorted(name for name in expected | found if found.get(name) != expected.get(name))
+    if names := differing(expected, results(work.folder)):
         tally.fault("different", f"start {tally.starts}: {', '.join(names)}")
     if aside := left_aside(work.folder):
         tally.fault("left_aside", f"start {tally.starts}: {', '.join(aside)}")
 
 
-def _disturbed(work: Work, log: Path, tally: Tally, changes: int, random: Random) -> list[int]:
+def _disturbed(work: Work, log: Path, tally: Killed, changes: int, random: Random) -> list[int]:
     """Start a command, kill it at a random moment and return the exit codes of its processes."""
     how = random.choice(("from the start", "from the first file", "at a file"))
     at = random.randint(1, changes) if how == "at a file" else 0
@@ -145,7 +141,7 @@ def _poll(children: list[int], codes: dict[int, int]) -> bool:
     return bool(codes)
 
 
-def _reap(children: list[int], codes: dict[int, int], tally: Tally) -> None:
+def _reap(children: list[int], codes: dict[int, int], tally: Killed) -> None:
     """Wait for the processes that are left; they must notice that one was killed."""
     for child in children:
         if child in codes:
@@ -162,14 +158,4 @@ def _reap(children: list[int], codes: dict[int, int], tally: Tally) -> None:
 def rows(found: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Return the table of the campaign."""
     columns = ("kills", "starts", "finished", "before_a_file", *FAULTS, "seconds")
-    heads = ("command", *(name.replace("_", " ") for name in columns))
-    total: Counter[str] = Counter()
-    for tally in found.values():
-        total.update({name: tally[name] for name in columns})
-    table = [(name, *(tally[column] for column in columns)) for name, tally in found.items()]
-    return [heads, *table, ("all", *(total[column] for column in columns))]
-
-
-def failed(found: dict[str, Any]) -> list[str]:
-    """Return what did not hold."""
-    return [f"{name}: {fault}" for name, tally in found.items() for fault in tally["faults"]]
+    return table(found, "command", columns)

@@ -15,6 +15,7 @@ from benchmarks.hold.hostile import attempts, markup_shown
 from benchmarks.hold.reading import Tally, attempt, read_batch
 from benchmarks.hold.small import trained_run
 from benchmarks.hold.texts import checkpoints, runs, texts
+from benchmarks.hold.volumes import volumes
 from benchmarks.timing import say
 
 BATCH = 500
@@ -28,7 +29,8 @@ FAULTS = ("tracebacks", "slow", "large", "died")
 def mutate(folder: Path, files: int, seed: int, only: str = "") -> dict[str, Any]:
     """Run the campaign over about ``files`` files and return its results."""
     run = trained_run(folder / "run")
-    examples = scans(folder / "whole") + texts(run) + runs(run, folder) + checkpoints(run)
+    examples = scans(folder / "whole") + volumes(folder / "whole")
+    examples += texts(run) + runs(run, folder) + checkpoints(run)
     examples = [example for example in examples if only in example.kind]
     place = folder / "changed"
     place.mkdir()

@@ -6,9 +6,11 @@ Each copy is a function of the generator alone.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import struct
 import tomllib
+import zipfile
 import zlib
 from collections.abc import Callable
 from copy import deepcopy
@@ -55,6 +57,22 @@ def changed_gzip(content: bytes, generator: Random, end: int = 0) -> bytes:
     if generator.random() < 0.3:
         return changed_bytes(content, generator)
     return gzip.compress(changed_bytes(gzip.decompress(content), generator, end), 1)
+
+
+def changed_zip(content: bytes, generator: Random) -> bytes:
+    """Change one file in a zip file and pack all again, or change the bytes of the zip file."""
+    if generator.random() < 0.5:
+        return changed_bytes(content, generator)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(packed, "w") as new:
+        names = old.namelist()
+        chosen = generator.choice(names)
+        for name in names:
+            data = old.read(name)
+            # The time of a member is that of 1980, so that a copy follows the seed alone.
+            member = zipfile.ZipInfo(name)
+            new.writestr(member, changed_bytes(data, generator) if name == chosen else data)
+    return packed.getvalue()
 
 
 def changed_png(content: bytes, generator: Random) -> bytes:

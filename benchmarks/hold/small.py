@@ -14,18 +14,13 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks.hold.suite import COMMON
+
 from crossview.core.errors import UserError
 
 SMALL = (
-    "data.size=16",
-    "data.patch=[8,8,8]",
-    "data.test=2",
-    "data.unlabelled=4",
-    "network.filters=2",
-    "network.levels=2",
-    "training.precision=float32",
+    *COMMON,
     "training.device=cpu",
-    "training.log_every=1",
     "training.checkpoint_every=0.05",
     "method.pretrain_steps=10",
     "method.train_steps=20",

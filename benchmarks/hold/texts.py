@@ -16,6 +16,7 @@ from benchmarks.hold.mutation import (
     changed_lines,
     changed_toml,
 )
+from benchmarks.hold.suite import suite_text
 
 from crossview.core.run_folder import RunFolder
 from crossview.data.sources.dataset_json import read_dataset_json
@@ -43,6 +44,18 @@ case00 = "p0"
 case01 = "p1"
 """
 
+STATED = """
+ignore = 9
+overlap = ["tumour", "organ"]
+[labels]
+organ = [1, "Organ"]
+tumour = 2
+[slices]
+"case*" = [0, 2, 5]
+[missing]
+case00 = [2]
+"""
+
 DATASET = {
     "channel_names": {"0": "MRI"},
     "labels": {"background": 0, "organ": 1, "tumour": 2},
@@ -52,34 +65,15 @@ DATASET = {
     "test": ["./imagesTs/case02.nii.gz"],
 }
 
-SUITE = """
-name = "tiny"
-about = "Two methods."
-protocol = "equal"
-baseline = "supervised"
-seeds = [1, 2]
-total_steps = 4
-common = ["data.size=16", "training.log_every=1"]
-[[settings]]
-name = "tiny"
-recipe = "demo"
-[[methods]]
-label = "supervised"
-name = "supervised"
-[[methods]]
-label = "cml labelled only"
-name = "cml"
-set = ["method.train_steps=0"]
-"""
-
 
 def texts(run: Path) -> list[Example]:
     """Return examples of the text files next to a data set, of recipes and of suites."""
     split = partial(read_split, names=NAMES, labelled=NAMES[:2])
     return [
         _text("recipe", "changed.toml", (run / "recipe.toml").read_bytes(), resolve_file),
-        _text("suite", "changed.toml", SUITE.encode(), load_suite, share=0.3),
+        _text("suite", "changed.toml", suite_text().encode(), load_suite, share=0.3),
         _text("split.toml", "split.toml", SPLIT.encode(), split),
+        _text("split.toml: labels", "split.toml", STATED.encode(), split),
         _text("dataset.json", "dataset.json", json.dumps(DATASET).encode(), read_dataset_json),
         _text("list of cases", "train.list", "\n".join(NAMES).encode(), read_list),
         _text("record of a run", "record.json", _record(run), _results),

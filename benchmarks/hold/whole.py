@@ -17,8 +17,15 @@ from PIL import Image
 
 from crossview.core.busy import is_lock
 
-TIMES = ("seconds", "samples_per_second", "data_wait", "started", "suggested")
-"""Keys that differ between two runs of the same recipe."""
+NOT_COMPARED = {
+    "command": "names the folder that it writes into",
+    "seconds": "a time",
+    "samples_per_second": "a time",
+    "data_wait": "a time",
+    "started": "a time",
+    "suggested": "a time",
+}
+"""Keys that differ between two runs of the same recipe, each with the reason."""
 
 
 def unreadable(folder: Path) -> list[str]:
@@ -101,9 +108,17 @@ def results(folder: Path) -> dict[str, str]:
         if _aside(path, folder) or path.suffix in (".html", ".md"):
             continue
         digest = sha256()
-        _add(digest, _content(path))
+        try:
+            _add(digest, _content(path))
+        except Exception:  # every reader has its own errors; see unreadable()
+            digest.update(b"unreadable")
         found[str(path.relative_to(folder))] = digest.hexdigest()[:16]
     return found
+
+
+def differing(expected: dict[str, str], found: dict[str, str]) -> list[str]:
+    """Return the files that two results do not share."""
+    return sorted(name for name in expected | found if expected.get(name) != found.get(name))
 
 
 def _content(path: Path) -> Any:
@@ -120,7 +135,7 @@ def _content(path: Path) -> Any:
 def _add(digest: Any, content: Any) -> None:
     if isinstance(content, dict):
         for key, value in content.items():
-            if key not in TIMES:
+            if key not in NOT_COMPARED:
                 digest.update(str(key).encode())
                 _add(digest, value)
     elif isinstance(content, list | tuple):

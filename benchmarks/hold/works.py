@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from benchmarks.hold.small import SMALL, command, sets, start, train_arguments, trained_run
+from benchmarks.hold.suite import suite_file, suite_text
 
 LENGTH = ("method.pretrain_steps=30", "method.train_steps=60")
 
@@ -20,26 +21,6 @@ FOLDER = (
     "method.pretrain_steps=4",
     "method.train_steps=4",
 )
-
-SUITE = """
-name = "tiny"
-about = "Two methods."
-protocol = "equal"
-baseline = "supervised"
-seeds = [1]
-total_steps = 20
-common = [{common}]
-[[settings]]
-name = "tiny"
-recipe = "demo"
-[[methods]]
-label = "supervised"
-name = "supervised"
-[[methods]]
-label = "cml labelled only"
-name = "cml"
-set = ["method.train_steps=0"]
-"""
 
 
 @dataclass(frozen=True)
@@ -136,24 +117,30 @@ def _training(place: Path, name: str, processes: int) -> Work:
 
 
 def _suite(place: Path) -> Work:
-    out, file = place / "suite", place / "tiny.toml"
-    common = [key for key in SMALL if not key.startswith("method.")]
-    file.write_text(SUITE.format(common=", ".join(f'"{key}"' for key in common)))
+    out, file = place / "suite", small_suite(place / "tiny.toml")
     return Work("bench", out, lambda: ["bench", str(file), "--out", str(out)], lambda: _remove(out))
 
 
-def made_folder(folder: Path) -> Path:
-    """Make a folder of 9 small scans, 3 with labels, for recipe "folder"."""
+def small_suite(file: Path, seeds: int = 1) -> Path:
+    """Write a suite of two rows and this number of seeds."""
+    common = [key for key in SMALL if not key.startswith("method.")]
+    return suite_file(file, suite_text(range(1, seeds + 1), 20, common))
+
+
+def made_folder(
+    folder: Path, shape: tuple[int, int, int] = (20, 18, 16), scans: int = 9, labelled: int = 3
+) -> Path:
+    """Make a folder of scans for recipe "folder"; the first ones have labels."""
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True)
     generator = np.random.default_rng(0)
-    for number in range(9):
-        label = np.zeros((20, 18, 16), np.uint8)
+    for number in range(scans):
+        label = np.zeros(shape, np.uint8)
         low = generator.integers(3, 8, 3)
         label[tuple(slice(each, each + 7) for each in low)] = 1
         image = (generator.normal(100, 20, label.shape) + 60 * label).astype(np.int16)
         nib.save(nib.Nifti1Image(image, np.eye(4)), folder / "images" / f"scan{number}.nii.gz")
-        if number < 3:
+        if number < labelled:
             nib.save(nib.Nifti1Image(label, np.eye(4)), folder / "labels" / f"scan{number}.nii.gz")
     return folder
 

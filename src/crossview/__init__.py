@@ -14,6 +14,7 @@ _VERBS = {
     "check": "crossview.data.checks.dataset",
     "train": "crossview.runs.train",
     "evaluate": "crossview.runs.evaluate",
+    "choose_minimum_volume": "crossview.runs.minimum_volume",
     "predict": "crossview.runs.predict",
     "load": "crossview.runs.predict",
     "load_plugin": "crossview.methods.plugin:load",

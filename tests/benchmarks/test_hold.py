@@ -1,12 +1,21 @@
 """The campaigns see the faults that they look for."""
 
+import io
 import os
 import time
+import zipfile
 
 import pytest
 from benchmarks.hold import mutate, reading
-from benchmarks.hold.corpus import WITHOUT_A_FILE, Example, scans
-from benchmarks.hold.mutation import changed_bytes, changed_json, changed_png, changed_toml
+from benchmarks.hold.corpus import OF_DICOM, Example, scans
+from benchmarks.hold.mutation import (
+    changed_bytes,
+    changed_json,
+    changed_png,
+    changed_toml,
+    changed_zip,
+)
+from benchmarks.hold.volumes import volumes
 
 from crossview.core.errors import UserError
 from crossview.data.io import BY_SUFFIX
@@ -62,18 +71,29 @@ def test_each_outcome_is_counted(tmp_path, monkeypatch, read, count):
 
 
 def test_every_format_of_scans_has_whole_files_that_are_read(tmp_path):
-    examples = scans(tmp_path)
-    assert {each.kind for each in examples} == BY_SUFFIX.keys()
-    for each in examples:
-        if each.kind in WITHOUT_A_FILE:
-            assert each.content is None
-            continue
+    made = scans(tmp_path)
+    assert {each.kind for each in made} == BY_SUFFIX.keys() - OF_DICOM
+    others = volumes(tmp_path)
+    assert {each.kind for each in others} >= {".dcm", ".zip", "DICOM series", "DICOM SEG"}
+    for number, each in enumerate(made + others):
         assert each.content is not None, f"{each.kind}: no whole file; see corpus.py"
-        path = tmp_path / each.name
+        path = (each.home or tmp_path / str(number)) / each.name
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(each.content)
         outcomes = [reading.attempt(read, path) for read in each.reads]
         assert None in outcomes, each.kind
         assert not [fault for fault in outcomes if fault]
+
+
+def zipped(**members):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+ZIPPED = zipped(a=b"x" * 40, b=b"y" * 40)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +102,7 @@ def test_every_format_of_scans_has_whole_files_that_are_read(tmp_path):
         (changed_bytes, b"x" * 40),
         (changed_json, b'{"a": [1, {"b": null}]}'),
         (changed_toml, b"a = 1\n[b]\nc = [1, 2]\n"),
+        (changed_zip, ZIPPED),
         (changed_png, b"\x89PNG\r\n\x1a\n" + b"\0\0\0\4IHDRabcd1234"),
     ],
 )

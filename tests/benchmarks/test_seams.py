@@ -4,7 +4,7 @@ import pytest
 import torch
 from benchmarks.seams import seams, summed
 
-from crossview.inference.windows import gaussian
+from crossview.inference.weights import gaussian
 
 
 @pytest.mark.parametrize(("weights", "jump"), [(torch.ones(8), 0.5), (gaussian(8), 0.002473)])

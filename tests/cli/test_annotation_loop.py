@@ -86,7 +86,8 @@ def test_a_folder_of_every_format_goes_round(capsys, root, tmp_path):
     out = tmp_path / "out"
     ran(capsys, "predict", one, root / "images", "--out", out, "--format", "seg.nrrd")
     assert len([*out.glob("case?.seg.nrrd")]) == 6
-    ran(capsys, "suggest", one, "-n", 4, "--drafts", root / "drafts")
+    told = ran(capsys, "suggest", one, "-n", 4, "--drafts", root / "drafts")
+    assert f"--from {one} --set method.name=supervised --out NEW_RUN" in told
     assert len([*(root / "drafts").glob("case?.seg.nrrd")]) == 4
     meaning, plain = LabelMap((), ("background", *NAMES)), tmp_path / "plain"
     files = [root / "images" / name for name in ("case3.mha", "case4", "case5.nii.gz")]
@@ -131,6 +132,17 @@ def test_a_new_label_that_names_the_classes_in_another_order_keeps_the_heads(
     assert "new heads" not in told
     assert 'data.label_values = [0, "wall", "chamber"]' in told
     assert "in its order" in " ".join(told.split())
+
+
+def test_a_label_of_numbers_next_to_named_ones_needs_a_statement(capsys, root):
+    write_nifti(root / "labels/case2.nii.gz", scan(2)[1])
+    code, text, err = crossview(capsys, "check", root)
+    assert code == 2, err
+    told = " ".join(text.split())
+    assert "segments named wall, chamber" in told
+    assert 'such as "wall" = ["wall", 1]' in told
+    (root / "split.toml").write_text('[labels]\n"wall" = ["wall", 1]\n"chamber" = ["chamber", 2]\n')
+    assert "No problems found" in ran(capsys, "check", root)
 
 
 def spoilt_scan(root):

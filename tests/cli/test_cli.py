@@ -398,6 +398,9 @@ def test_mistakes_exit_with_2_and_a_way_out(capsys, tmp_path, monkeypatch, argum
 
 def test_compare_refuses_what_is_no_finished_run(capsys, trained, tmp_path):
     foreign, unfinished = tmp_path / "foreign", tmp_path / "unfinished"
+    other = shutil.copytree(
+        trained, tmp_path / "other", ignore=shutil.ignore_patterns("evaluation")
+    )
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("three years of work")
     assert crossview(capsys, "train", "demo", "--out", unfinished, *TINY, "--max-steps", 1)[0] == 0
@@ -407,9 +410,9 @@ def test_compare_refuses_what_is_no_finished_run(capsys, trained, tmp_path):
         "compare",
         foreign,
         unfinished,
-        trained,
+        other,
         foreign / "thesis.txt",
-        trained / "model.pt",
+        other / "model.pt",
         "--out",
         tmp_path / "t.csv",
     )
@@ -422,7 +425,7 @@ def test_compare_refuses_what_is_no_finished_run(capsys, trained, tmp_path):
     ):
         assert told in err
     assert "model.pt: this is not a record of a run" in err
-    assert f"{trained / 'evaluation'}" in err, "what was not evaluated is told too"
+    assert f"{other / 'evaluation'}" in err, "what was not evaluated is told too"
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 

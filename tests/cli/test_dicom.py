@@ -3,12 +3,13 @@
 import json
 import shutil
 from pathlib import Path
+from zipfile import ZipFile
 
 import nibabel as nib
 import numpy as np
 import pytest
 from tests.helpers.command import crossview, sets
-from tests.helpers.dicom import OBLIQUE, PATIENT, read_header, uid, write_series
+from tests.helpers.dicom import OBLIQUE, PATIENT, read, read_header, uid, write_series
 from tests.helpers.made_folder import scan, write_nifti
 
 from crossview.core.errors import UserError
@@ -147,8 +148,44 @@ def test_series_txt_chooses_one_of_several_series(capsys, tmp_path, by):
     chosen = next(case for case in find_cases(root).unlabelled if case.id == "case3")
     np.testing.assert_array_equal(chosen.read_image(), before)
     (series / "series.txt").write_text("nothing")
-    with pytest.raises(UserError, match="names no series of the folder"):
+    with pytest.raises(UserError, match="names no series of the scan"):
         chosen.read_image()
+
+
+def test_series_txt_in_a_zip_file_chooses_too(tmp_path):
+    kept = write_series(tmp_path / "kept", scan(3, SHAPE)[0], seed="3")
+    folder = tmp_path / "both" / "ann"
+    write_series(folder, scan(3, SHAPE)[0], seed="3")
+    write_series(folder, scan(9, SHAPE)[0], seed="9", name=lambda number: f"x{number}")
+
+    def zipped():
+        return Path(shutil.make_archive(str(tmp_path / "ann"), "zip", folder.parent))
+
+    with pytest.raises(UserError, match=r"the zip file holds 2 DICOM series(.|\n)*ann/x0"):
+        read(zipped())
+    for text in ("ann/x0", uid("series", "9")):
+        (folder / "series.txt").write_text(text)
+        np.testing.assert_array_equal(
+            read(zipped()).image[0],
+            read(write_series(tmp_path / "other", scan(9, SHAPE)[0], seed="9")).image[0],
+        )
+    (folder / "series.txt").write_text(uid("series", "3"))
+    np.testing.assert_array_equal(read(zipped()).image, read(kept).image)
+    (folder / "series.txt").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(UserError, match=r"series.txt can't be read"):
+        read(zipped())
+    for times, said in (
+        (3, "series.txt: a DICOM file is cut off, damaged"),
+        (1000, "can't be read"),
+    ):
+        (folder / "series.txt").write_text("damaged" * times)
+        path = zipped()
+        with ZipFile(path, "w") as archive:  # stored, so that its bytes can be found
+            for file in sorted(folder.iterdir()):
+                archive.write(file, f"ann/{file.name}")
+        path.write_bytes(path.read_bytes().replace(b"damaged" * times, b"DAMAGED" * times))
+        with pytest.raises(UserError, match=said):
+            read(path)
 
 
 def test_a_folder_of_slices_is_no_folder_of_scans(capsys, tmp_path):

@@ -66,7 +66,10 @@ def test_a_round_from_drafts_to_a_warm_run_and_its_report(capsys, here):
     drafts = here / "scans/drafts"
     code, out, err = suggest(capsys, here, drafts, "-n", 2)
     assert code == 0, err
-    assert f"crossview train folder --from {here / 'one'} --out NEW_RUN" in out
+    assert (
+        f"crossview train folder --from {here / 'one'} --set method.name=supervised --out NEW_RUN"
+        in out
+    )
     (first,) = json.loads((here / "scans/rounds.json").read_text())["rounds"]
     assert first["drafts"] == "drafts"
     assert first["labelled"] == ["case00", "case01"]
@@ -105,6 +108,33 @@ def test_a_round_from_drafts_to_a_warm_run_and_its_report(capsys, here):
     assert "Drafts and corrections" not in (here / "one/report.html").read_text()
     warnings = json.loads(crossview(capsys, "check", here / "scans", "--json")[1])["warnings"]
     assert "1 scan that split.toml does not list as labelled is trained on" in str(warnings)
+
+
+def test_a_draft_with_segments_may_be_corrected_as_nifti(capsys, here):
+    """Of a folder whose labels are numbers, so that nothing names the segments."""
+    pytest.importorskip("nrrd")
+    assert suggest(capsys, here, here / "drafts", "-n", 1, form="seg.nrrd")[0] == 0
+    ((name, _),) = json.loads((here / "scans/rounds.json").read_text())["rounds"][0][
+        "cases"
+    ].items()
+    scan, out = here / f"scans/images/{name}.nii.gz", here / "out"
+    assert crossview(capsys, "predict", here / "one", scan, "--out", out)[0] == 0
+    draft = np.asanyarray(nib.load(out / f"{name}.nii.gz").dataobj)
+    label = draft.copy()
+    label[:2] = [[[1]], [[2]]]
+    write_nifti(here / f"scans/labels/{name}.nii.gz", label)
+    assert crossview(capsys, "check", here / "scans")[0] == 0
+    code, _, err = crossview(
+        capsys, "train", "folder", "--from", here / "one", "--out", here / "two", *SETS
+    )
+    assert code == 0, err
+    found = json.loads((here / "two/rounds.json").read_text())["rounds"][0]["cases"][name]
+    assert found["changed"] == (draft != label).sum()
+    dice = [
+        2 * ((draft == k) & (label == k)).sum() / ((draft == k).sum() + (label == k).sum())
+        for k in (1, 2)
+    ]
+    assert found["dice"] == pytest.approx(np.mean(dice))
 
 
 def test_a_draft_is_a_segmentation_and_its_correction_is_read_by_name(capsys, here):

@@ -4,7 +4,16 @@ import errno
 
 import pytest
 
-from crossview.core.errors import Problem, UserError, fail, first_line, nearest, of_system
+from crossview.core.errors import (
+    Problem,
+    UserError,
+    fail,
+    first_line,
+    lacks_memory,
+    nearest,
+    of_people,
+    of_system,
+)
 
 
 def test_a_problem_names_its_parts_and_hides_the_error_being_handled() -> None:
@@ -40,3 +49,36 @@ def test_a_full_disk_comes_with_a_fix() -> None:
     (problem,) = of_system(OSError(errno.ENOSPC, "no space left", "a.pt")).problems
     assert (problem.what, problem.where) == ("no space left", "a.pt")
     assert "free disk space" in problem.fix
+
+
+NO_MEMORY = [
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: not enough memory"),
+    RuntimeError("could not create a primitive"),
+    RuntimeError("can't start new thread"),
+    ImportError("a.so: failed to map segment from shared object"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=repr)
+def test_a_lack_of_memory_is_told_whatever_library_reports_it(error) -> None:
+    told = of_people(error, "crossview train")
+    assert told is not None
+    (problem,) = told.problems
+    assert (problem.what, problem.where) == ("not enough memory", "crossview train")
+    assert "--resume" in problem.fix
+
+
+def test_an_error_raised_from_a_lack_of_memory_is_one() -> None:
+    wrapped = ImportError("a library could not be imported")
+    assert not lacks_memory(wrapped)
+    wrapped.__cause__ = MemoryError()
+    assert lacks_memory(wrapped)
+
+
+@pytest.mark.parametrize(
+    "text", ["shapes do not fit", "could not create a primitive descriptor for a convolution"]
+)
+def test_any_other_error_is_a_bug(text) -> None:
+    assert of_people(RuntimeError(text), "here") is None

@@ -1,6 +1,7 @@
 """Tests that a file is complete or absent."""
 
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,33 @@ def test_a_folder_is_replaced_whole_and_what_a_kill_left_is_removed(tmp_path):
         assert (folder / "old.txt").exists()
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
     assert [file.name for file in folder.iterdir()] == ["new.txt"]
+
+
+def test_a_folder_that_could_not_be_replaced_stays(tmp_path, monkeypatch):
+    folder, rename = tmp_path / "a", Path.rename
+    write_text(folder / "old.txt", "old")
+
+    def refuse(self, target):
+        if self.name == "a.part":
+            raise OSError(errno.EIO, "broken disk")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="broken disk"), folder_written_whole(folder):
+        pass
+    assert [file.name for file in tmp_path.rglob("*")] == ["a", "old.txt"]
+
+
+def test_a_folder_set_aside_when_the_command_was_killed_comes_back(tmp_path):
+    write_text(tmp_path / "a.old" / "old.txt", "old")
+
+    def fail():
+        with folder_written_whole(tmp_path / "a"):
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert [file.name for file in tmp_path.rglob("*")] == ["a", "old.txt"]
 
 
 @pytest.mark.parametrize("named", [None, "part"])

@@ -45,6 +45,7 @@ class Answer:
     views: dict
     other: np.ndarray
     finite: bool = True
+    expected: float = 0.9
 
 
 @dataclass

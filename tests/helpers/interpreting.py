@@ -33,9 +33,10 @@ def mend() -> None:
         for scope in scopes:  # Triton 3.2 has none, and needs none with numpy 2.0
             scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
 
-    def splat(self, kind, value):
+    def splat(self, *given):
         """Keep a comparison a mask where a block is made of it, not an int32 (Triton 3.9)."""
-        made = plain(self, kind, value)
+        made = plain(self, *given)
+        value = next(each for each in given if isinstance(each, interpreter.TensorHandle))
         if value.data.dtype == bool:
             made.data = made.data.astype(bool)
         return made

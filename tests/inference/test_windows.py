@@ -114,6 +114,32 @@ def test_gaussian_means_by_the_formula_in_blocks_of_any_size(case, block):
     np.testing.assert_allclose(found[0], total[0] / weights, rtol=2e-5)
 
 
+def _most_windows(parts):
+    """Return the largest number of windows that a voxel lies in, counted one by one."""
+    counts = np.zeros(parts.sides)
+    for corner in parts.corners:
+        box = zip(corner, parts.patch, strict=True)
+        counts[tuple(slice(start, start + side) for start, side in box)] += 1
+    return counts.max()
+
+
+@settings(deadline=None)
+@given(images(), st.sampled_from(["uniform", "gaussian"]))
+def test_large_sums_are_kept_in_half_precision_if_that_is_precise(case, weighting):
+    image, patch, stride = case
+    image = image.sigmoid()
+    found = {}
+    for limit in (windows.HALVED, 1):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(windows, "HALVED", limit)
+            parts = Windows(image, patch, stride, weighting)
+            ((_, found[limit]),) = whole_maps([(0, parts)], lambda batch: batch, batch=2)
+        halved = limit == 1 and weighting == "uniform" and _most_windows(parts) <= 8
+        assert parts.dtype == (torch.float16 if halved else torch.float32)
+        assert found[limit].dtype == torch.float32
+    torch.testing.assert_close(found[1], found[windows.HALVED], rtol=0, atol=2e-3)
+
+
 def test_a_small_image_is_padded_with_zeros_the_smaller_half_in_front():
     parts = Windows(torch.ones(1, 3, 6), [6, 4], [6, 4])
     padded = torch.zeros(1, 6, 6)

@@ -88,9 +88,10 @@ def test_elsewhere_it_is_torchs(slope):
     ],
 )
 def test_only_plain_batch_norm_is_replaced(change):
-    kind = change.pop("kind", nn.BatchNorm3d)
+    kind = change.get("kind", nn.BatchNorm3d)
+    options = {key: value for key, value in change.items() if key != "kind"}
     assert layers._is_plain(nn.BatchNorm3d(4))
-    assert not layers._is_plain(kind(4, **change))
+    assert not layers._is_plain(kind(4, **options))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 8, 9])

@@ -33,7 +33,7 @@ def dice_by_hand(probabilities, truth, weight):
     values = []
     for p_of, y_of, w in zip(probabilities, truth, weight, strict=True):
         for p, y in zip(p_of, y_of, strict=True):
-            pairs = [*zip(p.flatten(), y.flatten(), w.flatten(), strict=True)]
+            pairs = [*zip(*(each.flatten().tolist() for each in (p, y, w)), strict=True)]
             both = sum(w * (p + y) for p, y, w in pairs)
             values.append((2 * sum(w * p * y for p, y, w in pairs) + 1e-5) / (both + 1e-5))
     return 1 - sum(values) / len(values)
@@ -70,7 +70,7 @@ def test_regions_inside_each_other_are_read_back_from_the_label_map():
     enhancing = core & (RANDOM.random(whole.shape) < 0.5)
     masks = [whole, core, enhancing, ~whole & (RANDOM.random(whole.shape) < 0.5)]
     label = nnunet(np.array(masks).astype(float), [1, 2, 3, 4])
-    np.testing.assert_array_equal(HEAD.masks(label, 4), masks)
+    np.testing.assert_array_equal([*HEAD.masks(label, 4)], masks)
 
 
 def test_components_are_those_of_regions_not_of_label_values():
@@ -79,6 +79,24 @@ def test_components_are_those_of_regions_not_of_label_values():
     # The longer piece of whole, and in it the longest of core, without which nothing enhances.
     np.testing.assert_array_equal(cleaned[0, 0], [0, 0, 0, 2, 2, 1, 1, 1, 1, 0, 0, 0, 4, 4])
     assert HEAD.largest(label[:0], 4).shape == (0, *label.shape[1:])
+
+
+def test_small_pieces_are_those_of_regions():
+    label = np.array([[1, 1, 0, 2, 2, 1, 3, 1, 2, 0, 4, 0, 4, 4]], np.uint8)
+    # Pieces: whole 2 and 6; core 2, 1 and 1; enhancing 1; cyst 1 and 2.
+    found = HEAD.without_small(label, [3, 2, 0, 2])
+    np.testing.assert_array_equal(found[0], [0, 0, 0, 2, 2, 1, 1, 1, 1, 0, 0, 0, 4, 4])
+    np.testing.assert_array_equal(HEAD.without_small(label, [0, 0, 2, 0])[0, 6], 2)
+    np.testing.assert_array_equal(HEAD.without_small(label, [0, 0, 0, 0]), label)
+
+
+def test_the_promised_dice_is_that_of_regions():
+    maps = torch.tensor([[0.9, 0.8, 0.6], [0.1, 0.7, 0.2], [0.0, 0.0, 0.0], [0.3, 0.0, 0.0]])
+    assembly = Assembly((3, 1), (3, 1), 0, Wanted((), expected=True), True, head=HEAD)
+    assembly.add(maps[None, :, :, None])
+    found = assembly.result(False)
+    assert found.label[:, 0].tolist() == [1, 2, 1]
+    assert found.expected == pytest.approx((2 * 2.3 / (2.3 + 3) + 2 * 0.7 / (1.0 + 1)) / 2)
 
 
 def test_pseudo_labels_are_cleaned_by_region():

@@ -12,7 +12,7 @@ import typer
 from crossview.cli import export, scans, show, train, view
 from crossview.cli.console import print_errors
 from crossview.cli.options import flag
-from crossview.core.errors import Terminated, UserError, fail, lacks_memory, of_memory, of_system
+from crossview.core.errors import Terminated, fail, of_people
 from crossview.core.processes import leave, place, share_cores
 from crossview.core.signals import end_on_signals
 
@@ -81,13 +81,11 @@ def main() -> None:
         app()
     except BrokenPipeError:  # the reader of the output, such as head or less, has closed
         sys.exit(0)
-    except (UserError, OSError) as error:
-        print_errors(of_system(error) if isinstance(error, OSError) else error)
-        leave(2)
-    except (MemoryError, RuntimeError) as error:
-        if not lacks_memory(error):
+    except Exception as error:
+        told = of_people(error, " ".join(["crossview", *sys.argv[1:2]]))
+        if told is None:
             raise
-        print_errors(of_memory(error))
+        print_errors(told)
         leave(2)
     except Terminated:
         leave(128 + signal.SIGTERM)

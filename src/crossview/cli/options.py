@@ -52,6 +52,16 @@ Sets = Annotated[
     ),
 ]
 
+MinimumVolume = Annotated[
+    str | None,
+    typer.Option(
+        "--minimum-volume",
+        metavar="V[,V...]",
+        help="Remove smaller pieces of a class: one number, or one per class. In mm3; in voxels or "
+        "pixels for a model without a voxel spacing.",
+    ),
+]
+
 Steps = Annotated[
     int | None,
     typer.Option(
@@ -63,6 +73,15 @@ Steps = Annotated[
 ]
 
 Split = Annotated[str, typer.Option("--split", help="test or validation.")]
+
+
+def volumes_of(text: str | None) -> list[float] | None:
+    """Return the numbers of --minimum-volume."""
+    try:
+        return None if text is None else [float(each) for each in text.split(",")]
+    except ValueError:
+        expected = "numbers, such as 30, or 30,0,10 for three classes"
+        fail("the minimum volume is no number", "--minimum-volume", found=text, expected=expected)
 
 
 def check_one_of(resume: bool, overwrite: bool) -> None:

@@ -15,16 +15,18 @@ from crossview.cli.options import (
     DataOfRun,
     Device,
     Json,
+    MinimumVolume,
     Plugin,
     RunPath,
-    Split,
     check_one_of,
     flag,
     load_plugin,
     runs_and_scans,
+    volumes_of,
 )
 from crossview.core.busy import worker
-from crossview.core.errors import STOPS
+from crossview.core.errors import STOPS, fail
+from crossview.core.run_folder import RunFolder
 from crossview.core.text import count as number_of
 
 
@@ -53,7 +55,9 @@ def check(
 def evaluate(
     run: RunPath,
     data: DataOfRun = None,
-    split: Split = "test",
+    split: Annotated[
+        str | None, typer.Option("--split", help="test (the default) or validation.")
+    ] = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(help="last or selected; by default by the recipe's selection."),
@@ -62,6 +66,14 @@ def evaluate(
         int | None,
         typer.Option(min=1, help="Number of cases to score, from the first; by default all."),
     ] = None,
+    minimum_volume: MinimumVolume = None,
+    choose_minimum_volume: Annotated[
+        bool,
+        flag(
+            "--choose-minimum-volume",
+            "Score nothing, but find the minimum volume that is best on the validation cases.",
+        ),
+    ] = False,
     device: Device = "auto",
     plugin: Plugin = None,
 ) -> None:
@@ -71,12 +83,22 @@ def evaluate(
     from crossview.runs.run import Run, other_plugin
 
     load_plugin(plugin)
+    if choose_minimum_volume:
+        if split == "test" or cases or minimum_volume:
+            fail(
+                "--choose-minimum-volume takes all validation cases and tries many volumes",
+                found="--split test, --cases or --minimum-volume",
+                fix="leave these options out; test cases must not choose anything",
+            )
+        return _choose(run, data, checkpoint, device)
+    split = split or "test"
     with bar("predicting") as progress:
         summary = run_evaluate(
             run,
             data,
             split=split,
             checkpoint_name=checkpoint,
+            minimum_volume=volumes_of(minimum_volume),
             cases=cases,
             device=device,
             progress=progress,
@@ -91,6 +113,18 @@ def evaluate(
         remarks.append(f"the run {how}")
     for text in remarks:
         say(f"remark: {text}")
+
+
+def _choose(run: Path, data: Path | None, checkpoint: str | None, device: str) -> None:
+    """Print the minimum volume that is best on the validation cases."""
+    from crossview.cli.choices import choices_table
+    from crossview.runs.minimum_volume import choose_minimum_volume
+
+    with bar("predicting") as progress:
+        found = choose_minimum_volume(
+            run, data, checkpoint_name=checkpoint, device=device, progress=progress
+        )
+    print_result(choices_table(found))
 
 
 def predict(
@@ -119,6 +153,7 @@ def predict(
     flips: Annotated[
         bool, flag("--flips", "Average over mirror images; needs a model trained with flips.")
     ] = False,
+    minimum_volume: MinimumVolume = None,
     resume: Annotated[
         bool, flag("--resume", "Keep existing predictions, and make the missing ones.")
     ] = False,
@@ -153,6 +188,7 @@ def predict(
                 disagreement=disagreement,
                 entropy=entropy,
                 flips=flips or None,
+                minimum_volume=volumes_of(minimum_volume),
                 resume=resume,
                 overwrite=overwrite,
                 form=form,
@@ -232,10 +268,22 @@ def suggest(
     folder = out or run / "suggest"
     print(f"pictures: {folder / 'suggest.png'}\nall scores: {folder / 'suggest.json'}")
     if drafts is not None:
-        data_option = ("--data", str(data)) if data else ()
-        words = ["crossview", "train", "folder", *data_option, "--from", str(run)]
         print(
             f"drafts: {drafts} (unsure places: {drafts / 'entropy'})\n"
             "next: correct the drafts, put them into the label folder of the data set, then\n"
-            f"{shlex.join(words)} --out NEW_RUN"
+            f"{_next_round(run, data, plugin)}"
         )
+
+
+def _next_round(run: Path, data: Path | None, plugin: str | None) -> str:
+    """Return the command that trains the run's method on, once drafts are corrected."""
+    from crossview.recipe.layers import load
+
+    method = str(RunFolder(run).tables["method"]["name"])
+    words = ["crossview", "train", "folder", *(("--data", str(data)) if data else ())]
+    words += ["--from", str(run)]
+    if plugin is not None:
+        words += ["--plugin", plugin]
+    elif method != load("folder")["method"]["name"]:
+        words += ["--set", f"method.name={method}"]
+    return f"{shlex.join(words)} --out NEW_RUN"

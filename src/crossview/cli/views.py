@@ -60,9 +60,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 def suggestion_table(suggestions: Sequence[Suggestion]) -> RenderableType:
     """Return suggestions, the scan to label first on top."""
     rows = [
-        (f"{each.rank} {each.case}", f"{each.score:.2f}", f"{each.place} of {each.of}")
+        [f"{each.rank} {each.case}", f"{each.score:.2f}", f"{each.place} of {each.of}"]
         for each in suggestions
     ]
+    columns = ["label these next", "doubt", "rank by doubt"]
+    if any(each.estimated_dice is not None for each in suggestions):
+        columns.append("estimated Dice %")
+        for row, each in zip(rows, suggestions, strict=True):
+            row.append(percent(each.estimated_dice))
     notes = ["Doubt: 0 if the run is certain, 1 if its views agree on nothing."]
     if all(each.score > FULL for each in suggestions):
         notes.append("All are fully doubtful: a run that finds nothing in scans can't rank them.")
@@ -73,7 +78,7 @@ def suggestion_table(suggestions: Sequence[Suggestion]) -> RenderableType:
             f"{pool:,} most doubtful scans, the one that looks least like the labelled scans and "
             "those listed before it: doubt need not fall from row to row."
         )
-    found = table(("label these next", "doubt", "rank by doubt"), rows)
+    found = table(columns, rows)
     return Group(found, *(Text(note, "dim") for note in notes))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -89,16 +90,32 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+NO_MEMORY = re.compile(
+    "not enough memory|alloc_cpu|out of memory|std::bad_alloc|Cannot allocate memory"
+    # A "primitive descriptor" that can't be made is an operation that oneDNN does not have.
+    "|could not create a primitive(?! descriptor)"
+    "|failed to map segment from shared object|can't start new thread"
+)
+"""Texts by which torch, oneDNN, the system's loader and Python report a lack of memory."""
+
+
 def lacks_memory(error: BaseException) -> bool:
-    """True for a lack of memory, which torch reports as a plain RuntimeError on the CPU."""
-    signs = ("not enough memory", "alloc_cpu", "out of memory")
-    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
+    """True for a lack of memory, which libraries report as plain errors with a text.
+
+    An error that was raised from a lack of memory is one too.
+    """
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+        return True
+    return error.__cause__ is not None and lacks_memory(error.__cause__)
 
 
-def of_memory(error: BaseException) -> UserError:
+def of_memory(error: BaseException, where: str = "") -> UserError:
     """Convert a lack of memory to a :class:`UserError`."""
     fix = "choose a smaller patch, batch or network, or a machine with more memory"
-    return UserError(Problem("not enough memory", found=first_line(error), fix=fix))
+    if "thread" in str(error):
+        fix = "raise the limits of memory and processes (ulimit -v, ulimit -u), or end others"
+    fix += "; finished work is kept (train, predict: repeat with --resume)"
+    return UserError(Problem("not enough memory", where, first_line(error), fix=fix))
 
 
 FIXES = {
@@ -115,3 +132,15 @@ def of_system(error: OSError) -> UserError:
     """Convert an error of the operating system to a :class:`UserError`."""
     what, where = error.strerror or str(error), str(error.filename or "")
     return UserError(Problem(what, where, fix=FIXES.get(error.errno or 0, "")))
+
+
+def of_people(error: Exception, where: str = "") -> UserError | None:
+    """Return what a person can act on; None for an error that is a bug in crossview.
+
+    where: named by errors that know no place, such as a lack of memory.
+    """
+    if isinstance(error, UserError):
+        return error
+    if lacks_memory(error):
+        return of_memory(error, where)
+    return of_system(error) if isinstance(error, OSError) else None

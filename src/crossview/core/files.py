@@ -55,12 +55,18 @@ def written_whole(path: Path) -> Iterator[Path]:
 def folder_written_whole(folder: Path) -> Iterator[Path]:
     """Yield an empty folder next to ``folder`` to write to.
 
-    It takes the place of ``folder`` at the end. It is removed if anything fails; after a kill, the
-    next call removes it.
+    It takes the place of ``folder`` at the end. It is removed if anything fails, and ``folder``
+    stays as it was; after a kill, the next call sees to both.
     """
     part, old = (folder.with_name(folder.name + end) for end in (".part", ".old"))
-    for aside in (part, old):
-        shutil.rmtree(aside, ignore_errors=True)
+
+    def tidy() -> None:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for aside in (part, old):
+            shutil.rmtree(aside, ignore_errors=True)
+
+    tidy()
     part.mkdir(parents=True)
     try:
         yield part
@@ -68,8 +74,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
             folder.rename(old)
         part.rename(folder)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        tidy()
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +27,18 @@ class Region:
     classes: tuple[int, ...]
     written: int
 
-    def mask(self, label: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Return the voxels of a label (*S) that are of the region."""
-        found: NDArray[np.bool_] = np.isin(label, self.classes)
-        return found
+    def mask(self, label: Any) -> Any:
+        """Return the voxels of a label that are of the region."""
+        return voxels_of(label, self.classes)
+
+
+def voxels_of(label: Any, classes: Iterable[int]) -> Any:
+    """Return the voxels of a label that are of any of these classes, an array or a tensor."""
+    first, *others = classes
+    found = label == first
+    for each in others:
+        found = found | (label == each)
+    return found
 
 
 def regions_of(entries: Sequence[Entry]) -> tuple[Region, ...]:

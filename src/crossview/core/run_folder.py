@@ -36,6 +36,7 @@ MEMBERSHIP = "bench.json"
 ROUNDS = "rounds.json"
 SUMMARY = "summary.json"
 CASES = "cases.csv"
+EXPECTED = "expected.json"
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,11 @@ class EvaluationFolder:
             return None
         with path.open(encoding="utf-8", errors="replace", newline="") as file:
             return list(csv.DictReader(file))
+
+    @property
+    def expected(self) -> Table:
+        """Dice that the probabilities of each case promise, next to the true one; {} if missing."""
+        return _optional(self.path / EXPECTED)
 
     @property
     def pictures(self) -> dict[str, Path]:

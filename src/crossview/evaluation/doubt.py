@@ -40,12 +40,14 @@ At least three times the number of scans asked for.
 class Doubt:
     """A method's doubt about a scan.
 
-    score: 0 (none) to 1. descriptor: the looks of the scan, see :func:`describe`.
+    score: 0 (none) to 1. descriptor: the looks of the scan, see :func:`describe`. estimated_dice:
+    None if it can't be estimated.
     """
 
     case: Case
     score: float
     descriptor: Array
+    estimated_dice: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Suggestion:
         place: Rank of its doubt among ``of`` unlabelled scans, from 1.
         nearest: The labelled or earlier suggested scan that looks most like it, "" for none.
         distance: The distance to ``nearest``, NaN for none.
+        estimated_dice: The Dice that its prediction is estimated to have, None if that is unknown.
     """
 
     rank: int
@@ -68,6 +71,7 @@ class Suggestion:
     of: int
     nearest: str
     distance: float
+    estimated_dice: float | None = None
 
 
 def doubt(prediction: Prediction, score: Score | None = None) -> float:
@@ -93,8 +97,7 @@ def _pairwise_dice(prediction: Prediction) -> list[float]:
     maps = prediction.head.of_foreground(prediction.probability)
     of_views = [prediction.head.masks(view, len(maps)) for view in prediction.views.values()]
     values = []
-    for index, _ in enumerate(maps):
-        masks = [of_view[index] for of_view in of_views]
+    for masks in zip(*of_views, strict=True):
         pairs = [
             (first, second)
             for first, second in itertools.combinations(masks, 2)
@@ -178,6 +181,7 @@ def choose(
                 len(ranked),
                 name,
                 distance,
+                taken.estimated_dice,
             )
         )
         known.append((case.id, taken.descriptor))

@@ -19,12 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import Problem, UserError, fail, raise_all
-from crossview.core.files import folder_written_whole
+from crossview.core.files import folder_written_whole, write_text
 from crossview.core.progress import Progress
+from crossview.core.regions import voxels_of
+from crossview.core.run_folder import EXPECTED
 from crossview.data.case import Case, Splits
 from crossview.data.checks.case import read_case
 from crossview.data.preprocess import AS_STORED, Preprocessing
 from crossview.evaluation.bootstrap import mean_of_means
+from crossview.evaluation.estimate import recorded
 from crossview.evaluation.metrics import Mask, Measures, measure, overlap
 from crossview.evaluation.scores import (
     COMBINED,
@@ -85,6 +88,7 @@ def evaluate(
         raise_all([_no_spacing(case) for case in cases if case.spacing is None])
     notes, dimensions, partly = list(header.get("notes", ())), 3, 0
     scores: list[Future[list[Score]]] = []
+    expected: dict[str, float] = {}
     workers = max(1, min(8, (os.cpu_count() or 1) - 1))
     aside = nullcontext() if out is None else folder_written_whole(out)
     with aside as folder, ThreadPoolExecutor(workers) as pool:
@@ -93,6 +97,7 @@ def evaluate(
             # Without the probabilities: they are several times as large.
             labels = {COMBINED: prediction.label, OTHER_CLEAN_UP: prediction.other}
             labels |= prediction.views
+            expected[item.case.id] = prediction.expected
             scores.append(pool.submit(score_case, item.case, label, labels, splits))
             if len(scores) > 2 * workers:
                 scores[-2 * workers - 1].result()  # few cases wait in memory at a time
@@ -118,6 +123,8 @@ def evaluate(
         )
         if folder is not None:
             write(folder, summary, found)
+            step = header.get("step", 0)
+            write_text(folder / EXPECTED, recorded(found, expected, step))
     return summary
 
 
@@ -245,7 +252,7 @@ def masks(
     case: Case, label: Label, prediction: Label, classes: Sequence[int]
 ) -> tuple[Mask, Mask, Mask | None]:
     """Return prediction and truth of some classes together where known, and where not, or None."""
-    mine, true = (np.isin(each, classes) for each in (prediction, label))
+    mine, true = voxels_of(prediction, classes), voxels_of(label, classes)
     if case.partial is None or not case.partial.are_in(label):
         return mine, true, None
     unknown = case.partial.unknown(label, classes[0])

@@ -16,7 +16,7 @@ from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.identity import identity
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.record import Results, run_or_record
-from crossview.evaluation.scores import COMBINED, STATISTICS, Score, shown_unit, table
+from crossview.evaluation.scores import COMBINED, STATISTICS, Score, Summary, shown_unit, table
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,7 @@ def _typed(path: Path, results: Results) -> FinishedRun:
         identity={
             **{key: value for key, value in identity(recipe).items() if key != idle},
             **_start(environment),
+            **_clean_up(summary),
         },
         class_names=tuple(classes.values()),
         cases=tuple(dict.fromkeys(score.case for score in combined)),
@@ -198,6 +199,12 @@ def _start(environment: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(start, Mapping):
         return {}
     return {"from": f"{start.get('method')} step {start.get('step')}"}
+
+
+def _clean_up(summary: Summary) -> dict[str, list[float]]:
+    """Return the minimum volume of a run's scores, which need not be the one of its recipe."""
+    volumes = summary.get("minimum_volume")
+    return {} if volumes is None else {"inference.minimum_volume": list(map(float, volumes))}
 
 
 def _combined(results: Results) -> list[Score]:

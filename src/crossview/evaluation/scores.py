@@ -53,8 +53,8 @@ Value = Callable[[Measures], float]
 class Header(TypedDict):
     """Facts about the run in a summary, besides its scores.
 
-    clean_up: of the combined prediction. partial: True if the split holds more cases. dimensions: 2
-    for images, 3 for volumes.
+    clean_up: of the combined prediction. minimum_volume: of its pieces, as in [inference]. partial:
+    True if the split holds more cases. dimensions: 2 for images, 3 for volumes.
     """
 
     split: str
@@ -66,6 +66,7 @@ class Header(TypedDict):
     setting: str
     seed: int
     clean_up: str
+    minimum_volume: NotRequired[Sequence[float]]
     partial: NotRequired[bool]
     dimensions: NotRequired[int]
     notes: NotRequired[Sequence[str]]
@@ -137,7 +138,7 @@ def summarise(
     }
     if OTHER_CLEAN_UP in by_view:
         summary["other_cleanup"] = {
-            "largest_component": header["clean_up"] != LARGEST_COMPONENT,
+            "largest_component": not header["clean_up"].startswith(LARGEST_COMPONENT),
             **_group(by_view[OTHER_CLEAN_UP], names),
         }
     return summary

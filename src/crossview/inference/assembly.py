@@ -37,11 +37,13 @@ class Wanted:
         maps: Names of the maps.
         views: True for each view's label, and the label with the other clean-up.
         folder: Where large maps are kept until they are written; None keeps all in memory.
+        expected: True for the Dice that the probabilities promise.
     """
 
     maps: tuple[MapName, ...] = ("probability", "disagreement")
     views: bool = True
     folder: Path | None = None
+    expected: bool = False
 
     def of_views(self, peers: bool) -> bool:
         """True if the maps of the views are needed, not only their combination."""
@@ -57,12 +59,16 @@ class Segmentation:
         others: The labels with the other clean-up, likewise; empty unless wanted.
         maps: The maps wanted, float32 (K, *S) or (*S).
         finite: True if no probability is NaN or infinite.
+        expected: The Dice that the label would have if the probabilities were right, before the
+            clean-up: 2 sum_{v in label} p_v / (sum_v p_v + |label|), the mean over the classes or
+            regions that are found. NaN if none is, or if it is not wanted.
     """
 
     labels: Label
     others: Label
     maps: Mapping[str, Map]
     finite: bool
+    expected: float = math.nan
 
     @property
     def label(self) -> Label:
@@ -109,6 +115,7 @@ class Assembly:
         self.filled: dict[str, int] = {}
         self.seen = self.rows = self.classes = 0
         self.finite = True
+        self.sums = np.zeros((3, 0))
 
     @property
     def complete(self) -> bool:
@@ -122,6 +129,7 @@ class Assembly:
             decided = len(maps) if self.wanted.views else 1
             self.grids = [RowResampling(self.there, self.shape, self.axis) for _ in range(decided)]
             self.labels = np.empty((decided, *self.shape), np.uint8)
+            self.sums = np.zeros((3, len(maps[0])))
         self.seen += maps.shape[2 + self.axis]
         if "disagreement" in self.wanted.maps:
             self._put("disagreement", self.spread.add(_uncertainty(maps, self.peers, self.head)))
@@ -132,16 +140,21 @@ class Assembly:
                 continue
             rows = on_grid.shape[1 + self.axis]
             place = (index, *self._rows(self.rows, rows))
-            self.labels[place] = self.head.label(on_grid).cpu().numpy()
+            decision = self.head.label(on_grid)
+            self.labels[place] = decision.cpu().numpy()
             if index == 0:
+                self._add_to_sums(decision, on_grid)
                 self.finite = self.finite and math.isfinite(float(on_grid.sum()))
                 self._put_of_classes(on_grid)
             # Freed before the next view.
-            del on_grid
+            del on_grid, decision
         self.rows += rows
 
-    def result(self, largest_component: bool) -> Segmentation:
-        """Return the prediction, cleaned up."""
+    def result(self, largest_component: bool, smallest: Sequence[float] = ()) -> Segmentation:
+        """Return the prediction, cleaned up.
+
+        smallest: for each foreground class or region, the voxels of the smallest piece kept.
+        """
         both = self.wanted.views
         others = self.labels[:0]
         labels = self.labels
@@ -149,10 +162,33 @@ class Assembly:
             cleaned = self.head.largest(labels if largest_component else labels[:1], self.classes)
             labels, others = (cleaned, labels) if largest_component else (labels, cleaned)
         others = others if both else labels[:0]
+        if smallest:
+            labels, others = (
+                np.stack([self.head.without_small(label, smallest) for label in each])
+                if len(each)
+                else each
+                for each in (labels, others)
+            )
         if self.shape == self.whole:
-            return Segmentation(labels, others, self.maps, self.finite)
+            return Segmentation(labels, others, self.maps, self.finite, self._expected())
         maps = {name: self._framed_map(name, values) for name, values in self.maps.items()}
-        return Segmentation(self._framed(labels), self._framed(others), maps, self.finite)
+        labels, others = self._framed(labels), self._framed(others)
+        return Segmentation(labels, others, maps, self.finite, self._expected())
+
+    def _add_to_sums(self, decision: Tensor, foreground: Tensor) -> None:
+        """Add rows to each map's voxels, and its probability in them and everywhere."""
+        if not self.wanted.expected:
+            return
+        masks = self.head.masks(decision, len(foreground))
+        for index, (probability, mask) in enumerate(zip(foreground, masks, strict=True)):
+            inside = probability[mask].sum(dtype=torch.float64)
+            everywhere = probability.sum(dtype=torch.float64)
+            self.sums[:, index] += [float(mask.sum()), float(inside), float(everywhere)]
+
+    def _expected(self) -> float:
+        """Return the Dice that the probabilities promise, see :class:`Segmentation`."""
+        size, inside, everywhere = self.sums[:, self.sums[0] > 0]
+        return float(np.mean(2 * inside / (everywhere + size))) if size.size else math.nan
 
     def _framed(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return an array (..., *box) on the whole grid; the rest is 0."""

@@ -21,11 +21,15 @@ from crossview.inference.predict import Predictor, map_ahead
 
 @dataclass(frozen=True)
 class Written:
-    """A written prediction: its label's file, and what a user should know of it."""
+    """A written prediction: its label's file, and what a user should know of it.
+
+    expected: the Dice that its probabilities promise.
+    """
 
     label: Path
     empty: bool
     of_peers: bool
+    expected: float
 
 
 def predict_files(
@@ -39,6 +43,7 @@ def predict_files(
     progress: Progress | None = None,
     done: Callable[[Path], None] = lambda _: None,
     remark: Callable[[str], None] = lambda _: None,
+    expected: Callable[[Path, float], None] | None = None,
 ) -> list[Path]:
     """Predict scans in files and write their labels and maps.
 
@@ -57,6 +62,7 @@ def predict_files(
         remark: Called with a line per label that is all background: the contrast or orientation may
             be wrong, which the file alone does not show. And per folder with images of other
             formats.
+        expected: Called with each label's file and the Dice that its probabilities promise.
 
     Returns:
         The label files, in the order of the scans.
@@ -88,7 +94,7 @@ def predict_files(
         in_memory.remove(predicted[0])
         return _write(*predicted, out, predictor.of_peers())
 
-    wanted = Wanted(out.maps, views=False, folder=out.folder)
+    wanted = Wanted(out.maps, views=False, folder=out.folder, expected=expected is not None)
 
     written: list[Path] = []
     reading = readable()
@@ -98,6 +104,8 @@ def predict_files(
                 problems.append(answer)
             else:
                 _report(answer, out, not written, done, remark)
+                if expected is not None:
+                    expected(answer.label, answer.expected)
                 written.append(answer.label)
             if progress is not None:
                 progress(number, len(scans))
@@ -174,4 +182,4 @@ def _write(
         fix = FIXES[errno.ENOSPC] if full else "choose another folder"
         found = f"{files['label']}: {error.strerror or error}"
         return Problem("the prediction can't be written", where, found, fix=fix)
-    return Written(files["label"], not prediction.label.any(), of_peers)
+    return Written(files["label"], not prediction.label.any(), of_peers, prediction.expected)

@@ -29,6 +29,7 @@ from crossview.data.padding import Box
 from crossview.data.preprocess import Preprocessing
 from crossview.data.sources.lists import no_file
 from crossview.data.sources.source import DataOptions
+from crossview.inference.items import volume_of_voxel
 
 LA_FILE = "mri_norm2.h5"
 """File name of every case in the published LA layout; the folder has the name of the case."""
@@ -52,6 +53,7 @@ class Input:
         image: Network input, float32 (C, *S').
         shape: *S of the scan itself, in the same orientation.
         box: The part of the scan that ``image`` shows, () for all.
+        voxel: Volume of a voxel, see :func:`~crossview.inference.items.volume_of_voxel`.
     """
 
     scan: ScanFiles
@@ -60,6 +62,7 @@ class Input:
     image: NDArray[np.float32]
     shape: tuple[int, ...]
     box: Box = ()
+    voxel: float = 1.0
 
     def write(
         self,
@@ -128,7 +131,8 @@ def read_input(
     spacing = None if header.affine is None else orientation.spacing(header.affine)
     # In the network's order at once: a view of the stored array would keep both in memory.
     image = np.ascontiguousarray(preprocessing.image(native, spacing, where))
-    return Input(scan, header, orientation, image, native.shape[1:], preprocessing.box(native))
+    box, voxel = preprocessing.box(native), volume_of_voxel(preprocessing, spacing)
+    return Input(scan, header, orientation, image, native.shape[1:], box, voxel)
 
 
 def find_scans(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -32,8 +33,18 @@ class Item(Protocol):
         """Part of that grid that the image shows, () for all; the rest is background."""
         ...
 
+    @property
+    def voxel(self) -> float:
+        """Volume of a voxel of that grid, see :func:`volume_of_voxel`."""
+        ...
+
 
 AnyItem = TypeVar("AnyItem", bound=Item)
+
+
+def volume_of_voxel(preprocessing: Preprocessing, spacing: Sequence[float] | None) -> float:
+    """Return the volume of a voxel of a scan in mm3; 1 for a model that knows no voxel spacing."""
+    return math.prod(spacing) if preprocessing.spacing and spacing is not None else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +54,7 @@ class ArrayItem:
     image: NDArray[np.float32]
     shape: Sequence[int]
     box: Box = ()
+    voxel: float = 1.0
 
     @classmethod
     def on_own_grid(cls, image: NDArray[np.float32]) -> ArrayItem:
@@ -72,3 +84,7 @@ class CaseItem:
     @property
     def box(self) -> Box:
         return self.preprocessing.box(self.stored)
+
+    @property
+    def voxel(self) -> float:
+        return volume_of_voxel(self.preprocessing, self.case.spacing)

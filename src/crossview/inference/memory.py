@@ -10,6 +10,7 @@ from crossview.core.memory import available_memory
 from crossview.data.io import ScanFiles
 from crossview.data.preprocess import Preprocessing
 from crossview.data.sources.source import DataOptions
+from crossview.inference.windows import HALVED
 
 PREPARING = 16
 """Bytes per voxel and channel while a scan is normalised: itself and three copies."""
@@ -32,7 +33,8 @@ def needed_memory(
     """
     largest = max(math.prod(shape), math.prod(there))
     row = math.prod(there) // max(there)
-    windows = 4 * (classes - 1) * row * (max(patch) if len(patch) == len(there) else 1)
+    values = (classes - 1) * row * (max(patch) if len(patch) == len(there) else 1)
+    windows = values * (4 if values < HALVED else 2)
     predicting = 4 * channels * math.prod(there) + windows + CLEANING * math.prod(shape)
     return max(PREPARING * channels * largest, predicting)
 

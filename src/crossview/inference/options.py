@@ -25,6 +25,12 @@ class InferenceOptions(Table):
         "from the centre to the edge, which softens the seams between windows",
     )
     largest_component: bool = Field(True, description="keep the largest component of each class")
+    minimum_volume: tuple[float, ...] = Field(
+        (),
+        description="pieces of a class with less volume become background: one number for all "
+        "classes, or one per foreground class; in mm3 by the scan's voxel spacing, but in voxels, "
+        "or pixels of images, if the recipe has no `data.spacing`",
+    )
     batch: int = Field(
         4,
         ge=1,
@@ -37,6 +43,11 @@ class InferenceOptions(Table):
         "patch; takes four times as long; only with augmentation rot90_flip, because a model "
         "that never saw mirror images fails on them",
     )
+
+    def minimum_of(self, classes: int) -> tuple[float, ...]:
+        """Return the minimum volume of each foreground class; () if no piece is removed."""
+        every = self.minimum_volume
+        return (every * (classes - 1) if len(every) == 1 else every) if any(every) else ()
 
 
 def windows_fit(stride: Sequence[int], patch: Sequence[int]) -> bool:

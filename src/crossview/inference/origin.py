@@ -109,8 +109,9 @@ def origin_of(
     method: str, step: int, weights: Mapping[str, Tensor], inference: Mapping[str, Any]
 ) -> Origin:
     """Return the origin. weights: of the checkpoint. inference: the recipe's table."""
-    # Equal windows are what folders of earlier versions record by saying nothing.
-    silent = {"batch": inference.get("batch"), "window": "uniform"}
+    # Folders of earlier versions say nothing of equal windows, and of small pieces that are kept.
+    silent: dict[str, Any] = {"window": "uniform", "minimum_volume": []}
+    silent["batch"] = inference.get("batch")
     table = {
         key: value for key, value in inference.items() if key not in silent or value != silent[key]
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -41,11 +42,13 @@ class Prediction:
         views: Label of each network by its name, cleaned like ``label``; empty if the method has
             one network.
         other: The label with the other clean-up: only the largest component of each class if
-            ``label`` has all components, and the reverse.
+            ``label`` has all components, and the reverse. Small pieces are left out of both.
         disagreement: Float32 (*S) in 0..1: of the views, or the entropy of the prediction if there
             is one network or the views are not peers (an averaged teacher agrees with its student,
             right or wrong). See :mod:`crossview.inference.doubt`.
         peers: True if the views are networks trained next to each other.
+        expected: The Dice that the probabilities promise, see
+            :class:`~crossview.inference.assembly.Segmentation`.
         head: The decision of the model.
     """
 
@@ -55,6 +58,7 @@ class Prediction:
     other: Label
     disagreement: NDArray[np.float32]
     peers: bool = True
+    expected: float = math.nan
     head: Classes = CLASSES
 
     @property
@@ -148,7 +152,7 @@ class Predictor:
         Raises:
             ValueError: If an image has the wrong number of axes or an empty one.
         """
-        for item, found in self.segment(items, Wanted()):
+        for item, found in self.segment(items, Wanted(expected=True)):
             views = dict(zip(self._views, found.labels[1:], strict=True))
             maps = {name: np.asarray(values) for name, values in found.maps.items()}
             yield (
@@ -160,6 +164,7 @@ class Predictor:
                     found.others[0],
                     maps["disagreement"],
                     self.method.peers,
+                    found.expected,
                     self.method.head,
                 ),
             )
@@ -201,7 +206,9 @@ class Predictor:
                 give_back()
             if not assembly.complete:
                 return None
-            return item, assembly.result(self.options.largest_component)
+            minimum = self.options.minimum_of(assembly.classes)
+            smallest = [volume / item.voxel for volume in minimum]
+            return item, assembly.result(self.options.largest_component, smallest)
 
         blocks = run_batches(map(parts, items), network, self.options.batch)
         assembled = (found for found in map_ahead(assemble, blocks) if found is not None)

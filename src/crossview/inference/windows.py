@@ -23,20 +23,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crossview.data.slices import resize_index
+from crossview.inference.weights import gaussian, product, total_weight
 
 Item = TypeVar("Item")
 
 Weighting = Literal["uniform", "gaussian"]
 """Weights of a window's voxels in the mean over windows."""
 
-SIGMA = 1 / 8
-"""Standard deviation of Gaussian weights, as a share of the window's side."""
-
 BLOCK = 2**24
 """Values of the maps that are completed at once: at least a row, 64 MB, or all of a small image."""
 
 LARGE = 2**24
 """Voxels of an image from which windows run along its longest axis."""
+
+HALVED = 2**28
+"""Values of sums in progress (1 GiB in float32) from which they are kept in float16.
+
+With eight windows per voxel a mean of probabilities is then off by 0.002 at most, which changes
+labels where two classes are that close. The sums of more windows, and Gaussian weights, need more
+digits and stay float32.
+"""
 
 FREE_SHARE = 0.5
 """Maps that need more than this share of a GPU's free memory are summed in host memory."""
@@ -107,7 +113,7 @@ class Windows:
         self.corners = sorted(itertools.product(*starts), key=lambda corner: corner[self.axis])
         self.weights = [gaussian(side) for side in patch] if weighting == "gaussian" else []
         self.totals = [
-            _total_weight(side, start, weight)
+            total_weight(side, start, weight)
             for side, start, weight in zip(
                 self.sides, starts, self.weights or map(torch.ones, patch), strict=True
             )
@@ -116,6 +122,7 @@ class Windows:
             slice(left, left + side) for left, side in zip(before, sides, strict=True)
         ]
         self.blocks: dict[int, Tensor] = {}
+        self.dtype = torch.float32
         self.rows = self.done = 0
 
     def __len__(self) -> int:
@@ -136,8 +143,10 @@ class Windows:
         if not self.rows:
             in_row = leading.numel() * math.prod(self.sides) // self.sides[self.axis]
             self.rows = max(1, BLOCK // in_row)
+            if maps.is_cpu and in_row * self.patch[self.axis] >= HALVED and self._few():
+                self.dtype = torch.float16
         if self.weights:
-            maps = maps * _product([weight.to(maps.device) for weight in self.weights])
+            maps = maps * product([weight.to(maps.device) for weight in self.weights])
         place = self._window(index)
         start, stop = place[self.axis].start, place[self.axis].stop
         for number in range(start // self.rows, -(-stop // self.rows)):
@@ -145,12 +154,16 @@ class Windows:
             if number not in self.blocks:
                 shape = [*self.sides]
                 shape[self.axis] = high - low
-                self.blocks[number] = zeros_beside(maps, (*leading, *shape))
+                self.blocks[number] = zeros_beside(maps, (*leading, *shape), self.dtype)
             block = self.blocks[number]
             first, last = max(low, start), min(high, stop)
             place[self.axis] = slice(first - low, last - low)
             rows = maps.narrow(self.axis - len(self.sides), first - start, last - first)
             block[(..., *place)] += rows.to(block.device)
+
+    def _few(self) -> bool:
+        """True if no voxel lies in more than eight windows of uniform weight."""
+        return not self.weights and math.prod(float(total.max()) for total in self.totals) <= 8
 
     def finished(self, index: int) -> Iterator[Tensor]:
         side = self.sides[self.axis]
@@ -158,13 +171,13 @@ class Windows:
         while self.done * self.rows < side and self._bounds(self.done)[1] <= until:
             low, high = self._bounds(self.done)
             # Only the caller keeps the block.
-            block = self.blocks.pop(self.done)
+            block = self.blocks.pop(self.done).float()
             self.done += 1
             totals = [total.to(block.device) for total in self.totals]
             totals[self.axis] = totals[self.axis][low:high]
             place, real = [*self.inside], self.inside[self.axis]
             place[self.axis] = slice(max(real.start - low, 0), max(real.stop - low, 0))
-            mean = block.div_(_product(totals))[(..., *place)]
+            mean = block.div_(product(totals))[(..., *place)]
             del block
             if mean.shape[self.axis - len(self.sides)]:
                 yield mean
@@ -172,28 +185,6 @@ class Windows:
     def _bounds(self, number: int) -> tuple[int, int]:
         """Return the first row of a block and the first after it."""
         return number * self.rows, min((number + 1) * self.rows, self.sides[self.axis])
-
-
-def gaussian(side: int) -> Tensor:
-    """Return the weights of a window along one axis: 1 in the centre, 0.0003 at the ends."""
-    places = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
-    return torch.exp(-0.5 * (places / (SIGMA * side)).square())
-
-
-def _total_weight(side: int, starts: Sequence[int], weight: Tensor) -> Tensor:
-    """Return the sum of the windows' weights along one axis."""
-    total = torch.zeros(side)
-    for start in starts:
-        total[start : start + len(weight)] += weight
-    return total
-
-
-def _product(axes: Sequence[Tensor]) -> Tensor:
-    """Return the outer product of one vector per axis."""
-    product = torch.ones((), device=axes[0].device)
-    for axis in axes:
-        product = product.unsqueeze(-1) * axis
-    return product
 
 
 class SliceWindows(Windows):
@@ -215,15 +206,15 @@ class SliceWindows(Windows):
         super().add(index, maps.unsqueeze(-3))
 
 
-def zeros_beside(maps: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return float32 zeros on the device of ``maps``, or in host memory if the GPU is too full."""
+def zeros_beside(maps: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return zeros on the device of ``maps``, or in host memory if the GPU is too full."""
     device = maps.device
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         if 4 * torch.Size(shape).numel() > FREE_SHARE * (free + reserved):
             device = torch.device("cpu")
-    return torch.zeros(*shape, dtype=torch.float32, device=device)
+    return torch.zeros(*shape, dtype=dtype, device=device)
 
 
 def run_batches(

@@ -24,6 +24,7 @@ from crossview.methods.blocks.losses import (
     cross_entropy_dice,
 )
 from crossview.methods.blocks.partial import known
+from crossview.methods.blocks.pieces import without_small
 from crossview.methods.blocks.pseudo_labels import clean_async, decide, first_largest
 
 Label = NDArray[np.uint8]
@@ -112,15 +113,26 @@ class Classes:
         """Yield the distributions (K, *S) over exclusive outcomes that maps stand for."""
         yield self.every(maps)
 
-    # Of arrays.
+    # Of labels and arrays.
+
+    def masks(self, label: Any, maps: int) -> Iterator[Any]:
+        """Yield the voxels of each foreground class or region of a label, an array or a tensor.
+
+        maps: their number, M.
+        """
+        for index in range(1, maps + 1):
+            yield label == index
 
     def largest(self, labels: Label, classes: int) -> Label:
         """Return labels (N, *S) with the largest component of each class or region only."""
         return largest_components(labels, classes)
 
-    def masks(self, label: Label, maps: int) -> list[NDArray[np.bool_]]:
-        """Return the voxels (*S) of each foreground class or region. maps: their number, M."""
-        return [label == index for index in range(1, maps + 1)]
+    def without_small(self, label: Label, smallest: Sequence[float]) -> Label:
+        """Return a label (*S) whose pieces below a number of voxels are removed.
+
+        smallest: for each foreground class or region, the voxels of the smallest piece kept.
+        """
+        return without_small(label, smallest)
 
     def of_foreground(self, probability: NDArray[Any]) -> NDArray[Any]:
         """Return the maps (M, *S) of all probabilities (K, *S)."""
@@ -195,36 +207,41 @@ class Regions(Classes):
         for each in maps:
             yield torch.stack([1 - each, each])
 
-    def largest(self, labels: Label, classes: int) -> Label:
-        return np.stack([self._largest(label) for label in labels]) if len(labels) else labels
-
-    def _largest(self, label: Label) -> Label:
-        """Return a label with the largest component of each region, inside those that hold it."""
-        kept: list[NDArray[np.bool_]] = []
+    def masks(self, label: Any, maps: int) -> Iterator[Any]:
         for region in self.regions:
+            yield region.mask(label)
+
+    def largest(self, labels: Label, classes: int) -> Label:
+        def largest(mask: Label, _: int) -> Any:
+            return largest_components(mask[None], 2)[0]
+
+        return (
+            np.stack([self._cleaned(each, largest) for each in labels]) if len(labels) else labels
+        )
+
+    def without_small(self, label: Label, smallest: Sequence[float]) -> Label:
+        return self._cleaned(label, lambda mask, index: without_small(mask, [smallest[index]]))
+
+    def _cleaned(self, label: Label, clean: Callable[[Label, int], Any]) -> Label:
+        """Return a label with each region cleaned, inside the regions that contain it.
+
+        clean: the cleaned mask of a region, from the mask and the region's place.
+        """
+        kept: list[NDArray[np.bool_]] = []
+        for index, region in enumerate(self.regions):
             mask = region.mask(label)
             for outer, found in zip(self.regions, kept, strict=False):
                 if {*region.classes} < {*outer.classes}:
-                    mask &= found
-            kept.append(largest_components(mask[None].view(np.uint8), 2)[0] > 0)
+                    mask = mask & found
+            kept.append(clean(mask.view(np.uint8), index) > 0)
         return written(kept, self.regions)
-
-    def masks(self, label: Label, maps: int) -> list[NDArray[np.bool_]]:
-        return [region.mask(label) for region in self.regions]
 
     def of_foreground(self, probability: NDArray[Any]) -> NDArray[Any]:
         return probability
 
     def _truth(self, label: Tensor) -> Tensor:
         """Return the voxels of each region of a label (B, *S), bool (B, R, *S)."""
-        masks = []
-        for region in self.regions:
-            first, *others = region.classes
-            mask = label == first
-            for other in others:
-                mask = mask | (label == other)
-            masks.append(mask)
-        return torch.stack(masks, 1)
+        return torch.stack([region.mask(label) for region in self.regions], 1)
 
     def _written(self, masks: Sequence[Tensor]) -> Tensor:
         label = torch.zeros_like(masks[0], dtype=torch.uint8)

@@ -168,6 +168,7 @@ def _inference_conflicts(recipe: Recipe) -> list[Problem]:
         what, found = "windows with this stride leave gaps", str(list(inference.stride))
         expected = f"from 1 to the side of the patch: {list(patch)}"
         problems.append(Problem(what, "[inference] stride", found, expected))
+    problems += _minimum_problem(recipe)
     if inference.flips and not recipe.data.augmentation.startswith("rot90_flip"):
         problems.append(
             Problem(
@@ -180,6 +181,17 @@ def _inference_conflicts(recipe: Recipe) -> list[Problem]:
             )
         )
     return problems
+
+
+def _minimum_problem(recipe: Recipe) -> list[Problem]:
+    volumes, regions = recipe.inference.minimum_volume, of_data(recipe.data)
+    number = len(regions) or recipe.data.classes - 1
+    if len(volumes) in (0, 1, number) and not any(volume < 0 for volume in volumes):
+        return []
+    several, each = ("regions", "region") if regions else ("classes", "foreground class")
+    what, where = f"the minimum volumes do not fit the {several}", "[inference] minimum_volume"
+    expected = f"one number for all {several}, or {number}, one per {each}; 0 or more"
+    return [Problem(what, where, str(list(volumes)), expected)]
 
 
 def _region_conflicts(recipe: Recipe) -> list[Problem]:

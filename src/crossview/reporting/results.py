@@ -159,6 +159,8 @@ class ResultsSection:
         if "largest_component" in other:
             only = other["largest_component"]
             clean_up = "with the largest component only" if only else "without clean-up"
+            if self.summary.get("minimum_volume"):
+                clean_up = f"{'only' if only else 'not only'} the largest component"
         else:
             clean_up = f"clean-up: {other.get('clean_up', 'the other way')}"
         mean = table(self.summary.get("mean"))

@@ -99,6 +99,7 @@ def write_drafts(
             *(run, files, aside),
             entropy=True,
             form=form,
+            estimate=False,
             device=device,
             progress=progress,
             remark=remark,

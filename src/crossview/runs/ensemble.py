@@ -32,7 +32,7 @@ SAME = {
         "intensities",
         "patch",
     ),
-    "inference": ("mode", "stride", "window", "largest_component", "flips"),
+    "inference": ("mode", "stride", "window", "largest_component", "minimum_volume", "flips"),
 }
 """Keys that decide what networks see of a scan, and what their predictions mean."""
 

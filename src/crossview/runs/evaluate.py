@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.case import case_drawer
 from crossview.runs import trained
+from crossview.runs.minimum_volume import clean_up_of, with_minimum_volume
 from crossview.runs.prepare import find_splits, preprocessing_of
 from crossview.runs.run import Run, make_predictor, other_plugin, stored_precision
 from crossview.runs.weights import load_method
@@ -29,6 +31,7 @@ def evaluate(
     *,
     split: str = "test",
     checkpoint_name: str | None = None,
+    minimum_volume: Sequence[float] | None = None,
     device: str = "auto",
     cases: int | None = None,
     progress: Progress | None = None,
@@ -42,6 +45,8 @@ def evaluate(
         data: The folder of the data. Default: the folder that the run was trained on.
         split: "test" or "validation".
         checkpoint_name: "last" or "selected". Default: by the recipe's selection.
+        minimum_volume: Remove smaller pieces, as the key inference.minimum_volume does. Default: by
+            the run's recipe.
         device: "auto", "cpu", "cuda", "cuda:1" ...
         cases: Number of cases to score, from the first; the summary is then marked as partial.
         progress: Called with (done, total).
@@ -55,6 +60,8 @@ def evaluate(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     recipe = run.recipe
+    if minimum_volume is not None:
+        recipe = with_minimum_volume(recipe, minimum_volume)
     if split not in ("test", "validation"):
         fail(f"unknown split '{split}'", expected="test or validation")
     root = run.data_root(data)
@@ -75,7 +82,7 @@ def evaluate(
     where = find_device(device, "--device")
     set_kernels(deterministic=False)
     path = run.checkpoint(checkpoint_name)
-    method, step = load_method(recipe, path, splits.channels, where)
+    method, step = load_method(run.recipe, path, splits.channels, where)
     precision = stored_precision(recipe)
     folder = run.path / "evaluation" / split
     predictor = make_predictor(recipe, method, where, precision, progress, many=True)
@@ -94,7 +101,8 @@ def evaluate(
             "variant": recipe.method.variant,
             "setting": recipe.setting,
             "seed": recipe.training.seed,
-            "clean_up": "largest component" if recipe.inference.largest_component else "none",
+            "clean_up": clean_up_of(recipe),
+            "minimum_volume": list(recipe.inference.minimum_volume),
             "notes": [
                 *splits.notes,
                 *seen,

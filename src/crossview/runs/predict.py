@@ -18,12 +18,14 @@ from crossview.data.io.segments import Segments
 from crossview.data.preprocess import Preprocessing
 from crossview.inference.assembly import MapName
 from crossview.inference.files import predict_files
-from crossview.inference.items import ArrayItem
+from crossview.inference.items import ArrayItem, volume_of_voxel
 from crossview.inference.outputs import Outputs
 from crossview.inference.predict import Prediction, Predictor
 from crossview.recipe.resolve import Recipe, resolve
 from crossview.runs.ensemble import Runs, check_alike, origin, together, trained_methods
-from crossview.runs.run import make_predictor
+from crossview.runs.estimated import estimates_of
+from crossview.runs.minimum_volume import with_minimum_volume
+from crossview.runs.run import Run, make_predictor
 from crossview.training.device import find_device, set_kernels
 
 
@@ -36,9 +38,11 @@ def predict(
     disagreement: bool = False,
     entropy: bool = False,
     flips: bool | None = None,
+    minimum_volume: Sequence[float] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     form: str | None = None,
+    estimate: bool = True,
     device: str = "auto",
     progress: Progress | None = None,
     done: Callable[[Path], None] = lambda _: None,
@@ -59,10 +63,13 @@ def predict(
             differ.
         entropy: Also write a map of where the prediction is uncertain.
         flips: Average over reflections, see :class:`Predictor`. Default: by the run's recipe.
+        minimum_volume: Remove smaller pieces, as the key inference.minimum_volume does. Default: by
+            the run's recipe.
         resume: Skip scans whose prediction exists.
         overwrite: Replace predictions that exist.
         form: Format of the labels of volumes, "seg.nrrd", "nrrd", "mha", "nifti" or "dicom-seg"
             (DICOM scans); by default NIfTI.
+        estimate: Also write ``estimated-dice.json``, if the run can estimate the Dice of scans.
         device: "auto", "cpu", "cuda", "cuda:1" ...
         progress: Called with (done, total).
         done: Called with each file once it is written.
@@ -80,6 +87,8 @@ def predict(
     set_kernels(deterministic=False)
     every = trained_methods(run, where)
     recipes = [each.recipe if flips is None else _with_flips(each.recipe, flips) for each in every]
+    if minimum_volume is not None:
+        recipes = [with_minimum_volume(each, minimum_volume) for each in recipes]
     check_alike(every, recipes)
     found, recipe, (method, precision) = every[0], recipes[0], together(every)
     asked: dict[MapName, bool] = {
@@ -99,17 +108,30 @@ def predict(
         segments=segments_of(form, found.class_names, recipe) if form else None,
         regions=tuple(region.name for region in of_data(recipe.data)),
     )
-    return predict_files(
-        make_predictor(recipe, method, where, precision),
-        [Path(each) for each in inputs],
-        outputs,
-        data=recipe.data,
-        channels=found.channels,
-        numbered=found.numbered,
-        progress=progress,
-        done=done,
-        remark=remark,
-    )
+    estimates, known = None, ""
+    if estimate and flips is None:
+        weights = str(outputs.origin["weights"]) if len(every) == 1 and outputs.origin else ""
+        estimates, known = estimates_of(
+            [run] if isinstance(run, Run | Path | str) else run, found.step, weights
+        )
+    try:
+        return predict_files(
+            make_predictor(recipe, method, where, precision),
+            [Path(each) for each in inputs],
+            outputs,
+            data=recipe.data,
+            channels=found.channels,
+            numbered=found.numbered,
+            progress=progress,
+            done=done,
+            remark=remark,
+            expected=estimates.add if estimates else None,
+        )
+    finally:
+        if estimates and estimates.scans:
+            known = f"{known} Scan by scan: {estimates.write(Path(out))}"
+        if known:
+            remark(known)
 
 
 def segments_of(form: str, names: Sequence[str], recipe: Recipe) -> Segments:
@@ -175,7 +197,8 @@ class Model:
         check_finite(array, "the image", "image")
         preprocessing = Preprocessing.of(self.recipe.data)
         prepared = preprocessing.image(array, spacing, "the image")
-        item = ArrayItem(prepared, array.shape[1:], preprocessing.box(array))
+        voxel = volume_of_voxel(preprocessing, spacing)
+        item = ArrayItem(prepared, array.shape[1:], preprocessing.box(array), voxel)
         ((_, prediction),) = self.predictor.predict([item])
         return prediction
 

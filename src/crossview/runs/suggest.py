@@ -15,6 +15,7 @@ from crossview.core.files import check_writable, write_text
 from crossview.core.progress import Progress
 from crossview.data.case import Case
 from crossview.evaluation.doubt import Doubt, Suggestion, choose, describe, doubt
+from crossview.evaluation.estimate import estimate_of
 from crossview.inference.items import CaseItem
 from crossview.inference.predict import Prediction
 from crossview.reporting.pictures.suggestions import Shown, suggestion_sheet
@@ -83,15 +84,22 @@ def suggest(
         form = format_of(form, recipe, splits, remark)
     where = find_device(device, "--device")
     set_kernels(deterministic=False)
-    method, _ = load_method(recipe, run.checkpoint(None), splits.channels, where)
+    method, step = load_method(recipe, run.checkpoint(None), splits.channels, where)
     predictor = make_predictor(recipe, method, where, stored_precision(recipe), progress)
     preprocessing = preprocessing_of(recipe, splits)
 
     def predicted(cases: Sequence[Case]) -> Iterator[tuple[CaseItem, Prediction]]:
         return predictor.predict(CaseItem(case, case.read_image(), preprocessing) for case in cases)
 
+    estimate, known = estimate_of(run, step)
+    remark(known)
     found = [
-        Doubt(item.case, doubt(prediction), describe(item.stored, prediction.label))
+        Doubt(
+            item.case,
+            doubt(prediction),
+            describe(item.stored, prediction.label),
+            estimate.of(prediction.expected) if estimate else None,
+        )
         for item, prediction in predicted(splits.unlabelled)
     ]
     labelled = [
@@ -112,7 +120,7 @@ def suggest(
         slice_axis=0 if len(recipe.data.patch) == 2 else -1,
         names=dict(enumerate(splits.class_names)),
     )
-    content = json.dumps(_as_json(run, chosen, found), indent=1)
+    content = json.dumps(_as_json(run, chosen, found) | {"estimate": known}, indent=1)
     write_text(folder / "suggest.json", content + "\n")
     if place is not None and home is not None:
         write_drafts(
@@ -133,4 +141,10 @@ def _as_json(run: Run, chosen: Sequence[Suggestion], found: Sequence[Doubt]) -> 
     ]
     ranked = sorted(found, key=lambda each: -each.score)
     doubts = {each.case.id: each.score for each in ranked}
-    return {"run": str(run.path), "suggestions": suggestions, "doubt": doubts}
+    dice = {each.case.id: each.estimated_dice for each in ranked}
+    return {
+        "run": str(run.path),
+        "suggestions": suggestions,
+        "doubt": doubts,
+        "estimated_dice": dice,
+    }

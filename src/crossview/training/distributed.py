@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from crossview.core.errors import Problem, UserError, fail, first_line, of_system
+from crossview.core.errors import Problem, UserError, fail, first_line, of_people
 from crossview.core.processes import Place, orphaned, place
 from crossview.core.text import count
 from crossview.training.batch_norm import share_batch_norm
@@ -135,10 +135,11 @@ class Ranks(World):
         problems: list[Problem] = []
         try:
             yield
-        except UserError as error:
-            problems = list(error.problems)
-        except OSError as error:  # as the command shows it
-            problems = list(of_system(error).problems)
+        except Exception as error:
+            told = of_people(error)
+            if told is None:
+                raise
+            problems = list(told.problems)
         every = dict.fromkeys(problem for found in self._gather(problems) for problem in found)
         if every:
             raise UserError(every)

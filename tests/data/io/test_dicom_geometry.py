@@ -1,5 +1,7 @@
 """Series whose slices are no grid: refused, each with its cause."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from tests.helpers.dicom import OBLIQUE, read, read_header, uid, write_series
@@ -184,3 +186,20 @@ def test_a_folder_or_a_zip_file_without_dicom_is_refused(tmp_path):
     for path, what in (("a", "no DICOM file"), ("a.zip", "damaged"), ("b", "missing")):
         with pytest.raises(UserError, match=what):
             read_header(tmp_path / path)
+
+
+@pytest.mark.parametrize(("place", "value"), [(0, b"junk"), (8, b"\x07\x00")])
+def test_a_damaged_member_of_a_zip_file_is_named(tmp_path, place, value):
+    """The member's own header is no header, or states a compression that zipfile lacks."""
+    folder = changed(tmp_path, lambda dataset, number: None)
+    path = tmp_path / "s.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, file.name)
+    data = bytearray(path.read_bytes())
+    central = data.index(b"PK\1\2")
+    at = place if value == b"junk" else central + place + 2
+    data[at : at + len(value)] = value
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged"):
+        read_header(path)

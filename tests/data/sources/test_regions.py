@@ -71,7 +71,9 @@ def test_check_counts_regions_and_warns_of_an_empty_one(root):
         ({**NESTED, "ignore": 2}, [1, 2], "the region 'whole' contains the ignore value"),
         ({"a": 2, "b": [1, 2]}, [2, 1], "the region 'b' would be written over 'a'"),
         ({"a": [1, 2], "b": [2, 3]}, [1, 3], "two regions overlap, and neither contains the other"),
-        ({"a": [1, 2], "b": [2, 1]}, [1, 2], "two regions have the same labels or value"),
+        ({"a": [1, 2], "b": [2, 1]}, [1, 2], "two regions have the same labels"),
+        ({"a": [1, 2, 3], "b": [2, 3]}, [3, 2], "the value of 'a' in 'regions_class_order' is a "),
+        ({"a": [1, 2], "b": 2, "c": 1}, [1, 2, 1], "is a label of 'c', inside it"),
     ],
 )
 def test_mistakes_are_named(root, labels, order, told):

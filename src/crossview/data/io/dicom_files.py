@@ -84,6 +84,18 @@ def opened(path: Path) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
         yield _of_folder(path)
 
 
+def file_content(path: Path, name: str) -> bytes | None:
+    """Return the content of a file of this name in a series' folder or zip file, None without one.
+
+    In a zip file it may lie in a folder. Raise any error of zipfile if it can't be read.
+    """
+    if path.suffix.lower() == ".zip" and path.is_file():
+        with zipfile.ZipFile(path) as archive:
+            named = [each for each in _members(archive) if Path(each.filename).name == name]
+            return archive.read(named[0]) if named else None
+    return (path / name).read_bytes() if (path / name).is_file() else None
+
+
 def _of_folder(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     files = _below(path, DEEPEST) if path.is_dir() else [path]
     for file in files:
@@ -109,7 +121,9 @@ def _of_zip(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, IO[byte
         with damage_named(path, member.filename):
             found = _is_dicom_in(archive, member)
         if found:
-            with archive.open(member) as stream:
+            with damage_named(path, member.filename):
+                stream = archive.open(member)
+            with stream:
                 yield member.filename, stream
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from crossview.core.errors import fail
 from crossview.core.text import count, first_few
-from crossview.data.io.dicom_files import damage_named, opened, unwarned
+from crossview.data.io.dicom_files import damage_named, file_content, opened, unwarned
 from crossview.data.io.extras import need
 from crossview.data.io.scan import COPY_AGAIN
 
@@ -184,30 +184,27 @@ def _chosen(path: Path, series: Mapping[str, Sequence[tuple[str, Tags]]]) -> str
     listed = "; ".join(found[:6]) + ("; ..." if len(found) > 6 else "")
     if wanted:
         fail(
-            f"{CHOICE} names no series of the folder",
+            f"{CHOICE} names no series of the scan",
             path / CHOICE,
             found=first_few([wanted]),
             expected=f"a SeriesInstanceUID, or the name of one of its files: {listed}",
         )
-    write = f"write the name of one of its files, or its SeriesInstanceUID, into {CHOICE} there"
     fail(
-        f"the folder holds {len(series)} DICOM series",
+        f"the {'folder' if path.is_dir() else 'zip file'} holds {len(series)} DICOM series",
         path,
         found=listed,
         expected="the files of one series",
-        fix=f"{write}, or keep the files of one series"
-        if path.is_dir()
-        else "keep the files of the series that is the scan",
+        fix="write the name of one of its files, or its SeriesInstanceUID, into "
+        f"{CHOICE} there, or keep the files of one series",
     )
 
 
 def _choice(path: Path) -> str:
-    """Return what a folder's ``CHOICE`` names, "" without such a file."""
+    """Return what ``CHOICE`` in a folder or zip file names, "" without such a file."""
     try:
-        return (path / CHOICE).read_text(encoding="utf-8-sig").strip() if path.is_dir() else ""
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError) as error:
+        content = file_content(path, CHOICE)
+        return "" if content is None else content.decode("utf-8-sig").strip()
+    except Exception as error:  # zipfile raises a dozen types
         fail(f"{CHOICE} can't be read", path / CHOICE, found=error, fix="write it again")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +46,13 @@ class LabelMap:
 
     @cached_property
     def by_name(self) -> dict[str, int]:
-        """The class of each name of a segment."""
-        classes = {name: number for number, name in enumerate(self.names)}
+        """The class of each name of a segment.
+
+        Where nothing names the classes, drafts call them "class 1", "class 2" ...
+        """
+        unnamed = ("background", *(f"class {number}" for number in range(1, 256)))
+        names = self.names if self.names or self.entries else unnamed
+        classes = {name: number for number, name in enumerate(names)}
         for number, items in enumerate(self.items):
             classes |= {item: number for item in items if isinstance(item, str)}
         return classes
@@ -78,16 +85,32 @@ class LabelMap:
         if masks and {*self.by_value} == {0, 255}:
             table[1], known[1] = self.by_value[255], True
         if not known[stored].all():
-            others = [str(value) for value in np.unique(stored[~known[stored]])]
-            fail(
-                "the label contains values without a class",
-                path,
-                found=f"values {first_few(others)}",
-                expected=f"the values {', '.join(map(str, sorted(self.by_value)))} only, as "
-                "dataset.json or split.toml and data.label_values state",
-                fix=f"correct the label, or {MAP}",
-            )
+            self._refuse([str(value) for value in np.unique(stored[~known[stored]])], path)
         return table[stored]
+
+    def _refuse(self, values: Sequence[str], path: Path) -> NoReturn:
+        """Raise UserError for values in a label file that no class has."""
+        what, found = "the label contains values without a class", f"values {first_few(values)}"
+        names = [name for name in self.by_name if name != "background"]
+        if not {*self.by_value} - {0} and names:
+            fail(
+                what,
+                path,
+                found=found,
+                expected=f"segments named {first_few(names)}: other labels have names for the "
+                "classes, and nothing says which value is which",
+                fix="state names and values under [labels] in split.toml, in the order of the "
+                f'classes, such as {json.dumps(names[0])} = ["{names[0]}", {values[0]}]; a run '
+                "keeps the statement that it was trained with (data.label_values)",
+            )
+        fail(
+            what,
+            path,
+            found=found,
+            expected=f"the values {', '.join(map(str, sorted(self.by_value)))} only, as "
+            "dataset.json or split.toml and data.label_values state",
+            fix=f"correct the label, or {MAP}",
+        )
 
     def of_segments(
         self, names: Sequence[str], layers: Sequence[NDArray[np.uint8]], path: Path

@@ -143,9 +143,9 @@ def unfit(regions: Sequence[Region], where: str) -> Iterator[Problem]:
     for one, two in combinations(regions, 2):
         first, second = {*one.classes}, {*two.classes}
         both = f"'{one.name}' = {list(one.classes)}, '{two.name}' = {list(two.classes)}"
-        if first == second or one.written == two.written:
-            what, expected = "two regions have the same labels or value", "different ones"
-            yield Problem(what, where, both, expected, "remove one of them, or correct the order")
+        if first == second:
+            what, fix = "two regions have the same labels", "remove one of them"
+            yield Problem(what, where, both, "different labels", fix)
         elif first < second:
             what = f"the region '{two.name}' would be written over '{one.name}', which it contains"
             fix = f"list '{two.name}' before '{one.name}', its value too"
@@ -154,3 +154,11 @@ def unfit(regions: Sequence[Region], where: str) -> Iterator[Problem]:
             what = "two regions overlap, and neither contains the other"
             fix = "a label map cannot hold both where they meet: make a region of their overlap"
             yield Problem(what, where, both, "regions inside each other, or apart", fix)
+        elif one.written in second:
+            yield Problem(
+                f"the value of '{one.name}' in '{ORDER}' is a label of '{two.name}', inside it",
+                where,
+                str(one.written),
+                f"a label of '{one.name}' that is in no region inside it",
+                f"remove '{two.name}' if no such label is left, or correct the order",
+            )

@@ -31,13 +31,18 @@ def largest_components(label: Labels, classes: int) -> Labels:
     for sample, result in zip(label, cleaned, strict=True):
         for index in range(1, classes):
             mask = sample == index
-            box = _bounding_box(mask)
+            box = bounding_box(mask)
             if box is not None:
                 result[box] |= _largest(mask[box], index)
     return cleaned
 
 
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...] | None:
+def connectivity(axes: int) -> Literal[8, 26]:
+    """Return the number of a voxel's neighbours, those at its corners too."""
+    return 8 if axes == 2 else 26
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...] | None:
     """Return the smallest box that contains the mask, or None for an empty mask."""
     box, seen = [], mask
     for _ in range(mask.ndim):
@@ -59,8 +64,9 @@ def _largest(mask: NDArray[np.bool_], index: int) -> Labels:
     ties are broken here.
     """
     voxels = np.ascontiguousarray(mask).view(np.uint8)
-    connectivity: Literal[8, 26] = 8 if mask.ndim == 2 else 26
-    components, count = cc3d.connected_components(voxels, connectivity=connectivity, return_N=True)
+    components, count = cc3d.connected_components(
+        voxels, connectivity=connectivity(mask.ndim), return_N=True
+    )
     if count == 1:
         return voxels * np.uint8(index)
     kept = _majority(components, int(np.count_nonzero(voxels)))
