@@ -135,19 +135,13 @@ def _regions(
     }
     if not any(isinstance(found, list) for found in plain.values()):
         return None, plain, []
-    table = {
-        (str(found) if str(name).isdecimal() else name): (
-            int(name) if str(name).isdecimal() else found
-        )
-        for name, found in plain.items()
-        if 0 not in (found, name) and "0" not in (found, name)
-    }
+    table = {name: found for name, found in plain.items() if name != "0" and found not in (0, "0")}
     stated, problems = regions.read(table, order, where)
-    values = {each for items in stated.members.values() for each in items} if stated else set()
-    classes = sorted(value for value in {0, *values} if isinstance(value, int))
-    dense = _are_no_numbers(classes)
-    of_values = {value: f"class {k if dense else value}" for k, value in enumerate(classes)}
-    return stated, {"0": "background"} | {str(k): v for k, v in of_values.items() if k}, problems
+    lists = [found if isinstance(found, list) else [found] for found in table.values()]
+    values = sorted({each for items in lists for each in items if regions.is_value(each)})
+    dense = _are_no_numbers([0, *values])
+    names = {str(value): f"class {k if dense else value}" for k, value in enumerate(values, 1)}
+    return stated, {"0": "background"} | names, problems
 
 
 def _numbered_names(table: Any, where: str, key: str, problems: list[Problem]) -> dict[int, str]:

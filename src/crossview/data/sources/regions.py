@@ -9,7 +9,7 @@ from typing import Any
 
 from crossview.core.errors import Problem, nearest
 from crossview.core.regions import Region
-from crossview.core.text import first_few, listed
+from crossview.core.text import count, first_few, listed
 from crossview.data.io.label_map import Item, LabelMap
 
 ORDER = "regions_class_order"
@@ -35,36 +35,38 @@ class StatedRegions:
 
 def read(table: Any, order: Any, where: str) -> tuple[StatedRegions | None, list[Problem]]:
     """Return the regions of a file, None for none, and its problems."""
-    if table in (None, {}) and order is None:
-        return None, []
+    if table in (None, {}):
+        what, fix = f"'{ORDER}' is stated without regions", "add a table [regions], or remove it"
+        return None, [] if order is None else [Problem(what, where, repr(order)[:80], fix=fix)]
     form = "whole = [1, 2, 3], or core = 2: values from 1 to 255 and names of classes"
-    if not isinstance(table, dict) or not table or not all(map(_is_region, table.values())):
+    if not isinstance(table, dict) or not all(map(_is_region, table.values())):
         what, fix = "the regions are not a table of label values", "write it in this form"
         return None, [Problem(what, where, repr(table)[:80], form, fix)]
     members = {
         str(name): tuple(found) if isinstance(found, list) else (found,)
         for name, found in table.items()
     }
-    values = f"{len(members)} label values, one for each of {listed(list(members))}"
+    values = f"{count(len(members), 'label value')}, one for each of {listed(list(members))}"
     fix = f"write {ORDER} = [...]: the value that a prediction holds where a region is the last one"
     if order is None:
         return None, [Problem(f"'{ORDER}' is missing", where, expected=values, fix=fix)]
-    if not isinstance(order, list) or not all(map(_is_value, order)):
+    if not isinstance(order, list) or not all(map(is_value, order)):
         what = f"'{ORDER}' is not a list of label values"
         return None, [Problem(what, where, repr(order)[:80], values, fix)]
     if len(order) != len(members):
         what = f"'{ORDER}' has another length than the regions"
-        return None, [Problem(what, where, f"{len(order)} values: {order}", values, fix)]
+        return None, [Problem(what, where, f"{count(len(order), 'value')}: {order}", values, fix)]
     return StatedRegions(members, tuple(order), where), []
 
 
-def _is_value(found: Any) -> bool:
+def is_value(found: Any) -> bool:
+    """True for a label value that may be a class."""
     return isinstance(found, int) and not isinstance(found, bool) and 1 <= found <= 255
 
 
 def _is_region(found: Any) -> bool:
     items = found if isinstance(found, list) else [found]
-    return bool(items) and all(isinstance(item, str) or _is_value(item) for item in items)
+    return bool(items) and all(isinstance(item, str) or is_value(item) for item in items)
 
 
 def numbered(
