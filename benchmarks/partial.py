@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ import crossview
 from benchmarks import hippocampus
 from crossview.core.environment import environment_now
 from crossview.core.files import write_text
+from crossview.evaluation.bootstrap import paired
+from crossview.evaluation.finished import read_run
 from crossview.runs.bench.suite import load_suite
 
 SCANS = {"whole": 2, "slices": 8}
@@ -90,9 +93,12 @@ def overrides(name: str, method: str, seed: int, steps: int) -> list[str]:
     ]
 
 
-def scores(out: Path, folder: Path, name: str, method: str, seed: int, steps: int) -> Any:
-    """Train and evaluate one run, unless it is done, and return its summary."""
-    path = out / "runs" / f"{name}-{method}-{steps}-seed{seed}"
+def run_path(out: Path, name: str, method: str, seed: int, steps: int) -> Path:
+    return out / "runs" / f"{name}-{method}-{steps}-seed{seed}"
+
+
+def scores(path: Path, folder: Path, name: str, method: str, seed: int, steps: int) -> Any:
+    """Train and evaluate the run at ``path``, unless it is done, and return its summary."""
     summary = path / "evaluation" / "test" / "summary.json"
     if not summary.is_file():
         keys, begun = (
@@ -102,6 +108,17 @@ def scores(out: Path, folder: Path, name: str, method: str, seed: int, steps: in
         run, _ = crossview.train("folder", folder, path, overrides=keys, resume=begun)
         return crossview.evaluate(run)
     return json.loads(summary.read_text(encoding="utf-8"))
+
+
+def difference(out: Path, method: str, seeds: Sequence[int], steps: int) -> dict[str, Any]:
+    """Return the Dice of "slices" minus that of "whole", paired over patients and seeds."""
+    whole, slices = (
+        [read_run(run_path(out, name, method, seed, steps), "test") for seed in seeds]
+        for name in ("whole", "slices")
+    )
+    dice = [[run.values["dice"] for run in runs] for runs in (slices, whole)]
+    found = paired(*dice, whole[0].patients)
+    return {"method": method, "slices_minus_whole": asdict(found) if found else None}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -134,23 +151,33 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="keep the scores here")
     given = parser.parse_args()
     folders = make(given.source, given.out)
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    record: dict[str, Any] = {
+        "machine": environment_now(torch.device("cpu")),
+        "rows": [],
+        "differences": [],
+    }
     labelled = clicks(folders)
     for method in given.methods:
+        rows = {
+            name: {
+                "method": method,
+                "arm": name,
+                "dice": {},
+                "slices": labelled[name],
+                "steps": given.steps,
+            }
+            for name in folders
+        }
+        record["rows"] += rows.values()
         for seed in given.seeds:
             for name, folder in folders.items():
-                summary = scores(given.out, folder, name, method, seed, given.steps)
-                start = {"method": method, "arm": name, "dice": {}}
-                row = rows.setdefault((method, name), start)
-                row["dice"][str(seed)] = summary["mean"]["dice"]["mean"]
-                row["slices"], row["steps"] = labelled[name], given.steps
-                print(table(list(rows.values())), flush=True)
-                if given.json:
-                    found = {
-                        "machine": environment_now(torch.device("cpu")),
-                        "rows": list(rows.values()),
-                    }
-                    write_text(given.json, json.dumps(found, indent=1) + "\n")
+                path = run_path(given.out, name, method, seed, given.steps)
+                summary = scores(path, folder, name, method, seed, given.steps)
+                rows[name]["dice"][str(seed)] = summary["mean"]["dice"]["mean"]
+        record["differences"].append(difference(given.out, method, given.seeds, given.steps))
+        print(table(record["rows"]), json.dumps(record["differences"][-1]), sep="\n", flush=True)
+        if given.json:
+            write_text(given.json, json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

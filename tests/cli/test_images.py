@@ -4,10 +4,14 @@ import re
 
 import numpy as np
 import pytest
-from tests.helpers.command import crossview, sets
+import tifffile
+from tests.helpers.command import crossview
 from tests.helpers.made_folder import write_picture
 
-TINY = sets(
+from crossview.data.io import extras
+from crossview.runs.train import train
+
+TINY = (
     "network.filters=2",
     "network.levels=2",
     "data.patch=[16,16]",
@@ -31,14 +35,17 @@ def images(tmp_path_factory):
     return root
 
 
-def test_an_image_has_pixels_and_no_slices(capsys, images, tmp_path):
-    run = tmp_path / "run"
+@pytest.fixture(scope="module")
+def run(images, tmp_path_factory):
+    """Return a run of four steps on them."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    train("folder", images, out, overrides=TINY, steps=4)
+    return out
+
+
+def test_an_image_has_pixels_and_no_slices(capsys, images, run):
     said = crossview(capsys, "check", images)[1]
     assert "share of pixels" in said
-    code, out, err = crossview(
-        capsys, "train", "folder", "--data", images, "--out", run, "--steps", 4, *TINY
-    )
-    assert code == 0, err
     code, out, err = crossview(capsys, "evaluate", run)
     assert code == 0, err
     assert "HD95 pixel" in out
@@ -50,3 +57,25 @@ def test_an_image_has_pixels_and_no_slices(capsys, images, tmp_path):
     assert "pixels" in page
     for text in (said, out, page):
         assert "voxel" not in text
+
+
+def test_a_missing_library_is_told_once_by_check_and_predict(capsys, run, tmp_path, monkeypatch):
+    for number in range(4):
+        image = np.full((32, 32), 9 * number, np.uint8)
+        image[8:20, 6:18] += 90
+        for folder in ("images", "labels"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            path = tmp_path / folder / f"p{number}.tif"
+            tifffile.imwrite(path, image // 90, compression="lzw" if number else None)
+    files = [f"{folder}/p{number}.tif" for folder in ("images", "labels") for number in (1, 2, 3)]
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    monkeypatch.chdir(tmp_path)
+    code, said, _ = crossview(capsys, "check", ".")
+    assert code == 2
+    assert said.count("a library that this format needs is not installed") == 1
+    assert ", ".join(files) in " ".join(said.split())
+    code, _, err = crossview(capsys, "predict", run, "images", "--out", "out")
+    assert code == 2
+    assert f"error: {', '.join(files[:3])}: a library" in err
+    assert "pip install imagecodecs; or save TIFF files without compression" in err
+    assert not (tmp_path / "out").exists()

@@ -98,3 +98,24 @@ def test_colour_images_keep_the_number_in_their_names(capsys, tmp_path):
     names, _ = predicted(capsys, run, tmp_path / "images" / "frame_0000.png")
     assert names == ["frame_0000.png"]
     assert len(predicted(capsys, run, tmp_path / "images")[0]) == 5
+
+
+def test_channels_saved_in_colour_are_predicted_as_they_are_trained_on(capsys, tmp_path):
+    random = np.random.default_rng(0)
+    grey = tmp_path / "grey"
+    for number in range(5):
+        label = np.zeros((16, 20), np.uint8)
+        label[3:9, 4 : 9 + number] = 1
+        for channel in range(2):
+            image = (random.integers(0, 99, (16, 20)) + 90 * label).astype(np.uint8)
+            name = f"frame{number}_000{channel}.png"
+            write_picture(tmp_path / "images" / name, np.stack([image] * 3, -1))
+            write_picture(grey / name, image)
+        if number < 3:
+            write_picture(tmp_path / "labels" / f"frame{number}.png", label)
+    run = trained(capsys, tmp_path)
+    names, _ = predicted(capsys, run, tmp_path / "images")
+    assert names == [f"frame{number}.png" for number in range(5)]
+    written = [(tmp_path / "predictions" / name).read_bytes() for name in names]
+    assert predicted(capsys, run, grey)[0] == names
+    assert [(tmp_path / "predictions" / name).read_bytes() for name in names] == written

@@ -171,7 +171,7 @@ def test_the_folder_of_a_data_set_is_no_folder_of_scans(predict, tmp_path):
 def test_channels_in_files_of_their_own_are_one_scan(tmp_path):
     names = ["a_0000.nii.gz", "a_0001.nii.gz", "b.nii.gz", "c_0001.nii.gz"]
     for name in names:
-        (tmp_path / name).touch()
+        nifti_file(tmp_path / name, values())
     scans, (incomplete,) = find_scans([tmp_path], 2)
     assert [(scan.name, len(scan.files)) for scan in scans] == [("a", 2), ("b", 1)]
     assert "c.nii.gz" in incomplete.where
@@ -182,8 +182,8 @@ def test_channels_in_files_of_their_own_are_one_scan(tmp_path):
     assert problems == []
 
 
-def names_in(folder, channels, numbered=False):
-    scans, problems = find_scans([folder], channels, numbered)
+def names_in(folder, channels, numbered=False, **grey):
+    scans, problems = find_scans([folder], channels, numbered, **grey)
     return {scan.name: len(scan.files) for scan in scans}, [problem.found for problem in problems]
 
 
@@ -208,6 +208,35 @@ def test_the_pixels_of_a_colour_image_are_its_channels(tmp_path):
     for number in range(2):
         write_picture(tmp_path / f"frame_000{number}.png", np.zeros((4, 5, 3), np.uint8))
     assert names_in(tmp_path, 3) == ({"frame_0000": 1, "frame_0001": 1}, [])
+    # A model of fewer channels than a colour image has can only read it as grey.
+    assert names_in(tmp_path, 2) == ({"frame": 2}, [])
+    write_picture(tmp_path / "frame_0002.png", np.zeros((4, 5), np.uint8))
+    assert names_in(tmp_path, 3, grey=True) == ({"frame": 3}, [])
+
+
+def test_channels_may_differ_in_suffix_but_not_in_format(tmp_path):
+    for name in ("a_0000.png", "a_0001.tif", "b_0000.tiff", "b_0000.png", "b_0001.png"):
+        write_picture(tmp_path / name, np.zeros((4, 5), np.uint8))
+    nifti_file(tmp_path / "c_0000.nii", values())
+    nifti_file(tmp_path / "c_0001.nii.gz", values())
+    nifti_file(tmp_path / "d_0000.nii", values())
+    write_picture(tmp_path / "d_0001.png", np.zeros((4, 5), np.uint8))
+    scans, problems = names_in(tmp_path, 2)
+    assert scans == {"a": 2, "b": 2, "c": 2}
+    assert problems == ["_0000", "_0000", "_0001"]
+
+
+def test_a_number_on_a_file_that_is_no_channel_hides_nothing(tmp_path):
+    """Each is read, and so told: a damaged file, and files of too many channels."""
+    (tmp_path / "a_0000.nii.gz").write_bytes(b"damaged")
+    for channel in range(2):
+        nifti_file(tmp_path / f"b_000{channel}.nii.gz", np.stack([values()] * 3, -1))
+    assert names_in(tmp_path, 2) == ({"a_0000": 1, "b_0000": 1, "b_0001": 1}, [])
+    nifti_file(tmp_path / "a_0001.nii.gz", values())
+    assert names_in(tmp_path, 2)[0] == {"a": 2, "b_0000": 1, "b_0001": 1}
+    for channel in range(3):
+        nifti_file(tmp_path / f"b_000{channel}.nii.gz", np.stack([values()] * 2, -1))
+    assert names_in(tmp_path, 3)[0] == {"a_0000": 1, "b": 3}
 
 
 def test_one_channel_is_named_as_in_training(tmp_path):

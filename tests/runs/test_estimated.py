@@ -109,6 +109,19 @@ def test_predict_and_suggest_show_the_estimate(capsys, home):
     assert list(scans) == ["case13.nii.gz", "case14.nii.gz"]
 
 
+def test_predictions_made_in_another_way_than_the_held_out_ones_get_no_estimate(
+    capsys, home, tmp_path
+):
+    rewrite(home, lambda expected, _: 0.5 * expected + 0.1)
+    scan = home / "scans/images/case13.nii.gz"
+    code, _, err = crossview(
+        capsys, "predict", home / "run", scan, "--minimum-volume", "3", "--out", tmp_path
+    )
+    assert code == 0, err
+    assert "held-out" not in err
+    assert not (tmp_path / "estimated-dice.json").exists()
+
+
 def test_an_estimate_that_is_no_better_than_the_mean_is_not_shown(capsys, home):
     rewrite(home, lambda _, number: 0.8 + 0.05 * (-1) ** number)
     scan, out = home / "scans/images/case13.nii.gz", home / "none"

@@ -83,6 +83,59 @@ def test_a_copy_under_another_name_is_no_test_case(here):
     assert "case01" in text
 
 
+def as_bytes(image):
+    """Return an image of 8 bits and in another type: a monotone change, so the scan is the same."""
+    return (image / image.max() * 255).round().astype(np.float32)
+
+
+@pytest.mark.parametrize("change", [np.float64, as_bytes, lambda image: np.pad(image, 3)])
+def test_a_copy_of_a_labelled_scan_is_found_however_it_was_saved(here, change):
+    image, label = (change(array) for array in scan(1))
+    write_nifti(here / "scans/images/new.nii.gz", image)
+    write_nifti(here / "scans/labels/new.nii.gz", (label > 0).astype(np.uint8))
+    split(here, 'test = ["new"]')
+    text = refused(here / "run")
+    assert "the test case is a copy of a labelled training case" in text
+    assert "the scan of case01" in text
+
+
+@pytest.mark.parametrize("change", [np.float64, as_bytes, lambda image: np.pad(image, 3)])
+def test_a_copy_of_an_unlabelled_scan_is_noted_in_summary_and_report(here, change):
+    """As `check` does, which names the pair."""
+    image, label = (change(array) for array in scan(5))
+    write_nifti(here / "scans/images/new.nii.gz", image)
+    write_nifti(here / "scans/labels/new.nii.gz", (label > 0).astype(np.uint8))
+    for folder, array in zip(("images", "labels"), scan(9), strict=True):
+        write_nifti(here / "scans" / folder / "other.nii.gz", array)
+    split(here, 'test = ["new", "other"]')
+    (leak,) = (
+        finding.problem
+        for finding in crossview.check(here / "scans").errors
+        if "across training, validation and test" in finding.problem.what
+    )
+    assert leak.found == "case05 = new"
+    (note,) = crossview.evaluate(here / "run")["notes"]
+    assert note.startswith("Copies of scans that were trained on without labels: 1 of 2 test cases")
+    assert "new (the scan of case05)" in note
+    assert note in (here / "run/report.html").read_text()
+
+
+def test_runs_of_earlier_versions_know_the_very_same_image_only(here):
+    file = here / "run" / TRAINING_CASES
+    cases = {
+        name: {key: value for key, value in case.items() if key != "likeness"}
+        for name, case in json.loads(file.read_text()).items()
+    }
+    file.write_text(json.dumps(cases))
+    for name, change in (("same", np.float64), ("again", as_bytes)):
+        image, label = scan(5)
+        write_nifti(here / f"scans/images/{name}.nii.gz", change(image))
+        write_nifti(here / f"scans/labels/{name}.nii.gz", label)
+    split(here, 'test = ["same", "again"]')
+    (note,) = crossview.evaluate(here / "run")["notes"]
+    assert "1 of 2 test cases, same (the scan of case05)" in note
+
+
 def test_scans_seen_without_labels_are_noted_in_summary_and_report(here):
     write_nifti(here / "scans/labels/case05.nii.gz", scan(5)[1])
     split(here, 'test = ["case05"]')

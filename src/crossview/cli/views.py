@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -248,7 +249,8 @@ def _finding(alike: Sequence[Finding], root: str) -> RenderableType:
 
 def _lines(alike: Sequence[Finding], root: str) -> Iterator[tuple[str, str]]:
     for finding in alike[:MOST_SHOWN]:
-        where = finding.problem.where.replace(f"{root}/", "").replace(root, "")
+        # Only where a path begins: a folder named "." or "p" is in every file's name.
+        where = re.sub(rf"(?<!\S){re.escape(root)}(/|$)", "", finding.problem.where)
         found = ": ".join(filter(None, (where, finding.problem.found)))
         yield "where" if where else "found", found
     if len(alike) > MOST_SHOWN:

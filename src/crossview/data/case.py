@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crossview.core.partial import PartialLabels
 from crossview.core.regions import Region
-from crossview.data.io import is_numbered
+from crossview.data.io.channels import is_numbered
 from crossview.data.io.storage import Storage
 
 

@@ -78,8 +78,8 @@ class Round:
 
     Attributes:
         suggested: The time.
-        run: The folder of the run that drew them.
-        drafts: Their folder: relative to the data folder if it is inside.
+        run: Name of the folder of the run that drew them; its path in files of earlier versions.
+        drafts: Their folder, relative to the data folder.
         labelled: Scans that had labels before.
         cases: The suggested scans, by name.
     """

@@ -57,6 +57,7 @@ def evaluate(
     out: Path | None,
     header: Header,
     preprocessing: Preprocessing = AS_STORED,
+    notes: Callable[[], Sequence[str]] = tuple,
     on_case: OnCase | None = None,
     progress: Progress | None = None,
 ) -> Summary:
@@ -73,6 +74,7 @@ def evaluate(
             spacing, "voxel" to score without).
         out: The folder to write, or None.
         header: What the summary says of the run. Notes on failed predictions are added.
+        notes: Called once all cases have been read; gives more notes, which come first.
         preprocessing: Applied to the predictor's images. Scores are on the cases' own grids.
         on_case: Called after each prediction with (case, image, label, prediction, folder).
         progress: Called with (done, all).
@@ -86,7 +88,7 @@ def evaluate(
     started = time.perf_counter()
     if splits.unit == "mm":
         raise_all([_no_spacing(case) for case in cases if case.spacing is None])
-    notes, dimensions, partly = list(header.get("notes", ())), 3, 0
+    told, dimensions, partly = list(header.get("notes", ())), 3, 0
     scores: list[Future[list[Score]]] = []
     expected: dict[str, float] = {}
     workers = max(1, min(8, (os.cpu_count() or 1) - 1))
@@ -103,7 +105,7 @@ def evaluate(
                 scores[-2 * workers - 1].result()  # few cases wait in memory at a time
             partly += item.case.partial is not None and item.case.partial.are_in(label)
             if not prediction.finite:
-                notes.append(
+                told.append(
                     f"{item.case.id}: the network returned NaN or infinity, so its prediction is "
                     "meaningless"
                 )
@@ -112,13 +114,13 @@ def evaluate(
             if progress is not None:
                 progress(len(scores), len(cases))
         if partly:
-            notes.append(partly_labelled(partly, len(cases)))
+            told.append(partly_labelled(partly, len(cases)))
         found = [score for of_case in scores for score in of_case.result()]
         summary = summarise(
             found,
             class_names=splits.scored_names,
             unit=splits.unit,
-            header={**header, "notes": notes, "dimensions": dimensions},
+            header={**header, "notes": [*notes(), *told], "dimensions": dimensions},
             seconds=time.perf_counter() - started,
         )
         if folder is not None:

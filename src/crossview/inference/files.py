@@ -75,7 +75,8 @@ def predict_files(
             with every scan that could not be read, predicted or written.
     """
     out.check_origin()
-    scans, problems = find_scans(inputs, channels, numbered, remark)
+    grey = getattr(data, "colour", "stored") == "grey"
+    scans, problems = find_scans(inputs, channels, numbered, remark, grey)
     raise_all(out.problems(scans))
     scans = [scan for scan in scans if not out.skips(scan)]
     raise_all(memory_problems(scans, data, channels))

@@ -16,11 +16,11 @@ from crossview.data.io import (
     LABELS_ONLY,
     ScanFiles,
     absent_libraries,
-    group_scans,
     is_foreign,
     listed_suffixes,
     split_name,
 )
+from crossview.data.io.channels import group_scans
 from crossview.data.io.dicom_files import FOLDER, file_name, holds_dicom
 from crossview.data.io.geometry import Header, Orientation
 from crossview.data.io.segments import Segments
@@ -140,6 +140,7 @@ def find_scans(
     channels: int,
     numbered: bool = False,
     remark: Callable[[str], None] = lambda _: None,
+    grey: bool = False,
 ) -> tuple[list[ScanFiles], list[Problem]]:
     """Return the scans in files and folders, each file once, and the problems of the paths.
 
@@ -152,6 +153,7 @@ def find_scans(
         channels: Channels of the model.
         numbered: True if the model was trained on files <case>_0000; see :func:`group_scans`.
         remark: Called with a line per folder that holds images of other formats.
+        grey: True if the model reads images stored in colour as grey ones (data.colour).
     """
     files: dict[Path, Path] = {}
     problems: list[Problem] = []
@@ -161,7 +163,7 @@ def find_scans(
         problems += wrong
     if absent := absent_libraries(files.values()):
         raise UserError([*problems, *absent])
-    scans, incomplete = group_scans(files.values(), channels, numbered)
+    scans, incomplete = group_scans(files.values(), channels, numbered, grey)
     return [_named(scan) for scan in scans], problems + incomplete
 
 

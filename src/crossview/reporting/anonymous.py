@@ -11,8 +11,11 @@ from crossview.core import text
 from crossview.core.run_folder import History
 from crossview.reporting.content import RunContent
 
-HIDDEN = ("data", "command")
-"""Entries of environment.json that contain paths."""
+HIDDEN = ("data", "command", "precision_of")
+"""Entries of environment.json that contain paths or names of folders."""
+
+OF_START = "run"
+"""Such an entry of the table ``from``."""
 
 
 def without_names(run: RunContent) -> RunContent:
@@ -28,7 +31,7 @@ def without_names(run: RunContent) -> RunContent:
         shown_as="RUN",
         plan=hide(dict(run.plan)),
         training_by=run.training_by and "another process",
-        environment={k: hide(value) for k, value in run.environment.items() if k not in HIDDEN},
+        environment=hide(_without_places(run.environment)),
         journal=History(tuple(hide(row) for row in run.journal.rows)),
         evaluations=tuple(
             replace(
@@ -45,6 +48,14 @@ def without_names(run: RunContent) -> RunContent:
             for evaluation in run.evaluations
         ),
     )
+
+
+def _without_places(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return environment.json without the entries that say where something is."""
+    shown = {key: value for key, value in environment.items() if key not in HIDDEN}
+    if start := text.table(shown.get("from")):
+        shown["from"] = {key: value for key, value in start.items() if key != OF_START}
+    return shown
 
 
 def _names(run: RunContent) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from crossview.core.progress import Progress
 from crossview.core.run_folder import RunFolder
 from crossview.core.text import first_few
 from crossview.data.case import Case, Splits
-from crossview.data.io import ScanFiles, by_channel
+from crossview.data.io import ScanFiles
+from crossview.data.io.channels import by_channel
 from crossview.data.io.extras import is_absent
 from crossview.data.io.segments import BY_NAME
 from crossview.data.rounds import KEPT, Drafted, Round, Rounds, now
@@ -124,11 +126,10 @@ def _record_round(
     Its drafts are gone, or a kill came before they were there: the folder was empty.
     """
     here, data = folder.resolve(), root.resolve()
-    place = (here.relative_to(data) if here.is_relative_to(data) else here).as_posix()
     record = Round(
         suggested=now(),
-        run=str(run.path.absolute()),
-        drafts=place,
+        run=run.path.absolute().name,
+        drafts=_seen_from(data, here),
         labelled=tuple(case.id for case in splits.labelled),
         cases={
             each.case: Drafted(f"{KEPT}/{draft.name}", each.score)
@@ -138,9 +139,18 @@ def _record_round(
     before = [
         each
         for each in up_to_date(root, splits).rounds
-        if each.drafts != place or any(case.labelled for case in each.cases.values())
+        if (data / each.drafts).resolve() != here
+        or any(case.labelled for case in each.cases.values())
     ]
     Rounds((*before, record)).write(root)
+
+
+def _seen_from(data: Path, folder: Path) -> str:
+    """Return the way to a folder from the data, which a copy of both keeps; else its path."""
+    try:
+        return Path(os.path.relpath(folder, data)).as_posix()
+    except ValueError:  # on another drive
+        return folder.as_posix()
 
 
 def files_of(case: Case) -> list[Path]:

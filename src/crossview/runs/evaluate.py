@@ -12,10 +12,11 @@ from crossview.data.case import Case
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.case import case_drawer
-from crossview.runs import trained
 from crossview.runs.minimum_volume import clean_up_of, with_minimum_volume
 from crossview.runs.prepare import find_splits, preprocessing_of
 from crossview.runs.run import Run, make_predictor, other_plugin, stored_precision
+from crossview.runs.trained import changed_data
+from crossview.runs.unseen import unseen
 from crossview.runs.weights import load_method
 from crossview.training.device import find_device, set_kernels
 
@@ -78,7 +79,7 @@ def evaluate(
             root or recipe.data.source,
             fix=fix if splits.raw else "",
         )
-    unseen, seen = trained.unseen(run, chosen, splits, split, root)
+    fresh, seen = unseen(run, chosen, splits, split, root)
     where = find_device(device, "--device")
     set_kernels(deterministic=False)
     path = run.checkpoint(checkpoint_name)
@@ -88,7 +89,7 @@ def evaluate(
     predictor = make_predictor(recipe, method, where, precision, progress, many=True)
     summary = evaluate_cases(
         predictor,
-        unseen,
+        fresh,
         splits,
         preprocessing=preprocessing_of(recipe, splits),
         out=folder,
@@ -105,13 +106,13 @@ def evaluate(
             "minimum_volume": list(recipe.inference.minimum_volume),
             "notes": [
                 *splits.notes,
-                *seen,
-                *trained.changed_data(run),
+                *changed_data(run),
                 *other_plugin(run),
                 *([WAITED_IN_VAIN] if run.waited_in_vain else []),
             ],
             "partial": len(chosen) < len(getattr(splits, split)),
         },
+        notes=seen,
         on_case=case_drawer(recipe, splits),
     )
     write_report(run.path)

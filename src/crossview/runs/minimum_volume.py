@@ -13,9 +13,9 @@ from crossview.evaluation.evaluate import predicted
 from crossview.evaluation.minimum_volume import Choice, chosen, found_in
 from crossview.evaluation.patients import caution
 from crossview.recipe.resolve import Recipe, resolve
-from crossview.runs import trained
 from crossview.runs.prepare import find_splits, preprocessing_of
 from crossview.runs.run import Run, make_predictor, stored_precision
+from crossview.runs.unseen import unseen
 from crossview.runs.weights import load_method
 from crossview.training.device import find_device, set_kernels
 
@@ -104,7 +104,7 @@ def choose_minimum_volume(
     if not splits.validation:
         fix = "list labelled cases under validation in split.toml, and train on the others"
         fail("the data set has no validation cases", root or recipe.data.source, fix=fix)
-    cases, seen = trained.unseen(run, splits.validation, splits, "validation", root)
+    cases, seen = unseen(run, splits.validation, splits, "validation", root)
     where = find_device(device, "--device")
     set_kernels(deterministic=False)
     method, _ = load_method(run.recipe, run.checkpoint(checkpoint_name), splits.channels, where)
@@ -123,5 +123,5 @@ def choose_minimum_volume(
         unit_of(recipe),
         len(cases),
         patients,
-        tuple(filter(None, [*seen, caution(patients)])),
+        tuple(filter(None, [*seen(), caution(patients)])),
     )

@@ -69,7 +69,8 @@ def predict(
         overwrite: Replace predictions that exist.
         form: Format of the labels of volumes, "seg.nrrd", "nrrd", "mha", "nifti" or "dicom-seg"
             (DICOM scans); by default NIfTI.
-        estimate: Also write ``estimated-dice.json``, if the run can estimate the Dice of scans.
+        estimate: Also write ``estimated-dice.json``, if the run can estimate the Dice of scans and
+            neither ``flips`` nor ``minimum_volume`` is given.
         device: "auto", "cpu", "cuda", "cuda:1" ...
         progress: Called with (done, total).
         done: Called with each file once it is written.
@@ -109,7 +110,8 @@ def predict(
         regions=tuple(region.name for region in of_data(recipe.data)),
     )
     estimates, known = None, ""
-    if estimate and flips is None:
+    # An estimate holds for predictions made as those of the held-out scans were.
+    if estimate and flips is None and minimum_volume is None:
         weights = str(outputs.origin["weights"]) if len(every) == 1 and outputs.origin else ""
         estimates, known = estimates_of(
             [run] if isinstance(run, Run | Path | str) else run, found.step, weights

@@ -78,7 +78,7 @@ def prepare(
     problems = [problem for check in CHECKS for problem in check(recipe, splits)]
     raise_all([*problems, *partial_problems(recipe, splits, world)])
     unlabelled = splits.unlabelled if recipe.uses_unlabelled else ()
-    preprocessing, contents = preprocessing_of(recipe, splits), Contents()
+    preprocessing, contents = preprocessing_of(recipe, splits), Contents(splits.raw)
 
     def store(cases: Sequence[Case], before: int, only: Mapping[str, Mask] | None = None) -> Store:
         total = len(splits.labelled) + len(unlabelled)

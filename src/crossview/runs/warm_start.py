@@ -195,10 +195,10 @@ class Taken:
             "new": [*self.new, *(["heads"] if self.classes else [])],
         }
 
-    def text(self) -> str:
-        """Return what was taken, in words."""
-        found, run = self.start.found, self.start.run
-        begin = f"Training starts from the weights of {run.name} ({found.recipe.method.name}, "
+    def text(self, run: str = "") -> str:
+        """Return what was taken, in words. run: a name for the run instead of its folder's."""
+        found, run = self.start.found, run or self.start.run.name
+        begin = f"Training starts from the weights of {run} ({found.recipe.method.name}, "
         text = f"{begin}step {found.step:,}): taken {listed(self.parts)}"
         if self.new:
             text += f"; new {listed(self.new)}"
@@ -209,13 +209,14 @@ class Taken:
 
     def notes(self) -> list[str]:
         """Return the notes of the run for its report."""
+        text = self.text("another run")  # environment.json has its folder
         if self.start.trained is not None:
-            return [self.text()]
+            return [text]
         unknown = (
             "The cases that these weights were trained on are not known: a model file does not "
             "list them. Test cases may be among them."
         )
-        return [self.text(), unknown]
+        return [text, unknown]
 
     def trained(self, now: Trained) -> Trained:
         """Return the cases that the weights will have seen: ``now`` and those of the run."""

@@ -31,7 +31,6 @@ def write_model(run: Run, splits: Splits) -> Path:
         "class_names": list(splits.class_names),
         "channels": splits.channels,
         "numbered": splits.numbered,
-        "notes": list(splits.notes),
         "step": state["position"]["total_step"],
         "crossview": VERSION,
     }

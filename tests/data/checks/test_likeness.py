@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 
 from crossview.data.checks.likeness import (
+    NONE,
+    SCREENED,
+    Known,
+    Likeness,
     alike,
     in_one_order,
     likeness,
@@ -108,3 +112,36 @@ def test_every_channel_counts():
     one, two = np.concatenate([SCAN, scan(1)]), np.concatenate([SCAN, scan(2)])
     assert alike([likeness(one), likeness(two)]) == []
     assert alike([likeness(one), likeness(to_bytes(one))]) == [(0, 1)]
+
+
+def test_stored_signatures_know_a_scan_again():
+    padded = np.pad(SCAN, ((0, 0), (3, 4), (0, 9), (2, 2)))
+    images = {"padded": padded, "other": scan(1), "flat": np.zeros((1, 9, 9, 9), np.float32)}
+    texts = {name: likeness(image).as_text() for name, image in images.items()}
+    assert len(texts["padded"]) < 12 * SCREENED
+    known = Known({name: Likeness.from_text(text) for name, text in texts.items()})
+    assert known.showing(likeness(to_bytes(SCAN).astype(np.float32))) == ["padded"]
+    assert known.showing(likeness(SCAN[..., 2:-2])) == ["padded"]  # by its slices
+    assert known.showing(likeness(scan(2))) == []
+    assert known.showing(NONE) == Known({}).showing(likeness(SCAN)) == []
+
+
+@pytest.mark.parametrize("text", ["", "no base64", "AAAA", "/w==", "AQ=="])
+def test_damaged_signatures_are_none(text):
+    found = Likeness.from_text(text)
+    assert (len(found.ranks), Known({"a": found}).showing(likeness(SCAN))) == (0, [])
+
+
+def test_known_images_follow_the_rule_of_the_check():
+    images = [scan(seed % 4)[:, :, :, : 12 - seed // 4] for seed in range(8)]
+    images += [to_bytes(images[3]).astype(np.float32), scan(9, (64, 48))]
+    signatures = [likeness(image) for image in images]
+    known = Known({str(place): each for place, each in enumerate(signatures)})
+    found = {
+        (min(place, int(name)), max(place, int(name)))
+        for place, each in enumerate(signatures)
+        for name in known.showing(each)
+        if int(name) != place
+    }
+    assert found == set(alike(signatures))
+    assert (3, 8) in found

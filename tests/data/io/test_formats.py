@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from crossview.core.errors import UserError
-from crossview.data.io import FORMATS, ScanFiles, by_channel, missing_channels, split_name
+from crossview.data.io import FORMATS, ScanFiles, split_name
+from crossview.data.io.channels import by_channel, missing_channels
 
 
 @pytest.mark.parametrize(

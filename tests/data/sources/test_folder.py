@@ -274,7 +274,7 @@ def test_validation_by_number_counts_patients(plain):
     assert ids(found.validation) == ["case02", "case03"]
     assert ids(found.labelled) == ["case00", "case01"]
     assert ids(found.unlabelled) == ["case04", "case06"]  # case05 is of the validation patient
-    assert found.notes == ("1 scan of the validation patients is not used for training: case05.",)
+    assert found.notes == ("1 scan of the validation patients is not used for training.",)
     with pytest.raises(UserError) as error:
         folder.splits(plain, options(validation=2))
     assert "data.validation = 2 keeps case01, case02, case03" in problems_of(error)

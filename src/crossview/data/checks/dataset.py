@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,10 @@ def check(
     read = iter(inspect(cases, found.classes, workers, progress))
     facts = {role: [next(read) for _ in of_role] for role, of_role in found.cases.items()}
     findings = [Finding("error", problem) for problem in found.problems]
-    findings += check_set(facts, found.classes, str(root))
+    # A library that is missing is told once, with all its files, and not again by each of them.
+    told = {replace(problem, where="") for problem in found.problems}
+    of_set = check_set(facts, found.classes, str(root))
+    findings += [finding for finding in of_set if finding.problem not in told]
     findings += empty_regions(facts, found.regions, str(root))
     if not found.classes:  # else the source knows
         shown = max(

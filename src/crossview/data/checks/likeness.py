@@ -13,9 +13,10 @@ LA's, 39 % among the hippocampus scans.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -48,6 +49,9 @@ FEWEST_SHARED = 3
 SHARED = 0.95
 """Minimum share of the smaller volume's slices that the larger one holds too."""
 
+DIGEST = 16
+"""Bytes of a slice's digest."""
+
 BLOCK = 1024
 """Images that are compared with all others at once."""
 
@@ -65,6 +69,29 @@ class Likeness:
 
     ranks: NDArray[np.uint16]
     slices: frozenset[bytes]
+
+    @property
+    def short(self) -> Likeness:
+        """The signatures with ``SCREENED`` pairs, which tell scans apart nearly as well."""
+        return Likeness(self.ranks[:, :, :SCREENED], self.slices)
+
+    def as_text(self) -> str:
+        """Return the short signatures as text to store."""
+        ranks = self.short.ranks.astype("<u2")
+        content = bytes([len(ranks)]) + ranks.tobytes() + b"".join(sorted(self.slices))
+        return base64.b64encode(content).decode()
+
+    @classmethod
+    def from_text(cls, text: str) -> Likeness:
+        """Return stored signatures, ``NONE`` if the text is damaged."""
+        try:
+            content = base64.b64decode(text, validate=True)
+            end = 1 + content[0] * 4 * SCREENED
+            ranks = np.frombuffer(content[1:end], "<u2").reshape(content[0], 2, SCREENED)
+        except (ValueError, IndexError):
+            return NONE
+        slices = (content[at : at + DIGEST] for at in range(end, len(content), DIGEST))
+        return cls(ranks, frozenset(slices))
 
 
 NONE = Likeness(np.zeros((0, 2, PAIRS), np.uint16), frozenset())
@@ -119,7 +146,7 @@ def _slices(image: NDArray[np.float32]) -> frozenset[bytes]:
     ]
     thinned = np.moveaxis(image[tuple(steps)], shortest, 0)
     return frozenset(
-        hashlib.blake2b(np.ascontiguousarray(plane).data, digest_size=16).digest()
+        hashlib.blake2b(np.ascontiguousarray(plane).data, digest_size=DIGEST).digest()
         for plane in thinned
         if len(np.unique(plane)) >= FEWEST_VALUES
     )
@@ -128,6 +155,39 @@ def _slices(image: NDArray[np.float32]) -> frozenset[bytes]:
 def alike(images: Sequence[Likeness]) -> list[tuple[int, int]]:
     """Return the pairs of images, by their places, that show the same scan."""
     return sorted(set(_by_ranks(images)) | set(_by_slices(images)))
+
+
+class Known:
+    """Images seen before, by name, to know their scans again."""
+
+    def __init__(self, images: Mapping[str, Likeness]) -> None:
+        self.slices = {name: each.slices for name, each in images.items() if each.slices}
+        views = [(name, view) for name, each in images.items() for view in each.short.ranks]
+        self.names = [name for name, _ in views]
+        self.ranks = [view for _, view in views]
+        self.signs = np.array([_signs(view) for view in self.ranks], np.float32)
+
+    def showing(self, image: Likeness) -> list[str]:
+        """Return the names of the images that show the same scan, by the rule of ``alike``."""
+        found = {
+            name for name, slices in self.slices.items() if _share_slices(slices, image.slices)
+        }
+        for view in image.short.ranks if self.names else ():
+            signs = _signs(view).astype(np.float32)
+            both = np.abs(self.signs) @ np.abs(signs)
+            same = (self.signs @ signs == both) & (both >= TELLING * SCREENED)
+            close = np.flatnonzero(same)
+            found |= {self.names[at] for at in close if in_one_order(self.ranks[at], view)}
+        return sorted(found)
+
+
+def _share_slices(one: Set[bytes], other: Set[bytes]) -> bool:
+    return _enough(len(one & other), min(len(one), len(other)))
+
+
+def _enough(shared: int, smaller: int) -> bool:
+    """Return True if so many slices shared with a volume of ``smaller`` slices make them one."""
+    return shared >= max(FEWEST_SHARED, SHARED * smaller)
 
 
 def _by_ranks(images: Sequence[Likeness]) -> list[tuple[int, int]]:
@@ -177,6 +237,5 @@ def _by_slices(images: Sequence[Likeness]) -> list[tuple[int, int]]:
     return [
         (one, other)
         for (one, other), count in shared.items()
-        if count >= FEWEST_SHARED
-        and count >= SHARED * min(len(images[one].slices), len(images[other].slices))
+        if _enough(count, min(len(images[one].slices), len(images[other].slices)))
     ]

@@ -6,7 +6,6 @@ A new format is a file of this folder with the functions of :class:`Format`, and
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.core.errors import Problem, UserError, fail
+from crossview.core.errors import Problem, fail
 from crossview.core.text import first_few
 from crossview.data.io import (
+    codecs,
     dicom,
     dicom_seg,
     extras,
@@ -60,8 +60,10 @@ class Format:
         map_suffix: Suffix of the maps of a prediction, "" for that of the scan.
         published: True for the published layouts: scans are normalised and ordered already, and
             all arrays of a prediction are in one file.
-        module: The library that reads the format, if it belongs to an extra.
-        extra: The extra with that library.
+        module: The library that some systems lack and that reads the format.
+        extra: The extra with that library, "" if it belongs to none.
+        instead: What a user can do without that library.
+        needs: True if a file takes that library.
     """
 
     name: str
@@ -81,6 +83,8 @@ class Format:
     published: bool = False
     module: str = ""
     extra: str = ""
+    instead: str = ""
+    needs: Callable[[Path], bool] = lambda path: True
 
     @property
     def kind(self) -> str:
@@ -144,6 +148,9 @@ FORMATS = (
         equal_channels=image.equal_channels,
         flat=True,
         map_suffix=".tif",
+        module=codecs.MODULE,
+        instead=codecs.INSTEAD,
+        needs=image.needs_codecs,
     ),
 )
 
@@ -164,9 +171,6 @@ FOREIGN = (
 
 CLASS_NUMBERS = LabelMap()
 """The meaning of labels whose values are class numbers."""
-
-CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})")
-"""The name of a channel's file, without suffix."""
 
 
 @dataclass(frozen=True)
@@ -275,95 +279,19 @@ def listed_suffixes(suffixes: Iterable[str]) -> str:
 
 def absent_libraries(files: Iterable[Path]) -> list[Problem]:
     """Return a problem per library that some of these files need and that is not installed."""
-    by_module: dict[tuple[str, str], list[Path]] = defaultdict(list)
-    for file in files:
+    lacking = [each for each in FORMATS if each.module and extras.is_absent(each.module)]
+    by_format: dict[str, list[str]] = defaultdict(list)
+    for file in files if lacking else ():
         found = BY_SUFFIX.get(split_name(file_name(file))[1])
-        if found is not None and found.module:
-            by_module[found.module, found.extra].append(file)
+        if found in lacking and found.needs(file):
+            by_format[found.name].append("/".join(file.parts[-2:]))
     return [
-        extras.absent(module, extra, first_few([file.name for file in of_module]))
-        for (module, extra), of_module in by_module.items()
-        if extras.is_absent(module)
+        extras.absent(each.module, each.extra, first_few(names), each.instead)
+        for each in lacking
+        if (names := by_format[each.name])
     ]
 
 
 def is_foreign(file: str) -> bool:
     """True if a file's name is that of an image in a format that is not read."""
     return file.lower().removesuffix(".gz").endswith(FOREIGN)
-
-
-def is_numbered(file: Path, name: str) -> bool:
-    """True if a file's name is that of its scan with a channel number, <name>_0000."""
-    match = CHANNEL.fullmatch(split_name(file_name(file))[0])
-    return match is not None and match["name"] == name
-
-
-def group_scans(
-    files: Iterable[Path], channels: int, numbered: bool
-) -> tuple[list[ScanFiles], list[Problem]]:
-    """Return the scans in files, in their order, and the problems of incomplete ones.
-
-    The headers decide what a number at the end of a name is. Files <case>_0000, <case>_0001, ...
-    that have ``channels`` channels together are one scan, named <case>. A file that has them alone
-    is a scan named in full, number included; without it if the scans that a model was trained on
-    are ``numbered`` and no file of another number belongs to the case.
-    """
-    place = {file: number for number, file in enumerate(files)}
-    groups, others = by_channel(place)
-    scans, problems = [_scan(file) for file in others], list[Problem]()
-    for (folder, name, suffix), of_case in groups.items():
-        # Reading one channel per file needs no header.
-        counts = {number: _channels(of_case[number], channels) for number in sorted(of_case)}
-        whole = list(counts) == list(range(len(counts))) and sum(counts.values()) == channels
-        if whole and (numbered or len(counts) > 1):
-            scans.append(ScanFiles(name, tuple(of_case[number] for number in counts)))
-            continue
-        scans += [_scan(of_case[number]) for number in counts if counts[number] == channels]
-        parts = [number for number in counts if counts[number] != channels]
-        if parts:
-            problems += missing_channels(parts, channels, str(folder / f"{name}{suffix}"))
-    return sorted(scans, key=lambda scan: place[scan.files[0]]), problems
-
-
-def _scan(file: Path) -> ScanFiles:
-    return ScanFiles(split_name(file_name(file))[0], (file,))
-
-
-def _channels(file: Path, channels: int) -> int:
-    """Return the number of channels in a file; 1 if it can't be read, or a model has one."""
-    try:
-        return _scan(file).format.read_header(file).channels if channels > 1 else 1
-    except UserError:
-        return 1
-
-
-def by_channel(
-    files: Iterable[Path],
-) -> tuple[dict[tuple[Path, str, str], dict[int, Path]], list[Path]]:
-    """Group files <case>_0000, <case>_0001, ... of one folder and suffix.
-
-    Returns:
-        Files by channel, by (folder, case, suffix); and the files without a channel number.
-    """
-    groups: dict[tuple[Path, str, str], dict[int, Path]] = defaultdict(dict)
-    others = []
-    for file in files:
-        name, suffix = split_name(file_name(file))
-        match = CHANNEL.fullmatch(name)
-        if match is None:
-            others.append(file)
-        else:
-            groups[file.parent, match["name"], suffix][int(match["channel"])] = file
-    return groups, others
-
-
-def missing_channels(of_scan: Iterable[int], expected: int, where: str) -> list[Problem]:
-    """Return a problem unless the channels of a scan are 0 to ``expected`` - 1."""
-    wanted = list(range(expected))
-    if sorted(of_scan) == wanted:
-        return []
-    found, needed = (
-        ", ".join(f"_{channel:04d}" for channel in numbers) for numbers in (sorted(of_scan), wanted)
-    )
-    fix = "add the missing files (one per channel), or remove the scan"
-    return [Problem("a scan has missing channels", where, found, needed, fix)]

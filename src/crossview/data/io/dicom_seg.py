@@ -83,6 +83,8 @@ def write(
             content_label="SEGMENTATION",
             series_description=f"Segmentation by {method}"[:LONGEST_LABEL],
         )
+        # highdicom copies the scanner's station and hospital there.
+        segmentation.pop("ContributingEquipmentSequence", None)
         segmentation.save_as(part)
 
 

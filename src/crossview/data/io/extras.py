@@ -1,4 +1,4 @@
-"""Libraries of the extras, imported when a file needs them."""
+"""Libraries that only some files need, imported when one does."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from crossview.core.errors import Problem, UserError
 
 
-def need(module: str, extra: str) -> Any:
-    """Return a module of an extra. UserError that names the extra if it is not installed."""
+def need(module: str, extra: str, instead: str = "") -> Any:
+    """Return a module. UserError, see :func:`absent`, if it is not installed."""
     try:
         return import_module(module)
     except ImportError:
-        raise UserError([absent(module, extra)]) from None
+        raise UserError([absent(module, extra, instead=instead)]) from None
 
 
 def is_absent(module: str) -> bool:
@@ -22,12 +22,20 @@ def is_absent(module: str) -> bool:
     return find_spec(module) is None
 
 
-def absent(module: str, extra: str, where: str = "") -> Problem:
-    """Return the problem of a format whose library is not installed."""
+def absent(module: str, extra: str, where: str = "", instead: str = "") -> Problem:
+    """Return the problem of files whose library is not installed.
+
+    Args:
+        module: The library.
+        extra: The extra that it belongs to, "" for none.
+        where: The files.
+        instead: What a user can do without the library.
+    """
     return Problem(
         "a library that this format needs is not installed",
         where,
         f"no module {module}",
-        f"the extra crossview[{extra}]",
-        f'pip install "crossview[{extra}]"',
+        f"the extra crossview[{extra}]" if extra else f"the library {module}",
+        (f'pip install "crossview[{extra}]"' if extra else f"pip install {module}")
+        + (f"; or {instead}" if instead else ""),
     )

@@ -78,6 +78,14 @@ def read_image(path: Path, grey: bool = False) -> NDArray[np.float32]:
     return image
 
 
+def needs_codecs(path: Path) -> bool:
+    """Return True if imagecodecs decodes the file; False for a damaged one, which has its error."""
+    try:
+        return _read(path, load=False).codecs
+    except UserError:
+        return False
+
+
 def equal_channels(path: Path) -> bool:
     """Return True if an image has one channel or three equal ones. UserError as `read_image`."""
     return _read(path).as_grey() is not None

@@ -25,6 +25,7 @@ class Pixels:
         values: (H, W), entry numbers if there is a palette; (H, W, 3) for samples in colour. None
             if only the header was asked for.
         alpha: Opacity (H, W), None without.
+        codecs: True if imagecodecs decodes the values.
     """
 
     shape: tuple[int, int]
@@ -32,6 +33,7 @@ class Pixels:
     storage: Storage
     values: NDArray[Any] | None = None
     alpha: NDArray[Any] | None = None
+    codecs: bool = False
 
     def stored(self) -> NDArray[Any]:
         """Return the values as the file holds them, entry numbers for a palette."""

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossview.data.io.codecs import codecs
 from crossview.data.io.pixels import Pixels, check_size, refuse_colours, refuse_several
 from crossview.data.io.storage import Colours, Storage
 
@@ -69,7 +70,8 @@ def read(file: IO[bytes], head: bytes, path: Path, load: bool) -> Pixels:
         _check_length(file, image.width * image.height * bits * len(channels) // 8)
     palette = _palette(image) if channels == "P" else ()
     storage = Storage("8-bit" if palette else f"{bits}-bit", palette=palette)
-    pixels = Pixels(shape, channels[:3] in ("P", "RGB"), storage)
+    wide = bits == 16 and channels != "L"  # Pillow drops the low byte
+    pixels = Pixels(shape, channels[:3] in ("P", "RGB"), storage, codecs=wide)
     return _loaded(pixels, image, file, bits, channels) if load else pixels
 
 
@@ -100,12 +102,11 @@ def _palette(image: Image) -> Colours:
 
 def _loaded(pixels: Pixels, image: Image, file: IO[bytes], bits: int, channels: str) -> Pixels:
     values: NDArray[Any]
-    if bits == 16 and channels != "L":  # Pillow drops the low byte
-        from imagecodecs import png_decode
-
+    if pixels.codecs:
+        decode = codecs().png_decode
         image.verify()  # checksums: libpng prints about a damaged end
         file.seek(0)
-        values = png_decode(file.read())
+        values = decode(file.read())
     else:
         values = np.asarray(image)
     if channels == "L" and bits in SCALED:

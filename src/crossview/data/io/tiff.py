@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from crossview.core.errors import fail
+from crossview.data.io.codecs import codecs
 from crossview.data.io.pixels import Pixels, check_size, refuse_colours, refuse_several
 from crossview.data.io.storage import Colours, Storage
 
@@ -26,6 +27,12 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 
 PNG = 34933
 """A compression that no other reader knows, and whose decoder prints about damaged data."""
+
+ALONE, PREDICTED, BITS = (1, 8, 32773, 32946, 34925, 50013), (1, 2), (1, 8, 16, 32, 64)
+"""Compressions, predictors and numbers of bits that tifffile decodes without imagecodecs.
+
+None, deflate, PackBits and LZMA; differences of whole numbers.
+"""
 
 JPEG = (6, 7)
 """Compressions whose decoder turns YCbCr into RGB."""
@@ -60,9 +67,11 @@ def read(file: IO[bytes], path: Path, load: bool) -> Pixels:
         shape = check_size(path, page.imagelength, page.imagewidth)
         colour, extra = _channels(page, path)
         palette = _palette(page) if page.photometric == PALETTE else ()
-        pixels = Pixels(shape, colour, Storage(_numbers(page, path), _inverted(page), palette))
+        storage = Storage(_numbers(page, path), _inverted(page), palette)
+        pixels = Pixels(shape, colour, storage, codecs=_needs_codecs(page))
         if not load:
             return pixels
+        _check_supported(page, path)
         _check_whole(page, tiff.filehandle.size)
         values = page.asarray(maxworkers=1)
     if page.axes == "SYX":
@@ -143,14 +152,33 @@ def _palette(page: TiffPage) -> Colours:
     return tuple(map(tuple, table.T.tolist()))
 
 
+def _needs_codecs(page: TiffPage) -> bool:
+    alone = page.compression in ALONE and page.predictor in PREDICTED and page.bitspersample in BITS
+    return not alone and page.compression != PNG
+
+
+def _check_supported(page: TiffPage, path: Path) -> None:
+    """Raise UserError for a compression that can't be decoded here."""
+    from tifffile import TIFF
+
+    if _needs_codecs(page):
+        codecs()
+    if page.compression == PNG or page.compression not in TIFF.DECOMPRESSORS:
+        fail(
+            "the compression of the TIFF file is not supported",
+            path,
+            found=getattr(page.compression, "name", page.compression),
+            expected="a compression such as deflate or LZW, or none",
+            fix="save the file without compression or with deflate",
+        )
+
+
 def _check_whole(page: TiffPage, size: int) -> None:
     """Raise ValueError unless the file of ``size`` bytes holds every strip or tile."""
     needed = prod(page.chunked)
     starts, lengths = (
         np.array(numbers[:needed], np.int64) for numbers in (page.dataoffsets, page.databytecounts)
     )
-    if page.compression == PNG:
-        raise ValueError("the compression PNG is not supported")
     plain = page.compression == 1
     whole = page.nbytes if page.bitspersample % 8 == 0 else 0
     if plain and page.is_contiguous:

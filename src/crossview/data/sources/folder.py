@@ -219,13 +219,11 @@ def _last_patients(cases: Sequence[Case], number: int) -> tuple[Case, ...]:
 
 def _left_out(others: Sequence[Case], patients: Collection[str]) -> tuple[str, ...]:
     """Return a note if scans without a label are of patients held out by ``data.validation``."""
-    left_out = [case.id for case in others if case.patient in patients]
-    if not left_out:
+    number = sum(case.patient in patients for case in others)
+    if not number:
         return ()
-    scans = count(len(left_out), "scan")
-    verb = "is" if len(left_out) == 1 else "are"
-    names = first_few(left_out)
-    return (f"{scans} of the validation patients {verb} not used for training: {names}.",)
+    verb = "is" if number == 1 else "are"
+    return (f"{count(number, 'scan')} of the validation patients {verb} not used for training.",)
 
 
 def _hidden_corrections(hidden: Sequence[Case], drafted: Collection[str]) -> tuple[str, ...]:

@@ -19,10 +19,9 @@ from crossview.data.io import (
     UNPUBLISHED,
     ScanFiles,
     absent_libraries,
-    by_channel,
-    missing_channels,
     split_name,
 )
+from crossview.data.io.channels import by_channel, missing_channels
 from crossview.data.io.dicom_files import FOLDER, file_name
 from crossview.data.sources import numbering
 from crossview.data.sources.lists import no_file

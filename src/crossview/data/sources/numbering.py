@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crossview.core.errors import Problem
 from crossview.core.text import first_few, listed
-from crossview.data.io import CHANNEL
+from crossview.data.io.channels import CHANNEL
 
 
 def numbered(files: Collection[str], labels: Collection[str]) -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from crossview.core.errors import Problem
 from crossview.core.text import count, first_few
-from crossview.data.io import CHANNEL, UNPUBLISHED, is_foreign, listed_suffixes, split_name
+from crossview.data.io import UNPUBLISHED, is_foreign, listed_suffixes, split_name
+from crossview.data.io.channels import CHANNEL
 
 SCANS = listed_suffixes(UNPUBLISHED)
 

@@ -24,6 +24,9 @@ FILE = "mlflow.db"
 
 EXPERIMENT = "crossview"
 
+ARTIFACTS = "mlflow-artifacts:/"
+"""Place of files of runs, of which there are none: in the server's folder, so no path is stored."""
+
 SAME = "crossview.run"
 """Tag of the run's identity: when it began, and its command."""
 
@@ -48,17 +51,22 @@ def write(run: Run, found: Sequence[Point], out: Path) -> Path:
     path = out / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _add(mlflow.MlflowClient(f"sqlite:///{path.absolute()}"), run, found, path)
+        address = f"sqlite:///{path.absolute()}"
+        if not path.exists():
+            # The first store of a database keeps the current folder's path for artifacts.
+            stores = need("mlflow.store.tracking.sqlalchemy_store", EXTRA)
+            stores.SqlAlchemyStore(address, ARTIFACTS)
+        _add(mlflow.MlflowClient(address), run, found)
     except (errors.MlflowException, sql.SQLAlchemyError) as error:
         fix = "choose another --out, or move the file away"
         fail("MLflow can't use its database", path, found=first_line(error), fix=fix)
     return path
 
 
-def _add(client: Any, run: Run, found: Sequence[Point], path: Path) -> None:
+def _add(client: Any, run: Run, found: Sequence[Point]) -> None:
     """Add parameters and points to the run's row, and end it once the run is finished."""
     entities = need("mlflow.entities", EXTRA)
-    row = _row(client, run, path)
+    row = _row(client, run)
     run_id, known = row.info.run_id, row.data.params
     parameters = [
         entities.Param(name, value)
@@ -78,12 +86,11 @@ def _add(client: Any, run: Run, found: Sequence[Point], path: Path) -> None:
         client.set_terminated(run_id, end_time=int(1000 * end))
 
 
-def _row(client: Any, run: Run, path: Path) -> Any:
+def _row(client: Any, run: Run) -> Any:
     """Return the run's row of the database, made if there is none."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    place = (path.parent / "artifacts").absolute().as_uri()
     experiment_id = (
-        client.create_experiment(EXPERIMENT, artifact_location=place)
+        client.create_experiment(EXPERIMENT, artifact_location=ARTIFACTS + EXPERIMENT)
         if experiment is None
         else experiment.experiment_id
     )
