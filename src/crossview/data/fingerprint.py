@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.partial import IGNORED
-from crossview.core.regions import Region
+from crossview.core.regions import Region, voxels_of
 from crossview.data.case import Case
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.hounsfield import LOWEST_HU
@@ -170,6 +170,7 @@ def _labels(
     dict[int, float], tuple[dict[int, NDArray[np.float64]], ...], tuple[tuple[float, ...], ...]
 ]:
     """Return ``pieces``, ``places`` and ``searched`` of labelled cases, reading each label once."""
+    trained = [region.classes for region in regions] or [(value,) for value in range(1, classes)]
     smallest: dict[int, float] = {}
     places, searched = [], []
     for case in cases:
@@ -181,12 +182,10 @@ def _labels(
         places.append(relative(here, label.shape))
         if not whole:  # slices without their neighbours are pieces
             continue
-        masks = dict(enumerate((region.mask(label) for region in regions), 1)) or {
-            value: label == value for value in here if value < classes
-        }
-        for value, mask in masks.items():
+        for number, values in enumerate(trained, 1):
+            mask = voxels_of(label, values)
             if mask.any():
-                smallest[value] = min(smallest.get(value, 1.0), largest_share(mask))
+                smallest[number] = min(smallest.get(number, 1.0), largest_share(mask))
     return smallest, tuple(places), tuple(searched)
 
 

@@ -153,13 +153,12 @@ def quick_dice(
         {"classes": {"1": float}, "mean": float, "views": {name: {"1": float, "mean": float}}}.
     """
     found: dict[str, list[list[float]]] = {}
+    scored = [splits.members(number) for number in range(1, len(splits.scored_names))]
     for item, label, prediction in predicted(predictor, cases, splits, preprocessing):
         for view, predicted_label in {COMBINED: prediction.label, **prediction.views}.items():
             dice = [
-                overlap(*masks(item.case, label, predicted_label, splits.members(label_class))[:2])[
-                    0
-                ]
-                for label_class in range(1, len(splits.scored_names))
+                overlap(*masks(item.case, label, predicted_label, classes)[:2])[0]
+                for classes in scored
             ]
             found.setdefault(view, []).append(dice)
     means = {view: _dice_means(np.array(rows)) for view, rows in found.items()}

@@ -84,13 +84,14 @@ class Classes:
 
     def pairs(
         self, logits: Tensor, label: Tensor, partial: PartialLabels | None = None
-    ) -> list[Pair]:
-        """Return predicted and true voxels of each foreground class, where the class is known."""
+    ) -> Iterator[Pair]:
+        """Yield predicted and true voxels of each foreground class, where the class is known."""
         logits, label, weight = known(logits, label, partial)
         predicted = logits.detach().argmax(1)
         if weight is not None:
             predicted, label = predicted.where(weight > 0, 0), label.where(weight > 0, 0)
-        return [(predicted == index, label == index) for index in range(1, logits.shape[1])]
+        for index in range(1, logits.shape[1]):
+            yield predicted == index, label == index
 
     # Of maps (M, *S) of one image.
 
@@ -186,13 +187,10 @@ class Regions(Classes):
 
     def pairs(
         self, logits: Tensor, label: Tensor, partial: PartialLabels | None = None
-    ) -> list[Pair]:
-        predicted, true = self.decided(logits) > 0, self._truth(label)
+    ) -> Iterator[Pair]:
         searched = torch.ones_like(label, dtype=torch.bool) if partial is None else label != IGNORED
-        return [
-            (mine & searched, wanted)
-            for mine, wanted in zip(predicted.unbind(1), true.unbind(1), strict=True)
-        ]
+        for mine, region in zip(self.decided(logits).unbind(1), self.regions, strict=True):
+            yield (mine > 0) & searched, region.mask(label)
 
     def maps(self, probabilities: Tensor) -> Tensor:
         return probabilities

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -21,12 +21,10 @@ def mean_dice(logits: Tensor, label: Tensor, region: Tensor | None = None) -> Te
     predicted, true = logits.detach().argmax(1), label
     if region is not None:
         predicted, true = predicted.where(region > 0, 0), true.where(region > 0, 0)
-    return mean_dice_of(
-        [(predicted == index, true == index) for index in range(1, logits.shape[1])]
-    )
+    return mean_dice_of((predicted == index, true == index) for index in range(1, logits.shape[1]))
 
 
-def mean_dice_of(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+def mean_dice_of(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """Return :func:`mean_dice` of pairs of predicted and true voxels, one per class or region."""
     counts = [
         torch.stack([(mine & wanted).sum(), mine.sum() + wanted.sum()]) for mine, wanted in pairs
