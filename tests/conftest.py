@@ -43,6 +43,12 @@ SET_ONCE = {
 """Variables that a process gets once and keeps: pytest's own, and those of torch."""
 
 
+def _of_a_library(path: str) -> bool:
+    """True for a folder that a library adds when it is first imported: setuptools, torch 2.6."""
+    torch = sys.modules.get("torch.distributed.nn.jit.instantiator")
+    return path.endswith("_vendor") or path == getattr(torch, "INSTANTIATED_TEMPLATE_DIR_PATH", "")
+
+
 def shared_state() -> dict[str, Any]:
     """Return what all tests of a process share, and one could leave changed for the next."""
     plugins, torch = sys.modules.get("crossview.core.plugins"), sys.modules.get("torch")
@@ -51,8 +57,7 @@ def shared_state() -> dict[str, Any]:
     }
     state |= {
         "folder": Path.cwd(),
-        # Libraries add folders of their own when they are first imported.
-        "sys.path": [path for path in sys.path if not path.endswith("_vendor")],
+        "sys.path": [path for path in sys.path if not _of_a_library(path)],
         "sys.argv": list(sys.argv),
         "level of logging": logging.getLogger().level,
     }

@@ -18,6 +18,7 @@ def test_steps_shorten_the_whole_schedule(capsys, tmp_path):
     code, out, err = crossview(capsys, "train", "demo", "--out", run, "--steps", 9, *TINY)
     assert code == 0, err
     assert "finished after 9 steps" in out
+    assert "remark: 9 steps in all are few: this recipe has 720." in err
     assert stages(run) == (2, 7)  # of 160 and 560
     out = crossview(capsys, "recipe", "demo", "--steps", 9)[1]
     assert "pretrain_steps = 2\ntrain_steps = 7\n" in out

@@ -22,7 +22,7 @@ def run(program: str, *arguments: str) -> None:
 
 
 def mend() -> None:
-    """Make up for two faults of the interpreter, which a compiler does not have."""
+    """Make up for three faults of the interpreter, which a compiler does not have."""
     from triton.runtime import interpreter
 
     patch, builder = interpreter._patch_lang_tensor, interpreter.InterpreterBuilder
@@ -41,5 +41,11 @@ def mend() -> None:
             made.data = made.data.astype(bool)
         return made
 
+    def scanned(self, given):
+        """Return the one result of a scan alone, not in a tuple (Triton 3.2)."""
+        found = in_tuple(self, given)
+        return found[0] if isinstance(found, tuple) and len(found) == 1 else found
+
+    in_tuple, interpreter.ScanOps.apply_impl = interpreter.ScanOps.apply_impl, scanned
     plain = builder.create_splat
     interpreter._patch_lang_tensor, builder.create_splat = with_index, splat

@@ -83,7 +83,7 @@ def images(*shapes):
 
 
 @pytest.mark.parametrize(("settings", "axes"), [({}, 3), ({"patch": (8, 6), "stride": (5, 5)}, 2)])
-def test_the_batch_does_not_change_results(convolution, predictor, settings, axes):
+def test_the_batch_changes_results_by_rounding_alone(convolution, predictor, settings, axes):
     method = convolution(classes=3, axes=axes)
     scans = images(
         *[(1, *shape[:axes]) for shape in ((9, 9, 9), (4, 12, 6), (8, 8, 6), (17, 5, 11))]

@@ -4,7 +4,7 @@ import pytest
 
 from crossview.core.errors import UserError
 from crossview.recipe.layers import shipped_methods
-from crossview.recipe.length import over_steps
+from crossview.recipe.length import caution, over_steps
 from crossview.recipe.resolve import resolve
 from crossview.training.optimiser import learning_rate
 
@@ -52,3 +52,36 @@ def test_steps_given_twice_or_too_few():
         over_steps("demo", ["method.train_steps=3"], 100)
     with pytest.raises(UserError, match=r"--steps: cannot divide(?s:.*)1 step for 2 stages"):
         over_steps("demo", [], 1)
+
+
+def cautioned(setting, total, *overrides):
+    short = resolve(setting, [*overrides, *over_steps(setting, overrides, total)])
+    return caution(setting, overrides, short)
+
+
+@pytest.mark.parametrize(
+    ("setting", "own", "few", "first"),
+    [("demo", "720", 72, "16 steps"), ("la-8", "17,000", 1700, "200 steps")],
+)
+def test_few_steps_of_a_recipe_whose_labelled_stage_does_not_wait(setting, own, few, first):
+    text = cautioned(setting, few)
+    assert text.startswith(
+        f"{few:,} steps in all are few: this recipe has {own}. Its labelled stage ends"
+    )
+    assert f"ends after {first}, ready or not" in text
+    assert "--set method.ready_dice=0.5 lets that stage run on" in text
+    assert text.endswith("Compare with --set method.name=supervised: unlabelled scans may do harm.")
+
+
+@pytest.mark.parametrize(
+    ("few", "override"),
+    [(360, "method.name=cml"), (72, "method.ready_dice=0.5"), (72, "method.name=supervised")],
+)
+def test_no_caution_is_needed(few, override):
+    """For half of the steps or more, a stage that waits, and training without unlabelled scans."""
+    assert cautioned("demo", few, override) == ""
+
+
+def test_a_method_without_a_labelled_stage_is_to_be_compared():
+    text = cautioned("demo", 72, "method.name=mean_teacher")
+    assert text.startswith("72 steps in all are few: this recipe has 720. Compare with --set")

@@ -5,6 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
+from tests.helpers.command import crossview as command
+from tests.helpers.command import sets
 from tests.helpers.made_folder import make_folder, problems_of, scan, write_nifti
 from tests.runs.test_predict import SMALL
 
@@ -211,3 +213,22 @@ def test_a_run_folder_with_the_name_of_a_setting_resumes_its_own_recipe(here, mo
     (here / "stopped").rename("demo")
     run, outcome = crossview.train("demo", None, "demo", resume=True)
     assert (run.recipe.setting, outcome.how) == ("folder", "finished")
+
+
+def test_the_command_says_why_a_score_may_mislead(capsys, here):
+    write_nifti(here / "scans/labels/case05.nii.gz", scan(5)[1])
+    split(here, 'test = ["case05"]')
+    _, _, told = command(capsys, "evaluate", here / "run")
+    assert "remark: Trained on without labels" in told
+
+
+def test_training_says_that_a_number_of_cases_divides_a_patient(capsys, here, tmp_path):
+    for number, name in enumerate(("q1_s1", "q1_s2", "q2_s1", "q2_s2")):
+        for kind in ("images", "labels"):
+            file = here / "scans" / kind / f"case{number:02d}.nii.gz"
+            file.rename(file.with_name(f"{name}.nii.gz"))
+    steps = (*sets(*SMALL), "--set", "data.validation=1", "--max-steps", 1)
+    to_train = ("train", "folder", "--data", here / "scans", "--out", tmp_path / "new", *steps)
+    code, _, told = command(capsys, *to_train)
+    assert code == 0, told
+    assert "q2 (training: q2_s1; validation: q2_s2)" in " ".join(told.split())

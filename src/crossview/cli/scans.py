@@ -79,6 +79,7 @@ def evaluate(
 ) -> None:
     """Score a run on its test cases: Dice, Jaccard, HD95 and ASD, with confidence intervals."""
     from crossview.cli.views import summary_table
+    from crossview.runs.evaluate import DOUBTS
     from crossview.runs.evaluate import evaluate as run_evaluate
     from crossview.runs.run import Run, other_plugin
 
@@ -105,7 +106,8 @@ def evaluate(
         )
     print_result(summary_table(summary))
     print(f"written: {run / 'evaluation' / split}")
-    remarks = other_plugin(Run(run))
+    remarks = [note for note in summary["notes"] if note.startswith(DOUBTS)]
+    remarks += other_plugin(Run(run))
     if not Run(run).finished:
         resume = Run(run).command("train", "--resume")
         by = worker(run)

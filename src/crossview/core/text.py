@@ -18,6 +18,11 @@ def table(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def array(value: Any) -> list[Any]:
+    """Return the value if it is a JSON array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
 def number(value: Any) -> float | None:
     """Return a value of JSON or CSV as a finite number, or None for anything else."""
     if isinstance(value, bool):

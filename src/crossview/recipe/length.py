@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from crossview.core.errors import fail
+from crossview.core.text import count
 from crossview.recipe.layers import STEP_KEYS, load, parse_set, with_total_steps
+from crossview.recipe.resolve import Recipe
+from crossview.recipe.rules import READY_DICE
 
 COUNTED = {
     "method.ramp_every": 1,
@@ -54,3 +57,30 @@ def over_steps(
         if isinstance(steps, int) and name not in given:
             texts.append(f"{name}={max(least, round(ratio * steps))}")
     return texts
+
+
+def caution(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str], short: Recipe) -> str:
+    """Return a caution for less than half of a recipe's own steps; "" if there is no need for one.
+
+    A plan has its own: its labelled stage waits until the networks are ready.
+
+    Args:
+        recipe: As in `over_steps`.
+        overrides: As in `over_steps`.
+        short: The recipe over the new number of steps, resolved.
+    """
+    method = load(recipe, overrides)["method"]
+    own = sum(int(method.get(key) or 0) for key in STEP_KEYS)
+    first, *later = short.stages
+    total = first.steps + sum(stage.steps for stage in later)
+    waits = getattr(short.method, "ready_dice", None)
+    if 2 * total >= own or waits or not short.uses_unlabelled:
+        return ""
+    text = f"{total:,} steps in all are few: this recipe has {own:,}."
+    if waits is not None and later and not first.unlabelled:
+        text += (
+            f" Its labelled stage ends after {count(first.steps, 'step')}, ready or not, and "
+            "networks that still miss a class teach each other nothing about it. "
+            f"--set method.ready_dice={READY_DICE} lets that stage run on until they find each."
+        )
+    return f"{text} Compare with --set method.name=supervised: unlabelled scans may do harm."

@@ -67,7 +67,7 @@ def _names(run: RunContent) -> Iterable[str]:
         yield name
         yield str(text.table(case).get("patient") or name)
     for evaluation in run.evaluations:
-        yield from (str(name) for name in evaluation.summary.get("cases") or [])
+        yield from (str(name) for name in text.array(evaluation.summary.get("cases")))
         for case in evaluation.cases:
             yield case.case
             yield from (case.patient,) if case.patient else ()

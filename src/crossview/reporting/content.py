@@ -13,7 +13,7 @@ from typing import Any
 
 from crossview.core.busy import worker
 from crossview.core.run_folder import EvaluationFolder, History, RunFolder
-from crossview.core.text import number, table
+from crossview.core.text import array, number, table
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.patients import cases_of, worst_first
 from crossview.evaluation.scores import OTHER_CLEAN_UP, shown_unit
@@ -90,7 +90,7 @@ class Evaluation:
     @property
     def empty(self) -> list[Mapping[str, Any]]:
         """Empty structures, as in summary.json: case, class and kind."""
-        return [table(entry) for entry in self.summary.get("empty") or []]
+        return [table(entry) for entry in array(self.summary.get("empty"))]
 
     @property
     def unit(self) -> str:
@@ -109,7 +109,7 @@ class Evaluation:
     @property
     def by_patient(self) -> list[Mapping[str, Any]]:
         """Scores of each patient, worst first; none if every case is a patient of its own."""
-        rows = map(table, self.summary.get("by_patient") or [])
+        rows = map(table, array(self.summary.get("by_patient")))
         return worst_first(
             [row for row in rows if {"patient", "cases", *METRICS[:4]} <= row.keys()]
         )
@@ -117,7 +117,7 @@ class Evaluation:
     @property
     def counted(self) -> str:
         """Number of cases in words, with that of their patients if it differs."""
-        cases = len(self.summary.get("cases") or self.cases)
+        cases = len(array(self.summary.get("cases")) or self.cases)
         return cases_of(cases, self.patients or cases, f"{self.split} case")
 
     def pictured(self) -> list[tuple[CaseScores, Path]]:

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from crossview.core.run_folder import Row
-from crossview.core.text import number, table
+from crossview.core.text import array, number, table
 from crossview.reporting.content import RunContent
 from crossview.reporting.svg import Chart, Point, Series, line_chart
 from crossview.reporting.verdict import is_idle
@@ -73,9 +73,8 @@ def _validation(run: RunContent) -> list[tuple[str, list[Series]]]:
 
 def _class_names(run: RunContent) -> Mapping[str, str]:
     """Return the names of the classes as evaluated, or as recorded before training."""
-    recorded = enumerate(
-        run.environment.get("scored_names") or run.environment.get("class_names") or []
-    )
+    environment = run.environment
+    recorded = enumerate(array(environment.get("scored_names") or environment.get("class_names")))
     return next(
         (evaluation.classes for evaluation in run.evaluations if evaluation.classes),
         {str(index): str(name) for index, name in recorded},

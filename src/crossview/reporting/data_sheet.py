@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from crossview.core.text import count, number, table
+from crossview.core.text import array, count, number, table
 from crossview.reporting.svg import Chart, short
 
 AXES = ("left to right", "back to front", "foot to head")
@@ -44,7 +44,7 @@ def data_sheet(plan: Mapping[str, Any]) -> DataSheet | None:
     if not plan:
         return None
     fingerprint = table(plan.get("fingerprint"))
-    cases = [case for case in fingerprint.get("cases") or [] if isinstance(case, dict)]
+    cases = [case for case in array(fingerprint.get("cases")) if isinstance(case, dict)]
     labelled = [bool(case.get("labelled")) for case in cases]
     channels = int(number(fingerprint.get("channels")) or 1)
     kind = "CT (Hounsfield units)" if fingerprint.get("ct") else "no absolute intensity scale"
@@ -63,7 +63,7 @@ def data_sheet(plan: Mapping[str, Any]) -> DataSheet | None:
         device=str(plan.get("device") or ""),
         choices=[
             (str(each.get("key")), _value(each.get("value")), str(each.get("reason")))
-            for each in plan.get("choices") or []
+            for each in map(table, array(plan.get("choices")))
         ],
     )
 
@@ -84,7 +84,7 @@ def _properties(
 
     Per axis: size in voxels or pixels and spacing in mm. Per channel: median and 99.5th percentile.
     """
-    axes = max((len(case.get("shape") or []) for case in cases), default=0)
+    axes = max((len(array(case.get("shape"))) for case in cases), default=0)
     element = "pixel" if axes == 2 else "voxel"
     for key, unit in (("shape", f"{element}s"), ("spacing", f"mm per {element}")):
         for axis, name in enumerate(AXES if axes == 3 else FLAT_AXES[:axes]):

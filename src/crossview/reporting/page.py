@@ -7,7 +7,7 @@ from pathlib import Path
 
 from crossview.core.files import write_text
 from crossview.core.plugins import arguments
-from crossview.core.text import table
+from crossview.core.text import array, table
 from crossview.evaluation.compare import Comparison
 from crossview.reporting.anonymous import without_names
 from crossview.reporting.comparison import ComparisonSection
@@ -113,7 +113,7 @@ def _notes(run: RunContent) -> list[str]:
     """Return the notes that qualify the numbers of the page, each sentence once."""
     notes: list[object] = []
     for evaluation in run.evaluations:
-        notes += [*(evaluation.summary.get("notes") or []), evaluation.summary.get("convention")]
+        notes += [*array(evaluation.summary.get("notes")), evaluation.summary.get("convention")]
     if isinstance(run.environment.get("notes"), list):
         notes += run.environment["notes"]
     if run.option("training", "selection") == "last":

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from crossview.core.text import number, table
+from crossview.core.text import array, number, table
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.patients import cases_of
 from crossview.evaluation.scores import is_the_answer
@@ -102,8 +102,7 @@ class ResultsSection:
             parts.append(f"Checkpoint {checkpoint}{at}")
         if self.summary.get("clean_up"):
             parts.append(f"clean-up: {self.summary['clean_up']}")
-        if self.summary.get("cases"):
-            cases = len(self.summary["cases"])
+        if cases := len(array(self.summary.get("cases"))):
             parts.append(cases_of(cases, self.evaluation.patients or cases))
         return "; ".join(parts) + "."
 

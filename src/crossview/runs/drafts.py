@@ -18,7 +18,6 @@ from crossview.data.io.channels import by_channel
 from crossview.data.io.extras import is_absent
 from crossview.data.io.segments import BY_NAME
 from crossview.data.rounds import KEPT, Drafted, Round, Rounds, now
-from crossview.data.sources.folder import HIDES
 from crossview.evaluation.doubt import Suggestion
 from crossview.inference.outputs import unfit
 from crossview.recipe.resolve import Recipe
@@ -190,9 +189,6 @@ def note_rounds(
     used = [case.id for case in splits.labelled if case.id in rounds.drafted]
     if used:
         remark(f"trained on with labels that came after a draft: {first_few(used)}")
-    for note in splits.notes:
-        if note.startswith(HIDES):
-            remark(note)
     if unchanged := [
         name
         for each in rounds.rounds

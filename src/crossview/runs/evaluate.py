@@ -9,14 +9,15 @@ from typing import Any
 from crossview.core.errors import fail
 from crossview.core.progress import Progress
 from crossview.data.case import Case
+from crossview.data.sources.divided import BEGIN
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.case import case_drawer
 from crossview.runs.minimum_volume import clean_up_of, with_minimum_volume
 from crossview.runs.prepare import find_splits, preprocessing_of
 from crossview.runs.run import Run, make_predictor, other_plugin, stored_precision
-from crossview.runs.trained import changed_data
-from crossview.runs.unseen import unseen
+from crossview.runs.trained import CHANGED, changed_data
+from crossview.runs.unseen import CHOSE, COPIED, SEEN, unseen
 from crossview.runs.weights import load_method
 from crossview.training.device import find_device, set_kernels
 
@@ -24,6 +25,9 @@ WAITED_IN_VAIN = (
     "The networks did not learn enough before the last step of the labelled stage: "
     "the unlabelled scans were not used."
 )
+
+DOUBTS = (SEEN, CHOSE, COPIED, CHANGED, BEGIN, WAITED_IN_VAIN)
+"""Begins of the notes that say why a score may mislead."""
 
 
 def evaluate(

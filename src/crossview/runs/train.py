@@ -20,12 +20,14 @@ from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.core.run_folder import PLAN
 from crossview.core.tensors import Batch
+from crossview.data.sources.divided import BEGIN
+from crossview.data.sources.folder import HIDES
 from crossview.evaluation.evaluate import quick_dice
 from crossview.inference.predict import evaluating
 from crossview.methods.method import Method
 from crossview.methods.plugin import check_views
 from crossview.recipe.layers import differences, load
-from crossview.recipe.length import over_steps
+from crossview.recipe.length import caution, over_steps
 from crossview.recipe.plan import Plan
 from crossview.recipe.planned import asked_on_resume, resolve_planned
 from crossview.recipe.resolve import Recipe, resolve
@@ -121,6 +123,7 @@ def train(
         with world.together():  # a mistake in one process is raised in all
             if resume and isinstance(recipe, str | Path) and Path(recipe) == path:
                 recipe = current(Run.open(path).tables)  # not the shipped setting of this name
+            given = overrides
             if steps is not None:
                 overrides = [*overrides, *over_steps(recipe, overrides, steps)]
             device = load(recipe, overrides).get("training", {}).get("device", "auto")
@@ -149,6 +152,8 @@ def train(
                 asked, plan = planned(recipe, overrides, root, progress)
                 if plan is not None and tell is not None:
                     tell(plan)
+                if steps is not None and (text := caution(recipe, given, asked)) and world.first:
+                    remark(text)
             if source:
                 source.check(asked, find_splits(asked, root))
             set_kernels(asked.training.deterministic)
@@ -172,6 +177,9 @@ def train(
                 seen = trained.of_training(prepared)
                 trained.write(Run(path), taken.trained(seen) if taken else seen)
                 note_rounds(Run(path), root, prepared.splits, remark)
+                for note in prepared.splits.notes:
+                    if note.startswith((HIDES, BEGIN)):
+                        remark(note)
                 if taken:
                     remark(taken.text())
                 if plan is not None:

@@ -20,6 +20,12 @@ from crossview.runs.trained import Trained, TrainedCase, remembered
 COMPARED = 3
 """Cases compared by content, to tell a data set that has moved from another one."""
 
+SEEN = "Trained on without labels"
+
+CHOSE = "Used to select the checkpoint"
+
+COPIED = "Copies of scans that were trained on without labels"
+
 BETTER = "Their scores may be better than those of new scans."
 
 
@@ -68,14 +74,14 @@ def _notes(run: RunFolder, seen: Mapping[str, bool], cases: Sequence[str], split
     notes = []
     if seen:
         notes.append(
-            f"Trained on without labels (the scans, or others of their patients): {len(seen)} of "
+            f"{SEEN} (the scans, or others of their patients): {len(seen)} of "
             f"{len(cases)} {split} cases, {first_few(list(seen))}. {BETTER}"
         )
     training = run.tables.get("training", {})
     chose = sorted({*run.environment.get("validation", ())} & {*cases})
     if split == "test" and training.get("selection") == "validation" and chose:
         names = f"{len(chose)} of {len(cases)} test cases, {first_few(chose)}"
-        notes.append(f"Used to select the checkpoint: {names}.")
+        notes.append(f"{CHOSE}: {names}.")
     return notes
 
 
@@ -166,6 +172,5 @@ class Copies:
         if not found:
             return []
         return [
-            f"Copies of scans that were trained on without labels: {len(found)} of {cases} "
-            f"{self.split} cases, {first_few(found)}. {BETTER}"
+            f"{COPIED}: {len(found)} of {cases} {self.split} cases, {first_few(found)}. {BETTER}"
         ]

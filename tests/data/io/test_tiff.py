@@ -40,7 +40,7 @@ LAYOUTS = {
     "whole": {},
     "strips": {"rowsperstrip": 5},
     "tiles": {"tile": (16, 32)},
-    "planes": {"planarconfig": "separate"},
+    "planes": {"planarconfig": "separate", "software": "another program"},
 }
 
 COMPRESSIONS = (

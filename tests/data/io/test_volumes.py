@@ -3,6 +3,8 @@
 SimpleITK writes and reads the files apart from this package; nibabel does for NIfTI.
 """
 
+import re
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from tests.helpers.made_folder import scan, write_nifti
 from tests.helpers.nifti import place_by_itk, read_label
 
 from crossview.core.errors import UserError
-from crossview.data.io import BY_SUFFIX, ScanFiles, split_name
+from crossview.data.io import BY_SUFFIX, ScanFiles, seg_nrrd, split_name
 
 sitk = pytest.importorskip("SimpleITK")
 
@@ -130,6 +132,20 @@ def test_a_label_of_another_format_and_storage_is_turned_to_its_scan(tmp_path):
     away = write_nifti(tmp_path / "m.nii.gz", LABEL, affine + np.eye(4)[[3, 0, 1, 2]].T * 5)
     with pytest.raises(UserError, match="scan and label"):
         read_label(away, source)
+
+
+@pytest.mark.parametrize("field", ["LabelValue", "Layer"])
+def test_a_damaged_number_of_a_segment_names_the_file(tmp_path, field):
+    header = BY_SUFFIX[".nii"].read_header(write_nifti(tmp_path / "a.nii", IMAGE))
+    path = tmp_path / "a.seg.nrrd"
+    seg_nrrd.write(path, LABEL, header, {1: "a", 2: "b"}, {1: (255, 0, 0), 2: (0, 255, 0)}, "cml")
+    whole = path.read_bytes()
+    for damaged in (b"", b"\x7f", b"9" * 5000):
+        path.write_bytes(re.sub(rb"(Segment1_%s:=)\d" % field.encode(), rb"\g<1>" + damaged, whole))
+        for read in (seg_nrrd.names, lambda path: seg_nrrd.read(path, header)):
+            with pytest.raises(UserError, match="cut off, damaged") as error:
+                read(path)
+            assert path.name in str(error.value)
 
 
 def test_numbers_from_the_first_to_the_last_byte_are_checked(tmp_path):

@@ -15,7 +15,7 @@ from crossview.core.text import count, first_few
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.findings import Facts, Finding, Severity
 from crossview.data.checks.likeness import alike
-from crossview.data.checks.patients import patients_in
+from crossview.data.checks.patients import described, divided
 
 HELD_OUT = ("validation", "test")
 
@@ -130,20 +130,13 @@ def patients(facts: Facts) -> list[Finding]:
         for fact in of_role
         if fact.case.patient == fact.case.id and role != "unused"
     }
-    by_patient: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for name, patient in patients_in(side_of).items():
-        by_patient[patient][side_of[name]].append(name)
-    shared = {patient: sides for patient, sides in by_patient.items() if len(sides) > 1}
+    shared = divided(side_of)
     if not shared:
         return []
-    found = [
-        f"{patient} ({'; '.join(_in_side(side, names) for side, names in sides.items())})"
-        for patient, sides in shared.items()
-    ]
     problem = Problem(
         f"{count(len(shared), 'patient')} may be in more than one of training, validation and test",
         "",
-        first_few(found),
+        first_few(described(shared)),
         "each patient in only one of them",
         "keep each patient's scans together; if the names mislead, assign scans to patients in "
         "[patient] of split.toml",
@@ -152,8 +145,3 @@ def patients(facts: Facts) -> list[Finding]:
         names for sides in shared.values() for names in sides.values()
     )
     return [Finding("warning", problem, tuple(cases))]
-
-
-def _in_side(side: str, names: Sequence[str]) -> str:
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"{side}: {names[0]}{more}"

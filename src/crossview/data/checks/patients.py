@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 _PATIENT = re.compile(
     r"(?:sub-[a-z0-9]+|(?:subject|subj|patient|person|pat|case)[-_]?\d+)(?=[-_.])"
@@ -47,6 +47,30 @@ _GROUPS = re.compile(
 
 _PATIENTS = re.compile(r"(?:case|patient|pat|p|subject|subj|sub|person|id|vol)[-_]?", re.IGNORECASE)
 """Words whose number counts patients, so what comes before is a group of them."""
+
+
+def divided(side_of: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
+    """Return the patients that names suggest on several sides, each with its names by side.
+
+    side_of: by the name of a case "training", "validation" or "test".
+    """
+    by_patient: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for name, patient in patients_in(side_of).items():
+        by_patient[patient][side_of[name]].append(name)
+    return {patient: sides for patient, sides in by_patient.items() if len(sides) > 1}
+
+
+def described(patients: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
+    """Return divided patients in words: "p3 (training: p3_s0 and 1 more; test: p3_s2)"."""
+    return [
+        f"{patient} ({'; '.join(_in_side(side, names) for side, names in sides.items())})"
+        for patient, sides in patients.items()
+    ]
+
+
+def _in_side(side: str, names: Sequence[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{side}: {names[0]}{more}"
 
 
 def patients_in(names: Iterable[str]) -> dict[str, str]:

@@ -65,9 +65,11 @@ def read_image(path: Path, grey: bool = False) -> NDArray[np.float32]:
 
     Raises:
         UserError: If the file is missing, damaged, too large, or has several images, a colour
-            model other than grey and RGB, or NaN.
+            model other than grey and RGB, a channel more than colours have, or NaN.
     """
     pixels = _read(path)
+    if pixels.guessed and pixels.alpha is not None:
+        _check_constant(pixels.alpha, path)
     one = pixels.as_grey() if grey else None
     values = pixels.shown() if one is None else one
     channels = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
@@ -184,6 +186,19 @@ def _classes_of_palette(pixels: Pixels, path: Path) -> NDArray[Any]:
         return entries
     shown: NDArray[Any] = pixels.shown()[..., 0]
     return shown
+
+
+def _check_constant(alpha: NDArray[Any], path: Path) -> None:
+    """Raise UserError if a last channel varies, which may be one of its own and no opacity."""
+    if (alpha != alpha.flat[0]).any():
+        fail(
+            "the last channel of the image may be its opacity or a channel of its own",
+            path,
+            found=f"{len(np.unique(alpha)):,} values in that channel",
+            expected="grey or three colours, with a constant opacity if any",
+            fix="save the colours without opacity; or each channel as a grey file of its own, "
+            "<name>_0000, <name>_0001, ...",
+        )
 
 
 def _check_opacity(values: NDArray[Any], alpha: NDArray[Any], path: Path) -> None:

@@ -26,6 +26,7 @@ class Pixels:
             if only the header was asked for.
         alpha: Opacity (H, W), None without.
         codecs: True if imagecodecs decodes the values.
+        guessed: True if four channels may be no colours with opacity, though the file says so.
     """
 
     shape: tuple[int, int]
@@ -34,6 +35,7 @@ class Pixels:
     values: NDArray[Any] | None = None
     alpha: NDArray[Any] | None = None
     codecs: bool = False
+    guessed: bool = False
 
     def stored(self) -> NDArray[Any]:
         """Return the values as the file holds them, entry numbers for a palette."""

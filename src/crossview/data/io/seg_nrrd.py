@@ -30,6 +30,11 @@ def names(path: Path) -> tuple[str, ...]:
 
 
 def _segments(file: nrrd.NrrdVolume) -> Segments:
+    with nrrd.damage_named(file.path):
+        return _parsed(file)
+
+
+def _parsed(file: nrrd.NrrdVolume) -> Segments:
     found = []
     for key, name in file.fields.items():
         if match := PREFIX.fullmatch(key):

@@ -6,6 +6,7 @@ Tags that say how to show an image change nothing: which value is white, how to 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -46,6 +47,9 @@ LARGE, MOST_SHRUNK = 2**26, 4000
 Deflate and LZW reach 1,000 and 2,600. A damaged header can declare any size.
 """
 
+GUESSERS = ("", "tifffile.py", "InsightToolkit")
+"""Programs, by the tag Software, that call three or four channels colours, whatever they are."""
+
 KINDS = {"u": "", "b": "", "i": " signed", "f": " decimal"}
 
 
@@ -68,7 +72,7 @@ def read(file: IO[bytes], path: Path, load: bool) -> Pixels:
         colour, extra = _channels(page, path)
         palette = _palette(page) if page.photometric == PALETTE else ()
         storage = Storage(_numbers(page, path), _inverted(page), palette)
-        pixels = Pixels(shape, colour, storage, codecs=_needs_codecs(page))
+        pixels = Pixels(shape, colour, storage, codecs=_needs_codecs(page), guessed=_guessed(page))
         if not load:
             return pixels
         _check_supported(page, path)
@@ -79,7 +83,7 @@ def read(file: IO[bytes], path: Path, load: bool) -> Pixels:
     alpha = values[..., -1] if extra else None
     if values.ndim == 3:
         values = values[..., :3] if colour else values[..., 0]
-    return Pixels(shape, colour, pixels.storage, values, alpha)
+    return replace(pixels, values=values, alpha=alpha)
 
 
 SILENT = logging.NullHandler()
@@ -87,7 +91,7 @@ SILENT = logging.NullHandler()
 
 def _check_single(file: TiffFile, page: TiffPage, path: Path) -> None:
     """Raise UserError for a stack or several pages, however the file declares them."""
-    if (pages := len(file.pages)) > 1:
+    if (pages := _pages(file, page)) > 1:
         refuse_several(path, f"{pages} pages")
     # ImageJ and others store a stack in a page that describes its first slice only.
     if page.description or any(code >= PRIVATE for code in page.tags.keys()):  # noqa: SIM118
@@ -96,8 +100,7 @@ def _check_single(file: TiffFile, page: TiffPage, path: Path) -> None:
             refuse_several(path, f"a stack of {images}")
     if page.imagedepth > 1:
         refuse_several(path, f"a volume of {page.imagedepth} slices")
-    # tifffile and imageio store an array (3, H, W), whatever it is, as the colours of one image.
-    if page.axes == "SYX" and page.is_shaped:
+    if page.axes == "SYX" and _guessed(page):
         planes = page.samplesperpixel
         fail(
             "the planes of the file may be slices of a stack or the colours of an image",
@@ -108,15 +111,31 @@ def _check_single(file: TiffFile, page: TiffPage, path: Path) -> None:
         )
 
 
+def _pages(file: TiffFile, page: TiffPage) -> int:
+    """Return the number of images; smaller ones that the file calls reduced copies don't count."""
+    size = prod(page.shape)
+    others = [*file.pages[1:], *(page.pages or ())]
+    return 1 + sum(not (each.is_reduced and prod(each.shape) < size) for each in others)
+
+
+def _guessed(page: TiffPage) -> bool:
+    """Return True if the writer may not have known that three or four samples are colours.
+
+    tifffile, and imageio and scikit-image with it, decide that by the shape of an array. Other
+    programs are told, and name themselves.
+    """
+    return page.is_shaped or page.software.strip() in GUESSERS
+
+
 def _channels(page: TiffPage, path: Path) -> tuple[bool, bool]:
-    """Return True for colour, and True for one more sample, which is dropped or is the opacity."""
+    """Return True for colour, and True for one more sample, the opacity."""
     photometric, samples = int(page.photometric), page.samplesperpixel
     colour = photometric == RGB or (photometric == YCBCR and page.compression in JPEG)
     if not colour and photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE):
         refuse_colours(path, getattr(page.photometric, "name", str(photometric)))
     extra = samples - (3 if colour else 1)
     transparent = any(page.extrasamples[:1])  # 1 and 2: opacity; 0: not said
-    if extra not in (0, 1) or (extra and not transparent and not colour):
+    if extra not in (0, 1) or (extra and not transparent):
         refuse_several(path, f"{samples} samples per pixel")
     return colour or photometric == PALETTE, extra == 1
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from crossview.core.errors import fail, nearest
 from crossview.data.case import Splits
+from crossview.data.sources import divided
 from crossview.data.sources.folds import of_fold
 from crossview.data.sources.source import DataOptions, Source
 
@@ -31,4 +33,5 @@ def find(name: str) -> Source:
 
 def find_splits(options: DataOptions, root: Path | None) -> Splits:
     """Return a data set's cases by role, for the fold of ``options`` if any. Raise UserError."""
-    return of_fold(find(options.source).splits(root, options), options.fold)
+    splits = of_fold(find(options.source).splits(root, options), options.fold)
+    return replace(splits, notes=(*splits.notes, *divided.note(splits))) if splits.raw else splits
