@@ -15,6 +15,26 @@ def test_niivue_is_the_published_file():
     assert hashlib.sha256((STATIC / "niivue.umd.js").read_bytes()).hexdigest() == NIIVUE
 
 
+OWN = (".py", ".toml", ".j2", ".html", ".css", ".js", ".typed")
+
+WIDEST = 1000
+"""Characters of a line that somebody here writes; built files have longer ones."""
+
+
+def test_every_file_of_others_is_named_in_the_licences_beside_it():
+    package, of_others = ROOT / "src" / "crossview", []
+    for path in package.rglob("*"):
+        if path.is_dir() or "__pycache__" in path.parts or path.name == "LICENSES.txt":
+            continue
+        if path.suffix in OWN and max(map(len, path.read_bytes().splitlines()), default=0) < WIDEST:
+            continue
+        of_others.append(path.name)
+        licences = path.parent / "LICENSES.txt"
+        assert licences.is_file(), f"{path}: no licences beside it"
+        assert path.name in licences.read_text(encoding="utf-8"), path
+    assert of_others == ["niivue.umd.js"]
+
+
 def test_it_comes_with_the_licences_of_all_it_contains():
     text = (STATIC / "LICENSES.txt").read_text(encoding="utf-8")
     contained = "niivue gl-matrix nifti-reader-js zarrita fflate uuid structured-clone array-equal"

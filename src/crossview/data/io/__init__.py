@@ -256,8 +256,10 @@ class ScanFiles:
                 "the scan has the wrong number of channels",
                 self.files[0],
                 found=len(scan.image),
-                expected=f"{channels}, as in the other scans and the training scans",
-                fix="convert images to grey (1 channel) or colour (3); give other scans as NIfTI",
+                expected=f"{channels}, as in the training scans, or as dataset.json names",
+                fix="convert images to grey (1 channel) or colour (3); give other scans as NIfTI"
+                if self.format.flat
+                else "give every scan the same channels, and name each in dataset.json",
             )
         return scan
 
