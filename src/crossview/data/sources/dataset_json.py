@@ -68,6 +68,7 @@ def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
     problems += _regions(labels, where)
     ignore, labels = _without_ignore(labels)
     class_names = _numbered_names(labels, where, "labels", problems)
+    problems += _moved_background(class_names, where)
     if class_names:
         class_names[0] = class_names.get(0, "background")
     values = tuple(sorted(class_names)) if _are_no_numbers(class_names) else ()
@@ -114,6 +115,19 @@ def _without_ignore(labels: Any) -> tuple[int | None, Any]:
         else:
             others[left] = right
     return ignore, others
+
+
+def _moved_background(class_names: dict[int, str], where: str) -> list[Problem]:
+    """Return the problem of a background that is not 0: classes would be exchanged in silence."""
+    moved = [
+        f"{name} = {value}"
+        for value, name in class_names.items()
+        if value and name.strip().casefold() == "background"
+    ]
+    if not moved:
+        return []
+    what, fix = "the background is not 0", "number the labels so that the background is 0"
+    return [Problem(what, where, first_few(moved), "background = 0, classes from 1", fix)]
 
 
 def _regions(labels: Any, where: str) -> list[Problem]:
