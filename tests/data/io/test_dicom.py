@@ -9,7 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
+from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from tests.helpers.dicom import OBLIQUE, PATIENT, read, read_header, write_enhanced, write_series
 
 from crossview.core.errors import UserError
@@ -164,6 +166,24 @@ def test_compressed_pixels_are_decoded(tmp_path, syntax):
     for path in folder.iterdir():
         compress(str(path), getattr(gdcm.TransferSyntax, syntax))
     np.testing.assert_array_equal(read(folder).image[0], values)
+
+
+def test_a_deflated_file_is_read(tmp_path):
+    folder = write_series(tmp_path / "s", SIGNED)
+    for path in folder.iterdir():
+        dataset = dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        dataset.save_as(path)
+    np.testing.assert_array_equal(read(folder).image[0], SIGNED)
+
+
+def test_a_projection_has_no_place_in_space(tmp_path):
+    def projected(dataset, _) -> None:
+        dataset.ImagerPixelSpacing = dataset.PixelSpacing
+        del dataset.PixelSpacing
+
+    with pytest.raises(UserError, match="no place in space"):
+        read(write_series(tmp_path / "s", STORED, change=projected))
 
 
 def compress(path: str, syntax: int) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.helpers.made_folder import write_nifti
 
 from crossview.core.errors import UserError
 from crossview.data.io import FORMATS, ScanFiles, split_name
@@ -64,5 +65,16 @@ def test_a_scan_of_another_number_of_channels_is_refused(tmp_path):
     Image.fromarray(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)).save(tmp_path / "a.png")
     scan = ScanFiles("a", (tmp_path / "a.png",))
     assert scan.read(3).image.shape == (3, 4, 5)
-    with pytest.raises(UserError, match="wrong number of channels"):
+    with pytest.raises(UserError, match="wrong number of channels") as error:
         scan.read(1)
+    assert "convert images to grey" in error.value.problems[0].fix
+
+
+def test_files_of_more_channels_than_dataset_json_names_are_told_so(tmp_path):
+    files = [
+        write_nifti(tmp_path / f"a_000{channel}.nii", np.ones((3, 4, 5))) for channel in (0, 1)
+    ]
+    with pytest.raises(UserError, match="wrong number of channels") as error:
+        ScanFiles("a", tuple(files)).read(1)
+    assert "dataset.json" in error.value.problems[0].fix
+    assert "convert images" not in error.value.problems[0].fix

@@ -65,6 +65,33 @@ def test_the_sform_is_used_where_its_code_is_above_0_and_the_other_form_is_known
     assert not only.other_affines
 
 
+@pytest.mark.parametrize("wrong", [0, np.nan])
+def test_an_sform_that_is_no_geometry_leaves_the_place_to_the_qform(tmp_path, wrong):
+    rows = dict.fromkeys(("srow_x", "srow_y", "srow_z"), wrong)
+    path = stored(tmp_path / "a.nii", sform=FORM, qform=FORM, **rows)
+    header = NIFTI.read_header(path)
+    np.testing.assert_allclose(header.affine, FORM, atol=1e-6)
+    assert not header.other_affines
+    with pytest.raises(UserError, match="invalid geometry"):
+        assert NIFTI.read_header(stored(tmp_path / "b.nii", sform=FORM, **rows))
+    path = stored(tmp_path / "c.nii", sform=FORM, qform=FORM, pixdim=[1, 0, 0.5, 2, 1, 1, 1, 1])
+    np.testing.assert_allclose(NIFTI.read_header(path).affine, FORM)  # the sform has its own sides
+
+
+def test_an_intercept_that_is_no_number_is_none(tmp_path):
+    path = stored(tmp_path / "a.nii", sform=FORM, scl_slope=2, scl_inter=np.nan)
+    np.testing.assert_array_equal(NIFTI.read([path], 1).image[0], 2.0 * IMAGE)
+
+
+def test_a_2d_image_is_refused_with_what_to_do(tmp_path):
+    path = stored(tmp_path / "a.nii", IMAGE[:, :, 0])
+    with pytest.raises(UserError, match=r"found: +\(7, 6\)") as error:
+        NIFTI.read([path], 1)
+    assert "PNG or TIFF, or as a volume of one slice (X, Y, 1)" in error.value.problems[0].fix
+    path = stored(tmp_path / "b.nii", IMAGE[:, :, :1], sform=FORM)
+    assert NIFTI.read([path], 1).image.shape == (1, 7, 6, 1)
+
+
 @pytest.mark.parametrize("channels", [2, 3])
 def test_a_vector_image_has_its_channels_on_the_fifth_axis(tmp_path, channels):
     image = np.stack([IMAGE + channel for channel in range(channels)], -1)

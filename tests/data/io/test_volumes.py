@@ -171,6 +171,7 @@ def test_numbers_from_the_first_to_the_last_byte_are_checked(tmp_path):
         (".nrrd", b"space origin", b'space units: "m" "m" "m"\nspace origin', "millimetres"),
         (".nrrd", b"sizes: 7 6 5", b"sizes: 700 600 5", "too short"),
         (".nrrd", b"sizes: 7 6 5", b"sizes: 70000 60000 5", "more voxels"),
+        (".nrrd", b"encoding: raw", b"encoding: hex", "encoding of the NRRD file"),
         (".nrrd", b"NRRD", b"NRRX", "not an NRRD file"),
         (".mha", b"ElementSpacing", b"Comment", "no voxel spacing"),
         (".mha", b"DimSize = 7 6 5", b"DimSize = 42 5", "unexpected shape"),
@@ -191,6 +192,17 @@ def test_a_header_without_a_place_in_space_or_with_false_numbers_is_refused(
     with pytest.raises(UserError, match=told) as error:
         BY_SUFFIX[suffix].read([path], 1)
     assert str(path) in str(error.value)
+
+
+def test_files_that_an_nrrd_header_lists_are_told_as_such(tmp_path):
+    path = tmp_path / "a.nhdr"
+    path.write_text(
+        "NRRD0004\ntype: short\ndimension: 3\nsizes: 7 6 2\nendian: little\nencoding: raw\n"
+        "space: LPS\nspace directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\n"
+        "data file: LIST\none.raw\ntwo.raw\n"
+    )
+    with pytest.raises(UserError, match="files of their own"):
+        BY_SUFFIX[".nhdr"].read([path], 1)
 
 
 def test_a_missing_library_is_named_with_its_extra(tmp_path, monkeypatch):

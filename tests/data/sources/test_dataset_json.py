@@ -43,6 +43,11 @@ def test_names_of_channels_and_classes(tmp_path, content, channels, classes):
     assert (found.channel_names, found.class_names) == (channels, classes)
 
 
+@pytest.mark.parametrize("labels", [{"liver": 0, "Background": 1}, {"0": "air", "1": "background"}])
+def test_a_background_that_is_not_0_is_refused(tmp_path, labels):
+    assert "the background is not 0" in read(tmp_path, {"labels": labels})[1]
+
+
 @pytest.mark.parametrize(
     ("labels", "values", "classes"),
     [

@@ -228,7 +228,8 @@ class ScanFiles:
         """
         assert self.label is not None  # only labelled scans are asked
         if not self.segments:
-            return meaning.of_values(self.read_values(), self.label, masks=self.format.flat)
+            values = self.read_values(masks=meaning.white_is_one)
+            return meaning.of_values(values, self.label, masks=self.format.flat)
         header = self.format.read_header(self.files[0])
         found = self._label_format.read_segments(self.label, header)
         return meaning.of_segments(*found, self.label)
@@ -256,8 +257,10 @@ class ScanFiles:
                 "the scan has the wrong number of channels",
                 self.files[0],
                 found=len(scan.image),
-                expected=f"{channels}, as in the other scans and the training scans",
-                fix="convert images to grey (1 channel) or colour (3); give other scans as NIfTI",
+                expected=f"{channels}, as in the training scans, or as dataset.json names",
+                fix="convert images to grey (1 channel) or colour (3); give other scans as NIfTI"
+                if self.format.flat
+                else "give every scan the same channels, and name each in dataset.json",
             )
         return scan
 

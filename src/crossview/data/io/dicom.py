@@ -17,7 +17,7 @@ from crossview.core.errors import fail
 from crossview.data.io import dicom_files
 from crossview.data.io.dicom_files import FOLDER, damage_named, unwarned
 from crossview.data.io.dicom_geometry import Series, stacked
-from crossview.data.io.dicom_slices import LITTLE, Slice, slices_of
+from crossview.data.io.dicom_slices import DEFLATED, LITTLE, Slice, slices_of
 from crossview.data.io.extras import need
 from crossview.data.io.geometry import Header
 from crossview.data.io.scan import check_finite
@@ -89,15 +89,19 @@ def _values(series: Series) -> NDArray[np.float32]:
             if name not in of_file:
                 continue
             with damage_named(series.path, name), unwarned():
-                frames = _pixels(stream).reshape(-1, rows, columns)
-                for number, each in of_file.pop(name):
+                of_name = of_file.pop(name)
+                frames = _pixels(stream, of_name[0][1].tags[DEFLATED])
+                frames = frames.reshape(-1, rows, columns)
+                for number, each in of_name:
                     result[number] = _scaled(frames[each.frame], each)
     return result.transpose(2, 1, 0)
 
 
-def _pixels(stream: IO[bytes]) -> NDArray[Any]:
+def _pixels(stream: IO[bytes], deflated: bool) -> NDArray[Any]:
     """Return the stored numbers of a file, decoded."""
-    pixels: NDArray[Any] = need("pydicom.pixels", EXTRA).pixel_array(stream, raw=True)
+    # pydicom finds no pixels in a deflated stream, unless it has read the whole data set.
+    source = need("pydicom", EXTRA).dcmread(stream) if deflated else stream
+    pixels: NDArray[Any] = need("pydicom.pixels", EXTRA).pixel_array(source, raw=True)
     return pixels
 
 

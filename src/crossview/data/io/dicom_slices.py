@@ -22,8 +22,11 @@ from crossview.data.io.scan import COPY_AGAIN
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of DICOM SEG: segments one by one, and as a map of labels."""
 
-LITTLE = "little endian"
-"""Key of the order of bytes, next to the tags."""
+LITTLE, DEFLATED = "little endian", "deflated"
+"""Keys of how a file is written, next to its tags."""
+
+DEFLATED_SYNTAX = "1.2.840.10008.1.2.1.99"
+"""Transfer syntax of a data set that is compressed as a whole."""
 
 DICOMDIR = "1.2.840.10008.1.3.10"
 """Class of a file that lists others."""
@@ -93,6 +96,7 @@ def read_tags(path: Path) -> list[tuple[str, Tags]]:
                             **values,
                             "SOPClassUID": str(kind or ""),
                             LITTLE: tags.original_encoding[1],
+                            DEFLATED: tags.file_meta.get("TransferSyntaxUID") == DEFLATED_SYNTAX,
                         },
                     )
                 )
@@ -162,7 +166,8 @@ def _is_placed(tags: Tags) -> bool:
         return False
     if "PerFrameFunctionalGroupsSequence" in tags:
         return True
-    return "ImagePositionPatient" in tags and (tags.get("NumberOfFrames") or 1) == 1
+    placed = {"ImagePositionPatient", "PixelSpacing"} <= tags.keys()
+    return placed and (tags.get("NumberOfFrames") or 1) == 1
 
 
 def _chosen(path: Path, series: Mapping[str, Sequence[tuple[str, Tags]]]) -> str:

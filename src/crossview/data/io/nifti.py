@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from crossview.data.io.volumes import Stored, volumes_of
 SUFFIXES = (".nii.gz", ".nii")
 
 
+NO_PLACE = np.zeros((4, 4))
+
+
 @dataclass(frozen=True, eq=False)
 class NiftiVolume:
     """An opened NIfTI file as a volume."""
@@ -29,14 +33,21 @@ class NiftiVolume:
     def header(self) -> Header:
         with damage_named(self.file.path):
             affines, shape = self.file.affines, self.file.shape
-            used, *others = affines
-            check_geometry(affines[used], self.file.path, self.file.sides)
+            # A form that is no geometry, such as an sform of zeros, leaves the place to the other.
+            valid = [name for name in ("sform", "qform") if is_valid(affines.get(name, NO_PLACE))]
+            used = [*valid, *affines][0]
+            sides = math.inf if used == "sform" else self.file.sides
+            check_geometry(affines[used], self.file.path, sides)
             return Header(
                 (*shape, 1, 1, 1)[:3],
                 shape[3] if len(shape) > 3 else 1,
                 affines[used],
                 self.file,
-                other_affines={name: affines[name] for name in others if is_valid(affines[name])},
+                other_affines={
+                    name: affines[name]
+                    for name in affines
+                    if name != used and is_valid(affines[name])
+                },
                 form=used,
             )
 

@@ -46,7 +46,7 @@ class NiftiFile:
         path: The file.
         header: nibabel's header, with a quaternion that nibabel accepts.
         image_class: nibabel's class of such files.
-        sides: The voxel sides as stored, in the header's unit; infinite where a matrix gives them.
+        sides: The voxel sides as stored, in the header's unit. The sform has its own.
     """
 
     path: Path
@@ -197,16 +197,18 @@ def opened(path: Path) -> NiftiFile:
                 sides = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
                 _mend(header)
                 header.check_fix()
-                given = np.full(3, math.inf) if int(header["sform_code"]) > 0 else sides
-                return NiftiFile(path, header, image_class, given)
+                return NiftiFile(path, header, image_class, sides)
         raise ValueError(f"no header of NIfTI in the first {len(block)} bytes")
 
 
 def _mend(header: Any) -> None:
-    """Read a rounded quaternion and the sign of ``pixdim[0]`` as ITK and the reference code do.
+    """Read a rounded quaternion, the sign of ``pixdim[0]`` and an intercept that is no number.
 
-    nibabel refuses a quaternion longer than 1, and takes pixdim[0] = -2 for 1.
+    ITK and the reference code do so. nibabel refuses a quaternion longer than 1 and such an
+    intercept, and takes pixdim[0] = -2 for 1.
     """
+    if not math.isfinite(header["scl_inter"]):
+        header["scl_inter"] = 0
     quaternion = [float(header[f"quatern_{axis}"]) for axis in "bcd"]
     if (length := math.hypot(*quaternion)) > 1:
         for axis, part in zip("bcd", quaternion, strict=True):

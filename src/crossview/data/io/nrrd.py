@@ -55,6 +55,9 @@ FACTORS = {
 }
 """Most bytes that a byte of each encoding can expand to; in text, a digit is a number."""
 
+TEXT = ("ascii", "text", "txt")
+"""Encodings as text."""
+
 TYPES = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
 """Names of the types of predictions."""
 
@@ -189,6 +192,14 @@ class NrrdVolume:
                 fix="copy it there, or save the scan as one .nrrd file",
             )
         encoding = str(self.fields["encoding"])
+        if encoding not in (*FACTORS, *TEXT):
+            fail(
+                "the encoding of the NRRD file is not supported",
+                self.path,
+                found=encoding,
+                expected="raw, gzip, bzip2 or ascii",
+                fix=EXPORT,
+            )
         return file.stat().st_size * FACTORS.get(encoding, itemsize)
 
 
@@ -202,6 +213,8 @@ def opened(path: Path) -> NrrdVolume:
         lines[0] += file.readline()
         while (line := file.readline()).strip():
             lines.append(line)
+            if line.replace(b" ", b"").lower().startswith(b"datafile:list"):
+                break  # names of files follow, no fields
         # pynrrd drops letters beyond ASCII from a file's bytes, but not from text.
         text = [line.decode("utf-8", "replace") for line in lines]
         return NrrdVolume(path, nrrd.read_header(text), file.tell())

@@ -148,8 +148,10 @@ def check_stored(
             path,
             found=tuple(stored),
             expected=f"three spatial axes{more if channels > 1 else ''}",
-            fix="give every scan the same channels (for prediction: those of the training "
-            "scans); split a series into single volumes",
+            fix="save a 2D image as PNG or TIFF, or as a volume of one slice (X, Y, 1)"
+            if len(stored) < 3
+            else "give every scan the same channels, as many as dataset.json names (for "
+            "prediction: those of the training scans); split a series into single volumes",
         )
     voxels = math.prod(shape)
     if voxels > LARGEST:

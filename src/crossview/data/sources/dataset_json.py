@@ -13,6 +13,7 @@ from typing import Any
 from crossview.core.errors import Problem
 from crossview.core.parse import from_json
 from crossview.core.partial import IGNORED
+from crossview.core.text import first_few
 from crossview.data.sources import regions
 from crossview.data.sources.lists import no_file
 from crossview.data.sources.regions import StatedRegions
@@ -72,6 +73,7 @@ def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
     of_regions, labels, wrong = _regions(labels, content.get(regions.ORDER), where)
     problems += wrong
     class_names = _numbered_names(labels, where, "labels", problems)
+    problems += _moved_background(class_names, where)
     if class_names:
         class_names[0] = class_names.get(0, "background")
     values = tuple(sorted(class_names)) if _are_no_numbers(class_names) else ()
@@ -118,6 +120,19 @@ def _without_ignore(labels: Any) -> tuple[int | None, Any]:
         else:
             others[left] = right
     return ignore, others
+
+
+def _moved_background(class_names: dict[int, str], where: str) -> list[Problem]:
+    """Return the problem of a background that is not 0: classes would be exchanged in silence."""
+    moved = [
+        f"{name} = {value}"
+        for value, name in class_names.items()
+        if value and name.strip().casefold() == "background"
+    ]
+    if not moved:
+        return []
+    what, fix = "the background is not 0", "number the labels so that the background is 0"
+    return [Problem(what, where, first_few(moved), "background = 0, classes from 1", fix)]
 
 
 def _regions(

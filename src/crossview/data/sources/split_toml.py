@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from crossview.core.errors import Problem, nearest
 from crossview.core.parse import from_toml
-from crossview.core.text import first_few
+from crossview.core.text import COMPOSED, first_few, same_in_print
 from crossview.data.sources import partly, regions, stated
 from crossview.data.sources.lists import no_file
 from crossview.data.sources.partly import Partly
@@ -249,6 +249,8 @@ def _known(wrong: Sequence[str], names: Collection[str], noun: str) -> str:
     """
     if not wrong or not names:
         return ""
+    if same_in_print(wrong[0], names):
+        return f"{wrong[0]}: {COMPOSED}"
     close = get_close_matches(wrong[0], sorted(names), n=3)
     if close:
         return f"did you mean {' or '.join(close)}?"
