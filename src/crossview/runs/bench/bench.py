@@ -271,12 +271,9 @@ def keep_record(run: SuiteRun) -> None:
 
 def _renew_report(run: SuiteRun) -> None:
     """Write the report of a run that a kill ended between its scores and its report."""
-    report, scores = run.path / "report.html", run.path / "evaluation" / "test" / "summary.json"
-    whole = report.exists() and not report.with_name(f"{report.name}.part").exists()
-    if not scores.exists() or (whole and report.stat().st_mtime >= scores.stat().st_mtime):
-        return
-    with suppress(LockedError), locked(run.path):  # its process is about to write it
-        write_report(run.path)
+    if RunFolder(run.path).report_is_behind:
+        with suppress(LockedError), locked(run.path):  # its process is about to write it
+            write_report(run.path)
 
 
 def _clear_half_made(path: Path) -> None:
