@@ -38,6 +38,18 @@ def test_a_class_that_never_occurs(sound):
     finding = only(check_set(sound, 4, "root"))
     assert finding.severity == "warning"
     assert finding.problem.what == "class 3 never occurs in the training labels"
+
+
+def test_a_value_beyond_the_classes_is_one_error_and_no_gap(sound, make_case):
+    masked = np.zeros((6, 5, 4), np.uint8)
+    masked[1:3, 1:3, 1:3] = 255
+    image = np.random.default_rng(5).normal(size=(1, 6, 5, 4)).astype(np.float32)
+    sound["labelled"].append(inspect_case(make_case("mask", image, masked), 3))
+    found = check_set(sound, 3, "root")
+    assert (
+        only([each for each in found if each.severity == "error"]).problem.found == "values 0, 255"
+    )
+    assert not any("never occur" in each.problem.what for each in found)
     assert finding.problem.found == "values 0, 1, 2"
 
 
