@@ -68,7 +68,7 @@ def test_a_run_that_was_killed_before_its_report_is_finished_again(capsys, tmp_p
         raise KeyboardInterrupt
 
     command = ("train", "demo", "--out", tmp_path / "run", *TINY)
-    monkeypatch.setattr("crossview.runs.train.write_report", stop)
+    monkeypatch.setattr("crossview.reporting.page.write_report", stop)
     assert crossview(capsys, *command)[0] == 130
     monkeypatch.undo()
     assert crossview(capsys, *command, "--resume")[0] == 0

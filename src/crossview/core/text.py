@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 NOTHING = "–"
@@ -77,6 +78,24 @@ def duration(seconds: Any) -> str:
 def count(amount: int, noun: str) -> str:
     """Format a count: "1 case", "20 cases"."""
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+
+
+def same_in_print(name: str, others: Iterable[str]) -> str:
+    """Return a name that looks like another but is composed of other characters, or "".
+
+    macOS and some zip programs write é as e and an accent, two characters.
+    """
+    shown = unicodedata.normalize("NFC", name)
+    return next(
+        (each for each in others if each != name and unicodedata.normalize("NFC", each) == shown),
+        "",
+    )
+
+
+COMPOSED = (
+    "the two names look alike but are composed of different characters (an accent of its own, as "
+    "macOS writes it): write both in one way"
+)
 
 
 def first_few(names: Sequence[str], most: int = MOST_LISTED) -> str:

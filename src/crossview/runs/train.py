@@ -31,7 +31,6 @@ from crossview.recipe.length import caution, over_steps
 from crossview.recipe.plan import Plan
 from crossview.recipe.planned import asked_on_resume, resolve_planned
 from crossview.recipe.resolve import Recipe, resolve
-from crossview.reporting.page import write_report
 from crossview.reporting.pictures.batch import batch_drawer
 from crossview.runs import trained
 from crossview.runs.drafts import note_rounds
@@ -187,6 +186,9 @@ def train(
         outcome = train_job(make_job(path, settled, prepared, method, world), resumed, max_steps)
         with world.together():  # the others wait: the launcher may kill all ranks when one exits
             if world.first:
+                # Imported here, so that the first step does not wait for it.
+                from crossview.reporting.page import write_report
+
                 write_report(path)
                 if outcome.how == "finished":  # the model is last: with it a run is done
                     write_model(Run(path), prepared.splits)
@@ -281,7 +283,7 @@ def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, wor
         stream=prepared.stream,
         options=recipe.training,
         recipe=recipe.tables(),
-        class_names=prepared.splits.class_names,
+        class_names=prepared.splits.scored_names,
         world=world,
     )
     if world.first:

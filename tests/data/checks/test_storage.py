@@ -166,3 +166,42 @@ def test_masks_of_few_bits_among_others(found):
     finding = only(found(write_image, mixed, ".png"))
     assert (finding.severity, finding.cases) == ("warning", ("p1",))
     assert "2-bit, values 0, 1, 2, 3" in finding.problem.found
+
+
+def masks_of_classes_but_one(path, number):
+    """Write masks of classes 1 and 2; the second one has only 0 and 255."""
+    Image.fromarray(255 * mask(number) if number == 1 else mask(number, 2)).save(path)
+
+
+def test_a_mask_of_white_among_class_numbers(found, tmp_path):
+    """255 may be class 1, class 2, or what nobody labelled."""
+    warning = only(found(write_image, masks_of_classes_but_one))
+    assert warning.severity == "warning"
+    assert "1 mask holds only 0 and 255, which is read as class 1" in warning.problem.what
+    assert (warning.problem.found, warning.problem.expected) == ("p1", "class numbers up to 2")
+    (tmp_path / "split.toml").write_text("ignore = 255\n")
+    assert "holds only 0 and 255" not in str(crossview.check(tmp_path).findings)
+
+
+def test_masks_of_one_class_may_mix_1_and_white(found):
+    def write(path, number):
+        Image.fromarray((255 if number == 1 else 1) * mask(number)).save(path)
+
+    assert found(write_image, write) == ()
+
+
+def test_a_stated_white_is_its_class_also_where_no_other_occurs(found, tmp_path):
+    """Once 255 alone was taken for 1, which is no stated value."""
+
+    def write(path, number):
+        values = np.array([0, 128, 255], np.uint8)[mask(number, 2)]
+        Image.fromarray(255 * mask(number) if number == 1 else values).save(path)
+
+    (tmp_path / "split.toml").write_text("[labels]\nedge = 128\ncore = 255\n")
+    assert found(write_image, write) == ()
+    shares = crossview.check(tmp_path).classes()
+    sizes = [(mask(number, 2) == 1).sum() for number in range(4)]
+    assert [share.voxels for share in shares[1:]] == [
+        sum(sizes) - sizes[1],
+        sum((mask(number, 2) == 2).sum() for number in (0, 2, 3)) + sizes[1],
+    ]

@@ -73,6 +73,15 @@ def test_grey_values_are_classes_and_255_alone_is_class_1(tmp_path, mask, classe
     assert label.tolist() == classes
 
 
+@pytest.mark.parametrize("name", ["m.png", "m.tif"])
+def test_white_alone_is_class_1_in_16_bits_too(tmp_path, name):
+    mask = np.array([[0, 65_535, 0]], np.uint16)
+    assert read_label(save(tmp_path / name, mask)).tolist() == [[0, 1, 0]]
+    mixed = save(tmp_path / name, np.array([[0, 255, 65_535]], np.uint16))
+    with pytest.raises(UserError, match="not classes"):
+        read_label(mixed)
+
+
 def test_masks_of_other_kinds(tmp_path):
     binary = GREY > 5
     for name, array in (

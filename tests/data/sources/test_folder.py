@@ -20,7 +20,7 @@ from tests.helpers.made_folder import (
 from crossview.core.errors import UserError
 from crossview.data import sources
 from crossview.data.sources import folder
-from crossview.data.sources.folder_cases import find_cases
+from crossview.data.sources.folder_cases import find_cases, survey
 
 
 def options(**keys) -> folder.Options:
@@ -424,3 +424,12 @@ def test_a_series_among_volumes_is_refused_when_it_is_read(plain):
     assert found.channels == 1
     with pytest.raises(UserError, match=r"case05.*unexpected shape"):
         found.unlabelled[1].read_image()
+
+
+def test_labels_whose_names_only_look_like_those_of_the_scans(tmp_path):
+    """As macOS and zip programs write é: one character, or e and an accent."""
+    for name, place in (("p\u00e9", "images"), ("pe\u0301", "labels")):
+        write_picture(tmp_path / place / f"{name}.png", np.zeros((4, 5), np.uint8))
+    problems = survey(tmp_path)[1]
+    (problem,) = (each for each in problems if each.what == "1 label has no scan")
+    assert "look alike but are composed of different characters" in problem.fix

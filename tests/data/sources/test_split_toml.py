@@ -163,3 +163,11 @@ def test_what_bears_the_name_and_is_no_file_is_told(tmp_path, kind):
     path.mkdir() if kind == "folder" else path.symlink_to("split.toml")
     (problem,) = read_split(path, NAMES, [])[1]
     assert (problem.what, kind in problem.found) == ("not a regular file", True)
+
+
+def test_names_that_only_look_alike_are_told(tmp_path):
+    composed, apart = "p\u00e9", "pe\u0301"  # é, and e with an accent of its own
+    path = tmp_path / "split.toml"
+    path.write_text(f'test = ["{apart}"]', encoding="utf-8")
+    (problem,) = read_split(path, [composed, "x"], [composed])[1]
+    assert "look alike but are composed of different characters" in problem.fix

@@ -19,7 +19,7 @@ from crossview.core.rng import Randomness
 from crossview.data.case import Case
 from crossview.data.checks.fill import Fill, fill_of
 from crossview.data.checks.grey_edges import has_grey_edges
-from crossview.data.checks.hounsfield import LOWEST_HU, scanned
+from crossview.data.checks.hounsfield import LOWEST_HU, air_of, scanned
 from crossview.data.checks.likeness import NONE, Likeness, likeness
 from crossview.data.io.scan import count_not_finite
 from crossview.data.io.storage import Storage
@@ -115,6 +115,7 @@ class CaseFacts:
         spacing: Voxel spacing in mm, one number per axis of S, or None.
         percentiles: Per channel, the 0.5th, 50th and 99.5th percentile of all voxels.
         hounsfield: The same of a CT, without values far below air that fill what was not scanned.
+        air: Per channel, a low value, which is that of air in CT; see ``air_of``.
         mean_sd: Per channel, mean and standard deviation of all voxels.
         extremes: Per channel, the smallest and the largest value of all voxels.
         fills: Per channel, the value that fills the scan's margin if it lies far below the rest.
@@ -139,6 +140,7 @@ class CaseFacts:
     spacing: tuple[float, ...] | None = None
     percentiles: tuple[tuple[float, float, float], ...] = ()
     hounsfield: tuple[tuple[float, float, float], ...] = ()
+    air: tuple[float, ...] = ()
     mean_sd: tuple[tuple[float, float], ...] = ()
     extremes: tuple[tuple[float, float], ...] = ()
     fills: tuple[Fill | None, ...] = ()
@@ -221,6 +223,7 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
             _percentiles(scanned(channel)) if found[0] < LOWEST_HU else found
             for channel, found in zip(channels, percentiles, strict=True)
         ),
+        air=tuple(map(air_of, channels)),
         mean_sd=tuple(_mean_sd(channel) for channel in channels),
         extremes=tuple((float(channel.min()), float(channel.max())) for channel in channels),
         fills=tuple(fill_of(channel) for channel in channels),

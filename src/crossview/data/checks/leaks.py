@@ -7,8 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from crossview.core.errors import Problem
 from crossview.core.text import count, first_few
@@ -65,9 +63,17 @@ def _scans(every: Sequence[CaseFacts]) -> list[list[CaseFacts]]:
     """Return groups of images that show one scan, saved in the same way or not."""
     links = alike([fact.likeness for fact in every])
     first = {fact.digest: place for place, fact in reversed([*enumerate(every)])}
-    links += [(first[fact.digest], place) for place, fact in enumerate(every)]
+    links += [
+        (first[fact.digest], place)
+        for place, fact in enumerate(every)
+        if first[fact.digest] != place
+    ]
     if not links:
         return []
+    # Imported only where scans are alike: training checks its data before its first step.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     ends = np.array(links, np.intp).T
     graph = coo_array((np.ones(len(links), np.int8), (ends[0], ends[1])), (len(every),) * 2)
     _, group_of = connected_components(graph, directed=False)

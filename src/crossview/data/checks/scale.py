@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from crossview.data.checks.case import CaseFacts
+from crossview.data.checks.fill import Fill
 from crossview.data.checks.findings import Finding, about
-
-AIR = (-3100.0, -700.0)
-"""Range of the 0.5th percentile of a CT, in HU: air, or the padding of some scanners."""
+from crossview.data.checks.hounsfield import HIGHEST_AIR, LARGEST_NO_AIR, LOWEST_AIR
 
 MOST_OF_SET = 2 / 3
 """Minimum share of scans in HU that makes the others odd."""
 
 
 def filled(every: Sequence[CaseFacts]) -> list[Finding]:
-    """Find scans whose margin is filled with a value far below all that was measured."""
+    """Find scans whose margin is filled with a value far from all that was measured."""
 
-    def shown(fact: CaseFacts) -> str:
-        fill = next(fill for fill in fact.fills if fill)
-        share = _share(fill.share)
-        return f"{fill.value:.7g} in {share} of the voxels, the others from {fill.rest:.7g}"
+    def fill(fact: CaseFacts, above: bool) -> Fill | None:
+        return next((each for each in fact.fills if each and each.above == above), None)
 
-    return about(
-        "warning",
-        [fact for fact in every if any(fact.fills)],
-        "scan is|scans are",
-        "padded with a value far below all others",
-        shown=shown,
-        expected="padding near the lowest measured value, such as -1024 in CT",
-        fix="set these voxels to the lowest measured value, so that they do not widen the range "
-        "of intensities",
-    )
+    def shown(fact: CaseFacts, above: bool) -> str:
+        found = fill(fact, above)
+        assert found is not None  # only filled scans are shown
+        others = "up to" if above else "from"
+        share = _share(found.share)
+        return f"{found.value:.7g} in {share} of the voxels, the others {others} {found.rest:.7g}"
+
+    return [
+        finding
+        for above, far in ((False, "below"), (True, "above"))
+        for finding in about(
+            "warning",
+            [fact for fact in every if fill(fact, above)],
+            "scan is|scans are",
+            f"padded with a value far {far} all others",
+            shown=partial(shown, above=above),
+            expected="padding near the lowest measured value, such as -1024 in CT",
+            fix="set these voxels to the lowest measured value, so that they do not widen the "
+            "range of intensities",
+        )
+    ]
 
 
 def little_signal(every: Sequence[CaseFacts]) -> list[Finding]:
@@ -53,21 +62,23 @@ def _share(share: float) -> str:
 
 
 def other_scale(every: Sequence[CaseFacts]) -> list[Finding]:
-    """Find scans without negative values among CT scans, which share one scale."""
-    known = [fact for fact in every if fact.percentiles and not fact.constant]
-    if sum(map(_in_hu, known)) < MOST_OF_SET * len(known):
+    """Find scans on another scale than the CT scans of a set, which share one."""
+    known = [fact for fact in every if fact.air and not fact.constant]
+    in_hu = sum(_lie(fact, LOWEST_AIR, HIGHEST_AIR) for fact in known)
+    if in_hu < MOST_OF_SET * len(known):
         return []
     return about(
         "warning",
-        [fact for fact in known if min(low for low, _ in fact.extremes) >= 0],
+        # One cropped to the body has no air, but fat or lung.
+        [fact for fact in known if not _lie(fact, LOWEST_AIR, LARGEST_NO_AIR)],
         "scan is|scans are",
         "not on the scale of the CT scans of this set",
         shown=lambda fact: "{:.7g} to {:.7g}".format(*fact.extremes[0]),
         expected="Hounsfield units, air at -1000: CT scans are scaled by numbers that all share",
-        fix="export them in HU: apply the rescale intercept (often -1024), and no window",
+        fix="export them in HU: apply the rescale slope and intercept (often 1 and -1024) once, "
+        "and no window",
     )
 
 
-def _in_hu(fact: CaseFacts) -> bool:
-    lows = zip(fact.percentiles, fact.fills, strict=True)
-    return all(AIR[0] < (fill.rest if fill else low) < AIR[1] for (low, _, _), fill in lows)
+def _lie(fact: CaseFacts, low: float, high: float) -> bool:
+    return all(low < air < high for air in fact.air)

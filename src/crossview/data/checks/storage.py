@@ -27,6 +27,7 @@ def findings(every: Sequence[CaseFacts], where: str) -> list[Finding]:
         *_unlike(images, "image", lambda stored: stored.numbers, str),
         *_inverted_masks(masks),
         *_mask_bits(masks),
+        *_white_masks(masks),
         *_palettes(masks, where),
         *_white_background(masks),
     ]
@@ -95,6 +96,21 @@ def _mask_bits(masks: Sequence[CaseFacts]) -> list[Finding]:
         shown=lambda fact: f"{bits(fact)}, values {', '.join(map(str, fact.label_counts))}",
         expected="one number of bits, or the same class numbers in all masks",
         fix="values are read as stored: check that a class has the same number in all masks",
+    )
+
+
+def _white_masks(masks: Sequence[CaseFacts]) -> list[Finding]:
+    """Warn of masks of 0 and 255, read as class 1, among masks that number several classes."""
+    most = max((max(fact.label_counts, default=0) for fact in masks), default=0)
+    odd = [fact for fact in masks if fact.label_storage and fact.label_storage.white]
+    return about(
+        "warning",
+        [fact for fact in odd if most > 1 and 1 in fact.label_counts],
+        "mask holds|masks hold",
+        "only 0 and 255, which is read as class 1, where others number the classes",
+        expected=f"class numbers up to {most}",
+        fix="save these masks with class numbers; if 255 marks pixels that nobody labelled, write "
+        "ignore = 255 in split.toml",
     )
 
 

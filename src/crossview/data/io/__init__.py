@@ -228,7 +228,8 @@ class ScanFiles:
         """
         assert self.label is not None  # only labelled scans are asked
         if not self.segments:
-            return meaning.of_values(self.read_values(), self.label, masks=self.format.flat)
+            values = self.read_values(masks=meaning.white_is_one)
+            return meaning.of_values(values, self.label, masks=self.format.flat)
         header = self.format.read_header(self.files[0])
         found = self._label_format.read_segments(self.label, header)
         return meaning.of_segments(*found, self.label)

@@ -26,6 +26,9 @@ SUFFIXES = (".png", ".tif", ".tiff")
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
+WHITES = (255, 65_535)
+"""White in 8 and in 16 bits."""
+
 
 def read_header(path: Path) -> Header:
     """Return size, number of channels, 1 or 3, and storage. UserError as for `read_image`."""
@@ -96,15 +99,16 @@ def equal_channels(path: Path) -> bool:
 def read_label(path: Path, scan: Path | None = None) -> NDArray[np.uint8]:
     """Return the classes of a mask, uint8 (H, W).
 
-    Grey values and palette entries are class values; if only 0 and 255 occur, 255 is class 1. A
-    palette of black and white counts by its colours.
+    Grey values and palette entries are class values; if only 0 and white occur, 255 or in 16 bits
+    65,535, white is class 1. A palette of black and white counts by its colours.
 
     UserError as for an image, and for a mask in colour, with values that are not classes, or whose
     opacity shows another shape than its colours.
     """
     values = _values(path)
-    binary = bool(values.any()) and bool(np.isin(values, (0, 255)).all())
-    return class_values(values == 255 if binary else values, path)
+    white = values.max()
+    binary = white in WHITES and bool(np.isin(values, (0, white)).all())
+    return class_values(values == white if binary else values, path)
 
 
 def read_values(path: Path, scan: Path | None = None) -> NDArray[np.uint8]:

@@ -68,6 +68,11 @@ class LabelMap:
         }
 
     @property
+    def white_is_one(self) -> bool:
+        """True if 255 is class 1 in a mask that holds nothing else, not a stated value of many."""
+        return 255 not in self.by_value or {*self.by_value} == {0, 255}
+
+    @property
     def written(self) -> tuple[int, ...]:
         """The value of each class in predicted files; () for class numbers."""
         return written_values(self.entries)

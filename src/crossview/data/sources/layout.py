@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crossview.core.errors import Problem
-from crossview.core.text import MOST_LISTED, first_few
+from crossview.core.text import COMPOSED, MOST_LISTED, first_few, same_in_print
 from crossview.data.io import (
     BY_SUFFIX,
     LABELS_ONLY,
@@ -285,6 +285,8 @@ def _note_orphans(
     # "case1" in "case1_seg"
     inside = max((name for name in scans if name in orphans[0]), key=len, default="")
     hint = f"; {orphans[0]} may be the label of {inside}" if inside else ""
+    if same_in_print(orphans[0], scans):
+        hint = f"; {orphans[0]}: {COMPOSED}"
     layout.note(
         "1 label has no scan" if len(orphans) == 1 else f"{len(orphans)} labels have no scan",
         folder,

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -158,7 +159,7 @@ def _read_label(
         ignored = replace(partly, ignore=None).ignored(stored, scan.name)
         stored = partly.marked(stored, ignored, scan.name, scan.label)
     else:
-        stored = scan.read_values(masks=partly.ignore != WHITE)
+        stored = scan.read_values(masks=partly.ignore != WHITE and meaning.white_is_one)
         ignored = partly.ignored(stored, scan.name)
         stored = np.where(ignored, np.uint8(0), stored)
         stored = meaning.of_values(stored, scan.label, masks=scan.format.flat)
@@ -176,11 +177,11 @@ def _read_label_at(
 
 def _read_storage(scan: ScanFiles) -> tuple[Storage | None, Storage | None]:
     """Return how the first file of an image and its label's store their pixels."""
-
-    def of(file: Path | None) -> Storage | None:
-        try:
-            return None if file is None else scan.format.read_header(file).storage
-        except UserError:  # reading the image or the label raises the reason
-            return None
-
-    return of(scan.files[0]), of(scan.label)
+    image = label = None
+    with suppress(UserError):  # reading the image or the label raises the reason
+        image = scan.format.read_header(scan.files[0]).storage
+    with suppress(UserError):
+        if scan.label is not None and (label := scan.format.read_header(scan.label).storage):
+            values = {*np.unique(scan.read_values(masks=False)).tolist()}
+            label = replace(label, white=values in ({0, WHITE}, {WHITE}))
+    return image, label

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 from crossview.core.errors import Problem, nearest
 from crossview.core.parse import from_toml
-from crossview.core.text import first_few
-from crossview.data.sources import partly, stated
+from crossview.core.text import COMPOSED, first_few, same_in_print
+from crossview.data.sources import partly, regions, stated
 from crossview.data.sources.lists import no_file
 from crossview.data.sources.partly import Partly
+from crossview.data.sources.regions import StatedRegions
 from crossview.data.sources.stated import Stated
 
 LISTS = ("labelled", "validation", "test", "unlabelled")
@@ -29,7 +30,7 @@ Value = TypeVar("Value")
 
 OF_NAMES = (*LISTS, *(key + PATIENTS for key in HELD_OUT))
 
-KEYS = (*OF_NAMES, "patient", *stated.KEYS, *partly.KEYS)
+KEYS = (*OF_NAMES, "patient", *stated.KEYS, *partly.KEYS, *regions.KEYS)
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Split:
     patients: dict[str, str] = field(default_factory=dict)
     stated: Stated | None = None
     partly: Partly = field(default_factory=Partly)
+    regions: StatedRegions | None = None
 
     def names(self, key: str) -> list[str] | None:
         return self.lists.get(key)
@@ -86,9 +88,10 @@ def read_split(
     slices, unknown = _by_case(open_labels.slices, "slices", names, labelled, where)
     missing, others = _by_case(open_labels.missing, "missing", names, labelled, where)
     labels, mistaken = stated.read(content, where)
-    problems += [*wrong, *unknown, *others, *mistaken]
+    of_regions, unread = regions.read(content.get("regions"), content.get(regions.ORDER), where)
+    problems += [*wrong, *unknown, *others, *mistaken, *unread]
     open_labels = replace(open_labels, slices=slices, missing=missing)
-    return Split(known, patients, labels, open_labels), problems
+    return Split(known, patients, labels, open_labels, of_regions), problems
 
 
 def _by_case(
@@ -246,6 +249,8 @@ def _known(wrong: Sequence[str], names: Collection[str], noun: str) -> str:
     """
     if not wrong or not names:
         return ""
+    if same_in_print(wrong[0], names):
+        return f"{wrong[0]}: {COMPOSED}"
     close = get_close_matches(wrong[0], sorted(names), n=3)
     if close:
         return f"did you mean {' or '.join(close)}?"
