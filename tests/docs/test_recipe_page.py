@@ -44,6 +44,8 @@ def type_name(annotation: Any) -> str:
         return ", ".join(f"`{toml_value(choice)}`".replace('"', "") for choice in arguments)
     if origin is Annotated:
         return type_name(arguments[0])
+    if origin is tuple and len({*arguments, ...}) > 2:
+        return ", ".join(map(type_name, arguments))
     if origin is tuple:
         some = "" if arguments[-1] is ... else f"{len(arguments)} "
         items = type_name(arguments[0])

@@ -1,11 +1,13 @@
 """The minimum volume that scores best, by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from crossview.data.case import Case
+from crossview.core.regions import Region
+from crossview.data.case import Case, Splits
 from crossview.evaluation.bootstrap import paired
 from crossview.evaluation.minimum_volume import Found, chosen, found_in
 
@@ -22,9 +24,8 @@ def test_what_a_prediction_found_of_each_class():
     label[:4, :5], label[9, 9], prediction[1:4, :5] = 1, 1, 1  # 15 voxels, all right
     prediction[8:10, 8:10] = 1  # 4, one right
     label[0:2, 7:9] = prediction[0, 7] = 2
-    one, two = found_in(
-        Case("a", "p", "a.nii", lambda: None), label, prediction, 3, voxel=2.5
-    ).values()
+    case, splits = Case("a", "p", "a.nii", lambda: None), Splits((), (), (), (), 3, ("", "", ""))
+    one, two = found_in(case, label, prediction, splits, voxel=2.5).values()
     assert sorted(zip(one.volumes, one.voxels, one.right, strict=True)) == [
         (10, 4, 1),
         (37.5, 15, 15),
@@ -35,6 +36,14 @@ def test_what_a_prediction_found_of_each_class():
     assert one.dice(10) == one.dice(0)
     assert one.dice(10.1) == pytest.approx(2 * 15 / (15 + 21))
     assert one.dice(99) == 0
+    regions = (Region("whole", (1, 2), 1), Region("core", (2,), 2))
+    whole, core = found_in(case, label, prediction, replace(splits, regions=regions), 2.5).values()
+    assert sorted(zip(whole.volumes, whole.voxels, whole.right, strict=True)) == [
+        (2.5, 1, 1),
+        (10, 4, 1),
+        (37.5, 15, 15),
+    ]
+    assert (whole.labelled, whole.smallest, core) == (25, 2.5, two)
 
 
 def test_a_case_in_which_rightly_nothing_is_left_counts_as_right():

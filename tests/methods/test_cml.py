@@ -7,6 +7,7 @@ import torch
 from crossview.core.rng import Randomness
 from crossview.core.tensors import Batch
 from crossview.methods import cml as module
+from crossview.methods import heads
 from crossview.methods.cml import CML
 from crossview.networks.unet import UNet
 
@@ -134,7 +135,7 @@ def test_clean_up_can_be_switched_off(monkeypatch):
     def fail(*_):
         raise AssertionError("components were labelled")
 
-    monkeypatch.setattr(module, "clean_async", fail)
+    monkeypatch.setattr(heads, "clean_async", fail)
     assert "unlabelled" in terms(make(largest_component=False), batch())
     with pytest.raises(AssertionError):
         terms(make(), batch())

@@ -9,7 +9,7 @@ from tests.helpers import golden_numbers as golden
 
 from crossview.core.rng import Randomness
 from crossview.core.tensors import Batch
-from crossview.methods import cml
+from crossview.methods import cml, heads
 from crossview.methods.cml import CML
 from crossview.methods.method import Stage
 from crossview.networks import official
@@ -97,14 +97,17 @@ def one_step(monkeypatch, case, stage, dtype):
         cml, "random_box", lambda *_: tuple(slice(int(low), int(high)) for low, high in next(boxes))
     )
     seen = {"sup": [], "dis": []}
-    for function, into in (("cross_entropy_dice", "sup"), ("feature_discrepancy", "dis")):
-        original = getattr(cml, function)
+    for room, function, into in (
+        (heads, "cross_entropy_dice", "sup"),
+        (cml, "feature_discrepancy", "dis"),
+    ):
+        original = getattr(room, function)
         monkeypatch.setattr(
-            cml, function, lambda *a, original=original, into=into: _kept(original(*a), seen[into])
+            room, function, lambda *a, original=original, into=into: _kept(original(*a), seen[into])
         )
     pseudo = []
-    clean = cml.clean_async
-    monkeypatch.setattr(cml, "clean_async", lambda *a: _kept_labels(clean(*a), pseudo))
+    clean = heads.clean_async
+    monkeypatch.setattr(heads, "clean_async", lambda *a: _kept_labels(clean(*a), pseudo))
 
     optimiser = make_optimiser(method.parameters(), TrainingOptions())
     guard = Guard(method, optimiser)

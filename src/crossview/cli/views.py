@@ -159,6 +159,7 @@ def checked(check: Check) -> RenderableType:
     parts += [_cases(check)] if check.every else []
     parts += [_ranges(check)] if check.read else []
     parts += [_classes(check)] if check.classes() else []
+    parts += [_regions(check)] if check.data.regions else []
     for _, alike in groupby(sorted(check.findings, key=_kind), key=_kind):
         parts.append(_finding(list(alike), str(check.data.root)))
     return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts), _verdict(check))
@@ -217,6 +218,19 @@ def _classes(check: Check) -> RenderableType:
     )
     flat = all(len(fact.shape) == 3 for fact in check.read)  # one axis is of channels
     return table(("class", f"share of {'pixels' if flat else 'voxels'}", "in cases"), rows)
+
+
+def _regions(check: Check) -> RenderableType:
+    labels = sum(bool(fact.label_counts) for fact in check.every)
+    rows = (
+        (
+            f"{share.name} = {', '.join(map(str, share.classes))}",
+            f"{percent(share.share)} %",
+            f"{share.cases:,} of {labels:,}",
+        )
+        for share in check.regions()
+    )
+    return table(("region", "share", "in cases"), rows)
 
 
 def _finding(alike: Sequence[Finding], root: str) -> RenderableType:

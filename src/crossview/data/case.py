@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.partial import PartialLabels
+from crossview.core.regions import Region
 from crossview.data.io.channels import is_numbered
 from crossview.data.io.storage import Storage
 
@@ -94,6 +95,18 @@ class Splits:
     """Sentences for every result, e.g. that test volumes were cropped around the ground truth."""
     unused: tuple[Case, ...] = ()
     """Cases without a role, such as other scans of test patients."""
+    regions: tuple[Region, ...] = ()
+    """The regions that are trained and scored instead of the classes; () for classes."""
+
+    @property
+    def scored_names(self) -> tuple[str, ...]:
+        """Names of what is scored, the background first: the regions, else the classes."""
+        of_regions = tuple(region.name for region in self.regions)
+        return ("background", *of_regions) if of_regions else self.class_names
+
+    def members(self, scored: int) -> tuple[int, ...]:
+        """Return the classes of what is scored as number ``scored``, from 1."""
+        return self.regions[scored - 1].classes if self.regions else (scored,)
 
     @property
     def numbered(self) -> bool:

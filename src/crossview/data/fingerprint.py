@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.partial import IGNORED
+from crossview.core.regions import Region, voxels_of
 from crossview.data.case import Case
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.hounsfield import LOWEST_HU
@@ -42,7 +43,9 @@ class Fingerprint:
         colour: "grey" if images stored in colour are grey (data.colour), else "stored".
         foreground: Per channel, (0.5th percentile, 99.5th percentile, mean, standard deviation) of
             the labelled foreground; () if the foreground has a single value.
-        pieces: By class, the smallest share of the largest component in any wholly labelled case.
+        regions: Names of the regions, () for classes.
+        pieces: By class or region, the smallest share of the largest component in any wholly
+            labelled case.
         cases: Rows for reports.
         border_labelled: True if foreground is labelled in the constant border of a scan, which then
             is no padding.
@@ -60,6 +63,7 @@ class Fingerprint:
     foreground: tuple[tuple[float, float, float, float], ...]
     pieces: dict[int, float]
     colour: str = "stored"
+    regions: tuple[str, ...] = ()
     cases: tuple[dict[str, Any], ...] = ()
     border_labelled: bool = False
     searched: tuple[tuple[float, ...], ...] = ()
@@ -94,6 +98,7 @@ def take(
     facts: Sequence[CaseFacts],
     channel_names: Sequence[str] | None,
     class_names: Sequence[str],
+    regions: Sequence[Region] = (),
 ) -> Fingerprint:
     """Return the fingerprint of training cases.
 
@@ -103,11 +108,13 @@ def take(
         facts: Facts of the cases, labelled ones first, in which ``check_set`` found no error.
         channel_names: Names from the data set, or None.
         class_names: Names from the data set; may be empty.
+        regions: What is trained instead of the classes; () for classes.
     """
     labelled = [fact for fact in facts if fact.case.labelled]
-    classes = max(len(class_names), 1 + max(max(fact.label_counts, default=0) for fact in labelled))
+    seen = max(max(fact.label_counts, default=0) for fact in labelled)
+    classes = 1 + max(len(class_names) - 1, seen, *(each.classes[-1] for each in regions))
     ct, told_by = _is_ct(facts, channel_names)
-    pieces, places, searched = _labels((fact.case for fact in labelled), classes)
+    pieces, places, searched = _labels((fact.case for fact in labelled), classes, regions)
     return Fingerprint(
         shapes=tuple(fact.shape[1:] for fact in facts),
         spacings=tuple(fact.spacing for fact in facts if fact.spacing is not None),
@@ -118,6 +125,7 @@ def take(
         ct_told_by=told_by,
         foreground=_foreground(labelled, ct),
         pieces=pieces,
+        regions=tuple(region.name for region in regions),
         cases=tuple(_row(fact) for fact in facts),
         border_labelled=any(fact.border_labelled for fact in labelled),
         places=places,
@@ -157,11 +165,12 @@ def _foreground(
 
 
 def _labels(
-    cases: Iterable[Case], classes: int
+    cases: Iterable[Case], classes: int, regions: Sequence[Region]
 ) -> tuple[
     dict[int, float], tuple[dict[int, NDArray[np.float64]], ...], tuple[tuple[float, ...], ...]
 ]:
     """Return ``pieces``, ``places`` and ``searched`` of labelled cases, reading each label once."""
+    trained = [region.classes for region in regions] or [(value,) for value in range(1, classes)]
     smallest: dict[int, float] = {}
     places, searched = [], []
     for case in cases:
@@ -171,9 +180,12 @@ def _labels(
         label = case.classes_of(label)
         here = places_of(label)
         places.append(relative(here, label.shape))
-        for value in here:
-            if value < classes and whole:  # slices without their neighbours are pieces
-                smallest[value] = min(smallest.get(value, 1.0), largest_share(label == value))
+        if not whole:  # slices without their neighbours are pieces
+            continue
+        for number, values in enumerate(trained, 1):
+            mask = voxels_of(label, values)
+            if mask.any():
+                smallest[number] = min(smallest.get(number, 1.0), largest_share(mask))
     return smallest, tuple(places), tuple(searched)
 
 

@@ -94,9 +94,10 @@ def doubt(prediction: Prediction, score: Score | None = None) -> float:
 
 def _pairwise_dice(prediction: Prediction) -> list[float]:
     """Return Dice between views by class, averaged over pairs; NaN for a class no view finds."""
+    maps = prediction.head.of_foreground(prediction.probability)
+    of_views = [prediction.head.masks(view, len(maps)) for view in prediction.views.values()]
     values = []
-    for index in range(1, len(prediction.probability)):
-        masks = [view == index for view in prediction.views.values()]
+    for masks in zip(*of_views, strict=True):
         pairs = [
             (first, second)
             for first, second in itertools.combinations(masks, 2)
@@ -113,8 +114,9 @@ def _pairwise_dice(prediction: Prediction) -> list[float]:
 def _expected_dice(prediction: Prediction) -> list[float]:
     """Return the Dice by class that the probabilities promise; NaN for a class not found."""
     values = []
-    for index, probability in enumerate(prediction.probability[1:], 1):
-        mask = prediction.label == index
+    maps = prediction.head.of_foreground(prediction.probability)
+    masks = prediction.head.masks(prediction.label, len(maps))
+    for probability, mask in zip(maps, masks, strict=True):
         size = np.count_nonzero(mask)
         promised = (
             2

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from crossview.core.errors import Problem, UserError, fail, raise_all
 from crossview.core.files import folder_written_whole, write_text
 from crossview.core.progress import Progress
+from crossview.core.regions import voxels_of
 from crossview.core.run_folder import EXPECTED
 from crossview.data.case import Case, Splits
 from crossview.data.checks.case import read_case
@@ -117,7 +118,7 @@ def evaluate(
         found = [score for of_case in scores for score in of_case.result()]
         summary = summarise(
             found,
-            class_names=splits.class_names,
+            class_names=splits.scored_names,
             unit=splits.unit,
             header={**header, "notes": [*notes(), *told], "dimensions": dimensions},
             seconds=time.perf_counter() - started,
@@ -152,11 +153,12 @@ def quick_dice(
         {"classes": {"1": float}, "mean": float, "views": {name: {"1": float, "mean": float}}}.
     """
     found: dict[str, list[list[float]]] = {}
+    scored = [splits.members(number) for number in range(1, len(splits.scored_names))]
     for item, label, prediction in predicted(predictor, cases, splits, preprocessing):
         for view, predicted_label in {COMBINED: prediction.label, **prediction.views}.items():
             dice = [
-                overlap(*masks(item.case, label, predicted_label, label_class)[:2])[0]
-                for label_class in range(1, splits.classes)
+                overlap(*masks(item.case, label, predicted_label, classes)[:2])[0]
+                for classes in scored
             ]
             found.setdefault(view, []).append(dice)
     means = {view: _dice_means(np.array(rows)) for view, rows in found.items()}
@@ -206,7 +208,7 @@ def _read(case: Case, splits: Splits) -> tuple[Image | None, Label | None, list[
             "add a label, or use crossview predict",
         )
         problems.append(Problem(what, case.where, fix=fix))
-    elif read.label is not None and not scored_classes(case, read.label, splits.classes):
+    elif read.label is not None and not scored_classes(case, read.label, splits):
         what, fix = "nobody labelled a voxel of the case", "label some, or use crossview predict"
         problems.append(Problem(what, case.where, fix=fix))
     return read.image, read.label, problems
@@ -225,28 +227,34 @@ def score_case(
     spacing = case.spacing if splits.unit == "mm" else None
 
     def measures(predicted_label: Label, label_class: int) -> Measures:
-        prediction, truth, unknown = masks(case, label, predicted_label, label_class)
+        prediction, truth, unknown = masks(
+            case, label, predicted_label, splits.members(label_class)
+        )
         return measure(prediction, truth, spacing, unknown)
 
     return [
         Score(case.id, case.patient, view, label_class, measures(predicted_label, label_class))
         for view, predicted_label in predictions.items()
-        for label_class in scored_classes(case, label, splits.classes)
+        for label_class in scored_classes(case, label, splits)
     ]
 
 
-def scored_classes(case: Case, label: Label, classes: int) -> list[int]:
-    """Return the foreground classes of which a label says in some voxel if it is of them."""
-    every, partial = range(1, classes), case.partial
-    return [each for each in every if partial is None or not partial.unknown(label, each).all()]
+def scored_classes(case: Case, label: Label, splits: Splits) -> list[int]:
+    """Return the foreground classes, or regions, that a label says something about."""
+    every, partial = range(1, len(splits.scored_names)), case.partial
+    return [
+        each
+        for each in every
+        if partial is None or not partial.unknown(label, splits.members(each)[0]).all()
+    ]
 
 
 def masks(
-    case: Case, label: Label, prediction: Label, label_class: int
+    case: Case, label: Label, prediction: Label, classes: Sequence[int]
 ) -> tuple[Mask, Mask, Mask | None]:
-    """Return prediction and truth of a class where it is known, and where it is not, or None."""
-    mine, true = prediction == label_class, label == label_class
+    """Return prediction and truth of some classes together where known, and where not, or None."""
+    mine, true = voxels_of(prediction, classes), voxels_of(label, classes)
     if case.partial is None or not case.partial.are_in(label):
         return mine, true, None
-    unknown = case.partial.unknown(label, label_class)
+    unknown = case.partial.unknown(label, classes[0])
     return mine & ~unknown, true, unknown

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossview.data.case import Case
+from crossview.core.regions import voxels_of
+from crossview.data.case import Case, Splits
 from crossview.evaluation.bootstrap import Difference, Floats, mean_of_defined, paired
 from crossview.evaluation.evaluate import masks, scored_classes
 from crossview.methods.blocks.pieces import ROUNDING, Pieces
@@ -85,22 +86,25 @@ class Choice:
 
 
 def found_in(
-    case: Case, label: Label, prediction: Label, classes: int, voxel: float
+    case: Case, label: Label, prediction: Label, splits: Splits, voxel: float
 ) -> dict[int, Found]:
     """Return what a prediction (*S) of a case found of each class that its label (*S) says.
 
+    Regions take the place of classes, each by itself.
+
     voxel: the volume of a voxel.
     """
-    pieces, found = Pieces.of(prediction), {}
-    for of_class in scored_classes(case, label, classes):
-        mine, true, _ = masks(case, label, prediction, of_class)
-        numbers = np.flatnonzero(pieces.classes == of_class)
-        most = len(pieces.classes)
+    found = {}
+    for of_class in scored_classes(case, label, splits):
+        classes = splits.members(of_class)
+        mine, true, _ = masks(case, label, prediction, classes)
+        pieces = Pieces.of(voxels_of(prediction, classes).astype(np.uint8))
+        most = len(pieces.voxels)
         found[of_class] = Found(
             case.patient,
-            pieces.voxels[numbers] * voxel,
-            np.bincount(pieces.numbers[mine], minlength=most)[numbers],
-            np.bincount(pieces.numbers[mine & true], minlength=most)[numbers],
+            pieces.voxels[1:] * voxel,
+            np.bincount(pieces.numbers[mine], minlength=most)[1:],
+            np.bincount(pieces.numbers[mine & true], minlength=most)[1:],
             int(np.count_nonzero(true)),
             min(map(int, Pieces.of(true.astype(np.uint8)).voxels[1:]), default=math.nan) * voxel,
         )

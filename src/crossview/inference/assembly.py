@@ -15,11 +15,9 @@ from torch import Tensor
 
 from crossview.data.io.volumes import Volumes
 from crossview.data.padding import Box, sides
-from crossview.inference.doubt import background, normalised_entropy, uncertainty
+from crossview.inference.doubt import entropy_of_maps, uncertainty
 from crossview.inference.rows import RowResampling
-from crossview.methods.blocks.components import largest_components
-from crossview.methods.blocks.pieces import without_small
-from crossview.methods.blocks.pseudo_labels import first_largest
+from crossview.methods.heads import CLASSES, Classes
 
 Label = NDArray[np.uint8]
 
@@ -62,8 +60,8 @@ class Segmentation:
         maps: The maps wanted, float32 (K, *S) or (*S).
         finite: True if no probability is NaN or infinite.
         expected: The Dice that the label would have if the probabilities were right, before the
-            clean-up: 2 sum_{v in label} p_v / (sum_v p_v + |label|), the mean over the classes that
-            are found. NaN if none is, or if it is not wanted.
+            clean-up: 2 sum_{v in label} p_v / (sum_v p_v + |label|), the mean over the classes or
+            regions that are found. NaN if none is, or if it is not wanted.
     """
 
     labels: Label
@@ -92,6 +90,7 @@ class Assembly:
         wanted: The parts of the prediction that are computed.
         peers: True if the views are networks trained next to each other.
         box: The part of the grid that the maps show; the rest is background.
+        head: The decision of the model.
     """
 
     def __init__(
@@ -102,7 +101,9 @@ class Assembly:
         wanted: Wanted,
         peers: bool,
         box: Box = (),
+        head: Classes = CLASSES,
     ) -> None:
+        self.head = head
         self.box, self.whole = box, tuple(shape)
         shape = sides(box, shape)
         self.there, self.shape, self.axis = tuple(there), shape, axis
@@ -131,40 +132,41 @@ class Assembly:
             self.sums = np.zeros((3, len(maps[0])))
         self.seen += maps.shape[2 + self.axis]
         if "disagreement" in self.wanted.maps:
-            self._put("disagreement", self.spread.add(_uncertainty(maps, self.peers)))
+            self._put("disagreement", self.spread.add(_uncertainty(maps, self.peers, self.head)))
         rows = 0
         for index, (foreground, grid) in enumerate(zip(maps, self.grids, strict=False)):
             on_grid = grid.add(foreground)
             if not on_grid.numel():
                 continue
             rows = on_grid.shape[1 + self.axis]
-            rest = background(on_grid)
             place = (index, *self._rows(self.rows, rows))
-            decision = first_largest([rest, *on_grid])
+            decision = self.head.label(on_grid)
             self.labels[place] = decision.cpu().numpy()
             if index == 0:
                 self._add_to_sums(decision, on_grid)
                 self.finite = self.finite and math.isfinite(float(on_grid.sum()))
-                self._put_of_classes(rest, on_grid)
+                self._put_of_classes(on_grid)
             # Freed before the next view.
-            del on_grid, rest, decision
+            del on_grid, decision
         self.rows += rows
 
     def result(self, largest_component: bool, smallest: Sequence[float] = ()) -> Segmentation:
         """Return the prediction, cleaned up.
 
-        smallest: for each foreground class, the voxels of the smallest piece that is kept.
+        smallest: for each foreground class or region, the voxels of the smallest piece kept.
         """
         both = self.wanted.views
         others = self.labels[:0]
         labels = self.labels
         if largest_component or both:
-            cleaned = largest_components(labels if largest_component else labels[:1], self.classes)
+            cleaned = self.head.largest(labels if largest_component else labels[:1], self.classes)
             labels, others = (cleaned, labels) if largest_component else (labels, cleaned)
         others = others if both else labels[:0]
         if smallest:
             labels, others = (
-                np.stack([without_small(label, smallest) for label in each]) if len(each) else each
+                np.stack([self.head.without_small(label, smallest) for label in each])
+                if len(each)
+                else each
                 for each in (labels, others)
             )
         if self.shape == self.whole:
@@ -174,11 +176,11 @@ class Assembly:
         return Segmentation(labels, others, maps, self.finite, self._expected())
 
     def _add_to_sums(self, decision: Tensor, foreground: Tensor) -> None:
-        """Add rows to each class's voxels, and its probability in them and everywhere."""
+        """Add rows to each map's voxels, and its probability in them and everywhere."""
         if not self.wanted.expected:
             return
-        for index, probability in enumerate(foreground):
-            mask = decision == index + 1
+        masks = self.head.masks(decision, len(foreground))
+        for index, (probability, mask) in enumerate(zip(foreground, masks, strict=True)):
             inside = probability[mask].sum(dtype=torch.float64)
             everywhere = probability.sum(dtype=torch.float64)
             self.sums[:, index] += [float(mask.sum()), float(inside), float(everywhere)]
@@ -197,24 +199,22 @@ class Assembly:
 
     def _framed_map(self, name: str, values: Map) -> Map:
         """Return a map on the whole grid: outside the box, the background is certain."""
+        certain = name == "probability" and self.head.background
         if isinstance(values, Volumes):
-            return values.framed(self.whole, self.box, name == "probability")
+            return values.framed(self.whole, self.box, certain)
         framed = self._framed(values)
-        if name == "probability":
+        if certain:
             outside = np.ones(self.whole, np.float32)
             outside[self.box] = 0
             framed[0] += outside
         return framed
 
-    def _put_of_classes(self, rest: Tensor, foreground: Tensor) -> None:
-        """Add rows to the maps that are made of all classes' probabilities on the wanted grid."""
-        if not {"probability", "entropy"} & {*self.wanted.maps}:
-            return
-        probability = torch.cat([rest[None], foreground])
+    def _put_of_classes(self, foreground: Tensor) -> None:
+        """Add rows to the maps that are made of all probabilities on the wanted grid."""
         if "probability" in self.wanted.maps:
-            self._put("probability", probability)
+            self._put("probability", self.head.every(foreground))
         if "entropy" in self.wanted.maps:
-            self._put("entropy", normalised_entropy(probability))
+            self._put("entropy", entropy_of_maps(foreground, self.head))
 
     def _put(self, name: MapName, rows: Tensor) -> None:
         """Add rows (*rows) or (K, *rows) to a map."""
@@ -249,5 +249,5 @@ SLAB = 32
 """Rows of a volume whose uncertainty is computed at once."""
 
 
-def _uncertainty(maps: Tensor, peers: bool) -> Tensor:
-    return torch.cat([uncertainty(slab, peers) for slab in torch.split(maps, SLAB, dim=2)])
+def _uncertainty(maps: Tensor, peers: bool, head: Classes) -> Tensor:
+    return torch.cat([uncertainty(slab, peers, head) for slab in torch.split(maps, SLAB, dim=2)])

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from crossview.methods.heads import CLASSES, Classes
+
 
 def entropy(probability: Tensor) -> Tensor:
     """Return the Shannon entropy in bits of class probabilities, (K, *S) -> (*S)."""
@@ -40,23 +42,22 @@ def disagreement(views: Sequence[Tensor]) -> Tensor:
     return (total / len(pairs)).clamp_(0, 1)
 
 
-def uncertainty(maps: Tensor, peers: bool) -> Tensor:
-    """Return the uncertainty (*S) of foreground probabilities (1 + views, K-1, *S).
+def uncertainty(maps: Tensor, peers: bool, head: Classes = CLASSES) -> Tensor:
+    """Return the uncertainty (*S) of maps (1 + views, M, *S); of regions the mean over them.
 
     It is the disagreement of the views, or the entropy of the combination, which comes first, if
     there is only one network or the views are not peers.
     """
-    views = [_with_background(view) for view in maps[1:]] if peers else []
-    return disagreement(views) if views else normalised_entropy(_with_background(maps[0]))
+    if peers and len(maps) > 1:
+        of_views = zip(*(head.distributions(view) for view in maps[1:]), strict=True)
+        return _mean([disagreement(views) for views in of_views])
+    return entropy_of_maps(maps[0], head)
 
 
-def background(foreground: Tensor) -> Tensor:
-    """Return the probability of the background, (K-1, *S) -> (*S).
-
-    With two classes arg-max is exact: 1 - p is rounded to less than p only for p > 0.5.
-    """
-    return (1 - foreground.sum(0)).clamp_(min=0)
+def entropy_of_maps(maps: Tensor, head: Classes) -> Tensor:
+    """Return the normalised entropy (*S) of maps (M, *S), of regions the mean."""
+    return _mean([normalised_entropy(each) for each in head.distributions(maps)])
 
 
-def _with_background(foreground: Tensor) -> Tensor:
-    return torch.cat([background(foreground)[None], foreground])
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.stack([*values]).mean(0)

@@ -17,7 +17,7 @@ class Ensemble(Method):
     """Trained methods whose probabilities are averaged.
 
     Its views are the combined predictions of its members, "run1", "run2" and so on, as logarithms
-    of probabilities. So a map of disagreement shows where the members differ.
+    of probabilities, of regions log-odds. So a map of disagreement shows where the members differ.
 
     Args:
         members: The trained methods.
@@ -26,6 +26,7 @@ class Ensemble(Method):
 
     def __init__(self, members: Sequence[Method], precisions: Sequence[Precision]) -> None:
         super().__init__(None, lambda *_, **__: nn.Identity())
+        self.head = members[0].head
         self.members, self.precisions = nn.ModuleList(members), tuple(precisions)
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
@@ -37,8 +38,8 @@ class Ensemble(Method):
             with torch.autocast(image.device.type, torch.bfloat16, enabled=precision == "bf16"):
                 views = member.views(image)
             views = {name: logits.float() for name, logits in views.items()}
-            found[f"run{number}"] = member.combine(views).log()
+            found[f"run{number}"] = member.head.as_logits(member.combine(views))
         return found
 
     def combine(self, views: Mapping[str, Tensor]) -> Tensor:
-        return torch.stack([view.exp() for view in views.values()]).mean(0)
+        return torch.stack([self.head.from_logits(view) for view in views.values()]).mean(0)

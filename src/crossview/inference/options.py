@@ -28,8 +28,8 @@ class InferenceOptions(Table):
     minimum_volume: tuple[float, ...] = Field(
         (),
         description="pieces of a class with less volume become background: one number for all "
-        "classes, or one per foreground class; in mm3 by the scan's voxel spacing, but in voxels, "
-        "or pixels of images, if the recipe has no `data.spacing`",
+        "classes, or one per foreground class or region; in mm3 by the scan's voxel spacing, but "
+        "in voxels, or pixels of images, if the recipe has no `data.spacing`",
     )
     batch: int = Field(
         4,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from crossview.core.files import check_writable
 from crossview.core.text import first_few
 from crossview.data.io import ScanFiles, split_name
 from crossview.data.io.segments import Segments
-from crossview.data.io.volumes import Stored
+from crossview.data.io.volumes import Stored, Volumes
 from crossview.inference.assembly import MapName, Segmentation
 from crossview.inference.origin import Origin, Record, described
 
@@ -30,6 +31,7 @@ class Outputs:
         origin: The model of the predictions, recorded in the folder.
         label_values: The values of the classes in label files; () for class numbers.
         segments: How labels are written, None for the format of the maps.
+        regions: Names of the regions, each with a map of its probability; () for classes.
     """
 
     folder: Path
@@ -39,13 +41,37 @@ class Outputs:
     origin: Origin | None = None
     label_values: tuple[int, ...] = ()
     segments: Segments | None = None
+    regions: tuple[str, ...] = ()
 
     def arrays(self, prediction: Segmentation) -> dict[str, Stored]:
         """Return the arrays of a prediction that are written, by name."""
         label = prediction.label
         if self.label_values:
             label = np.array(self.label_values, np.uint8)[label]
-        return {**prediction.maps, "label": label}
+        maps: dict[str, Stored] = {}
+        for name, found in prediction.maps.items():
+            of_regions = self._of_regions(name)
+            for index, part in enumerate(of_regions):
+                maps[part] = found.volume(index) if isinstance(found, Volumes) else found[index]
+            if not of_regions:
+                maps[name] = found
+        return {**maps, "label": label}
+
+    def _of_regions(self, name: str) -> dict[str, Path]:
+        """Return the arrays of a map, each with its folder: one per region, {} if it is whole."""
+        if name != "probability":
+            return {}
+        safe = [re.sub(r"[^\w-]+", "_", region) for region in self.regions]
+        if len({each.casefold() for each in safe}) < len(safe):
+            safe = [f"{number}_{each}" for number, each in enumerate(safe, 1)]
+        return {f"{name}_{each}": self.folder / name / each for each in safe}
+
+    def _folders(self) -> dict[str, Path]:
+        """Return the folder of each array that is a map."""
+        folders: dict[str, Path] = {}
+        for each in self.maps:
+            folders |= self._of_regions(each) or {each: self.folder / each}
+        return folders
 
     def files(self, scan: ScanFiles) -> dict[str, Path]:
         """Return the file of each array of a scan's prediction.
@@ -58,9 +84,9 @@ class Outputs:
         of_label = self.segments.form.suffix if self.segments else suffix
         label = self.folder / f"{scan.name}{of_label}"
         if written.published:
-            return dict.fromkeys([*self.maps, "label"], label)
+            return dict.fromkeys([*self._folders(), "label"], label)
         name = f"{scan.name}{written.map_suffix or suffix}"
-        return {each: self.folder / each / name for each in self.maps} | {"label": label}
+        return {each: of / name for each, of in self._folders().items()} | {"label": label}
 
     def skips(self, scan: ScanFiles) -> bool:
         """True if the scan is predicted already and ``resume`` keeps its files."""

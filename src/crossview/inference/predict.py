@@ -18,11 +18,12 @@ from crossview.core.errors import fail
 from crossview.core.memory import give_back
 from crossview.core.progress import Progress
 from crossview.inference.assembly import SLAB, Assembly, Segmentation, Wanted
-from crossview.inference.doubt import normalised_entropy
+from crossview.inference.doubt import entropy_of_maps
 from crossview.inference.items import AnyItem
 from crossview.inference.options import InferenceOptions, windows_fit
 from crossview.inference.threads import BatchThreads, one_thread, without_threads
 from crossview.inference.windows import BLOCK, Parts, Slices, SliceWindows, Windows, run_batches
+from crossview.methods.heads import CLASSES, Classes
 from crossview.methods.method import Method
 
 Label = NDArray[np.uint8]
@@ -35,8 +36,9 @@ class Prediction:
     Attributes:
         label: The most probable class, uint8 (*S). A tie goes to the lower class, so a foreground
             probability must exceed 0.5.
-        probability: Class probabilities, float32 (K, *S), the mean over the windows that cover a
-            voxel.
+            Of regions: the class written for the last region with a probability above 0.5.
+        probability: Probabilities of the classes or regions, float32 (K, *S), the mean over the
+            windows that cover a voxel.
         views: Label of each network by its name, cleaned like ``label``; empty if the method has
             one network.
         other: The label with the other clean-up: only the largest component of each class if
@@ -47,6 +49,7 @@ class Prediction:
         peers: True if the views are networks trained next to each other.
         expected: The Dice that the probabilities promise, see
             :class:`~crossview.inference.assembly.Segmentation`.
+        head: The decision of the model.
     """
 
     label: Label
@@ -56,12 +59,14 @@ class Prediction:
     disagreement: NDArray[np.float32]
     peers: bool = True
     expected: float = math.nan
+    head: Classes = CLASSES
 
     @property
     def entropy(self) -> NDArray[np.float32]:
         """Normalised entropy of the probabilities, float32 (*S): 0 certain, 1 all classes equal."""
-        slabs = torch.split(torch.from_numpy(self.probability), SLAB, dim=1)
-        return torch.cat([normalised_entropy(slab) for slab in slabs]).numpy()
+        maps = torch.from_numpy(self.head.of_foreground(self.probability))
+        slabs = torch.split(maps, SLAB, dim=1)
+        return torch.cat([entropy_of_maps(slab, self.head) for slab in slabs]).numpy()
 
     @property
     def of_peers(self) -> bool:
@@ -160,6 +165,7 @@ class Predictor:
                     maps["disagreement"],
                     self.method.peers,
                     found.expected,
+                    self.method.head,
                 ),
             )
 
@@ -179,7 +185,8 @@ class Predictor:
             taken_apart = self.parts(image)
             total += len(taken_apart)
             axis, peers = taken_apart.axis, self.method.peers
-            assembly = Assembly(image.shape[1:], item.shape, axis, wanted, peers, item.box)
+            shapes, head = (image.shape[1:], item.shape), self.method.head
+            assembly = Assembly(*shapes, axis, wanted, peers, item.box, head)
             return (item, assembly), taken_apart
 
         def network(image: Tensor) -> Iterable[Tensor]:
@@ -223,10 +230,10 @@ class Predictor:
         )
 
     def _maps(self, image: Tensor, of_views: bool) -> Iterable[Tensor]:
-        """Return foreground probabilities (1 + views, K-1, *patch) of each sample of a batch.
+        """Return the head's maps (1 + views, M, *patch) of each sample of a batch.
 
         The combination comes first; a single view is not repeated, and no view is computed unless
-        ``of_views``. Probabilities sum to one, so the background needs neither memory nor time.
+        ``of_views``. The background of classes needs neither memory nor time.
         """
         with evaluating(self.method), self.passes():
             return self.threads.map(lambda part: self._reflected(part, of_views), image)
@@ -252,13 +259,14 @@ class Predictor:
         views = {name: logits.float() for name, logits in views.items()}
         self._views = tuple(views) if len(views) > 1 else ()
         decided = self._views if of_views else ()
-        combined = self.method.combine(views)[:, 1:]
+        head = self.method.head
+        combined = head.maps(self.method.combine(views))
         maps = combined.new_empty((len(combined), 1 + len(decided), *combined.shape[1:]))
         maps[:, 0] = combined
         del combined
         for index, name in enumerate(decided, 1):
             # With many classes each of these is large, so it is freed before the next is made.
-            maps[:, index] = views.pop(name).softmax(1)[:, 1:]
+            maps[:, index] = head.maps(head.probabilities(views.pop(name)))
         return maps
 
     def of_peers(self) -> bool:

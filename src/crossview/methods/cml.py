@@ -33,11 +33,9 @@ from torch import Tensor, nn
 from crossview.core.partial import PartialLabels
 from crossview.core.tensors import Batch, Output
 from crossview.methods.bases import TwoStageOptions
-from crossview.methods.blocks.health import foreground_share, mean_dice
-from crossview.methods.blocks.losses import cross_entropy_dice, feature_discrepancy
+from crossview.methods.blocks.health import foreground_share, mean_dice_of
+from crossview.methods.blocks.losses import feature_discrepancy
 from crossview.methods.blocks.mixing import halves, mix, random_box
-from crossview.methods.blocks.partial import known
-from crossview.methods.blocks.pseudo_labels import clean_async, decide
 from crossview.methods.method import BuildNetwork, Method, Stage, Terms
 
 
@@ -71,6 +69,7 @@ class CML(Method):
     Options = CMLOptions
     recordable = True
     partial_labels = True
+    overlapping = True
     options: CMLOptions
 
     @classmethod
@@ -124,7 +123,9 @@ class CML(Method):
             batch,
             lambda: {"labelled mix": mixed, "labelled mix label": label},
             lambda: {
-                f"view{i} labelled Dice": mean_dice(*known(output.logits, label, batch.partial))
+                f"view{i} labelled Dice": mean_dice_of(
+                    self.head.pairs(output.logits, label, batch.partial)
+                )
                 for i, output in enumerate(outputs, 1)
             },
         )
@@ -142,9 +143,13 @@ class CML(Method):
         )
         self.note(
             batch,
-            lambda: {"unlabelled mix": mixed, "target view1": target1, "target view2": target2},
             lambda: {
-                f"view{i} pseudo-label share": foreground_share(p)
+                "unlabelled mix": mixed,
+                "target view1": self.head.shown(target1),
+                "target view2": self.head.shown(target2),
+            },
+            lambda: {
+                f"view{i} pseudo-label share": foreground_share(self.head.shown(p))
                 for i, p in enumerate(pseudo_labels, 1)
             },
         )
@@ -169,9 +174,9 @@ class CML(Method):
     ) -> Terms:
         """Return w (L_sup(z_1, T_1) + L_sup(z_2, T_2)) and w_d D."""
         first, second = outputs
-        supervised = cross_entropy_dice(
-            *known(first.logits, targets[0], partial)
-        ) + cross_entropy_dice(*known(second.logits, targets[1], partial))
+        supervised = self.head.loss(first.logits, targets[0], partial) + self.head.loss(
+            second.logits, targets[1], partial
+        )
         f, g = first.bottleneck, second.bottleneck
         discrepancy = feature_discrepancy(f, g) + feature_discrepancy(g, f)
         return {
@@ -190,9 +195,9 @@ class CML(Method):
         with torch.no_grad():
             outputs = self.both(image)
         self.train(training)
-        labels = [(decide(output.logits), output.logits.shape[1]) for output in outputs]
+        labels = [(self.head.decided(output.logits), output.logits.shape[1]) for output in outputs]
         if self.options.largest_component:
-            return [clean_async(label, classes).result for label, classes in labels]
+            return [self.head.clean_async(label, classes) for label, classes in labels]
         return [label.detach for label, _ in labels]
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:

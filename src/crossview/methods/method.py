@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from crossview.core.table import Table
 from crossview.core.tensors import Batch
 from crossview.methods.blocks.parallel import Together, in_turn
+from crossview.methods.heads import CLASSES, Classes
 
 Terms = dict[str, Tensor]
 """Weighted loss terms by name, scalar tensors."""
@@ -87,6 +88,8 @@ class Method(nn.Module):
         together: Runs passes of networks that do not depend on each other and returns their
             outputs: ``together(partial(self.view1, image), partial(self.view2, image))``. The
             training loop may replace it by one that runs them at the same time.
+        head: The decision of the model, exclusive classes or regions
+            (:mod:`crossview.methods.heads`); set by the recipe.
     """
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
@@ -111,6 +114,9 @@ class Method(nn.Module):
 
     See :func:`crossview.methods.blocks.partial.known`.
     """
+
+    overlapping: ClassVar[bool] = False
+    """True if the method trains regions too: ``loss`` takes every decision from ``self.head``."""
 
     @classmethod
     def separable(cls, options: Any) -> bool:
@@ -151,6 +157,7 @@ class Method(nn.Module):
         self.show: dict[str, Tensor] = {}
         self.health: dict[str, Tensor] = {}
         self.together: Together = in_turn
+        self.head: Classes = CLASSES
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -235,12 +242,13 @@ class Method(nn.Module):
         return views if self.peers else dict([next(iter(views.items()))])
 
     def combine(self, views: Mapping[str, Tensor]) -> Tensor:
-        """Return the method's prediction from its views. The default: the softmax of their mean.
+        """Return the method's prediction from its views. The default: from their mean.
 
         Args:
             views: Logits (B, K, *S) by name, as from :meth:`views`.
 
         Returns:
-            Class probabilities, at least float32 (B, K, *S).
+            Probabilities of the classes (softmax) or regions (sigmoid), at least float32
+            (B, K, *S).
         """
-        return torch.stack(list(views.values())).mean(0).float().softmax(1)
+        return self.head.probabilities(torch.stack(list(views.values())).mean(0).float())

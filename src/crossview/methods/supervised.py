@@ -11,8 +11,6 @@ from pydantic import Field
 from torch import Tensor
 
 from crossview.core.tensors import Batch
-from crossview.methods.blocks.losses import cross_entropy_dice
-from crossview.methods.blocks.partial import known
 from crossview.methods.method import BuildNetwork, Method, MethodOptions, Stage, Terms
 
 
@@ -28,6 +26,7 @@ class Supervised(Method):
     Options = SupervisedOptions
     recordable = True
     partial_labels = True
+    overlapping = True
     options: SupervisedOptions
 
     @classmethod
@@ -44,8 +43,8 @@ class Supervised(Method):
 
     def loss(self, batch: Batch, stage: Stage, step: int) -> Terms:
         logits = self.network(batch.image).logits
-        self.note(batch, lambda: {"prediction": logits.detach().argmax(1)})
-        return {"labelled": cross_entropy_dice(*known(logits, batch.label, batch.partial))}
+        self.note(batch, lambda: {"prediction": self.head.predicted(logits)})
+        return {"labelled": self.head.loss(logits, batch.label, batch.partial)}
 
     def views(self, image: Tensor) -> Mapping[str, Tensor]:
         return {"network": self.network(image).logits}

@@ -109,12 +109,22 @@ def _with_label_values(recipe: Layers, data: Path | None) -> tuple[Layers, list[
         for choice in (
             Choice("data.label_values", values, reason),
             Choice("data.overlap", list(stated.order), "the order in split.toml"),
+            Choice("data.regions", _stated_regions(data, own), REGIONS),
         )
         if choice.value and choice.key.removeprefix("data.") not in own
     ]
     chosen = {choice.key.removeprefix("data."): choice.value for choice in choices}
     shipped = merged(recipe.shipped, {"data": chosen}) if chosen else recipe.shipped
     return replace(recipe, shipped=shipped), choices
+
+
+REGIONS = "as the folder states them: name, classes, class written; set data.regions=[] for classes"
+
+
+def _stated_regions(data: Path | None, own: Mapping[str, Any]) -> list[list[Any]]:
+    """Return the folder's regions as raw keys, by the user's label values if there are any."""
+    found = folder.stated_regions(data, own.get("label_values"))
+    return [[region.name, list(region.classes), region.written] for region in found]
 
 
 def _fingerprint(
@@ -135,7 +145,7 @@ def _fingerprint(
     begin = len(splits.labelled)
     roles = {"labelled": facts[:begin], "unlabelled": facts[begin:]}
     _raise_errors(check_set(roles, classes, str(data)))
-    found = fingerprint.take(facts, cases.channel_names, cases.class_names)
+    found = fingerprint.take(facts, cases.channel_names, cases.class_names, splits.regions)
     return replace(found, colour=cases.colour), roles
 
 

@@ -15,9 +15,11 @@ from torch import nn
 
 from crossview import methods, networks
 from crossview.core.errors import Problem, UserError, fail, nearest, raise_all
+from crossview.core.regions import of_data
 from crossview.data import sources
 from crossview.data.sources.source import DataOptions
 from crossview.inference.options import InferenceOptions, windows_fit
+from crossview.methods.heads import head_of
 from crossview.methods.method import Method, MethodOptions, Stage
 from crossview.methods.plugin import checked_stages
 from crossview.recipe.layers import TABLES, Tables, load
@@ -50,16 +52,19 @@ class Recipe:
     def build_method(self, channels: int) -> Method:
         """Return the method with freshly initialised networks."""
         network_class: Any = networks.find(self.network.name)
-        table = self.network.model_dump()
+        table, head = self.network.model_dump(), head_of(of_data(self.data))
+        outputs = head.channels(self.data.classes)
 
         def build_network(scales: int = 0, **replaced: Any) -> nn.Module:
             options = parse(network_class.Options, {**table, **replaced}, "network")
             network: nn.Module = network_class(
-                options, channels=channels, classes=self.data.classes, scales=scales
+                options, channels=channels, classes=outputs, scales=scales
             )
             return network
 
-        return methods.find(self.method.name)(self.method, build_network)
+        method = methods.find(self.method.name)(self.method, build_network)
+        method.head = head
+        return method
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -90,7 +95,14 @@ def typed(tables: Tables) -> Recipe:
             problems += map(_owned_elsewhere, error.problems)
     raise_all(problems)
     recipe = Recipe(str(tables.get("setting", "")), **parts)
-    raise_all([*_patch_conflicts(recipe), *_inference_conflicts(recipe), *_batch_conflicts(recipe)])
+    raise_all(
+        [
+            *_patch_conflicts(recipe),
+            *_inference_conflicts(recipe),
+            *_batch_conflicts(recipe),
+            *_region_conflicts(recipe),
+        ]
+    )
     return recipe
 
 
@@ -156,7 +168,7 @@ def _inference_conflicts(recipe: Recipe) -> list[Problem]:
         what, found = "windows with this stride leave gaps", str(list(inference.stride))
         expected = f"from 1 to the side of the patch: {list(patch)}"
         problems.append(Problem(what, "[inference] stride", found, expected))
-    problems += _minimum_problem(inference.minimum_volume, recipe.data.classes)
+    problems += _minimum_problem(recipe)
     if inference.flips and not recipe.data.augmentation.startswith("rot90_flip"):
         problems.append(
             Problem(
@@ -171,12 +183,25 @@ def _inference_conflicts(recipe: Recipe) -> list[Problem]:
     return problems
 
 
-def _minimum_problem(volumes: Sequence[float], classes: int) -> list[Problem]:
-    if len(volumes) in (0, 1, classes - 1) and not any(volume < 0 for volume in volumes):
+def _minimum_problem(recipe: Recipe) -> list[Problem]:
+    volumes, regions = recipe.inference.minimum_volume, of_data(recipe.data)
+    number = len(regions) or recipe.data.classes - 1
+    if len(volumes) in (0, 1, number) and not any(volume < 0 for volume in volumes):
         return []
-    what, where = "the minimum volumes do not fit the classes", "[inference] minimum_volume"
-    expected = f"one number for all classes, or {classes - 1}, one per foreground class; 0 or more"
+    several, each = ("regions", "region") if regions else ("classes", "foreground class")
+    what, where = f"the minimum volumes do not fit the {several}", "[inference] minimum_volume"
+    expected = f"one number for all {several}, or {number}, one per {each}; 0 or more"
     return [Problem(what, where, str(list(volumes)), expected)]
+
+
+def _region_conflicts(recipe: Recipe) -> list[Problem]:
+    if not of_data(recipe.data) or methods.find(recipe.method.name).overlapping:
+        return []
+    able = [name for name, method in methods.METHODS.items() if method.overlapping]
+    what = f"{recipe.method.name} cannot be trained on regions"
+    fix = f"set method.name to one of {', '.join(able)}, or data.regions=[] for exclusive classes"
+    found = "regions in the data or in data.regions"
+    return [Problem(what, "[method]", found, "a method with a sigmoid per region", fix)]
 
 
 def _batch_conflicts(recipe: Recipe) -> list[Problem]:

@@ -246,17 +246,19 @@ class _Planner:
         share, value = min(
             ((share, value) for value, share in self.scans.pieces.items()), default=(0.0, 0)
         )
-        loose = share < ONE_PIECE
+        loose, regions = share < ONE_PIECE, self.scans.regions
+        which = f"region '{regions[value - 1]}'" if regions else f"class {value}"
         if not self.scans.pieces:
             reason = "no scan is labelled whole, so the number of components is not known"
         elif loose:
             reason = (
-                f"in a labelled case the largest component of class {value} has "
+                f"in a labelled case the largest component of {which} has "
                 f"{share:.0%} of its voxels, so all components are kept"
             )
         else:
             of_it = "" if share == 1 else f", except for at most {1 - share:.2%} of its voxels"
-            reason = f"each class is one connected component in every labelled case{of_it}"
+            one = f"each {'region' if regions else 'class'} is one connected component"
+            reason = f"{one} in every labelled case{of_it}"
         self.choose("inference.largest_component", not loose, reason)
         if self.needs.cleans:
             reason = "the same for pseudo-labels"

@@ -73,7 +73,8 @@ def _validation(run: RunContent) -> list[tuple[str, list[Series]]]:
 
 def _class_names(run: RunContent) -> Mapping[str, str]:
     """Return the names of the classes as evaluated, or as recorded before training."""
-    recorded = enumerate(array(run.environment.get("class_names")))
+    environment = run.environment
+    recorded = enumerate(array(environment.get("scored_names") or environment.get("class_names")))
     return next(
         (evaluation.classes for evaluation in run.evaluations if evaluation.classes),
         {str(index): str(name) for index, name in recorded},

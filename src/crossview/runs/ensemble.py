@@ -23,6 +23,7 @@ SAME = {
     "data": (
         "classes",
         "label_values",
+        "regions",
         "spacing",
         "nifti_axes",
         "orientation",

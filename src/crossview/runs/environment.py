@@ -38,6 +38,7 @@ def about(
         "validation": [case.id for case in splits.validation],
         "test": len(splits.test),
         "class_names": list(splits.class_names),
+        **({"scored_names": list(splits.scored_names)} if splits.regions else {}),
         "channels": splits.channels,
         "numbered": splits.numbered,
         "notes": [*splits.notes, *(taken.notes() if taken else ())],

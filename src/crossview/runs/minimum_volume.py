@@ -114,12 +114,12 @@ def choose_minimum_volume(
     for item, label, prediction in predicted(
         predictor, cases, splits, preprocessing_of(recipe, splits)
     ):
-        of_case = found_in(item.case, label, prediction.label, splits.classes, item.voxel)
+        of_case = found_in(item.case, label, prediction.label, splits, item.voxel)
         for number, pieces in of_case.items():
             found[number].append(pieces)
     patients = len({case.patient for case in cases})
     return Choices(
-        tuple(chosen(splits.class_names[number], found[number]) for number in sorted(found)),
+        tuple(chosen(splits.scored_names[number], found[number]) for number in sorted(found)),
         unit_of(recipe),
         len(cases),
         patients,

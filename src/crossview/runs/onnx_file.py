@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from crossview.core.environment import VERSION
 from crossview.core.errors import first_line
+from crossview.core.regions import of_data
 from crossview.data.io.extras import need
 from crossview.data.io.label_map import written_values
 from crossview.data.sources.source import DataOptions
@@ -124,7 +126,7 @@ def described(content: bytes, about: Mapping[str, Any]) -> bytes:
 def facts(trained: TrainedMethod, any_size: bool) -> dict[str, Any]:
     """Return what a user of the file must know. No name or path of a scan, a person or a folder."""
     recipe, data = trained.recipe, trained.recipe.data
-    classes = trained.class_names
+    classes, regions = trained.class_names, of_data(data)
     values = written_values(getattr(data, "label_values", ()))
     window = recipe.inference.model_dump(mode="json", exclude={"batch"})
     return {
@@ -146,8 +148,9 @@ def facts(trained: TrainedMethod, any_size: bool) -> dict[str, Any]:
         "normalisation_in_words": NORMALISATION[data.normalisation],
         "intensities": [list(each) for each in data.intensities],
         "inference": window,
-        "output": "probabilities of the classes, the mean of the method's networks; no softmax is "
-        "needed",
+        **({"regions": [asdict(region) for region in regions]} if regions else {}),
+        "output": f"probabilities of the {'regions' if regions else 'classes'}, the mean of the "
+        f"method's networks; no {'sigmoid' if regions else 'softmax'} is needed",
     }
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crossview.core.errors import UserError, fail
 from crossview.core.progress import Progress
+from crossview.core.regions import of_data
 from crossview.data.io.label_map import written_values
 from crossview.data.io.scan import check_finite
 from crossview.data.io.segments import Segments
@@ -56,7 +57,8 @@ def predict(
             LA and ACDC layouts. A folder of DICOM files is one scan.
         out: The folder of the predictions. A folder with a different model's predictions is
             refused unless ``overwrite`` is true.
-        probabilities: Also write the probabilities of the classes.
+        probabilities: Also write the probabilities of the classes; of regions, a map for each in
+            the folder of its name.
         disagreement: Also write a map of where the views differ; of several runs, where the runs
             differ.
         entropy: Also write a map of where the prediction is uncertain.
@@ -105,6 +107,7 @@ def predict(
         origin=origin(every, table),
         label_values=values,
         segments=segments_of(form, found.class_names, recipe) if form else None,
+        regions=tuple(region.name for region in of_data(recipe.data)),
     )
     estimates, known = None, ""
     # An estimate holds for predictions made as those of the held-out scans were.

@@ -283,7 +283,7 @@ def make_job(path: Path, recipe: Recipe, prepared: Prepared, method: Method, wor
         stream=prepared.stream,
         options=recipe.training,
         recipe=recipe.tables(),
-        class_names=prepared.splits.class_names,
+        class_names=prepared.splits.scored_names,
         world=world,
     )
     if world.first:

@@ -120,8 +120,8 @@ class Start:
 
     def _misfits(self, recipe: Recipe) -> Iterator[Problem]:
         new, old = recipe.tables(), self.found.recipe.tables()
-        for key in GRID:
-            if new["data"].get(key) != old["data"].get(key):
+        for key in (*GRID, "regions"):
+            if (new["data"].get(key) or []) != (old["data"].get(key) or []):
                 name = f"data.{key}"
                 yield self._problem(name, new["data"].get(key), old["data"].get(key))
         for key in sorted(new["network"].keys() | old["network"].keys() - {"dropout"}):

@@ -15,7 +15,7 @@ import torch
 
 from crossview.core.tensors import Batch
 from crossview.data.stream import Stream
-from crossview.methods.blocks.partial import known
+from crossview.methods.heads import Pair
 from crossview.methods.method import Method, Stage
 from crossview.training.checkpoint import Position
 from crossview.training.distributed import World
@@ -75,7 +75,7 @@ def learned(method: Method, batches: Iterable[Batch], world: World) -> Learned:
     with torch.no_grad():
         for batch in batches:
             for name, logits in method.learners(batch.image).items():
-                voxels = _voxels(*known(logits, batch.label, batch.partial))
+                voxels = _voxels(method.head.pairs(logits, batch.label, batch.partial))
                 sums[name] = sums[name] + voxels if name in sums else voxels
     method.train(training)
     rows = {
@@ -92,15 +92,8 @@ def learned(method: Method, batches: Iterable[Batch], world: World) -> Learned:
     return dice
 
 
-def _voxels(logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
-    """Return the voxels of each foreground class: shared, predicted and true, (K-1, 3).
-
-    weight: 0 for voxels that do not count, (B, *S); None: all count.
-    """
-    predicted, classes = logits.argmax(1), range(1, logits.shape[1])
-    if weight is not None:
-        predicted = predicted.where(weight > 0, 0)
-    pairs = [(predicted == index, label == index) for index in classes]
+def _voxels(pairs: Iterable[Pair]) -> torch.Tensor:
+    """Return the voxels of each foreground class or region: shared, predicted and true, (M, 3)."""
     return torch.stack(
         [torch.stack([(mine & true).sum(), mine.sum(), true.sum()]) for mine, true in pairs]
     )

@@ -80,12 +80,13 @@ def test_ignore_does_not_make_class_numbers_values(tmp_path):
     assert (found.label_values, found.class_names) == ((), ("background", "organ"))
 
 
-def test_regions_are_refused_by_name(tmp_path):
-    labels = {"background": 0, "whole": [1, 2], "core": [2], "tip": 3}
-    _, problems = read(tmp_path, {"labels": labels, "regions_class_order": [1, 2, 3]})
-    assert "regions (classes made of several label values) are not supported" in problems
-    assert "whole = [1, 2], core = [2]" in problems
-    assert 'fix:      name each label value instead of the regions, such as "oedema": 1' in problems
+def test_values_of_regions_are_classes_without_names(tmp_path):
+    labels = {"background": 0, "whole": [50, 200], "core": [200]}
+    found, problems = read(tmp_path, {"labels": labels, "regions_class_order": [50, 200]})
+    assert not problems
+    assert found.regions.members == {"whole": (50, 200), "core": (200,)}
+    assert found.label_values == (0, 50, 200)
+    assert found.class_names == ("background", "class 1", "class 2")
 
 
 def test_no_file_tells_nothing(tmp_path):

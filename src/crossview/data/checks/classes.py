@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crossview.core.errors import Problem
+from crossview.core.regions import Region
 from crossview.core.text import first_few
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.findings import Facts, Finding, Severity, about
@@ -36,6 +37,21 @@ def classes_of_set(facts: Facts, classes: int | None, where: str) -> list[Findin
             "check how the labels were exported",
         )
     return [*found, *background_only(every), *inside_out(every), *unlabelled_labels(every)]
+
+
+def empty_regions(facts: Facts, regions: Sequence[Region], where: str) -> list[Finding]:
+    """Find regions without a voxel in the training labels."""
+    counts = [fact.label_counts for fact in facts.get("labelled", ()) if fact.label_counts]
+    empty = [
+        f"{region.name} = {list(region.classes)}"
+        for region in regions
+        if counts and not any(count.get(value) for count in counts for value in region.classes)
+    ]
+    if not empty:
+        return []
+    what = "a region is empty in every training label"
+    fix = "label a case that shows it, or correct the regions in dataset.json or split.toml"
+    return _finding("warning", what, where, first_few(empty), "voxels of every region", fix)
 
 
 def _grey_edges(odd: Sequence[CaseFacts]) -> list[Finding]:

@@ -13,9 +13,11 @@ import numpy as np
 
 from crossview.core.errors import Problem, UserError, fail
 from crossview.core.progress import Progress
+from crossview.core.regions import Region
 from crossview.data import sources
 from crossview.data.case import Case
 from crossview.data.checks.case import CaseFacts, inspect
+from crossview.data.checks.classes import empty_regions
 from crossview.data.checks.findings import Facts, Finding
 from crossview.data.checks.grid import on_grid, usual_grid_of
 from crossview.data.checks.rules import check_set
@@ -31,6 +33,17 @@ class ClassShare:
 
     value: int
     name: str
+    voxels: int
+    share: float
+    cases: int
+
+
+@dataclass(frozen=True)
+class RegionShare:
+    """A region over all labels: its classes, its voxels, and the number of cases with it."""
+
+    name: str
+    classes: tuple[int, ...]
     voxels: int
     share: float
     cases: int
@@ -79,6 +92,18 @@ class Check:
             if voxels[value] or value < len(names)
         ]
 
+    def regions(self) -> list[RegionShare]:
+        """Return every region; [] for exclusive classes."""
+        counts = [fact.label_counts for fact in self.every if fact.label_counts]
+        total = sum(sum(count.values()) for count in counts)
+        shares = []
+        for region in self.data.regions:
+            voxels = [sum(count.get(value, 0) for value in region.classes) for count in counts]
+            number, cases = sum(voxels), sum(each > 0 for each in voxels)
+            share = number / (total or 1)
+            shares.append(RegionShare(region.name, region.classes, number, share, cases))
+        return shares
+
     def ranges(self) -> dict[str, dict[str, list[float]]]:
         """Return the smallest, median and largest shape, spacing and percentiles over the cases.
 
@@ -124,6 +149,7 @@ class Check:
             "channels": max((fact.channels for fact in self.read), default=0),
             "channel_names": list(self.data.channel_names),
             "classes": [asdict(share) for share in self.classes()],
+            "regions": [asdict(share) for share in self.regions()],
             "ranges": self.ranges(),
             "errors": [_finding(finding) for finding in self.errors],
             "warnings": [_finding(finding) for finding in self.warnings],
@@ -165,6 +191,7 @@ def check(
     told = {replace(problem, where="") for problem in found.problems}
     of_set = check_set(facts, found.classes, str(root))
     findings += [finding for finding in of_set if finding.problem not in told]
+    findings += empty_regions(facts, found.regions, str(root))
     if not found.classes:  # else the source knows
         shown = max(
             (max(fact.label_counts, default=0) for fact in facts.get("labelled", ())), default=0
@@ -188,7 +215,7 @@ class DataSet:
     cases: by role, as in ``FolderCases`` ("labelled", "hidden", "unlabelled", "validation", "test",
     "unused"). classes: from the source or dataset.json, including the background; None if only the
     labels can show it. problems, warnings: of names and lists; with problems, cases may be missing.
-    ignore: as in ``FolderCases``.
+    ignore, regions: as in ``FolderCases``.
     """
 
     source: str
@@ -200,6 +227,7 @@ class DataSet:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     ignore: int | None = None
+    regions: tuple[Region, ...] = ()
 
 
 def recognise(root: Path) -> str:
@@ -244,4 +272,5 @@ def _whole_folder(root: Path) -> DataSet:
         tuple(problems),
         found.warnings,
         found.ignore,
+        found.regions,
     )

@@ -25,7 +25,7 @@ class Volumes:
     def __init__(self, shape: Sequence[int], axis: int, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.shape, self.ndim = tuple(shape), len(shape)
-        self.axis, self.first = axis, 0.0
+        self.axis, self.first, self.skipped = axis, 0.0, 0
         self.box: tuple[slice, ...] = (slice(None),) * 3
         self.parts: list[tuple[int, tuple[int, ...]]] = []  # place in the file, shape (K, *rows)
         self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed with the last view)
@@ -41,6 +41,13 @@ class Volumes:
         """Return the same volumes with ``turn`` applied to each when it is read."""
         view = object.__new__(Volumes)
         view.__dict__ |= self.__dict__ | {"turn": turn}
+        return view
+
+    def volume(self, index: int) -> Volumes:
+        """Return one volume (*S) of an array (K, *S) whose rest is 0."""
+        view = object.__new__(Volumes)
+        alone = {"shape": self.shape[1:], "ndim": 3, "skipped": index}
+        view.__dict__ |= self.__dict__ | alone
         return view
 
     def framed(self, shape: Sequence[int], box: tuple[slice, ...], first: float) -> Volumes:
@@ -61,7 +68,7 @@ class Volumes:
             volume, row = whole[self.box], 0
             for start, shape in self.parts:
                 part = np.empty(shape[1:], self.dtype)
-                self.file.seek(start + index * part.nbytes)
+                self.file.seek(start + (self.skipped + index) * part.nbytes)
                 self.file.readinto(part.data)
                 rows = part.shape[self.axis]
                 volume[(slice(None),) * self.axis + (slice(row, row + rows),)] = part

@@ -14,7 +14,9 @@ from crossview.core.errors import Problem
 from crossview.core.parse import from_json
 from crossview.core.partial import IGNORED
 from crossview.core.text import first_few
+from crossview.data.sources import regions
 from crossview.data.sources.lists import no_file
+from crossview.data.sources.regions import StatedRegions
 
 FIX = "correct the file, or remove it: classes then have no names"
 
@@ -26,7 +28,8 @@ class DatasetJson:
     class_names: background first, "class k" for numbers without a name. label_values: the value of
     each class in the label files, if that is not the class's number; ``class_names`` are then of
     these values only. ignore: the value of voxels that nobody labelled, or None. images: the listed
-    image paths, relative to the file's folder and inside it.
+    image paths, relative to the file's folder and inside it. regions: nnU-Net's, or None; classes
+    then have no names of their own.
     """
 
     channel_names: tuple[str, ...] = ()
@@ -34,6 +37,7 @@ class DatasetJson:
     label_values: tuple[int, ...] = ()
     images: tuple[str, ...] = ()
     ignore: int | None = None
+    regions: StatedRegions | None = None
 
     def names_of(self, values: Sequence[int]) -> tuple[str, ...]:
         """Return the names of the classes whose values in label files are these.
@@ -65,8 +69,9 @@ def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
     channels = content.get("channel_names", content.get("modality", {}))
     channel_names = _numbered_names(channels, where, "channel_names", problems)
     labels = content.get("labels", {})
-    problems += _regions(labels, where)
     ignore, labels = _without_ignore(labels)
+    of_regions, labels, wrong = _regions(labels, content.get(regions.ORDER), where)
+    problems += wrong
     class_names = _numbered_names(labels, where, "labels", problems)
     problems += _moved_background(class_names, where)
     if class_names:
@@ -88,7 +93,7 @@ def read_dataset_json(path: Path) -> tuple[DatasetJson, list[Problem]]:
             images.append(text)
     of_classes = tuple(class_names[value] for value in values) or _dense(class_names, "class")
     names = _dense(channel_names, "channel"), of_classes
-    return DatasetJson(*names, values, tuple(images), ignore), problems
+    return DatasetJson(*names, values, tuple(images), ignore, of_regions), problems
 
 
 def _are_no_numbers(names: Collection[int]) -> bool:
@@ -130,32 +135,32 @@ def _moved_background(class_names: dict[int, str], where: str) -> list[Problem]:
     return [Problem(what, where, first_few(moved), "background = 0, classes from 1", fix)]
 
 
-def _regions(labels: Any, where: str) -> list[Problem]:
-    """Return the problem of nnU-Net's regions."""
+def _regions(
+    labels: Any, order: Any, where: str
+) -> tuple[StatedRegions | None, Any, list[Problem]]:
+    """Return nnU-Net's regions, None for none, the labels that they consist of, and problems.
+
+    As there, several values for one name make all names regions.
+    """
     if not isinstance(labels, dict):
-        return []
-    problems = []
-    regions = {name: values for name, values in labels.items() if isinstance(values, list)}
-    if regions:
-        shown = [f"{name} = {values}"[:80] for name, values in regions.items()]
-        problems.append(
-            Problem(
-                "regions (classes made of several label values) are not supported",
-                where,
-                first_few(shown),
-                "one number per class",
-                'name each label value instead of the regions, such as "oedema": 1, "core": 2; in '
-                "the predictions a region is the union of its classes",
-            )
-        )
-    return problems
+        return None, labels, []
+    plain = {
+        name: found[0] if isinstance(found, list) and len(found) == 1 else found
+        for name, found in labels.items()
+    }
+    if not any(isinstance(found, list) for found in plain.values()):
+        return None, plain, []
+    table = {name: found for name, found in plain.items() if name != "0" and found not in (0, "0")}
+    stated, problems = regions.read(table, order, where)
+    lists = [found if isinstance(found, list) else [found] for found in table.values()]
+    values = sorted({each for items in lists for each in items if regions.is_value(each)})
+    dense = _are_no_numbers([0, *values])
+    names = {str(value): f"class {k if dense else value}" for k, value in enumerate(values, 1)}
+    return stated, {"0": "background"} | names, problems
 
 
 def _numbered_names(table: Any, where: str, key: str, problems: list[Problem]) -> dict[int, str]:
-    """Return {number: name} from {"0": "background"} or {"background": 0}.
-
-    Regions (lists of classes, nnU-Net 2) are skipped: they are a problem of their own.
-    """
+    """Return {number: name} from {"0": "background"} or {"background": 0}."""
     if not isinstance(table, dict):
         expected = '{"0": "background", ...}'
         problems.append(Problem(f"'{key}' is not an object", where, repr(table)[:80], expected))
@@ -163,8 +168,6 @@ def _numbered_names(table: Any, where: str, key: str, problems: list[Problem]) -
     names: dict[int, str] = {}
     for left, right in table.items():
         number, name = (left, right) if str(left).isdecimal() else (right, left)
-        if isinstance(number, list) and key == "labels":
-            continue
         # Python converts no text of more than 4,300 digits.
         is_number = not isinstance(number, bool) and str(number).isdecimal()
         if not isinstance(name, str | int) or not is_number or float(number) > 255:

@@ -13,17 +13,19 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from crossview.core.errors import Problem, raise_all
+from crossview.core.regions import Entry as RegionEntry
+from crossview.core.regions import Region, of_data, regions_of
 from crossview.core.text import count, first_few, listed
 from crossview.data.case import Case, Splits
 from crossview.data.io.label_map import Entry, LabelMap, colliding, written_values
-from crossview.data.sources import lists
-from crossview.data.sources.dataset_json import read_dataset_json
+from crossview.data.sources import lists, regions
+from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
 from crossview.data.sources.folder_cases import find_cases
 from crossview.data.sources.layout import find_scans
 from crossview.data.sources.partly import also_classes
 from crossview.data.sources.scans import Colour
 from crossview.data.sources.source import DataOptions
-from crossview.data.sources.split_toml import read_split
+from crossview.data.sources.split_toml import Split, read_split
 from crossview.data.sources.stated import Stated, of_folder
 
 FEWEST_LABELLED = 2
@@ -67,6 +69,14 @@ class Options(DataOptions):
         description="Names of classes, of which the earlier one counts where segments of a label "
         "overlap; other overlaps are refused. Planned from split.toml.",
     )
+    regions: tuple[RegionEntry, ...] = Field(
+        default=(),
+        description="Regions that are trained and scored instead of the classes, each with a "
+        "sigmoid of its own, in the order in which predictions are written: name, numbers of its "
+        'classes, number of the class that is written for it; [["whole", [1, 2], 1], ["core", '
+        "[2], 2]]. Planned from `labels` and `regions_class_order` in dataset.json, or from "
+        "split.toml. Empty: exclusive classes.",
+    )
     orientation: Literal["canonical"] = Field(
         default="canonical",
         description="Axes of volumes towards right, front and head (from the affine), in the order "
@@ -90,6 +100,13 @@ class Options(DataOptions):
                 f"found {list(values)}"
             )
         return values
+
+    @field_validator("regions")
+    @classmethod
+    def _readable(cls, entries: tuple[RegionEntry, ...]) -> tuple[RegionEntry, ...]:
+        for problem in regions.unfit(regions_of(entries), ""):
+            raise ValueError(f"{problem.what}; found {problem.found}")
+        return entries
 
 
 def splits(root: Path | None, options: Options) -> Splits:
@@ -132,24 +149,43 @@ def splits(root: Path | None, options: Options) -> Splits:
         channels=cases.channels,
         unit=cases.unit,
         raw=True,
+        regions=of_data(options),
         unused=cases.unused,
         notes=(
             *_left_out(others, patients),
             *_hidden_corrections(cases.labelled[len(used) :], cases.drafted),
             *values_note(options.label_values, cases.names_of(options.classes)),
+            *regions_note(options.regions),
         ),
     )
 
 
 def stated_classes(root: Path | None) -> Stated:
     """Return what the folder states for the classes in label files; problems are found later."""
+    return _stated(root)[2]
+
+
+def stated_regions(
+    root: Path | None, label_values: Sequence[Entry] | None = None
+) -> tuple[Region, ...]:
+    """Return the regions that the folder states, () for none; problems are found later.
+
+    label_values: The values of the classes; by default as the folder states.
+    """
+    dataset, split, stated = _stated(root)
+    values = stated.entries if label_values is None else tuple(label_values)
+    meaning = LabelMap(values, stated.names_of(values, dataset))
+    return regions.numbered(split.regions or dataset.regions, meaning, None, missing=False)[0]
+
+
+def _stated(root: Path | None) -> tuple[DatasetJson, Split, Stated]:
     if root is None or not root.is_dir():
-        return Stated()
+        return DatasetJson(), Split(), Stated()
     dataset = read_dataset_json(root / "dataset.json")[0]
     layout = find_scans(root, len(dataset.channel_names))
     scans = layout.train | layout.test
     split = read_split(root / "split.toml", scans, ())[0]
-    return of_folder(split.stated, dataset, scans.values())[0]
+    return dataset, split, of_folder(split.stated, dataset, scans.values())[0]
 
 
 def values_note(values: Sequence[Entry], names: Sequence[str]) -> tuple[str, ...]:
@@ -162,6 +198,17 @@ def values_note(values: Sequence[Entry], names: Sequence[str]) -> tuple[str, ...
         f"{value} is class {number} ({name})" for number, (value, name) in enumerate(pairs, 1)
     ]
     return (f"In the label files {listed(of_class)}; predicted files hold these values too.",)
+
+
+def regions_note(entries: Sequence[RegionEntry]) -> tuple[str, ...]:
+    """Return a note on what the scores of regions are of; () for exclusive classes."""
+    if not entries:
+        return ()
+    shown = [f"{name} is {listed(list(map(str, classes)))}" for name, classes, _ in entries]
+    return (
+        f"Scores are of regions, unions of classes in the label and in the predicted label map "
+        f"alike: {'; '.join(shown)}.",
+    )
 
 
 def _last_patients(cases: Sequence[Case], number: int) -> tuple[Case, ...]:

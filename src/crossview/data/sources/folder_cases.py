@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossview.core.errors import Problem, raise_all
+from crossview.core.regions import Region
 from crossview.core.text import count, first_few
 from crossview.data.case import Case
 from crossview.data.io import ScanFiles
 from crossview.data.io.label_map import Entry, LabelMap
 from crossview.data.rounds import Rounds
-from crossview.data.sources import lists, roles
+from crossview.data.sources import lists, regions, roles
 from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
 from crossview.data.sources.layout import LAYOUT, find_scans
 from crossview.data.sources.partly import agreed, also_classes, numbered, unfit_slices
@@ -34,7 +35,7 @@ class FolderCases:
     distances, "mm" if every case has a spacing, else "voxel". colour: of the images, "grey" if each
     that is stored in colour has three equal channels. warnings: problems that do not prevent
     training. drafted: names of scans for which drafts were written. ignore: the value in label
-    files of voxels that nobody labelled, or None.
+    files of voxels that nobody labelled, or None. regions: as the folder states them.
     """
 
     labelled: tuple[Case, ...] = ()
@@ -50,6 +51,7 @@ class FolderCases:
     warnings: tuple[Problem, ...] = ()
     drafted: frozenset[str] = frozenset()
     ignore: int | None = None
+    regions: tuple[Region, ...] = ()
 
     @property
     def by_role(self) -> dict[str, tuple[Case, ...]]:
@@ -118,9 +120,13 @@ def survey(
     missing, unknown = numbered(split.partly.missing, class_names, split_file)
     split.partly = replace(split.partly, ignore=ignore, missing=missing)
     channels, colour, by_name, depths = cases_of(scans, split, dataset, nifti_axes, meaning, colour)
+    of_regions, unfit = regions.numbered(
+        split.regions or dataset.regions, meaning, ignore, bool(missing)
+    )
     problems += [
         *wrong,
         *unknown,
+        *unfit,
         *also_classes(ignore, [*meaning.by_value], len(class_names), str(root)),
         *unfit_slices(split.partly.slices, depths, labelled, split_file),
     ]
@@ -140,6 +146,7 @@ def survey(
         ),
         drafted=drafted,
         ignore=ignore,
+        regions=of_regions,
     )
     return cases, problems
 

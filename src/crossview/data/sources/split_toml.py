@@ -16,9 +16,10 @@ from crossview.core.parse import from_toml
 from crossview.core.text import COMPOSED, first_few, same_in_print
 from crossview.data.io import split_name
 from crossview.data.io.channels import CHANNEL
-from crossview.data.sources import partly, stated
+from crossview.data.sources import partly, regions, stated
 from crossview.data.sources.lists import no_file
 from crossview.data.sources.partly import Partly
+from crossview.data.sources.regions import StatedRegions
 from crossview.data.sources.stated import Stated
 
 LISTS = ("labelled", "validation", "test", "unlabelled")
@@ -31,7 +32,7 @@ Value = TypeVar("Value")
 
 OF_NAMES = (*LISTS, *(key + PATIENTS for key in HELD_OUT))
 
-KEYS = (*OF_NAMES, "patient", *stated.KEYS, *partly.KEYS)
+KEYS = (*OF_NAMES, "patient", *stated.KEYS, *partly.KEYS, *regions.KEYS)
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Split:
     patients: dict[str, str] = field(default_factory=dict)
     stated: Stated | None = None
     partly: Partly = field(default_factory=Partly)
+    regions: StatedRegions | None = None
 
     def names(self, key: str) -> list[str] | None:
         return self.lists.get(key)
@@ -88,9 +90,10 @@ def read_split(
     slices, unknown = _by_case(open_labels.slices, "slices", names, labelled, where)
     missing, others = _by_case(open_labels.missing, "missing", names, labelled, where)
     labels, mistaken = stated.read(content, where)
-    problems += [*wrong, *unknown, *others, *mistaken]
+    of_regions, unread = regions.read(content.get("regions"), content.get(regions.ORDER), where)
+    problems += [*wrong, *unknown, *others, *mistaken, *unread]
     open_labels = replace(open_labels, slices=slices, missing=missing)
-    return Split(known, patients, labels, open_labels), problems
+    return Split(known, patients, labels, open_labels, of_regions), problems
 
 
 def _by_case(

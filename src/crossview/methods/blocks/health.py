@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -19,10 +21,14 @@ def mean_dice(logits: Tensor, label: Tensor, region: Tensor | None = None) -> Te
     predicted, true = logits.detach().argmax(1), label
     if region is not None:
         predicted, true = predicted.where(region > 0, 0), true.where(region > 0, 0)
-    counts = []
-    for index in range(1, logits.shape[1]):
-        mine, wanted = predicted == index, true == index
-        counts.append(torch.stack([(mine & wanted).sum(), mine.sum() + wanted.sum()]))
+    return mean_dice_of((predicted == index, true == index) for index in range(1, logits.shape[1]))
+
+
+def mean_dice_of(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return :func:`mean_dice` of pairs of predicted and true voxels, one per class or region."""
+    counts = [
+        torch.stack([(mine & wanted).sum(), mine.sum() + wanted.sum()]) for mine, wanted in pairs
+    ]
     shared, total = torch.stack(counts, 1)
     dice: Tensor = 2 * shared / total.clamp(min=1)
     there: Tensor = total > 0

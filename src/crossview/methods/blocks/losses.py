@@ -8,6 +8,7 @@ non-deterministic on CUDA. The two Dice losses of soft segmentations are those o
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from crossview.kernels import load, wanted
@@ -74,6 +75,34 @@ def plain_cross_entropy_dice(logits: Tensor, label: Tensor, weight: Tensor | Non
     logarithms = log_softmax(logits)
     truth = _one_hot(label, logarithms)
     return (_cross_entropy(logarithms, truth, weight) + _dice(logarithms.exp(), truth, weight)) / 2
+
+
+def binary_cross_entropy_dice(
+    logits: Tensor, truth: Tensor, weight: Tensor | None = None
+) -> Tensor:
+    """Return (BCE + Dice) / 2 of regions, each a decision of its own.
+
+    BCE is the mean over samples, regions and voxels of -y log p - (1 - y) log(1 - p). Dice is that
+    of :func:`dice_loss`, with regions in the place of classes.
+
+    Args:
+        logits: (B, R, *S); p is their sigmoid.
+        truth: y, 0 or 1 of any type, (B, R, *S).
+        weight: Weight of every voxel in every sum, of any type, (B, *S); None: 1.
+
+    Returns:
+        A scalar tensor, at least float32.
+    """
+    logits = at_least_float32(logits)
+    truth = truth.to(logits.dtype)
+    each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    if weight is None:
+        binary = each.mean()
+    else:
+        weight = weight.to(logits.dtype)
+        total = (each * weight.unsqueeze(1)).sum()
+        binary = total / (logits.shape[1] * weight.sum() + 1e-16)
+    return (binary + _dice(logits.sigmoid(), truth, weight)) / 2
 
 
 def batch_dice_loss(logits: Tensor, label: Tensor, smooth: float = SMOOTH) -> Tensor:

@@ -71,6 +71,8 @@ def suggestion_sheet(
         rows.append(_row(each, slice_axis))
         views = max(views, len(_outlined(each.prediction)))
         classes = len(each.prediction.probability)
+        if regions := each.prediction.head.regions:
+            classes = 1 + max(region.written for region in regions)
     kinds = {"view 1": LABEL, "view 2": PREDICTION} if views > 1 else {"prediction": PREDICTION}
     tint = Key("views differ" if views > 1 else "unsure", DISAGREE, tint=True)
     legend = [*class_keys(range(1, classes), names or {}, kinds), tint]

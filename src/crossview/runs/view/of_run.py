@@ -179,7 +179,7 @@ def _listed(
 
 def _details(scores: CaseScores, splits: Splits) -> Iterator[tuple[str, str]]:
     """Yield the Dice of each class, if there are several, and the mean of each view."""
-    names = dict(enumerate(splits.class_names))
+    names = dict(enumerate(splits.scored_names))
     if len(scores.classes) > 1:
         for index, of_class in scores.classes.items():
             yield names.get(int(index), f"class {index}"), f"{percent(of_class.get('dice'))} %"
