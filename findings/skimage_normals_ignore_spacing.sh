@@ -4,7 +4,7 @@
 # Guess: with spacing=(3, 0.7, 0.7) vertices and normals are both in millimetres, so that a normal
 #        is at right angles to the surface there.
 # Seen:  the normals are those of the voxel grid, the same numbers for every spacing. On an
-#        ellipsoid sampled with 3 x 0.7 x 0.7 mm half of them are more than 20 degrees off, up to 40.
+#        ellipsoid sampled with 3 x 0.7 x 0.7 mm half are more than 20 degrees off, and some 40.
 #        With equal spacings they are right to 4 degrees. Whoever shades a surface, moves it along
 #        its normals or measures along them goes wrong for scans with thick slices.
 set -euo pipefail
@@ -35,8 +35,8 @@ for spacing in ((1, 1, 1), (2, 2, 2), (2, 1, 1), (3, 0.7, 0.7)):
     outward = (vertices - 10 * sides) / sides**2  # the gradient of the ellipsoid's equation
     scaled = normals / sides  # a gradient scales by the inverse
     off, mended = degrees(normals, outward), degrees(scaled, outward)
-    print(f"spacing {spacing}: off by {np.median(off):.1f} (median) to {off.max():.1f} degrees", end="")
-    print(f", divided by the spacing by {np.median(mended):.1f} to {mended.max():.1f}")
+    print(f"spacing {spacing}: off by {np.median(off):.1f} (median) to {off.max():.1f} degrees")
+    print(f"    divided by the spacing: {np.median(mended):.1f} to {mended.max():.1f} degrees")
     assert np.allclose(normals, on_the_grid), "this has changed"
     assert (np.median(off) > 10) == (len(set(spacing)) > 1), "this has changed"
     assert np.median(mended) < 2

@@ -80,7 +80,7 @@ def _gaps(values: Sequence[int], known: int, classes: int | None, where: str) ->
     Label values with more gaps than classes are probably not class numbers: an error.
     """
     present = [value for value in values if value]
-    missing = sorted({*range(1, known)} - {*values})
+    missing = sorted({*range(1, classes or known)} - {*values})  # values beyond are errors
     found = f"values {', '.join(map(str, values))}"
     if len(missing) > len(present) and classes is None:
         return _finding(
@@ -93,7 +93,7 @@ def _gaps(values: Sequence[int], known: int, classes: int | None, where: str) ->
         )
     if not missing:
         return []
-    never = f"es {', '.join(map(str, missing))} never occur"
+    never = f"es {first_few([*map(str, missing)])} never occur"
     if len(missing) == 1:
         never = f" {missing[0]} never occurs"
     return _finding(
