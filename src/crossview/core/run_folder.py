@@ -232,6 +232,16 @@ class RunFolder:
         return sorted(whole, key=lambda found: (order.get(found.split, 2), found.split))
 
     @property
+    def report_is_behind(self) -> bool:
+        """True if the report lacks the scores of an evaluation, or was being written."""
+        report = self.path / "report.html"
+        scored = [(each.path / SUMMARY).stat().st_mtime for each in self.evaluations]
+        if not scored or not report.exists():
+            return bool(scored)
+        aside = report.with_name(f"{report.name}.part")
+        return aside.exists() or report.stat().st_mtime < max(scored)
+
+    @property
     def pictures(self) -> tuple[Path, ...]:
         """Pictures of training batches, in the order of their steps."""
         return tuple(sorted(self.path.glob("pictures/*.png")))

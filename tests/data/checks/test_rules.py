@@ -41,6 +41,16 @@ def test_a_class_that_never_occurs(sound):
     assert finding.problem.found == "values 0, 1, 2"
 
 
+def test_a_value_beyond_the_classes_is_an_error_and_no_gap(sound, make_case):
+    masked = np.zeros((6, 5, 4), np.uint8)
+    masked[1:3, 1:3, 1:3] = 255
+    image = np.random.default_rng(5).normal(size=(1, 6, 5, 4)).astype(np.float32)
+    sound["labelled"].append(inspect_case(make_case("mask", image, masked), 3))
+    told = [finding.problem.what for finding in check_set(sound, 3, "root")]
+    assert "the label has values outside the classes" in told
+    assert not any("never occur" in what for what in told)
+
+
 @pytest.mark.parametrize(("factor", "severity"), [(2, "warning"), (100, "error")])
 def test_gaps_between_classes(sound, facts, factor, severity):
     label = np.random.default_rng(0).integers(0, 3, (6, 5, 4)).astype(np.uint8) * factor

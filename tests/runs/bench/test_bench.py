@@ -64,6 +64,20 @@ def test_seeds_are_outermost_and_each_run_has_a_line(done):
     assert "left" not in lines[-1]
 
 
+def test_a_report_that_a_kill_left_behind_its_scores_is_written(copied, capsys):
+    runs = sorted((copied / "out" / "tiny").iterdir())[:3]
+    scored = (runs[0] / "evaluation/test/summary.json").stat().st_mtime
+    reports = [run / "report.html" for run in runs]
+    os.utime(reports[0], (scored - 1, scored - 1))  # killed before it was begun
+    (runs[1] / "report.html.part").write_text("<ht")  # killed while it was written
+    before = [report.stat().st_mtime_ns for report in reports]
+    assert crossview(capsys, "bench", suite_file(copied), "--out", copied / "out")[0] == 0
+    after = [report.stat().st_mtime_ns for report in reports]
+    assert [old != new for old, new in zip(before, after, strict=True)] == [True, True, False]
+    assert not list(copied.rglob("*.part"))
+    assert "Dice" in reports[0].read_text()
+
+
 def test_it_ends_in_the_table(done):
     text = (done / "printed.txt").read_text()
     assert "Dice against" in text

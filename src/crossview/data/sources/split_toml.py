@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from crossview.core.errors import Problem, nearest
 from crossview.core.parse import from_toml
 from crossview.core.text import COMPOSED, first_few, same_in_print
+from crossview.data.io import split_name
+from crossview.data.io.channels import CHANNEL
 from crossview.data.sources import partly, regions, stated
 from crossview.data.sources.lists import no_file
 from crossview.data.sources.partly import Partly
@@ -251,6 +253,10 @@ def _known(wrong: Sequence[str], names: Collection[str], noun: str) -> str:
         return ""
     if same_in_print(wrong[0], names):
         return f"{wrong[0]}: {COMPOSED}"
+    bare = split_name(wrong[0])[0]
+    channel = CHANNEL.fullmatch(bare)
+    if (bare := channel["name"] if channel else bare) in names:
+        return f"write {bare}: names are without suffix and channel number"
     close = get_close_matches(wrong[0], sorted(names), n=3)
     if close:
         return f"did you mean {' or '.join(close)}?"

@@ -11,6 +11,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from crossview.evaluation.finished import FinishedRun, membership, read_run
 from crossview.evaluation.folds import complete
 from crossview.evaluation.record import make_record, write_record
 from crossview.reporting.comparison import write_table
+from crossview.reporting.page import write_report
 from crossview.runs.bench.checks import check, require_time, shortened
 from crossview.runs.bench.runs import Selection, SuiteRun
 from crossview.runs.bench.suite import Suite, load_suite
@@ -155,6 +157,7 @@ def run_selection(selection: Selection, say: Say = lambda _: None) -> Bench:
     result = Bench(runs, {run: found for run in runs if (found := finished(run)) is not None})
     for run in result.done:
         keep_record(run)
+        _renew_report(run)
     say(f"{selection.suite.name}: {len(result.done)} of {len(runs)} runs are done")
     try:
         for run in result.left:
@@ -264,6 +267,13 @@ def keep_record(run: SuiteRun) -> None:
     with locked(run.path, wait=True):  # another process may be about to write the same record
         if not run.record.exists():
             write_record(run.record, make_record(RunFolder(run.path)))
+
+
+def _renew_report(run: SuiteRun) -> None:
+    """Write the report of a run that a kill ended between its scores and its report."""
+    if RunFolder(run.path).report_is_behind:
+        with suppress(LockedError), locked(run.path):  # its process is about to write it
+            write_report(run.path)
 
 
 def _clear_half_made(path: Path) -> None:
