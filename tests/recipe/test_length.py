@@ -82,6 +82,14 @@ def test_no_caution_is_needed(few, override):
     assert cautioned("demo", few, override) == ""
 
 
+def test_few_steps_of_a_plan_are_those_of_its_device():
+    """Recipe "folder" ships numbers in proportion alone; a plan gives the steps."""
+    short = resolve("demo", ["method.name=bcp", *over_steps("demo", ["method.name=bcp"], 700)])
+    assert caution("demo", ["method.name=bcp"], short, 1400) == ""
+    text = caution("demo", ["method.name=bcp"], short, 1500)
+    assert text.startswith("700 steps in all are few: a plan has 1,500.")
+
+
 def test_a_method_without_a_labelled_stage_is_to_be_compared():
     text = cautioned("demo", 72, "method.name=mean_teacher")
     assert text.startswith("72 steps in all are few: this recipe has 720. Compare with --set")

@@ -59,7 +59,12 @@ def over_steps(
     return texts
 
 
-def caution(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str], short: Recipe) -> str:
+def caution(
+    recipe: str | Path | Mapping[str, Any],
+    overrides: Sequence[str],
+    short: Recipe,
+    planned: int | None = None,
+) -> str:
     """Return a caution for less than half of a recipe's own steps; "" if there is no need for one.
 
     A plan has its own: its labelled stage waits until the networks are ready.
@@ -68,15 +73,16 @@ def caution(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str], sh
         recipe: As in `over_steps`.
         overrides: As in `over_steps`.
         short: The recipe over the new number of steps, resolved.
+        planned: Steps of a plan for the device, if the recipe leaves them to a plan.
     """
     method = load(recipe, overrides)["method"]
-    own = sum(int(method.get(key) or 0) for key in STEP_KEYS)
+    own = planned or sum(int(method.get(key) or 0) for key in STEP_KEYS)
     first, *later = short.stages
     total = first.steps + sum(stage.steps for stage in later)
     waits = getattr(short.method, "ready_dice", None)
     if 2 * total >= own or waits or not short.uses_unlabelled:
         return ""
-    text = f"{total:,} steps in all are few: this recipe has {own:,}."
+    text = f"{total:,} steps in all are few: {'a plan' if planned else 'this recipe'} has {own:,}."
     if waits is not None and later and not first.unlabelled:
         text += (
             f" Its labelled stage ends after {count(first.steps, 'step')}, ready or not, and "

@@ -151,8 +151,10 @@ def train(
                 asked, plan = planned(recipe, overrides, root, progress)
                 if plan is not None and tell is not None:
                     tell(plan)
-                if steps is not None and (text := caution(recipe, given, asked)) and world.first:
-                    remark(text)
+                if steps is not None and world.first:
+                    usual = plan.budget.steps if plan else None
+                    if text := caution(recipe, given, asked, usual):
+                        remark(text)
             if source:
                 source.check(asked, find_splits(asked, root))
             set_kernels(asked.training.deterministic)

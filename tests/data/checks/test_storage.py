@@ -205,3 +205,27 @@ def test_a_stated_white_is_its_class_also_where_no_other_occurs(found, tmp_path)
         sum(sizes) - sizes[1],
         sum((mask(number, 2) == 2).sum() for number in (0, 2, 3)) + sizes[1],
     ]
+
+
+@pytest.mark.parametrize(("inverted", "told"), [({1}, ["p1"]), ({0, 1, 2, 3}, []), (set(), [])])
+def test_a_mask_inside_out_among_others(found, inverted, told):
+    """If all are, the set may be meant so."""
+
+    def write(path, number):
+        values = mask(number)
+        Image.fromarray(255 * (1 - values if number in inverted else values)).save(path)
+
+    findings = found(write_image, write)
+    assert [name for finding in findings for name in finding.cases] == told
+    for finding in findings:
+        assert finding.severity == "warning"
+        assert "1 label is foreground all around the background" in finding.problem.what
+        share = 100 - 100 * mask(1).mean()
+        assert finding.problem.found == f"p1 ({share:.0f} % foreground)"
+
+
+def test_a_structure_that_fills_the_image_is_not_inside_out(found):
+    def write(path, number):
+        Image.fromarray(255 * (np.ones_like(mask(0)) if number == 1 else mask(number))).save(path)
+
+    assert found(write_image, write) == ()

@@ -139,3 +139,19 @@ def test_damaged_and_foreign_files(tmp_path):
             read_image(path)
         assert told in str(error.value)
         assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "an empty file"),
+        (b"<html>not found</html>", "content that begins with '<html>not found</htm'"),
+        (b"\xff\x00text", r"content that begins with '\xff\x00text'"),
+    ],
+)
+def test_files_that_are_no_images_show_what_they_are(tmp_path, content, found):
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_image(path)
+    assert error.value.problems[0].found == found

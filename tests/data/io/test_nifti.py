@@ -87,7 +87,7 @@ def shifted(by: float) -> np.ndarray:
         (LABEL.astype(np.int8) - 1, AFFINE, "values -1, 0, 1"),
         (LABEL.astype(np.int16) * 500, AFFINE, "values 0, 500, 1000"),
         (np.where(LABEL == 1, np.nan, LABEL).astype(np.float32), AFFINE, "NaN"),
-        (np.stack([LABEL, LABEL], -1), AFFINE, "unexpected shape"),
+        (np.stack([LABEL, LABEL], -1), AFFINE, "the label has an unexpected shape"),
     ],
 )
 def test_a_label_that_is_none_is_told_with_what_it_holds(tmp_path, label, affine, told):

@@ -33,6 +33,7 @@ def read(tmp_path, content):
             ("background", "a", "b", "class 3", "far"),
         ),
         ({"labels": {"1": "only"}}, (), ("background", "only")),
+        ({"labels": {"0": "background", "1": " "}}, (), ("background", "class 1")),
         ({"labels": {"0": "background", "1": "red\x1b[31m"}}, (), ("background", "red[31m")),
         ({}, (), ()),
     ],

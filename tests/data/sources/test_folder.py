@@ -433,3 +433,29 @@ def test_labels_whose_names_only_look_like_those_of_the_scans(tmp_path):
     problems = survey(tmp_path)[1]
     (problem,) = (each for each in problems if each.what == "1 label has no scan")
     assert "look alike but are composed of different characters" in problem.fix
+
+
+def test_channels_in_different_formats_are_refused_by_name(tmp_path):
+    for number in range(3):
+        image, label = scan(number)
+        write_picture(tmp_path / f"images/p{number}_0000.png", image[..., 0].astype(np.uint8))
+        write_nifti(tmp_path / f"images/p{number}_0001.nii.gz", image)
+        write_picture(tmp_path / f"labels/p{number}.png", label[..., 0])
+    problems = [each for each in survey(tmp_path)[1] if "different formats" in each.what]
+    assert [(each.where, each.found) for each in problems] == [
+        (f"p{number}", f"p{number}_0000.png, p{number}_0001.nii.gz") for number in range(3)
+    ]
+
+
+@pytest.mark.parametrize(("names", "told"), [(["grey"], True), (["R", "G", "B"], False)])
+def test_dataset_json_of_other_channels_than_the_images(tmp_path, names, told):
+    random = np.random.default_rng(0)
+    for number in range(3):
+        colours = random.integers(0, 255, (8, 9, 3), np.uint8)
+        write_picture(tmp_path / f"imagesTr/p{number}_0000.png", colours)
+        write_picture(tmp_path / f"labelsTr/p{number}.png", (colours[..., 0] > 99).astype(np.uint8))
+    content = {"channel_names": {str(place): name for place, name in enumerate(names)}}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    cases = find_cases(tmp_path)
+    assert cases.channels == 3
+    assert [each.found for each in cases.warnings] == ["1 name (grey), 3 channels"] * told

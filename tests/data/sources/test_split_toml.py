@@ -171,3 +171,9 @@ def test_names_that_only_look_alike_are_told(tmp_path):
     path.write_text(f'test = ["{apart}"]', encoding="utf-8")
     (problem,) = read_split(path, [composed, "x"], [composed])[1]
     assert "look alike but are composed of different characters" in problem.fix
+
+
+@pytest.mark.parametrize("written", ["p1_a.png", "p1_a_0000", "p1_a_0001.nii.gz"])
+def test_names_with_suffix_or_channel_number_are_told(tmp_path, written):
+    told = read(tmp_path, f'test = ["{written}"]')[1]
+    assert "write p1_a: names are without suffix and channel number" in told

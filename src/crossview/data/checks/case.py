@@ -126,6 +126,7 @@ class CaseFacts:
         label_counts: Voxels by class value; {} without a readable label.
         ignored: Voxels of the label that nobody labelled.
         border_labelled: True if foreground is labelled in the image's constant border.
+        encloses: True if the label is foreground all around its background.
         digest: Digest of the image's content, to find duplicates, or "".
         label_digest: Digest of the label's content, or "".
         grey_edges: True if the label is a mask with grey edges, not a map of classes.
@@ -149,6 +150,7 @@ class CaseFacts:
     label_counts: dict[int, int] = field(default_factory=dict)
     ignored: int = 0
     border_labelled: bool = False
+    encloses: bool = False
     digest: str = ""
     label_digest: str = ""
     grey_edges: bool = False
@@ -205,6 +207,7 @@ def inspect_case(case: Case, classes: int | None) -> CaseFacts:
         label_counts=counts,
         ignored=ignored,
         label_digest=_digest(read.label),
+        encloses=label is not None and _encloses(label),
         grey_edges=grey,
     )
     if image is None:
@@ -290,6 +293,18 @@ def _foreground(image: NDArray[np.float32], label: NDArray[np.uint8] | None) -> 
 def _border_labelled(image: NDArray[np.float32], label: NDArray[np.uint8]) -> bool:
     inside = label[unpadded(image)]
     return inside.size < label.size and bool(np.count_nonzero(inside) < np.count_nonzero(label))
+
+
+def _encloses(label: NDArray[np.uint8]) -> bool:
+    """Return True if there is background, and none of it in the outermost rows and columns.
+
+    Of a volume those of its slices count: a structure may pass through the first and the last one.
+    """
+    inner = min(range(label.ndim), key=lambda axis: label.shape[axis]) if label.ndim > 2 else -1
+    planes = (
+        label.take(end, axis) for axis in range(label.ndim) if axis != inner for end in (0, -1)
+    )
+    return bool(label.size and not label.all() and all(plane.all() for plane in planes))
 
 
 def _digest(array: NDArray[Any] | None) -> str:

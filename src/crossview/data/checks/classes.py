@@ -36,7 +36,7 @@ def classes_of_set(facts: Facts, classes: int | None, where: str) -> list[Findin
             "at least one foreground class",
             "check how the labels were exported",
         )
-    return [*found, *background_only(every), *unlabelled_labels(every)]
+    return [*found, *background_only(every), *inside_out(every), *unlabelled_labels(every)]
 
 
 def empty_regions(facts: Facts, regions: Sequence[Region], where: str) -> list[Finding]:
@@ -150,3 +150,26 @@ def background_only(every: Sequence[CaseFacts]) -> list[Finding]:
         fix="ignore this if these scans do not show the structure; delete the label file of a scan "
         "that nobody has labelled",
     )
+
+
+MOST_INSIDE_OUT = 1 / 3
+"""Maximum share of labels that can be wrong; of more than these it is the set's way."""
+
+
+def inside_out(every: Sequence[CaseFacts]) -> list[Finding]:
+    """Find labels that are foreground all around their background, unlike most of the set."""
+    labels = [fact for fact in every if fact.label_counts]
+    odd = [fact for fact in labels if fact.encloses]
+    return about(
+        "warning",
+        odd if len(odd) <= MOST_INSIDE_OUT * len(labels) else [],
+        "label is|labels are",
+        "foreground all around the background, unlike the others",
+        shown=_foreground,
+        expected="background around the structures, as in most labels",
+        fix="look at them: if foreground and background are exchanged, invert the values",
+    )
+
+
+def _foreground(fact: CaseFacts) -> str:
+    return f"{100 - 100 * fact.label_counts[0] / sum(fact.label_counts.values()):.0f} % foreground"

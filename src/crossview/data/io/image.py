@@ -145,6 +145,9 @@ def write(path: Path, arrays: Mapping[str, Stored], header: Header) -> None:
 
 
 def _read(path: Path, load: bool = True) -> Pixels:
+    from PIL import UnidentifiedImageError
+
+    head = b""
     try:
         with path.open("rb") as file:
             head = file.read(png.HEAD)
@@ -163,10 +166,12 @@ def _read(path: Path, load: bool = True) -> Pixels:
     except UserError:
         raise
     except Exception as error:  # the libraries raise a dozen error types for damaged files
+        # A page that says "not found", or a pointer of git-lfs, is seen at once.
+        begins = f"content that begins with {ascii(head[:20])[1:]}" if head else "an empty file"
         fail(
             "the image is cut off, damaged or not a PNG or TIFF file",
             path,
-            found=first_line(error),
+            found=begins if isinstance(error, UnidentifiedImageError) else first_line(error),
             expected="a complete file",
             fix=COPY_AGAIN,
         )

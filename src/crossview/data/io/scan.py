@@ -44,7 +44,7 @@ def check_finite(image: NDArray[np.float32], where: object, noun: str = "scan") 
         fail(
             f"the {noun} contains values that are not numbers",
             where,
-            found=f"{bad} NaN or infinite voxels",
+            found=f"{bad} NaN or infinite values",
             expected="finite values",
             fix=f"repair the {noun}, for example by setting these voxels to the background value",
         )

@@ -86,11 +86,28 @@ def read_label(opened: Opener, path: Path, scan: Header, file: Path) -> NDArray[
     except UserError as error:
         problems += error.problems
     try:
+        _check_one_volume(label, path)
         classes = class_values(label.values(1, "label")[0], path, label.step)
     except UserError as error:
         raise UserError([*problems, *error.problems]) from None
     raise_all(problems)
     return classes if turn is None else turn.apply(classes)
+
+
+def _check_one_volume(label: Volume, path: Path) -> None:
+    """Raise UserError for a label of several volumes, such as one per class."""
+    try:
+        header = label.header
+    except UserError:
+        return  # an invalid geometry is told already
+    if header.channels > 1:
+        fail(
+            "the label has an unexpected shape",
+            path,
+            found=(*header.shape, header.channels),
+            expected="one number per voxel",
+            fix="save one volume of class numbers, 0 (background), 1, 2, ..., not one per class",
+        )
 
 
 def is_valid(affine: NDArray[np.float64]) -> bool:

@@ -190,7 +190,7 @@ def _numbered_names(table: Any, where: str, key: str, problems: list[Problem]) -
 
 def _dense(names: dict[int, str], noun: str) -> tuple[str, ...]:
     numbers = range(max(names, default=-1) + 1)
-    return tuple(names.get(number, f"{noun} {number}") for number in numbers)
+    return tuple(names.get(number, "").strip() or f"{noun} {number}" for number in numbers)
 
 
 def _listed_paths(content: dict[str, Any]) -> Iterator[str]:

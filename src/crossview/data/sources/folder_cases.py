@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crossview.core.errors import Problem, raise_all
 from crossview.core.regions import Region
-from crossview.core.text import first_few
+from crossview.core.text import count, first_few
 from crossview.data.case import Case
 from crossview.data.io import ScanFiles
 from crossview.data.io.label_map import Entry, LabelMap
@@ -138,7 +138,12 @@ def survey(
         channel_names=names if names and len(names) == channels else None,
         class_names=class_names,
         colour=colour,
-        warnings=(*layout.warnings, *_unlisted(dataset, scans, root), *told),
+        warnings=(
+            *layout.warnings,
+            *_unlisted(dataset, scans, root),
+            *_other_channels(dataset, channels, root),
+            *told,
+        ),
         drafted=drafted,
         ignore=ignore,
         regions=of_regions,
@@ -153,6 +158,17 @@ def _mixed(scans: Mapping[str, ScanFiles], root: Path) -> list[Problem]:
     found = f"{len(scans) - flat} volumes and {flat} PNG or TIFF images"
     what, fix = "volumes and 2D images are mixed", "split them into two data sets"
     return [Problem(what, str(root), found, "one of the two", fix)]
+
+
+def _other_channels(dataset: DatasetJson, channels: int, root: Path) -> list[Problem]:
+    """Return a warning if images have more or fewer channels than dataset.json names."""
+    names = dataset.channel_names
+    if not names or len(names) == channels:
+        return []
+    what = "dataset.json names other channels than the images have"
+    found = f"{count(len(names), 'name')} ({first_few(names)}), {count(channels, 'channel')}"
+    fix = "correct channel_names, or save grey images with one channel"
+    return [Problem(what, str(root / "dataset.json"), found, "a name per channel", fix)]
 
 
 def _unlisted(dataset: DatasetJson, scans: Mapping[str, ScanFiles], root: Path) -> list[Problem]:

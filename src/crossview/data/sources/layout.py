@@ -257,6 +257,15 @@ def _by_case(files: Mapping[str, Path], layout: Layout) -> dict[str, ScanFiles]:
     most = max(map(len, channels.values()), default=0)
     for name, of_case in channels.items():
         layout.problems += missing_channels(of_case, most, name)
+        formats = {BY_SUFFIX[split_name(file_name(file))[1]].name for file in of_case.values()}
+        if len(formats) > 1:
+            layout.note(
+                "the channels of a scan are in different formats",
+                name,
+                found=", ".join(file.name for file in of_case.values()),
+                expected="one format",
+                fix="convert one of them",
+            )
     return {
         name: ScanFiles(name, tuple(of_case[channel] for channel in sorted(of_case)))
         for name, of_case in channels.items()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from difflib import get_close_matches
 from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 from crossview.core.errors import Problem, fail
-from crossview.core.text import MOST_LISTED
+from crossview.core.text import COMPOSED, MOST_LISTED, first_few, same_in_print
 from crossview.data.case import Case
+from crossview.data.io import split_name
+from crossview.data.io.channels import CHANNEL
 from crossview.data.io.h5 import read_image, read_label
 from crossview.data.sources.source import DataOptions
 
@@ -164,3 +167,22 @@ def by_role(
     trained = options.labelled - options.validation
     unlabelled = tuple(case.without_label() for case in cases[options.labelled :])
     return tuple(cases[:trained]), unlabelled, tuple(cases[trained : options.labelled])
+
+
+def names_hint(wrong: Sequence[str], names: Collection[str], noun: str) -> str:
+    """Return a hint for unknown names: the closest to the first, or the first of those there are.
+
+    "" if all is right, or there are no names.
+    """
+    if not wrong or not names:
+        return ""
+    if same_in_print(wrong[0], names):
+        return f"{wrong[0]}: {COMPOSED}"
+    bare = split_name(wrong[0])[0]
+    channel = CHANNEL.fullmatch(bare)
+    if (bare := channel["name"] if channel else bare) in names:
+        return f"write {bare}: names are without suffix and channel number"
+    close = get_close_matches(wrong[0], sorted(names), n=3)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"the {noun} are {first_few(sorted(names))}"

@@ -6,16 +6,15 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
 from crossview.core.errors import Problem, nearest
 from crossview.core.parse import from_toml
-from crossview.core.text import COMPOSED, first_few, same_in_print
+from crossview.core.text import first_few
 from crossview.data.sources import partly, regions, stated
-from crossview.data.sources.lists import no_file
+from crossview.data.sources.lists import names_hint, no_file
 from crossview.data.sources.partly import Partly
 from crossview.data.sources.regions import StatedRegions
 from crossview.data.sources.stated import Stated
@@ -107,7 +106,7 @@ def _by_case(
         matching = _matching([pattern], names, [name for name in labelled if name not in table])
         found |= dict.fromkeys(matching, value)
     unknown = [name for name in found if name not in names]
-    fix = _known(unknown, names, "cases")
+    fix = names_hint(unknown, names, "cases")
     problems = _listed(f"[{key}] contains", "an unknown case", unknown, where, fix=fix)
     return {name: value for name, value in found.items() if name in names}, problems
 
@@ -179,7 +178,7 @@ class _Filling:
             cases.get(self.split.patient(name), []).append(name)
         unknown = [patient for patient in wanted if patient not in known]
         empty = [patient for patient in wanted if patient in known and not cases[patient]]
-        fix = _known(unknown, known, "patients")
+        fix = names_hint(unknown, known, "patients")
         if not self.split.patients:
             fix = '[patient] must say whose the cases are, such as pattern = "(sub-[0-9]+)_.*"'
         problems = [*_listed(f"'{key}' lists", "an unknown patient", unknown, self.where, fix=fix)]
@@ -221,7 +220,7 @@ def _wrong_names(
     expected = "a file name without folder and suffix"
     problems = _listed("the list contains", "a path instead of a name", paths, where, expected)
     for key, of_list in unknown.items():
-        fix = _known(of_list, names, "cases")
+        fix = names_hint(of_list, names, "cases")
         problems += _listed(f"'{key}' lists", "an unknown case", of_list, where, fix=fix)
     what, fix = "a case is listed more than once", "keep it in one list only"
     problems += [Problem(what, where, first_few(twice), "each case once", fix)] if twice else []
@@ -242,21 +241,6 @@ def _listed(
     return [Problem(text, where, first_few(names), expected, fix)]
 
 
-def _known(wrong: Sequence[str], names: Collection[str], noun: str) -> str:
-    """Return a hint for unknown names: the closest to the first, or the first of those there are.
-
-    "" if all is right, or there are no names.
-    """
-    if not wrong or not names:
-        return ""
-    if same_in_print(wrong[0], names):
-        return f"{wrong[0]}: {COMPOSED}"
-    close = get_close_matches(wrong[0], sorted(names), n=3)
-    if close:
-        return f"did you mean {' or '.join(close)}?"
-    return f"the {noun} are {first_few(sorted(names))}"
-
-
 def _patients(
     table: Any, where: str, names: Collection[str]
 ) -> tuple[dict[str, str], list[Problem]]:
@@ -269,7 +253,7 @@ def _patients(
         return {}, [Problem("[patient] is not a table of names", where, expected=expected)]
     named = {name: patient for name, patient in table.items() if name != "pattern"}
     unknown = [name for name in named if name not in names]
-    fix = _known(unknown, names, "cases")
+    fix = names_hint(unknown, names, "cases")
     problems = _listed("[patient] contains", "an unknown case", unknown, where, fix=fix)
     if "pattern" not in table:
         return named, problems
