@@ -263,3 +263,18 @@ def test_two_calls_share_the_runs_of_a_suite(capsys, tmp_path):
     assert (
         "3 of 3 runs are done" in crossview(capsys, "bench", suite, "--out", out, "--seeds", 1)[1]
     )
+
+
+def test_a_lock_that_cannot_be_written_is_named(tmp_path):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as a full disk
+    try:
+        with pytest.raises(OSError, match="File too large") as error, locked(tmp_path / "run"):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.value.filename == str(tmp_path / "run" / "lock")
+    assert not (tmp_path / "run").exists()
+    with locked(tmp_path / "run"):
+        pass

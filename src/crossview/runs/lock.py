@@ -82,7 +82,8 @@ def _taken(folder: Path, wait: bool) -> Iterator[None]:
     finally:
         # Removed before it is released, so that the next process creates its own file.
         (folder / LOCK).unlink(missing_ok=True)
-        file.close()
+        with suppress(OSError):  # of a full disk, which the write has told with the file's name
+            file.close()
 
 
 def _lock_file(folder: Path, wait: bool) -> IO[str] | None:
