@@ -19,7 +19,14 @@ from crossview.methods import METHODS
 from crossview.recipe.resolve import resolve
 
 
-@pytest.mark.parametrize("method", METHODS)
+QUICK = ("cml", "supervised", "mean_teacher")
+"""Methods of two views, of one, and with a teacher: the kinds that the program tells apart."""
+
+
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in METHODS],
+)
 def test_step_of_every_method(program, method):
     sets = (f"method.name={method}", "data.labelled=2", *SMALL_2D)
     found = program(
