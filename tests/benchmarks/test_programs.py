@@ -18,7 +18,6 @@ from crossview.evaluation.metrics import overlap
 from crossview.methods import METHODS
 from crossview.recipe.resolve import resolve
 
-
 QUICK = ("cml", "supervised", "mean_teacher")
 """Methods of two views, of one, and with a teacher: the kinds that the program tells apart."""
 
