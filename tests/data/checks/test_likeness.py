@@ -77,6 +77,16 @@ def test_an_added_slice_and_lost_ones_are_seen_through():
     assert alike([likeness(SCAN), likeness(SCAN[..., :2])]) == []
 
 
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_an_added_slice_is_seen_through_whichever_side_is_shortest(axis):
+    """The slice that is added can make another side the shortest."""
+    cube = np.random.default_rng(3).normal(500, 90, (1, 12, 12, 12)).astype(np.float32)
+    lacking = np.delete(cube, 6, axis)
+    pair = [likeness(lacking), likeness(cube)]
+    assert alike(pair) == [(0, 1)]
+    assert Known({"lacking": pair[0]}).showing(pair[1]) == ["lacking"]
+
+
 def test_scans_of_one_shape_with_other_noise_are_not_alike():
     assert alike([likeness(scan(seed)) for seed in range(6)]) == []
 

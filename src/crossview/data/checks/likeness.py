@@ -2,8 +2,8 @@
 
 Two signatures, both without constant margins. Ranks: the order of the values at fixed places. A
 monotone change of intensities (another unit, a clipped range, equalised) never reverses it, while
-the noise of two scans does. Slices: a digest of each slice, which finds slices that were added or
-cut off.
+the noise of two scans does. Slices: a digest of each slice along each axis, which finds slices that
+were added or cut off: an array does not say which axis a scan was taken along.
 
 Measured share of neighbouring voxels whose order is reversed: none in copies; in different images
 at least 6 % among 1,312 slices of ACDC, and 2.3 % when these are saved as 8-bit PNG, where two
@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -49,8 +49,8 @@ FEWEST_SHARED = 3
 SHARED = 0.95
 """Minimum share of the smaller volume's slices that the larger one holds too."""
 
-DIGEST = 16
-"""Bytes of a slice's digest."""
+DIGEST = 10
+"""Bytes of a slice's digest, of which the first is the slice's axis."""
 
 BLOCK = 1024
 """Images that are compared with all others at once."""
@@ -64,7 +64,7 @@ class Likeness:
         ranks: (n, 2, PAIRS), uint16, ranks of the values at the places and of a neighbour's: of the
             whole image and, if it has a constant margin, of what is inside; n is 0 for an image too
             small.
-        slices: Digests of a volume's telling slices.
+        slices: Digests of a volume's telling slices along each axis.
     """
 
     ranks: NDArray[np.uint16]
@@ -136,20 +136,21 @@ def _ranks(image: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def _slices(image: NDArray[np.float32]) -> frozenset[bytes]:
-    """Return a digest per slice across the shortest side; empty for an image of two axes."""
+    """Return a digest per slice along each axis; empty for an image of two axes."""
     if image.ndim < 4:
         return frozenset()
-    shortest = int(np.argmin(image.shape[1:])) + 1
+    return frozenset(digest for axis in (1, 2, 3) for digest in _slices_along(image, axis))
+
+
+def _slices_along(image: NDArray[np.float32], along: int) -> Iterator[bytes]:
     steps = [
-        slice(None) if axis in (0, shortest) else slice(None, None, -(-side // SIDE))
+        slice(None) if axis in (0, along) else slice(None, None, -(-side // SIDE))
         for axis, side in enumerate(image.shape)
     ]
-    thinned = np.moveaxis(image[tuple(steps)], shortest, 0)
-    return frozenset(
-        hashlib.blake2b(np.ascontiguousarray(plane).data, digest_size=DIGEST).digest()
-        for plane in thinned
-        if len(np.unique(plane)) >= FEWEST_VALUES
-    )
+    for plane in np.moveaxis(image[tuple(steps)], along, 0):
+        if len(np.unique(plane)) >= FEWEST_VALUES:
+            content = np.ascontiguousarray(plane).data
+            yield bytes([along]) + hashlib.blake2b(content, digest_size=DIGEST - 1).digest()
 
 
 def alike(images: Sequence[Likeness]) -> list[tuple[int, int]]:
@@ -182,7 +183,13 @@ class Known:
 
 
 def _share_slices(one: Set[bytes], other: Set[bytes]) -> bool:
-    return _enough(len(one & other), min(len(one), len(other)))
+    shared, first, second = (_by_axis(slices) for slices in (one & other, one, other))
+    return any(_enough(shared[axis], min(first[axis], second[axis])) for axis in shared)
+
+
+def _by_axis(slices: Iterable[bytes]) -> Counter[int]:
+    """Return the number of digests of slices along each axis."""
+    return Counter(digest[0] for digest in slices)
 
 
 def _enough(shared: int, smaller: int) -> bool:
@@ -229,13 +236,14 @@ def in_one_order(one: NDArray[np.uint16], other: NDArray[np.uint16]) -> bool:
 
 
 def _by_slices(images: Sequence[Likeness]) -> list[tuple[int, int]]:
+    """Return the pairs that share slices; only those that share one are counted."""
     having: dict[bytes, list[int]] = defaultdict(list)
     for place, each in enumerate(images):
         for digest in each.slices:
             having[digest].append(place)
-    shared = Counter(pair for places in having.values() for pair in combinations(places, 2))
+    pairs = {pair for places in having.values() for pair in combinations(places, 2)}
     return [
         (one, other)
-        for (one, other), count in shared.items()
-        if _enough(count, min(len(images[one].slices), len(images[other].slices)))
+        for one, other in pairs
+        if _share_slices(images[one].slices, images[other].slices)
     ]
