@@ -29,5 +29,11 @@ def table(found: dict[str, Any], head: str, columns: Sequence[str]) -> list[tupl
 
 
 def failed(found: dict[str, Any]) -> list[str]:
-    """Return what did not hold."""
-    return [f"{name}: {fault}" for name, tally in found.items() for fault in tally["faults"]]
+    """Return what did not hold; a command of which nothing was tried has shown nothing."""
+    faults = [f"{name}: {fault}" for name, tally in found.items() for fault in tally["faults"]]
+    untried = [name for name, tally in found.items() if not _counts(tally)]
+    return [*faults, *(f"{name}: nothing was tried" for name in untried or ["all"][: not found])]
+
+
+def _counts(tally: dict[str, Any]) -> bool:
+    return any(isinstance(value, int) and value for value in tally.values())

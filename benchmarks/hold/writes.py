@@ -44,7 +44,7 @@ class Writes:
 
     def watch(self) -> None:
         """Count from here on. To be called in the fork; a hook cannot be taken away again."""
-        inside, busy = f"{self.folder.absolute()}{os.sep}", False
+        inside, busy = f"{os.path.abspath(self.folder)}{os.sep}", False
         lines = self.listed and os.open(self.listed, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:

@@ -54,8 +54,9 @@ def in_a_fork(work, folder, at):
 
 
 def test_changes_are_counted_in_the_folder_alone_and_one_is_not_made(tmp_path):
-    inside = tmp_path / "inside"
+    inside, aside = tmp_path / "inside", tmp_path / "aside"
     inside.mkdir()
+    aside.mkdir()
 
     def change():
         (tmp_path / "elsewhere").write_text("")
@@ -63,7 +64,7 @@ def test_changes_are_counted_in_the_folder_alone_and_one_is_not_made(tmp_path):
         (inside / "a").read_text()
         (inside / "a").rename(inside / "b")
 
-    assert in_a_fork(change, inside, 0) == (0, 2)
+    assert in_a_fork(change, aside / ".." / "inside", 0) == (0, 2)
     (inside / "b").unlink()
     assert in_a_fork(change, inside, 2) == (-9, 2)
     assert [path.name for path in inside.iterdir()] == ["a"]
@@ -122,4 +123,6 @@ def test_each_fault_is_counted(tmp_path: Path, how, fault):
     assert found == ({fault} if fault else set()), tally.faults
     assert tally.kills >= 3
     assert bool(kill.failed({"made": vars(tally)})) is bool(fault)
+    assert kill.failed({"made": vars(kill.Killed())})  # nothing was killed
+    assert kill.failed({})
     assert len(kill.rows({"made": vars(tally)})[0]) == len(kill.rows({"made": vars(tally)})[2])
