@@ -95,8 +95,15 @@ class Splits:
     """Sentences for every result, e.g. that test volumes were cropped around the ground truth."""
     unused: tuple[Case, ...] = ()
     """Cases without a role, such as other scans of test patients."""
+    predicted: tuple[Case, ...] = ()
+    """Unlabelled cases with labels that a model predicted: taught in training, never scored."""
     regions: tuple[Region, ...] = ()
     """The regions that are trained and scored instead of the classes; () for classes."""
+
+    @property
+    def taught(self) -> tuple[Case, ...]:
+        """The training cases whose labels are taught."""
+        return (*self.labelled, *self.predicted)
 
     @property
     def scored_names(self) -> tuple[str, ...]:

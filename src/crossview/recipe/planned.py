@@ -192,6 +192,7 @@ def _needs(recipe: Recipe, shipped: Tables) -> Needs:
         even=bool(method.halved(recipe.method)),
         cleans="largest_component" in keys,
         waits="ready_dice" in keys and len(stages) > 1 and not stages[0].unlabelled,
+        student=bool(recipe.data.model_dump().get("predicted")),
         ours=_ours(shipped),
     )
 
