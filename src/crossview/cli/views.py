@@ -216,7 +216,7 @@ def _classes(check: Check) -> RenderableType:
         )
         for share in check.classes()
     )
-    flat = all(len(fact.shape) == 3 for fact in check.read)  # one axis is of channels
+    flat = {len(fact.shape) for fact in check.read} == {3}  # one axis is of channels
     return table(("class", f"share of {'pixels' if flat else 'voxels'}", "in cases"), rows)
 
 
