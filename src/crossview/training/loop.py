@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from crossview.core.journal import Journal
 from crossview.core.rng import Randomness
-from crossview.core.run_folder import JOURNAL, Journal
+from crossview.core.run_folder import JOURNAL
 from crossview.core.signals import stop_signals
 from crossview.core.tensors import Batch
 from crossview.data.prefetch import Prefetcher, Request
