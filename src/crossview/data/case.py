@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crossview.core.errors import Problem
 from crossview.core.partial import PartialLabels
 from crossview.core.regions import Region
 from crossview.data.io.channels import is_numbered
@@ -97,6 +98,8 @@ class Splits:
     """Cases without a role, such as other scans of test patients."""
     predicted: tuple[Case, ...] = ()
     """Unlabelled cases with labels that a model predicted: taught in training, never scored."""
+    unpredicted: tuple[Problem, ...] = ()
+    """Problems of these predictions, which training has and scoring has not."""
     regions: tuple[Region, ...] = ()
     """The regions that are trained and scored instead of the classes; () for classes."""
 

@@ -150,7 +150,12 @@ def _fingerprint(
 
 
 def unlabelled_problems(recipe: Recipe, splits: Splits) -> list[Problem]:
-    """Return a problem if the method trains on unlabelled cases and none exist."""
+    """Return a problem if the method trains on unlabelled cases and none exist.
+
+    Unlabelled cases whose predictions are to be taught, and have none, are a problem as well.
+    """
+    if splits.unpredicted:
+        return list(splits.unpredicted)
     partly = any(case.partial for case in splits.labelled)  # unlabelled voxels may suffice
     if splits.unlabelled or partly or not recipe.uses_unlabelled:
         return []

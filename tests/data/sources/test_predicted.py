@@ -1,6 +1,7 @@
 """Predictions of a model as labels of the unlabelled scans: in training, and nowhere else."""
 
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +12,7 @@ from tests.helpers.made_folder import SHAPE, make_folder, write_nifti
 from crossview.core.errors import UserError
 from crossview.data.sources import find_splits
 from crossview.data.sources.folder import Options
+from crossview.recipe.planned import resolve_planned
 from crossview.recipe.resolve import resolve
 from crossview.runs.prepare import prepare
 
@@ -73,10 +75,16 @@ def classes_of(prepared, step):
 
 def test_every_scan_without_a_prediction_is_named(scans):
     (scans / "predicted" / "case04.nii.gz").unlink()
-    with pytest.raises(
-        UserError, match=r"(?s)no prediction.*1: case04.*crossview predict RUN.*without --predicted"
-    ):
-        find_splits(Options(**KEYS, predicted=True), scans)
+    student = ["data.predicted=true", "method.name=supervised"]
+    whole, open_ = resolve("folder", [*student, *planned(), *SMALL]), [*student, *SMALL]
+    for begin in (lambda: prepare(whole, scans), lambda: resolve_planned("folder", open_, scans)):
+        with pytest.raises(UserError) as error:
+            begin()
+        (problem,) = error.value.problems
+        assert problem.what == "unlabelled scans have no prediction"
+        assert problem.found == "1: case04"
+        assert "crossview predict RUN" in problem.fix
+        assert "without --predicted" in problem.fix
 
 
 def test_folds_are_refused():
@@ -103,7 +111,8 @@ def test_a_student_by_the_command(capsys, scans, tmp_path):
         "case04": False,
     }
     assert cases["case03"]["label"] != cases["case04"]["label"]
+    shutil.rmtree(scans / "predicted")  # of no use any more
     code, _, err = crossview(capsys, "evaluate", run)
     assert code == 0, err
     notes = json.loads((run / "evaluation/test/summary.json").read_text())["notes"]
-    assert any("predictions of another model" in note for note in notes)
+    assert any("2 unlabelled scans are predictions of another model" in note for note in notes)

@@ -155,12 +155,13 @@ def splits(root: Path | None, options: Options) -> Splits:
     if len(trained) < FEWEST_LABELLED:
         problems.append(too_few_labelled(len(trained), here, held_out))
     predictions = Path(root or "") / FOLDER if options.predicted else None
-    predicted, wrong = with_predictions(predictions, unlabelled)
-    raise_all([*problems, *wrong])
+    predicted, unpredicted = with_predictions(predictions, unlabelled)
+    raise_all(problems)
     return Splits(
         labelled=trained,
         unlabelled=tuple(case.without_label() for case in unlabelled),
         predicted=predicted,
+        unpredicted=tuple(unpredicted),
         validation=held_out or cases.validation,
         test=cases.test,
         classes=options.classes,
@@ -174,7 +175,7 @@ def splits(root: Path | None, options: Options) -> Splits:
             *_left_out(others, patients),
             *_hidden_corrections(cases.labelled[len(used) :], cases.drafted),
             *values_note(options.label_values, cases.names_of(options.classes)),
-            *note_on(predictions, predicted),
+            *note_on(predictions, unlabelled),
             *regions_note(options.regions),
         ),
     )

@@ -46,11 +46,11 @@ def with_predictions(
     return found, [Problem(what, str(folder), where, fix=fix)]
 
 
-def note_on(folder: Path | None, predicted: Sequence[Case]) -> tuple[str, ...]:
+def note_on(folder: Path | None, cases: Sequence[Case]) -> tuple[str, ...]:
     """Return what every result must say of labels that were predicted; () if there are none."""
     if folder is None:
         return ()
-    scans = count(len(predicted), "unlabelled scan")
+    scans = count(len(cases), "unlabelled scan")
     return (
         f"The labels of {scans} are predictions of another model ({FOLDER}/). If that model was "
         "trained on test cases, scores on them are too high.",
