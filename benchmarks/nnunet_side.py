@@ -64,7 +64,6 @@ def train(seconds: float, seed: int) -> dict[str, object]:
         "seconds": spent,
         "iterations": len(losses),
         "loss_of_the_last_tenth": float(np.mean(losses[-max(1, len(losses) // 10) :])),
-        "model": str(trainer.output_folder_base),
     }
 
 

@@ -7,6 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
 
 
@@ -30,3 +32,27 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., di
         return content["results"]
 
     return run
+
+
+@pytest.fixture
+def labels() -> tuple[Any, Any]:
+    """Two cases of two classes, with a speck apart from class 1's prediction in the second."""
+    truth = np.zeros((2, 8, 8, 4), np.uint8)
+    truth[:, 1:3, 1:5] = 1
+    truth[:, 4:6, 1:5] = 2
+    predicted = truth.copy()
+    predicted[1, 7, 7, 3] = 1
+    return truth, predicted
+
+
+@pytest.fixture
+def save() -> Callable[..., None]:
+    """Return save(folder, arrays, names), which writes scans of 1 by 1 by 2 mm."""
+
+    def write(folder: Path, arrays: Any, names: str = "ab") -> None:
+        folder.mkdir(parents=True)
+        affine = np.diag([1.0, 1.0, 2.0, 1.0])
+        for name, array in zip(names, arrays, strict=True):
+            nibabel.save(nibabel.Nifti1Image(array, affine), folder / f"{name}.nii.gz")
+
+    return write

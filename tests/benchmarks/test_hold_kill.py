@@ -78,7 +78,8 @@ class Made(Work):
         child = os.fork()
         if child:
             return [child]
-        before()
+        if before is not None:
+            before()
         code = self.arguments()
         os._exit(code)
 
@@ -126,3 +127,10 @@ def test_each_fault_is_counted(tmp_path: Path, how, fault):
     assert kill.failed({"made": vars(kill.Killed())})  # nothing was killed
     assert kill.failed({})
     assert len(kill.rows({"made": vars(tally)})[0]) == len(kill.rows({"made": vars(tally)})[2])
+
+
+def test_a_command_that_is_killed_each_time_is_left_alone_at_last(tmp_path, monkeypatch):
+    monkeypatch.setattr(kill, "ROUNDS", 1)
+    tally = kill.killed(made(tmp_path / "made", "well"), 4, seed=0)
+    assert not tally.faults
+    assert tally.finished > tally.starts - tally.kills

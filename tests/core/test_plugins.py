@@ -15,7 +15,8 @@ from tests.helpers.tiny_suite import suite_file
 
 from crossview.core import plugins
 from crossview.core.errors import UserError
-from crossview.core.run_folder import RunFolder, read_journal
+from crossview.core.journal import read_journal
+from crossview.core.run_folder import RunFolder
 from crossview.methods.plugin import load
 
 PLUGIN = ("--plugin", NAME)

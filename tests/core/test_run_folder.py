@@ -5,7 +5,8 @@ import json
 import pytest
 
 from crossview.core.errors import UserError
-from crossview.core.run_folder import EvaluationFolder, Journal, RunFolder, read_journal
+from crossview.core.journal import Journal
+from crossview.core.run_folder import EvaluationFolder, RunFolder
 
 RECIPE = '[method]\nname = "{}"\n'
 
@@ -77,29 +78,6 @@ def test_a_run_whose_networks_never_became_ready_waited_in_vain(run, ready):
     assert not run.waited_in_vain
     journal(run, {"kind": "finished", "total_step": 6})
     assert run.waited_in_vain == (not ready)
-
-
-def test_rows_after_a_checkpoint_are_cut_with_the_start_of_a_stage(run):
-    writer = journal(
-        run,
-        *({"kind": "step", "total_step": step} for step in (1, 2, 3)),
-        {"kind": "stage", "total_step": 2},
-        {"kind": "finished", "total_step": 2},  # killed before its model was written
-    )
-    writer.cut_after(2)
-    assert [(row["kind"], row["total_step"]) for row in read_journal(writer.path)] == [
-        ("step", 1),
-        ("step", 2),
-    ]
-
-
-def test_numbers_that_are_not_finite_are_written_as_null(run):
-    writer = journal(run, {"kind": "step", "loss": float("nan"), "terms": {"a": float("inf")}})
-    assert json.loads(writer.path.read_text()) == {
-        "kind": "step",
-        "loss": None,
-        "terms": {"a": None},
-    }
 
 
 def test_a_place_in_a_suite_is_that_of_the_training_in_the_folder(run):

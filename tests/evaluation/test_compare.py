@@ -18,7 +18,8 @@ from crossview.evaluation import bootstrap
 from crossview.evaluation.compare import compare
 from crossview.evaluation.metrics import Measures
 from crossview.evaluation.record import make_record
-from crossview.evaluation.scores import Score, summarise, write
+from crossview.evaluation.scores import Score, write
+from crossview.evaluation.summary import summarise
 from crossview.training.options import MEASURED
 
 NAN = math.nan

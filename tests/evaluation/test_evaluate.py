@@ -12,7 +12,8 @@ import pytest
 from crossview.core.errors import Problem, UserError
 from crossview.core.run_folder import EvaluationFolder
 from crossview.data.case import Case, Splits
-from crossview.data.preprocess import Preprocessing, resampled_label
+from crossview.data.preprocess import Preprocessing
+from crossview.data.resampling import resampled_label
 from crossview.evaluation.evaluate import evaluate, quick_dice
 from crossview.evaluation.metrics import measure
 from crossview.evaluation.scores import read_cases, read_summary

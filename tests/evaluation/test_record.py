@@ -8,7 +8,8 @@ import pytest
 from crossview.core.errors import UserError
 from crossview.evaluation.metrics import METRICS, Measures
 from crossview.evaluation.record import Record, as_columns, from_columns
-from crossview.evaluation.scores import Score, summarise
+from crossview.evaluation.scores import Score
+from crossview.evaluation.summary import summarise
 
 NAN = math.nan
 HEADER = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossview.data.preprocess import resampled
+from crossview.data.resampling import resampled
 from crossview.inference.assembly import Assembly, Wanted
 from crossview.inference.rows import RowResampling
 

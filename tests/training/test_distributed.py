@@ -18,8 +18,8 @@ from tests.helpers.small_run import SMALL, assert_bit_equal, small, weights
 
 from crossview import train
 from crossview.core.errors import UserError
+from crossview.core.journal import read_journal
 from crossview.core.processes import LAUNCHER, orphaned, place
-from crossview.core.run_folder import read_journal
 from crossview.core.signals import stop_signals
 from crossview.data.stream import share
 from crossview.recipe.resolve import resolve

@@ -8,7 +8,7 @@ import torch
 from tests.helpers.ranks import train_in
 from tests.helpers.small_run import SMALL, assert_bit_equal, small, weights
 
-from crossview.core.run_folder import read_journal
+from crossview.core.journal import read_journal
 from crossview.data.stream import Stream
 from crossview.methods import METHODS
 from crossview.methods.blocks import pseudo_labels

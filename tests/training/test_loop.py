@@ -7,7 +7,7 @@ import torch
 from tests.helpers.small_run import SMALL, small
 
 from crossview.core.errors import UserError
-from crossview.core.run_folder import read_journal
+from crossview.core.journal import read_journal
 from crossview.data.sources import phantom
 from crossview.methods import METHODS
 from crossview.methods.cml import CML

@@ -10,7 +10,7 @@ import time
 import pytest
 from tests.helpers.small_run import SMALL, assert_bit_equal, small
 
-from crossview.core.run_folder import read_journal
+from crossview.core.journal import read_journal
 from crossview.runs.run import Run
 from crossview.training import checkpoint
 from crossview.training.loop import Training

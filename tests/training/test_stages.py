@@ -6,8 +6,8 @@ from tests.helpers.small_run import SMALL, assert_bit_equal, small, weights
 from torch import nn
 
 from crossview.core.errors import UserError
+from crossview.core.journal import read_journal
 from crossview.core.rng import Randomness
-from crossview.core.run_folder import read_journal
 from crossview.core.tensors import Batch
 from crossview.evaluation.compare import compare
 from crossview.methods.method import Method, MethodOptions

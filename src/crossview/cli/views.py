@@ -17,7 +17,8 @@ from crossview.data.checks.dataset import Check
 from crossview.data.checks.findings import Finding
 from crossview.evaluation.doubt import Suggestion, pool_size
 from crossview.evaluation.patients import cases_of, caution, worst_first
-from crossview.evaluation.scores import is_the_answer, shown_unit
+from crossview.evaluation.scores import is_the_answer
+from crossview.evaluation.summary import shown_unit
 
 FULL = 0.999
 """Doubt above which a scan counts as fully doubtful."""
@@ -216,7 +217,7 @@ def _classes(check: Check) -> RenderableType:
         )
         for share in check.classes()
     )
-    flat = all(len(fact.shape) == 3 for fact in check.read)  # one axis is of channels
+    flat = {len(fact.shape) for fact in check.read} == {3}  # one axis is of channels
     return table(("class", f"share of {'pixels' if flat else 'voxels'}", "in cases"), rows)
 
 

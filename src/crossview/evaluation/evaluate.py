@@ -29,15 +29,8 @@ from crossview.data.preprocess import AS_STORED, Preprocessing
 from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.estimate import recorded
 from crossview.evaluation.metrics import Mask, Measures, measure, overlap
-from crossview.evaluation.scores import (
-    COMBINED,
-    OTHER_CLEAN_UP,
-    Header,
-    Score,
-    Summary,
-    summarise,
-    write,
-)
+from crossview.evaluation.scores import COMBINED, OTHER_CLEAN_UP, Header, Score, Summary, write
+from crossview.evaluation.summary import summarise
 from crossview.inference.items import CaseItem
 from crossview.inference.predict import Prediction, Predictor
 

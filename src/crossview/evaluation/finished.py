@@ -16,7 +16,8 @@ from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.identity import identity
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.record import Results, run_or_record
-from crossview.evaluation.scores import COMBINED, STATISTICS, Score, Summary, shown_unit, table
+from crossview.evaluation.scores import COMBINED, Score, Summary
+from crossview.evaluation.summary import STATISTICS, shown_unit, table
 
 
 @dataclass(frozen=True)

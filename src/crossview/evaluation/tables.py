@@ -14,7 +14,7 @@ from crossview.core.text import duration
 from crossview.evaluation.bootstrap import interval, p_text
 from crossview.evaluation.finished import FinishedRun
 from crossview.evaluation.rows import Row, Spread
-from crossview.evaluation.scores import convention
+from crossview.evaluation.summary import convention
 
 NAMES = {"dice": "Dice", "jaccard": "Jaccard", "hd95": "HD95", "asd": "ASD"}
 

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crossview.data.preprocess import resampled
+from crossview.data.resampling import resampled
 
 
 class RowResampling:
     """Resamples maps (..., *S') to (..., *S) in blocks of rows along ``axis`` of S'.
 
-    The numbers are those of :func:`crossview.data.preprocess.resampled` for the whole maps. Only
+    The numbers are those of :func:`crossview.data.resampling.resampled` for the whole maps. Only
     the last rows, which the next block is interpolated with, are kept.
     """
 

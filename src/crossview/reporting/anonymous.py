@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from crossview.core import text
-from crossview.core.run_folder import History
+from crossview.core.journal import History
 from crossview.reporting.content import RunContent
 
 HIDDEN = ("data", "command", "precision_of")

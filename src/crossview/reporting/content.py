@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from crossview.core.busy import worker
-from crossview.core.run_folder import EvaluationFolder, History, RunFolder
+from crossview.core.journal import History
+from crossview.core.run_folder import EvaluationFolder, RunFolder
 from crossview.core.text import array, number, table
 from crossview.evaluation.metrics import METRICS
 from crossview.evaluation.patients import cases_of, worst_first
-from crossview.evaluation.scores import OTHER_CLEAN_UP, shown_unit
+from crossview.evaluation.scores import OTHER_CLEAN_UP
+from crossview.evaluation.summary import shown_unit
 
 
 @dataclass(frozen=True)

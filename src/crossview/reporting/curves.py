@@ -7,7 +7,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from crossview.core.run_folder import Row
+from crossview.core.journal import Row
 from crossview.core.text import array, number, table
 from crossview.reporting.content import RunContent
 from crossview.reporting.svg import Chart, Point, Series, line_chart

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from crossview.core.run_folder import Row
+from crossview.core.journal import Row
 from crossview.core.text import in_text, number, percent
 from crossview.reporting.content import RunContent
 

@@ -7,16 +7,17 @@ any step therefore resumes exactly as if it had not been stopped.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from crossview.core.journal import Journal
 from crossview.core.rng import Randomness
-from crossview.core.run_folder import JOURNAL, Journal
+from crossview.core.run_folder import JOURNAL
 from crossview.core.signals import stop_signals
 from crossview.core.tensors import Batch
 from crossview.data.prefetch import Prefetcher, Request
@@ -30,6 +31,7 @@ from crossview.training.optimiser import Divergence, Guard, learning_rate, make_
 from crossview.training.progress import TrainingProgress
 from crossview.training.stages import Length, behind, in_vain, lacking, last_crops, learned, length
 from crossview.training.step import backpropagate
+from crossview.training.window import Window
 
 
 def train(job: Job, resumed: Resumed | None = None, max_steps: int | None = None) -> Outcome:
@@ -298,36 +300,3 @@ class Training:
             self.position = replace(position, best_score=score["mean"], best_step=position.step)
             if selection != "last":
                 self.save_selected()
-
-
-@dataclass
-class Window:
-    """The losses, samples and time since the last row of the journal.
-
-    The losses stay on the device until ``row`` is called. waited: seconds that the loop had waited
-    for batches before.
-    """
-
-    waited: float = 0.0
-    since: float = field(default_factory=time.monotonic)
-    steps: int = 0
-    samples: int = 0
-    sums: dict[str, Tensor] = field(default_factory=dict)
-
-    def add(self, terms: Mapping[str, Tensor], batch: Batch) -> None:
-        self.steps += 1
-        self.samples += len(batch.image) + (
-            0 if batch.unlabelled is None else len(batch.unlabelled)
-        )
-        for name, value in terms.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-
-    def row(self, waited: float, processes: int) -> dict[str, Any]:
-        terms = {name: value.item() / self.steps for name, value in self.sums.items()}
-        seconds = max(1e-9, time.monotonic() - self.since)
-        return {
-            "loss": sum(terms.values()),
-            "terms": terms,
-            "samples_per_second": self.samples * processes / seconds,
-            "data_wait": min(1.0, (waited - self.waited) / seconds),
-        }

@@ -131,7 +131,7 @@ def _left(fact: CaseFacts, spacing: Sequence[float]) -> set[int]:
     few = 0 < fewest * prod(shape) / prod(stored) < SURE and prod(shape) <= LARGEST
     if not shrinks or not few or fact.case.read_label is None:
         return every
-    from crossview.data.preprocess import resampled_label  # torch is slow to import
+    from crossview.data.resampling import resampled_label  # torch is slow to import
 
     try:
         label = fact.case.read_label()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from crossview.core.run_folder import EvaluationFolder, Row, RunFolder
+from crossview.core.journal import Row
+from crossview.core.run_folder import EvaluationFolder, RunFolder
 from crossview.core.text import number, table
 
 STEP = ("loss", "learning_rate", "samples_per_second", "data_wait")
