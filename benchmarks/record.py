@@ -42,7 +42,7 @@ def main() -> None:
 def file_name(run: RunFolder, tag: str = "") -> str:
     """Return the name of a run's record, by its place in a suite, else by its recipe."""
     recipe, place = run.tables, run.place
-    row = place.get("label") or method_label(recipe["method"])
+    row = place.get("label") or method_label(recipe)
     setting = place.get("setting") or recipe.get("setting", "")
     fold = recipe["data"].get("fold")
     tags = "-".join(filter(None, (f"fold{fold[0]}" if fold else "", tag)))

@@ -55,7 +55,14 @@ def same(first: Batch, second: Batch) -> bool:
 
 
 @pytest.mark.parametrize(
-    "changed", [{}, {"sampling": "crop_released"}, {"augmentation": "mild"}, RESIZE]
+    "changed",
+    [
+        {},
+        {"sampling": "crop_released"},
+        {"augmentation": "mild"},
+        {"augmentation": "strong"},
+        RESIZE,
+    ],
 )
 def test_a_batch_is_a_function_of_seed_stage_and_step(make_stream, changed):
     stream = make_stream(**changed)

@@ -298,6 +298,18 @@ def test_labelled_only_cml_and_variants_have_their_own_rows(tmp_path):
     assert comparison.baseline == "cml labelled only"
 
 
+def test_a_student_is_compared_with_its_teacher(tmp_path):
+    student = {"predicted": True, "augmentation": "strong"}
+    made_run(tmp_path / "teacher")
+    made_run(tmp_path / "student", BASE + 0.01, method=SUPERVISED, data=student)
+    made_run(tmp_path / "other", method=SUPERVISED, data={"augmentation": "strong"})
+    comparison = compare([tmp_path / "teacher", tmp_path / "student"], baseline="cml")
+    assert [row.method for row in comparison.rows] == ["cml", "student (supervised)"]
+    assert comparison.rows[1].differences["dice"].mean == pytest.approx(0.01)
+    with pytest.raises(UserError, match=r"differ in their data"):
+        compare([tmp_path / "teacher", tmp_path / "other"])
+
+
 def test_recipes_that_differ_are_no_seeds_of_one_method(tmp_path):
     paths = [
         made_run(tmp_path / f"{box}", method={**RECIPE["method"], "box": box})

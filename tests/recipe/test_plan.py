@@ -261,3 +261,28 @@ def test_few_steps_have_a_caution(steps, few):
 def test_a_border_that_is_labelled_is_no_padding():
     assert planned(scans())["data.normalisation"] == "z_score_unpadded"
     assert planned(scans(border_labelled=True))["data.normalisation"] == "z_score_clipped"
+
+
+def test_a_student_is_wide_and_sees_strong_augmentation():
+    student = {
+        each.key: each
+        for each in make_plan(scans(), {}, replace(SUPERVISED, student=True), CPU).choices
+    }
+    plain = {each.key: each for each in make_plan(scans(), {}, SUPERVISED, CPU).choices}
+    assert (student["network.filters"].value, plain["network.filters"].value) == (16, 8)
+    assert student["data.augmentation"].value == "strong"
+    assert plain["data.augmentation"].value == "mild"
+    every = len(scans().shapes)
+    batch = student["training.labelled_batch"]
+    assert batch.value == min(every, CPU.batch)
+    assert f"there are {every} labelled or predicted cases" in batch.reason
+    assert {key for key in student if student[key].value != plain[key].value} <= {
+        "network.filters",
+        "data.augmentation",
+        "training.labelled_batch",
+    }
+    on_gpu = {
+        each.key: each.value
+        for each in make_plan(scans(), {}, replace(SUPERVISED, student=True), GPU).choices
+    }
+    assert on_gpu["network.filters"] == GPU.filters

@@ -116,7 +116,7 @@ def test_an_uneven_share_is_refused(size, ranks):
         share(size, 0, ranks)
 
 
-@pytest.mark.parametrize("augmentation", ["none", "rot90_flip", "mild"])
+@pytest.mark.parametrize("augmentation", ["none", "rot90_flip", "mild", "strong"])
 def test_the_shares_of_two_processes_make_up_the_batch_of_one(augmentation):
     stream = prepare(
         resolve("demo", [*EXACT, *STAGES, f"data.augmentation={augmentation}"]), None

@@ -151,7 +151,7 @@ def test_a_step_does_not_wait_for_the_device(tmp_path, monkeypatch, name):
     assert len(places) <= WAITS[name], places
 
 
-@pytest.mark.parametrize("augmentation", ["none", "rot90_flip", "mild"])
+@pytest.mark.parametrize("augmentation", ["none", "rot90_flip", "mild", "strong"])
 def test_nor_does_a_batch_of_any_augmentation(tmp_path, monkeypatch, augmentation):
     assert (
         waits_of_a_step(monkeypatch, "cml", tmp_path / "run", f"data.augmentation={augmentation}")

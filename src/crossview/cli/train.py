@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from crossview.runs.bench.bench import Bench
 
 
+STUDENT = ("data.predicted=true", "method.name=supervised")
+"""Keys of --predicted."""
+
+
 def demo(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for the runs and the report.")
@@ -93,6 +97,14 @@ def train(
             help="Begin with the weights of this run or model.pt; classes may have been added.",
         ),
     ] = None,
+    predicted: Annotated[
+        bool,
+        flag(
+            "--predicted",
+            "Train a student: learn the predictions in DATA/predicted as labels of the unlabelled "
+            "scans, by labelled-only training of a wider network, unless --set says otherwise.",
+        ),
+    ] = False,
     plugin: Plugin = None,
 ) -> None:
     """Train a recipe. All results are stored in the run folder."""
@@ -107,6 +119,8 @@ def train(
         change = f"to change a key: --set KEY=VALUE, or {' '.join(words)} > my.toml"
         print(f"{plan.text()}\n{change}", flush=True)
 
+    if predicted:
+        sets = [*STUDENT, *(sets or ())]
     overrides = with_plugin(recipe, sets, plugin, resume and Path(recipe) == folder)
     how = "already finished" if resume and RunFolder(folder).finished else "finished"
     with bar("reading cases") as progress:

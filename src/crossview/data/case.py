@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crossview.core.errors import Problem
 from crossview.core.partial import PartialLabels
 from crossview.core.regions import Region
 from crossview.data.io.channels import is_numbered
@@ -95,8 +96,17 @@ class Splits:
     """Sentences for every result, e.g. that test volumes were cropped around the ground truth."""
     unused: tuple[Case, ...] = ()
     """Cases without a role, such as other scans of test patients."""
+    predicted: tuple[Case, ...] = ()
+    """Unlabelled cases with labels that a model predicted: taught in training, never scored."""
+    unpredicted: tuple[Problem, ...] = ()
+    """Problems of these predictions, which training has and scoring has not."""
     regions: tuple[Region, ...] = ()
     """The regions that are trained and scored instead of the classes; () for classes."""
+
+    @property
+    def taught(self) -> tuple[Case, ...]:
+        """The training cases whose labels are taught."""
+        return (*self.labelled, *self.predicted)
 
     @property
     def scored_names(self) -> tuple[str, ...]:

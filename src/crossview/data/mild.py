@@ -8,12 +8,13 @@ scan of the same kind.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from crossview.data.crops import CropPlan, crop_image, crop_label, crop_plan
@@ -52,6 +53,16 @@ class MildPlan(CropPlan):
     brightness: float = 0.0
     gamma: float = 1.0
     noise: float = 0.0
+
+    def turn(self) -> NDArray[np.float64]:
+        """Return the matrix from a voxel of the patch to one of the item, about their centres."""
+        cosine, sine = (
+            math.cos(math.radians(self.angle)) / self.scale,
+            math.sin(math.radians(self.angle)) / self.scale,
+        )
+        matrix = np.diag([cosine, cosine, *[1 / self.scale] * (len(self.size) - 2)])
+        matrix[0, 1], matrix[1, 0] = -sine, sine
+        return matrix
 
 
 def mild_plan(
@@ -105,7 +116,34 @@ def mild_batch(
     Returns:
         Images, float32 (B, C, *patch), and labels, int64 (B, *patch), None without labels.
     """
-    device = noise.device
+    image, label = moved_batch(store, positions, plans, patch, noise.device)
+    drawn = batch_noise(image, noise, slots, size)
+    return _other_intensities(image, plans, drawn), label
+
+
+def batch_noise(
+    image: Tensor, noise: torch.Generator, slots: Sequence[int] | None, size: int
+) -> Tensor:
+    """Return standard normal noise for a share of a batch: that of its slots in the whole batch."""
+    count = size if slots else len(image)
+    drawn = torch.randn((count, *image.shape[1:]), generator=noise, device=image.device)
+    return drawn[list(slots)] if slots else drawn
+
+
+def moved_batch(
+    store: Store,
+    positions: Sequence[int],
+    plans: Sequence[MildPlan],
+    patch: Sequence[int],
+    device: torch.device,
+    bend: Callable[[int, Tensor], Tensor] | None = None,
+    margin: float = 0.0,
+) -> tuple[Tensor, Tensor | None]:
+    """Turn and scale crops, images linearly, labels by the nearest voxel, in one sampling each.
+
+    bend: called with a slot and the sides of its box; returns what is added to the grid of torch's
+    ``grid_sample``, (1, *patch, axes). margin: the voxels of the item that it reaches further.
+    """
     image = torch.empty((len(plans), store.channels, *patch), device=device)
     label = (
         None
@@ -113,7 +151,9 @@ def mild_batch(
         else torch.empty((len(plans), *patch), dtype=torch.int64, device=device)
     )
     for slot, (position, plan) in enumerate(zip(positions, plans, strict=True)):
-        box, grid = _source(store.shapes[position], plan, patch, device)
+        box, grid = _source(store.shapes[position], plan, patch, device, margin)
+        if bend is not None:
+            grid = grid + bend(slot, torch.tensor(box.size, device=device))
         values = torch.empty((1, store.channels, *box.size), device=store.device)
         crop_image(store, position, box, values[0])
         image[slot] = F.grid_sample(
@@ -130,23 +170,22 @@ def mild_batch(
                 align_corners=False,
             )
             label[slot] = nearest[0, 0]
-    drawn = torch.randn(
-        (size if slots else len(plans), *image.shape[1:]), generator=noise, device=device
-    )
-    return _other_intensities(image, plans, drawn[list(slots)] if slots else drawn), label
+    return image, label
 
 
 def _source(
-    shape: Sequence[int], plan: MildPlan, patch: Sequence[int], device: torch.device
+    shape: Sequence[int],
+    plan: MildPlan,
+    patch: Sequence[int],
+    device: torch.device,
+    margin: float = 0.0,
 ) -> tuple[CropPlan, Tensor]:
-    """Return the box of the padded item that the transformed patch covers, and its grid there."""
-    cosine, sine = (
-        math.cos(math.radians(plan.angle)) / plan.scale,
-        math.sin(math.radians(plan.angle)) / plan.scale,
-    )
-    turn = np.diag([cosine, cosine, *[1 / plan.scale] * (len(patch) - 2)])
-    turn[0, 1], turn[1, 0] = -sine, sine
-    reach = np.abs(turn) @ (np.array(patch) / 2)
+    """Return the box of the padded item that the transformed patch covers, and its grid there.
+
+    margin: voxels by which the box is larger on each side.
+    """
+    turn = plan.turn()
+    reach = np.abs(turn) @ (np.array(patch) / 2) + margin
     middle = np.array(plan.start) + np.array(patch) / 2
     # If the patch is larger than the item, its excess voxels are zeros; beyond them the border is
     # continued.

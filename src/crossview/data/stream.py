@@ -19,6 +19,7 @@ from crossview.data.labelled_voxels import LabelledVoxels
 from crossview.data.mild import mild_batch, mild_plan
 from crossview.data.sources.source import Augmentation, Sampling
 from crossview.data.store import Store, moved
+from crossview.data.strong import strong_batch, strong_plan
 
 
 class Stream:
@@ -189,15 +190,18 @@ class Stream:
                 else plan
                 for plan, at, slot in zip(plans, positions, slots, strict=True)
             ]
-        if self.augmentation == "mild":
+        if self.augmentation in ("mild", "strong"):
+            make = mild_batch if self.augmentation == "mild" else strong_batch
             noise = randomness.device(f"{kind} noise", self.device)
             part = slots if self.ranks > 1 else None
-            return mild_batch(store, positions, plans, self.patch, noise, part, len(every))
+            return make(store, positions, plans, self.patch, noise, part, len(every))
         return crops.crop_batch(store, positions, plans, self.patch)
 
     def _plan(self, shape: Sequence[int], generator: np.random.Generator) -> Any:
         if self.augmentation == "mild":
             return mild_plan(shape, self.patch, generator)
+        if self.augmentation == "strong":
+            return strong_plan(shape, self.patch, generator)
         return crops.crop_plan(
             shape,
             self.patch,

@@ -151,13 +151,18 @@ _SCORED_ON: Traits = {
 }
 
 
+STUDENTS = ("data.predicted", "data.augmentation")
+"""Keys of [data] in which a student differs from its teacher by its plan; its row has its name."""
+
+
 def _trained_on_others(runs: Runs, who: str) -> list[Mixture]:
     """Return the differences in keys of [data] and in training cases. References are exempt."""
     competing = [run for run in runs if not run.reference]
     keys = differing([run.identity for run in competing])
+    own = STUDENTS if "data.predicted" in keys else ()
 
     def data(run: FinishedRun) -> tuple[Hashable, str]:
-        named = (key for key in keys if key.startswith("data."))
+        named = (key for key in keys if key.startswith("data.") and key not in own)
         text = ", ".join(f"{key}={run.identity.get(key)}" for key in named)
         return text, text
 

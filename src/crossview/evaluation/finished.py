@@ -147,7 +147,7 @@ def _check_evaluation(path: Path, results: Results, split: str) -> None:
 def _typed(path: Path, results: Results) -> FinishedRun:
     recipe, summary, environment = results.recipe, results.summary, results.environment
     setting = recipe.get("setting") or recipe["data"]["source"]
-    alone = {"label": method_label(recipe["method"]), "setting": setting}
+    alone = {"label": method_label(recipe), "setting": setting}
     member = Membership.of(alone | results.place)
     combined = _combined(results)
     classes = {int(index): str(of["name"]) for index, of in summary["classes"].items()}
@@ -222,13 +222,16 @@ def _combined(results: Results) -> list[Score]:
     return combined
 
 
-def method_label(method: Mapping[str, Any]) -> str:
+def method_label(recipe: Mapping[str, Any]) -> str:
     """Return the method's name in a table.
 
-    The label also names a variant other than the corrected one, and a method without its second
-    stage, which is labelled-only training.
+    The label also names a variant other than the corrected one, a method without its second stage,
+    which is labelled-only training, and a student, which learns another model's predictions.
     """
+    method = recipe["method"]
     label = str(method["name"])
     if method.get("variant", "corrected") != "corrected":
         label += f" ({method['variant']})"
-    return f"{label} labelled only" if method.get("train_steps") == 0 else label
+    if method.get("train_steps") == 0:
+        label += " labelled only"
+    return f"student ({label})" if recipe["data"].get("predicted") else label

@@ -50,6 +50,7 @@ class Needs:
         even: True if it mixes the halves of a batch.
         cleans: True if it has the key ``largest_component``.
         waits: True if its labelled stage can wait (``ready_dice``).
+        student: True if predictions of another model are taught (``data.predicted``).
         ours: Shipped values of setting "folder" that differ from the published ones, by key.
     """
 
@@ -58,6 +59,7 @@ class Needs:
     even: bool
     cleans: bool
     waits: bool = False
+    student: bool = False
     ours: Mapping[str, float] = field(default_factory=dict)
 
 

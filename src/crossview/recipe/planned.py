@@ -150,7 +150,12 @@ def _fingerprint(
 
 
 def unlabelled_problems(recipe: Recipe, splits: Splits) -> list[Problem]:
-    """Return a problem if the method trains on unlabelled cases and none exist."""
+    """Return a problem if the method trains on unlabelled cases and none exist.
+
+    Unlabelled cases whose predictions are to be taught, and have none, are a problem as well.
+    """
+    if splits.unpredicted:
+        return list(splits.unpredicted)
     partly = any(case.partial for case in splits.labelled)  # unlabelled voxels may suffice
     if splits.unlabelled or partly or not recipe.uses_unlabelled:
         return []
@@ -192,6 +197,7 @@ def _needs(recipe: Recipe, shipped: Tables) -> Needs:
         even=bool(method.halved(recipe.method)),
         cleans="largest_component" in keys,
         waits="ready_dice" in keys and len(stages) > 1 and not stages[0].unlabelled,
+        student=bool(recipe.data.model_dump().get("predicted")),
         ours=_ours(shipped),
     )
 

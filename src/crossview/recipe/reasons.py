@@ -5,6 +5,13 @@ MILD = (
     "by 90 degrees would show images that never occur"
 )
 
+STRONG = (
+    "large turns, changes of size, bends and poorer images: they keep a student from copying the "
+    "mistakes of the model whose predictions it learns"
+)
+
+WIDER = "a student should be wider than the model whose predictions it learns"
+
 Z_SCORE = (
     "intensities have no absolute scale: each scan is clipped to its 0.5th and 99.5th percentile "
     "and scaled by its own mean and standard deviation"

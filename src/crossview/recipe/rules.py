@@ -25,8 +25,10 @@ from crossview.recipe.reasons import (
     NUMBERS,
     OURS,
     READY,
+    STRONG,
     UNPADDED,
     WHOLE,
+    WIDER,
     Z_SCORE,
 )
 
@@ -174,9 +176,12 @@ class _Planner:
             reason = f"the deepest level then has {deepest}; the minimum is {SMALLEST_BOTTLENECK}"
             self.choose("network.levels", levels, reason)
         reason = "as published"
-        if budget.filters < GPU.filters:
-            reason = f"half the published {2 * budget.filters}, because a CPU is slow"
-        self.choose("network.filters", budget.filters, reason)
+        filters = budget.filters
+        if filters < GPU.filters and self.needs.student:
+            filters, reason = GPU.filters, f"as published: {WIDER}"
+        elif filters < GPU.filters:
+            reason = f"half the published {2 * filters}, because a CPU is slow"
+        self.choose("network.filters", filters, reason)
         return patch
 
     def foreground(
@@ -206,20 +211,23 @@ class _Planner:
             numbers = [list(channel) for channel in scans.foreground]
             self.choose("data.intensities", numbers, NUMBERS)
         if self.get("data.sampling") in (None, "crop"):
-            self.choose("data.augmentation", "mild", MILD)
+            student = self.needs.student
+            self.choose("data.augmentation", *(("strong", STRONG) if student else ("mild", MILD)))
         else:
             self.choose("data.augmentation", "none", "mild needs data.sampling = crop")
 
     def labelled_items(self, shapes: Sequence[tuple[int, ...]], axis: int | None) -> int:
         """Return the number of scans, or of slices along an axis, in which a voxel is labelled.
 
-        axis: as scans are stored; None for scans.
+        axis: as scans are stored; None for scans. A predicted label counts.
         """
         labelled = shapes[: self.scans.labelled]
+        predicted = shapes[len(labelled) :] if self.needs.student else ()
+        whole = sum(1 if axis is None else shape[0] for shape in predicted)
         searched = self.scans.searched or ((1.0,) * self.scans.axes,) * len(labelled)
         if axis is None:
-            return sum(any(share) for share in searched)
-        return sum(
+            return whole + sum(any(share) for share in searched)
+        return whole + sum(
             round(shape[0] * share[axis]) for shape, share in zip(labelled, searched, strict=True)
         )
 
@@ -229,7 +237,8 @@ class _Planner:
         size = min(most, items)
         if self.needs.even:
             size -= size % 2
-        reason = f"there are {items} labelled {'slices' if flat and items > most else 'cases'}"
+        labelled = "labelled or predicted" if self.needs.student else "labelled"
+        reason = f"there are {items} {labelled} {'slices' if flat and items > most else 'cases'}"
         if items > most:
             reason = f"the most that the device handles in reasonable time; {reason}"
         if self.needs.even and size < most:

@@ -81,7 +81,7 @@ def prepare(
     preprocessing, contents = preprocessing_of(recipe, splits), Contents(splits.raw)
 
     def store(cases: Sequence[Case], before: int, only: Mapping[str, Mask] | None = None) -> Store:
-        total = len(splits.labelled) + len(unlabelled)
+        total = len(splits.taught) + len(unlabelled)
         return Store(
             [preprocessing.case(contents.watched(case)) for case in cases],
             classes=splits.classes,
@@ -95,7 +95,7 @@ def prepare(
             progress=progress and (lambda done, _: progress(before + done, total)),
         )
 
-    labelled = store(splits.labelled, 0)
+    labelled = store(splits.taught, 0)
     if recipe.uses_unlabelled:
         # A voxel that nobody labelled is an unlabelled one, whatever is labelled around it.
         unsure = [case for case in splits.labelled if case.id in labelled.unsure]
@@ -103,7 +103,7 @@ def prepare(
         raise_all([] if unlabelled else no_unlabelled(recipe, splits))
     stream = Stream(
         labelled,
-        store(unlabelled, len(splits.labelled), labelled.unsure) if unlabelled else None,
+        store(unlabelled, len(splits.taught), labelled.unsure) if unlabelled else None,
         patch=recipe.data.patch,
         sampling=recipe.data.sampling,
         augmentation=recipe.data.augmentation,

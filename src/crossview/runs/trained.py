@@ -43,15 +43,16 @@ def of_training(prepared: Prepared) -> Trained:
     splits = prepared.splits
     contents = prepared.contents if prepared.data else Contents()
     unlabelled = splits.unlabelled if prepared.recipe.uses_unlabelled else ()
+    labelled = {case.id for case in splits.labelled}
     return {
         case.id: TrainedCase(
             case.patient,
-            case.labelled,
+            case.id in labelled,
             contents.images.get(case.id, ""),
             contents.labels.get(case.id, ""),
             contents.likeness.get(case.id, ""),
         )
-        for case in (*splits.labelled, *unlabelled)
+        for case in (*splits.taught, *unlabelled)
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from crossview.core.errors import Problem, raise_all
 from crossview.core.regions import Entry as RegionEntry
@@ -23,6 +23,7 @@ from crossview.data.sources.dataset_json import DatasetJson, read_dataset_json
 from crossview.data.sources.folder_cases import find_cases
 from crossview.data.sources.layout import find_scans
 from crossview.data.sources.partly import also_classes
+from crossview.data.sources.predicted import FOLDER, note_on, with_predictions
 from crossview.data.sources.scans import Colour
 from crossview.data.sources.source import DataOptions
 from crossview.data.sources.split_toml import Split, read_split
@@ -88,6 +89,21 @@ class Options(DataOptions):
         "three channels of every image must be equal.",
     )
 
+    predicted: bool = Field(
+        default=False,
+        description="Teach the predictions in the folder predicted/ as labels of the unlabelled "
+        "scans. They are never scored. `crossview train folder --predicted` sets it.",
+    )
+
+    @model_validator(mode="after")
+    def _unseen_folds(self) -> Options:
+        if self.predicted and self.fold:
+            raise ValueError(
+                "predicted: the model of the predictions has seen the labels that a fold tests; "
+                "leave out data.fold"
+            )
+        return self
+
     @field_validator("label_values")
     @classmethod
     def _distinct(cls, values: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -138,10 +154,14 @@ def splits(root: Path | None, options: Options) -> Splits:
     )
     if len(trained) < FEWEST_LABELLED:
         problems.append(too_few_labelled(len(trained), here, held_out))
+    predictions = Path(root or "") / FOLDER if options.predicted else None
+    predicted, unpredicted = with_predictions(predictions, unlabelled)
     raise_all(problems)
     return Splits(
         labelled=trained,
         unlabelled=tuple(case.without_label() for case in unlabelled),
+        predicted=predicted,
+        unpredicted=tuple(unpredicted),
         validation=held_out or cases.validation,
         test=cases.test,
         classes=options.classes,
@@ -155,6 +175,7 @@ def splits(root: Path | None, options: Options) -> Splits:
             *_left_out(others, patients),
             *_hidden_corrections(cases.labelled[len(used) :], cases.drafted),
             *values_note(options.label_values, cases.names_of(options.classes)),
+            *note_on(predictions, unlabelled),
             *regions_note(options.regions),
         ),
     )

@@ -13,7 +13,7 @@ from crossview.data.case import Splits
 Sampling = Literal["crop", "crop_released", "resize"]
 
 
-Augmentation = Literal["none", "rot90_flip", "rot90_flip_or_rotate", "mild"]
+Augmentation = Literal["none", "rot90_flip", "rot90_flip_or_rotate", "mild", "strong"]
 
 
 Normalisation = Literal[
@@ -71,7 +71,9 @@ class DataOptions(Table):
         "(axes 0 and 1). rot90_flip_or_rotate: rot90_flip for half of the slices, a rotation by "
         "-20 to 19 degrees for a quarter, nothing for a quarter (needs sampling = resize). mild: "
         "a small rotation in the plane of axes 0 and 1, changes of size, brightness, contrast and "
-        "gamma, and noise (needs sampling = crop)."
+        "gamma, and noise (needs sampling = crop). strong: larger rotations about every axis, "
+        "larger changes of size, bends, noise, blur, low resolution, brightness, contrast and "
+        "gamma, each in a part of the images (needs sampling = crop)."
     )
     normalisation: Normalisation = Field(
         default="none",
@@ -162,8 +164,10 @@ class DataOptions(Table):
                 f"augmentation = rot90_flip_or_rotate needs sampling = resize, found "
                 f"{self.sampling}"
             )
-        if self.augmentation == "mild" and self.sampling != "crop":
-            raise ValueError(f"augmentation = mild needs sampling = crop, found {self.sampling}")
+        if self.augmentation in ("mild", "strong") and self.sampling != "crop":
+            raise ValueError(
+                f"augmentation = {self.augmentation} needs sampling = crop, found {self.sampling}"
+            )
         return self
 
 
