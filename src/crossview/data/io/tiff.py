@@ -222,6 +222,8 @@ def _check_codes(page: TiffPage, file: FileHandle) -> None:
     """Raise ValueError if a strip or tile is damaged LZW data."""
     if page.compression != LZW:
         return
-    for data, _ in file.read_segments(page.dataoffsets, page.databytecounts):
-        if data:
-            check_lzw(data.translate(REVERSED) if page.fillorder == 2 else data)
+    segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    for start, length in segments[: prod(page.chunked)]:
+        file.seek(start)
+        data = file.read(length)
+        check_lzw(data.translate(REVERSED) if page.fillorder == 2 else data)
