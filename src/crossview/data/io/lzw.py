@@ -16,13 +16,13 @@ CLEAR, END, FIRST = 256, 257, 258
 ENTRIES = 4096 - FIRST
 """Entries that fit a table. An encoder must clear it before they are used up."""
 
-CODES = np.arange(ENTRIES + 1)
+CODES: NDArray[np.int64] = np.arange(ENTRIES + 1)
 """Numbers of the codes since the last clear code."""
 
 WIDTHS = 9 + sum((limit <= FIRST - 1 + CODES).astype(int) for limit in (511, 1023, 2047))
 """Bits of each code: a code longer from the last entry but one that fits the shorter ones."""
 
-ENDS = np.cumsum(WIDTHS)
+ENDS: NDArray[np.int64] = np.cumsum(WIDTHS)
 """Bits from the last clear code to the end of each code."""
 
 NEWEST = FIRST - 1 + CODES
