@@ -19,7 +19,7 @@ ENTRIES = 4096 - FIRST
 CODES: NDArray[np.int64] = np.arange(ENTRIES + 1)
 """Numbers of the codes since the last clear code."""
 
-WIDTHS = 9 + sum((limit <= FIRST - 1 + CODES).astype(int) for limit in (511, 1023, 2047))
+WIDTHS = 9 + np.searchsorted([511, 1023, 2047], FIRST - 1 + CODES, side="right")
 """Bits of each code: a code longer from the last entry but one that fits the shorter ones."""
 
 ENDS: NDArray[np.int64] = np.cumsum(WIDTHS)
