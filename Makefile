@@ -1,7 +1,7 @@
 # crossview: set-up, demonstration, tests. Needs GNU make and Python 3.11 or newer; all else goes into .venv.
 #
 #   make setup    the environment in .venv      make test    every check a change must pass
-#   make demo     train on made phantoms        make lock    re-make requirements.lock
+#   make demo     train on made phantoms        make lock    re-make the two lock files
 #   make lint     ruff and mypy                 make docs    the documentation as a site, in build/site
 #   make wheel    the wheel, tried alone        make clean   remove what builds and tests leave
 #   make matrix   other Pythons, and the oldest and newest versions of what is needed: some GB and minutes each
@@ -44,15 +44,17 @@ unit: $(installed)
 # ---- the environment ----
 
 # torch comes first and stands outside the lock, because its build depends on the machine (CPU, CUDA, ROCm).
-# The stamp is written last, so a set-up that was broken off is taken up again.
-$(installed): requirements.lock pyproject.toml
+# requirements-run.lock brings setuptools: the one package without a wheel is then built with the locked one, not with
+# one that pip fetches unchecked. The stamp is written last, so a set-up that was broken off is taken up again.
+$(installed): requirements.lock requirements-run.lock pyproject.toml
 	@test -x $(python) || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo 'crossview needs Python 3.11 or newer; $(PYTHON) is' "$$($(PYTHON) --version 2>&1)"; \
 	  echo 'name another one: make setup PYTHON=python3.12'; exit 1; }
 	@test -x $(python) || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 	@$(pip) --version >/dev/null 2>&1 || $(python) -m ensurepip
 	@$(torch_is_wanted) || $(pip) install '$(TORCH)'
-	$(pip) install --quiet --quiet --no-deps --require-hashes -r requirements.lock
+	$(pip) install --quiet --quiet --no-deps --require-hashes -r requirements-run.lock
+	$(pip) install --quiet --quiet --no-deps --require-hashes --no-build-isolation -r requirements.lock
 	$(pip) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(installed)
 
@@ -105,14 +107,17 @@ matrix: $(installed)
 
 # ---- upkeep ----
 
-# torch is overridden by nothing, so neither it nor the CUDA packages it asks for enter the lock.
+# torch is overridden by nothing, so neither it nor the CUDA packages it asks for enter a lock. requirements.lock has all
+# that development needs; requirements-run.lock has its subset that crossview imports, with every extra for users.
+lock_for := --universal --python-version 3.11 --fork-strategy fewest --override .venv/no-torch.txt --generate-hashes \
+  --no-annotate --custom-compile-command 'make lock' --quiet
 lock:
 	test -x $(python) || $(PYTHON) -m venv .venv
 	$(pip) install --quiet 'uv>=0.5'
 	printf 'torch ; python_version < "0"\n' > .venv/no-torch.txt
-	$(python) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
-	  --override .venv/no-torch.txt --generate-hashes --no-annotate --custom-compile-command 'make lock' \
-	  --quiet --output-file requirements.lock $(LOCK_OPTIONS)
+	$(python) -m uv pip compile pyproject.toml --extra dev $(lock_for) --output-file requirements.lock $(LOCK_OPTIONS)
+	$(python) -m uv pip compile pyproject.toml --extra formats --extra dicom --extra onnx --extra tensorboard \
+	  --extra mlflow $(lock_for) --constraint requirements.lock --output-file requirements-run.lock
 
 clean:
 	rm -rf build dist src/crossview.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

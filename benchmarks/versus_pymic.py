@@ -146,6 +146,8 @@ def sections(
             "ckpt_name": out / "last.pt",
             "output_dir": out / "predictions",
             "sliding_window_enable": True,
+            "sliding_window_size": sides,
+            "sliding_window_stride": [side // 2 for side in sides],
         },
     }
 

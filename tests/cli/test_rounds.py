@@ -174,6 +174,21 @@ def test_a_draft_is_a_segmentation_and_its_correction_is_read_by_name(capsys, he
     assert compared["voxels"] == (after > 0).sum()
 
 
+def test_a_remark_names_a_draft_by_its_place_at_the_end(capsys, here, monkeypatch):
+    def emptied(*of, remark, **more):
+        written = predict(*of, remark=remark, **more)
+        remark(f"{written[0]} is all background")
+        return written
+
+    predict = drafts.predict
+    monkeypatch.setattr(drafts, "predict", emptied)
+    code, _, err = suggest(capsys, here, here / "drafts", "-n", 1)
+    assert code == 0
+    (draft,) = (here / "drafts").glob("*.nii.gz")
+    assert f"remark: {draft} is all background" in err
+    assert ".part" not in err
+
+
 def test_the_format_of_drafts_is_the_one_asked_for_or_the_best_there_is(capsys, here, monkeypatch):
     code, _, err = suggest(capsys, here, here / "mha", "-n", 1, form="mha")
     assert (code, len([*(here / "mha").glob("case0?.mha")])) == (0, 1), err

@@ -1,4 +1,4 @@
-"""Tests that the Dockerfile names what there is; it is built by nobody here."""
+"""Tests that the Dockerfile names what there is; building it needs docker."""
 
 import json
 import re
@@ -49,8 +49,15 @@ def test_versions_are_those_of_make_setup(steps):
     torch = re.search(r"^TORCH \?= (\S+)$", makefile, re.MULTILINE)
     assert torch is not None
     assert f"TORCH={torch[1]}" in of(steps, "ARG")
-    (locked,) = [rest for rest in of(steps, "RUN") if "requirements.lock" in rest]
+    (locked,) = [rest for rest in of(steps, "RUN") if "requirements-run.lock" in rest]
     assert {"--no-deps", "--require-hashes"} <= set(locked.split())
+    assert "--only-binary :all:" in locked
+
+
+def test_a_new_commit_installs_nothing_again(steps):
+    """An argument enters the key of every later RUN in the builder's cache."""
+    last = max(place for place, (word, _) in enumerate(steps) if word == "RUN")
+    assert steps.index(("ARG", "COMMIT=")) > last
 
 
 def test_the_command_runs_without_the_rights_of_root(steps):

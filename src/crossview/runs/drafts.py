@@ -103,7 +103,7 @@ def write_drafts(
             estimate=False,
             device=device,
             progress=progress,
-            remark=remark,
+            remark=lambda text: remark(text.replace(f"{aside}", f"{folder}")),
         )
         (aside / KEPT).mkdir()
         for draft in drafts:

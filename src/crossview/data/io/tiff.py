@@ -15,11 +15,12 @@ import numpy as np
 
 from crossview.core.errors import fail
 from crossview.data.io.codecs import codecs
+from crossview.data.io.lzw import check_lzw
 from crossview.data.io.pixels import Pixels, check_size, refuse_colours, refuse_several
 from crossview.data.io.storage import Colours, Storage
 
 if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffPage
+    from tifffile import FileHandle, TiffFile, TiffPage
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """Little- and big-endian, TIFF and BigTIFF."""
@@ -34,6 +35,11 @@ ALONE, PREDICTED, BITS = (1, 8, 32773, 32946, 34925, 50013), (1, 2), (1, 8, 16, 
 
 None, deflate, PackBits and LZMA; differences of whole numbers.
 """
+
+LZW = 5
+
+REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""Each byte with its bits in reverse, as tag FillOrder = 2 stores them."""
 
 JPEG = (6, 7)
 """Compressions whose decoder turns YCbCr into RGB."""
@@ -77,6 +83,7 @@ def read(file: IO[bytes], path: Path, load: bool) -> Pixels:
             return pixels
         _check_supported(page, path)
         _check_whole(page, tiff.filehandle.size)
+        _check_codes(page, tiff.filehandle)
         values = page.asarray(maxworkers=1)
     if page.axes == "SYX":
         values = np.moveaxis(values, 0, -1)
@@ -209,3 +216,14 @@ def _check_whole(page: TiffPage, size: int) -> None:
     segment = prod(page.chunks) * max(page.bitspersample // 8, 1)
     if not plain and segment > LARGE and (segment > MOST_SHRUNK * lengths).any():
         raise ValueError(f"{segment:,} bytes are declared, {lengths.min():,} are there")
+
+
+def _check_codes(page: TiffPage, file: FileHandle) -> None:
+    """Raise ValueError if a strip or tile is damaged LZW data."""
+    if page.compression != LZW:
+        return
+    segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    for start, length in segments[: prod(page.chunked)]:
+        file.seek(start)
+        data = file.read(length)
+        check_lzw(data.translate(REVERSED) if page.fillorder == 2 else data)
