@@ -1,8 +1,7 @@
 """A check of data compressed by LZW, as TIFF has it, before it is decompressed.
 
-imagecodecs 2026.3.6 follows codes of damaged data out of its memory, which can end the process.
-Damaged data holds a code before its entry: a code must be a value, or an entry that the codes since
-the last clear code have made (TIFF 6.0, section 13).
+Decoders trust their data, so damage is told first: a code must be a value, or an entry that the
+codes since the last clear code have made (TIFF 6.0, section 13).
 """
 
 from __future__ import annotations
