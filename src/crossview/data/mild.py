@@ -137,12 +137,12 @@ def moved_batch(
     patch: Sequence[int],
     device: torch.device,
     bend: Callable[[int, Tensor], Tensor] | None = None,
-    margin: float = 0.0,
+    margins: Sequence[float] = (),
 ) -> tuple[Tensor, Tensor | None]:
     """Turn and scale crops, images linearly, labels by the nearest voxel, in one sampling each.
 
     bend: called with a slot and the sides of its box; returns what is added to the grid of torch's
-    ``grid_sample``, (1, *patch, axes). margin: the voxels of the item that it reaches further.
+    ``grid_sample``, (1, *patch, axes). margins: the voxels of each item that it reaches further.
     """
     image = torch.empty((len(plans), store.channels, *patch), device=device)
     label = (
@@ -151,6 +151,7 @@ def moved_batch(
         else torch.empty((len(plans), *patch), dtype=torch.int64, device=device)
     )
     for slot, (position, plan) in enumerate(zip(positions, plans, strict=True)):
+        margin = margins[slot] if margins else 0.0
         box, grid = _source(store.shapes[position], plan, patch, device, margin)
         if bend is not None:
             grid = grid + bend(slot, torch.tensor(box.size, device=device))

@@ -137,7 +137,8 @@ def strong_batch(
 ) -> tuple[Tensor, Tensor | None]:
     """Augment crops on the device of ``noise``; arguments and result as of ``mild_batch``."""
     bends = [_bend(plan, patch, noise.device) for plan in plans]
-    margin = 0.0 if all(plan.bend is None for plan in plans) else BEND * max(patch)
+    # An item's own, so that it does not depend on the others of its batch.
+    margins = [0.0 if plan.bend is None else BEND * max(patch) for plan in plans]
 
     def bend(slot: int, sides: Tensor) -> Tensor:
         field = bends[slot]
@@ -146,7 +147,7 @@ def strong_batch(
         # torch's grid runs from -1 to 1, border to border, the last axis first.
         return (field * 2 / sides).flip(-1)[None]
 
-    image, label = moved_batch(store, positions, plans, patch, noise.device, bend, margin)
+    image, label = moved_batch(store, positions, plans, patch, noise.device, bend, margins)
     drawn = batch_noise(image, noise, slots, size)
     for values, plan, standard in zip(image, plans, drawn, strict=True):
         _other_intensities(values, plan, standard)
