@@ -7,6 +7,7 @@ import pytest
 from tests.helpers.dicom import OBLIQUE, read, read_header, uid, write_series
 
 from crossview.core.errors import UserError
+from crossview.data.io.dicom_files import zip_holds_dicom
 
 STORED = np.random.default_rng(1).integers(0, 4000, (6, 5, 8)).astype(np.uint16)
 
@@ -178,6 +179,13 @@ def test_an_empty_file_of_a_slice_is_damage(tmp_path):
     with pytest.raises(UserError, match="cut off, damaged") as caught:
         read_header(folder)
     assert caught.value.problems[0].where.endswith("s/049.dcm")
+
+
+def test_a_member_without_a_name_holds_nothing(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x.txt", "text")
+        archive.filelist[0].filename = ""
+    assert not zip_holds_dicom(tmp_path / "a.zip")
 
 
 def test_a_folder_or_a_zip_file_without_dicom_is_refused(tmp_path):

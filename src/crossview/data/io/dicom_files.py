@@ -131,7 +131,8 @@ def _members(archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
     """Yield the files of a zip file by name, without hidden ones."""
     for member in sorted(archive.infolist(), key=lambda each: each.filename):
         hidden = any(part.startswith((".", "__MACOSX")) for part in Path(member.filename).parts)
-        if not member.is_dir() and not hidden:
+        # A file without a name is damage, over which is_dir stumbles.
+        if member.filename and not member.is_dir() and not hidden:
             yield member
 
 
