@@ -13,7 +13,7 @@ from crossview.training import checkpoint
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("estimated")
     make_folder(root / "scans", labelled=13, unlabelled=2)
     tests = [f"case{number:02}" for number in range(2, 13)]
@@ -30,6 +30,15 @@ def home(tmp_path_factory):
     find_something(run)
     package.evaluate(run)
     return root
+
+
+@pytest.fixture
+def home(made):
+    """The folder of the run. What a test makes of its held-out scores is undone."""
+    scores = made / "run/evaluation/test/expected.json"
+    before = scores.read_bytes()
+    yield made
+    scores.write_bytes(before)
 
 
 def find_something(run):
