@@ -18,6 +18,7 @@ import re
 import resource
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +45,9 @@ SPARE = 1 << 20
 
 PATIENCE = 60.0
 """Seconds that a command gets to end."""
+
+PROMPT = 2.0
+"""Seconds within which the watchdog of a dead process must have spoken."""
 
 
 @dataclass
@@ -118,7 +122,7 @@ def disturbed(work: Work, kind: str, disk: Path) -> Disturbed:
             wait(child)
         started.end()
         at = f"{changes[number - 1]} ({number})"
-        _judge(tally, work, at, code, log.read_text(), started)
+        _judge(tally, work, at, code, log, started)
         if kind != "read-only" and (left := left_aside(work.folder)):
             tally.fault("half_written", f"{at}: {', '.join(left)}")
         _again(tally, work, at, expected, log, code)
@@ -135,21 +139,34 @@ def chosen(changes: list[str]) -> list[int]:
 
 
 def _judge(
-    tally: Disturbed, work: Work, at: str, code: int | None, text: str, fault: Fault
+    tally: Disturbed, work: Work, at: str, code: int | None, log: Path, fault: Fault
 ) -> None:
     """Count how the disturbed command ended, and what it left."""
+    text = log.read_text()
     tally.tries += 1
     tally.refused += code == 2
     tally.did_without += code == 0
     if fault.kills and (code is None or code < 0):
         tally.died += 1
         tally.deaths = [*tally.deaths, f"{at}: {'hung' if code is None else f'exit {code}'}"]
+        if not _spoken_for(log, fault.place):
+            tally.fault("wrong_messages", f"{at}: {text[-600:]}")
     elif code not in (0, 2) or "Traceback" in text:
         tally.fault("wrong_exits", f"{at}: exit {code}: {text[-600:]}")
     elif code == 2 and not ("fix:" in text and fault.place in text):
         tally.fault("wrong_messages", f"{at}: {text[text.find('error:') :][:600]}")
     if left := unreadable(work.folder):
         tally.fault("half_written", f"{at}: {', '.join(left)}")
+
+
+def _spoken_for(log: Path, place: str) -> bool:
+    """True once the watchdog of a process that died has named its place and what to do."""
+    end = time.monotonic() + PROMPT
+    while not ("fix:" in (text := log.read_text()) and place in text):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def _again(

@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.hold.suite import COMMON
 
 from crossview.core.errors import UserError
+from crossview.core.watchdog import exit_now, start_watchdog
 
 SMALL = (
     *COMMON,
@@ -81,6 +82,7 @@ def start(arguments: Sequence[str], log: Path, before: Callable[[], object] | No
         for stream in (1, 2):
             os.dup2(out, stream)
         sys.argv = ["crossview", *arguments]
+        start_watchdog()
         if before is not None:
             before()
         cli.main()
@@ -95,7 +97,7 @@ def start(arguments: Sequence[str], log: Path, before: Callable[[], object] | No
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
-        os._exit(code)
+        exit_now(code)
 
 
 def wait(child: int, seconds: float | None = None) -> int | None:

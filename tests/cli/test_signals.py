@@ -68,7 +68,13 @@ def test_nearly_nothing_is_imported_before_signals_are_heeded():
     )
     names, heavy = done.stdout.splitlines()
     assert names == str(
-        ["crossview", "crossview.__main__", "crossview.core", "crossview.core.signals"]
+        [
+            "crossview",
+            "crossview.__main__",
+            "crossview.core",
+            "crossview.core.signals",
+            "crossview.core.watchdog",
+        ]
     )
     assert heavy == "False False"
 

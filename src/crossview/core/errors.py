@@ -99,6 +99,12 @@ NO_MEMORY = re.compile(
 """Texts by which torch, oneDNN, the system's loader and Python report a lack of memory."""
 
 
+KEPT = "; finished work is kept (train, predict: repeat with --resume)"
+
+SMALLER = f"choose a smaller patch, batch or network, or a machine with more memory{KEPT}"
+"""The fix for a lack of memory."""
+
+
 def lacks_memory(error: BaseException) -> bool:
     """True for a lack of memory, which libraries report as plain errors with a text.
 
@@ -111,10 +117,11 @@ def lacks_memory(error: BaseException) -> bool:
 
 def of_memory(error: BaseException, where: str = "") -> UserError:
     """Convert a lack of memory to a :class:`UserError`."""
-    fix = "choose a smaller patch, batch or network, or a machine with more memory"
+    fix = SMALLER
     if "thread" in str(error):
-        fix = "raise the limits of memory and processes (ulimit -v, ulimit -u), or end others"
-    fix += "; finished work is kept (train, predict: repeat with --resume)"
+        fix = (
+            f"raise the limits of memory and processes (ulimit -v, ulimit -u), or end others{KEPT}"
+        )
     return UserError(Problem("not enough memory", where, first_line(error), fix=fix))
 
 

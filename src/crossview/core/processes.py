@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from crossview.core.errors import fail
-
-LAUNCHER = "CROSSVIEW_LAUNCHER"
-"""Environment variable with the id of the process that started this one for ``--gpus``."""
+from crossview.core.watchdog import LAUNCHER, exit_now
 
 VARIABLES = (
     "RANK",
@@ -98,7 +96,7 @@ def leave(code: int) -> NoReturn:
         time.sleep(1.0)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    exit_now(code)
 
 
 def orphaned() -> bool:

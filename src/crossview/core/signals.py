@@ -5,11 +5,12 @@ Few modules are imported here, so that the command heeds Ctrl-C as soon as it st
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+
+from crossview.core.watchdog import exit_now
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,7 +30,7 @@ def end_at_once() -> None:
 
     An exception would be printed by whatever library is cleaning up.
     """
-    _handle(lambda number, frame: os._exit(128 + number))
+    _handle(lambda number, frame: exit_now(128 + number))
 
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
@@ -42,7 +43,7 @@ def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
 def _end(number: int, frame: FrameType | None) -> None:
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            os._exit(128 + number)
+            exit_now(128 + number)
         frame = frame.f_back
     from crossview.core.errors import Terminated
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from crossview.core.processes import LAUNCHER
+from crossview.core.watchdog import LAUNCHER
 
 PATIENCE = 20.0
 """Seconds that the other processes get to end after one has failed."""
