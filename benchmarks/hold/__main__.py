@@ -82,6 +82,8 @@ def _results(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     given = _given()
+    if given.folder:
+        given.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="hold-") as name:
         results = _results(given, Path(name))

@@ -158,8 +158,11 @@ def _pictures(folder: Path) -> Iterator[Path]:
         picture.save(path)
         yield path
     codecs: tuple[str | None, ...] = (None, "deflate", "lzw", "packbits", "jpeg", "zstd")
+    codecs += ("lzma", "jpeg2000", "jpegxl", "jpegxr", "lerc", "webp")
     for codec in codecs:
         for name, array in (("grey", grey), ("colour", colour)):
+            if (name, codec) == ("grey", "webp"):  # which has colours only
+                continue
             path = folder / f"{name}-{codec}{'.tiff' if codec is None else '.tif'}"
             tifffile.imwrite(path, array, compression=codec)
             yield path

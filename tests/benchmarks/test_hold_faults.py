@@ -24,13 +24,15 @@ class Made(Work):
 
 def made(folder, how):
     """Return work that writes two files; a file "fault" next to its folder is a fault."""
-    fault = folder.parent / "fault"
+    fault, log = folder.parent / "fault", folder.parents[2] / "log.txt"
 
     def work():
         folder.mkdir(exist_ok=True)
         (folder / "begun.json").write_text("1")
         if fault.exists():
-            if how == "dies":
+            if how.startswith("dies"):
+                # as the watchdog does
+                log.write_text("" if how == "dies mute" else f"error: {folder} fix:")
                 os.kill(os.getpid(), signal.SIGKILL)
             if how == "half":
                 (folder / "done.json").write_text('{"a"')
@@ -54,6 +56,7 @@ def made(folder, how):
     [
         ("well", set()),
         ("dies", set()),
+        ("dies mute", {"wrong_messages"}),
         ("traceback", {"wrong_exits"}),
         ("no place", {"wrong_messages"}),
         ("half", {"half_written"}),
@@ -70,14 +73,15 @@ def test_each_fault_is_counted(tmp_path, monkeypatch, how, counted):
         fault.unlink(missing_ok=True)
 
     def kind(folder, disk):
-        return faults.Fault(lambda _: fault.touch(), str(place), end, how == "dies")
+        return faults.Fault(lambda _: fault.touch(), str(place), end, how.startswith("dies"))
 
+    monkeypatch.setattr(faults, "PROMPT", 0.05)
     monkeypatch.setitem(faults.KINDS, "made", kind)
     tally = faults.disturbed(made(place / "out", how), "made", tmp_path / "disk")
     found = {name for name in faults.FAULTS if getattr(tally, name)}
     assert tally.tries >= 2
     assert found == counted, tally.faults
-    assert bool(tally.died) is (how == "dies")
+    assert bool(tally.died) is how.startswith("dies")
     assert bool(faults.failed({"made": vars(tally)})) is bool(counted)
     table = faults.rows({"made": vars(tally)})
     assert len(table[0]) == len(table[1]) == len(table[2])

@@ -15,6 +15,7 @@ import numpy as np
 
 from crossview.core.errors import fail
 from crossview.data.io.codecs import codecs
+from crossview.data.io.jpeg import check_jpeg
 from crossview.data.io.lzw import check_lzw
 from crossview.data.io.pixels import Pixels, check_size, refuse_colours, refuse_several
 from crossview.data.io.storage import Colours, Storage
@@ -41,8 +42,8 @@ LZW = 5
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Each byte with its bits in reverse, as tag FillOrder = 2 stores them."""
 
-JPEG = (6, 7)
-"""Compressions whose decoder turns YCbCr into RGB."""
+JPEG, JPEG_OF_DNG = (6, 7), (33007, 34892)
+"""Compressions by JPEG. The decoder of the first two turns YCbCr into RGB."""
 
 PHOTOMETRIC, COLORMAP, PRIVATE = 262, 320, 2**15
 """Tags; those of programs of their own begin at the last."""
@@ -219,11 +220,17 @@ def _check_whole(page: TiffPage, size: int) -> None:
 
 
 def _check_codes(page: TiffPage, file: FileHandle) -> None:
-    """Raise ValueError if a strip or tile is damaged LZW data."""
-    if page.compression != LZW:
+    """Raise ValueError if a strip or tile is LZW or JPEG data whose damage a decoder trusts."""
+    of_jpeg = page.compression in (*JPEG, *JPEG_OF_DNG)
+    if page.compression != LZW and not of_jpeg:
         return
+    # A strip may state the size of the whole image (old JPEG data), a tile may be larger.
+    sides = max(page.imagelength, page.tilelength), max(page.imagewidth, page.tilewidth)
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     for start, length in segments[: prod(page.chunked)]:
         file.seek(start)
         data = file.read(length)
-        check_lzw(data.translate(REVERSED) if page.fillorder == 2 else data)
+        if of_jpeg:
+            check_jpeg(data, *sides)
+        else:
+            check_lzw(data.translate(REVERSED) if page.fillorder == 2 else data)
