@@ -400,16 +400,30 @@ def test_notes_say_what_else_differs(runs, tmp_path):
     assert notes.count("cropped around the ground truth") == 1
 
 
-LABELLED = {"started": "now", "unlabelled": 4, "training_cases": "f00", "labelled": ["a", "b"]}
+LABELLED = {"started": "now", "unlabelled": 4, "training_cases": "f00", "labelled": [*"abcdefgh"]}
 MIXTURES = {
-    "data": {"data": {"labelled": 5}},
+    "data": {"data": {"augmentation": "strong"}},
     "selection policy": {"training": {"selection": "test"}},
     "cases": {"dice": BASE[:6]},
     "cases ": {"case_name": "other{:02d}"},
-    "labelled cases": {"environment": LABELLED | {"labelled": ["a", "c"]}},
+    "labelled cases": {"environment": LABELLED | {"labelled": [*"abcdefgi"]}},
     "training cases": {"environment": LABELLED | {"training_cases": "f01"}},
     "protocol": {"member": {"protocol": "published"}},
 }
+
+
+def test_all_labels_and_their_number_are_the_same_data(tmp_path):
+    """A recipe asks for all labelled scans (0), another for the 8 that there are."""
+    paths = [
+        made_run(tmp_path / "all", environment=LABELLED, data={"labelled": 0}),
+        made_run(tmp_path / "eight", seed=2, environment=LABELLED),
+        made_run(tmp_path / "other", method=SUPERVISED, environment=LABELLED),
+    ]
+    comparison = compare(paths)
+    assert [(row.method, row.seeds) for row in comparison.rows] == [
+        ("cml", (1, 2)),
+        ("supervised", (1,)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -512,7 +526,7 @@ def test_a_reference_is_no_competitor(tmp_path):
             BASE + 0.05,
             method=SUPERVISED,
             data={"labelled": 80},
-            environment=LABELLED | {"labelled": ["a", "b", "c"], "unlabelled": 0},
+            environment=LABELLED | {"labelled": [*map(str, range(80))], "unlabelled": 0},
             member=member | {"label": "all labels", "reference": True},
         ),
     ]

@@ -168,6 +168,7 @@ def _typed(path: Path, results: Results) -> FinishedRun:
         precision=str(recipe["training"].get("precision", "")),
         identity={
             **{key: value for key, value in identity(recipe).items() if key != idle},
+            **_labelled(environment),
             **_start(environment),
             **_clean_up(summary),
         },
@@ -192,6 +193,12 @@ def _fold(found: Sequence[Any]) -> tuple[int, ...]:
     if len(found) not in (0, 2) or not all(type(each) is int for each in found):
         raise ValueError(f"data.fold {found!r}")
     return tuple(found)
+
+
+def _labelled(environment: Mapping[str, Any]) -> dict[str, int]:
+    """Return the number of labelled scans: of a recipe, 0 means all of them."""
+    labelled = environment.get("labelled")
+    return {"data.labelled": len(labelled)} if labelled else {}
 
 
 def _start(environment: Mapping[str, Any]) -> dict[str, str]:
