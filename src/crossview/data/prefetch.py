@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 from crossview.core.tensors import Batch
+from crossview.core.threads import ThreadPool
 from crossview.data.stream import Stream
 
 
@@ -35,7 +36,7 @@ class Prefetcher:
         self.waited = 0.0
         self._stream = stream
         self._requests = iter(requests)
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="batch") if workers else None
+        self._pool = ThreadPool(workers) if workers else None
         self._pending: deque[Future[Batch]] = deque()
         if self._pool:
             for _ in range(max(workers, ahead)):

@@ -11,7 +11,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from crossview.core.files import folder_written_whole, write_text
 from crossview.core.progress import Progress
 from crossview.core.regions import voxels_of
 from crossview.core.run_folder import EXPECTED
+from crossview.core.threads import ThreadPool
 from crossview.data.case import Case, Splits
 from crossview.data.checks.case import read_case
 from crossview.data.preprocess import AS_STORED, Preprocessing
@@ -86,7 +87,7 @@ def evaluate(
     expected: dict[str, float] = {}
     workers = max(1, min(8, (os.cpu_count() or 1) - 1))
     aside = nullcontext() if out is None else folder_written_whole(out)
-    with aside as folder, ThreadPoolExecutor(workers) as pool:
+    with aside as folder, ThreadPool(workers) as pool:
         for item, label, prediction in predicted(predictor, cases, splits, preprocessing):
             dimensions = label.ndim
             # Without the probabilities: they are several times as large.

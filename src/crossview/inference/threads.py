@@ -7,13 +7,14 @@ takes as long as the thread that waits longest for a processor.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from crossview.core.threads import ThreadPool
 
 Result = TypeVar("Result")
 
@@ -32,7 +33,7 @@ class BatchThreads:
     def __init__(self, device: torch.device, batch: int) -> None:
         self.threads = torch.get_num_threads()
         self.workers = min(self.threads, batch // 2) if device.type == "cpu" else 1
-        self.pool = ThreadPoolExecutor(self.workers) if self.workers > 1 else None
+        self.pool = ThreadPool(self.workers) if self.workers > 1 else None
         self.values = 0  # of the result of one sample, known after the first batch
 
     def map(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Iterable[Tensor]:
@@ -75,6 +76,6 @@ def without_threads(results: Iterable[Result]) -> Iterator[Result]:
         yield result
 
 
-def one_thread() -> ThreadPoolExecutor:
+def one_thread() -> ThreadPool:
     """Return a thread in which torch does not start threads of its own."""
-    return ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+    return ThreadPool(1, lambda: torch.set_num_threads(1))

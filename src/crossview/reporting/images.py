@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, features
+
+from crossview.core.threads import ThreadPool
 
 BUDGET = 4_800_000
 """Bytes of pictures in a report, before base64 adds a third."""
@@ -37,7 +38,7 @@ def embed(paths: Sequence[Path], budget: int = BUDGET) -> dict[Path, Embedded]:
     if not paths:
         return {}
     share = max(SMALLEST, budget // len(paths))
-    with ThreadPoolExecutor(max_workers=4) as pool:
+    with ThreadPool(4) as pool:
         encoded = list(pool.map(lambda path: _encode(path, share), paths))
     found: dict[Path, Embedded] = {}
     spent = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from crossview.core.errors import Problem, raise_all
 from crossview.core.files import nearest_folder
 from crossview.core.progress import Progress
+from crossview.core.threads import ThreadPool
 from crossview.data import sources
 from crossview.data.case import Case, Splits
 from crossview.data.checks.case import read_case
@@ -188,7 +188,7 @@ def scoring_problems(recipe: Recipe, splits: Splits) -> list[Problem]:
         expected = f"{fitting}, for inference.mode = {recipe.inference.mode}"
         return [Problem(what, case.id, f"{read.image.ndim - 1} axes", expected)]
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPool(4) as pool:
         return [*chain.from_iterable(pool.map(problems_of, scored_cases(recipe, splits)))]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 
+from crossview.core.threads import ThreadPool
 from crossview.kernels import load
 from crossview.methods.blocks.components import largest_components
 from crossview.methods.blocks.losses import softmax
@@ -94,9 +95,9 @@ class PendingLabels:
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def _pool() -> ThreadPool:
     """Return one thread: cc3d holds the GIL, so more would wait for each other (measured)."""
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="components")
+    return ThreadPool(1)
 
 
 def _clean_host(label: Tensor, copied: torch.cuda.Event | None, classes: int) -> Tensor:
