@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -40,5 +41,9 @@ class ThreadPool(ThreadPoolExecutor):
     ) -> Future[Result]:
         """Return the future result of a call in a thread. MemoryError if none can be started."""
         if self.begun < self.threads:
-            bytearray(ROOM)
+            try:
+                # Not an array: that could be in memory which is kept for arrays alone.
+                mmap.mmap(-1, ROOM).close()
+            except OSError as error:
+                raise MemoryError("can't start new thread: out of memory") from error
         return super().submit(function, *args, **named)
