@@ -66,6 +66,12 @@ def test_a_cpu_gets_less():
     assert found["method.pretrain_steps"] + found["method.train_steps"] == 1500
 
 
+def test_images_have_the_published_width_on_a_cpu_too():
+    assert planned(scans((176, 144), spacing=()), budget=CPU)["network.filters"] == 16
+    thick = planned(scans((176, 144, 12), (1.0, 1.0, 10.0)), budget=CPU)
+    assert (thick["network.name"], thick["network.filters"]) == ("unet", 16)
+
+
 def test_small_scans_get_fewer_levels():
     found = planned(scans((36, 50, 36)))
     assert (found["data.patch"], found["network.levels"]) == ([32, 48, 32], 4)
