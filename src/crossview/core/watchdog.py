@@ -2,7 +2,7 @@
 
 The system kills a process for which memory runs out, and libraries crash for the same reason, in
 torch within a convolution. Neither leaves the process a chance to print anything.
-Few modules are imported here, since the watchdog starts before all else: it then takes 2 MB.
+Few modules are imported here, since the watchdog starts before all else: it then takes 5 MB.
 """
 
 from __future__ import annotations
