@@ -396,6 +396,19 @@ def test_mistakes_exit_with_2_and_a_way_out(capsys, tmp_path, monkeypatch, argum
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("name", "found"), [("cmp", "no suffix"), ("cmp.pdf", "suffix '.pdf'")])
+def test_compare_refuses_an_unknown_format_before_it_reads_runs(tmp_path, name, found):
+    """And before torch is loaded, which takes seconds."""
+    code = f"import sys; sys.argv[1:] = ['compare', 'nowhere', '--out', {str(tmp_path / name)!r}]\n"
+    code += "from crossview import cli\ntry: cli.main()\n"
+    code += "finally: print('loaded:', *{'torch', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "loaded:\n")
+    assert "nowhere" not in done.stderr
+    for told in (found, "the format of the table is unknown", ".md, .csv, .html or .svg"):
+        assert told in done.stderr
+
+
 def test_compare_refuses_what_is_no_finished_run(capsys, trained, tmp_path):
     foreign, unfinished = tmp_path / "foreign", tmp_path / "unfinished"
     other = shutil.copytree(

@@ -36,10 +36,21 @@ def test_empty_predictions_are_told_at_any_width():
 
 
 def test_the_rest_is_where_the_command_puts_it():
-    console = Console(width=60, file=io.StringIO())
-    console.print(comparison_table(made_comparison(made_row()), 30, "in the report"))
-    assert "Jaccard, ASD, Training: in the report." in console.file.getvalue()
+    console = Console(width=200, file=io.StringIO())
+    console.print(comparison_table(made_comparison(made_row()), 30, "the report"))
+    told = "Not all is shown here: the report also has the columns Jaccard, ASD and Training."
+    assert told in console.file.getvalue()
     assert "--out" not in console.file.getvalue()
+
+
+def test_the_last_line_is_a_sentence_on_what_is_not_shown():
+    classes = {name: spreads() for name in ("ring", "core")}
+    wide = of(made_row(classes=classes), notes=tuple(f"Note {number}." for number in range(5)))
+    assert (
+        "Not all is shown here: the page that --out FILE.html writes also has the scores of each "
+        "class, and 1 more note."
+    ) in " ".join(wide.split())
+    assert "Not all is shown" not in of(made_row())
 
 
 def test_markup_in_names_stays_text():
@@ -75,7 +86,8 @@ def test_the_columns_that_decide_are_never_shortened(width):
         "mean_teacher (released)",
     ):
         assert words in text
-    headings, last = " ".join(text.splitlines()[2:4]), text.splitlines()[-1]
+    headings, _, last = text.partition("──")
+    last = last.partition("Not all is shown here:")[2]
     assert "Empty" in headings
     for name in ("Jaccard", "ASD", "Training"):
         assert (name in headings) != (name in last)
@@ -87,7 +99,7 @@ def test_few_notes_are_shown_and_the_others_are_counted():
     text = of(made_row(), notes=notes)
     assert "Note 3." in text
     assert "Note 4." not in text
-    assert "2 more notes: in a table written by --out" in text
+    assert "writes also has 2 more notes." in text
     assert "more note" not in of(made_row(), notes=notes[:4])
 
 

@@ -59,7 +59,7 @@ def test_the_plots_alone_are_a_file_that_needs_no_other(comparison, tmp_path):
 
 
 def test_other_formats_are_refused(comparison, tmp_path):
-    with pytest.raises(UserError, match=r"\.md, \.csv, \.html, \.svg"):
+    with pytest.raises(UserError, match=r"\.md, \.csv, \.html or \.svg"):
         write_table(comparison, tmp_path / "table.docx")
     assert not any(tmp_path.iterdir())
 

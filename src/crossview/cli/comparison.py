@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from crossview.core.text import count, duration
+from crossview.core.text import count, duration, listed
 from crossview.evaluation.compare import Comparison
 from crossview.evaluation.rows import Row
 from crossview.evaluation.tables import (
@@ -29,13 +29,14 @@ MEASURED = 500
 """Columns of a terminal on which a table is measured: more than any table needs."""
 
 
-BY_OUT = "in a table written by --out"
+BY_OUT = "the page that --out FILE.html writes"
+"""Where the rest of a table is, as the subject of a sentence."""
 
 
 def print_comparison(comparison: Comparison, rest: str = BY_OUT) -> None:
     """Print a comparison. It fits 80 columns, and a wide terminal gets more of them.
 
-    rest: where the columns are that have no room.
+    rest: what has the columns that find no room here, as the subject of a sentence.
     """
     console = Console()
     console.print(comparison_table(comparison, console.width, rest))
@@ -104,10 +105,6 @@ def _notes(comparison: Comparison, missing: Sequence[str], rest: str) -> list[st
     Empty predictions are named here if their column has no room.
     """
     first, others = comparison.notes[:MOST_NOTES], comparison.notes[MOST_NOTES:]
-    notes = [count(len(others), "more note")] if others else []
-    there = [name for name in missing if name != "Empty"]
-    several = ["classes"] if any(len(row.classes) > 1 for row in comparison.rows) else []
-    elsewhere = [*there, *several, *notes]
     empty = [
         f"{row.method}: {', '.join(parts)}"
         for row in comparison.rows
@@ -118,8 +115,25 @@ def _notes(comparison: Comparison, missing: Sequence[str], rest: str) -> list[st
         *([f"Empty predictions: {'; '.join(empty)}."] if empty and "Empty" in missing else []),
         *left_out(comparison.rows),
         *first,
-        *([f"{', '.join(elsewhere)}: {rest}."] if elsewhere else []),
+        *_elsewhere(comparison, [name for name in missing if name != "Empty"], len(others), rest),
     ]
+
+
+def _elsewhere(
+    comparison: Comparison, columns: Sequence[str], notes: int, rest: str
+) -> Iterator[str]:
+    """Yield a sentence on what is not shown here and what has it; nothing if all is shown."""
+    parts = []
+    if columns:
+        noun = "column" if len(columns) == 1 else "columns"
+        parts.append(f"the {noun} {listed(columns)}")
+    if any(len(row.classes) > 1 for row in comparison.rows):
+        parts.append("the scores of each class")
+    if notes:
+        parts.append(count(notes, "more note"))
+    if parts:
+        last = f"{', '.join(parts[:-1])}, and {parts[-1]}" if len(parts) > 1 else parts[0]
+        yield f"Not all is shown here: {rest} also has {last}."
 
 
 def _facts(row: Row) -> list[str]:

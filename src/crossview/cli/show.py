@@ -47,12 +47,15 @@ def compare(
     ] = False,
 ) -> None:
     """Compare runs in a table: means over seeds, intervals over cases, paired differences."""
-    from crossview.cli.comparison import print_comparison
-    from crossview.evaluation.compare import compare as compare_runs
-    from crossview.reporting.comparison import check_table_name, write_table
+    from crossview.reporting.table_name import check_table_name
 
     if out is not None:
-        check_table_name(out)
+        check_table_name(out)  # before torch is loaded and runs are read, which takes seconds
+
+    from crossview.cli.comparison import print_comparison
+    from crossview.evaluation.compare import compare as compare_runs
+    from crossview.reporting.comparison import write_table
+
     comparison = compare_runs(runs, split=split, baseline=baseline, mixed=mixed)
     print_comparison(comparison)
     if out is not None:

@@ -244,7 +244,7 @@ def trial(
             say=lambda text: print(text, flush=True),
         )
     if result.comparison is not None:
-        print_comparison(result.comparison, rest="in compare.html")
+        print_comparison(result.comparison, rest="compare.html")
         print(f"table: {out}/compare.csv, compare.md, compare.html")
     print(result.answer, flush=True)
     if result.stopped:
@@ -258,7 +258,7 @@ def _print_bench(result: Bench, out: Path) -> None:
     from crossview.cli.comparison import print_comparison
 
     if result.comparison is not None:
-        print_comparison(result.comparison, rest="in compare.html")
+        print_comparison(result.comparison, rest="compare.html")
         print(f"table: {out}/compare.csv, compare.md, compare.html")
     if result.elsewhere:
         print(f"left to another process: {len(result.elsewhere)} of {len(result.runs)} runs")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from crossview.core.errors import fail
 from crossview.core.files import write_text
 from crossview.core.text import points
 from crossview.evaluation.bootstrap import Difference, p_text
@@ -16,10 +15,9 @@ from crossview.evaluation.rows import Row
 from crossview.evaluation.tables import left_out, unit
 from crossview.reporting.plots import Interval, interval_plot, overlap_limits, standalone
 from crossview.reporting.svg import Drawing
+from crossview.reporting.table_name import check_table_name
 from crossview.reporting.templates import render
 from crossview.reporting.words import row_name
-
-TABLES = (".md", ".csv", ".html", ".svg")
 
 
 def write_table(
@@ -50,16 +48,6 @@ def write_table(
         return write_text(path, standalone(plots, title))
     page = render("comparison.html.j2", title=title, about=about, comparison=section)
     return write_text(path, page)
-
-
-def check_table_name(path: Path) -> None:
-    """Raise UserError if the suffix of `path` is not a table format."""
-    if path.suffix not in TABLES:
-        fail(
-            "the table's file has an unknown suffix",
-            path,
-            expected=f"a file name that ends in {', '.join(TABLES)}",
-        )
 
 
 @dataclass(frozen=True)
