@@ -78,6 +78,13 @@ def test_a_run_whose_networks_never_became_ready_waited_in_vain(run, ready):
     assert not run.waited_in_vain
     journal(run, {"kind": "finished", "total_step": 6})
     assert run.waited_in_vain == (not ready)
+    assert run.labelled_stage_only == (not ready)
+
+
+def test_a_recipe_without_a_second_stage_is_the_labelled_stage_only(run):
+    assert not run.labelled_stage_only
+    (run.path / "recipe.toml").write_text(RECIPE.format("cml") + "train_steps = 0\n")
+    assert RunFolder(run.path).labelled_stage_only
 
 
 def test_a_place_in_a_suite_is_that_of_the_training_in_the_folder(run):

@@ -17,7 +17,7 @@ from crossview.core.run_folder import RunFolder
 from crossview.evaluation import bootstrap
 from crossview.evaluation.compare import compare
 from crossview.evaluation.metrics import Measures
-from crossview.evaluation.record import make_record
+from crossview.evaluation.record import WAITED_IN_VAIN, make_record
 from crossview.evaluation.scores import Score, write
 from crossview.evaluation.summary import summarise
 from crossview.training.options import MEASURED
@@ -65,12 +65,13 @@ def made_run(
     unit="voxel",
     environment=None,
     member=None,
+    ready=None,
     **changes,
 ):
     """A run folder as training and evaluation leave it.
 
     dice: (cases, 2). changes: {table: {key: value}} of the recipe. environment, member: the content
-    of environment.json and bench.json, if any.
+    of environment.json and bench.json, if any. ready: how the labelled stage ended, if it waited.
     """
     recipe = deepcopy(RECIPE)
     recipe["setting"] = setting or recipe["setting"]
@@ -82,7 +83,7 @@ def made_run(
     path.mkdir(parents=True)
     (path / "recipe.toml").write_text(tomli_w.dumps(recipe))
     rows = [
-        {"kind": "train", "total_step": 20},
+        {"kind": "train" if ready is None else "readiness", "total_step": 20, "ready": ready},
         {"kind": "finished", "total_step": steps, "seconds": 3600.0 + 60 * seed},
     ]
     (path / "journal.jsonl").write_text(
@@ -296,6 +297,35 @@ def test_labelled_only_cml_and_variants_have_their_own_rows(tmp_path):
     comparison = compare([path for path, _ in made])
     assert [row.method for row in comparison.rows] == ["cml", "cml labelled only", "cml (released)"]
     assert comparison.baseline == "cml labelled only"
+
+
+IN_VAIN = {"notes": [WAITED_IN_VAIN]}
+
+
+def test_runs_whose_second_stage_never_began_have_a_row_of_their_own(tmp_path):
+    """They used no unlabelled scan, so they are no seeds of the method that others are."""
+    paths = [
+        made_run(tmp_path / "sup", method=SUPERVISED),
+        made_run(tmp_path / "whole", BASE + 0.02, seed=1, ready=True),
+        made_run(tmp_path / "half", BASE + 0.01, seed=2, ready=False, header=IN_VAIN),
+    ]
+    comparison = compare(paths)
+    assert [(row.method, row.seeds) for row in comparison.rows] == [
+        ("supervised", (1,)),
+        ("cml", (1,)),
+        ("cml (labelled stage only)", (2,)),
+    ]
+    assert f"cml (labelled stage only), seed 2: {WAITED_IN_VAIN}" in comparison.notes
+    assert "| cml (labelled stage only) |" in comparison.markdown()
+    assert "\ncml (labelled stage only),la-8,2," in comparison.csv()
+    for place, (path, told) in enumerate(((paths[1], False), (paths[2], True))):
+        record = make_record(RunFolder(path))
+        assert record["waited_in_vain"] == told
+        for keys in (record.keys(), record.keys() - {"waited_in_vain"}):
+            file = tmp_path / f"{place}.json"
+            file.write_text(json.dumps({key: record[key] for key in keys}))
+            (row,) = compare([file]).rows
+            assert row.method == ("cml (labelled stage only)" if told else "cml")
 
 
 def test_a_student_is_compared_with_its_teacher(tmp_path):

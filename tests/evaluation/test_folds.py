@@ -75,6 +75,23 @@ def test_pooled_folds_are_one_run_over_all_cases(whole):
     assert found.notes[1:] == ("Of all.", "fold 2: Of this fold.")
 
 
+@pytest.mark.parametrize(
+    ("in_vain", "label"),
+    [
+        ((), "cml"),
+        ((2,), "cml (labelled stage only in some folds)"),
+        ((1, 2, 3), "cml (labelled stage only)"),
+    ],
+)
+def test_folds_that_used_no_unlabelled_scan_mark_their_row(whole, in_vain, label):
+    folds = [
+        replace(fold, stages="labelled stage only") if fold.fold[0] in in_vain else fold
+        for fold in folds_of(whole)
+    ]
+    (found,) = pooled(folds)
+    assert found.label == label
+
+
 def test_only_folds_of_the_same_recipe_and_seed_are_pooled(whole):
     first, second = folds_of(whole), folds_of(replace(whole, seed=2))
     other = folds_of(replace(whole, identity={"data.patch": [9, 9, 9]}))

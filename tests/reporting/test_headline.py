@@ -48,3 +48,18 @@ def test_a_run_as_shipped_has_no_such_badge(trained, monkeypatch):
     monkeypatch.setattr("crossview.reporting.headline.resolve", lambda setting, sets: shipped)
     assert changed_keys(run) == []
     assert not any("changed from" in text for text, _ in headline(run).badges)
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_run_that_used_no_unlabelled_scan_says_so_in_its_headline(make_run, journal, ready):
+    rows = [*journal([0.5], [0.7]), {"kind": "readiness", "step": 400, "ready": ready}]
+    found = headline(read_content(make_run(journal=rows)))
+    assert found.method == ("CML" if ready else "CML (labelled stage only)")
+    assert ("20", f"unlabelled scans{'' if ready else ' not used'}") in found.facts
+
+
+def test_a_recipe_of_the_labelled_stage_says_so_in_its_headline(make_run, journal):
+    path = make_run(journal=journal([0.5]))
+    recipe = path / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("train_steps = 600", "train_steps = 0"))
+    assert headline(read_content(path)).method == "CML (labelled stage only)"

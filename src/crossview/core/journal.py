@@ -14,6 +14,9 @@ from crossview.core.text import number
 
 Row = dict[str, Any]
 
+LABELLED_STAGE_ONLY = "labelled stage only"
+"""Mark of a run that had no other stage, and so used no unlabelled scan."""
+
 
 @dataclass(frozen=True)
 class History:
@@ -32,6 +35,15 @@ class History:
     @property
     def finished(self) -> bool:
         return self.end is not None
+
+    @property
+    def waited_in_vain(self) -> bool:
+        """True if the networks never became ready, so that no unlabelled scan was used.
+
+        The labelled stage waited for them and took all steps of the run.
+        """
+        looks = self.of("readiness")
+        return self.finished and bool(looks) and not looks[-1].get("ready")
 
     @property
     def total_step(self) -> int:

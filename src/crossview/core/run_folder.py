@@ -177,13 +177,15 @@ class RunFolder:
 
     @property
     def waited_in_vain(self) -> bool:
-        """True if the networks never became ready, so that no unlabelled scan was used.
+        """See :class:`History`."""
+        return self.journal.waited_in_vain
 
-        The labelled stage waited for them and took all steps of the run.
-        """
-        journal = self.journal
-        looks = journal.of("readiness")
-        return journal.finished and bool(looks) and not looks[-1].get("ready")
+    @property
+    def labelled_stage_only(self) -> bool:
+        """True if the run had only the labelled stage of its method, by recipe or by its course."""
+        method = self.tables.get("method")
+        planned = isinstance(method, dict) and method.get("train_steps") == 0
+        return planned or self.waited_in_vain
 
     def evaluation(self, split: str) -> EvaluationFolder:
         return EvaluationFolder(self.path / "evaluation" / split)

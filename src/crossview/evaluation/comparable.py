@@ -94,13 +94,13 @@ def mixtures(runs: Runs) -> list[Mixture]:
 
 
 def labels(runs: Runs) -> list[str]:
-    """Return a label per run: its method, and the keys in which recipes of that method differ."""
+    """Return a label per run: its own, and the keys in which recipes of its method differ."""
     found = []
     for run in runs:
         alike = [each for each in runs if (each.method, row_of(each)) == (run.method, row_of(run))]
         keys = differing([each.identity for each in alike])
         shown = [f"{key.removeprefix('method.')}={run.identity.get(key)}" for key in keys]
-        found.append(" ".join([run.method, *shown]))
+        found.append(" ".join([run.label, *shown]))
     return found
 
 

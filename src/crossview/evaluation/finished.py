@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import fail
+from crossview.core.journal import LABELLED_STAGE_ONLY
 from crossview.core.run_folder import RunFolder
 from crossview.evaluation.bootstrap import mean_of_means
 from crossview.evaluation.identity import identity
@@ -58,7 +59,7 @@ class FinishedRun:
     """A run's recipe and scores.
 
     Attributes:
-        method: The label of its row.
+        method: The label of its row, without what ``stages`` adds.
         identity: The flat recipe without the keys that may differ between seeds.
         cases: Sorted.
         values: metric -> (cases, classes), NaN where there is none.
@@ -70,6 +71,7 @@ class FinishedRun:
         protocol: "equal" or "published" for a run of a suite, else "".
         reference: See :class:`Membership`.
         fold: (number, of) of a run of a cross-validation, (0, of) of its pooled folds; else ().
+        stages: The stages that it had, if the second one never began though the recipe has it.
     """
 
     path: Path
@@ -96,6 +98,12 @@ class FinishedRun:
     protocol: str = ""
     reference: bool = False
     fold: tuple[int, ...] = ()
+    stages: str = ""
+
+    @property
+    def label(self) -> str:
+        """The label of its row: the method, and the stages that it had if not all."""
+        return f"{self.method} ({self.stages})" if self.stages else self.method
 
     def mean(self, metric: str) -> float:
         """Return the mean over cases, then over classes; NaN where nothing counts."""
@@ -185,6 +193,7 @@ def _typed(path: Path, results: Results) -> FinishedRun:
         protocol=member.protocol,
         reference=member.reference,
         fold=_fold(recipe["data"].get("fold", ())),
+        stages=LABELLED_STAGE_ONLY if results.waited_in_vain else "",
     )
 
 

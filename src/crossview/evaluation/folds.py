@@ -107,7 +107,16 @@ def _pool(folds: Sequence[FinishedRun]) -> FinishedRun:
         notes=(_note(folds), *_notes(folds)),
         labelled=tuple(case for run in folds for case in run.labelled),
         training_cases="+".join(every) if all(every) else "",
+        stages=_stages(folds),
     )
+
+
+def _stages(folds: Sequence[FinishedRun]) -> str:
+    """Return the stages that the folds had, "" if each had all of its method."""
+    found = [run.stages for run in folds if run.stages]
+    if not found or len(found) == len(folds):
+        return folds[0].stages
+    return f"{found[0]} in some folds"
 
 
 def _note(folds: Sequence[FinishedRun]) -> str:

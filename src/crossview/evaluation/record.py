@@ -51,6 +51,13 @@ STEP_KEYS = (
 )
 
 
+WAITED_IN_VAIN = (
+    "The networks did not learn enough before the last step of the labelled stage: "
+    "the unlabelled scans were not used."
+)
+"""Note of an evaluation of such a run."""
+
+
 NEEDED = ("recipe", "summary", "cases", "environment", "total_steps", "training_seconds")
 
 
@@ -129,6 +136,7 @@ class Results:
         seconds: Duration of training.
         summary: Of the evaluation of a split.
         scores: Of all cases, views and classes.
+        waited_in_vain: See :class:`crossview.core.journal.History`.
     """
 
     recipe: Table
@@ -138,6 +146,7 @@ class Results:
     seconds: float
     summary: Summary
     scores: Sequence[Score]
+    waited_in_vain: bool = False
 
     @classmethod
     def of(cls, source: RunFolder | Record, split: str) -> Results:
@@ -159,6 +168,10 @@ class Results:
             seconds=float(content["training_seconds"]),
             summary=check_format(content["summary"], source.path),
             scores=from_columns(content["cases"]),
+            # A record made before this key was written says it in a note of the evaluation.
+            waited_in_vain=bool(
+                content.get("waited_in_vain", WAITED_IN_VAIN in content["summary"]["notes"])
+            ),
         )
 
     @classmethod
@@ -182,6 +195,7 @@ class Results:
             seconds=float(journal.end["seconds"]),
             summary=read_summary(evaluation),
             scores=read_cases(evaluation),
+            waited_in_vain=journal.waited_in_vain,
         )
 
 
@@ -208,6 +222,7 @@ def make_record(run: RunFolder, split: str = "test", note: str = "") -> Table:
         "note": note,
         "total_steps": results.steps,
         "training_seconds": results.seconds,
+        "waited_in_vain": results.waited_in_vain,
         "recipe": results.recipe,
         "environment": environment,
         "summary": results.summary,

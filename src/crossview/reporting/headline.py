@@ -35,7 +35,9 @@ class Headline:
 
 def headline(run: RunContent) -> Headline:
     return Headline(
-        method=method_name(str(run.option("method", "name") or "?")),
+        method=method_name(
+            str(run.option("method", "name") or "?"), run.folder.labelled_stage_only
+        ),
         setting=str(run.recipe.get("setting") or run.option("data", "source") or "own data"),
         facts=_facts(run),
         badges=_badges(run),
@@ -63,7 +65,12 @@ def _scan_facts(run: RunContent) -> list[tuple[str, str]]:
     noun = "slices" if slices else "scans"
     amounts = {key: _amount(run.environment.get(key)) for key in ("labelled", "unlabelled")}
     validation = _amount(run.environment.get("validation"))
-    facts = [(f"{amount:,}", f"{key} {noun}") for key, amount in amounts.items() if amount]
+    unused = {"unlabelled": " not used"} if run.journal.waited_in_vain else {}
+    facts = [
+        (f"{amount:,}", f"{key} {noun}{unused.get(key, '')}")
+        for key, amount in amounts.items()
+        if amount
+    ]
     if not amounts["labelled"] and (planned := _amount(run.option("data", "labelled"))):
         facts.insert(0, (f"{planned:,}", f"labelled {'patients' if slices else 'scans'}"))
     if validation:

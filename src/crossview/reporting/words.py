@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from crossview.core.journal import LABELLED_STAGE_ONLY
 from crossview.core.text import distance, percent
 
 METHODS = {
@@ -40,8 +41,10 @@ def metric(name: str, value: Any) -> str:
     return percent(value) if name in OVERLAPS else distance(value)
 
 
-def method_name(name: str) -> str:
-    return METHODS.get(name, name)
+def method_name(name: str, labelled_stage_only: bool = False) -> str:
+    """Return a method as a heading spells it, and its stage if the run had only that one."""
+    spelt = METHODS.get(name, name)
+    return f"{spelt} ({LABELLED_STAGE_ONLY})" if labelled_stage_only else spelt
 
 
 def row_name(label: str) -> str:

@@ -11,6 +11,7 @@ from crossview.core.progress import Progress
 from crossview.data.case import Case
 from crossview.data.sources.divided import BEGIN
 from crossview.evaluation.evaluate import evaluate as evaluate_cases
+from crossview.evaluation.record import WAITED_IN_VAIN
 from crossview.reporting.page import write_report
 from crossview.reporting.pictures.case import case_drawer
 from crossview.runs.minimum_volume import clean_up_of, with_minimum_volume
@@ -20,11 +21,6 @@ from crossview.runs.trained import CHANGED, changed_data
 from crossview.runs.unseen import CHOSE, COPIED, SEEN, unseen
 from crossview.runs.weights import load_method
 from crossview.training.device import find_device, set_kernels
-
-WAITED_IN_VAIN = (
-    "The networks did not learn enough before the last step of the labelled stage: "
-    "the unlabelled scans were not used."
-)
 
 DOUBTS = (SEEN, CHOSE, COPIED, CHANGED, BEGIN, WAITED_IN_VAIN)
 """Begins of the notes that say why a score may mislead."""

@@ -84,6 +84,16 @@ def test_what_cannot_be_tried_is_refused(capsys, tmp_path, more, told):
     assert not (tmp_path / "out").exists()
 
 
+def answered(verdict, *stages):
+    return SimpleNamespace(
+        difference=Difference(0.021, 0.005, 0.037, 0.01),
+        verdict=verdict,
+        p=0.01,
+        is_baseline=False,
+        runs=[SimpleNamespace(stages=each) for each in stages],
+    )
+
+
 @pytest.mark.parametrize(
     ("verdict", "begin"),
     [
@@ -94,10 +104,14 @@ def test_what_cannot_be_tried_is_refused(capsys, tmp_path, more, told):
     ],
 )
 def test_the_answer_follows_the_verdict(verdict, begin):
-    row = SimpleNamespace(
-        difference=Difference(0.021, 0.005, 0.037, 0.01), verdict=verdict, p=0.01, is_baseline=False
-    )
-    answer = trial._answer(row, "cml", 12)
+    answer = trial._answer([answered(verdict)], "cml", 12)
     assert answer.startswith(begin)
     assert "[+0.50, +3.70]" in answer
     assert "12 labelled patients" in answer
+
+
+def test_runs_that_used_no_unlabelled_scan_answer_nothing():
+    rows = [answered("worse", "", ""), answered("worse", "labelled stage only")]
+    answer = trial._answer(rows, "cml", 12)
+    assert answer.startswith("can't know: in some runs of cml, or in all, the labelled stage")
+    assert "the unlabelled scans were not used" in answer

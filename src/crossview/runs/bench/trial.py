@@ -183,8 +183,8 @@ def _run(
             return Trial(method, patients, UNFINISHED, stopped=stop.signal)
     result = run_selection(selection, say)
     whole = not result.stopped and not result.problems and not result.elsewhere
-    row = _row(result.comparison, method) if whole else None
-    answer = UNFINISHED if row is None else _answer(row, method, patients)
+    rows = _rows(result.comparison, method) if whole else []
+    answer = _answer(rows, method, patients) if rows else UNFINISHED
     return Trial(
         method, patients, answer, result.comparison, tuple(result.problems), result.stopped
     )
@@ -193,9 +193,10 @@ def _run(
 UNFINISHED = "no answer yet: runs are left; the same command goes on with them"
 
 
-def _row(comparison: Comparison | None, method: str) -> Row | None:
+def _rows(comparison: Comparison | None, method: str) -> list[Row]:
+    """Return the rows of the method: several if only some seeds used the unlabelled scans."""
     rows = () if comparison is None else comparison.rows
-    return next((row for row in rows if row.runs[0].method == method), None)
+    return [row for row in rows if row.runs[0].method == method]
 
 
 def _unknowable(patients: int) -> str:
@@ -206,8 +207,14 @@ def _unknowable(patients: int) -> str:
     )
 
 
-def _answer(row: Row, method: str, patients: int) -> str:
+def _answer(rows: Sequence[Row], method: str, patients: int) -> str:
     """Return which method to use, with the difference and its interval."""
+    if any(run.stages for row in rows for run in row.runs):
+        return (
+            f"can't know: in some runs of {method}, or in all, the labelled stage used all steps, "
+            "so the unlabelled scans were not used. Try again with more --steps and another --out."
+        )
+    row = rows[0]
     if row.difference is None:
         return "can't know: the runs have no Dice to compare"
     difference, span, *_ = difference_parts(row)

@@ -113,8 +113,9 @@ def gallery_of_run(
     listed, order = _ordered(run, cases, opener, shown)
     patients = len({case.patient for case in cases})
     counted = cases_of(len(cases), patients, f"{shown} case" if shown else "case")
+    name = method_name(recipe.method.name, run.labelled_stage_only)
     return Gallery(
-        title=f"{method_name(recipe.method.name)} on {recipe.setting or recipe.data.source}",
+        title=f"{name} on {recipe.setting or recipe.data.source}",
         about=f"{counted}, {path.stem} weights (step {step:,})",
         order=ORDERS[order],
         cases=listed,
