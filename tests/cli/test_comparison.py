@@ -53,6 +53,13 @@ def test_the_last_line_is_a_sentence_on_what_is_not_shown():
     assert "Not all is shown" not in of(made_row())
 
 
+def test_a_cell_without_a_difference_says_so():
+    text = of(made_row(), made_row("cml", is_baseline=False))
+    assert "not given" in text
+    assert "bootstrap" not in text
+    assert "not given" not in of(made_row(), against_baseline(0.01, 0.03))
+
+
 def test_markup_in_names_stays_text():
     assert "a|b [red]" in of(made_row("a|b [red]"))
 

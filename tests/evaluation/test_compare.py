@@ -483,6 +483,118 @@ def test_mixtures_are_refused_unless_they_are_meant(tmp_path, what, change):
     )
 
 
+@pytest.fixture
+def rounds(tmp_path):
+    """Two rounds of labelling: the second has two labels more, and starts from the first."""
+    names = [f"scan{number}" for number in range(12)]
+    paths = []
+    for place, labelled in enumerate((8, 10)):
+        start = {"from": {"method": "cml", "step": 17000}} if place else {}
+        environment = {
+            "labelled": names[:labelled],
+            "unlabelled": 12 - labelled,
+            "training_cases": f"{place}abcdef012345678",
+        }
+        paths.append(
+            made_run(
+                tmp_path / f"round{place + 1}",
+                BASE + 0.02 * place,
+                environment=environment | start,
+                data={"labelled": 0},
+            )
+        )
+    return paths
+
+
+FIRST, SECOND = "cml data.labelled=8 from scratch", "cml data.labelled=10 from cml step 17000"
+
+
+def test_other_labelled_cases_are_one_problem_in_plain_words(rounds):
+    """Their number and the unlabelled cases differ because of them."""
+    with pytest.raises(UserError) as error:
+        compare(rounds)
+    (problem,) = error.value.problems
+    assert problem.found == (
+        f"8 labelled cases: {rounds[0]}; "
+        f"10 labelled cases (not in all runs: scan8, scan9): {rounds[1]}"
+    )
+    assert "abcdef" not in str(error.value)
+    assert "--mixed, which shows the scores of these side by side" in problem.fix
+
+
+def test_rounds_of_labelling_stand_side_by_side_without_a_difference(rounds):
+    comparison = compare(rounds, mixed=True)
+    assert [row.method for row in comparison.rows] == [FIRST, SECOND]
+    notes = "\n".join(comparison.notes)
+    assert notes.count("as requested") == 1
+    assert f"10 labelled cases (not in all runs: scan8, scan9) ({SECOND})" in notes
+    assert (
+        f"No difference to {FIRST} is given for {SECOND}: they differ in their labelled cases."
+    ) in notes
+    assert "differ in data.labelled" not in notes, "the labels say it"
+    text = comparison.markdown()
+    assert text.splitlines()[2].count("| baseline |") == 1
+    assert text.splitlines()[3].count("| not given |") == 1
+    assert "paired bootstrap" not in text
+    assert "Holm" not in text
+    assert [line.rpartition(",")[2] for line in comparison.csv().splitlines()[1:]] == [
+        "",
+        "not given",
+    ]
+
+
+def test_a_baseline_is_known_by_the_begin_of_its_label(rounds, tmp_path):
+    supervised = made_run(
+        tmp_path / "sup",
+        method=SUPERVISED,
+        environment=json.loads((rounds[0] / "environment.json").read_text()),
+    )
+    for asked in ("cml data.labelled=8", FIRST):
+        comparison = compare([*rounds, supervised], mixed=True, baseline=asked)
+        assert comparison.baseline == FIRST
+        assert [bool(row.difference) for row in comparison.rows] == [False, False, True]
+        assert "paired bootstrap" in comparison.markdown()
+    assert compare([rounds[0], supervised], baseline="cml").baseline == "cml"
+    with pytest.raises(UserError, match="several rows begin with 'cml'") as error:
+        compare(rounds, mixed=True, baseline="cml")
+    assert f"{FIRST}; {SECOND}" in str(error.value)
+    with pytest.raises(UserError, match="is none of the rows"):
+        compare(rounds, mixed=True, baseline="cm")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_other_unlabelled_cases_are_named_where_they_are_known(tmp_path, named):
+    paths = []
+    for place, (folder, unlabelled) in enumerate((("one", "xyz"), ("two", "xyw"))):
+        environment = LABELLED | {"unlabelled": 3, "training_cases": f"f0{place}"}
+        path = made_run(tmp_path / folder, seed=place + 1, environment=environment)
+        cases = {case: {"labelled": case in "abcdefgh"} for case in ("a", *unlabelled)}
+        if named:
+            (path / "training-cases.json").write_text(json.dumps(cases))
+        paths.append(path)
+    with pytest.raises(UserError, match="differ in their training cases") as error:
+        compare(paths)
+    (problem,) = error.value.problems
+    first, second = (" (not in all runs: z)", " (not in all runs: w)")
+    if not named:
+        first, second = ", kind 1", ", kind 2"
+    assert f"3 unlabelled cases{first}: {paths[0]}; " in problem.found
+    assert f"3 unlabelled cases{second}: {paths[1]}" in problem.found
+    assert "f00" not in str(error.value)
+
+
+def test_a_setting_without_the_baseline_says_so(tmp_path):
+    paths = [
+        made_run(tmp_path / "one", BASE + 0.02),
+        made_run(tmp_path / "two", method=SUPERVISED),
+        made_run(tmp_path / "three", setting="la-4"),
+    ]
+    assert (
+        "No difference to supervised is given for cml: the setting la-4 has no row of that name. "
+        "The scores stand side by side."
+    ) in compare(paths).notes
+
+
 def test_settings_have_their_own_cases_and_baselines(tmp_path):
     """Different settings are no mixture: each has its baseline, its data and its cases."""
     small = {"setting": "la-4", "data": {"labelled": 4}, "dice": BASE[:6]}

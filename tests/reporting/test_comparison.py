@@ -58,6 +58,12 @@ def test_the_plots_alone_are_a_file_that_needs_no_other(comparison, tmp_path):
     assert root.find(f"{name}style") is not None
 
 
+def test_a_page_without_differences_does_not_explain_them(tmp_path):
+    rows = made_row(), made_row("cml", is_baseline=False)
+    page = write_table(made_comparison(*rows), tmp_path / "t.html").read_text()
+    assert "Differences are paired" not in page
+
+
 def test_other_formats_are_refused(comparison, tmp_path):
     with pytest.raises(UserError, match=r"\.md, \.csv, \.html or \.svg"):
         write_table(comparison, tmp_path / "table.docx")
@@ -138,7 +144,7 @@ def test_distances_say_how_many_predictions_they_leave_out(tmp_path: Path) -> No
 def test_a_row_that_nothing_is_compared_with_is_not_called_the_baseline(tmp_path: Path) -> None:
     rows = made_comparison(BASE, made_row("cml", is_baseline=False))
     text = write_table(rows, tmp_path / "page.html").read_text()
-    assert re.findall('<td class="">(.*)</td>', text) == ["baseline", ""]
+    assert re.findall('<td class="">(.*)</td>', text) == ["baseline", "not given"]
     assert ComparisonSection(rows).sentences == []
 
 

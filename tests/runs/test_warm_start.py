@@ -260,4 +260,5 @@ def test_warm_and_cold_runs_are_two_rows_of_a_comparison(source, tmp_path):
         crossview.evaluate(run)
     labels = [row.method for row in crossview.compare([one.path, two.path]).rows]
     assert len(set(labels)) == 2
-    assert any("from=cml step 7" in label for label in labels)
+    assert labels[0].endswith(" from scratch")
+    assert labels[1].endswith(" from cml step 7")

@@ -111,7 +111,7 @@ def _notes(comparison: Comparison, missing: Sequence[str], rest: str) -> list[st
         if (parts := empty_parts(row)) != ["none"]
     ]
     return [
-        meaning(comparison.baseline),
+        meaning(comparison.rows, comparison.baseline),
         *([f"Empty predictions: {'; '.join(empty)}."] if empty and "Empty" in missing else []),
         *left_out(comparison.rows),
         *first,

@@ -4,36 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crossview.core.errors import Problem
 from crossview.core.run_folder import RunFolder
+from crossview.core.text import count, first_few
 from crossview.evaluation.bootstrap import mean_of_defined
-from crossview.evaluation.finished import FinishedRun
+from crossview.evaluation.finished import START, FinishedRun
 from crossview.evaluation.patients import only_first
 
 ROUNDING = 2e-6
 """Effect that the six decimals of a record can have on the relation of Jaccard to Dice."""
 
 
+FEW = 4
+"""Most cases that a difference names."""
+
+
 Runs = Sequence[FinishedRun]
 
 
-Traits = Mapping[str, Callable[[FinishedRun], tuple[Hashable, str]]]
-"""Functions of what must agree, by name.
+@dataclass(frozen=True)
+class Trait:
+    """Something that must agree.
 
-Each returns the value, which is empty if a run does not record it, and its text for the user.
-"""
+    Attributes:
+        value: Returns a run's value, which is empty if the run does not record it.
+        texts: Returns the values in words, given one run of each kind.
+    """
+
+    value: Callable[[FinishedRun], Hashable]
+    texts: Callable[[Runs], list[str]]
+
+
+Traits = Mapping[str, Trait]
+"""What must agree, by name."""
 
 
 @dataclass(frozen=True)
 class Mixture:
     """Runs that differ in what must agree; ``kinds`` holds them by the text of their kind."""
 
-    what: str
+    who: str
+    trait: str
     kinds: Mapping[str, Runs]
+
+    @property
+    def what(self) -> str:
+        return f"{self.who} differ in their {self.trait}"
 
     def problem(self, fix: str) -> Problem:
         shown = [
@@ -42,9 +63,10 @@ class Mixture:
         ]
         return Problem(self.what, found="; ".join(shown), expected="the same for all", fix=fix)
 
-    def note(self) -> str:
+    def note(self, labels: Mapping[Path, str]) -> str:
+        """Return the note of a table that shows such runs. labels: of the runs' rows."""
         shown = [
-            f"{kind} ({', '.join(dict.fromkeys(run.method for run in runs))})"
+            f"{kind} ({', '.join(dict.fromkeys(labels[run.path] for run in runs))})"
             for kind, runs in self.kinds.items()
         ]
         return f"Mixed in one table, as requested: {self.what}: {'; '.join(shown)}."
@@ -65,7 +87,10 @@ def problems(runs: Runs, rows: Sequence[Runs], mixed: bool) -> list[Problem]:
             for row in rows
             for mixture in _mixtures(row, {**_SCORED_ON, **_UNIT}, "the runs")
         ]
-    fix = "compare runs that agree, or show these in one table with --mixed"
+    fix = (
+        "compare runs that agree, or add --mixed, which shows the scores of these side by side, "
+        "without a difference"
+    )
     found += [
         Problem(
             "the evaluation is partial",
@@ -99,9 +124,17 @@ def labels(runs: Runs) -> list[str]:
     for run in runs:
         alike = [each for each in runs if (each.method, row_of(each)) == (run.method, row_of(run))]
         keys = differing([each.identity for each in alike])
-        shown = [f"{key.removeprefix('method.')}={run.identity.get(key)}" for key in keys]
+        shown = [_setting_of(key, run.identity.get(key)) for key in keys]
         found.append(" ".join([run.label, *shown]))
     return found
+
+
+def _setting_of(key: str, value: Any) -> str:
+    """Return a key with its value, which is None if the recipe has no such key."""
+    if key == START:
+        return f"from {'scratch' if value is None else value}"
+    short = key.removeprefix("method.")
+    return f"no {short}" if value is None else f"{short}={value}"
 
 
 def row_of(run: FinishedRun) -> tuple[str, ...]:
@@ -117,38 +150,80 @@ def differing(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     )
 
 
-def same_data(one: FinishedRun, other: FinishedRun) -> bool:
-    """True if two runs of a setting were trained and scored on the same cases.
+def unlike(one: FinishedRun, other: FinishedRun) -> list[str]:
+    """Return in what two runs of a setting differ so that no difference of them is given.
 
-    A reference may have been given more labels.
+    A reference may have been given more labels. An unknown protocol agrees with any; a note
+    reports it.
     """
-    both = (one, other)
-    return not _trained_on_others(both, "") and not _mixtures(both, {**_SCORED_ON, **_UNIT}, "")
+    return [mixture.trait for mixture in mixtures((one, other))]
 
 
 def _span(cases: Sequence[str]) -> str:
     return f"{len(cases)} cases, {cases[0]} to {cases[-1]}" if cases else "no cases"
 
 
+def _each(text: Callable[[FinishedRun], str]) -> Callable[[Runs], list[str]]:
+    return lambda runs: [text(run) for run in runs]
+
+
 _POLICY: Traits = {
-    "selection policy": lambda run: (
-        (run.selection, run.checkpoint),
-        f"{run.selection} (checkpoint {run.checkpoint})",
+    "selection policy": Trait(
+        lambda run: (run.selection, run.checkpoint),
+        _each(lambda run: f"{run.selection} (checkpoint {run.checkpoint})"),
     ),
-    "protocol": lambda run: (run.protocol, run.protocol),
+    "protocol": Trait(lambda run: run.protocol, _each(lambda run: run.protocol)),
 }
 
 
 _UNIT: Traits = {
     # Earlier versions called pixels voxels.
-    "unit of distances": lambda run: (run.unit.replace("pixel", "voxel"), run.unit)
+    "unit of distances": Trait(
+        lambda run: run.unit.replace("pixel", "voxel"), _each(lambda run: run.unit)
+    )
 }
 
 
 _SCORED_ON: Traits = {
-    "cases": lambda run: ((run.cases, run.patients), _span(run.cases)),
-    "classes": lambda run: (run.class_names, ", ".join(run.class_names)),
+    "cases": Trait(lambda run: (run.cases, run.patients), _each(lambda run: _span(run.cases))),
+    "classes": Trait(lambda run: run.class_names, _each(lambda run: ", ".join(run.class_names))),
 }
+
+
+_LABELLED = Trait(
+    lambda run: run.labelled,
+    lambda runs: _which([run.labelled for run in runs], "labelled case"),
+)
+
+
+_TRAINING = Trait(lambda run: run.training_cases, lambda runs: _unlabelled(runs))
+"""Of runs with the same labelled cases: the unlabelled ones."""
+
+
+def _which(every: Sequence[Sequence[str]], noun: str) -> list[str]:
+    """Return for each kind how many cases it has, and those that not all kinds have."""
+    sets = [dict.fromkeys(cases) for cases in every]  # pooled folds have each case several times
+    found = []
+    for cases in sets:
+        own = [case for case in cases if not all(case in others for others in sets)]
+        which = f" (not in all runs: {first_few(own, FEW)})" if own else ""
+        found.append(f"{count(len(cases), noun)}{which}")
+    return found
+
+
+def _unlabelled(runs: Runs) -> list[str]:
+    """Return the unlabelled cases of each kind; their number alone where the names are unknown."""
+    names = [
+        [
+            case
+            for case, facts in RunFolder(run.path).training_cases.items()
+            if isinstance(facts, Mapping) and not facts.get("labelled") and not run.fold
+        ]
+        for run in runs
+    ]
+    if all(names):
+        return _which(names, "unlabelled case")
+    return [count(run.unlabelled, "unlabelled case") for run in runs]
 
 
 STUDENTS = ("data.predicted", "data.augmentation")
@@ -156,38 +231,45 @@ STUDENTS = ("data.predicted", "data.augmentation")
 
 
 def _trained_on_others(runs: Runs, who: str) -> list[Mixture]:
-    """Return the differences in keys of [data] and in training cases. References are exempt."""
+    """Return the differences in keys of [data] and in training cases. References are exempt.
+
+    Runs with other labelled cases have another number of them, and other unlabelled ones: that is
+    one difference, not three.
+    """
     competing = [run for run in runs if not run.reference]
     keys = differing([run.identity for run in competing])
-    own = STUDENTS if "data.predicted" in keys else ()
+    own: tuple[str, ...] = STUDENTS if "data.predicted" in keys else ()
+    if all(run.labelled for run in competing):
+        own += ("data.labelled",)
 
-    def data(run: FinishedRun) -> tuple[Hashable, str]:
+    def data(run: FinishedRun) -> str:
         named = (key for key in keys if key.startswith("data.") and key not in own)
-        text = ", ".join(f"{key}={run.identity.get(key)}" for key in named)
-        return text, text
+        return ", ".join(f"{key}={run.identity.get(key)}" for key in named)
 
-    traits: Traits = {
-        "data": data,
-        "labelled cases": lambda run: (run.labelled, _span(run.labelled)),
-        "training cases": lambda run: (run.training_cases, f"fingerprint {run.training_cases}"),
-    }
-    return _mixtures(competing, traits, who)
+    found = _mixtures(competing, {"data": Trait(data, _each(data))}, who)
+    labelled = _mixtures(competing, {"labelled cases": _LABELLED}, who)
+    groups = [runs for mixture in labelled for runs in mixture.kinds.values()] or [competing]
+    for group in groups:
+        labelled += _mixtures(group, {"training cases": _TRAINING}, who)
+    return found + labelled
 
 
 def _mixtures(runs: Runs, traits: Traits, who: str) -> list[Mixture]:
     found = []
     for name, trait in traits.items():
-        kinds: dict[tuple[Hashable, str], list[FinishedRun]] = {}
+        kinds: dict[Hashable, list[FinishedRun]] = {}
         for run in runs:
-            if trait(run)[0]:
-                kinds.setdefault(trait(run), []).append(run)
+            if value := trait.value(run):
+                kinds.setdefault(value, []).append(run)
         if len(kinds) > 1:
-            texts = [text for _, text in kinds]
+            texts = trait.texts([of_kind[0] for of_kind in kinds.values()])
             named = {  # numbered where two texts are the same
                 text if texts.count(text) == 1 else f"{text}, kind {index}": of_kind
-                for index, ((_, text), of_kind) in enumerate(kinds.items(), 1)
+                for index, (text, of_kind) in enumerate(
+                    zip(texts, kinds.values(), strict=True), start=1
+                )
             }
-            found.append(Mixture(f"{who} differ in their {name}", named))
+            found.append(Mixture(who, name, named))
     return found
 
 

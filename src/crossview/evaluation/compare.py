@@ -9,6 +9,7 @@ in one table are refused. ``mixed`` allows unlike rows, and a note then names wh
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from crossview.core.errors import Problem, UserError, fail, nearest, raise_all
+from crossview.core.text import listed
 from crossview.evaluation import bootstrap, comparable, folds, notes, tables
 from crossview.evaluation.bootstrap import Difference
 from crossview.evaluation.finished import FinishedRun, read_run
@@ -67,7 +69,8 @@ def compare(
     Args:
         runs: Run folders or records of runs.
         split: The split whose evaluation is compared.
-        baseline: Label of a row. Default: labelled-only training if present, else the first row.
+        baseline: Label of a row, or its begin if no other row begins so. Default: labelled-only
+            training if present, else the first row.
         mixed: Allow partial evaluations, and rows with different protocols, selection policies,
             checkpoints and cases in one table. Differences are then reported only between rows that
             agree, and a note names what is mixed.
@@ -84,18 +87,19 @@ def compare(
     groups = _groups(found, labels)
     raise_all(comparable.problems(found, list(groups.values()), mixed))
 
-    base = _baseline(labels, baseline)
+    base = _baseline(list(dict.fromkeys(labels)), baseline)
     rows = [_row(label, group, label == base) for (label, *_), group in groups.items()]
-    rows, on_seeds = _with_differences(rows)
+    rows, on_differences = _with_differences(rows)
     row_of = {run.path: row for row in rows for run in row.runs}
     with_rows = tuple((row_of[run.path], run) for run in found)
-    mixtures = [mixture.note() for mixture in comparable.mixtures(found)]
+    label_of = {run.path: row.method for row, run in with_rows}
+    mixtures = [mixture.note(label_of) for mixture in comparable.mixtures(found)]
     return Comparison(
         tuple(rows),
         with_rows,
         split,
         base if len(rows) > 1 else None,
-        (*mixtures, *on_seeds, *notes.of_runs(with_rows), *notes.of_rows(rows)),
+        (*mixtures, *on_differences, *notes.of_runs(with_rows), *notes.of_rows(rows)),
     )
 
 
@@ -127,9 +131,21 @@ def _groups(
 
 
 def _baseline(labels: Sequence[str], asked: str | None) -> str:
-    if asked is not None and asked not in labels:
-        fail(f"the baseline '{asked}' is none of the rows", fix=nearest(asked, set(labels)))
-    return asked or next((label for label in BASELINES if label in labels), labels[0])
+    """Return the row asked for, by its label or the begin of it, or else the usual one."""
+    if asked is None:
+        return next((label for label in BASELINES if label in labels), labels[0])
+    begun = (
+        [asked] if asked in labels else [each for each in labels if each.startswith(f"{asked} ")]
+    )
+    if not begun:
+        fail(f"the baseline '{asked}' is none of the rows", fix=nearest(asked, labels))
+    if len(begun) > 1:
+        fail(
+            f"several rows begin with '{asked}', the baseline asked for",
+            found="; ".join(begun),
+            fix=f"give one of them whole: --baseline {shlex.quote(begun[0])}",
+        )
+    return begun[0]
 
 
 def _row(label: str, runs: Sequence[FinishedRun], is_baseline: bool) -> Row:
@@ -182,24 +198,31 @@ def _values(runs: Sequence[FinishedRun], metric: str) -> list[bootstrap.Floats]:
 def _with_differences(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     """Return the rows with their differences to the baseline row of the same kind, and notes."""
     found, on_seeds = [], []
+    missing: dict[tuple[str, str], list[str]] = {}
+    bases = [row for row in rows if row.is_baseline]
     for row in rows:
-        alike = [base for base in rows if base.is_baseline and _alike(row.runs[0], base.runs[0])]
-        if alike and not row.is_baseline:
-            ours, theirs, note = _same_seeds(row.runs, alike[0].runs)
-            row = _compared(row, ours, theirs)
-            on_seeds += [f"{row.method} against {alike[0].method}: {note}"] if note else []
+        if not row.is_baseline:
+            base, reason = _base_of(row, bases)
+            if not reason:
+                ours, theirs, note = _same_seeds(row.runs, base.runs)
+                row = _compared(row, ours, theirs)
+                on_seeds += [f"{row.method} against {base.method}: {note}"] if note else []
+                reason = "" if row.difference else "no case has a Dice in both"
+            if reason:
+                missing.setdefault((base.method, reason), []).append(row.method)
         found.append(row)
-    return _corrected(found), on_seeds
+    not_given = [notes.not_given(*key, labels) for key, labels in missing.items()]
+    return _corrected(found), [*not_given, *on_seeds]
 
 
-def _alike(one: FinishedRun, other: FinishedRun) -> bool:
-    """True if two runs share setting, selection policy, checkpoint, protocol, cases and data.
-
-    An unknown protocol agrees with any; a note reports it.
-    """
-    policies = [(run.setting, run.selection, run.checkpoint) for run in (one, other)]
-    protocols = {run.protocol for run in (one, other) if run.protocol}
-    return policies[0] == policies[1] and len(protocols) < 2 and comparable.same_data(one, other)
+def _base_of(row: Row, bases: Sequence[Row]) -> tuple[Row, str]:
+    """Return the baseline row that a row can be compared with, or one and why it cannot."""
+    here = [base for base in bases if base.setting == row.setting]
+    if not here:
+        return bases[0], f"the setting {row.setting} has no row of that name"
+    found = [(comparable.unlike(row.runs[0], base.runs[0]), base) for base in here]
+    traits, base = min(found, key=lambda each: len(each[0]))
+    return base, f"they differ in their {listed(traits)}" if traits else ""
 
 
 def _same_seeds(

@@ -20,6 +20,9 @@ from crossview.evaluation.record import Results, run_or_record
 from crossview.evaluation.scores import COMBINED, Score, Summary
 from crossview.evaluation.summary import STATISTICS, shown_unit, table
 
+START = "from"
+"""Key of a run's identity: the weights that a warm start began with."""
+
 
 @dataclass(frozen=True)
 class Membership:
@@ -68,6 +71,7 @@ class FinishedRun:
         labelled: Ids of the labelled training cases, in order; empty if not recorded.
         training_cases: Fingerprint of the labelled and unlabelled training cases; "" if the run
             used no unlabelled ones or does not record it.
+        unlabelled: Number of unlabelled training cases.
         protocol: "equal" or "published" for a run of a suite, else "".
         reference: See :class:`Membership`.
         fold: (number, of) of a run of a cross-validation, (0, of) of its pooled folds; else ().
@@ -94,6 +98,7 @@ class FinishedRun:
     notes: tuple[str, ...]
     labelled: tuple[str, ...] = ()
     training_cases: str = ""
+    unlabelled: int = 0
     scoring_seconds: float = 0.0
     protocol: str = ""
     reference: bool = False
@@ -189,6 +194,7 @@ def _typed(path: Path, results: Results) -> FinishedRun:
         notes=tuple(str(note) for note in summary["notes"]),
         labelled=tuple(map(str, environment.get("labelled", ()))),
         training_cases=str(environment.get("training_cases", "")) if unlabelled else "",
+        unlabelled=int(unlabelled or 0),
         scoring_seconds=float(summary.get("seconds") or 0.0),
         protocol=member.protocol,
         reference=member.reference,
@@ -215,7 +221,7 @@ def _start(environment: Mapping[str, Any]) -> dict[str, str]:
     start = environment.get("from")
     if not isinstance(start, Mapping):
         return {}
-    return {"from": f"{start.get('method')} step {start.get('step')}"}
+    return {START: f"{start.get('method')} step {start.get('step')}"}
 
 
 def _clean_up(summary: Summary) -> dict[str, list[float]]:

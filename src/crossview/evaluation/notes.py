@@ -44,6 +44,14 @@ def of_runs(runs: Sequence[tuple[Row, FinishedRun]]) -> list[str]:
     return found
 
 
+def not_given(baseline: str, reason: str, labels: Sequence[str]) -> str:
+    """Return why rows have no difference to the baseline."""
+    return (
+        f"No difference to {baseline} is given for {_names(labels)}: {reason}. The scores stand "
+        "side by side."
+    )
+
+
 def _one_seed(rows: Sequence[Row]) -> Iterator[str]:
     single = [row.method for row in rows if row.verdict == "one seed"]
     if single:
@@ -92,7 +100,8 @@ def _few_patients(rows: Sequence[Row]) -> Iterator[str]:
 def _differing_keys(rows: Sequence[Row]) -> Iterator[str]:
     """Yield a note for each key, other than the method's, in which a setting's rows differ.
 
-    A row without the key does not use it, and so does not differ.
+    A row without the key does not use it, and so does not differ. A key that every row's label
+    has needs no note.
     """
     for setting in dict.fromkeys(row.setting for row in rows):
         recipes = [
@@ -102,7 +111,10 @@ def _differing_keys(rows: Sequence[Row]) -> Iterator[str]:
         ]
         for key in comparable.differing([recipe for _, recipe in recipes]):
             values = [(method, recipe[key]) for method, recipe in recipes if key in recipe]
-            if not key.startswith("method.") and any(each != values[0][1] for _, each in values):
+            told = all(f" {key}=" in method for method, _ in values)
+            if key.startswith("method.") or told:
+                continue
+            if any(each != values[0][1] for _, each in values):
                 yield f"The rows of {setting} differ in {key}: {_departures(values)}."
 
 

@@ -22,6 +22,9 @@ PERCENT = ("dice", "jaccard")
 
 EMPTY = ("missed", "spurious", "both_empty")
 
+NOT_GIVEN = "not given"
+"""Cell of a difference to a row that differs in more than the method; a note says why."""
+
 LEFT_OUT = (
     "Left out: predictions without a distance, because they or the truth are empty. "
     "If both are empty, they are left out of Dice and Jaccard too."
@@ -73,7 +76,7 @@ def _difference_cells(row: Row, baseline: str | None) -> dict[str, str]:
         "difference_low": _fraction(dice.low) if dice else "",
         "difference_high": _fraction(dice.high) if dice else "",
         "p": "" if row.p is None else f"{row.p:.6f}",
-        "verdict": row.verdict,
+        "verdict": row.verdict or ("" if row.is_baseline or dice else NOT_GIVEN),
     }
 
 
@@ -112,7 +115,7 @@ def markdown(rows: Sequence[Row], baseline: str | None, notes: Sequence[str]) ->
             for name, spreads in row.classes.items()
         ]
         parts.append(_markdown_table(["Method", "Setting", "Class", *metrics.values()], lines))
-    below = [meaning(baseline), *left_out(rows)]
+    below = [meaning(rows, baseline), *left_out(rows)]
     below += [convention(unit) for unit in dict.fromkeys(row.unit for row in rows)]
     parts.append("\n".join(f"- {_escape(note)}" for note in [*below, *notes]))
     return "\n\n".join(parts) + "\n"
@@ -152,13 +155,13 @@ def metric_names(rows: Sequence[Row]) -> dict[str, str]:
     }
 
 
-def meaning(baseline: str | None) -> str:
+def meaning(rows: Sequence[Row], baseline: str | None) -> str:
     """Return sentences that explain the numbers of a table."""
     text = (
         "Mean ± SD over seeds [95% interval over patients, with seeds averaged within a case]. "
         "Dice and Jaccard in percent."
     )
-    if baseline is None:
+    if baseline is None or not any(row.difference for row in rows):
         return text
     how = "paired bootstrap over patients, with the chance in the seeds if both rows have several"
     return f"{text} Differences to {baseline}: {how}; Holm-corrected p-values."
@@ -187,11 +190,11 @@ def spread_parts(spread: Spread, metric: str) -> list[str]:
 def difference_parts(row: Row) -> list[str]:
     """Return "+6.14", "[+0.39, +15.02]" and "better, p = 0.026".
 
-    Return "baseline" for the baseline itself, and nothing where nothing is compared.
+    Return "baseline" for the baseline itself, and "not given" where nothing is compared.
     """
     dice = row.difference
     if row.is_baseline or dice is None:
-        return ["baseline"] if row.is_baseline else []
+        return ["baseline" if row.is_baseline else NOT_GIVEN]
     verdict = row.verdict if row.p is None else f"{row.verdict}, {p_text(row.p)}"
     return [
         f"{100 * dice.mean:+.2f}",
