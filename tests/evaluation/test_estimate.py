@@ -107,7 +107,6 @@ def test_validation_and_test_count_together_if_of_these_weights(tmp_path):
     estimate, text = estimate_of(run, 8)
     assert estimate is None
     assert "this run has 0" in text
-    assert f"crossview evaluate {run.path}" in text
 
 
 def test_scans_that_chose_the_weights_are_left_out(tmp_path):
