@@ -2,6 +2,7 @@
 
 import re
 
+import nibabel as nib
 import numpy as np
 import pytest
 import tifffile
@@ -41,6 +42,19 @@ def run(images, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
     train("folder", images, out, overrides=TINY, steps=4)
     return out
+
+
+def test_a_volume_is_refused_by_a_model_of_images(capsys, images, run, tmp_path):
+    """Its slices could be of any direction, and turned or scaled in any way."""
+    volume = np.zeros((32, 32, 4), np.float32)
+    nib.save(nib.Nifti1Image(volume, np.diag([1.0, 1.0, 3.0, 1.0])), tmp_path / "scan.nii.gz")
+    words = ("predict", run, tmp_path / "scan.nii.gz", "--out", tmp_path / "out")
+    code, _, err = crossview(capsys, *words)
+    assert code == 2
+    assert "trained on images without a place in space" in err
+    assert not (tmp_path / "out" / "scan.nii.gz").exists()
+    code, _, err = crossview(capsys, "predict", run, images / "images", "--out", tmp_path / "out")
+    assert code == 0, err
 
 
 def test_an_image_has_pixels_and_no_slices(capsys, images, run):

@@ -2,6 +2,7 @@
 
 import tomllib
 
+import pytest
 from tests.helpers import own_method
 from tests.helpers.command import SMALL, crossview, sets
 
@@ -33,7 +34,9 @@ def test_a_run_of_fewer_steps_is_resumed_as_it_was_begun(capsys, tmp_path):
     assert (code, "stopped and saved after 3 steps" in out) == (0, True)
     code, _, err = crossview(capsys, "train", run, "--resume", "--steps", 20)
     assert code == 2
-    assert "differs from the resumed run" in err
+    assert "--steps 20: a run keeps its number of steps" in err
+    assert f"--from {run}" in err
+    assert "1 problem" not in err
 
 
 def test_steps_given_twice_or_too_few_write_nothing(capsys, tmp_path):
@@ -51,6 +54,38 @@ def test_an_unknown_recipe_is_told_with_the_missing_out(capsys):
     assert "there is no recipe 'nosuch'" in err
     assert "no run folder is given" in err
     assert "no recipe" not in crossview(capsys, "train", "demo")[2]
+
+
+def test_a_folder_without_a_run_is_named(capsys, tmp_path):
+    for place in (tmp_path, tmp_path / "none"):
+        code, _, err = crossview(capsys, "train", place, "--resume")
+        assert (code, err.splitlines()[0]) == (2, f"error: {place}: there is no run to resume")
+    code, _, err = crossview(capsys, "train", tmp_path, "--out", tmp_path / "run")
+    assert code == 2
+    assert f"crossview train folder --data {tmp_path}" in err
+
+
+def test_lists_of_a_published_set_that_are_missing_name_the_way_for_own_scans(capsys, tmp_path):
+    words = ("train", "la-8", "--data", tmp_path, "--out", tmp_path / "run")
+    code, _, err = crossview(capsys, *words)
+    assert code == 2
+    assert "for scans of your own: crossview train folder --data FOLDER" in err
+
+
+@pytest.mark.parametrize(
+    ("key", "fix"),
+    [
+        ("learning_rate=0.1", "did you mean training.learning_rate?"),
+        ("seed=1", "training.seed?"),
+        ("training.steps=9", "--steps sets the length of a run"),
+        ("training.epochs=9", "--steps sets the length of a run"),
+        ("training.lerning_rate=1", "did you mean learning_rate?"),
+    ],
+)
+def test_keys_that_people_guess_are_answered(capsys, tmp_path, key, fix):
+    code, _, err = crossview(capsys, "train", "demo", "--out", tmp_path / "run", "--set", key)
+    assert code == 2
+    assert fix in err
 
 
 def test_a_folder_named_like_a_setting_is_a_run_only_to_resume(capsys, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from crossview.core.errors import UserError
 from crossview.data.fingerprint import Fingerprint
 from crossview.recipe.plan import CPU, GPU, Needs
 from crossview.recipe.rules import make_plan
@@ -64,6 +65,25 @@ def test_a_cpu_gets_less():
         8,
     )
     assert found["method.pretrain_steps"] + found["method.train_steps"] == 1500
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "refused"),
+    [
+        ((36, 50, 36), (320, 320, 160), True),
+        ((36, 50, 36), (64, 64, 64), False),
+        ((180, 150, 10), (96, 96, 32), False),
+        ((40, 40), (512, 512), True),
+    ],
+)
+def test_a_patch_far_larger_than_the_scans_is_refused(shape, patch, refused):
+    fingerprint = scans(shape, (1.0,) * 3 if len(shape) == 3 else ())
+    given = {"data": {"patch": list(patch)}}
+    if refused:
+        with pytest.raises(UserError, match="patch is far larger than the scans"):
+            planned(fingerprint, given, budget=CPU)
+    else:
+        assert "data.patch" not in planned(fingerprint, given, budget=CPU)
 
 
 def test_images_have_the_published_width_on_a_cpu_too():

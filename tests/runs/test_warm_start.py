@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tests.helpers.command import crossview as command
-from tests.helpers.made_folder import make_folder, problems_of, write_nifti
+from tests.helpers.made_folder import make_folder, problems_of, write_nifti, write_picture
 from tests.helpers.small_run import assert_bit_equal, small, weights
 
 import crossview
@@ -202,6 +202,27 @@ def test_misfits_are_refused_at_once_and_nothing_is_written(capsys, folder, tmp_
     assert "another data.spacing\n  found:    [1.0, 1.0, 1.0]\n  expected: [1.0, 1.5, 2.0]" in err
     assert "another number of channels\n  found:    2\n  expected: 1, as in the run" in err
     assert "3 problems" in err
+
+
+def test_images_and_volumes_do_not_start_from_each_other(capsys, folder, tmp_path):
+    pictures, random = tmp_path / "pictures", np.random.default_rng(0)
+    for number in range(4):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[8:20, 6 + number : 18 + number] = 1
+        image = (random.normal(80, 10, mask.shape) + 90 * mask).clip(0, 255).astype(np.uint8)
+        write_picture(pictures / "images" / f"{number}.png", image)
+        write_picture(pictures / "labels" / f"{number}.png", mask)
+    flat, out = tmp_path / "flat", tmp_path / "out"
+    tiny = ("network.filters=2", "training.precision=float32", "method.name=supervised")
+    crossview.train("folder", pictures, flat, overrides=tiny, steps=2)
+    for data, run in ((pictures, folder / "one"), (folder / "scans", flat)):
+        capsys.readouterr()
+        words = ("folder", "--data", data, "--from", run, "--set", "method.name=supervised")
+        err = refused(capsys, *words, out=out)
+        assert err.startswith(f"error: --from {run}: the run to start from was trained on other")
+        assert "2D images" in err
+        assert "volumes" in err
+        assert "problems" not in err
 
 
 def test_odd_starts_are_refused(capsys, folder, tmp_path):

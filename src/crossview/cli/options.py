@@ -97,6 +97,8 @@ def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
     """
     if out is not None:
         return out
+    from crossview.recipe.layers import load, shipped_settings
+
     if is_run(recipe, resume):
         if resume:
             return Path(recipe)
@@ -108,10 +110,11 @@ def run_to_make(recipe: str, out: Path | None, resume: bool) -> Path:
         )
     else:
         fix = "add --out runs/NAME"
+        if resume and not (recipe.endswith(".toml") or recipe in shipped_settings()):
+            fix = "give the run folder that train has made, or its recipe with --out"
+            fail("there is no run to resume", recipe, fix=fix)
         if resume:
             fix += ", or replace the recipe by the run folder to resume"
-    from crossview.recipe.layers import load
-
     problems = [Problem("no run folder is given", "--out", "none", fix=fix)]
     try:
         load(recipe)

@@ -75,13 +75,14 @@ def _watch(line: int) -> NoReturn:
 def _report(before: int) -> str:
     from crossview.core.errors import SMALLER, Problem
 
-    found = "killed (kill -9), or crashed inside a library, as when memory runs out"
+    fix = "repeat the command (train, predict: with --resume); finished work is kept"
+    found = "killed (kill -9), or crashed inside a library, perhaps for lack of memory"
     if _killed_for_memory() > before:
-        found = "killed by the system, because memory ran out"
+        found, fix = "killed by the system, because memory ran out", SMALLER
     where = " ".join(["crossview", *sys.argv[1:2]])
     if "RANK" in os.environ:
         where += f", rank {os.environ['RANK']}"
-    return str(Problem("ended without a message", where, found, fix=SMALLER))
+    return str(Problem("ended without a message", where, found, fix=fix))
 
 
 def _killed_for_memory() -> int:

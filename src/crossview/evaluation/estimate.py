@@ -183,6 +183,6 @@ def estimate_of(run: RunFolder, step: int) -> tuple[Estimate | None, str]:
         return estimate, estimate.text
     patients = len({each.patient for each in found})
     return None, (
-        f"No Dice is estimated: that takes {FEWEST} held-out patients that were evaluated, and "
-        f"there are {patients} ({run.command('evaluate')})."
+        f"No Dice is estimated: that takes {FEWEST} evaluated test patients, and this run has "
+        f"{patients}."
     )

@@ -95,6 +95,12 @@ class Input:
                 self.scan.written_as[0].write(file, of_file, self.header)
 
 
+def of_images(data: DataOptions) -> bool:
+    """True if a model was trained on a user's 2D images, which have neither spacing nor axes."""
+    unplaced = not getattr(data, "spacing", ()) and tuple(data.nifti_axes) == (0, 1, 2)
+    return data.source == "folder" and len(data.patch) == 2 and unplaced
+
+
 def read_input(
     scan: ScanFiles, data: DataOptions, channels: int, dimensions: Sequence[int]
 ) -> Input:
@@ -122,6 +128,17 @@ def read_input(
             found=f"{axes} axes",
             expected=f"{' or '.join(map(str, dimensions))} axes",
             fix="give a volume, or use a model of 2D images",
+        )
+    if axes == 3 and header.affine is not None and of_images(data):
+        shape = " x ".join(map(str, header.shape))
+        fail(
+            "this model was trained on images without a place in space, and knows no slices of a "
+            "volume",
+            where,
+            found=f"a volume of {shape} voxels",
+            expected="PNG or TIFF images like those of its training",
+            fix="save the slices as images, turned and scaled as in its training, or train on "
+            "volumes",
         )
     orientation = header.orientation(data.nifti_axes, data.orientation == "canonical")
     native = orientation.apply(stored.image)

@@ -20,7 +20,7 @@ from crossview.core.errors import Problem, fail, nearest, raise_all
 from crossview.core.parse import from_toml
 from crossview.core.run_folder import RunFolder
 from crossview.core.text import count
-from crossview.training.options import CHANGEABLE_ON_RESUME, MEASURED, current
+from crossview.training.options import CHANGEABLE_ON_RESUME, MEASURED, TrainingOptions, current
 
 Tables = dict[str, Any]
 """A raw recipe: {"setting": name, "data": {...}, "network": {...}, ...}, with keys from TABLES."""
@@ -139,11 +139,11 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tables:
 def setting_tables(setting: str) -> tuple[str, Tables]:
     """Return a setting's family ("la") and raw tables. Raise UserError for an unknown name."""
     if setting not in shipped_settings():
-        fail(
-            f"there is no recipe '{setting}'",
-            expected="a shipped setting or a TOML file",
-            fix=nearest(setting, shipped_settings()),
-        )
+        fix = nearest(setting, shipped_settings())
+        if Path(setting).is_dir():
+            fix = f"for scans in this folder: crossview train folder --data {setting}"
+        what, expected = f"there is no recipe '{setting}'", "a shipped setting or a TOML file"
+        fail(what, expected=expected, fix=fix)
     own = dict(shipped_file("settings", setting))
     family = own.pop("base", setting)
     return family, merged(shipped_file("settings", family), own)
@@ -184,7 +184,13 @@ def parse_set(text: str) -> tuple[str, str, Any]:
     path, equals, value = text.partition("=")
     table, dot, key = path.strip().partition(".")
     if not (equals and dot and key):
-        fail(f"cannot read --set '{text}'", expected="TABLE.KEY=VALUE, e.g. training.seed=1")
+        known = {**setting_tables("demo")[1], "training": TrainingOptions.model_fields}
+        named = " or ".join(
+            f"{name}.{path.strip()}" for name in known if path.strip() in known[name]
+        )
+        fix = f"did you mean {named}?" if named else ""
+        expected = "TABLE.KEY=VALUE, e.g. training.seed=1"
+        fail(f"cannot read --set '{text}'", expected=expected, fix=fix)
     if table not in TABLES:
         fail(f"unknown table '{table}'", f"--set {text}", fix=nearest(table, TABLES))
     try:

@@ -240,6 +240,10 @@ PLAINER = {
 """Expected values in plain words, by pydantic's kind of error."""
 
 
+LENGTHS, LENGTH = ("steps", "epochs", "iterations"), "--steps sets the length of a run"
+"""Names under which people look for the length of a run."""
+
+
 def _problem(item: Any, model: type[BaseModel], table: str) -> Problem:
     """Return pydantic's error in plain words."""
     key, value, kind = ".".join(map(str, item["loc"])), item["input"], item["type"]
@@ -248,7 +252,7 @@ def _problem(item: Any, model: type[BaseModel], table: str) -> Problem:
     if not key:  # the message names the keys that do not fit together
         return Problem(message, where)
     if kind == "extra_forbidden":
-        fix = nearest(key, model.model_fields)
+        fix = LENGTH if key in LENGTHS else nearest(key, model.model_fields)
         return Problem(f"unknown key '{key}'", where, f"{key} = {value!r}", fix=fix)
     if kind == "missing":
         return Problem(f"key '{key}' is missing", where, fix=f"add {key} to {where}")

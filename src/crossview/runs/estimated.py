@@ -53,11 +53,14 @@ class Estimates:
 def estimates_of(runs: Sequence[Any], step: int, weights: str) -> tuple[Estimates | None, str]:
     """Return the estimates of a run's predictions, None if there are none, and what to know of it.
 
-    A model file alone, and the mean of several runs, have no held-out scans: nothing is said.
+    Nothing is said of a model file alone, of the mean of several runs, and of a run with too few
+    held-out patients: no user can change that.
     """
     first = runs[0]
     run = first if isinstance(first, RunFolder) else RunFolder(Path(first))
     if len(runs) > 1 or not run.exists or not held_out(run, step):
         return None, ""
     estimate, text = estimate_of(run, step)
-    return (Estimates(estimate, text, weights) if estimate and estimate.useful else None), text
+    if estimate is None:
+        return None, ""
+    return (Estimates(estimate, text, weights) if estimate.useful else None), text

@@ -76,7 +76,8 @@ def evaluate(
         segment = run.command("predict", "SCANS", "--out", "DIR")
         fix = (
             f"to segment scans: {segment}; "
-            f"to score cases, list labelled cases as {split} in split.toml"
+            f"to score cases, list labelled cases as {split} in split.toml and train a new run, "
+            "since this one has been trained on them"
         )
         fail(
             f"the data set has no {split} cases",

@@ -117,7 +117,7 @@ def predict(
             [run] if isinstance(run, Run | Path | str) else run, found.step, weights
         )
     try:
-        return predict_files(
+        written = predict_files(
             make_predictor(recipe, method, where, precision),
             [Path(each) for each in inputs],
             outputs,
@@ -131,9 +131,10 @@ def predict(
         )
     finally:
         if estimates and estimates.scans:
-            known = f"{known} Scan by scan: {estimates.write(Path(out))}"
-        if known:
-            remark(known)
+            remark(f"{known} Scan by scan: {estimates.write(Path(out))}")
+    if known and not (estimates and estimates.scans):
+        remark(known)
+    return written
 
 
 def segments_of(form: str, names: Sequence[str], recipe: Recipe) -> Segments:

@@ -207,10 +207,24 @@ def recipe_on_resume(run: Run, asked: Recipe) -> Recipe:
     method, other = stored["method"]["name"], new["method"]["name"]
     if method != other:
         what = "the run to resume was trained with another method"
-        fail(what, run.path, found=other, expected=method)
+        fix = f"resume it as it is ({run.command('train', '--resume')}), or choose another --out"
+        fail(what, run.path, found=other, expected=method, fix=fix)
     raise_all(differences(stored, new))
     changed = {key: new["training"][key] for key in CHANGEABLE_ON_RESUME}
     return resolve({**stored, "training": stored["training"] | changed})
+
+
+def check_steps(run: Run, steps: int) -> None:
+    """Raise UserError if a run to resume has another number of steps than ``--steps`` asks for."""
+    own = sum(stage.steps for stage in run.recipe.stages)
+    if steps != own:
+        onwards = f"crossview train {run.recipe.setting} --data DATA --from {run.path} --out NEW"
+        fail(
+            "a run keeps its number of steps, since its learning rate follows it",
+            f"--steps {steps}",
+            found=f"{run.path} has {own:,}",
+            fix=f"resume it without --steps, or train a new run on from its weights: {onwards}",
+        )
 
 
 def stored_precision(recipe: Recipe) -> Precision:

@@ -48,6 +48,7 @@ from crossview.runs.run import (
     Run,
     check_disk,
     check_free,
+    check_steps,
     create,
     make_predictor,
     other_environment,
@@ -123,6 +124,8 @@ def train(
             if resume and isinstance(recipe, str | Path) and Path(recipe) == path:
                 recipe = current(Run.open(path).tables)  # not the shipped setting of this name
             given = overrides
+            if steps is not None and resume:
+                check_steps(Run.open(path), steps)
             if steps is not None:
                 overrides = [*overrides, *over_steps(recipe, overrides, steps)]
             device = load(recipe, overrides).get("training", {}).get("device", "auto")
@@ -149,14 +152,15 @@ def train(
                 check_free(path, overwrite)  # again, now that no other process can write
                 planned = source.planned if source else resolve_planned
                 asked, plan = planned(recipe, overrides, root, progress)
+            if source:
+                source.check(asked, find_splits(asked, root))
+            if not resume:
                 if plan is not None and tell is not None:
                     tell(plan)
                 if steps is not None and world.first:
                     usual = plan.budget.steps if plan else None
                     if text := caution(recipe, given, asked, usual):
                         remark(text)
-            if source:
-                source.check(asked, find_splits(asked, root))
             set_kernels(asked.training.deterministic)
             prepared = prepare(asked, root, progress, world=world, out=path)
             method = new_method(asked, prepared)

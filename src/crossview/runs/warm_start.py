@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 
-from crossview.core.errors import Problem, fail, raise_all
+from crossview.core.errors import Problem, UserError, fail, raise_all
 from crossview.core.progress import Progress
 from crossview.core.run_folder import RunFolder
 from crossview.core.text import listed
 from crossview.data.case import Splits
 from crossview.data.sources.folder import stated_classes
 from crossview.data.sources.stated import SEGMENTS
+from crossview.inference.inputs import of_images
 from crossview.inference.origin import weights_digest
 from crossview.methods.method import Method
 from crossview.recipe.layers import Tables, layers, merged
@@ -41,6 +42,13 @@ LIKE = ("spacing", "nifti_axes", "normalisation", "intensities")
 
 RECORD = "from"
 """Key of environment.json."""
+
+
+def _scans(recipe: Recipe) -> str:
+    """Return the scans that a recipe is for."""
+    if of_images(recipe.data):
+        return "2D images"
+    return "slices of volumes" if len(recipe.data.patch) == 2 else "volumes"
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,12 @@ class Start:
         table = {key: of_run["data"][key] for key in LIKE if of_run["data"].get(key)}
         order = self._order(data)
         kept: Tables = {"data": table | order, "network": of_run["network"]}
-        asked, plan = resolve_planned(merged(kept, own), overrides, data, progress)
+        try:
+            asked, plan = resolve_planned(merged(kept, own), overrides, data, progress)
+        except UserError as error:
+            other, _ = resolve_planned(recipe, overrides, data, progress)
+            raise_all([*self._other_axes(other)])
+            raise error from None
         if plan is None:
             return asked, plan
         reason = "as in the run that this one starts from"
@@ -118,7 +131,17 @@ class Start:
         if splits.channels != self.found.channels:
             yield self._problem("number of channels", splits.channels, self.found.channels)
 
+    def _other_axes(self, recipe: Recipe) -> Iterator[Problem]:
+        """Yield a problem if one of the two trains on volumes and the other on 2D images."""
+        new, old = (_scans(each) for each in (recipe, self.found.recipe))
+        if new != old:
+            what = "the run to start from was trained on other scans"
+            yield Problem(what, f"--from {self.run}", new, old, "omit --from")
+
     def _misfits(self, recipe: Recipe) -> Iterator[Problem]:
+        if axes := [*self._other_axes(recipe)]:
+            yield from axes
+            return
         new, old = recipe.tables(), self.found.recipe.tables()
         for key in (*GRID, "regions"):
             if (new["data"].get(key) or []) != (old["data"].get(key) or []):

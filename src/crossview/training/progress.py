@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from crossview.core.text import count
 from crossview.methods.method import Stage
 from crossview.training.options import TrainingOptions
 from crossview.training.pace import Pace
@@ -43,7 +44,7 @@ def _stage(row: dict[str, Any]) -> str:
         if row.get("ready_dice")
         else ""
     )
-    return f"stage {row['stage']}: {row['steps']} steps on {scans}{more}"
+    return f"stage {row['stage']}: {count(row['steps'], 'step')} on {scans}{more}"
 
 
 class TrainingProgress:

@@ -140,7 +140,10 @@ def behind(low: Learned, needed: float, names: Sequence[str] = ()) -> str:
 
 def in_vain(stage: str, behind: str) -> str:
     """Return the warning of a stage that used all steps of the run."""
-    advice = "train more steps, lower method.ready_dice, or set method.name=supervised"
+    advice = (
+        "train more steps, train on from this run (--from), or, if labels are all there is, set "
+        "method.name=supervised"
+    )
     return (
         f"stage {stage} used all steps, and the unlabelled scans were not used: {behind}. "
         f"To fix this, {advice}"

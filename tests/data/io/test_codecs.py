@@ -88,7 +88,10 @@ def test_without_it_the_others_are_read_the_same(files):
     assert "damaged" in (files / "damaged.txt").read_text()
 
 
-@pytest.mark.parametrize(("code", "found"), [(34933, "PNG"), (32809, "THUNDERSCAN")])
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [(34933, "PNG"), (34934, "JPEGXR"), (22610, "JPEGXR_NDPI"), (32809, "THUNDERSCAN")],
+)
 def test_a_compression_that_nothing_decodes_is_named(tmp_path, code, found):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, WHOLE)

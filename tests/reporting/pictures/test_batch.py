@@ -137,10 +137,10 @@ def drawn_as(monkeypatch, *, patch, affine, augmentation="mild") -> tuple[Frame,
     found = []
     monkeypatch.setattr(
         "crossview.reporting.pictures.batch.draw_batch",
-        lambda batch, show, path, frame, note: found.append((frame, note)),
+        lambda batch, show, path, frame, note, names: found.append((frame, note)),
     )
     case = Case("a", "a", Path("a"), lambda: None, affine=affine)
-    splits = SimpleNamespace(labelled=(case,), unlabelled=(case,))
+    splits = SimpleNamespace(labelled=(case,), unlabelled=(case,), class_names=("a", "b"))
     data = SimpleNamespace(patch=patch, spacing=(), augmentation=augmentation)
     batch_drawer(SimpleNamespace(data=data), splits)(None, {}, Path())
     return found[0]
@@ -171,3 +171,19 @@ def test_batches_that_are_mirrored_at_random_have_no_letters(monkeypatch) -> Non
     how = {"patch": (4, 5, 6), "affine": affine, "augmentation": "rot90_flip"}
     frame, note = drawn_as(monkeypatch, **how)
     assert (frame.ends, note) == ((), TURNED)
+
+
+def test_the_legend_names_the_classes(monkeypatch, tmp_path) -> None:
+    found = []
+    monkeypatch.setattr(
+        "crossview.reporting.pictures.batch.compose",
+        lambda panels, side, title, keys, **rest: found.extend(key.text for key in keys),
+    )
+    monkeypatch.setattr("crossview.reporting.pictures.batch.save", lambda picture, path: None)
+    image = torch.zeros(1, 1, 8, 8)
+    label = torch.arange(64).reshape(1, 8, 8).clamp(max=3).to(torch.uint8)
+    drawn = Batch(image, label, None, Randomness(0))
+    draw_batch(
+        drawn, {}, tmp_path / "a.png", Frame.of(2, -1, None), names=("none", "left", "right")
+    )
+    assert found[:3] == ["label, left", "label, right", "label, class 3"]

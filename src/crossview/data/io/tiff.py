@@ -28,8 +28,8 @@ SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 
-PNG = 34933
-"""A compression that no other reader knows, and whose decoder prints about damaged data."""
+UNSUPPORTED = (34933, 34934, 22610)
+"""PNG, which no other reader knows in a TIFF, and JPEG XR, whose decoder damaged data can crash."""
 
 ALONE, PREDICTED, BITS = (1, 8, 32773, 32946, 34925, 50013), (1, 2), (1, 8, 16, 32, 64)
 """Compressions, predictors and numbers of bits that tifffile decodes without imagecodecs.
@@ -181,7 +181,7 @@ def _palette(page: TiffPage) -> Colours:
 
 def _needs_codecs(page: TiffPage) -> bool:
     alone = page.compression in ALONE and page.predictor in PREDICTED and page.bitspersample in BITS
-    return not alone and page.compression != PNG
+    return not alone and page.compression not in UNSUPPORTED
 
 
 def _check_supported(page: TiffPage, path: Path) -> None:
@@ -190,7 +190,7 @@ def _check_supported(page: TiffPage, path: Path) -> None:
 
     if _needs_codecs(page):
         codecs()
-    if page.compression == PNG or page.compression not in TIFF.DECOMPRESSORS:
+    if page.compression in UNSUPPORTED or page.compression not in TIFF.DECOMPRESSORS:
         fail(
             "the compression of the TIFF file is not supported",
             path,

@@ -67,7 +67,9 @@ def read_list(path: Path, separator: str | None = None) -> tuple[list[str], list
     except (OSError, UnicodeDecodeError) as error:
         found = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         expected = "a text file, one case name per line"
-        return [], [Problem("the list of cases can't be read", where, found, expected)]
+        fix = "for scans of your own: crossview train folder --data FOLDER"
+        what = "the list of cases can't be read"
+        return [], [Problem(what, where, found, expected, fix if found == "no such file" else "")]
     names = [line.split(separator)[0].strip() if separator else line.strip() for line in lines]
     counts = Counter(name for name in names if name)
     if not counts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,13 +55,18 @@ def batch_drawer(
         frame = replace(frame, ends=())
 
     def draw(batch: Batch, show: Mapping[str, Tensor], path: Path) -> None:
-        draw_batch(batch, show, path, frame, note)
+        draw_batch(batch, show, path, frame, note, splits.class_names)
 
     return draw
 
 
 def draw_batch(
-    batch: Batch, show: Mapping[str, Tensor], path: Path, frame: Frame, note: str = ""
+    batch: Batch,
+    show: Mapping[str, Tensor],
+    path: Path,
+    frame: Frame,
+    note: str = "",
+    names: Sequence[str] = (),
 ) -> None:
     """Draw a training batch: its images, and one named row per entry of the method's ``show``.
 
@@ -74,6 +79,7 @@ def draw_batch(
         path: The PNG to write.
         frame: The orientation to draw in.
         note: A sentence below the legend.
+        names: Names of the classes, background first. One without a name is "class k".
     """
 
     def drawn(tensor: Tensor) -> Array:
@@ -92,8 +98,9 @@ def draw_batch(
     title = f"showing {COLUMNS} of {largest} samples per row" if largest > COLUMNS else ""
     labels = [row.label for row in rows if row.label is not None and row.label.size]
     classes = max((int(label.max()) for label in labels), default=1)
+    called = {index: f"class {index}" for index in range(classes + 1)} | dict(enumerate(names))
     keys = [
-        Key(f"{kind}, class {index}" if classes > 1 else kind, shade(family, index))
+        Key(f"{kind}, {called[index]}" if classes > 1 else kind, shade(family, index))
         for kind, family in {"label": LABEL, "pseudo-label or target": PREDICTION}.items()
         for index in range(1, classes + 1)
     ]
