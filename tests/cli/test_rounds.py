@@ -233,9 +233,104 @@ def test_the_second_round_names_other_scans_and_keeps_what_was_measured(capsys, 
     shutil.rmtree(drafts)  # measured already
     _, _, err = crossview(capsys, "train", "folder", "--data", here / "scans", "--out",
                           here / "two", *SETS)  # fmt: skip
-    assert "these labels equal their drafts in every voxel; were they looked at?" in err
+    assert LOOKED_AT in err
     kept, _ = json.loads((here / "two/rounds.json").read_text())["rounds"]
     assert kept == first
+
+
+LOOKED_AT = "these labels equal their drafts in every voxel; were they looked at?"
+
+
+def taken_unchanged(capsys, here, scans):
+    """Two drafts that became labels as they were, and a run of them; their names."""
+    suggest(capsys, here, here / "scans/drafts", "-n", scans)
+    names = sorted(cases_of_round(here / "scans"))
+    for name in names:
+        shutil.copy(here / f"scans/drafts/{name}.nii.gz", here / "scans/labels")
+    assert f"{LOOKED_AT} {', '.join(names)}" in train(capsys, here, "two")
+    return names
+
+
+def cases_of_round(folder):
+    return json.loads((folder / "rounds.json").read_text())["rounds"][0]["cases"]
+
+
+def train(capsys, here, out, *more):
+    code, _, err = crossview(
+        *(capsys, "train", "folder", "--data", here / "scans", "--out", here / out, *SETS, *more)
+    )
+    assert code == 0, err
+    return err
+
+
+def without_digests(folder):
+    """Make rounds.json what earlier versions wrote."""
+    rounds = json.loads((folder / "rounds.json").read_text())
+    for each in rounds["rounds"]:
+        for case in each["cases"].values():
+            del case["digest"], case["outdated"]
+    (folder / "rounds.json").write_text(json.dumps(rounds))
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_label_that_has_changed_is_compared_again(capsys, here, earlier):
+    one, two = taken_unchanged(capsys, here, 2)
+    first = cases_of_round(here / "scans")
+    if earlier:
+        without_digests(here / "scans")
+    label, changed = corrected(here, one, 7)
+    err = train(capsys, here, "three")
+    assert f"{LOOKED_AT} {two}\n" in err
+    found = cases_of_round(here / "scans")
+    assert (found[one]["changed"], found[one]["voxels"]) == (changed, (label > 0).sum())
+    assert found[one]["dice"] < 1
+    assert found[one]["labelled"] == first[one]["labelled"]
+    assert found[two] == first[two]
+    assert cases_of_round(here / "three") == found
+    corrected(here, two, 5)
+    code, _, err = suggest(capsys, here, here / "second", "-n", 1)
+    assert code == 0, err
+    assert cases_of_round(here / "scans")[two]["changed"] > 0
+    shutil.copy(here / f"scans/drafts/as-suggested/{one}.nii.gz", here / "scans/labels")
+    assert f"{LOOKED_AT} {one}\n" in train(capsys, here, "four")
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_label_that_changed_after_its_draft_was_gone_keeps_its_figures(capsys, here, earlier):
+    one, two = taken_unchanged(capsys, here, 2)
+    first = cases_of_round(here / "scans")
+    if earlier:
+        without_digests(here / "scans")
+    as_drafted = (here / f"scans/labels/{one}.nii.gz").read_bytes()
+    corrected(here, one, 7)
+    shutil.rmtree(here / "scans/drafts")
+    assert f"{LOOKED_AT} {two}\n" in train(capsys, here, "three")
+    found = cases_of_round(here / "scans")
+    assert found[one]["outdated"]
+    assert (found[one]["dice"], found[one]["changed"]) == (1, 0)
+    assert found[two] == first[two]
+    page = (here / "three/report.html").read_text()
+    assert "1 label changed after the draft was gone" in page
+    assert "<td>1</td></tr>" in page  # taken unchanged
+    (here / f"scans/labels/{one}.nii.gz").write_bytes(as_drafted)
+    assert f"{LOOKED_AT} {one}, {two}\n" in train(capsys, here, "four")
+    assert cases_of_round(here / "scans") == first
+
+
+def test_a_draft_that_was_taken_unchanged_and_given_back_is_not_doubted(capsys, here):
+    """Its label is removed, hidden, or a correction of a later draft."""
+    (name,) = taken_unchanged(capsys, here, 1)
+    assert LOOKED_AT not in train(capsys, here, "hidden", *sets("data.labelled=2"))
+    (here / f"scans/labels/{name}.nii.gz").unlink()
+    assert LOOKED_AT not in train(capsys, here, "removed")
+    code, _, err = suggest(capsys, here, here / "second", "-n", 3)
+    assert code == 0, err
+    label = np.asanyarray(nib.load(here / f"second/{name}.nii.gz").dataobj).copy()
+    label[0, 0, :3] = 1 + (label[0, 0, :3] == 1)
+    write_nifti(here / f"scans/labels/{name}.nii.gz", label)
+    assert LOOKED_AT not in train(capsys, here, "three")
+    rounds = json.loads((here / "scans/rounds.json").read_text())["rounds"]
+    assert [each["cases"][name]["changed"] for each in rounds] == [0, 3]
 
 
 def test_a_lost_draft_and_a_recipe_that_hides_labels_are_told(capsys, here):

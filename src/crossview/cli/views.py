@@ -29,6 +29,9 @@ MOST_NAMED = 5
 MOST_SHOWN = 10
 """Findings of one kind, and patients, that are listed individually."""
 
+MOST_CLASSES = 30
+"""Classes that are listed individually."""
+
 COLOURS = {"error": "bold red", "warning": "bold yellow"}
 
 ROLES = {
@@ -159,7 +162,8 @@ def checked(check: Check) -> RenderableType:
     parts: list[RenderableType] = [Text(_title(check), "bold")]
     parts += [_cases(check)] if check.every else []
     parts += [_ranges(check)] if check.read else []
-    parts += [_classes(check)] if check.classes() else []
+    some = check.classes() or any(fact.label_counts for fact in check.every)
+    parts += [_classes(check)] if some else []
     parts += [_regions(check)] if check.data.regions else []
     for _, alike in groupby(sorted(check.findings, key=_kind), key=_kind):
         parts.append(_finding(list(alike), str(check.data.root)))
@@ -208,21 +212,30 @@ def _ranges(check: Check) -> RenderableType:
 
 
 def _classes(check: Check) -> RenderableType:
-    labels = sum(bool(fact.label_counts) for of_role in check.facts.values() for fact in of_role)
+    """Return the classes of the labels, and how many classes and labels are left out."""
+    labels = len(check.labels)
+    shares = check.classes()
     rows = (
         (
             f"{share.value} {share.name}",
             f"{percent(share.share)} %",
             f"{share.cases:,} of {labels:,}",
         )
-        for share in check.classes()
+        for share in shares[:MOST_CLASSES]
     )
     flat = {len(fact.shape) for fact in check.read} == {3}  # one axis is of channels
-    return table(("class", f"share of {'pixels' if flat else 'voxels'}", "in cases"), rows)
+    columns = ("class", f"share of {'pixels' if flat else 'voxels'}", "in cases")
+    notes = []
+    if (more := len(shares) - MOST_CLASSES) > 0:
+        notes.append(f"and {more:,} more; --json lists all")
+    if left := sum(bool(fact.label_counts) for fact in check.every) - labels:
+        notes.append(f"without {count(left, 'label')} whose values are no classes (see below)")
+    made = [table(columns, rows)] if shares else []
+    return Group(*made, *(Text(note, "dim") for note in notes))
 
 
 def _regions(check: Check) -> RenderableType:
-    labels = sum(bool(fact.label_counts) for fact in check.every)
+    labels = len(check.labels)
     rows = (
         (
             f"{share.name} = {', '.join(map(str, share.classes))}",

@@ -104,6 +104,13 @@ def first_few(names: Sequence[str], most: int = MOST_LISTED) -> str:
     return ", ".join(names[:most]) + more
 
 
+def values_in_words(values: Sequence[int]) -> str:
+    """Format label values: "values 0, 1, 2", or "76 values from 0 to 212" if they are many."""
+    if len(values) > MOST_LISTED:
+        return f"{len(values)} values from {min(values)} to {max(values)}"
+    return f"value{'s' if len(values) > 1 else ''} {', '.join(map(str, sorted(values)))}"
+
+
 def listed(names: Sequence[str], most: int = 6) -> str:
     """Format a list for a sentence: "a, b and c"."""
     if len(names) > most or len(names) < 2:

@@ -22,6 +22,7 @@ from crossview.core.files import write_text
 from crossview.core.parse import from_json
 from crossview.core.run_folder import ROUNDS
 from crossview.data.case import Case
+from crossview.data.contents import digest
 
 KEPT = "as-suggested"
 """Folder of the drafts that nobody touches, in the folder of the drafts."""
@@ -46,6 +47,9 @@ class Drafted:
             has any, or the draft could not be read.
         changed: Voxels that have another class in the label than in the draft; None if unknown.
         voxels: Voxels of the label that belong to a class.
+        digest: Digest of the label that the figures are of; "" in files of earlier versions.
+        outdated: True if the label has changed since and the draft is gone, so that the figures are
+            of the label before.
     """
 
     draft: str
@@ -54,10 +58,34 @@ class Drafted:
     dice: float | None = None
     changed: int | None = None
     voxels: int = 0
+    digest: str = ""
+    outdated: bool = False
 
-    def compared(self, draft: Label | None, label: Label) -> Drafted:
-        """Return the scan with its label found now."""
-        found = replace(self, labelled=now(), voxels=int(np.count_nonzero(label)))
+    @property
+    def untouched(self) -> bool:
+        """True if the label equals the draft."""
+        return bool(self.labelled) and self.changed == 0 and not self.outdated
+
+    def compared(self, draft: Label | None, label: Label, content: str) -> Drafted:
+        """Return the scan with its label as found now, whose digest is ``content``.
+
+        Without a draft the figures of a label that was compared before stay.
+        """
+        voxels = int(np.count_nonzero(label))
+        if draft is None and self.changed is not None:
+            # Without a digest, as in files of earlier versions, the number of voxels must tell.
+            if self.digest or voxels != self.voxels:
+                return replace(self, outdated=True)
+            return replace(self, digest=content, outdated=False)
+        found = replace(
+            self,
+            labelled=self.labelled or now(),
+            dice=None,
+            changed=None,
+            voxels=voxels,
+            digest=content,
+            outdated=False,
+        )
         if draft is None or draft.shape != label.shape:
             return found
         return replace(found, changed=int((draft != label).sum()), dice=mean_dice(draft, label))
@@ -114,7 +142,12 @@ class Rounds:
     @property
     def drafted(self) -> frozenset[str]:
         """The names of all scans with a draft."""
-        return frozenset(name for each in self.rounds for name in each.cases)
+        return frozenset(self.latest)
+
+    @property
+    def latest(self) -> dict[str, Drafted]:
+        """Each scan with its last draft, by name."""
+        return {name: case for each in self.rounds for name, case in each.cases.items()}
 
     def write(self, folder: Path) -> None:
         """Write the rounds into ``folder``. OSError."""
@@ -122,17 +155,18 @@ class Rounds:
         write_text(folder / ROUNDS, json.dumps(content, indent=1) + "\n")
 
     def with_labels(self, cases: Iterable[Case], root: Path) -> Rounds:
-        """Return the rounds with the labels that have been added, compared with their drafts.
+        """Return the rounds with the labels of today, compared with their drafts.
 
-        cases: of the data folder ``root``. Of a scan with several drafts the last one counts. What
-        has been compared once stays: the draft may have gone since.
+        cases: of the data folder ``root``. Of a scan with several drafts the last one counts. A
+        label that has changed since it was compared is compared again. If the draft has gone, its
+        figures stay and are marked as outdated.
         """
         labelled = {case.id: case for case in cases if case.labelled}
         rounds, seen = list[Round](), set[str]()
         for each in reversed(self.rounds):
             found = dict(each.cases)
             for name, drafted in each.cases.items():
-                if name in labelled and name not in seen and not drafted.labelled:
+                if name in labelled and name not in seen:
                     file = root / each.drafts / drafted.draft
                     found[name] = _compared(drafted, labelled[name], file)
                 seen.add(name)
@@ -148,14 +182,17 @@ def _round(content: Mapping[str, Any]) -> Round:
 def _compared(drafted: Drafted, case: Case, file: Path) -> Drafted:
     read: Callable[[], Label] | None = case.read_label
     assert read is not None  # only labelled cases are compared
+    label = read()
+    content = digest(label)
+    if content == drafted.digest:
+        return replace(drafted, outdated=False)
     try:
         draft = case.read_label_at(file) if case.read_label_at and file.is_file() else None
     except UserError:
         draft = None
-    label = read()
     if case.partial:
         unknown = label >= case.partial.lowest
         label = np.where(unknown, np.uint8(0), label)
         if draft is not None and draft.shape == label.shape:
             draft = np.where(unknown, np.uint8(0), draft)
-    return drafted.compared(draft, label)
+    return drafted.compared(draft, label, content)

@@ -21,6 +21,7 @@ class DraftRow:
         drafts: Number of drafts.
         labelled: Number of them whose scan has a label now.
         compared: Number of labels that could be compared with their drafts.
+        outdated: Number of them that have changed since, without their drafts.
         unchanged: Number of labels that equal their drafts.
         dice: Mean Dice of draft and label.
         changed: Voxels that were changed.
@@ -32,6 +33,7 @@ class DraftRow:
     drafts: int
     labelled: int
     compared: int
+    outdated: int
     unchanged: int
     dice: float | None
     changed: int
@@ -64,7 +66,8 @@ def _row(name: str, date: str, cases: list[Mapping[str, Any]]) -> DraftRow:
         drafts=len(cases),
         labelled=sum(bool(case.get("labelled")) for case in cases),
         compared=len(compared),
-        unchanged=sum(case["changed"] == 0 for case in compared),
+        outdated=sum(case.get("outdated") is True for case in compared),
+        unchanged=sum(case["changed"] == 0 and not case.get("outdated") for case in compared),
         dice=sum(dice) / len(dice) if dice else None,
         changed=sum(int(case["changed"]) for case in compared),
         voxels=sum(int(number(case.get("voxels")) or 0) for case in compared),

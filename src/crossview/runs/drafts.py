@@ -162,7 +162,7 @@ def files_of(case: Case) -> list[Path]:
 
 
 def up_to_date(root: Path, splits: Splits) -> Rounds:
-    """Return the rounds of a data folder, with the labels that have been added since."""
+    """Return the rounds of a data folder, with its labels of today."""
     return Rounds.read(root).with_labels(_with_labels(splits), root)
 
 
@@ -189,11 +189,9 @@ def note_rounds(
     used = [case.id for case in splits.labelled if case.id in rounds.drafted]
     if used:
         remark(f"trained on with labels that came after a draft: {first_few(used)}")
-    if unchanged := [
-        name
-        for each in rounds.rounds
-        for name, case in each.cases.items()
-        if case.labelled and case.changed == 0
+    there = {case.id for case in _with_labels(splits) if case.labelled}
+    if untouched := [
+        name for name, case in rounds.latest.items() if case.untouched and name in there
     ]:
-        names = first_few(unchanged)
+        names = first_few(untouched)
         remark(f"these labels equal their drafts in every voxel; were they looked at? {names}")

@@ -16,6 +16,7 @@ from crossview.core.errors import Problem, UserError
 from crossview.core.partial import IGNORED, PartialLabels
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
+from crossview.core.text import values_in_words
 from crossview.data.case import Case
 from crossview.data.checks.fill import Fill, fill_of
 from crossview.data.checks.grey_edges import has_grey_edges
@@ -96,7 +97,7 @@ def _problems(
         fix = "use the label that belongs to this image"
         note("image and label differ in shape", found, "the same shape", fix)
     if label is not None and label.size and int(label.max()) >= classes:
-        found = f"values {', '.join(map(str, np.unique(label)))}"
+        found = values_in_words(np.unique(label).tolist())
         fix = "correct the label file or data.classes"
         note(NO_CLASSES, found, f"0 to {classes - 1}", fix)
     return problems

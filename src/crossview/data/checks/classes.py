@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from crossview.core.errors import Problem
 from crossview.core.regions import Region
-from crossview.core.text import first_few
+from crossview.core.text import first_few, values_in_words
 from crossview.data.checks.case import CaseFacts
+from crossview.data.checks.faulty import no_class_maps, sound
 from crossview.data.checks.findings import Facts, Finding, Severity, about
 
 
@@ -16,16 +17,19 @@ def classes_of_set(facts: Facts, classes: int | None, where: str) -> list[Findin
 
     classes: Number of classes if the source or dataset.json states it, else None.
     """
+    odd = no_class_maps(facts, classes)
+    if odd:
+        facts = sound(facts, classes)
     every = [fact for of_role in facts.values() for fact in of_role]
-    grey = [fact for fact in every if fact.grey_edges]
-    if grey:  # their values are no classes, so nothing can be said of classes
-        return _grey_edges(grey)
     labelled = facts.get("labelled", ())
     values = sorted({value for fact in labelled for value in fact.label_counts})
     if not values:
-        return unlabelled_labels(every)
+        return [*odd, *unlabelled_labels(every)]
     known = max(classes or 0, values[-1] + 1)
-    if any(values):
+    if odd:  # a class that never occurs may be in the labels that are left out
+        gaps = _gaps(values, known, classes, where)
+        found = [*odd, *(finding for finding in gaps if finding.severity == "error")]
+    elif any(values):
         found = [*_gaps(values, known, classes, where), *_unknown(facts, known)]
     else:
         found = _finding(
@@ -54,22 +58,6 @@ def empty_regions(facts: Facts, regions: Sequence[Region], where: str) -> list[F
     return _finding("warning", what, where, first_few(empty), "voxels of every region", fix)
 
 
-def _grey_edges(odd: Sequence[CaseFacts]) -> list[Finding]:
-    return about(
-        "error",
-        odd,
-        "label is a mask|labels are masks",
-        "with grey edges, not a map of classes (interpolated, or once saved as JPEG)",
-        shown=lambda fact: (
-            f"{len(fact.label_counts)} values from {min(fact.label_counts)} to "
-            f"{max(fact.label_counts)}"
-        ),
-        expected="whole classes: 0 (background), 1, 2, ...",
-        fix="threshold them, for example label = (mask > 127), resample masks with nearest "
-        "neighbour and never save them as JPEG",
-    )
-
-
 def _finding(severity: Severity, *parts: str) -> list[Finding]:
     return [Finding(severity, Problem(*parts))]
 
@@ -81,7 +69,7 @@ def _gaps(values: Sequence[int], known: int, classes: int | None, where: str) ->
     """
     present = [value for value in values if value]
     missing = sorted({*range(1, classes or known)} - {*values})  # values beyond are errors
-    found = f"values {', '.join(map(str, values))}"
+    found = values_in_words(values)
     if len(missing) > len(present) and classes is None:
         return _finding(
             "error",

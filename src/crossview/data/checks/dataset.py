@@ -18,6 +18,7 @@ from crossview.data import sources
 from crossview.data.case import Case
 from crossview.data.checks.case import CaseFacts, inspect
 from crossview.data.checks.classes import empty_regions
+from crossview.data.checks.faulty import sound
 from crossview.data.checks.findings import Facts, Finding
 from crossview.data.checks.grid import on_grid, usual_grid_of
 from crossview.data.checks.rules import check_set
@@ -74,9 +75,15 @@ class Check:
         """The facts of the cases whose image could be read."""
         return [fact for fact in self.every if fact.shape]
 
+    @property
+    def labels(self) -> list[CaseFacts]:
+        """The facts of the cases whose labels are maps of classes."""
+        maps = sound(self.facts, self.data.classes)
+        return [fact for of_role in maps.values() for fact in of_role if fact.label_counts]
+
     def classes(self) -> list[ClassShare]:
-        """Return every class that has a name or occurs."""
-        counts = [fact.label_counts for fact in self.every if fact.label_counts]
+        """Return every class that has a name or occurs in a label that is a map of classes."""
+        counts = [fact.label_counts for fact in self.labels]
         names = self.data.class_names or ("background",)
         known = max([self.data.classes or 0, *(max(count) + 1 for count in counts)])
         voxels = [sum(count.get(value, 0) for count in counts) for value in range(known)]
@@ -94,7 +101,7 @@ class Check:
 
     def regions(self) -> list[RegionShare]:
         """Return every region; [] for exclusive classes."""
-        counts = [fact.label_counts for fact in self.every if fact.label_counts]
+        counts = [fact.label_counts for fact in self.labels]
         total = sum(sum(count.values()) for count in counts)
         shares = []
         for region in self.data.regions:
@@ -131,8 +138,9 @@ class Check:
     def as_json(self) -> dict[str, Any]:
         """Return the check for programs.
 
-        "labelled_in_part" holds by case the share of voxels that nobody labelled. "errors" and
-        "warnings" hold what, where, found, expected, fix and cases.
+        "labelled_in_part" holds by case the share of voxels that nobody labelled. "classes" and
+        "regions" leave out labels that are no maps of classes. "errors" and "warnings" hold what,
+        where, found, expected, fix and cases.
         """
         return {
             "data": str(self.data.root),
@@ -194,7 +202,8 @@ def check(
     findings += empty_regions(facts, found.regions, str(root))
     if not found.classes:  # else the source knows
         shown = max(
-            (max(fact.label_counts, default=0) for fact in facts.get("labelled", ())), default=0
+            (max(fact.label_counts, default=0) for fact in sound(facts, None).get("labelled", ())),
+            default=0,
         )
         problems = also_classes(found.ignore, (), shown + 1, str(root))
         findings += [Finding("error", problem) for problem in problems]

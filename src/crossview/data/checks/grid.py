@@ -63,7 +63,7 @@ def on_grid(facts: Facts, spacing: Sequence[float]) -> list[Finding]:
         expected=f"more than one voxel along at least two axes at {target} mm",
         fix="check the voxel spacing in the headers, and its unit",
     )
-    labelled = facts.get("labelled", ())
+    labelled = [fact for fact in facts.get("labelled", ()) if not fact.grey_edges]
     sound = [fact for fact in every if fact not in collapsed and not fact.problems]
     training = [fact for fact in sound if fact in labelled]
     with ThreadPoolExecutor(4) as pool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from crossview.data.checks import storage
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.classes import classes_of_set
+from crossview.data.checks.faulty import sound
 from crossview.data.checks.findings import Facts, Finding, about
 from crossview.data.checks.leaks import duplicates, patients
 from crossview.data.checks.outliers import intensity, spacing, too_large
@@ -46,7 +47,9 @@ def check_set(facts: Facts, classes: int | None, where: str) -> list[Finding]:
         other_scale,
     ):
         findings += rule(every)
-    findings += storage.findings(every, where)
+    maps = [fact for of_role in sound(facts, classes).values() for fact in of_role]
+    highest = max((max(fact.label_counts, default=0) for fact in maps), default=0)
+    findings += storage.findings(every, where, highest)
     return sorted(findings, key=lambda finding: finding.severity)
 
 

@@ -18,8 +18,11 @@ FEW_BITS = ("2-bit", "4-bit")
 SHOWN_AS = {False: "0 is black", True: "0 is white"}
 
 
-def findings(every: Sequence[CaseFacts], where: str) -> list[Finding]:
-    """Return the findings about number types, palettes and the meaning of 0 in image files."""
+def findings(every: Sequence[CaseFacts], where: str, highest: int) -> list[Finding]:
+    """Return the findings about number types, palettes and the meaning of 0 in image files.
+
+    highest: Highest class number of the labels that are maps of classes.
+    """
     images = [fact for fact in every if fact.storage]
     masks = [fact for fact in every if fact.label_storage]
     return [
@@ -27,7 +30,7 @@ def findings(every: Sequence[CaseFacts], where: str) -> list[Finding]:
         *_unlike(images, "image", lambda stored: stored.numbers, str),
         *_inverted_masks(masks),
         *_mask_bits(masks),
-        *_white_masks(masks),
+        *_white_masks(masks, highest),
         *_palettes(masks, where),
         *_white_background(masks),
     ]
@@ -99,16 +102,15 @@ def _mask_bits(masks: Sequence[CaseFacts]) -> list[Finding]:
     )
 
 
-def _white_masks(masks: Sequence[CaseFacts]) -> list[Finding]:
+def _white_masks(masks: Sequence[CaseFacts], highest: int) -> list[Finding]:
     """Warn of masks of 0 and 255, read as class 1, among masks that number several classes."""
-    most = max((max(fact.label_counts, default=0) for fact in masks), default=0)
     odd = [fact for fact in masks if fact.label_storage and fact.label_storage.white]
     return about(
         "warning",
-        [fact for fact in odd if most > 1 and 1 in fact.label_counts],
+        [fact for fact in odd if highest > 1 and 1 in fact.label_counts],
         "mask holds|masks hold",
         "only 0 and 255, which is read as class 1, where others number the classes",
-        expected=f"class numbers up to {most}",
+        expected=f"class numbers up to {highest}",
         fix="save these masks with class numbers; if 255 marks pixels that nobody labelled, write "
         "ignore = 255 in split.toml",
     )
