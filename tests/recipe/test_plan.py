@@ -86,12 +86,6 @@ def test_a_patch_far_larger_than_the_scans_is_refused(shape, patch, refused):
         assert "data.patch" not in planned(fingerprint, given, budget=CPU)
 
 
-def test_images_have_the_published_width_on_a_cpu_too():
-    assert planned(scans((176, 144), spacing=()), budget=CPU)["network.filters"] == 16
-    thick = planned(scans((176, 144, 12), (1.0, 1.0, 10.0)), budget=CPU)
-    assert (thick["network.name"], thick["network.filters"]) == ("unet", 16)
-
-
 def test_small_scans_get_fewer_levels():
     found = planned(scans((36, 50, 36)))
     assert (found["data.patch"], found["network.levels"]) == ([32, 48, 32], 4)

@@ -20,8 +20,7 @@ class Budget:
         name: Name of the device, for reasons.
         voxels: Most voxels of a patch of volumes.
         pixels: Most pixels of a patch of slices.
-        filters: Width of a network for volumes.
-        flat_filters: Width of a network for slices and images.
+        filters: Width of the network.
         batch: Labelled volumes per step.
         flat_batch: Labelled slices per step.
         steps: Steps of the whole training.
@@ -31,15 +30,14 @@ class Budget:
     voxels: int
     pixels: int
     filters: int
-    flat_filters: int
     batch: int
     flat_batch: int
     steps: int
 
 
-CPU = Budget("CPU", 48**3, 192**2, 8, 16, 4, 8, 1500)
+CPU = Budget("CPU", 48**3, 192**2, 8, 4, 8, 1500)
 
-GPU = Budget("GPU", 112 * 112 * 80, 384**2, 16, 16, 4, 12, 15000)
+GPU = Budget("GPU", 112 * 112 * 80, 384**2, 16, 4, 12, 15000)
 
 
 @dataclass(frozen=True)

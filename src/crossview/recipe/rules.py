@@ -199,8 +199,8 @@ class _Planner:
             deepest = f"{min(patch) // multiple} {unit} along its shortest side"
             reason = f"the deepest level then has {deepest}; the minimum is {SMALLEST_BOTTLENECK}"
             self.choose("network.levels", levels, reason)
-        filters = budget.flat_filters if flat else budget.filters
         reason = "as published"
+        filters = budget.filters
         if filters < GPU.filters and self.needs.student:
             filters, reason = GPU.filters, f"as published: {WIDER}"
         elif filters < GPU.filters:
