@@ -73,13 +73,14 @@ class TestDoubt:
         other[7, 7] = 2
         assert doubt(prediction(sure(two, 3), [two, other])) == pytest.approx(0.5)
 
-    @given(st.integers(0, 2**32 - 1))
-    def test_it_lies_between_0_and_1(self, seed):
-        random = np.random.default_rng(seed)
-        probability = random.dirichlet([0.3] * 3, size=(5, 5)).transpose(2, 0, 1)
-        views = random.integers(0, 3, (2, 5, 5))
-        assert 0 <= doubt(prediction(probability, views)) <= 1
-        assert 0 <= doubt(prediction(probability)) <= 1
+
+@given(st.integers(0, 2**32 - 1))
+def test_doubt_lies_between_0_and_1(seed):
+    random = np.random.default_rng(seed)
+    probability = random.dirichlet([0.3] * 3, size=(5, 5)).transpose(2, 0, 1)
+    views = random.integers(0, 3, (2, 5, 5))
+    assert 0 <= doubt(prediction(probability, views)) <= 1
+    assert 0 <= doubt(prediction(probability)) <= 1
 
 
 class TestDescribe:

@@ -181,7 +181,7 @@ def _typed(path: Path, results: Results) -> FinishedRun:
         precision=str(recipe["training"].get("precision", "")),
         identity={
             **{key: value for key, value in identity(recipe).items() if key != idle},
-            **_labelled(environment),
+            **_labelled(environment, recipe["data"].get("fold", ())),
             **_start(environment),
             **_clean_up(summary),
         },
@@ -210,10 +210,13 @@ def _fold(found: Sequence[Any]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _labelled(environment: Mapping[str, Any]) -> dict[str, int]:
-    """Return the number of labelled scans: of a recipe, 0 means all of them."""
+def _labelled(environment: Mapping[str, Any], fold: Sequence[Any]) -> dict[str, int]:
+    """Return the number of labelled scans: of a recipe, 0 means all of them.
+
+    Folds of one recipe have other numbers, and are the same row.
+    """
     labelled = environment.get("labelled")
-    return {"data.labelled": len(labelled)} if labelled else {}
+    return {"data.labelled": len(labelled)} if labelled and not fold else {}
 
 
 def _start(environment: Mapping[str, Any]) -> dict[str, str]:
