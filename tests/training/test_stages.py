@@ -102,7 +102,8 @@ def test_a_stage_that_waits_for_ever_makes_the_run_a_labelled_only_one_and_says_
     assert evaluate(waited)["notes"][-1].endswith("the unlabelled scans were not used.")
     evaluate(labelled_only)
     text = compare([waited.path, labelled_only.path]).markdown()
-    assert "cml, seed 1: The networks did not learn enough before the last step" in text
+    assert "cml (labelled stage only)" in text, text
+    assert "seed 1: The networks did not learn enough before the last step" in text, text
 
 
 def ready_after(monkeypatch, steps):

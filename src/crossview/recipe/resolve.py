@@ -252,7 +252,8 @@ def _problem(item: Any, model: type[BaseModel], table: str) -> Problem:
     if not key:  # the message names the keys that do not fit together
         return Problem(message, where)
     if kind == "extra_forbidden":
-        fix = LENGTH if key in LENGTHS else nearest(key, model.model_fields)
+        length = table != "method" and key in LENGTHS
+        fix = LENGTH if length else nearest(key, model.model_fields)
         return Problem(f"unknown key '{key}'", where, f"{key} = {value!r}", fix=fix)
     if kind == "missing":
         return Problem(f"key '{key}' is missing", where, fix=f"add {key} to {where}")
