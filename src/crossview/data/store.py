@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from itertools import accumulate, islice
 from math import prod
@@ -20,6 +20,7 @@ from torch import Tensor
 from crossview.core.errors import Problem, fail, raise_all
 from crossview.core.partial import IGNORED, PartialLabels
 from crossview.core.progress import Progress
+from crossview.core.threads import ThreadPool
 from crossview.data.case import Case
 from crossview.data.checks.case import read_case
 from crossview.data.compact import INDEX_KINDS, Compact, compact
@@ -226,7 +227,7 @@ def _read(
     axes = set()
     workers = workers or min(8, os.cpu_count() or 1)
     waiting, pending = iter(cases), deque[Future[Item]]()
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPool(workers)
     try:
         for done, case in enumerate(cases, start=1):
             for coming in islice(waiting, 2 * workers - len(pending)):

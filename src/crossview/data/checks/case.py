@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from crossview.core.partial import IGNORED, PartialLabels
 from crossview.core.progress import Progress
 from crossview.core.rng import Randomness
 from crossview.core.text import values_in_words
+from crossview.core.threads import ThreadPool
 from crossview.data.case import Case
 from crossview.data.checks.fill import Fill, fill_of
 from crossview.data.checks.grey_edges import has_grey_edges
@@ -180,7 +180,7 @@ def inspect(
     facts = []
     # At most four: each holds a scan and its copies for sorting, about 1 GiB for
     # 512 x 512 x 300 voxels.
-    pool = ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1))
+    pool = ThreadPool(workers or min(4, os.cpu_count() or 1))
     try:
         found = pool.map(lambda case: inspect_case(case, classes), cases)
         for done, of_case in enumerate(found, start=1):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from math import prod
 
 import numpy as np
 
 from crossview.core.errors import UserError
 from crossview.core.text import first_few
+from crossview.core.threads import ThreadPool
 from crossview.data.checks.case import CaseFacts
 from crossview.data.checks.findings import Facts, Finding, about
 from crossview.data.checks.together import TRAINING
@@ -66,7 +66,7 @@ def on_grid(facts: Facts, spacing: Sequence[float]) -> list[Finding]:
     labelled = [fact for fact in facts.get("labelled", ()) if not fact.grey_edges]
     sound = [fact for fact in every if fact not in collapsed and not fact.problems]
     training = [fact for fact in sound if fact in labelled]
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPool(4) as pool:
         left = pool.map(lambda fact: _left(fact, spacing), training)
         by_case = dict(zip((fact.case.id for fact in training), left, strict=True))
     return findings + _lost(labelled, by_case, target)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossview.core.errors import UserError
+from crossview.core.threads import ThreadPool
 from crossview.data.case import Case
 from crossview.data.io import ScanFiles
 from crossview.data.io.geometry import Header
@@ -89,7 +89,7 @@ def _all_grey(scans: Sequence[ScanFiles]) -> bool:
     files = [(scan, file) for scan in scans for file in scan.files]
     if not files or not _grey(files[0]):  # of a set in colour usually the first one shows it
         return False
-    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+    pool = ThreadPool(min(4, os.cpu_count() or 1))
     try:
         return all(pool.map(_grey, files[1:]))
     finally:

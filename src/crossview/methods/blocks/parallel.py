@@ -8,7 +8,6 @@ per pass. The backward passes run in the same way, as each pass has an autograd 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from crossview.core.tensors import Output, parts, rebuilt
+from crossview.core.threads import ThreadPool
 from crossview.networks.dropout import drawing_from
 from crossview.networks.safe_convolution import SafeConvolutions
 
@@ -46,7 +46,7 @@ class InThreads:
     def __init__(self, count: int) -> None:
         self._before = torch.get_num_threads()
         torch.set_num_threads(max(1, self._before // count))  # new threads begin with it too
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="pass")
+        self._pool = ThreadPool(count)
 
     def __call__(self, *passes: Pass) -> tuple[Output, ...]:
         """Run passes at the same time, and return their outputs."""
