@@ -36,6 +36,7 @@ from crossview.runs import trained
 from crossview.runs.drafts import note_rounds
 from crossview.runs.environment import about, data_of
 from crossview.runs.lock import locked
+from crossview.runs.memory import check_memory
 from crossview.runs.precision import earlier_choice
 from crossview.runs.prepare import (
     Prepared,
@@ -163,6 +164,7 @@ def train(
                         remark(text)
             set_kernels(asked.training.deterministic)
             prepared = prepare(asked, root, progress, world=world, out=path)
+            check_memory(asked, prepared.stream, prepared.splits.channels, remark)
             method = new_method(asked, prepared)
             taken = source.begin(method, asked, prepared.splits.class_names) if source else None
             check_disk(path, method)
