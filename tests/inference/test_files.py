@@ -315,6 +315,27 @@ def test_existing_predictions_are_kept_unless_told_otherwise(predict, tmp_path):
     assert nibabel.load(kept).shape == SHAPE
 
 
+def test_files_of_earlier_predictions_that_overwrite_leaves_are_named(predict, tmp_path):
+    """They are of another format, or maps that are not asked for now; a scan itself is not one."""
+    out = tmp_path / "out"
+    first = nifti_file(tmp_path / "scans" / "a.nii.gz", values())
+    predict([first, nifti_file(tmp_path / "scans" / "b.nii", values())], out, maps=("entropy",))
+    second = nifti_file(tmp_path / "a.nii", values(1))
+    remarks = []
+    predict([second], out, overwrite=True, remark=remarks.append)
+    (text,) = remarks
+    assert text.endswith("were not replaced: a.nii.gz, entropy/a.nii.gz")
+    remarks.clear()
+    predict([first], out, maps=("entropy",), overwrite=True, remark=remarks.append)
+    assert [text.split(": ")[1] for text in remarks] == ["a.nii"]
+    (out / "a.nii").unlink()
+    (tmp_path / "b.nii.gz").write_bytes(b"damaged")
+    remarks.clear()
+    given = [first, tmp_path / "b.nii.gz"]
+    problems_of(predict, given, out, maps=("entropy",), overwrite=True, remark=remarks.append)
+    assert [text.split(": ")[1] for text in remarks] == ["b.nii, entropy/b.nii"]
+
+
 @pytest.mark.parametrize("link", [False, True])
 def test_an_input_is_never_overwritten(predict, tmp_path, link):
     path = nifti_file(tmp_path / "scans" / "a.nii", values())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from crossview.core.errors import FIXES, Problem, UserError, lacks_memory, raise_all
 from crossview.core.progress import Progress
+from crossview.core.text import first_few
 from crossview.data.io import ScanFiles
 from crossview.data.sources.source import DataOptions
 from crossview.inference.assembly import Segmentation, Wanted
@@ -60,8 +61,8 @@ def predict_files(
         progress: Called with (scans done, all scans).
         done: Called with each label's file after it is written.
         remark: Called with a line per label that is all background: the contrast or orientation may
-            be wrong, which the file alone does not show. And per folder with images of other
-            formats.
+            be wrong, which the file alone does not show. Per folder with images of other formats,
+            and for files of earlier predictions that ``overwrite`` leaves.
         expected: Called with each label's file and the Dice that its probabilities promise.
 
     Returns:
@@ -123,6 +124,9 @@ def predict_files(
             problems.append(Problem(what))
     finally:
         reading.close()  # here, not where it is dropped last: it waits for its own thread
+    if out.overwrite and (earlier := out.remains(scans)):
+        names = first_few([str(file.relative_to(out.folder)) for file in earlier])
+        remark(f"of earlier predictions of these scans remain, and were not replaced: {names}")
     raise_all(problems)
     return written
 

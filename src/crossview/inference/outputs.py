@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -158,6 +159,26 @@ class Outputs:
         old = {name for name in files if split_name(name)[1]}
         if old <= new:
             record.lead(self.origin, old).write(self.folder)
+
+    def remains(self, scans: Sequence[ScanFiles]) -> list[Path]:
+        """Return other files of these scans in the folder: earlier labels and maps. OSError.
+
+        They are of another format, or maps that are not written now.
+        """
+        names = {scan.name for scan in scans}
+        known = [file for scan in scans for file in (*self.files(scan).values(), *scan.files)]
+        ours = {_identity(file) for file in known if file.exists()}  # one may have failed
+        found = list(self.folder.iterdir())
+        for each in get_args(MapName):
+            found += (self.folder / each).rglob("*")
+        return sorted(
+            file
+            for file in found
+            if file.is_file()
+            and split_name(file.name)[1]
+            and split_name(file.name)[0] in names
+            and _identity(file) not in ours
+        )
 
     def note_origin(self, label: Path) -> None:
         """Record the model of a label's file in the folder. OSError."""
