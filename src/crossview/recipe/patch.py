@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from crossview.core.errors import fail
+
 MOST_LEVELS = 5
 
 SMALLEST_BOTTLENECK = 4
 """Minimum voxels per side of the deepest level.
 
 Below, convolutions see mostly padding, and bf16 fails on CPUs (see networks.layers).
+"""
+
+ROUNDED, FAR_LARGER = 32, 4
+"""A patch may be this many times as large as the largest scan, with sides rounded up to multiples.
+
+Many levels need sides that a thin scan does not have.
 """
 
 
@@ -42,3 +50,18 @@ def levels_of(patch: Sequence[int]) -> int:
     ]
     wide = [count for count in fitting if min(patch) >= SMALLEST_BOTTLENECK * 2 ** (count - 1)]
     return max(wide, default=2)
+
+
+def check_patch_fills(patch: Sequence[int], shapes: Sequence[Sequence[int]]) -> None:
+    """Raise UserError for a patch of which the largest scan would fill a small part."""
+    sides = (shape[-len(patch) :] for shape in shapes)
+    largest = [max(of_axis) for of_axis in zip(*sides, strict=True)]
+    room = prod(-(-side // ROUNDED) * ROUNDED for side in largest)
+    if prod(patch) > FAR_LARGER * room:
+        fail(
+            "the patch is far larger than the scans: it would be padding, and take much memory",
+            "data.patch",
+            found=" x ".join(map(str, patch)),
+            expected=f"about {' x '.join(map(str, largest))}, the largest scan, or less",
+            fix="omit data.patch to have it planned, or give a smaller one",
+        )

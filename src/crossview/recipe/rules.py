@@ -12,12 +12,17 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
-from crossview.core.errors import fail
 from crossview.data.fingerprint import Fingerprint
 from crossview.data.foreground import share_for, shares_met
 from crossview.data.grid import FEWEST_SLICES, THICK, median, resampled_side, slice_axis
 from crossview.recipe.layers import with_total_steps
-from crossview.recipe.patch import MOST_LEVELS, SMALLEST_BOTTLENECK, levels_of, patch_of
+from crossview.recipe.patch import (
+    MOST_LEVELS,
+    SMALLEST_BOTTLENECK,
+    check_patch_fills,
+    levels_of,
+    patch_of,
+)
 from crossview.recipe.plan import GPU, Budget, Choice, Needs, Plan
 from crossview.recipe.reasons import (
     FEW_STEPS,
@@ -42,13 +47,6 @@ ONE_PIECE = 0.99
 """Minimum share of a class's voxels in its largest component, in every labelled case."""
 
 
-ROUNDED, FAR_LARGER = 32, 4
-"""A patch may be this many times as large as the largest scan, with sides rounded up to multiples.
-
-Many levels need sides that a thin scan does not have.
-"""
-
-
 def make_plan(
     fingerprint: Fingerprint, given: Mapping[str, Any], needs: Needs, budget: Budget
 ) -> Plan:
@@ -61,21 +59,6 @@ def make_plan(
         budget: Limits of the device.
     """
     return _Planner(fingerprint, given, needs, budget).plan()
-
-
-def _check_patch(patch: Sequence[int], shapes: Sequence[Sequence[int]]) -> None:
-    """Raise UserError for a patch of which the largest scan would fill a small part."""
-    sides = (shape[-len(patch) :] for shape in shapes)
-    largest = [max(of_axis) for of_axis in zip(*sides, strict=True)]
-    room = prod(-(-side // ROUNDED) * ROUNDED for side in largest)
-    if prod(patch) > FAR_LARGER * room:
-        fail(
-            "the patch is far larger than the scans: it would be padding, and take much memory",
-            "data.patch",
-            found=" x ".join(map(str, patch)),
-            expected=f"about {' x '.join(map(str, largest))}, the largest scan, or less",
-            fix="omit data.patch to have it planned, or give a smaller one",
-        )
 
 
 class _Planner:
@@ -183,7 +166,7 @@ class _Planner:
         most, unit = (budget.pixels, "pixels") if flat else (budget.voxels, "voxels")
         if self.get("data.patch") is not None:
             patch = list(self.get("data.patch"))
-            _check_patch(patch, shapes)
+            check_patch_fills(patch, shapes)
             reason = f"the most that your patch allows, up to {MOST_LEVELS}"
             self.choose("network.levels", levels_of(patch), reason)
         else:

@@ -141,7 +141,7 @@ def train(
             if world.first:
                 held.enter_context(locked(path))
             else:
-                progress = tell = None
+                progress, tell, remark = None, None, _silent
         with world.together():
             plan = None
             if resume:
@@ -201,6 +201,10 @@ def train(
                 if outcome.how == "finished":  # the model is last: with it a run is done
                     write_model(Run(path), prepared.splits)
     return Run(path), outcome
+
+
+def _silent(_: str) -> None:
+    """Say nothing: the first process speaks for all."""
 
 
 def new_method(recipe: Recipe, prepared: Prepared) -> Method:
