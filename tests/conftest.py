@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+# As in `make test`, before torch is imported: the last bits of some results that tests compare
+# depend on the number of threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

@@ -336,6 +336,13 @@ def test_files_of_earlier_predictions_that_overwrite_leaves_are_named(predict, t
     assert [text.split(": ")[1] for text in remarks] == ["b.nii, entropy/b.nii"]
 
 
+def test_overwrite_into_a_new_folder_reports_a_scan_that_cannot_be_read(predict, tmp_path):
+    damaged = tmp_path / "a.nii.gz"
+    damaged.write_bytes(b"damaged")
+    (told,) = problems_of(predict, [damaged], tmp_path / "out", overwrite=True)
+    assert told.where == str(damaged)
+
+
 @pytest.mark.parametrize("link", [False, True])
 def test_an_input_is_never_overwritten(predict, tmp_path, link):
     path = nifti_file(tmp_path / "scans" / "a.nii", values())

@@ -79,6 +79,13 @@ def test_steps_that_are_small_beside_the_memory_are_not_measured(
     memory.check_memory(recipe, prepare(recipe, None).stream, 1, lambda _: None)
 
 
+def test_a_plugin_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 1_000_000)
+    monkeypatch.setattr(memory, "LOADED", {"cml": None})
+    recipe = resolve("demo", LARGE)
+    memory.check_memory(recipe, prepare(recipe, None).stream, 1, lambda _: None)
+
+
 def test_a_method_whose_steps_differ_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 1_000_000)
     keys = [key for key in LARGE if not key.startswith("method.")]

@@ -161,16 +161,6 @@ def test_shared_batch_norm_of_one_process_is_batch_norm(one_process_group, train
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-@pytest.fixture
-def one_thread():
-    """Compute as a process of torchrun does; the last bits depend on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
 def test_a_process_that_torchrun_started_alone_trains_as_any(tmp_path):
     ((code, _, err),) = finish(start(1, *command(tmp_path / "one", *STAGES)))
     assert code == 0, err

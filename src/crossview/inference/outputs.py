@@ -168,7 +168,7 @@ class Outputs:
         names = {scan.name for scan in scans}
         known = [file for scan in scans for file in (*self.files(scan).values(), *scan.files)]
         ours = {_identity(file) for file in known if file.exists()}  # one may have failed
-        found = list(self.folder.iterdir())
+        found = list(self.folder.glob("*"))  # no folder was made if all scans failed
         for each in get_args(MapName):
             found += (self.folder / each).rglob("*")
         return sorted(

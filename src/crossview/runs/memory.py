@@ -14,8 +14,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from crossview.core.errors import fail
 from crossview.core.memory import available_memory
+from crossview.core.plugins import LOADED
 from crossview.core.tensors import Batch
 from crossview.data.stream import Stream
+from crossview.methods import find
 from crossview.methods.method import Method, Stage
 from crossview.methods.plugin import checked_terms
 from crossview.recipe.resolve import Recipe
@@ -42,7 +44,8 @@ def check_memory(
 
     This is for CPUs, where the system slows down to a crawl and then ends the process; a GPU
     raises an error in the first step. Steps that are small beside the memory are not measured, nor
-    are those of a method that is not recordable: they may differ in what they keep.
+    are those of a method that is not recordable, which may differ in what they keep, or of a
+    plugin, which may need the patch as it is.
 
     Args:
         recipe: The recipe. Precision "auto" counts as bf16, which takes less.
@@ -51,14 +54,15 @@ def check_memory(
         remark: Called with a line for the user.
     """
     available = available_memory()
-    with torch.device("meta"):
-        method = recipe.build_method(channels)
-    if available is None or stream.device.type != "cpu" or not method.recordable:
+    steady = find(recipe.method.name).recordable and recipe.method.name not in LOADED
+    if available is None or stream.device.type != "cpu" or not steady:
         return
+    with torch.device("meta"):
+        networks = networks_of(recipe.build_method(channels))
     images = stream.labelled_batch
     if stream.unlabelled is not None:
         images += stream.unlabelled_batch
-    voxels = prod(stream.patch) * images * len(networks_of(method))
+    voxels = prod(stream.patch) * images * len(networks)
     if SURELY * recipe.network.filters * voxels < available:
         return
     least, most = step_memory(recipe, stream, channels)
